@@ -1,0 +1,32 @@
+"""Training of quantized networks by proximal maps: the core, usable without any orchestration."""
+
+from quantlab.canonical import canonical_json, configuration_id, fingerprint, flatten
+from quantlab.errors import ConfigurationError
+from quantlab.optimizer import ProxOptimizer
+from quantlab.quantizers import Quantizer
+from quantlab.recipe import OptimizerSpec, Quantization, Recipe, override
+from quantlab.schedules import Schedule
+from quantlab.training import EpochRecord, NonFiniteLossError, Outcome, Stage, TrainingRun
+from quantlab.update_rules import Point, UpdateRule
+
+__all__ = [
+    "ConfigurationError",
+    "EpochRecord",
+    "NonFiniteLossError",
+    "OptimizerSpec",
+    "Outcome",
+    "Point",
+    "ProxOptimizer",
+    "Quantization",
+    "Quantizer",
+    "Recipe",
+    "Schedule",
+    "Stage",
+    "TrainingRun",
+    "UpdateRule",
+    "canonical_json",
+    "configuration_id",
+    "fingerprint",
+    "flatten",
+    "override",
+]

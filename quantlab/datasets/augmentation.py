@@ -1,0 +1,51 @@
+"""Random crops and flips of whole batches."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class CropFlip:
+    """Pad by black pixels, crop back at random, mirror left to right at random.
+
+    With `padding` 4 and flips, the augmentation of the ProxConnect paper, B.1.2.
+    """
+
+    padding: int = 4
+    """Pixels added on each side before the crop, >= 0."""
+    flip: bool = True
+    """Mirror with probability one half."""
+
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise ConfigurationError(f"CropFlip.padding = {self.padding}: must be >= 0")
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented copies, each image with its own shift and its own flip.
+
+        Args:
+            pixels: (num_images, channels, height, width) uint8.
+            generator: a CPU generator; images of any device get the same random numbers.
+
+        Returns:
+            As `pixels`.
+        """
+        count, channels, height, width = pixels.shape
+        shifts = torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator)
+        columns = torch.arange(width).expand(count, width)
+        if self.flip:
+            mirrored = torch.rand(count, 1, generator=generator) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        rows = (torch.arange(height) + shifts[0]).to(pixels.device)
+        columns = (columns + shifts[1]).to(pixels.device)
+        padded = F.pad(pixels, (self.padding,) * 4)
+        image = torch.arange(count, device=pixels.device)
+        cropped = padded.permute(0, 2, 3, 1)[
+            image[:, None, None], rows[:, :, None], columns[:, None, :]
+        ]
+        return cropped.permute(0, 3, 1, 2)

@@ -1,0 +1,139 @@
+"""What a dataset specification is: train, validation and test images as tensors on a device."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their labels."""
+
+    pixels: Tensor
+    """(num_images, channels, height, width) uint8."""
+    labels: Tensor
+    """(num_images,) int64 in [0, num_classes)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "Images":
+        """The images at the given positions."""
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset, ready to train on."""
+
+    train: Images
+    validation: Images
+    test: Images
+    num_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(ABC):
+    """Where images come from and how they are split, normalized and augmented.
+
+    The split is drawn with `split_seed`, not with a trial's seed, so that all trials of a sweep
+    see the same validation and test images.
+    """
+
+    validation_images: int
+    """Training images held out for choosing between configurations, >= 1."""
+    train_images: int | None = None
+    """Use only so many training images (after the validation images are held out)."""
+    test_images: int | None = None
+    """Use only so many test images."""
+    split_seed: int = 0
+    """Seed of the permutations behind the split and the two subsets."""
+    mean: tuple[float, ...]
+    """Subtracted from each channel of the pixels, which are scaled to [0, 1]."""
+    std: tuple[float, ...]
+    """What each channel is then divided by, > 0."""
+    augmentation: CropFlip | None = None
+    """Random changes to training images; None for none."""
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        for field in ("validation_images", "train_images", "test_images"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{owner}.{field} = {value}: must be at least 1")
+        for field in ("mean", "std"):
+            object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
+        if any(value <= 0 for value in self.std):
+            raise ConfigurationError(f"{owner}.std = {self.std}: must be > 0")
+
+    @property
+    def name(self) -> str:
+        """How tables call the dataset."""
+        return type(self).__name__
+
+    @property
+    @abstractmethod
+    def num_channels(self) -> int:
+        """Channels of an image."""
+
+    @abstractmethod
+    def check(self, data_dir: Path) -> None:
+        """Make sure, before any trial starts, that the data is there; download it where possible.
+
+        Raises:
+            ConfigurationError: it is not, and cannot be had; the message says where it belongs.
+        """
+
+    @abstractmethod
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        """All training images, all test images, and the number of classes."""
+
+    def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
+        """The splits on a device; read once in a process, then remembered.
+
+        Raises:
+            ConfigurationError: the data is missing, or too small for the sizes asked for.
+        """
+        return _load(self, data_dir, torch.device(device))
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels (..., channels, height, width) as float32 network input."""
+        scale = pixels.new_tensor(self.std, dtype=torch.float32).mul_(255).reciprocal_()
+        shift = pixels.new_tensor(self.mean, dtype=torch.float32).mul_(-255).mul_(scale)
+        return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
+
+    def _permuted(self, images: Images, salt: int) -> Images:
+        generator = torch.Generator().manual_seed(2 * self.split_seed + salt)
+        return images.take(torch.randperm(len(images), generator=generator))
+
+
+@lru_cache(maxsize=4)
+def _load(spec: DatasetSpec, data_dir: Path, device: torch.device) -> Splits:
+    train, test, num_classes = spec.read(data_dir)
+    train, test = spec._permuted(train, 0), spec._permuted(test, 1)
+    needed = spec.validation_images + (spec.train_images or 1)
+    for field, wanted, available in (
+        ("validation_images + train_images", needed, len(train)),
+        ("test_images", spec.test_images or 1, len(test)),
+    ):
+        if wanted > available:
+            raise ConfigurationError(
+                f"{type(spec).__name__}.{field} = {wanted}: only {available} images are there"
+            )
+    end = None if spec.train_images is None else needed
+    splits = (
+        Images(train.pixels[spec.validation_images : end], train.labels[spec.validation_images : end]),
+        Images(train.pixels[: spec.validation_images], train.labels[: spec.validation_images]),
+        Images(test.pixels[: spec.test_images], test.labels[: spec.test_images]),
+    )
+    on_device = (
+        Images(split.pixels.contiguous().to(device), split.labels.to(device)) for split in splits
+    )
+    return Splits(*on_device, num_classes=num_classes)

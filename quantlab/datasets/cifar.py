@@ -1,0 +1,67 @@
+"""CIFAR-10 and CIFAR-100, through torchvision."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torchvision.datasets
+
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.base import DatasetSpec, Images
+from quantlab.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIFAR10(DatasetSpec):
+    """50,000 + 10,000 colour images of 32x32 in 10 classes.
+
+    Normalization and augmentation are those of the ProxConnect paper, B.1.2.
+    """
+
+    source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR10
+    num_classes: ClassVar[int] = 10
+
+    validation_images: int = 5000
+    mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
+    std: tuple[float, ...] = (0.247, 0.243, 0.261)
+    augmentation: CropFlip | None = CropFlip(padding=4, flip=True)
+
+    @property
+    def num_channels(self) -> int:
+        """Three, red, green and blue."""
+        return 3
+
+    def check(self, data_dir: Path) -> None:
+        """Look for torchvision's files under the data folder; download them if they are missing."""
+        try:
+            self.source(str(data_dir), train=True, download=True)
+        except (OSError, RuntimeError) as error:
+            raise ConfigurationError(
+                f"{self.name}: not found under {data_dir}, and the download failed ({error}); "
+                f"put {self.source.base_folder} there"
+            ) from error
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        """All images, from torchvision's own files."""
+        try:
+            train, test = (self.source(str(data_dir), train=train) for train in (True, False))
+        except RuntimeError as error:
+            raise ConfigurationError(f"{self.name}: not found under {data_dir}") from error
+        return _images(train), _images(test), self.num_classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIFAR100(CIFAR10):
+    """50,000 + 10,000 colour images of 32x32 in 100 classes."""
+
+    source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR100
+    num_classes: ClassVar[int] = 100
+
+    mean: tuple[float, ...] = (0.5071, 0.4865, 0.4409)
+    std: tuple[float, ...] = (0.2673, 0.2564, 0.2762)
+
+
+def _images(dataset: torchvision.datasets.CIFAR10) -> Images:
+    pixels = torch.from_numpy(dataset.data).permute(0, 3, 1, 2)
+    return Images(pixels, torch.tensor(dataset.targets))

@@ -1,0 +1,38 @@
+"""scikit-learn's 1,797 handwritten digits, which come with the library."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from quantlab.datasets.base import DatasetSpec, Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(DatasetSpec):
+    """8x8 grey images of ten digits, from the UCI optical-recognition set; no download.
+
+    The set has no test split of its own: the first 360 of a fixed permutation are the test images.
+    """
+
+    validation_images: int = 360
+    mean: tuple[float, ...] = (0.2874,)
+    std: tuple[float, ...] = (0.3540,)
+
+    @property
+    def num_channels(self) -> int:
+        """One, grey."""
+        return 1
+
+    def check(self, data_dir: Path) -> None:
+        """Nothing to do: the images are part of scikit-learn."""
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        """1,437 training images and 360 test images; the 17 grey levels are scaled to 0..240."""
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        pixels = torch.from_numpy(bunch.images * 15).to(torch.uint8).unsqueeze(1)
+        everything = Images(pixels, torch.from_numpy(bunch.target).long())
+        order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(1797))
+        return everything.take(order[360:]), everything.take(order[:360]), 10

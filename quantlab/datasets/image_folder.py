@@ -1,0 +1,112 @@
+"""Any folder of images sorted into classes."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from quantlab.datasets.base import DatasetSpec, Images
+from quantlab.errors import ConfigurationError
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(DatasetSpec):
+    """``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``, all images of one size.
+
+    Classes are the sub-folders of ``train``, in alphabetical order. Images are read as RGB and kept
+    in memory as a whole; sets that do not fit there are not for this class.
+    """
+
+    folder: str
+    """Name of the folder within the data folder (relative: a recipe holds no path of a machine)."""
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        path = PurePosixPath(self.folder)
+        if not self.folder or path.is_absolute() or ".." in path.parts:
+            raise ConfigurationError(
+                f"ImageFolder.folder = {self.folder!r}: must be a name within the data folder"
+            )
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder
+
+    @property
+    def num_channels(self) -> int:
+        """Three, red, green and blue."""
+        return 3
+
+    def check(self, data_dir: Path) -> None:
+        """Look for the two trees of class folders."""
+        self._classes(data_dir)
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        """All images of both trees."""
+        classes = self._classes(data_dir)
+        train, test = (
+            _read_tree(data_dir / self.folder / split, classes) for split in ("train", "test")
+        )
+        if train.pixels.shape[1:] != test.pixels.shape[1:]:
+            raise ConfigurationError(
+                f"{data_dir / self.folder}: train images are {tuple(train.pixels.shape[1:])}, "
+                f"test images {tuple(test.pixels.shape[1:])}; all must be of one size"
+            )
+        return train, test, len(classes)
+
+    def _classes(self, data_dir: Path) -> list[str]:
+        root = data_dir / self.folder
+        for split in ("train", "test"):
+            if not (root / split).is_dir():
+                raise ConfigurationError(
+                    f"ImageFolder.folder = {self.folder!r}: no folder {root / split}; "
+                    "it must hold one sub-folder of images a class"
+                )
+        train, test = (
+            sorted(child.name for child in (root / split).iterdir() if child.is_dir())
+            for split in ("train", "test")
+        )
+        if not train:
+            raise ConfigurationError(f"{root / 'train'}: no class folders in it")
+        if unknown := sorted(set(test) - set(train)):
+            raise ConfigurationError(f"{root / 'test'}: classes {unknown} are not in train")
+        return train
+
+
+def _read_tree(root: Path, classes: list[str]) -> Images:
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((root / name).glob("*"))
+        if path.suffix.lower() in _SUFFIXES
+    ]
+    if not files:
+        raise ConfigurationError(f"{root}: no images ({', '.join(sorted(_SUFFIXES))}) in it")
+    first = _read_image(files[0][0])
+    pixels = np.empty((len(files), *first.shape), dtype=np.uint8)
+    for index, (path, _) in enumerate(files):
+        image = _read_image(path)
+        if image.shape != first.shape:
+            raise ConfigurationError(
+                f"{path}: is {image.shape[1]}x{image.shape[0]} pixels, others are "
+                f"{first.shape[1]}x{first.shape[0]}; all must be of one size"
+            )
+        pixels[index] = image
+    labels = torch.tensor([label for _, label in files])
+    return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """(height, width, 3) uint8."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ConfigurationError(f"{path}: not a readable image ({error})") from error

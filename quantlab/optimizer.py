@@ -1,0 +1,323 @@
+"""ProxOptimizer: any torch optimizer on latent weights, the model seeing their proximal map."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from quantlab.quantizers import Quantizer
+from quantlab.update_rules import Point, UpdateRule
+
+ELEMENTWISE = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.RMSprop,
+    torch.optim.Adagrad,
+)
+"""Optimizers whose update of an entry depends on that entry alone: they may see all tensors as one
+flat one. (Matrix methods such as Muon and Adafactor may not.)"""
+
+
+class _WeightGroup:
+    """Weights that share a quantizer, as views of one flat latent and one flat proximal buffer.
+
+    The model's parameters are views of the buffer at which the rule takes its gradient, so that a
+    new value of the buffer is at once what the next forward pass sees.
+    """
+
+    def __init__(
+        self, quantizer: Quantizer, parameters: Sequence[nn.Parameter], gradient_at: Point
+    ) -> None:
+        self.quantizer = quantizer
+        self.parameters = parameters
+        self.latent = _flat([p.data for p in parameters])
+        self.proximal = self.latent.clone()
+        self.evaluation = self.latent if gradient_at is Point.LATENT else self.proximal
+        for parameter, view in zip(parameters, self.views(self.evaluation), strict=True):
+            parameter.data = view
+
+    def views(self, buffer: Tensor) -> list[Tensor]:
+        """The flat buffer cut into tensors of the parameters' shapes."""
+        return _views(buffer, self.parameters)
+
+
+@dataclass
+class _Moved:
+    """A tensor that the base optimizer moves, and the model's parameters it stands for."""
+
+    target: nn.Parameter
+    sources: Sequence[nn.Parameter]
+    gradients: Sequence[Tensor] | None = None
+    """Where the sources' gradients accumulate: views of the target's; None with one source."""
+
+
+class ProxOptimizer(Optimizer):
+    """One of the four update rules, over any torch optimizer.
+
+    It behaves like a torch optimizer: `zero_grad`, `step` (with or without a closure), `state_dict`,
+    `param_groups`, and learning-rate schedulers work on it. The model's quantized parameters become
+    views of its buffers and always hold the weights at which the rule takes its gradient; write
+    other values into the model only before it is built.
+
+    One step is, with w* latent, w = P(w*) and the rule's two points::
+
+        gradient of the model's parameters           # taken at rule.gradient_at
+        latent   <- latent or proximal               # rule.update_from
+        base.step()                                  # any torch.optim, on the latents
+        proximal <- prox(latent, sharpness(t + 1))   # what the next forward pass sees
+
+    Source: ProxConnect paper, equations (2)-(7), (31), (36).
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, tuple[nn.Parameter, Quantizer]],
+        others: Iterable[nn.Parameter],
+        *,
+        make_base: Callable[[list[nn.Parameter]], Optimizer],
+        rule: UpdateRule,
+        sharpness: Callable[[int], float],
+        latent_bound: float | None = None,
+        flat: bool = False,
+    ) -> None:
+        """Take over the quantized weights.
+
+        Args:
+            weights: name -> (parameter, its quantizer); may be empty.
+            others: parameters that stay in full precision, optimized as they are.
+            make_base: builds the torch optimizer over the given parameters.
+            rule: the cell of the 2x2.
+            sharpness: sharpness as a function of the gradient step, from 0.
+            latent_bound: clip latents to [-bound, bound] after each step, as BinaryConnect's code
+                does; None for no clipping, as in the ProxConnect paper.
+            flat: give `make_base` one flat tensor instead of many. Faster for small models; only
+                for an elementwise optimizer (see `ELEMENTWISE`), and every parameter must then
+                have a gradient at every step.
+        """
+        self.rule = rule
+        self.sharpness = sharpness
+        self.latent_bound = latent_bound
+        self.num_steps = 0
+        self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
+
+        members: dict[tuple[Quantizer, torch.dtype, torch.device], list[nn.Parameter]] = {}
+        for parameter, quantizer in weights.values():
+            key = (quantizer, parameter.dtype, parameter.device)
+            members.setdefault(key, []).append(parameter)
+        self._groups = [
+            _WeightGroup(quantizer, parameters, rule.gradient_at)
+            for (quantizer, _, _), parameters in members.items()
+        ]
+        # What the base optimizer moves, each with the model's parameters that bring its gradient.
+        make_moved = _flat_moved if flat else _shaped_moved
+        self._moved = list(make_moved(self._groups, list(others)))
+        self.base = make_base([moved.target for moved in self._moved])
+        super().__init__(self.base.param_groups, self.base.defaults)
+        self.param_groups = self.base.param_groups
+        self.state = self.base.state
+        self.refresh()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, quantized or not."""
+        for moved in self._moved:
+            if moved.gradients is not None:
+                assert moved.target.grad is not None
+                moved.target.grad.zero_()
+                for source, gradient in zip(moved.sources, moved.gradients, strict=True):
+                    source.grad = gradient
+                continue
+            for source in moved.sources:
+                if set_to_none or source.grad is None:
+                    source.grad = None
+                else:
+                    source.grad.zero_()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of the latents, and the proximal map of the result.
+
+        Args:
+            closure: recomputes the loss and its gradients; it is always called with the model's
+                weights at `rule.gradient_at`.
+
+        Returns:
+            The closure's loss, or None without one.
+        """
+        loss: float | None = None
+        if closure is None:
+            self._gather_gradients()
+            self._start_from()
+            self.base.step()
+        else:
+            first = True
+
+            def evaluate() -> float:
+                nonlocal first
+                if not first:  # a line search has moved the latents
+                    self.refresh()
+                with torch.enable_grad():
+                    value = closure()
+                self._gather_gradients()
+                if first:
+                    self._start_from()
+                    first = False
+                return value
+
+            loss = self.base.step(evaluate)  # type: ignore[arg-type]
+        if self.latent_bound is not None:
+            for group in self._groups:
+                group.latent.clamp_(-self.latent_bound, self.latent_bound)
+        self.num_steps += 1
+        self.refresh()
+        return loss
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Recompute the proximal weights from the latents, at the current step's sharpness."""
+        if not (self._groups and self.rule.uses_prox):
+            return
+        sharpness = self.sharpness(self.num_steps)
+        for group in self._groups:
+            group.proximal.copy_(group.quantizer.prox(group.latent, sharpness))
+
+    @contextmanager
+    def weights_at(self, point: Point) -> Iterator[None]:
+        """Put the weights at another point into the model for the time of a `with` block."""
+        kept = []
+        with torch.no_grad():
+            for group in self._groups:
+                there = self._at(group, point)
+                if there is not group.evaluation:
+                    kept.append((group, group.evaluation.clone()))
+                    group.evaluation.copy_(there)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for group, values in kept:
+                    group.evaluation.copy_(values)
+
+    @torch.no_grad()
+    def harden(self) -> None:
+        """Quantize for good: write P_Q(w*) into the model's parameters and freeze them.
+
+        The parameters are detached from this optimizer, which must not be stepped again.
+        """
+        for group in self._groups:
+            hard = group.quantizer.hard(group.latent)
+            for parameter, view in zip(group.parameters, group.views(hard), strict=True):
+                parameter.data = view
+                parameter.grad = None
+                parameter.requires_grad_(False)
+
+    @torch.no_grad()
+    def quantization_gap(self) -> float:
+        """Root mean square of w - P_Q(w*), the distance yet to go to the quantization set."""
+        squares, count = 0.0, 0
+        for group in self._groups:
+            difference = self._at(group, Point.PROXIMAL) - self._at(group, Point.HARD)
+            squares += float(difference.square().sum())
+            count += difference.numel()
+        return (squares / count) ** 0.5 if count else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a bit-identical continuation needs; quantizers and rule are not in it."""
+        return {
+            "num_steps": self.num_steps,
+            "latent": [group.latent.clone() for group in self._groups],
+            "proximal": [group.proximal.clone() for group in self._groups],
+            "base": self.base.state_dict(),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave, of an optimizer built in the same way."""
+        self.num_steps = state_dict["num_steps"]
+        for group, latent, proximal in zip(
+            self._groups, state_dict["latent"], state_dict["proximal"], strict=True
+        ):
+            group.latent.copy_(latent)
+            group.proximal.copy_(proximal)
+        self.base.load_state_dict(state_dict["base"])
+        self.param_groups = self.base.param_groups
+        self.state = self.base.state
+
+    def _start_from(self) -> None:
+        if self.rule.update_from is Point.PROXIMAL:
+            for group in self._groups:
+                group.latent.copy_(group.proximal)
+
+    def _gather_gradients(self) -> None:
+        """Give the tensors that the base optimizer moves the gradients of the model's parameters."""
+        for moved in self._moved:
+            if moved.gradients is None:
+                (source,) = moved.sources
+                moved.target.grad = source.grad
+                continue
+            for source, gradient in zip(moved.sources, moved.gradients, strict=True):
+                if source.grad is gradient:
+                    continue
+                if source.grad is None:
+                    name = self._names.get(id(source), "a full-precision parameter")
+                    raise ValueError(
+                        "flat=True needs a gradient for every parameter at every step; "
+                        f"{name} has none"
+                    )
+                gradient.copy_(source.grad)  # somebody had set it to None before
+
+    def _at(self, group: _WeightGroup, point: Point) -> Tensor:
+        """The flat weights of a group at a point; a buffer of the group is not copied."""
+        if point is Point.HARD:
+            return group.quantizer.hard(group.latent)
+        if point is Point.LATENT:
+            return group.latent
+        if self.rule.uses_prox:
+            return group.proximal
+        return group.quantizer.prox(group.latent, self.sharpness(self.num_steps))
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    pieces = buffer.split([tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+
+
+def _shaped_moved(
+    groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]
+) -> Iterator[_Moved]:
+    """One latent a parameter, of its shape: exact for every torch optimizer."""
+    for group in groups:
+        for parameter, view in zip(group.parameters, group.views(group.latent), strict=True):
+            yield _Moved(nn.Parameter(view), [parameter])
+    for other in others:
+        yield _Moved(other, [other])
+
+
+def _flat_moved(
+    groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]
+) -> Iterator[_Moved]:
+    """One flat latent a group, and one flat tensor for the other parameters of a kind."""
+    tensors = [(group.latent, group.parameters) for group in groups]
+    kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    for other in others:
+        kinds.setdefault((other.dtype, other.device), []).append(other)
+    for alike in kinds.values():
+        flat = _flat([other.data for other in alike])
+        for other, view in zip(alike, _views(flat, alike), strict=True):
+            other.data = view
+        tensors.append((flat, alike))
+    for tensor, sources in tensors:
+        target = nn.Parameter(tensor)
+        target.grad = torch.zeros_like(target)
+        gradients = _views(target.grad, sources)
+        for source, gradient in zip(sources, gradients, strict=True):
+            source.grad = gradient
+        yield _Moved(target, sources, gradients)

@@ -1,0 +1,65 @@
+"""Quantization sets Q: sorted tuples of the values that a quantized weight may take."""
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+
+BINARY = (-1.0, 1.0)
+TERNARY = (-1.0, 0.0, 1.0)
+QUATERNARY = (-1.0, -0.3, 0.3, 1.0)
+"""The three sets of the ProxConnect paper, section 6.1."""
+
+_NAMES = {BINARY: "binary", TERNARY: "ternary", QUATERNARY: "quaternary"}
+
+
+def quantization_set(levels: Iterable[float]) -> tuple[float, ...]:
+    """The levels as a validated tuple of floats.
+
+    Raises:
+        ConfigurationError: fewer than two levels, a non-finite one, or not strictly increasing.
+    """
+    try:
+        values = tuple(float(level) for level in levels)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"levels = {levels!r}: must be a sequence of numbers, such as (-1, 0, 1)"
+        ) from error
+    if len(values) < 2:
+        raise ConfigurationError(f"levels = {values}: a quantization set needs at least two levels")
+    if not all(math.isfinite(value) for value in values):
+        raise ConfigurationError(f"levels = {values}: every level must be finite")
+    for low, high in pairwise(values):
+        if low >= high:
+            reason = "duplicated" if low == high else "unsorted"
+            raise ConfigurationError(
+                f"levels = {values}: {reason} ({low:g} stands before {high:g}); "
+                "levels must be strictly increasing"
+            )
+    return values
+
+
+def set_name(levels: tuple[float, ...]) -> str:
+    """The field's name for a set, or its levels in braces where it has none."""
+    return _NAMES.get(levels) or "{" + ", ".join(f"{level:g}" for level in levels) + "}"
+
+
+def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """The projection P_Q: the level nearest to each entry, any shape, same dtype.
+
+    A tie goes to the upper level, as sign(0) = +1 in BinaryConnect; NaN stays NaN.
+    """
+    # Every comparison with NaN is false, so NaN falls through all branches unchanged.
+    nearest = latent
+    top = True
+    for low, high in reversed(list(pairwise(levels))):
+        middle = (low + high) / 2
+        if top:
+            nearest = torch.where(latent >= middle, high, nearest)
+            top = False
+        nearest = torch.where(latent < middle, low, nearest)
+    return nearest

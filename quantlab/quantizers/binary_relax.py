@@ -1,0 +1,29 @@
+"""BinaryRelax: a convex combination of the identity and the projector."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+
+
+@dataclass(frozen=True)
+class BinaryRelax(Quantizer):
+    """P(w*) = (w* + mu P_Q(w*)) / (1 + mu), with the sharpness as mu.
+
+    Source: ProxConnect paper, Example 3.3; Table 1 lists it as BinaryRelax. Sharpness 0 gives the
+    identity, infinity the projector; nothing is clipped outside [q_1, q_b]. Inside that range it
+    equals L_0^varrho with varrho = mu / (1 + mu) of each half-gap. A tie goes up.
+    """
+
+    @at_least_float32
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """The combination, as a linear interpolation of weight mu / (1 + mu)."""
+        nearest = self.hard(latent)
+        if isinstance(sharpness, Tensor):
+            return torch.lerp(latent, nearest, (1 - 1 / (1 + sharpness)).to(latent.dtype))
+        if math.isinf(sharpness):
+            return nearest
+        return torch.lerp(latent, nearest, sharpness / (1 + sharpness))

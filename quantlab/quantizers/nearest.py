@@ -1,0 +1,26 @@
+"""The projector onto the quantization set."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+
+
+@dataclass(frozen=True)
+class Nearest(Quantizer):
+    """P(w*) = P_Q(w*), whatever the sharpness: BinaryConnect's deterministic quantizer.
+
+    The proximal map of the indicator function of Q (ProxConnect paper, equation (15)). A tie goes
+    to the upper level, so that sign(0) = +1 for the binary set.
+    """
+
+    @property
+    def annealed(self) -> bool:
+        """Never: the projector has no sharpness."""
+        return False
+
+    @at_least_float32
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """The nearest level; `sharpness` is ignored."""
+        return self.hard(latent)

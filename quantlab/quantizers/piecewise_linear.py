@@ -1,0 +1,123 @@
+"""L_rho^varrho, the ProxConnect paper's general piecewise-linear quantizer."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+from quantlab.quantization_sets import nearest_level
+from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+
+
+def piecewise_linear(
+    latent: Tensor,
+    levels: tuple[float, ...],
+    rho: Sharpness,
+    varrho: Sharpness,
+    *,
+    relative: bool = False,
+) -> Tensor:
+    """The map L_rho^varrho, elementwise.
+
+    Within a gap of half-width h, an entry at distance d from its nearest level q comes to the
+    distance max(0, (d - rho) (h - varrho) / (h - rho)): the horizontal shift rho is the
+    neighbourhood drawn exactly onto q, the vertical shift varrho the half-jump at the middle of
+    the gap. Once rho or varrho reaches h, the gap is projected onto its ends. A tie at the middle
+    goes to the upper limit; entries outside [q_1, q_b] are clipped; NaN stays NaN.
+
+    Source: ProxConnect paper, equations (11)-(13), with the indices of (13) corrected so that the
+    pieces join the points (q_k^+, q_k)-(p, p^-) and (p, p^+)-(q_{k+1}^-, q_{k+1}).
+
+    Args:
+        latent: w*, any shape; float32 or float64.
+        levels: the quantization set, strictly increasing.
+        rho: horizontal shift, >= 0, in the unit of the weights.
+        varrho: vertical shift, >= 0, in the unit of the weights.
+        relative: take both shifts as fractions of each half-gap instead.
+    """
+    inside = latent.clamp(levels[0], levels[-1])
+    nearest = nearest_level(inside, levels)
+    half_gaps = [(high - low) / 2 for low, high in pairwise(levels)]
+    # The map moves an entry towards its nearest level by a shift, and stops there.
+    shift = _shift(inside, nearest, half_gaps[0], rho, varrho, relative)
+    for level, half_gap, before in zip(levels[1:], half_gaps[1:], half_gaps, strict=False):
+        if half_gap != before:
+            beyond = _shift(inside, nearest, half_gap, rho, varrho, relative)
+            shift = _where(inside >= level, beyond, shift)
+    if isinstance(shift, float) and math.isinf(shift):
+        return nearest
+    return torch.clamp(nearest, min=inside - shift, max=inside + shift)
+
+
+def _shift(
+    inside: Tensor,
+    nearest: Tensor,
+    half_gap: float,
+    rho: Sharpness,
+    varrho: Sharpness,
+    relative: bool,
+) -> Sharpness:
+    """How far entries of one gap move; infinite where the gap is saturated."""
+    unit = half_gap if relative else 1.0
+    rho, varrho = rho * unit, varrho * unit
+    if isinstance(rho, Tensor) or isinstance(varrho, Tensor):
+        horizontal, vertical = (
+            torch.as_tensor(shift, dtype=inside.dtype, device=inside.device)
+            for shift in (rho, varrho)
+        )
+        slope = (half_gap - vertical) / (half_gap - horizontal)
+        shift = slope * horizontal + (1 - slope) * (inside - nearest).abs()
+        return torch.where(torch.maximum(horizontal, vertical) >= half_gap, math.inf, shift)
+    if max(rho, varrho) >= half_gap:
+        return math.inf
+    if rho == varrho:  # slope 1: the prox of rho times the distance to Q
+        return rho
+    slope_value = (half_gap - varrho) / (half_gap - rho)
+    return slope_value * rho + (1 - slope_value) * (inside - nearest).abs()
+
+
+def _where(condition: Tensor, chosen: Sharpness, other: Sharpness) -> Sharpness:
+    """`torch.where` that keeps a number a number when both sides are the same one."""
+    if isinstance(chosen, float) and chosen == other:
+        return chosen
+    return torch.where(condition, chosen, other)
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear(Quantizer):
+    """L_rho^varrho with rho = rho_scale * sharpness and varrho = varrho_scale * sharpness.
+
+    The default, rho = varrho, is the setting of the ProxConnect paper's experiments (section 6.1);
+    on the binary set it is ProxQuant's map with clipping. Sharpness 0 gives clipping to
+    [q_1, q_b]; from the largest half-gap on, the projector. A tie goes up.
+    """
+
+    rho_scale: float = 1.0
+    """Horizontal shift for each unit of sharpness, >= 0."""
+    varrho_scale: float = 1.0
+    """Vertical shift for each unit of sharpness, >= 0."""
+    relative: bool = False
+    """Take the shifts as fractions of each half-gap (BinaryRelax and PARQ are then members)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("rho_scale", "varrho_scale"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigurationError(
+                    f"PiecewiseLinear.{field} = {value}: must be finite and >= 0"
+                )
+
+    @at_least_float32
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """L at the two scaled shifts."""
+        return piecewise_linear(
+            latent,
+            self.levels,
+            self.rho_scale * sharpness,
+            self.varrho_scale * sharpness,
+            relative=self.relative,
+        )

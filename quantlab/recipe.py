@@ -1,0 +1,164 @@
+"""Recipe: everything that determines a trial's result, and nothing else."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from quantlab.datasets import DatasetSpec
+from quantlab.errors import ConfigurationError
+from quantlab.models import ModelSpec
+from quantlab.quantizers import Quantizer
+from quantlab.schedules import Constant, Schedule
+from quantlab.update_rules import UpdateRule
+
+T = TypeVar("T")
+
+
+def _check_type(owner: object, name: str, kind: type) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{name} = {value!r}: must be a {kind.__name__}"
+        )
+
+
+def _check_count(owner: object, name: str, least: int) -> None:
+    value = getattr(owner, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{name} = {value!r}: must be a whole number >= {least}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec:
+    """A torch optimizer with its settings."""
+
+    algorithm: type[Optimizer] = torch.optim.SGD
+    """Any `torch.optim.Optimizer` class."""
+    learning_rate: Schedule
+    """The learning rate of every step."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the class, such as momentum; never changed."""
+
+    def __post_init__(self) -> None:
+        _check_type(self, "learning_rate", Schedule)
+        if not (isinstance(self.algorithm, type) and issubclass(self.algorithm, Optimizer)):
+            raise ConfigurationError(
+                f"OptimizerSpec.algorithm = {self.algorithm!r}: must be a torch.optim class"
+            )
+        try:
+            self.build([nn.Parameter(torch.zeros(1))])
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"OptimizerSpec.options = {dict(self.options)}: {self.algorithm.__name__} "
+                f"refuses them ({error})"
+            ) from error
+
+    def build(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        """The optimizer, at the learning rate of step 0."""
+        rate = self.learning_rate.at(0, 1)
+        return self.algorithm(parameters, lr=rate, **self.options)  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How weights become quantized: update rule, quantizer, annealing and scope."""
+
+    rule: UpdateRule
+    """The cell of the 2x2."""
+    quantizer: Quantizer
+    """The proximal map, with its quantization set."""
+    sharpness: Schedule = Constant(0.0)
+    """rho_t; without effect where the quantizer has no sharpness."""
+    exclude: tuple[str, ...] = ()
+    """Shell-style name patterns of layers whose weights stay in full precision."""
+    latent_bound: float | None = None
+    """Clip latent weights to [-bound, bound] after each step; None for no clipping."""
+
+    def __post_init__(self) -> None:
+        _check_type(self, "rule", UpdateRule)
+        _check_type(self, "quantizer", Quantizer)
+        _check_type(self, "sharpness", Schedule)
+        bound = self.latent_bound
+        if bound is not None and not (math.isfinite(bound) and bound > 0):
+            raise ConfigurationError(f"Quantization.latent_bound = {bound}: must be > 0 or None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run, completely: what runs is what is stored.
+
+    Device, number of workers, paths and log level are not in it.
+    """
+
+    model: ModelSpec
+    dataset: DatasetSpec
+    optimizer: OptimizerSpec
+    quantization: Quantization | None = None
+    """None trains the network in full precision."""
+    epochs: int
+    """Epochs of the QUANTIZE stage (of all training, in full precision), >= 1."""
+    batchnorm_epochs: int = 0
+    """Epochs after hard quantization, in which only what was never quantized is trained."""
+    batch_size: int = 128
+    """Images a gradient step, >= 1; the last batch of an epoch may be smaller."""
+    seed: int = 0
+    """Seed of the initial weights, the data order and the augmentation, >= 0."""
+
+    def __post_init__(self) -> None:
+        _check_type(self, "model", ModelSpec)
+        _check_type(self, "dataset", DatasetSpec)
+        _check_type(self, "optimizer", OptimizerSpec)
+        if self.quantization is not None:
+            _check_type(self, "quantization", Quantization)
+        _check_count(self, "epochs", 1)
+        _check_count(self, "batchnorm_epochs", 0)
+        _check_count(self, "batch_size", 1)
+        _check_count(self, "seed", 0)
+        if self.quantization is None and self.batchnorm_epochs:
+            raise ConfigurationError(
+                f"Recipe.batchnorm_epochs = {self.batchnorm_epochs}: must be 0 without "
+                "quantization, as nothing is ever frozen"
+            )
+
+
+def override(value: T, path: str, new: object) -> T:
+    """A copy of a (nested) dataclass with one field replaced.
+
+    Args:
+        value: a recipe, or any dataclass; it is not changed.
+        path: dotted field names, such as ``"quantization.sharpness.rho0"``; mappings on the way
+            (``"optimizer.options.momentum"``) are keyed by name.
+        new: the field's new value.
+
+    Raises:
+        ConfigurationError: a name on the path is not a field; the message lists those that are.
+    """
+    return _override(value, path.split("."), new, path)
+
+
+def _override(value: Any, names: list[str], new: object, path: str) -> Any:
+    if not names:
+        return new
+    name, *rest = names
+    if isinstance(value, Mapping):
+        return {**value, name: _override(value.get(name), rest, new, path)}
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise ConfigurationError(
+            f"path {path!r}: {value!r} has no field {name!r}, because it is no dataclass"
+        )
+    known = [item.name for item in dataclasses.fields(value)]
+    if name not in known:
+        raise ConfigurationError(
+            f"path {path!r}: {type(value).__name__} has no field {name!r}; "
+            f"fields: {', '.join(known)}"
+        )
+    changed = _override(getattr(value, name), rest, new, path)
+    return dataclasses.replace(value, **{name: changed})

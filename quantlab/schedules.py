@@ -1,0 +1,140 @@
+"""Schedules: pure functions of the gradient step, for the sharpness and for the learning rate.
+
+Steps are counted from 0; the value at step t is in force while step t's gradient is taken. Being
+pure, schedules have no state to checkpoint.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from quantlab.errors import ConfigurationError
+
+
+def _check_nonnegative(owner: object, field: str) -> None:
+    value = getattr(owner, field)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ConfigurationError(f"{type(owner).__name__}.{field} = {value!r}: must be a number")
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{field} = {value}: must be finite and >= 0"
+        )
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """A number for every gradient step."""
+
+    @abstractmethod
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        """The value at gradient step `step` (from 0), B = `steps_per_epoch` steps an epoch."""
+
+    def cumulative(self, step: int, steps_per_epoch: int) -> float:
+        """The sum of the values at the steps before `step`."""
+        return math.fsum(self.at(t, steps_per_epoch) for t in range(step))
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same value at every step."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self, "value")
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        """The value."""
+        return self.value
+
+    def cumulative(self, step: int, steps_per_epoch: int) -> float:
+        """value * step."""
+        return self.value * step
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """A value that is multiplied by `factor` at each of the milestones.
+
+    The learning-rate schedules of the ProxConnect paper: B.1.3 (milestones 100, 150), B.1.4
+    (81, 122), B.6 (15, 30), B.7 (30, 60), all with factor 0.1.
+    """
+
+    value: float
+    milestones: tuple[int, ...]
+    """Epochs, counted from 0, from whose first step on one more factor applies."""
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self, "value")
+        _check_nonnegative(self, "factor")
+        milestones = _milestones(self.milestones)
+        object.__setattr__(self, "milestones", milestones)
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        """The decayed value; constant within an epoch."""
+        passed = bisect_right(self.milestones, step // steps_per_epoch)
+        return self.value * self.factor**passed
+
+    def cumulative(self, step: int, steps_per_epoch: int) -> float:
+        """The sum over the constant pieces."""
+        starts = [0, *(epoch * steps_per_epoch for epoch in self.milestones if epoch > 0)]
+        edges = [start for start in starts if start < step] + [step]
+        return math.fsum(
+            self.at(begin, steps_per_epoch) * (end - begin) for begin, end in pairwise(edges)
+        )
+
+
+def _milestones(values: Sequence[int]) -> tuple[int, ...]:
+    milestones = tuple(values)
+    whole = all(isinstance(epoch, int) and epoch >= 0 for epoch in milestones)
+    if not whole or any(low >= high for low, high in pairwise(milestones)):
+        raise ConfigurationError(
+            f"StepDecay.milestones = {milestones}: must be increasing whole epochs >= 0"
+        )
+    return milestones
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """rho_t = (1 + t / B) rho0, the schedule of the ProxConnect paper's experiments (6.1).
+
+    B is the number of steps in an epoch, so that rho grows by rho0 each epoch, a little at every
+    gradient step.
+    """
+
+    rho0: float
+    """The value at step 0, >= 0, in the unit of the weights."""
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self, "rho0")
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        """(1 + step / B) rho0."""
+        return (1 + step / steps_per_epoch) * self.rho0
+
+
+@dataclass(frozen=True)
+class InversePi(Schedule):
+    """rho_t = rho0 (1 + eta_0 + ... + eta_{t-1}), the theory's 1/pi_t growth.
+
+    Source: ProxConnect paper, equations (28)-(29). It starts at rho0 and, for eta = 1 / B, is
+    `Linear`; the paper's 1 / pi_{t-1} is the same sum less the constant eta_0.
+    """
+
+    rho0: float
+    """The value at step 0, >= 0, in the unit of the weights."""
+    eta: Schedule
+    """The step sizes, usually the recipe's learning rate."""
+
+    def __post_init__(self) -> None:
+        _check_nonnegative(self, "rho0")
+        if not isinstance(self.eta, Schedule):
+            raise ConfigurationError(f"InversePi.eta = {self.eta!r}: must be a Schedule")
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        """rho0 times one plus the cumulative step size."""
+        return self.rho0 * (1 + self.eta.cumulative(step, steps_per_epoch))
