@@ -46,7 +46,7 @@ def piecewise_linear(
     for level, half_gap, before in zip(levels[1:], half_gaps[1:], half_gaps, strict=False):
         if half_gap != before:
             beyond = _shift(inside, nearest, half_gap, rho, varrho, relative)
-            shift = _where(inside >= level, beyond, shift)
+            shift = _where(inside >= level, beyond, shift, inside)
     if isinstance(shift, float) and math.isinf(shift):
         return nearest
     return torch.clamp(nearest, min=inside - shift, max=inside + shift)
@@ -79,11 +79,16 @@ def _shift(
     return slope_value * rho + (1 - slope_value) * (inside - nearest).abs()
 
 
-def _where(condition: Tensor, chosen: Sharpness, other: Sharpness) -> Sharpness:
+def _where(condition: Tensor, chosen: Sharpness, other: Sharpness, like: Tensor) -> Sharpness:
     """`torch.where` that keeps a number a number when both sides are the same one."""
-    if isinstance(chosen, float) and chosen == other:
+    if not isinstance(chosen, Tensor) and not isinstance(other, Tensor) and chosen == other:
         return chosen
-    return torch.where(condition, chosen, other)
+    # Two plain numbers would give the default dtype, not that of the weights.
+    return torch.where(
+        condition,
+        torch.as_tensor(chosen, dtype=like.dtype, device=like.device),
+        torch.as_tensor(other, dtype=like.dtype, device=like.device),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,234 @@
+"""The `sweeps` command."""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from quantlab import ConfigurationError
+from sweeps.loading import load_sweep, named_sweeps
+from sweeps.spec import SweepSpec
+from sweeps.storage import Storage, TrialState
+
+EXIT_INCOMPLETE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 1 trials are missing, 2 bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        print(f"sweeps: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:  # the reader of a pipe has gone
+        sys.stdout = None  # type: ignore[assignment]
+        return EXIT_INCOMPLETE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweeps", description="Sweeps of quantized-network training."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str, *, sweep: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        if sweep:
+            known = ", ".join(named_sweeps())
+            sub.add_argument("sweep", metavar="NAME|FILE.py", help=f"one of {known}, or a file")
+        sub.add_argument(
+            "--storage",
+            type=Path,
+            default=Path("runs"),
+            metavar="DIR",
+            help="folder of all results (default: runs)",
+        )
+        return sub
+
+    plan = command("plan", _plan, "Show what would run.")
+    plan.add_argument("--json", action="store_true", help="for programs")
+
+    run = command("run", _run, "Train the trials that are not finished.")
+    run.add_argument("--tracking-uri", metavar="URI", help="MLflow server (default: embedded)")
+    run.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
+    run.add_argument("--concurrency", type=_count, metavar="N", help="most trials at once")
+    run.add_argument(
+        "--gpus-per-trial", type=_share, default=0.0, metavar="X", help="may be a fraction"
+    )
+    run.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the datasets (default: data)",
+    )
+
+    command("status", _status, "Show how far a sweep is.")
+    report = command("report", _report, "Write tables and the HTML page, and print the tables.")
+    report.add_argument("--out", type=Path, metavar="DIR", help="default: STORAGE/reports/SWEEP")
+
+    ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.", sweep=False)
+    ui.add_argument("--port", type=_count, default=5000, metavar="N")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be >= 0")
+    return value
+
+
+def _states(sweep: SweepSpec, storage: Storage) -> list[TrialState]:
+    return [storage.trial(cell.fingerprint).state() for cell in sweep.cells]
+
+
+def _plan(options: argparse.Namespace) -> int:
+    sweep = load_sweep(options.sweep)
+    states = _states(sweep, Storage(options.storage))
+    blocks = [
+        {
+            "label": block.label,
+            "trials": sum(cell.block == block.label for cell in sweep.cells),
+            "finished": sum(
+                state.is_finished and cell.block == block.label
+                for cell, state in zip(sweep.cells, states, strict=True)
+            ),
+        }
+        for block in sweep.blocks
+    ]
+    finished = sum(state.is_finished for state in states)
+    plan = {
+        "name": sweep.name,
+        "trials": len(sweep.cells),
+        "finished": finished,
+        "to_run": len(sweep.cells) - finished,
+        "blocks": blocks,
+    }
+    if options.json:
+        print(json.dumps(plan))
+        return 0
+    print(f"{sweep.name}: {sweep.description}" if sweep.description else sweep.name)
+    print(f"{'block':<24}{'trials':>8}{'finished':>10}")
+    for block in blocks:
+        print(f"{block['label']:<24}{block['trials']:>8}{block['finished']:>10}")
+    print(f"{'all':<24}{plan['trials']:>8}{plan['finished']:>10}   {plan['to_run']} to run")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    sweep = load_sweep(options.sweep)
+    storage = Storage(options.storage)
+    cells = [
+        cell for cell in sweep.cells if not storage.trial(cell.fingerprint).state().is_finished
+    ]
+    print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
+    # Ray and MLflow take seconds to import, and are not needed when there is nothing to do.
+    from sweeps.tracking import undelivered
+
+    if cells or undelivered(sweep.cells, storage, options.tracking_uri):
+        from sweeps.launch import Resources, run_cells
+
+        try:
+            run_cells(
+                sweep,
+                cells,
+                storage,
+                tracking_uri=options.tracking_uri,
+                data_dir=options.data,
+                resources=Resources(
+                    address=options.address,
+                    concurrency=options.concurrency,
+                    gpus_per_trial=options.gpus_per_trial,
+                ),
+            )
+        except KeyboardInterrupt:
+            command = shlex.join(["sweeps", *sys.argv[1:]])
+            print(f"\nstopped; to go on: {command}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+    return _summary(sweep, storage)
+
+
+def _summary(sweep: SweepSpec, storage: Storage) -> int:
+    """Print what is incomplete; the exit code."""
+    states = _states(sweep, storage)
+    for cell, state in zip(sweep.cells, states, strict=True):
+        if state is TrialState.FAILED:
+            folder = storage.trial(cell.fingerprint)
+            reason = folder.read(folder.failure)["error"]
+            print(f"sweeps: failed: {cell.name}: {reason}", file=sys.stderr)
+    counts = Counter(states)
+    text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
+    print(f"{sweep.name}: {text}")
+    return 0 if all(state.is_finished for state in states) else EXIT_INCOMPLETE
+
+
+def _status(options: argparse.Namespace) -> int:
+    return _summary(load_sweep(options.sweep), Storage(options.storage))
+
+
+def _report(options: argparse.Namespace) -> int:
+    from analysis.report import write_report
+    from rich.console import Console
+
+    from sweeps.provenance import git_commit, package_versions
+    from sweeps.results import trials_frame
+    from sweeps.terminal import render
+
+    sweep = load_sweep(options.sweep)
+    storage = Storage(options.storage)
+    out = options.out or storage.root / "reports" / sweep.name
+    trials = trials_frame(sweep, storage)
+    if not (trials["state"] == "COMPLETE").any():
+        raise ConfigurationError(
+            f"sweep {sweep.name}: no finished trial in --storage {storage.root}; "
+            f"run `sweeps run {options.sweep}` first"
+        )
+    try:
+        report = write_report(
+            trials,
+            out,
+            title=f"Sweep {sweep.name}",
+            facts={
+                "about": sweep.description,
+                "made by": shlex.join(["sweeps", "report", options.sweep]),
+                "reproduce": shlex.join(["sweeps", "run", options.sweep]),
+                "code": git_commit() or "unknown commit",
+                "packages": ", ".join(f"{k} {v}" for k, v in package_versions().items()),
+            },
+        )
+    except OSError as error:
+        raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
+    console = Console()
+    for table in report.tables:
+        console.print(render(table))
+    storage_flag = "" if options.storage == Path("runs") else f" --storage {options.storage}"
+    print(f"tables  {report.directory / 'table.md'}")
+    print(f"page    {report.page}")
+    print(f"MLflow  sweeps ui{storage_flag}")
+    return 0
+
+
+def _ui(options: argparse.Namespace) -> int:
+    storage = Storage(options.storage)
+    if not (storage.root / "mlflow.db").exists():
+        raise ConfigurationError(f"--storage {storage.root}: no MLflow database in it yet")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri"]
+    command += [storage.default_tracking_uri, "--port", str(options.port)]
+    print(f"http://127.0.0.1:{options.port}", flush=True)
+    os.execv(sys.executable, command)

@@ -1,0 +1,1 @@
+"""Named sweeps, one a file: each defines ``SWEEP``."""

@@ -1,0 +1,74 @@
+"""The demo: every method of the ProxConnect paper on scikit-learn's digits, end to end.
+
+The setting is the paper's end-to-end one (B.1.5) scaled to 30 + 10 epochs on a small network: SGD
+with momentum, two learning-rate drops, hard quantization after three quarters of the epochs. The
+rho0 values are its grids of Tables 9-11 carried over to a shorter run: as there, ProxConnect's
+binary quantizer becomes the projector after all, half or a quarter of the QUANTIZE epochs, and
+ProxQuant's shifts add up to about 1, 10 and 100 times the distance of two levels.
+"""
+
+import torch
+
+from quantlab import OptimizerSpec, Quantization, Recipe
+from quantlab.datasets.digits import Digits
+from quantlab.models.convnet import ConvNet
+from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.schedules import Linear, StepDecay
+from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT, UpdateRule
+from sweeps.spec import Axis, Block, SweepSpec
+
+BASE = Recipe(
+    model=ConvNet(width=16),
+    dataset=Digits(),
+    optimizer=OptimizerSpec(
+        algorithm=torch.optim.SGD,
+        learning_rate=StepDecay(0.1, milestones=(15, 22)),
+        options={"momentum": 0.9, "weight_decay": 1e-4},
+    ),
+    epochs=30,
+    batch_size=64,
+)
+
+SETS = Axis(
+    "set",
+    "quantization.quantizer.levels",
+    {"binary": BINARY, "ternary": TERNARY, "quaternary": QUATERNARY},
+)
+
+
+def annealed(label: str, rule: UpdateRule, rho0: tuple[float, ...]) -> Block:
+    """A method with L_rho^rho and its own values of rho0."""
+    return Block(
+        label,
+        overrides={
+            "quantization": Quantization(
+                rule=rule, quantizer=PiecewiseLinear(), sharpness=Linear(rho0=rho0[0])
+            ),
+            "batchnorm_epochs": 10,
+        },
+        axes=(SETS, Axis("rho0", "quantization.sharpness.rho0", rho0)),
+    )
+
+
+SWEEP = SweepSpec(
+    name="digits",
+    description="BC, PQ, rPC, PC x binary, ternary, quaternary x rho0 x seed on digits, end to end",
+    base=BASE,
+    blocks=(
+        Block("FP"),
+        Block(
+            "BC",
+            overrides={
+                "quantization": Quantization(rule=PROX_CONNECT, quantizer=Nearest()),
+                "batchnorm_epochs": 10,
+            },
+            axes=(SETS,),
+        ),
+        annealed("PQ", PROX_QUANT, (1e-4, 1e-3, 1e-2)),
+        annealed("rPC", REVERSE_PROX_CONNECT, (1e-4, 1e-3, 1e-2)),
+        annealed("PC", PROX_CONNECT, (0.03, 0.06, 0.12)),
+    ),
+    seeds=(0, 1, 2),
+)

@@ -1,0 +1,31 @@
+"""With which code and which libraries a trial ran."""
+
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "numpy", "ray", "mlflow", "scikit-learn")
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str:
+    """The commit this package's source stands at, ``+`` if it was changed; empty if unknown."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@lru_cache(maxsize=1)
+def package_versions() -> dict[str, str]:
+    """Python's version and those of the packages that numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -1,0 +1,78 @@
+"""From trial folders to the tables of `analysis.schema`."""
+
+import pandas as pd
+
+from analysis.schema import AXIS_PREFIX, HISTORY, RECIPE_PREFIX, TRIALS
+from quantlab import flatten
+from quantlab.quantization_sets import set_name
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage import Storage, TrialState
+
+
+def rho0(cell: Cell) -> float | None:
+    """The sharpness at step 0; None where the quantizer is not annealed."""
+    quantization = cell.recipe.quantization
+    if quantization is None or not quantization.quantizer.annealed:
+        return None
+    return quantization.sharpness.at(0, 1)
+
+
+def level_set(cell: Cell) -> str:
+    """The name of the quantization set; empty in full precision."""
+    quantization = cell.recipe.quantization
+    return "" if quantization is None else set_name(quantization.quantizer.levels)
+
+
+def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
+    """One row for every cell of a sweep, finished or not."""
+    core = ("method", "set", "rho0", "seed")
+    rows = []
+    for cell in sweep.cells:
+        folder = storage.trial(cell.fingerprint)
+        state = folder.state()
+        result = folder.read(folder.result)
+        history = folder.read_history()
+        complete = state is TrialState.COMPLETE
+        rows.append(
+            {
+                "sweep": sweep.name,
+                "trial_id": cell.fingerprint,
+                "configuration_id": cell.configuration_id,
+                "name": cell.name,
+                "dataset": cell.recipe.dataset.name,
+                "model": cell.recipe.model.name,
+                "regime": "end-to-end",
+                "method": cell.method,
+                "set": level_set(cell),
+                "rho0": rho0(cell),
+                "seed": cell.recipe.seed,
+                "state": state.value,
+                "validation_accuracy": result["validation_accuracy"] if complete else None,
+                "test_accuracy": result["test_accuracy"] if complete else None,
+                "epochs": len(history),
+                "seconds": sum(record["seconds"] for record in history),
+                "git_commit": result.get("git_commit", ""),
+                **{
+                    f"{AXIS_PREFIX}{axis}": label
+                    for axis, label in cell.coordinates.items()
+                    if axis not in core
+                },
+                **{f"{RECIPE_PREFIX}{key}": value for key, value in flatten(cell.recipe).items()},
+            }
+        )
+    frame = pd.DataFrame(rows)
+    numbers = [column for column, (kind, _) in TRIALS.items() if kind != "text"]
+    frame[numbers] = frame[numbers].apply(pd.to_numeric)
+    axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
+    frame[axes] = frame[axes].fillna("")
+    return frame
+
+
+def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
+    """One row for every epoch of every trial of a sweep."""
+    rows = [
+        {"trial_id": cell.fingerprint, **record}
+        for cell in sweep.cells
+        for record in storage.trial(cell.fingerprint).read_history()
+    ]
+    return pd.DataFrame(rows, columns=list(HISTORY))

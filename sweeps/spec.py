@@ -1,0 +1,147 @@
+"""SweepSpec: a sweep as a value, and its expansion into cells with unique fingerprints."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+
+from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint, override
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of a grid: a field of the recipe, and the values it takes."""
+
+    name: str
+    """The axis in names, tags and tables, such as ``"set"`` or ``"rho0"``."""
+    path: str
+    """Dotted path of the recipe's field, such as ``"quantization.sharpness.rho0"``."""
+    values: Mapping[str, object] | Sequence[float | int | str]
+    """Label -> value; for plain numbers and strings a sequence is enough."""
+
+    def __post_init__(self) -> None:
+        if not self.values or isinstance(self.values, str):
+            raise ConfigurationError(
+                f"axis {self.name!r}: values = {self.values!r}: must be a mapping or a sequence, "
+                "with at least one value"
+            )
+
+    @property
+    def labelled(self) -> dict[str, object]:
+        """Label -> value."""
+        if isinstance(self.values, Mapping):
+            return dict(self.values)
+        labels = [f"{v:g}" if isinstance(v, float | int) else v for v in self.values]
+        return dict(zip(labels, self.values, strict=True))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a sweep with axes of its own: usually one method."""
+
+    label: str
+    """Unique in the sweep; also the method, unless that is given."""
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    """Path -> value, applied to the base recipe before the axes."""
+    axes: tuple[Axis, ...] = ()
+    """Every combination of their values is a configuration."""
+    method: str | None = None
+    """What tables call the method; the label if None."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trial of a sweep."""
+
+    sweep: str
+    block: str
+    method: str
+    coordinates: Mapping[str, str]
+    """Axis name -> label."""
+    recipe: Recipe
+    fingerprint: str
+    configuration_id: str
+
+    @cached_property
+    def name(self) -> str:
+        """For people: ``PC ternary rho0=0.01 seed=0``."""
+        axes = [
+            label if name == "set" else f"{name}={label}"
+            for name, label in self.coordinates.items()
+        ]
+        return " ".join([self.method, *axes, f"seed={self.recipe.seed}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSpec:
+    """A sweep: each block's grid, over a base recipe, for each seed."""
+
+    name: str
+    base: Recipe
+    blocks: tuple[Block, ...]
+    seeds: tuple[int, ...]
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
+            raise ConfigurationError(
+                f"SweepSpec.name = {self.name!r}: must be letters, digits, '-' and '_'"
+            )
+        if not self.blocks or not self.seeds:
+            raise ConfigurationError(f"sweep {self.name}: needs at least one block and one seed")
+        for what, items in (
+            ("block label", [block.label for block in self.blocks]),
+            ("seed", list(self.seeds)),
+        ):
+            if len(set(items)) < len(items):
+                raise ConfigurationError(f"sweep {self.name}: a {what} stands there twice: {items}")
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All trials, block by block; within a block the seed changes fastest.
+
+        Raises:
+            ConfigurationError: a path names no field, a value is not allowed, or two cells are the
+                same trial; the message names sweep, block and axis.
+        """
+        cells: dict[str, Cell] = {}
+        for block in self.blocks:
+            for cell in self._expand(block):
+                if (same := cells.get(cell.fingerprint)) is not None:
+                    raise ConfigurationError(
+                        f"sweep {self.name}: {same.name!r} of block {same.block!r} and "
+                        f"{cell.name!r} of block {cell.block!r} are the same trial"
+                    )
+                cells[cell.fingerprint] = cell
+        return tuple(cells.values())
+
+    def _expand(self, block: Block) -> Iterator[Cell]:
+        start = self.base
+        for path, value in block.overrides.items():
+            start = self._override(start, path, value, f"block {block.label!r}")
+        for labels in product(*(axis.labelled.items() for axis in block.axes)):
+            recipe = start
+            for axis, (label, value) in zip(block.axes, labels, strict=True):
+                where = f"block {block.label!r}, axis {axis.name!r}, value {label!r}"
+                recipe = self._override(recipe, axis.path, value, where)
+            configuration = configuration_id(recipe)
+            coordinates = {
+                axis.name: label for axis, (label, _) in zip(block.axes, labels, strict=True)
+            }
+            for seed in self.seeds:
+                seeded = self._override(recipe, "seed", seed, f"seed {seed}")
+                yield Cell(
+                    sweep=self.name,
+                    block=block.label,
+                    method=block.method or block.label,
+                    coordinates=coordinates,
+                    recipe=seeded,
+                    fingerprint=fingerprint(seeded),
+                    configuration_id=configuration,
+                )
+
+    def _override(self, recipe: Recipe, path: str, value: object, where: str) -> Recipe:
+        try:
+            return override(recipe, path, value)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"sweep {self.name}, {where}: {error}") from error

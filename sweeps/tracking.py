@@ -1,0 +1,213 @@
+"""MLflow: one experiment a sweep, one run a trial, delivered from the trial folders.
+
+Workers only write to their folder; one thread beside the driver brings what is new there to the
+tracking server. So a slow server never holds up training, nothing is lost while it is away, and a
+delivery that is repeated changes nothing: epochs carry their own time, and `delivery.json` says how
+far the server is.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from quantlab import ConfigurationError, flatten
+from sweeps.results import level_set, rho0
+from sweeps.spec import Cell
+from sweeps.storage import Storage, TrialFolder, TrialState
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+METRICS_A_BATCH = 1000
+"""The most that MLflow's REST interface takes at once."""
+
+_STATUS = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.DIVERGED: "FINISHED",
+    TrialState.FAILED: "FAILED",
+}
+_NOT_METRICS = ("stage", "epoch", "step", "time")
+
+
+class Tracker:
+    """A sweep's experiment on a tracking server."""
+
+    def __init__(self, sweep: str, storage: Storage, uri: str | None) -> None:
+        """Connect, and make the experiment if it is not there.
+
+        To be done once, before any other process touches a new SQLite store.
+
+        Args:
+            sweep: the experiment's name.
+            storage: where trials and the embedded store lie.
+            uri: an MLflow tracking URI; None for the embedded store.
+
+        Raises:
+            ConfigurationError: the server does not answer, or the URI is not one.
+        """
+        self.storage = storage
+        self.uri = uri or storage.default_tracking_uri
+        self._client = mlflow.MlflowClient(tracking_uri=self.uri)
+        location = None if uri else (storage.artifacts / sweep).as_uri()
+        try:
+            experiment = self._client.get_experiment_by_name(sweep)
+            self._experiment: str = (
+                experiment.experiment_id
+                if experiment
+                else self._client.create_experiment(sweep, artifact_location=location)
+            )
+        except Exception as error:  # each kind of store raises its own
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError(
+                f"--tracking-uri {self.uri}: cannot be used ({reason})"
+            ) from error
+
+    def deliver(self, cell: Cell) -> None:
+        """Bring the server up to date with a trial's folder."""
+        folder = self.storage.trial(cell.fingerprint)
+        state = folder.state()
+        if state is TrialState.WAITING or _is_delivered(folder, state, self.uri):
+            return
+        history = folder.read_history()
+        known = folder.read(folder.delivery)
+        if known.get("uri") != self.uri:
+            known = {"uri": self.uri, "run_id": self._run(cell, history), "epoch": 0, "state": ""}
+            folder.write(folder.delivery, known)
+        run_id = known["run_id"]
+        fresh = [record for record in history if record["epoch"] > known["epoch"]]
+        metrics = [
+            Metric(key, float(value), int(1000 * record["time"]), record["epoch"])
+            for record in fresh
+            for key, value in record.items()
+            if key not in _NOT_METRICS
+        ]
+        for start in range(0, len(metrics), METRICS_A_BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
+        if state in _STATUS:
+            self._close(run_id, folder, state, history)
+        epoch = fresh[-1]["epoch"] if fresh else known["epoch"]
+        folder.write(folder.delivery, {**known, "epoch": epoch, "state": state.value})
+
+    def _run(self, cell: Cell, history: list[dict[str, Any]]) -> str:
+        """The trial's run: the one that bears its fingerprint, or a new one."""
+        found = self._client.search_runs(
+            [self._experiment], f"tags.fingerprint = '{cell.fingerprint}'", max_results=1
+        )
+        if found:
+            return str(found[0].info.run_id)
+        start = history[0]["time"] - history[0]["seconds"] if history else None
+        run = self._client.create_run(
+            self._experiment,
+            start_time=None if start is None else int(1000 * start),
+            run_name=cell.name,
+            tags={"fingerprint": cell.fingerprint},
+        )
+        value = rho0(cell)
+        tags = {
+            "configuration_id": cell.configuration_id,
+            "sweep": cell.sweep,
+            "block": cell.block,
+            "method": cell.method,
+            "set": level_set(cell),
+            **cell.coordinates,
+        }
+        # Numbers stand as metrics too, because the UI sorts tags and params as text.
+        numbers = {"seed": cell.recipe.seed, **({} if value is None else {"rho0": value})}
+        self._client.log_batch(
+            run.info.run_id,
+            params=[Param(key, str(value)) for key, value in flatten(cell.recipe).items()],
+            tags=[RunTag(key, str(value)) for key, value in {**tags, **numbers}.items()],
+            metrics=[Metric(key, value, run.info.start_time, 0) for key, value in numbers.items()],
+        )
+        return str(run.info.run_id)
+
+    def _close(
+        self, run_id: str, folder: TrialFolder, state: TrialState, history: list[dict[str, Any]]
+    ) -> None:
+        """Final figures, artifacts and status."""
+        outcome = folder.read(folder.result) or folder.read(folder.failure)
+        when = int(1000 * outcome["time"])
+        finals = {"seconds_total": sum(record["seconds"] for record in history)}
+        if state is TrialState.COMPLETE:
+            finals |= {key: outcome[key] for key in ("validation_accuracy", "test_accuracy")}
+        tags = {key: outcome[key] for key in ("git_commit", "device", "host", "error") if outcome.get(key)}
+        packages = {
+            f"package.{name}": version for name, version in json.loads(outcome["packages"]).items()
+        }
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, when, len(history)) for key, value in finals.items()],
+            tags=[
+                RunTag(key, str(value)[:5000])
+                for key, value in {**tags, **packages, "state": state.value}.items()
+            ],
+        )
+        for file in (folder.recipe, folder.weights, folder.failure):
+            if file.exists():
+                self._client.log_artifact(run_id, str(file))
+        self._client.set_terminated(run_id, status=_STATUS[state], end_time=when)
+
+
+def _is_delivered(folder: TrialFolder, state: TrialState, uri: str) -> bool:
+    known = folder.read(folder.delivery)
+    return (
+        state.is_finished and known.get("uri") == uri and known.get("state") == state.value
+    )
+
+
+def undelivered(cells: Iterable[Cell], storage: Storage, uri: str | None) -> list[Cell]:
+    """Cells with something that the tracking server does not have yet."""
+    uri = uri or storage.default_tracking_uri
+    result = []
+    for cell in cells:
+        folder = storage.trial(cell.fingerprint)
+        state = folder.state()
+        if state is not TrialState.WAITING and not _is_delivered(folder, state, uri):
+            result.append(cell)
+    return result
+
+
+class Delivery:
+    """A thread that brings trials to the tracker, each as often as it is announced."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._pending: dict[str, Cell] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self.last_error = ""
+        """Why the last delivery failed; empty if it did not."""
+        self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
+        self._thread.start()
+
+    def announce(self, cell: Cell) -> None:
+        """There is something new in a trial's folder."""
+        with self._changed:
+            self._pending[cell.fingerprint] = cell
+            self._changed.notify()
+
+    def finish(self) -> None:
+        """Deliver what is pending, and end the thread."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._stopping)
+                if not self._pending:
+                    return
+                cell = self._pending.pop(next(iter(self._pending)))
+            try:
+                self._tracker.deliver(cell)
+                self.last_error = ""
+            except (MlflowException, OSError) as error:  # the folder keeps it for the next time
+                self.last_error = str(error).splitlines()[0]

@@ -1,0 +1,127 @@
+"""run_trial: what a worker does for one trial. It knows folders, and nothing of Ray or MLflow."""
+
+import json
+import platform
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quantlab import (
+    ConfigurationError,
+    EpochRecord,
+    NonFiniteLossError,
+    Recipe,
+    TrainingRun,
+    canonical_json,
+)
+from quantlab.checkpoint import load_checkpoint, save_checkpoint
+from sweeps.provenance import git_commit, package_versions
+from sweeps.storage import TrialFolder, TrialState, write_atomically
+
+
+def run_trial(
+    recipe: Recipe,
+    folder: TrialFolder,
+    *,
+    data_dir: Path,
+    device: str = "cpu",
+    report: Callable[[EpochRecord], None] = lambda record: None,
+) -> TrialState:
+    """Train a trial to its end, from its last checkpoint if there is one.
+
+    A finished trial is left as it is. A diverged one is finished: that is a result of its
+    configuration.
+
+    Args:
+        recipe: what to train.
+        folder: the trial's files; made if need be.
+        data_dir: where datasets lie.
+        device: a torch device.
+        report: called after every epoch, once its record and its checkpoint are written.
+
+    Raises:
+        Exception: whatever broke; it is recorded as the trial's failure first.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if (state := folder.state()).is_finished:
+        return state
+    write_atomically(folder.recipe, canonical_json(recipe) + "\n")
+    folder.failure.unlink(missing_ok=True)
+    try:
+        return _train(recipe, folder, data_dir, device, report)
+    except Exception as error:
+        folder.write(
+            folder.failure,
+            {
+                "error": f"{type(error).__name__}: {error}",
+                "traceback": traceback.format_exc(),
+                "time": time.time(),
+                **_where(device),
+            },
+        )
+        raise
+
+
+def _train(
+    recipe: Recipe,
+    folder: TrialFolder,
+    data_dir: Path,
+    device: str,
+    report: Callable[[EpochRecord], None],
+) -> TrialState:
+    torch.set_num_threads(1)  # trials run side by side; more threads each would only fight
+    run = TrainingRun(recipe, data_dir=data_dir, device=device)
+    try:
+        run.load_state_dict(load_checkpoint(folder.checkpoint, fingerprint=folder.fingerprint))
+    except FileNotFoundError:
+        pass
+    except ConfigurationError as error:
+        warnings.warn(f"{error}; the trial starts anew", stacklevel=2)
+    folder.rewind_history(run.epoch)
+    state, details = TrialState.COMPLETE, {}
+    try:
+        for record in run:
+            folder.append_history({**_plain(record), "time": time.time()})
+            save_checkpoint(
+                folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint
+            )
+            report(record)
+        details = asdict(run.outcome())
+        torch.save(run.final_weights(), folder.weights)
+    except NonFiniteLossError as error:
+        state = TrialState.DIVERGED
+        last = error.last_finite_loss if error.last_finite_loss == error.last_finite_loss else None
+        details = {
+            "error": str(error),
+            "epochs": run.epoch,
+            "steps": error.step,
+            "last_finite_loss": last,
+        }
+    folder.write(
+        folder.result, {"state": state.value, "time": time.time(), **details, **_where(device)}
+    )
+    folder.checkpoint.unlink(missing_ok=True)
+    return state
+
+
+def _plain(record: EpochRecord) -> dict[str, Any]:
+    """A record as JSON data."""
+    values = asdict(record)
+    return {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}
+
+
+def _where(device: str) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "device": f"{device} ({name})",
+        "host": platform.node(),
+        "git_commit": git_commit(),
+        "packages": json.dumps(package_versions()),
+    }
