@@ -56,9 +56,7 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
 
 def _styles(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     others = [method for method in dict.fromkeys(table["method"]) if method not in _STYLE]
-    further = {
-        method: _FURTHER[index % len(_FURTHER)] for index, method in enumerate(others)
-    }
+    further = {method: _FURTHER[index % len(_FURTHER)] for index, method in enumerate(others)}
     return {**_STYLE, **further}
 
 
@@ -74,7 +72,11 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: dict[str, tuple[str, str]]) -
         mean, std = 100 * rows["test_mean"], 100 * rows["test_std"].fillna(0)
         axes.plot(rows["rho0"], mean, color=colour, marker=marker, label=method)
         axes.fill_between(
-            rows["rho0"], (mean - std).clip(0), (mean + std).clip(upper=100), color=colour, alpha=0.2
+            rows["rho0"],
+            (mean - std).clip(0),
+            (mean + std).clip(upper=100),
+            color=colour,
+            alpha=0.2,
         )
     if part["rho0"].notna().any():
         axes.set_xscale("log")

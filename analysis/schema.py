@@ -89,9 +89,7 @@ def validate_history(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _validate(
-    frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]], table: str
-) -> None:
+def _validate(frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]], table: str) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise SchemaError(

@@ -60,9 +60,7 @@ def method_tables(table: pd.DataFrame) -> list[Table]:
             f"Test accuracy in %: methods at their best ρ0, {regime}, {dataset}. Mean (standard "
             f"deviation) over {_seeds(part)}; ρ0 chosen on validation images"
         )
-        full = [
-            f"{row['model']} {_cell(row)}" for _, row in part[part["set"] == ""].iterrows()
-        ]
+        full = [f"{row['model']} {_cell(row)}" for _, row in part[part["set"] == ""].iterrows()]
         if full:
             caption += f"; full precision: {', '.join(full)}"
         tables.append(Table(caption, body))
@@ -116,5 +114,3 @@ def _rho0_label(value: float) -> str:
     """``5e-3``, as the papers print it."""
     mantissa, exponent = f"{value:.6e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
-
-

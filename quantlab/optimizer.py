@@ -59,10 +59,10 @@ class _Moved:
 class ProxOptimizer(Optimizer):
     """One of the four update rules, over any torch optimizer.
 
-    It behaves like a torch optimizer: `zero_grad`, `step` (with or without a closure), `state_dict`,
-    `param_groups`, and learning-rate schedulers work on it. The model's quantized parameters become
-    views of its buffers and always hold the weights at which the rule takes its gradient; write
-    other values into the model only before it is built.
+    It behaves like a torch optimizer: `zero_grad`, `step` (with or without a closure),
+    `state_dict`, `param_groups`, and learning-rate schedulers work on it. The model's quantized
+    parameters become views of its buffers and always hold the weights at which the rule takes its
+    gradient; write other values into the model only before it is built.
 
     One step is, with w* latent, w = P(w*) and the rule's two points::
 
@@ -168,7 +168,7 @@ class ProxOptimizer(Optimizer):
                     first = False
                 return value
 
-            loss = self.base.step(evaluate)  # type: ignore[arg-type]
+            loss = self.base.step(evaluate)
         if self.latent_bound is not None:
             for group in self._groups:
                 group.latent.clamp_(-self.latent_bound, self.latent_bound)
@@ -253,7 +253,7 @@ class ProxOptimizer(Optimizer):
                 group.latent.copy_(group.proximal)
 
     def _gather_gradients(self) -> None:
-        """Give the tensors that the base optimizer moves the gradients of the model's parameters."""
+        """Bring the gradients of the model's parameters to what the base optimizer moves."""
         for moved in self._moved:
             if moved.gradients is None:
                 (source,) = moved.sources
@@ -301,9 +301,7 @@ def _shaped_moved(
         yield _Moved(other, [other])
 
 
-def _flat_moved(
-    groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]
-) -> Iterator[_Moved]:
+def _flat_moved(groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]) -> Iterator[_Moved]:
     """One flat latent a group, and one flat tensor for the other parameters of a kind."""
     tensors = [(group.latent, group.parameters) for group in groups]
     kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}

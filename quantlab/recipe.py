@@ -75,7 +75,7 @@ class Quantization:
     """The cell of the 2x2."""
     quantizer: Quantizer
     """The proximal map, with its quantization set."""
-    sharpness: Schedule = Constant(0.0)
+    sharpness: Schedule = field(default_factory=lambda: Constant(0.0))
     """rho_t; without effect where the quantizer has no sharpness."""
     exclude: tuple[str, ...] = ()
     """Shell-style name patterns of layers whose weights stay in full precision."""
@@ -141,7 +141,8 @@ def override(value: T, path: str, new: object) -> T:
     Raises:
         ConfigurationError: a name on the path is not a field; the message lists those that are.
     """
-    return _override(value, path.split("."), new, path)
+    changed: T = _override(value, path.split("."), new, path)
+    return changed
 
 
 def _override(value: Any, names: list[str], new: object, path: str) -> Any:

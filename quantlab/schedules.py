@@ -51,7 +51,7 @@ class Constant(Schedule):
         return self.value
 
     def cumulative(self, step: int, steps_per_epoch: int) -> float:
-        """value * step."""
+        """`value` times `step`."""
         return self.value * step
 
 

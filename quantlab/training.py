@@ -191,7 +191,7 @@ class TrainingRun:
             rule=quantization.rule,
             sharpness=self._sharpness,
             latent_bound=quantization.latent_bound,
-            flat=issubclass(self.recipe.optimizer.algorithm, ELEMENTWISE),
+            flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
         )
 
     def _plain_optimizer(self) -> ProxOptimizer:
@@ -202,7 +202,7 @@ class TrainingRun:
             make_base=self.recipe.optimizer.build,
             rule=POST_TRAINING,
             sharpness=self._sharpness,
-            flat=issubclass(self.recipe.optimizer.algorithm, ELEMENTWISE),
+            flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
         )
 
     def _sharpness(self, step: int) -> float:

@@ -35,7 +35,7 @@ def quantized_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str
                 f"quantization.exclude: {pattern!r} matches no layer; layers: {', '.join(layers)}"
             )
     return {
-        f"{name}.weight": module.weight
+        f"{name}.weight": module.get_parameter("weight")
         for name, module in layers.items()
         if not any(fnmatchcase(name, pattern) for pattern in exclude)
     }

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sweeps: error: {error}", file=sys.stderr)
         return EXIT_USAGE
     except BrokenPipeError:  # the reader of a pipe has gone
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return EXIT_INCOMPLETE
 
 
@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: object, text: str, *, sweep: bool = True) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: object, text: str, *, sweep: bool = True
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         if sweep:
@@ -183,9 +185,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from analysis.report import write_report
     from rich.console import Console
 
+    from analysis.report import write_report
     from sweeps.provenance import git_commit, package_versions
     from sweeps.results import trials_frame
     from sweeps.terminal import render
@@ -193,6 +195,7 @@ def _report(options: argparse.Namespace) -> int:
     sweep = load_sweep(options.sweep)
     storage = Storage(options.storage)
     out = options.out or storage.root / "reports" / sweep.name
+    where = [] if options.storage == Path("runs") else ["--storage", str(options.storage)]
     trials = trials_frame(sweep, storage)
     if not (trials["state"] == "COMPLETE").any():
         raise ConfigurationError(
@@ -206,8 +209,8 @@ def _report(options: argparse.Namespace) -> int:
             title=f"Sweep {sweep.name}",
             facts={
                 "about": sweep.description,
-                "made by": shlex.join(["sweeps", "report", options.sweep]),
-                "reproduce": shlex.join(["sweeps", "run", options.sweep]),
+                "reproduce": shlex.join(["sweeps", "run", options.sweep, *where]),
+                "made by": shlex.join(["sweeps", "report", options.sweep, *where]),
                 "code": git_commit() or "unknown commit",
                 "packages": ", ".join(f"{k} {v}" for k, v in package_versions().items()),
             },
@@ -216,11 +219,10 @@ def _report(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
     console = Console()
     for table in report.tables:
-        console.print(render(table))
-    storage_flag = "" if options.storage == Path("runs") else f" --storage {options.storage}"
+        console.print(render(table), "")
     print(f"tables  {report.directory / 'table.md'}")
     print(f"page    {report.page}")
-    print(f"MLflow  sweeps ui{storage_flag}")
+    print(f"MLflow  {shlex.join(['sweeps', 'ui', *where])}")
     return 0
 
 
@@ -229,6 +231,6 @@ def _ui(options: argparse.Namespace) -> int:
     if not (storage.root / "mlflow.db").exists():
         raise ConfigurationError(f"--storage {storage.root}: no MLflow database in it yet")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri"]
-    command += [storage.default_tracking_uri, "--port", str(options.port)]
+    command += [storage.default_tracking_uri, "--port", str(options.port), "--workers", "1"]
     print(f"http://127.0.0.1:{options.port}", flush=True)
     os.execv(sys.executable, command)

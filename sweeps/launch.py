@@ -1,5 +1,6 @@
 """Ray Tune: runs one trial for each cell that is not finished."""
 
+import logging
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 # Before Ray is imported: our own records stand in for Tune's log files, and Ctrl-C is ours.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with verbose=0 the older output prints nothing
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
@@ -110,7 +112,7 @@ def _tune(
         num_cpus=None if resources.address else concurrency,
         include_dashboard=False if not resources.address else None,
         log_to_driver=False,
-        logging_level="error",
+        logging_level=logging.ERROR,
     )
     try:
         by_id = {cell.fingerprint: cell for cell in cells}

@@ -50,7 +50,8 @@ def _load_file(path: Path) -> ModuleType:
         raise ConfigurationError(f"sweep {str(path)!r}: no such file")
     name = FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
     try:

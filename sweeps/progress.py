@@ -40,8 +40,10 @@ class Progress:
         return sum(self._states.values())
 
     def _line(self, elapsed: float) -> str:
-        finished = self._total - self._to_run + sum(
-            count for state, count in self._states.items() if state.is_finished
+        finished = (
+            self._total
+            - self._to_run
+            + sum(count for state, count in self._states.items() if state.is_finished)
         )
         parts = [f"{finished}/{self._total} finished"]
         for state, word in ((TrialState.DIVERGED, "diverged"), (TrialState.FAILED, "failed")):

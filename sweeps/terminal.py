@@ -2,6 +2,7 @@
 
 import re
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -9,12 +10,22 @@ from analysis.tables import Table
 
 
 def render(table: Table) -> RichTable:
-    """A table for `rich` to print, with ``**`` turned into bold type."""
-    rendered = RichTable(title=table.caption, title_justify="left", title_style="")
+    """A table for `rich` to print, with ``**`` turned into bold type.
+
+    A cell's rho0 goes to a second line, so that five methods fit into 80 columns.
+    """
+    rendered = RichTable(
+        title=table.caption,
+        title_justify="left",
+        title_style="italic",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for position, column in enumerate(table.body.columns):
         rendered.add_column(str(column), justify="left" if position < 2 else "right", no_wrap=True)
     for row in table.body.itertuples(index=False):
-        rendered.add_row(*(_text(str(cell)) for cell in row))
+        rendered.add_row(*(_text(str(cell).replace(" at ", "\nat ")) for cell in row))
     return rendered
 
 

@@ -24,6 +24,13 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "test_accuracy",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "true",
+}
+"""Make MLflow's UI open on the runs, with the accuracy in view."""
+
 METRICS_A_BATCH = 1000
 """The most that MLflow's REST interface takes at once."""
 
@@ -60,7 +67,7 @@ class Tracker:
             self._experiment: str = (
                 experiment.experiment_id
                 if experiment
-                else self._client.create_experiment(sweep, artifact_location=location)
+                else self._client.create_experiment(sweep, location, EXPERIMENT_TAGS)
             )
         except Exception as error:  # each kind of store raises its own
             reason = str(error).splitlines()[0]
@@ -109,20 +116,26 @@ class Tracker:
             tags={"fingerprint": cell.fingerprint},
         )
         value = rho0(cell)
+        coordinates = {
+            **cell.coordinates,
+            "method": cell.method,
+            "set": level_set(cell),
+            "rho0": "" if value is None else f"{value:g}",
+        }
+        # The UI sorts runs by params and metrics, not by tags, and params only as text.
+        numbers = {"seed": cell.recipe.seed, **({} if value is None else {"rho0": value})}
+        params = {**flatten(cell.recipe), **coordinates}
         tags = {
             "configuration_id": cell.configuration_id,
             "sweep": cell.sweep,
             "block": cell.block,
-            "method": cell.method,
-            "set": level_set(cell),
-            **cell.coordinates,
+            "seed": cell.recipe.seed,
+            **coordinates,
         }
-        # Numbers stand as metrics too, because the UI sorts tags and params as text.
-        numbers = {"seed": cell.recipe.seed, **({} if value is None else {"rho0": value})}
         self._client.log_batch(
             run.info.run_id,
-            params=[Param(key, str(value)) for key, value in flatten(cell.recipe).items()],
-            tags=[RunTag(key, str(value)) for key, value in {**tags, **numbers}.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+            tags=[RunTag(key, str(value)) for key, value in tags.items()],
             metrics=[Metric(key, value, run.info.start_time, 0) for key, value in numbers.items()],
         )
         return str(run.info.run_id)
@@ -136,7 +149,11 @@ class Tracker:
         finals = {"seconds_total": sum(record["seconds"] for record in history)}
         if state is TrialState.COMPLETE:
             finals |= {key: outcome[key] for key in ("validation_accuracy", "test_accuracy")}
-        tags = {key: outcome[key] for key in ("git_commit", "device", "host", "error") if outcome.get(key)}
+        tags = {
+            key: outcome[key]
+            for key in ("git_commit", "device", "host", "error")
+            if outcome.get(key)
+        }
         packages = {
             f"package.{name}": version for name, version in json.loads(outcome["packages"]).items()
         }
@@ -156,9 +173,7 @@ class Tracker:
 
 def _is_delivered(folder: TrialFolder, state: TrialState, uri: str) -> bool:
     known = folder.read(folder.delivery)
-    return (
-        state.is_finished and known.get("uri") == uri and known.get("state") == state.value
-    )
+    return state.is_finished and known.get("uri") == uri and known.get("state") == state.value
 
 
 def undelivered(cells: Iterable[Cell], storage: Storage, uri: str | None) -> list[Cell]:

@@ -89,9 +89,7 @@ def _train(
     try:
         for record in run:
             folder.append_history({**_plain(record), "time": time.time()})
-            save_checkpoint(
-                folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint
-            )
+            save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
             report(record)
         details = asdict(run.outcome())
         torch.save(run.final_weights(), folder.weights)

@@ -35,7 +35,7 @@ class CropFlip:
         Returns:
             As `pixels`.
         """
-        count, channels, height, width = pixels.shape
+        count, _, height, width = pixels.shape
         shifts = torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator)
         columns = torch.arange(width).expand(count, width)
         if self.flip:

@@ -129,11 +129,13 @@ def _load(spec: DatasetSpec, data_dir: Path, device: torch.device) -> Splits:
             )
     end = None if spec.train_images is None else needed
     splits = (
-        Images(train.pixels[spec.validation_images : end], train.labels[spec.validation_images : end]),
+        Images(
+            train.pixels[spec.validation_images : end], train.labels[spec.validation_images : end]
+        ),
         Images(train.pixels[: spec.validation_images], train.labels[: spec.validation_images]),
         Images(test.pixels[: spec.test_images], test.labels[: spec.test_images]),
     )
-    on_device = (
+    train, validation, test = (
         Images(split.pixels.contiguous().to(device), split.labels.to(device)) for split in splits
     )
-    return Splits(*on_device, num_classes=num_classes)
+    return Splits(train, validation, test, num_classes)

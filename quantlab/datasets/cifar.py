@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100, through torchvision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,7 +25,7 @@ class CIFAR10(DatasetSpec):
     validation_images: int = 5000
     mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, ...] = (0.247, 0.243, 0.261)
-    augmentation: CropFlip | None = CropFlip(padding=4, flip=True)
+    augmentation: CropFlip | None = field(default_factory=CropFlip)
 
     @property
     def num_channels(self) -> int:

@@ -81,9 +81,12 @@ class _ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        logits: Tensor = self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        return logits
 
 
 def _stage(channels_in: int, channels_out: int, stride: int, num_blocks: int) -> nn.Sequential:
     first = _Block(channels_in, channels_out, stride)
-    return nn.Sequential(first, *(_Block(channels_out, channels_out, 1) for _ in range(1, num_blocks)))
+    return nn.Sequential(
+        first, *(_Block(channels_out, channels_out, 1) for _ in range(1, num_blocks))
+    )
