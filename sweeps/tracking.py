@@ -8,13 +8,17 @@ far the server is.
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterable
 from typing import Any
 
+# Deliveries are repeated anyway; MLflow's own seven retries would take minutes to give up.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError, flatten
 from sweeps.results import level_set, rho0
@@ -60,9 +64,9 @@ class Tracker:
         """
         self.storage = storage
         self.uri = uri or storage.default_tracking_uri
-        self._client = mlflow.MlflowClient(tracking_uri=self.uri)
         location = None if uri else (storage.artifacts / sweep).as_uri()
         try:
+            self._client = mlflow.MlflowClient(tracking_uri=self.uri)
             experiment = self._client.get_experiment_by_name(sweep)
             self._experiment: str = (
                 experiment.experiment_id
@@ -70,7 +74,7 @@ class Tracker:
                 else self._client.create_experiment(sweep, location, EXPERIMENT_TAGS)
             )
         except Exception as error:  # each kind of store raises its own
-            reason = str(error).splitlines()[0]
+            reason = _reason(error)
             raise ConfigurationError(
                 f"--tracking-uri {self.uri}: cannot be used ({reason})"
             ) from error
@@ -188,11 +192,21 @@ def undelivered(cells: Iterable[Cell], storage: Storage, uri: str | None) -> lis
     return result
 
 
-class Delivery:
-    """A thread that brings trials to the tracker, each as often as it is announced."""
+def _reason(error: Exception) -> str:
+    """The first line of an error, for a message of one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
-    def __init__(self, tracker: Tracker) -> None:
+
+class Delivery:
+    """A thread that brings trials to the tracker, each as often as it is announced.
+
+    What cannot be delivered is tried again, and stays in its folder for the next sweep if the
+    server does not come back before the end.
+    """
+
+    def __init__(self, tracker: Tracker, *, retry_seconds: float = 10.0) -> None:
         self._tracker = tracker
+        self._retry_seconds = retry_seconds
         self._pending: dict[str, Cell] = {}
         self._changed = threading.Condition()
         self._stopping = False
@@ -208,7 +222,7 @@ class Delivery:
             self._changed.notify()
 
     def finish(self) -> None:
-        """Deliver what is pending, and end the thread."""
+        """Deliver what is pending, unless the server is away, and end the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -224,5 +238,10 @@ class Delivery:
             try:
                 self._tracker.deliver(cell)
                 self.last_error = ""
-            except (MlflowException, OSError) as error:  # the folder keeps it for the next time
-                self.last_error = str(error).splitlines()[0]
+            except Exception as error:  # whatever it is, training must not notice
+                self.last_error = _reason(error)
+                with self._changed:
+                    self._pending.setdefault(cell.fingerprint, cell)
+                    if self._stopping:
+                        return
+                    self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)

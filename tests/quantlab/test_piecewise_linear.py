@@ -54,7 +54,9 @@ def test_equals_the_pieces_of_the_paper(
     latent = line(levels, beyond=1.0, points=997)
     expected = [printed_pieces(x, levels, rho, varrho) for x in latent.tolist()]
     image = piecewise_linear(latent, levels, rho, varrho)
-    torch.testing.assert_close(image, torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        image, torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0
+    )
 
 
 @every_set
@@ -192,9 +194,7 @@ def test_t11_parq_is_a_member(levels: tuple[float, ...], inverse_slope: float) -
         steep = (middle + (latent - middle) / inverse_slope).clamp(low, high)
         expected = torch.where(inside, steep, expected)
     member = PiecewiseLinear(levels=levels, varrho_scale=0.0, relative=True)
-    torch.testing.assert_close(
-        member.prox(latent, 1 - inverse_slope), expected, atol=1e-13, rtol=0
-    )
+    torch.testing.assert_close(member.prox(latent, 1 - inverse_slope), expected, atol=1e-13, rtol=0)
 
 
 def test_t12_averages_and_random_choices_of_maps() -> None:

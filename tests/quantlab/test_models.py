@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from quantlab import ConfigurationError
+from quantlab.models import ModelSpec
+from quantlab.models.base import load_weights
+from quantlab.models.convnet import ConvNet
+from quantlab.models.resnet import ResNet
+from quantlab.weights import quantized_weights
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters", "quantized"), [(20, 269_722, 268_336), (56, 853_018, 848_944)]
+)
+def test_t51_parameter_counts_of_the_cifar_resnets(
+    depth: int, parameters: int, quantized: int
+) -> None:
+    model = ResNet(depth=depth).build(num_classes=10, num_channels=3)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    weights = quantized_weights(model)
+    assert sum(p.numel() for p in weights.values()) == quantized
+    assert len(weights) == depth
+    assert list(weights)[-1] == "linear.weight"
+
+
+@pytest.mark.parametrize("spec", [ConvNet(width=4), ResNet(depth=8, width=4)], ids=str)
+def test_models_give_logits(spec: ModelSpec) -> None:
+    model = spec.build(num_classes=7, num_channels=3)
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+
+
+def test_names() -> None:
+    assert ResNet(depth=56).name == "ResNet56"
+    assert ResNet(depth=8, width=8).name == "ResNet8-w8"
+
+
+def test_public_checkpoints_load_with_their_module_prefix(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source, target = (ResNet(depth=8).build(num_classes=10, num_channels=3) for _ in range(2))
+    prefixed = {f"module.{name}": value for name, value in source.state_dict().items()}
+    file = tmp_path / "resnet.th"
+    torch.save({"state_dict": prefixed, "best_prec1": 91.7}, file)
+    load_weights(target, file)
+    inputs = torch.randn(2, 3, 32, 32)
+    assert torch.equal(source.eval()(inputs), target.eval()(inputs))
+    torch.save(source.state_dict(), file)
+    load_weights(target, file)
+
+
+def test_bad_weight_files_are_named(tmp_path: Path) -> None:
+    model = ConvNet().build(num_classes=10, num_channels=1)
+    with pytest.raises(ConfigurationError, match="no such file"):
+        load_weights(model, tmp_path / "none.th")
+    file = tmp_path / "bad.th"
+    file.write_bytes(b"not a checkpoint")
+    with pytest.raises(ConfigurationError, match="not a readable checkpoint"):
+        load_weights(model, file)
+    torch.save([1, 2], file)
+    with pytest.raises(ConfigurationError, match="holds no state dict"):
+        load_weights(model, file)
+    torch.save(ResNet(depth=8).build(num_classes=10, num_channels=3).state_dict(), file)
+    with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*key"):
+        load_weights(model, file)
+
+
+@pytest.mark.parametrize("depth", [7, 9, 2, 21])
+def test_impossible_depths_are_named(depth: int) -> None:
+    with pytest.raises(ConfigurationError, match=rf"ResNet\.depth = {depth}: must be 6n \+ 2"):
+        ResNet(depth=depth)

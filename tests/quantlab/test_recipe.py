@@ -1,0 +1,127 @@
+"""Recipes: validation, overrides, and the fingerprint."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from quantlab import (
+    ConfigurationError,
+    OptimizerSpec,
+    Quantization,
+    canonical_json,
+    configuration_id,
+    fingerprint,
+    flatten,
+    override,
+)
+from quantlab.quantization_sets import BINARY
+from quantlab.quantizers.nearest import Nearest
+from quantlab.schedules import Constant, Linear
+from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, Point, UpdateRule
+from tests.quantlab.recipes import SGD, quantized, small_recipe
+
+
+def test_equal_recipes_have_equal_fingerprints() -> None:
+    assert fingerprint(quantized()) == fingerprint(quantized())
+    whole = override(quantized(), "quantization.quantizer.levels", (-1, 0, 1))
+    assert fingerprint(whole) == fingerprint(quantized())
+    assert fingerprint(quantized(seed=1)) != fingerprint(quantized())
+    assert configuration_id(quantized(seed=1)) == configuration_id(quantized())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("epochs", 4),
+        ("batch_size", 33),
+        ("model.width", 5),
+        ("dataset.split_seed", 1),
+        ("optimizer.options.momentum", 0.8),
+        ("optimizer.algorithm", torch.optim.RMSprop),
+        ("quantization.rule", PROX_QUANT),
+        ("quantization.quantizer", Nearest()),
+        ("quantization.quantizer.levels", BINARY),
+        ("quantization.quantizer.rho_scale", 0.5),
+        ("quantization.sharpness.rho0", 0.051),
+        ("quantization.exclude", ("linear",)),
+        ("quantization.latent_bound", 1.0),
+    ],
+)
+def test_every_choice_is_in_the_fingerprint(path: str, value: object) -> None:
+    before = quantized()
+    copy = quantized()
+    changed = override(before, path, value)
+    assert fingerprint(changed) != fingerprint(before)
+    assert before == copy
+    json.loads(canonical_json(changed))
+
+
+def test_the_fingerprint_is_the_same_in_another_process() -> None:
+    code = (
+        "from tests.quantlab.recipes import quantized; from quantlab import fingerprint; "
+        "print(fingerprint(quantized()))"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == fingerprint(quantized())
+
+
+def test_flatten_gives_one_plain_value_a_leaf() -> None:
+    flat = flatten(quantized())
+    assert flat["quantization.sharpness"] == "Linear"
+    assert flat["quantization.sharpness.rho0"] == 0.05
+    assert flat["quantization.quantizer.levels"] == "-1, 0, 1"
+    assert flat["quantization.rule.gradient_at"] == "proximal"
+    assert flat["optimizer.options.momentum"] == 0.9
+    assert flatten(small_recipe())["quantization"] is None
+    assert all(isinstance(v, str | int | float | bool | None) for v in flat.values())
+
+
+def test_override_names_what_is_wrong() -> None:
+    with pytest.raises(ConfigurationError, match=r"no field 'rho'; fields: rho0"):
+        override(quantized(), "quantization.sharpness.rho", 0.1)
+    with pytest.raises(ConfigurationError, match="'quantisation'"):
+        override(quantized(), "quantisation.rule", PROX_CONNECT)
+    with pytest.raises(ConfigurationError, match="None has no field 'rule'"):
+        override(small_recipe(), "quantization.rule", PROX_CONNECT)
+
+
+@dataclass(frozen=True)
+class NotAModel:
+    width: int = 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, r"Recipe\.epochs = 0: must be a whole number >= 1"),
+        ({"epochs": 1.5}, r"Recipe\.epochs = 1\.5"),
+        ({"batch_size": 0}, r"Recipe\.batch_size = 0"),
+        ({"seed": -1}, r"Recipe\.seed = -1"),
+        ({"batchnorm_epochs": 2}, r"Recipe\.batchnorm_epochs = 2: must be 0 without"),
+        ({"model": NotAModel()}, r"Recipe\.model = .*must be a ModelSpec"),
+        ({"quantization": PROX_CONNECT}, r"Recipe\.quantization = .*must be a Quantization"),
+    ],
+)
+def test_bad_recipes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        small_recipe(**changes)
+
+
+def test_bad_parts_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"SGD refuses them.*momentun"):
+        OptimizerSpec(learning_rate=Constant(0.1), options={"momentun": 0.9})
+    with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.algorithm"):
+        OptimizerSpec(algorithm=dict, learning_rate=Constant(0.1))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.learning_rate = 0\.1"):
+        OptimizerSpec(learning_rate=0.1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"Quantization\.latent_bound = -1"):
+        Quantization(rule=PROX_CONNECT, quantizer=Nearest(), latent_bound=-1)
+    with pytest.raises(ConfigurationError, match=r"UpdateRule\.gradient_at"):
+        UpdateRule(gradient_at=Point.HARD, update_from=Point.LATENT)
+    assert SGD.build([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"] == 0.05
+    assert Linear(0).rho0 == 0

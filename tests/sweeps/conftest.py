@@ -1,0 +1,48 @@
+"""A small sweep of a user's own file, run once by the command itself: real Ray, real MLflow."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.sweeps.sweep_files import TINY
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What `sweeps run` left."""
+
+    folder: Path
+    """Working directory; the sweep is tiny.py in it, the storage runs/."""
+    output: str
+
+
+def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`sweeps ARGUMENTS` in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "sweeps", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def command() -> Command:
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.py").write_text(TINY)
+    done = run_command(folder, "run", "tiny.py", "--concurrency", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Ran(folder, done.stdout)

@@ -1,0 +1,53 @@
+"""Sweep files as a user would write them, for tests."""
+
+TINY = '''
+"""A sweep of seconds, with a quantizer of its own."""
+
+from dataclasses import dataclass
+
+import torch
+
+from quantlab import OptimizerSpec, Quantization, Quantizer, Recipe
+from quantlab.datasets.digits import Digits
+from quantlab.models.convnet import ConvNet
+from quantlab.quantizers.nearest import Nearest
+from quantlab.schedules import Constant, Linear
+from quantlab.update_rules import PROX_CONNECT
+from sweeps.spec import Axis, Block, SweepSpec
+
+
+@dataclass(frozen=True)
+class Tanh(Quantizer):
+    """tanh(sharpness w*), a map of the user's own, for the binary set."""
+
+    levels: tuple[float, ...] = (-1.0, 1.0)
+
+    def prox(self, latent, sharpness):
+        return torch.tanh((1 + sharpness) * latent)
+
+
+SWEEP = SweepSpec(
+    name="tiny",
+    base=Recipe(
+        model=ConvNet(width=4),
+        dataset=Digits(train_images=200, validation_images=50, test_images=60),
+        optimizer=OptimizerSpec(learning_rate=Constant(0.05), options={"momentum": 0.9}),
+        epochs=2,
+        batch_size=50,
+    ),
+    blocks=(
+        Block("FP"),
+        Block(
+            "MD",
+            overrides={
+                "quantization": Quantization(
+                    rule=PROX_CONNECT, quantizer=Tanh(), sharpness=Linear(1.0)
+                ),
+                "batchnorm_epochs": 1,
+            },
+            axes=(Axis("rho0", "quantization.sharpness.rho0", (0.5, 1.0)),),
+        ),
+    ),
+    seeds=(0, 1),
+)
+'''

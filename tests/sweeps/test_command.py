@@ -1,0 +1,161 @@
+"""The `sweeps` command from end to end, on a user's own file."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.sweeps.conftest import Command, Ran
+from tests.sweeps.sweep_files import TINY
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_sweep_ran_with_the_users_own_quantizer(tiny: Ran) -> None:
+    lines = tiny.output.splitlines()
+    assert lines[0] == "tiny: 6 trials, 6 to run"
+    assert lines[-1] == "tiny: 6 COMPLETE"
+    assert any(re.match(r"6/6 finished · .* trials/min", line) for line in lines)
+    recipes = [file.read_text() for file in tiny.folder.glob("runs/trials/*/recipe.json")]
+    assert sum('"sweep_file_tiny:Tanh"' in recipe for recipe in recipes) == 4
+
+
+def test_plan_counts_what_is_finished(tiny: Ran, command: Command) -> None:
+    done = command(tiny.folder, "plan", "tiny.py", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "name": "tiny",
+        "trials": 6,
+        "finished": 6,
+        "to_run": 0,
+        "blocks": [
+            {"label": "FP", "trials": 2, "finished": 2},
+            {"label": "MD", "trials": 4, "finished": 4},
+        ],
+    }
+    fresh = command(tiny.folder, "plan", "tiny.py", "--json", "--storage", "elsewhere")
+    assert json.loads(fresh.stdout)["finished"] == 0
+    assert not (tiny.folder / "elsewhere").exists()
+    text = command(tiny.folder, "plan", "tiny.py").stdout
+    assert re.search(r"all\s+6\s+6\s+0 to run", text)
+
+
+def test_the_same_command_again_trains_nothing(tiny: Ran, command: Command) -> None:
+    files = {
+        path: path.stat().st_mtime_ns
+        for path in tiny.folder.glob("runs/trials/**/*")
+        if path.is_file()
+    }
+    done = command(tiny.folder, "run", "tiny.py")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "tiny: 6 trials, 0 to run")
+    after = {path: path.stat().st_mtime_ns for path in files}
+    assert after == files
+
+
+def test_one_more_seed_runs_only_its_cells(tiny: Ran, command: Command, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    (tmp_path / "tiny.py").write_text(TINY.replace("seeds=(0, 1)", "seeds=(0, 1, 2)"))
+    before = {path.name for path in (tmp_path / "runs" / "trials").iterdir()}
+    done = command(tmp_path, "run", "tiny.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "tiny: 9 trials, 3 to run"
+    after = {path.name for path in (tmp_path / "runs" / "trials").iterdir()}
+    assert before < after
+    assert len(after - before) == 3
+
+
+def test_status_and_report(tiny: Ran, command: Command, tmp_path: Path) -> None:
+    status = command(tiny.folder, "status", "tiny.py")
+    assert (status.returncode, status.stdout) == (0, "tiny: 6 COMPLETE\n")
+    done = command(tiny.folder, "report", "tiny.py", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in " ".join(done.stdout.split())
+    assert str(tmp_path / "report.html") in done.stdout
+    frame = pd.read_csv(tmp_path / "trials.csv")
+    assert len(frame) == 6
+    assert set(frame["set"].dropna()) == {"binary"}
+    assert sorted(frame["rho0"].dropna().unique()) == [0.5, 1.0]
+
+
+def test_a_failing_trial_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
+    """A map that breaks for one value of rho0 only."""
+    broken = TINY.replace(
+        "        return torch.tanh(",
+        "        if sharpness < 1:\n            raise RuntimeError('broken map')\n"
+        "        return torch.tanh(",
+    )
+    (tmp_path / "tiny.py").write_text(broken)
+    done = command(tmp_path, "run", "tiny.py")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "tiny: 4 COMPLETE, 2 FAILED"
+    lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
+    assert len(lines) == 2
+    assert lines[0].startswith("sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map")
+    (tmp_path / "tiny.py").write_text(TINY)
+    again = command(tmp_path, "run", "tiny.py")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[0] == "tiny: 6 trials, 2 to run"
+
+
+def bad(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+LEVELS = "levels: tuple[float, ...] = (-1.0, 1.0)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bad(TINY, '"quantization.sharpness.rho0"', '"quantization.sharpnes.rho0"'), "'sharpnes'"),
+        (bad(TINY, "(0.5, 1.0)", "(0.5, -1.0)"), "Linear.rho0 = -1.0: must be finite and >= 0"),
+        (bad(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0, -1.0)")), "unsorted"),
+        (bad(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0, 1.0)")), "duplicated"),
+        (bad(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0,)")), "at least two levels"),
+        (
+            bad(
+                bad(TINY, "Digits(train_images", 'ImageFolder(folder="no", train_images'),
+                "datasets.digits import Digits",
+                "datasets.image_folder import ImageFolder",
+            ),
+            "no/train",
+        ),
+    ],
+    ids=["typo", "negative", "unsorted", "duplicated", "one-level", "missing-data"],
+)
+def test_bad_input_is_one_line_and_trains_nothing(
+    text: str, message: str, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.py").write_text(text)
+    done = command(tmp_path, "run", "tiny.py")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sweeps: error: ")
+    assert message in line
+    assert not list(tmp_path.glob("runs/trials/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "digitz"), "sweep 'digitz': unknown; sweeps: "),
+        (("run", "tiny.py", "--storage", "tiny.py/runs"), "cannot be written to"),
+        (("run", "tiny.py", "--storage", "new", "--tracking-uri", "bad://x"), "--tracking-uri bad"),
+        (("report", "tiny.py", "--storage", "new"), "no finished trial"),
+        (("ui", "--storage", "new"), "no MLflow database in it yet"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    arguments: tuple[str, ...], message: str, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    done = command(tmp_path, *arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sweeps: error: ")
+    assert message in line
+    assert not list(tmp_path.glob("*/trials/*"))

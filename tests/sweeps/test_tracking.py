@@ -1,0 +1,90 @@
+"""MLflow's side of a sweep, read back through MLflow."""
+
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from sweeps.loading import load_sweep
+from sweeps.storage import Storage
+from sweeps.tracking import Tracker, undelivered
+from tests.sweeps.conftest import Ran
+
+pytestmark = pytest.mark.slow
+
+
+def runs_of(storage: Storage) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["metrics.rho0 DESC"]))
+
+
+def test_one_run_a_trial_with_params_tags_and_curves(tiny: Ran) -> None:
+    storage = Storage(tiny.folder / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    runs = runs_of(storage)
+    assert {run.data.tags["fingerprint"] for run in runs} == {c.fingerprint for c in sweep.cells}
+    assert len(runs) == 6
+    assert runs[0].info.run_name.startswith("MD rho0=1 seed=")
+    run = next(run for run in runs if run.info.run_name == "MD rho0=0.5 seed=1")
+    folder = storage.trial(run.data.tags["fingerprint"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["quantization.quantizer"] == "Tanh"
+    assert run.data.params["method"] == "MD"
+    assert run.data.tags["set"] == "binary"
+    assert run.data.metrics["rho0"] == 0.5
+    assert run.data.metrics["seed"] == 1
+    assert run.data.metrics["test_accuracy"] == folder.read(folder.result)["test_accuracy"]
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    curve = client.get_metric_history(run.info.run_id, "train_loss")
+    assert [(point.step, point.value) for point in curve] == [
+        (record["epoch"], record["train_loss"]) for record in folder.read_history()
+    ]
+    artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"recipe.json", "weights.pt"}
+
+
+def test_delivering_again_changes_nothing(tiny: Ran, tmp_path: Path) -> None:
+    """Even where what the server already has was forgotten."""
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    tracker = Tracker(sweep.name, storage, None)
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+
+    def curves() -> dict[str, list[tuple[int, float]]]:
+        return {
+            f"{run.info.run_name} {key}": [
+                (point.step, point.value)
+                for point in client.get_metric_history(run.info.run_id, key)
+            ]
+            for run in runs_of(storage)
+            for key in run.data.metrics
+        }
+
+    before = curves()
+    for cell in sweep.cells:
+        storage.trial(cell.fingerprint).delivery.unlink()
+    assert len(undelivered(sweep.cells, storage, None)) == 6
+    for cell in sweep.cells:
+        tracker.deliver(cell)
+        tracker.deliver(cell)
+    assert curves() == before
+    assert not undelivered(sweep.cells, storage, None)
+
+
+def test_another_server_gets_everything(tiny: Ran, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    assert len(undelivered(sweep.cells, storage, uri)) == 6
+    tracker = Tracker(sweep.name, storage, uri)
+    for cell in sweep.cells:
+        tracker.deliver(cell)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 6

@@ -1,0 +1,111 @@
+"""What a worker does for one trial, without Ray."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from quantlab import EpochRecord, OptimizerSpec, Recipe, fingerprint
+from quantlab.datasets.image_folder import ImageFolder
+from quantlab.schedules import Constant
+from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.trial import run_trial
+from tests.quantlab.recipes import quantized, small_recipe
+
+
+class Killed(BaseException):
+    """Ends a trial as `kill -9` would: nothing of ours handles it."""
+
+
+def folder_of(recipe: Recipe, root: Path) -> TrialFolder:
+    return Storage(root).trial(fingerprint(recipe))
+
+
+def comparable(folder: TrialFolder) -> tuple[Any, ...]:
+    """All results but for times."""
+    history = [
+        {k: v for k, v in record.items() if k not in ("seconds", "time")}
+        for record in folder.read_history()
+    ]
+    result = {k: v for k, v in folder.read(folder.result).items() if k != "time"}
+    weights = torch.load(folder.weights, weights_only=True)
+    return history, result, {name: value.tolist() for name, value in weights.items()}
+
+
+def test_a_finished_trial_leaves_its_results(tmp_path: Path) -> None:
+    recipe = quantized()
+    folder = folder_of(recipe, tmp_path)
+    assert folder.state() is TrialState.WAITING
+    seen: list[EpochRecord] = []
+    assert run_trial(recipe, folder, data_dir=tmp_path, report=seen.append) is TrialState.COMPLETE
+    assert folder.state() is TrialState.COMPLETE
+    assert [record.epoch for record in seen] == [1, 2, 3, 4, 5]
+    assert [record["epoch"] for record in folder.read_history()] == [1, 2, 3, 4, 5]
+    result = folder.read(folder.result)
+    assert 0 <= result["test_accuracy"] <= 1
+    assert json.loads(result["packages"])["torch"] == torch.__version__.split("+")[0]
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {"recipe.json", "history.jsonl", "result.json", "weights.pt"}
+    before = folder.result.stat().st_mtime_ns
+    assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.COMPLETE
+    assert folder.result.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4])
+def test_a_killed_trial_goes_on_as_if_nothing_had_happened(cut: int, tmp_path: Path) -> None:
+    recipe = quantized()
+    whole, killed = folder_of(recipe, tmp_path / "whole"), folder_of(recipe, tmp_path / "killed")
+    run_trial(recipe, whole, data_dir=tmp_path)
+
+    def kill(record: EpochRecord) -> None:
+        if record.epoch == cut:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(recipe, killed, data_dir=tmp_path, report=kill)
+    assert killed.state() is TrialState.RUNNING
+    # The next epoch's record was written, its checkpoint not.
+    killed.append_history({**killed.read_history()[-1], "epoch": cut + 1})
+    with killed.history.open("a") as file:
+        file.write('{"epoch": ')
+    seen: list[EpochRecord] = []
+    run_trial(recipe, killed, data_dir=tmp_path, report=seen.append)
+    assert [record.epoch for record in seen] == list(range(cut + 1, 6))
+    assert comparable(killed) == comparable(whole)
+
+
+def test_a_damaged_checkpoint_starts_the_trial_anew(tmp_path: Path) -> None:
+    recipe = quantized()
+    whole, damaged = folder_of(recipe, tmp_path / "whole"), folder_of(recipe, tmp_path / "damaged")
+    run_trial(recipe, whole, data_dir=tmp_path)
+    damaged.path.mkdir(parents=True)
+    damaged.checkpoint.write_bytes(b"half a check")
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the trial starts anew"):
+        run_trial(recipe, damaged, data_dir=tmp_path)
+    assert comparable(damaged) == comparable(whole)
+
+
+def test_divergence_is_a_result(tmp_path: Path) -> None:
+    recipe = small_recipe(optimizer=OptimizerSpec(learning_rate=Constant(1e30)))
+    folder = folder_of(recipe, tmp_path)
+    assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.DIVERGED
+    assert folder.state() is TrialState.DIVERGED
+    assert folder.state().is_finished
+    result = folder.read(folder.result)
+    assert "not finite at step" in result["error"]
+    assert result["last_finite_loss"] > 0
+
+
+def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:
+    recipe = small_recipe(dataset=ImageFolder(folder="none", validation_images=1))
+    folder = folder_of(recipe, tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no folder"):
+            run_trial(recipe, folder, data_dir=tmp_path)
+        assert folder.state() is TrialState.FAILED
+        assert not folder.state().is_finished
+    failure = folder.read(folder.failure)
+    assert failure["error"].startswith("ConfigurationError: ImageFolder.folder = 'none'")
+    assert "Traceback" in failure["traceback"]
