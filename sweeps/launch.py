@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 # Before Ray is imported: our own records stand in for Tune's log files, and Ctrl-C is ours.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # with verbose=0 the older output prints nothing
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
@@ -106,10 +106,9 @@ def _tune(
     delivery: Delivery,
 ) -> None:
     _send_file_modules_by_value()
-    concurrency = resources.concurrency or len(os.sched_getaffinity(0))
     ray.init(
         address=resources.address,
-        num_cpus=None if resources.address else concurrency,
+        num_cpus=None if resources.address else resources.concurrency,
         include_dashboard=False if not resources.address else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -123,7 +122,8 @@ def _tune(
             data_dir=data_dir.absolute(),
             device="cuda" if resources.gpus_per_trial else "cpu",
         )
-        tune.Tuner(
+        progress = Progress(sweep, storage, to_run=len(cells), stream=sys.stdout)
+        tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1, "gpu": resources.gpus_per_trial}),
             param_space={"fingerprint": tune.grid_search(list(by_id))},
             tune_config=tune.TuneConfig(
@@ -136,11 +136,23 @@ def _tune(
                 name=f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}",
                 storage_path=str(storage.root / "ray"),
                 verbose=0,
-                callbacks=[_Watch(by_id, delivery, Progress(sweep, storage, to_run=len(cells)))],
+                callbacks=[_Watch(by_id, delivery, progress)],
             ),
-        ).fit()
+        )
+        with _tune_silenced():
+            tuner.fit()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _tune_silenced() -> Iterator[None]:
+    """Tune prints its banner and a line a trial whatever its verbosity; `Progress` does that here.
+
+    Errors and warnings go to the standard error, and stay.
+    """
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _run_in_worker(

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from typing import TextIO
 
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -11,11 +12,18 @@ class Progress:
     """Counts trials as they end and prints how far the sweep is."""
 
     def __init__(
-        self, sweep: SweepSpec, storage: Storage, *, to_run: int, every_seconds: float = 10.0
+        self,
+        sweep: SweepSpec,
+        storage: Storage,
+        *,
+        to_run: int,
+        stream: TextIO,
+        every_seconds: float = 10.0,
     ) -> None:
         self._storage = storage
         self._total = len(sweep.cells)
         self._to_run = to_run
+        self._stream = stream
         self._every = every_seconds
         self._states: Counter[TrialState] = Counter()
         self._started = self._printed = time.monotonic()
@@ -33,7 +41,7 @@ class Progress:
         now = time.monotonic()
         if now - self._printed >= self._every or self._ended == self._to_run:
             self._printed = now
-            print(self._line(now - self._started), flush=True)
+            print(self._line(now - self._started), file=self._stream, flush=True)
 
     @property
     def _ended(self) -> int:
