@@ -1,6 +1,5 @@
-"""A folder of results for people and programs: CSV, Markdown and one self-contained HTML page."""
+"""A folder of results for people and programs: CSV, Markdown, the figure, and an HTML page."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
 from analysis.aggregate import configurations
 from analysis.figures import sensitivity_figure
@@ -38,7 +36,9 @@ class Report:
 def write_report(
     trials: pd.DataFrame, directory: Path, *, title: str, facts: Mapping[str, str]
 ) -> Report:
-    """Write trials.csv, table.csv, table.md and report.html.
+    """Write trials.csv, table.csv, table.md, sensitivity.png and .svg, and report.html.
+
+    The page holds everything it shows; it opens from disk, without a network.
 
     Args:
         trials: as `schema.TRIALS` says.
@@ -60,6 +60,9 @@ def write_report(
     markdown += [item.markdown() for item in tables]
     markdown.append(f"Every number from `trials.csv`:\n\n```python\n{RECOMPUTE}\n```\n")
     (directory / "table.md").write_text("\n".join(markdown), encoding="utf-8")
+    figure = sensitivity_figure(table)
+    figure.savefig(directory / "sensitivity.png", dpi=150)
+    figure.savefig(directory / "sensitivity.svg", metadata={"Date": None})
     environment = Environment(
         loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -68,7 +71,7 @@ def write_report(
         states=states,
         num_trials=len(trials),
         facts=facts,
-        figure=Markup(_svg(sensitivity_figure(table))),
+        figure=Markup(_inline((directory / "sensitivity.svg").read_text(encoding="utf-8"))),
         tables=[(item.caption, _rows(item)) for item in tables],
         trials=_trial_rows(trials),
         recompute=RECOMPUTE,
@@ -77,11 +80,9 @@ def write_report(
     return Report(tables, directory)
 
 
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    content = text.getvalue()
-    return content[content.index("<svg") :]
+def _inline(svg: str) -> str:
+    """An SVG file's content without its XML head, as HTML wants it."""
+    return svg[svg.index("<svg") :]
 
 
 def _rows(table: Table) -> list[list[Markup]]:

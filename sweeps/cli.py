@@ -219,7 +219,7 @@ def _report(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
     console = Console()
     for table in report.tables:
-        console.print(render(table), "")
+        console.print(f"[italic]{table.caption}[/italic]", render(table), "", sep="\n")
     print(f"tables  {report.directory / 'table.md'}")
     print(f"page    {report.page}")
     print(f"MLflow  {shlex.join(['sweeps', 'ui', *where])}")

@@ -12,12 +12,10 @@ from analysis.tables import Table
 def render(table: Table) -> RichTable:
     """A table for `rich` to print, with ``**`` turned into bold type.
 
-    A cell's rho0 goes to a second line, so that five methods fit into 80 columns.
+    Its caption is left to the caller. A cell's rho0 goes to a second line, so that four methods
+    side by side fit into 80 columns.
     """
     rendered = RichTable(
-        title=table.caption,
-        title_justify="left",
-        title_style="italic",
         box=SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),

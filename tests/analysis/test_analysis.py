@@ -107,7 +107,14 @@ def test_a_method_of_ones_own_gets_a_colour() -> None:
 def test_a_report_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = write_report(trials(EXAMPLE), tmp_path / "out", title="Made", facts={"code": "abc"})
     names = {path.name for path in report.directory.iterdir()}
-    assert names == {"trials.csv", "table.csv", "table.md", "report.html"}
+    assert names == {
+        "trials.csv",
+        "table.csv",
+        "table.md",
+        "report.html",
+        "sensitivity.png",
+        "sensitivity.svg",
+    }
     assert RECOMPUTE in (report.directory / "table.md").read_text()
     monkeypatch.chdir(report.directory)
     load, compute = RECOMPUTE.split("\n")

@@ -1,0 +1,23 @@
+"""The README's Python is run as it stands."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_code_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep, core = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(sweep, scope)
+    assert len(scope["SWEEP"].cells) == 2 * 3 * 3
+    exec(core, scope)
+    *epochs, accuracy = capsys.readouterr().out.splitlines()
+    assert len(epochs) == 2 + 5
+    assert 0 < float(accuracy) <= 1
