@@ -21,7 +21,8 @@ def canonical(value: object) -> Any:
     ``1`` and ``1.0`` are the same number), enums their value, classes their qualified name.
 
     Raises:
-        TypeError: a value of another kind, or a non-finite number.
+        TypeError: a value of another kind, a non-finite number, or a subclass of a dataclass that
+            is none itself.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -34,6 +35,8 @@ def canonical(value: object) -> Any:
     if isinstance(value, type):
         return _qualified(value)
     if dataclasses.is_dataclass(value):
+        if "__dataclass_fields__" not in vars(type(value)):  # its own fields would be left out
+            raise TypeError(f"{_qualified(type(value))} must be decorated as a frozen dataclass")
         fields = {
             item.name: canonical(getattr(value, item.name)) for item in dataclasses.fields(value)
         }

@@ -116,6 +116,10 @@ class Linear(Schedule):
         """(1 + step / B) rho0."""
         return (1 + step / steps_per_epoch) * self.rho0
 
+    def cumulative(self, step: int, steps_per_epoch: int) -> float:
+        """The arithmetic series."""
+        return self.rho0 * (step + step * (step - 1) / (2 * steps_per_epoch))
+
 
 @dataclass(frozen=True)
 class InversePi(Schedule):

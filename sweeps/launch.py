@@ -75,26 +75,28 @@ def run_cells(
     """Train the given cells; what became of them stands in their folders.
 
     Raises:
-        ConfigurationError: see `preflight` and `Tracker`; nothing has been trained then.
+        ConfigurationError: see `preflight`, `Storage.locked` and `Tracker`; nothing has been
+            trained then.
         KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
     """
     preflight(cells, storage, data_dir)
-    delivery = Delivery(Tracker(sweep.name, storage, tracking_uri))
-    for cell in sweep.cells:
-        delivery.announce(cell)
-    try:
-        if cells:
-            _tune(sweep, cells, storage, data_dir, resources, delivery)
-    finally:
-        for cell in cells:
+    with storage.locked():
+        delivery = Delivery(Tracker(sweep.name, storage, tracking_uri))
+        for cell in sweep.cells:
             delivery.announce(cell)
-        delivery.finish()
-        if delivery.last_error:
-            print(
-                f"sweeps: not all records reached the tracking server ({delivery.last_error}); "
-                "they are kept, and the same command delivers them",
-                file=sys.stderr,
-            )
+        try:
+            if cells:
+                _tune(sweep, cells, storage, data_dir, resources, delivery)
+        finally:
+            for cell in cells:
+                delivery.announce(cell)
+            delivery.finish()
+    if delivery.last_error:
+        print(
+            f"sweeps: not all records reached the tracking server ({delivery.last_error}); "
+            "they are kept, and the same command delivers them",
+            file=sys.stderr,
+        )
 
 
 def _tune(

@@ -18,9 +18,11 @@ def rho0(cell: Cell) -> float | None:
 
 
 def level_set(cell: Cell) -> str:
-    """The name of the quantization set; empty in full precision."""
+    """The name of the quantization set, as the sweep has it; empty in full precision."""
     quantization = cell.recipe.quantization
-    return "" if quantization is None else set_name(quantization.quantizer.levels)
+    if quantization is None:
+        return ""
+    return cell.coordinates.get("set") or set_name(quantization.quantizer.levels)
 
 
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:

@@ -20,10 +20,14 @@ class Axis:
     """Label -> value; for plain numbers and strings a sequence is enough."""
 
     def __post_init__(self) -> None:
-        if not self.values or isinstance(self.values, str):
+        if isinstance(self.values, str) or len(self.values) == 0:
             raise ConfigurationError(
                 f"axis {self.name!r}: values = {self.values!r}: must be a mapping or a sequence, "
                 "with at least one value"
+            )
+        if len(self.labelled) < len(self.values):
+            raise ConfigurationError(
+                f"axis {self.name!r}: a value stands there twice: {tuple(self.values)}"
             )
 
     @property
@@ -31,8 +35,15 @@ class Axis:
         """Label -> value."""
         if isinstance(self.values, Mapping):
             return dict(self.values)
-        labels = [f"{v:g}" if isinstance(v, float | int) else v for v in self.values]
-        return dict(zip(labels, self.values, strict=True))
+        return {_label(value): value for value in self.values}
+
+
+def _label(value: float | int | str) -> str:
+    """Short where that says it all: ``0.01``, ``1e-06``."""
+    if isinstance(value, str):
+        return value
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Block:
     axes: tuple[Axis, ...] = ()
     """Every combination of their values is a configuration."""
     method: str | None = None
-    """What tables call the method; the label if None."""
+    """What tables call the method; the label if None. An axis named ``"method"`` goes before."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,7 @@ class Cell:
         axes = [
             label if name == "set" else f"{name}={label}"
             for name, label in self.coordinates.items()
+            if name != "method"
         ]
         return " ".join([self.method, *axes, f"seed={self.recipe.seed}"])
 
@@ -124,7 +136,12 @@ class SweepSpec:
             for axis, (label, value) in zip(block.axes, labels, strict=True):
                 where = f"block {block.label!r}, axis {axis.name!r}, value {label!r}"
                 recipe = self._override(recipe, axis.path, value, where)
-            configuration = configuration_id(recipe)
+            try:
+                configuration = configuration_id(recipe)
+            except TypeError as error:
+                raise ConfigurationError(
+                    f"sweep {self.name}, block {block.label!r}: {error}"
+                ) from error
             coordinates = {
                 axis.name: label for axis, (label, _) in zip(block.axes, labels, strict=True)
             }
@@ -133,7 +150,7 @@ class SweepSpec:
                 yield Cell(
                     sweep=self.name,
                     block=block.label,
-                    method=block.method or block.label,
+                    method=coordinates.get("method") or block.method or block.label,
                     coordinates=coordinates,
                     recipe=seeded,
                     fingerprint=fingerprint(seeded),

@@ -13,9 +13,11 @@
     <storage>/ray/                                 Ray Tune's own files
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,13 @@ class TrialFolder:
         if self.failure.exists():
             return TrialState.FAILED
         return TrialState.RUNNING if self.recipe.exists() else TrialState.WAITING
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that trains this trial; wait for another one to end or die."""
+        with (self.path / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def read(self, file: Path) -> dict[str, Any]:
         """A JSON file of this folder; empty if it is not there."""
@@ -119,6 +128,23 @@ class Storage:
             raise ConfigurationError(
                 f"--storage {self.root}: cannot be written to ({error.strerror})"
             ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only driver at work on this folder; a driver that dies lets go of it.
+
+        Raises:
+            ConfigurationError: another one is at work on it.
+        """
+        with (self.root / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigurationError(
+                    f"--storage {self.root}: another `sweeps run` is at work on it; "
+                    "wait until it ends, or give another folder"
+                ) from error
+            yield
 
     def trial(self, fingerprint: str) -> TrialFolder:
         """A trial's files; nothing is made yet."""

@@ -64,7 +64,9 @@ class Tracker:
         """
         self.storage = storage
         self.uri = uri or storage.default_tracking_uri
-        location = None if uri else (storage.artifacts / sweep).as_uri()
+        # A server knows its own place for artifacts; a bare database would take the working folder.
+        is_server = self.uri.startswith(("http:", "https:"))
+        location = None if is_server else (storage.artifacts / sweep).as_uri()
         try:
             self._client = mlflow.MlflowClient(tracking_uri=self.uri)
             experiment = self._client.get_experiment_by_name(sweep)

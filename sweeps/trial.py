@@ -50,6 +50,17 @@ def run_trial(
         Exception: whatever broke; it is recorded as the trial's failure first.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.locked():  # a worker may outlive its driver by seconds
+        return _run_locked(recipe, folder, data_dir, device, report)
+
+
+def _run_locked(
+    recipe: Recipe,
+    folder: TrialFolder,
+    data_dir: Path,
+    device: str,
+    report: Callable[[EpochRecord], None],
+) -> TrialState:
     if (state := folder.state()).is_finished:
         return state
     write_atomically(folder.recipe, canonical_json(recipe) + "\n")

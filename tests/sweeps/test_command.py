@@ -3,6 +3,10 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -98,6 +102,41 @@ def test_a_failing_trial_does_not_stop_the_others(command: Command, tmp_path: Pa
     again = command(tmp_path, "run", "tiny.py")
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[0] == "tiny: 6 trials, 2 to run"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
+def test_a_stopped_sweep_goes_on_where_it_was(
+    how: signal.Signals, command: Command, tmp_path: Path
+) -> None:
+    longer = bad(TINY, "epochs=2,", "epochs=150,")
+    longer = bad(longer, "(0.5, 1.0)),)", "(0.5,)),)")
+    (tmp_path / "tiny.py").write_text(bad(longer, "seeds=(0, 1)", "seeds=(0,)"))
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "sweeps", "run", "tiny.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/trials/*/checkpoint.pt")):
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(how)
+    _, errors = driver.communicate(timeout=60)
+    if how is signal.SIGINT:
+        assert driver.returncode == 130
+        assert errors.splitlines()[-1] == "stopped; to go on: sweeps run tiny.py"
+    assert not list(tmp_path.glob("runs/trials/*/failure.json"))
+    done = command(tmp_path, "run", "tiny.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE"
+    epochs = [
+        [json.loads(line)["epoch"] for line in file.read_text().splitlines()]
+        for file in tmp_path.glob("runs/trials/*/history.jsonl")
+    ]
+    assert sorted(epochs, key=len) == [list(range(1, 151)), list(range(1, 152))]
 
 
 def bad(text: str, old: str, new: str) -> str:

@@ -138,3 +138,35 @@ def test_unknown_names_list_the_known_ones() -> None:
         load_sweep("digit")
     with pytest.raises(ConfigurationError, match="no such file"):
         load_sweep("nowhere.py")
+
+
+class Undecorated(Nearest):
+    """A field of its own that no dataclass knows of."""
+
+    strength: float = 1.0
+
+
+def test_labels_do_not_hide_values() -> None:
+    axis = Axis("rho0", "quantization.sharpness.rho0", (0.12345671, 0.12345672, 0.1, 1))
+    assert list(axis.labelled) == ["0.12345671", "0.12345672", "0.1", "1"]
+    with pytest.raises(ConfigurationError, match="axis 'x': a value stands there twice"):
+        Axis("x", "epochs", (1, 1.0))
+
+
+def test_an_axis_may_be_the_method() -> None:
+    methods = Axis("method", "quantization.rule", {"PC": PROX_CONNECT, "PQ": PROX_QUANT})
+    start = Quantization(rule=PROX_CONNECT, quantizer=PiecewiseLinear(), sharpness=Linear(0.1))
+    spec = sweep(Block("all", overrides={"quantization": start}, axes=(methods, SETS)), seeds=(0,))
+    assert [cell.name for cell in spec.cells] == [
+        "PC binary seed=0",
+        "PC ternary seed=0",
+        "PQ binary seed=0",
+        "PQ ternary seed=0",
+    ]
+    assert [cell.method for cell in spec.cells] == ["PC", "PC", "PQ", "PQ"]
+
+
+def test_what_has_no_identity_is_refused() -> None:
+    undecorated = Quantization(rule=PROX_CONNECT, quantizer=Undecorated())
+    with pytest.raises(ConfigurationError, match=r"block 'A': .*Undecorated must be decorated"):
+        _ = sweep(Block("A", overrides={"quantization": undecorated})).cells

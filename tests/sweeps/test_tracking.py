@@ -87,4 +87,5 @@ def test_another_server_gets_everything(tiny: Ran, tmp_path: Path) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
+    assert experiment.artifact_location == (tmp_path / "runs" / "mlartifacts" / "tiny").as_uri()
     assert len(client.search_runs([experiment.experiment_id])) == 6

@@ -47,7 +47,7 @@ def test_a_finished_trial_leaves_its_results(tmp_path: Path) -> None:
     assert 0 <= result["test_accuracy"] <= 1
     assert json.loads(result["packages"])["torch"] == torch.__version__.split("+")[0]
     names = {path.name for path in folder.path.iterdir()}
-    assert names == {"recipe.json", "history.jsonl", "result.json", "weights.pt"}
+    assert names == {".lock", "recipe.json", "history.jsonl", "result.json", "weights.pt"}
     before = folder.result.stat().st_mtime_ns
     assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.COMPLETE
     assert folder.result.stat().st_mtime_ns == before
