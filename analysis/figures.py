@@ -1,9 +1,13 @@
 """Configurations -> figures."""
 
+from collections import Counter
+
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from analysis.schema import AXIS_PREFIX
 
 matplotlib.use("Agg")
 
@@ -16,6 +20,7 @@ _STYLE = {
 }
 """The same colour and marker for a method everywhere; the colours of Okabe and Ito, which
 colour-blind people tell apart."""
+_DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 _FURTHER = (("#cc79a7", "D"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#f0e442", "*"))
 
 
@@ -61,16 +66,27 @@ def _styles(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 
 def _panel(axes: Axes, part: pd.DataFrame, styles: dict[str, tuple[str, str]]) -> None:
-    for method, rows in part.groupby("method", sort=False):
-        colour, marker = styles[str(method)]
+    further = [str(column) for column in part.columns if str(column).startswith(AXIS_PREFIX)]
+    dashes: Counter[str] = Counter()
+    for key, rows in part.groupby(["method", *further], sort=False):
+        method, *values = map(str, key)
+        colour, marker = styles[method]
+        others = [
+            f"{axis.removeprefix(AXIS_PREFIX)}={value}"
+            for axis, value in zip(further, values, strict=True)
+            if value
+        ]
+        label = " ".join([method, *others])
+        # The same method is always of the same colour; its further axes differ in dashes.
+        dash = _DASHES[dashes[method] % len(_DASHES)]
+        dashes[method] += 1
         if rows["rho0"].isna().all():
-            axes.axhline(
-                100 * rows["test_mean"].iloc[0], color=colour, linestyle="--", label=method
-            )
+            height = 100 * rows["test_mean"].iloc[0]
+            axes.axhline(height, color=colour, linestyle=(0, (4, 2, *dash)), label=label)
             continue
         rows = rows.sort_values("rho0")
         mean, std = 100 * rows["test_mean"], 100 * rows["test_std"].fillna(0)
-        axes.plot(rows["rho0"], mean, color=colour, marker=marker, label=method)
+        axes.plot(rows["rho0"], mean, color=colour, marker=marker, label=label, linestyle=(0, dash))
         axes.fill_between(
             rows["rho0"],
             (mean - std).clip(0),
@@ -78,6 +94,9 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: dict[str, tuple[str, str]]) -
             color=colour,
             alpha=0.2,
         )
-    if part["rho0"].notna().any():
+    positive = part.loc[part["rho0"] > 0, "rho0"]
+    if (part["rho0"] == 0).any():  # a logarithm has no place for it
+        axes.set_xscale("symlog", linthresh=positive.min() if len(positive) else 1.0)
+    elif len(positive):
         axes.set_xscale("log")
     axes.grid(alpha=0.3)

@@ -8,16 +8,20 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.aggregate import configurations
+from analysis.aggregate import KEYS, axis_columns, configurations
 from analysis.figures import sensitivity_figure
+from analysis.schema import validate_history, validate_trials
 from analysis.tables import Table, method_tables, sensitivity_tables
 
-RECOMPUTE = (
-    'trials = pd.read_csv("trials.csv")\n'
-    '100 * trials.groupby(["dataset", "model", "regime", "method", "set", "rho0"], dropna=False)'
-    '["test_accuracy"].agg(["mean", "std"])'
-)
-"""How to get every number of the tables back from the trials."""
+
+def recompute(trials: pd.DataFrame) -> str:
+    """Two lines of pandas that give every number of the tables back from trials.csv."""
+    keys = ", ".join(f'"{key}"' for key in [*KEYS, *axis_columns(trials)])
+    return (
+        'trials = pd.read_csv("trials.csv")\n'
+        f"100 * trials.groupby([{keys}], dropna=False)"
+        '["test_accuracy"].agg(["mean", "std"])'
+    )
 
 
 @dataclass(frozen=True)
@@ -34,31 +38,39 @@ class Report:
 
 
 def write_report(
-    trials: pd.DataFrame, directory: Path, *, title: str, facts: Mapping[str, str]
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    directory: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str],
 ) -> Report:
-    """Write trials.csv, table.csv, table.md, sensitivity.png and .svg, and report.html.
+    """Write trials, history and table as CSV, table.md, the figure, and report.html.
 
     The page holds everything it shows; it opens from disk, without a network.
 
     Args:
         trials: as `schema.TRIALS` says.
+        history: as `schema.HISTORY` says; may be empty.
         directory: made if it is not there; files of the same names are replaced.
         title: heading of the page, usually the sweep's name.
         facts: lines of the page's head, such as the storage and the command that makes it again.
 
     Raises:
-        SchemaError: the trials are not as the schema says.
+        SchemaError: a table is not as the schema says.
     """
+    trials, history = validate_trials(trials), validate_history(history)
     table = configurations(trials)
     tables = [*method_tables(table), *sensitivity_tables(table)]
     directory.mkdir(parents=True, exist_ok=True)
     trials.to_csv(directory / "trials.csv", index=False)
+    history.to_csv(directory / "history.csv", index=False)
     table.to_csv(directory / "table.csv", index=False)
     counts = trials["state"].value_counts().to_dict()
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
     markdown = [f"# {title}\n\n{len(trials)} trials: {states}.\n"]
     markdown += [item.markdown() for item in tables]
-    markdown.append(f"Every number from `trials.csv`:\n\n```python\n{RECOMPUTE}\n```\n")
+    markdown.append(f"Every number from `trials.csv`:\n\n```python\n{recompute(trials)}\n```\n")
     (directory / "table.md").write_text("\n".join(markdown), encoding="utf-8")
     figure = sensitivity_figure(table)
     figure.savefig(directory / "sensitivity.png", dpi=150)
@@ -74,7 +86,7 @@ def write_report(
         figure=Markup(_inline((directory / "sensitivity.svg").read_text(encoding="utf-8"))),
         tables=[(item.caption, _rows(item)) for item in tables],
         trials=_trial_rows(trials),
-        recompute=RECOMPUTE,
+        recompute=recompute(trials),
     )
     (directory / "report.html").write_text(page, encoding="utf-8")
     return Report(tables, directory)

@@ -57,13 +57,18 @@ class SchemaError(ValueError):
 
 
 def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
-    """Check a table of trials, and give it back.
+    """Check a table of trials, and give it back, with empty text where a CSV file had nothing.
 
     Raises:
         SchemaError: a column is missing or of the wrong kind, a trial stands there twice, a state
             is unknown, or a COMPLETE trial has no accuracy.
     """
     _validate(frame, TRIALS, "trials")
+    texts = [column for column, (kind, _) in TRIALS.items() if kind == "text"]
+    texts += [column for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
+    frame = frame.assign(
+        **{column: frame[column].astype(object).fillna("").astype(str) for column in texts}
+    )
     if not frame["trial_id"].is_unique:
         twice = frame.loc[frame["trial_id"].duplicated(), "trial_id"].iloc[0]
         raise SchemaError(f"trials: trial_id {twice!r} stands there twice; it must be unique")

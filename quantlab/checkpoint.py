@@ -27,12 +27,12 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
     """The training state of a file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read now; FileNotFoundError if there is none.
         ConfigurationError: the file is damaged, of another version, or of another recipe.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except (OSError, MemoryError):  # says nothing against the file
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ConfigurationError(f"checkpoint {path}: damaged ({type(error).__name__})") from error

@@ -96,8 +96,8 @@ class ProxOptimizer(Optimizer):
             latent_bound: clip latents to [-bound, bound] after each step, as BinaryConnect's code
                 does; None for no clipping, as in the ProxConnect paper.
             flat: give `make_base` one flat tensor instead of many. Faster for small models; only
-                for an elementwise optimizer (see `ELEMENTWISE`), and every parameter must then
-                have a gradient at every step.
+                for an elementwise optimizer (see `ELEMENTWISE`), and for models whose parameters
+                all take part in every step: one that does not has a zero gradient, not none.
         """
         self.rule = rule
         self.sharpness = sharpness

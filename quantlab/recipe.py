@@ -53,6 +53,8 @@ class OptimizerSpec:
             raise ConfigurationError(
                 f"OptimizerSpec.algorithm = {self.algorithm!r}: must be a torch.optim class"
             )
+        plain = {k: float(v) if isinstance(v, float) else v for k, v in self.options.items()}
+        object.__setattr__(self, "options", plain)  # without NumPy's numbers
         try:
             self.build([nn.Parameter(torch.zeros(1))])
         except (TypeError, ValueError) as error:
@@ -86,6 +88,12 @@ class Quantization:
         _check_type(self, "rule", UpdateRule)
         _check_type(self, "quantizer", Quantizer)
         _check_type(self, "sharpness", Schedule)
+        exclude: object = self.exclude
+        if isinstance(exclude, str):
+            raise ConfigurationError(
+                f"Quantization.exclude = {exclude!r}: must be a sequence of patterns"
+            )
+        object.__setattr__(self, "exclude", tuple(self.exclude))
         bound = self.latent_bound
         if bound is not None and not (math.isfinite(bound) and bound > 0):
             raise ConfigurationError(f"Quantization.latent_bound = {bound}: must be > 0 or None")
@@ -139,7 +147,8 @@ def override(value: T, path: str, new: object) -> T:
         new: the field's new value.
 
     Raises:
-        ConfigurationError: a name on the path is not a field; the message lists those that are.
+        ConfigurationError: a name on the path is not a field (the message lists those that are), or
+            the value is not allowed.
     """
     changed: T = _override(value, path.split("."), new, path)
     return changed
@@ -162,4 +171,9 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
             f"fields: {', '.join(known)}"
         )
     changed = _override(getattr(value, name), rest, new, path)
-    return dataclasses.replace(value, **{name: changed})
+    try:
+        return dataclasses.replace(value, **{name: changed})
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"path {path!r}: {new!r} is not allowed ({error})") from error

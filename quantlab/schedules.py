@@ -14,7 +14,7 @@ from itertools import pairwise
 from quantlab.errors import ConfigurationError
 
 
-def _check_nonnegative(owner: object, field: str) -> None:
+def _set_nonnegative(owner: object, field: str) -> None:
     value = getattr(owner, field)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ConfigurationError(f"{type(owner).__name__}.{field} = {value!r}: must be a number")
@@ -22,6 +22,7 @@ def _check_nonnegative(owner: object, field: str) -> None:
         raise ConfigurationError(
             f"{type(owner).__name__}.{field} = {value}: must be finite and >= 0"
         )
+    object.__setattr__(owner, field, float(value))  # NumPy's numbers do not belong in checkpoints
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Constant(Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        _check_nonnegative(self, "value")
+        _set_nonnegative(self, "value")
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """The value."""
@@ -69,8 +70,8 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_nonnegative(self, "value")
-        _check_nonnegative(self, "factor")
+        _set_nonnegative(self, "value")
+        _set_nonnegative(self, "factor")
         milestones = _milestones(self.milestones)
         object.__setattr__(self, "milestones", milestones)
 
@@ -110,7 +111,7 @@ class Linear(Schedule):
     """The value at step 0, >= 0, in the unit of the weights."""
 
     def __post_init__(self) -> None:
-        _check_nonnegative(self, "rho0")
+        _set_nonnegative(self, "rho0")
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """(1 + step / B) rho0."""
@@ -135,7 +136,7 @@ class InversePi(Schedule):
     """The step sizes, usually the recipe's learning rate."""
 
     def __post_init__(self) -> None:
-        _check_nonnegative(self, "rho0")
+        _set_nonnegative(self, "rho0")
         if not isinstance(self.eta, Schedule):
             raise ConfigurationError(f"InversePi.eta = {self.eta!r}: must be a Schedule")
 

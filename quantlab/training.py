@@ -1,10 +1,13 @@
 """TrainingRun: one recipe, from initial weights to a quantized network, an epoch at a time."""
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +55,7 @@ class EpochRecord:
     learning_rate: float
     """Of the epoch's last step."""
     sharpness: float
-    """rho_t of the epoch's last step; 0 where nothing is annealed."""
+    """rho_t of the epoch's last step; 0 where nothing is annealed (any more)."""
     train_loss: float
     """Mean cross-entropy over the epoch's images, at the weights of the gradient."""
     validation_accuracy_latent: float
@@ -100,9 +103,11 @@ class TrainingRun:
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
         self.epoch = 0
         self.step = 0
-        self.model = self._build_model()
+        self._last_loss = math.nan
         self.stage = Stage.QUANTIZE
-        self.optimizer = self._quantize_optimizer()
+        with self._seeded("initial weights"):
+            self.model = self._build_model()
+            self.optimizer = self._quantize_optimizer()
 
     def __iter__(self) -> Iterator[EpochRecord]:
         """Train the epochs that are left.
@@ -113,17 +118,22 @@ class TrainingRun:
         while self.epoch < self.recipe.epochs + self.recipe.batchnorm_epochs:
             if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
                 self._enter_batchnorm()
-            yield self._train_epoch()
+            with self._seeded(f"epoch {self.epoch}") as generator:
+                record = self._train_epoch(generator)
+            yield record
 
     def outcome(self) -> Outcome:
         """Hard-quantize whatever is not yet, and evaluate once on the test images.
 
         Raises:
             RuntimeError: epochs are left to train.
+            NonFiniteLossError: the last steps left a weight that is infinite or NaN.
         """
         total = self.recipe.epochs + self.recipe.batchnorm_epochs
         if self.epoch < total:
             raise RuntimeError(f"only {self.epoch} of {total} epochs are trained")
+        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+            raise NonFiniteLossError(self.step, self._last_loss)
         with self.optimizer.weights_at(self._final_point):
             validation, test = (
                 accuracy(self.model, images, self.recipe.dataset)
@@ -170,12 +180,24 @@ class TrainingRun:
     def _final_point(self) -> Point:
         return Point.LATENT if self.recipe.quantization is None else Point.HARD
 
+    @contextmanager
+    def _seeded(self, part: str) -> Iterator[torch.Generator]:
+        """Random numbers of a part of the run, on the CPU, as they follow from the seed alone.
+
+        Torch's default generators are seeded alike, for models and quantizers that draw from them,
+        and given back as they were.
+        """
+        digest = hashlib.sha256(f"{self.recipe.seed} {part}".encode()).digest()
+        number = int.from_bytes(digest[:4], "big")  # torch's CPU generator keeps 32 bits
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(number)
+            yield torch.Generator().manual_seed(number)
+
     def _build_model(self) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.seed)
-            model = self.recipe.model.build(
-                num_classes=self.splits.num_classes, num_channels=self.recipe.dataset.num_channels
-            )
+        model = self.recipe.model.build(
+            num_classes=self.splits.num_classes, num_channels=self.recipe.dataset.num_channels
+        )
         return model.to(self.device).train()
 
     def _quantize_optimizer(self) -> ProxOptimizer:
@@ -186,7 +208,7 @@ class TrainingRun:
         members = {id(parameter) for parameter in quantized.values()}
         return ProxOptimizer(
             {name: (parameter, quantization.quantizer) for name, parameter in quantized.items()},
-            [p for p in self.model.parameters() if id(p) not in members],
+            [p for p in self.model.parameters() if p.requires_grad and id(p) not in members],
             make_base=self.recipe.optimizer.build,
             rule=quantization.rule,
             sharpness=self._sharpness,
@@ -217,30 +239,23 @@ class TrainingRun:
         self.stage = Stage.BATCHNORM
         self.optimizer = self._plain_optimizer()
 
-    def _train_epoch(self) -> EpochRecord:
+    def _train_epoch(self, generator: torch.Generator) -> EpochRecord:
         started = time.perf_counter()
         recipe, train = self.recipe, self.splits.train
-        generator = torch.Generator().manual_seed((recipe.seed << 20) + self.epoch)
         order = torch.randperm(len(train), generator=generator).to(self.device)
-        loss_sum, last_loss, rate = 0.0, math.nan, 0.0
+        loss_sum, rate = 0.0, 0.0
         for indices in order.split(recipe.batch_size):
-            batch = train.take(indices)
-            pixels = batch.pixels
-            if recipe.dataset.augmentation is not None:
-                pixels = recipe.dataset.augmentation(pixels, generator)
-            self.optimizer.zero_grad()
-            loss = F.cross_entropy(self.model(recipe.dataset.normalize(pixels)), batch.labels)
-            loss_value = loss.item()
-            if not math.isfinite(loss_value):
-                raise NonFiniteLossError(self.step, last_loss)
-            loss.backward()
             rate = recipe.optimizer.learning_rate.at(self.step, self.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self.optimizer.step()
+            pixels, labels = train.pixels[indices], train.labels[indices]
+            if recipe.dataset.augmentation is not None:
+                pixels = recipe.dataset.augmentation(pixels, generator)
+            inputs = recipe.dataset.normalize(pixels)
+            loss = self.optimizer.step(partial(self._loss, inputs, labels))
+            assert loss is not None
             self.step += 1
-            loss_sum += loss_value * len(indices)
-            last_loss = loss_value
+            loss_sum += loss * len(indices)
         self.epoch += 1
         at = self._validation_accuracies()
         return EpochRecord(
@@ -248,7 +263,7 @@ class TrainingRun:
             epoch=self.epoch,
             step=self.step,
             learning_rate=rate,
-            sharpness=self._sharpness(self.step - 1),
+            sharpness=self._sharpness(self.step - 1) if self.stage is Stage.QUANTIZE else 0.0,
             train_loss=loss_sum / len(train),
             validation_accuracy_latent=at[Point.LATENT],
             validation_accuracy_proximal=at[Point.PROXIMAL],
@@ -256,6 +271,17 @@ class TrainingRun:
             quantization_gap=self.optimizer.quantization_gap(),
             seconds=time.perf_counter() - started,
         )
+
+    def _loss(self, inputs: Tensor, labels: Tensor) -> float:
+        """The batch's loss, its gradient left with the parameters: the optimizer's closure."""
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(inputs), labels)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteLossError(self.step, self._last_loss)
+        loss.backward()
+        self._last_loss = value
+        return value
 
     def _validation_accuracies(self) -> dict[Point, float]:
         """At all three points, which coincide where nothing is being quantized."""

@@ -24,7 +24,7 @@ def quantized_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str
         Parameter names in the order of the model's layers, with the parameters.
 
     Raises:
-        ConfigurationError: a pattern matches no such layer.
+        ConfigurationError: a pattern matches no such layer, or no layer is left.
     """
     layers = {
         name: module for name, module in model.named_modules() if isinstance(module, _WEIGHT_LAYERS)
@@ -34,8 +34,14 @@ def quantized_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str
             raise ConfigurationError(
                 f"quantization.exclude: {pattern!r} matches no layer; layers: {', '.join(layers)}"
             )
-    return {
+    chosen = {
         f"{name}.weight": module.get_parameter("weight")
         for name, module in layers.items()
         if not any(fnmatchcase(name, pattern) for pattern in exclude)
     }
+    if not chosen:
+        raise ConfigurationError(
+            f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize; "
+            f"layers: {', '.join(layers)}"
+        )
+    return chosen

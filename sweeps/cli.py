@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -96,6 +97,14 @@ def _share(text: str) -> float:
     return value
 
 
+def _command(*arguments: str) -> str:
+    """How to call this command from here: by its path where the name alone would not be found."""
+    program = "sweeps" if shutil.which("sweeps") else os.path.relpath(sys.argv[0])
+    if program.endswith(".py"):
+        program = f"{sys.executable} -m sweeps"
+    return f"{program} {shlex.join(arguments)}"
+
+
 def _states(sweep: SweepSpec, storage: Storage) -> list[TrialState]:
     return [storage.trial(cell.fingerprint).state() for cell in sweep.cells]
 
@@ -140,7 +149,7 @@ def _run(options: argparse.Namespace) -> int:
         cell for cell in sweep.cells if not storage.trial(cell.fingerprint).state().is_finished
     ]
     print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
-    # Ray and MLflow take seconds to import, and are not needed when there is nothing to do.
+    # MLflow takes seconds to import and Ray more; both wait until they are needed.
     from sweeps.tracking import undelivered
 
     if cells or undelivered(sweep.cells, storage, options.tracking_uri):
@@ -160,8 +169,7 @@ def _run(options: argparse.Namespace) -> int:
                 ),
             )
         except KeyboardInterrupt:
-            command = shlex.join(["sweeps", *sys.argv[1:]])
-            print(f"\nstopped; to go on: {command}", file=sys.stderr)
+            print(f"\nstopped; to go on: {_command(*sys.argv[1:])}", file=sys.stderr)
             return EXIT_INTERRUPTED
     return _summary(sweep, storage)
 
@@ -186,10 +194,11 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from rich.console import Console
+    from rich.text import Text
 
     from analysis.report import write_report
     from sweeps.provenance import git_commit, package_versions
-    from sweeps.results import trials_frame
+    from sweeps.results import history_frame, trials_frame
     from sweeps.terminal import render
 
     sweep = load_sweep(options.sweep)
@@ -205,6 +214,7 @@ def _report(options: argparse.Namespace) -> int:
     try:
         report = write_report(
             trials,
+            history_frame(sweep, storage),
             out,
             title=f"Sweep {sweep.name}",
             facts={
@@ -219,10 +229,10 @@ def _report(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
     console = Console()
     for table in report.tables:
-        console.print(f"[italic]{table.caption}[/italic]", render(table), "", sep="\n")
+        console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
     print(f"tables  {report.directory / 'table.md'}")
     print(f"page    {report.page}")
-    print(f"MLflow  {shlex.join(['sweeps', 'ui', *where])}")
+    print(f"MLflow  {_command('ui', *where)}")
     return 0
 
 

@@ -19,7 +19,7 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
-from quantlab import EpochRecord, Recipe
+from quantlab import ConfigurationError, EpochRecord, Recipe
 from quantlab.weights import quantized_weights
 from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.progress import Progress
@@ -37,7 +37,7 @@ class Resources:
     """Where trials run, and with how much each."""
 
     address: str | None = None
-    """A Ray cluster; None starts Ray on this machine."""
+    """A Ray cluster; None for that of the environment's RAY_ADDRESS, else Ray on this machine."""
     concurrency: int | None = None
     """The most trials at once; None for as many as fit."""
     gpus_per_trial: float = 0.0
@@ -91,10 +91,10 @@ def run_cells(
             for cell in cells:
                 delivery.announce(cell)
             delivery.finish()
-    if delivery.last_error:
+    if delivery.undelivered:
         print(
-            f"sweeps: not all records reached the tracking server ({delivery.last_error}); "
-            "they are kept, and the same command delivers them",
+            f"sweeps: {delivery.undelivered} trials are not on the tracking server as they are "
+            f"({delivery.last_error}); their records are kept, and the same command delivers them",
             file=sys.stderr,
         )
 
@@ -108,13 +108,7 @@ def _tune(
     delivery: Delivery,
 ) -> None:
     _send_file_modules_by_value()
-    ray.init(
-        address=resources.address,
-        num_cpus=None if resources.address else resources.concurrency,
-        include_dashboard=False if not resources.address else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    _connect(resources)
     try:
         by_id = {cell.fingerprint: cell for cell in cells}
         trainable = tune.with_parameters(
@@ -145,6 +139,37 @@ def _tune(
             tuner.fit()
     finally:
         ray.shutdown()
+
+
+def _connect(resources: Resources) -> None:
+    """Start Ray here, or connect to a cluster.
+
+    Raises:
+        ConfigurationError: the cluster does not answer, or this machine has no GPU to share.
+    """
+    address = resources.address or os.environ.get("RAY_ADDRESS")  # as set in a submitted job
+    if address is None:
+        # Plain None would also take up any cluster that happens to run on this machine.
+        ray.init(
+            "local",
+            num_cpus=resources.concurrency,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    else:
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError(f"--address {address}: no Ray cluster ({reason})") from error
+    available = ray.cluster_resources().get("GPU", 0)
+    if resources.gpus_per_trial > available:
+        text = f"--gpus-per-trial {resources.gpus_per_trial:g}: there are {available:g} GPUs"
+        if address is None:
+            ray.shutdown()
+            raise ConfigurationError(f"{text} on this machine")
+        print(f"sweeps: {text} yet; trials wait until the cluster has them", file=sys.stderr)
 
 
 @contextmanager

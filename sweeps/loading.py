@@ -11,6 +11,7 @@ from types import ModuleType
 
 import sweeps.grids
 from quantlab import ConfigurationError
+from sweeps.source_identity import identify_classes
 from sweeps.spec import SweepSpec
 
 FILE_MODULE_PREFIX = "sweep_file_"
@@ -68,4 +69,5 @@ def _load_file(path: Path) -> ModuleType:
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         kind = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
         raise ConfigurationError(f"{where}: {kind}{error}") from error
+    identify_classes(module, path.read_text(encoding="utf-8"))
     return module

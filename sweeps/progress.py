@@ -34,6 +34,8 @@ class Progress:
         folder = self._storage.trial(cell.fingerprint)
         state = folder.state()
         self._states[state] += 1
+        if warning := folder.read(folder.result).get("warning"):
+            print(f"{cell.name}: warning: {warning}", file=self._stream, flush=True)
         if state is TrialState.COMPLETE:
             score = folder.read(folder.result)["validation_accuracy"]
             if self._best is None or score > self._best[0]:

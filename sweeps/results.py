@@ -10,9 +10,13 @@ from sweeps.storage import Storage, TrialState
 
 
 def rho0(cell: Cell) -> float | None:
-    """The sharpness at step 0; None where the quantizer is not annealed."""
+    """The sharpness at step 0; None where nothing is annealed while training."""
     quantization = cell.recipe.quantization
-    if quantization is None or not quantization.quantizer.annealed:
+    if (
+        quantization is None
+        or not quantization.quantizer.annealed
+        or not quantization.rule.uses_prox
+    ):
         return None
     return quantization.sharpness.at(0, 1)
 

@@ -1,5 +1,6 @@
 """SweepSpec: a sweep as a value, and its expansion into cells with unique fingerprints."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,10 @@ class Axis:
     """Label -> value; for plain numbers and strings a sequence is enough."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", self.name):
+            raise ConfigurationError(
+                f"axis {self.name!r}: the name must be letters, digits, '_', '-' and '.'"
+            )
         if isinstance(self.values, str) or len(self.values) == 0:
             raise ConfigurationError(
                 f"axis {self.name!r}: values = {self.values!r}: must be a mapping or a sequence, "
@@ -117,6 +122,7 @@ class SweepSpec:
                 same trial; the message names sweep, block and axis.
         """
         cells: dict[str, Cell] = {}
+        names: set[str] = set()
         for block in self.blocks:
             for cell in self._expand(block):
                 if (same := cells.get(cell.fingerprint)) is not None:
@@ -124,7 +130,13 @@ class SweepSpec:
                         f"sweep {self.name}: {same.name!r} of block {same.block!r} and "
                         f"{cell.name!r} of block {cell.block!r} are the same trial"
                     )
+                if cell.name in names:
+                    raise ConfigurationError(
+                        f"sweep {self.name}: two different trials are called {cell.name!r}; "
+                        "give their blocks different methods, or an axis that tells them apart"
+                    )
                 cells[cell.fingerprint] = cell
+                names.add(cell.name)
         return tuple(cells.values())
 
     def _expand(self, block: Block) -> Iterator[Cell]:

@@ -61,8 +61,8 @@ class TrialFolder:
 
     def state(self) -> TrialState:
         """Read off which files are there."""
-        if self.result.exists():
-            return TrialState(self.read(self.result)["state"])
+        if result := self.read(self.result):
+            return TrialState(result["state"])
         if self.failure.exists():
             return TrialState.FAILED
         return TrialState.RUNNING if self.recipe.exists() else TrialState.WAITING
@@ -75,10 +75,10 @@ class TrialFolder:
             yield
 
     def read(self, file: Path) -> dict[str, Any]:
-        """A JSON file of this folder; empty if it is not there."""
+        """A JSON file of this folder; empty if it is not there, or was lost in a power cut."""
         try:
             content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, json.JSONDecodeError):
             return {}
         return content
 
@@ -98,6 +98,8 @@ class TrialFolder:
         """Add an epoch."""
         with self.history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def rewind_history(self, epoch: int) -> None:
         """Keep the first `epoch` epochs: those that a checkpoint stands behind."""
@@ -144,6 +146,10 @@ class Storage:
                     f"--storage {self.root}: another `sweeps run` is at work on it; "
                     "wait until it ends, or give another folder"
                 ) from error
+            except OSError as error:
+                raise ConfigurationError(
+                    f"--storage {self.root}: its file system cannot lock files ({error.strerror})"
+                ) from error
             yield
 
     def trial(self, fingerprint: str) -> TrialFolder:
@@ -164,5 +170,8 @@ class Storage:
 def write_atomically(path: Path, text: str) -> None:
     """Readers find the old content or the new, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

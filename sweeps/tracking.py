@@ -19,6 +19,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError, flatten
 from sweeps.results import level_set, rho0
@@ -43,6 +44,8 @@ _STATUS = {
     TrialState.DIVERGED: "FINISHED",
     TrialState.FAILED: "FAILED",
 }
+_RUN_IS_GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
+"""What the stores answer for a run that was deleted, for good or into the bin."""
 _NOT_METRICS = ("stage", "epoch", "step", "time")
 
 
@@ -82,8 +85,20 @@ class Tracker:
             ) from error
 
     def deliver(self, cell: Cell) -> None:
-        """Bring the server up to date with a trial's folder."""
+        """Bring the server up to date with a trial's folder.
+
+        A run that was deleted on the server is made anew, from its first epoch.
+        """
         folder = self.storage.trial(cell.fingerprint)
+        try:
+            self._deliver(cell, folder)
+        except MlflowException as error:
+            if error.error_code not in _RUN_IS_GONE or not folder.delivery.exists():
+                raise
+            folder.delivery.unlink()
+            self._deliver(cell, folder)
+
+    def _deliver(self, cell: Cell, folder: TrialFolder) -> None:
         state = folder.state()
         if state is TrialState.WAITING or _is_delivered(folder, state, self.uri):
             return
@@ -108,19 +123,20 @@ class Tracker:
         folder.write(folder.delivery, {**known, "epoch": epoch, "state": state.value})
 
     def _run(self, cell: Cell, history: list[dict[str, Any]]) -> str:
-        """The trial's run: the one that bears its fingerprint, or a new one."""
+        """The trial's run: the one that bears its fingerprint, or a new one; described anew."""
         found = self._client.search_runs(
             [self._experiment], f"tags.fingerprint = '{cell.fingerprint}'", max_results=1
         )
         if found:
-            return str(found[0].info.run_id)
-        start = history[0]["time"] - history[0]["seconds"] if history else None
-        run = self._client.create_run(
-            self._experiment,
-            start_time=None if start is None else int(1000 * start),
-            run_name=cell.name,
-            tags={"fingerprint": cell.fingerprint},
-        )
+            run = found[0]
+        else:
+            start = history[0]["time"] - history[0]["seconds"] if history else None
+            run = self._client.create_run(
+                self._experiment,
+                start_time=None if start is None else int(1000 * start),
+                run_name=cell.name,
+                tags={"fingerprint": cell.fingerprint},
+            )
         value = rho0(cell)
         coordinates = {
             **cell.coordinates,
@@ -199,6 +215,10 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+GIVE_UP_AFTER = 3
+"""At the end of a sweep, so many failures in a row mean that the server is away."""
+
+
 class Delivery:
     """A thread that brings trials to the tracker, each as often as it is announced.
 
@@ -213,7 +233,7 @@ class Delivery:
         self._changed = threading.Condition()
         self._stopping = False
         self.last_error = ""
-        """Why the last delivery failed; empty if it did not."""
+        """Why the latest failed delivery failed; empty if none did."""
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
@@ -231,19 +251,29 @@ class Delivery:
         self._thread.join()
 
     def _work(self) -> None:
+        failures_in_a_row = 0
+        failed_at_the_end: set[str] = set()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._stopping)
-                if not self._pending:
+                waiting = [key for key in self._pending if key not in failed_at_the_end]
+                if not waiting or (self._stopping and failures_in_a_row >= GIVE_UP_AFTER):
                     return
-                cell = self._pending.pop(next(iter(self._pending)))
+                cell = self._pending.pop(waiting[0])
             try:
                 self._tracker.deliver(cell)
-                self.last_error = ""
+                failures_in_a_row = 0
             except Exception as error:  # whatever it is, training must not notice
-                self.last_error = _reason(error)
+                failures_in_a_row += 1
+                self.last_error = f"{cell.name}: {_reason(error)}"
                 with self._changed:
                     self._pending.setdefault(cell.fingerprint, cell)
                     if self._stopping:
-                        return
-                    self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)
+                        failed_at_the_end.add(cell.fingerprint)
+                    else:
+                        self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)
+
+    @property
+    def undelivered(self) -> int:
+        """After `finish`: trials that the server does not have as they are."""
+        return len(self._pending)

@@ -89,21 +89,27 @@ def _train(
 ) -> TrialState:
     torch.set_num_threads(1)  # trials run side by side; more threads each would only fight
     run = TrainingRun(recipe, data_dir=data_dir, device=device)
+    notes: dict[str, str] = {}
+    details: dict[str, Any] = {}
     try:
         run.load_state_dict(load_checkpoint(folder.checkpoint, fingerprint=folder.fingerprint))
     except FileNotFoundError:
         pass
     except ConfigurationError as error:
-        warnings.warn(f"{error}; the trial starts anew", stacklevel=2)
+        # A worker's warning is seen by nobody, so it stands in the result as well.
+        notes["warning"] = f"{error}; the trial started anew"
+        warnings.warn(notes["warning"], stacklevel=2)
     folder.rewind_history(run.epoch)
-    state, details = TrialState.COMPLETE, {}
+    state = TrialState.COMPLETE
     try:
         for record in run:
             folder.append_history({**_plain(record), "time": time.time()})
             save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
             report(record)
         details = asdict(run.outcome())
-        torch.save(run.final_weights(), folder.weights)
+        temporary = folder.weights.with_suffix(".partial")
+        torch.save(run.final_weights(), temporary)
+        temporary.replace(folder.weights)
     except NonFiniteLossError as error:
         state = TrialState.DIVERGED
         last = error.last_finite_loss if error.last_finite_loss == error.last_finite_loss else None
@@ -114,7 +120,8 @@ def _train(
             "last_finite_loss": last,
         }
     folder.write(
-        folder.result, {"state": state.value, "time": time.time(), **details, **_where(device)}
+        folder.result,
+        {"state": state.value, "time": time.time(), **details, **notes, **_where(device)},
     )
     folder.checkpoint.unlink(missing_ok=True)
     return state
@@ -127,7 +134,10 @@ def _plain(record: EpochRecord) -> dict[str, Any]:
 
 
 def _where(device: str) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    name = platform.machine()
+    if device.startswith("cuda"):
+        # This also runs while a failure is recorded, which may be that there is no such device.
+        name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "not available"
     return {
         "device": f"{device} ({name})",
         "host": platform.node(),

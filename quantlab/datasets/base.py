@@ -109,6 +109,21 @@ class DatasetSpec(ABC):
         shift = pixels.new_tensor(self.mean, dtype=torch.float32).mul_(-255).mul_(scale)
         return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
 
+    def _check_sizes(self, train_images: int, test_images: int) -> None:
+        """Compare what the source has with what is asked for."""
+        for field, wanted, available in (
+            (
+                "validation_images + train_images",
+                self.validation_images + (self.train_images or 1),
+                train_images,
+            ),
+            ("test_images", self.test_images or 1, test_images),
+        ):
+            if wanted > available:
+                raise ConfigurationError(
+                    f"{type(self).__name__}.{field} = {wanted}: only {available} images are there"
+                )
+
     def _permuted(self, images: Images, salt: int) -> Images:
         generator = torch.Generator().manual_seed(2 * self.split_seed + salt)
         return images.take(torch.randperm(len(images), generator=generator))
@@ -118,16 +133,8 @@ class DatasetSpec(ABC):
 def _load(spec: DatasetSpec, data_dir: Path, device: torch.device) -> Splits:
     train, test, num_classes = spec.read(data_dir)
     train, test = spec._permuted(train, 0), spec._permuted(test, 1)
-    needed = spec.validation_images + (spec.train_images or 1)
-    for field, wanted, available in (
-        ("validation_images + train_images", needed, len(train)),
-        ("test_images", spec.test_images or 1, len(test)),
-    ):
-        if wanted > available:
-            raise ConfigurationError(
-                f"{type(spec).__name__}.{field} = {wanted}: only {available} images are there"
-            )
-    end = None if spec.train_images is None else needed
+    spec._check_sizes(len(train), len(test))
+    end = None if spec.train_images is None else spec.validation_images + spec.train_images
     splits = (
         Images(
             train.pixels[spec.validation_images : end], train.labels[spec.validation_images : end]

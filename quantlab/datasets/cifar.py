@@ -41,6 +41,7 @@ class CIFAR10(DatasetSpec):
                 f"{self.name}: not found under {data_dir}, and the download failed ({error}); "
                 f"put {self.source.base_folder} there"
             ) from error
+        self._check_sizes(50_000, 10_000)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
         """All images, from torchvision's own files."""

@@ -25,7 +25,8 @@ class Digits(DatasetSpec):
         return 1
 
     def check(self, data_dir: Path) -> None:
-        """Nothing to do: the images are part of scikit-learn."""
+        """The images are part of scikit-learn; there need only be enough of them."""
+        self._check_sizes(1437, 360)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
         """1,437 training images and 360 test images; the 17 grey levels are scaled to 0..240."""

@@ -45,8 +45,12 @@ class ImageFolder(DatasetSpec):
         return 3
 
     def check(self, data_dir: Path) -> None:
-        """Look for the two trees of class folders."""
-        self._classes(data_dir)
+        """Look for the two trees of class folders, and count their images."""
+        classes = self._classes(data_dir)
+        train, test = (
+            len(_files(data_dir / self.folder / split, classes)) for split in ("train", "test")
+        )
+        self._check_sizes(train, test)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
         """All images of both trees."""
@@ -80,13 +84,18 @@ class ImageFolder(DatasetSpec):
         return train
 
 
-def _read_tree(root: Path, classes: list[str]) -> Images:
-    files = [
+def _files(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    """Image files with their labels, in a fixed order."""
+    return [
         (path, label)
         for label, name in enumerate(classes)
         for path in sorted((root / name).glob("*"))
         if path.suffix.lower() in _SUFFIXES
     ]
+
+
+def _read_tree(root: Path, classes: list[str]) -> Images:
+    files = _files(root, classes)
     if not files:
         raise ConfigurationError(f"{root}: no images ({', '.join(sorted(_SUFFIXES))}) in it")
     first = _read_image(files[0][0])

@@ -9,10 +9,12 @@ import pytest
 
 from analysis.aggregate import best_rho0, configurations
 from analysis.figures import sensitivity_figure
-from analysis.report import RECOMPUTE, write_report
-from analysis.schema import SchemaError, validate_history, validate_trials
+from analysis.report import recompute, write_report
+from analysis.schema import HISTORY, SchemaError, validate_history, validate_trials
 from analysis.tables import method_tables, sensitivity_tables
 from tests.analysis.frames import EXAMPLE, trials
+
+NO_HISTORY = pd.DataFrame({column: [] for column in HISTORY})
 
 
 def test_means_and_standard_deviations_by_hand() -> None:
@@ -55,8 +57,8 @@ def test_rho0_is_chosen_by_validation_and_not_by_test() -> None:
 
 
 def test_further_axes_stay_apart() -> None:
-    first = trials(EXAMPLE[2:6], **{"axis.lr": "0.1"})
-    second = trials(EXAMPLE[2:6], **{"axis.lr": "0.2"})
+    first = trials(EXAMPLE[2:8], **{"axis.lr": "0.1"})
+    second = trials(EXAMPLE[2:8], **{"axis.lr": "0.2"})
     second["trial_id"] = second["trial_id"] + "b"
     second["configuration_id"] = second["configuration_id"] + "b"
     table = configurations(pd.concat([first, second], ignore_index=True))
@@ -64,6 +66,12 @@ def test_further_axes_stay_apart() -> None:
     (methods,) = method_tables(table)
     assert list(methods.body.columns) == ["model", "set", "lr", "BC", "PC"]
     assert len(methods.body) == 2
+    assert '"axis.lr"' in recompute(first)
+    (axes,) = sensitivity_figure(table).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert set(lines) == {"BC lr=0.1", "BC lr=0.2", "PC lr=0.1", "PC lr=0.2"}
+    assert lines["PC lr=0.1"].get_color() == lines["PC lr=0.2"].get_color()
+    assert list(lines["PC lr=0.2"].get_xdata()) == [0.01, 0.1]
 
 
 def test_tables_have_the_papers_layout() -> None:
@@ -105,19 +113,23 @@ def test_a_method_of_ones_own_gets_a_colour() -> None:
 
 
 def test_a_report_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = write_report(trials(EXAMPLE), tmp_path / "out", title="Made", facts={"code": "abc"})
+    report = write_report(
+        trials(EXAMPLE), NO_HISTORY, tmp_path / "out", title="Made", facts={"code": "abc"}
+    )
     names = {path.name for path in report.directory.iterdir()}
     assert names == {
         "trials.csv",
+        "history.csv",
         "table.csv",
         "table.md",
         "report.html",
         "sensitivity.png",
         "sensitivity.svg",
     }
-    assert RECOMPUTE in (report.directory / "table.md").read_text()
+    lines = recompute(trials(EXAMPLE))
+    assert lines in (report.directory / "table.md").read_text()
     monkeypatch.chdir(report.directory)
-    load, compute = RECOMPUTE.split("\n")
+    load, compute = lines.split("\n")
     scope: dict[str, Any] = {"pd": pd}
     exec(load, scope)
     recomputed = eval(compute, scope).round(2).reset_index()
@@ -132,12 +144,26 @@ def test_a_report_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
+def test_the_written_trials_are_trials_again(tmp_path: Path) -> None:
+    write_report(trials(EXAMPLE), NO_HISTORY, tmp_path, title="Made", facts={})
+    again = configurations(pd.read_csv(tmp_path / "trials.csv"))
+    pd.testing.assert_frame_equal(again, configurations(trials(EXAMPLE)))
+    assert again.loc[0, "set"] == ""
+
+
+def test_rho0_of_zero_is_in_the_figure() -> None:
+    rows: list[Any] = [("PC", "binary", 0.0, 0, 0.8), ("PC", "binary", 0.1, 0, 0.9)]
+    (axes,) = sensitivity_figure(configurations(trials(rows))).axes
+    assert axes.get_xscale() == "symlog"
+    assert list(axes.lines[0].get_xdata()) == [0.0, 0.1]
+
+
 def test_a_half_finished_sweep_has_a_report(tmp_path: Path) -> None:
     frame = trials(EXAMPLE)
     open_ones = frame["method"] == "PC"
     frame.loc[open_ones, "state"] = "WAITING"
     frame.loc[open_ones, ["validation_accuracy", "test_accuracy"]] = None
-    report = write_report(frame, tmp_path, title="Half", facts={})
+    report = write_report(frame, NO_HISTORY, tmp_path, title="Half", facts={})
     text = (tmp_path / "table.md").read_text()
     assert "6 COMPLETE" not in text.splitlines()[0]
     assert "2 unfinished" in text
@@ -147,7 +173,7 @@ def test_a_half_finished_sweep_has_a_report(tmp_path: Path) -> None:
 
 def test_html_is_escaped(tmp_path: Path) -> None:
     rows: list[Any] = [("<script>alert(1)</script>", "binary", 0.1, 0, 0.9)]
-    report = write_report(trials(rows), tmp_path, title="<b>", facts={"a": "<i>"})
+    report = write_report(trials(rows), NO_HISTORY, tmp_path, title="<b>", facts={"a": "<i>"})
     assert "<script>" not in report.page.read_text()
 
 
@@ -174,7 +200,7 @@ def test_history_is_checked() -> None:
         "a,quantize,1,7,0.1,0,2.3,0.1,0.1,0.1,0,1\n"
     )
     frame = pd.read_csv(io.StringIO(text))
-    assert validate_history(frame) is frame
+    assert validate_history(frame).equals(frame)
     with pytest.raises(SchemaError, match="an epoch of a trial stands there twice"):
         validate_history(pd.concat([frame, frame]))
     with pytest.raises(SchemaError, match="no column 'stage'"):

@@ -382,6 +382,7 @@ def test_a_late_gradient_leaves_the_weight_alone_until_it_comes() -> None:
 
 
 def test_flat_names_the_weight_without_a_gradient() -> None:
+    """Whoever sets a gradient to None; one that autograd leaves out is a zero gradient."""
     model = small_model()
     optimizer = model_optimizer(model, flat=True)
     optimizer.zero_grad()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from quantlab import (
     flatten,
     override,
 )
+from quantlab.canonical import canonical
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.schedules import Constant, Linear
@@ -32,6 +33,7 @@ def test_equal_recipes_have_equal_fingerprints() -> None:
     assert fingerprint(whole) == fingerprint(quantized())
     assert fingerprint(quantized(seed=1)) != fingerprint(quantized())
     assert configuration_id(quantized(seed=1)) == configuration_id(quantized())
+    assert configuration_id(quantized()) != fingerprint(quantized())
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,24 @@ def test_every_choice_is_in_the_fingerprint(path: str, value: object) -> None:
     assert fingerprint(changed) != fingerprint(before)
     assert before == copy
     json.loads(canonical_json(changed))
+
+
+@dataclass(frozen=True)
+class Before:
+    width: int = 1
+
+
+def test_a_field_added_with_a_default_keeps_identities() -> None:
+    after = make_dataclass(
+        "Before",
+        [("width", int, field(default=1)), ("depth", int, field(default=2))],
+        frozen=True,
+        namespace={"__module__": __name__},
+    )
+    without, having = canonical(Before(3), defaults=False), canonical(after(3), defaults=False)
+    assert without == having == {"type": f"{__name__}:Before", "width": 3}
+    assert canonical(after(3, 4), defaults=False) != having
+    assert canonical(after(3))["depth"] == 2
 
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
@@ -125,3 +145,9 @@ def test_bad_parts_are_named() -> None:
         UpdateRule(gradient_at=Point.HARD, update_from=Point.LATENT)
     assert SGD.build([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"] == 0.05
     assert Linear(0).rho0 == 0
+    for path, value in (("model.width", "16"), ("dataset.validation_images", "a")):
+        with pytest.raises(ConfigurationError, match=f"path '{path}': '{value}' is not allowed"):
+            override(quantized(), path, value)
+    with pytest.raises(ConfigurationError, match=r"exclude = 'conv1': must be a sequence"):
+        Quantization(rule=PROX_CONNECT, quantizer=Nearest(), exclude="conv1")  # type: ignore[arg-type]
+    assert Quantization(rule=PROX_CONNECT, quantizer=Nearest(), exclude=["a"]).exclude == ("a",)  # type: ignore[arg-type]

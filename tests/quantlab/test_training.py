@@ -1,10 +1,13 @@
 """TrainingRun through its outward face: stages, points, resumption, divergence."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from quantlab import (
     ConfigurationError,
@@ -12,6 +15,7 @@ from quantlab import (
     NonFiniteLossError,
     OptimizerSpec,
     Quantization,
+    Quantizer,
     Recipe,
     Stage,
     TrainingRun,
@@ -19,6 +23,7 @@ from quantlab import (
 from quantlab.checkpoint import load_checkpoint, save_checkpoint
 from quantlab.models.convnet import ConvNet
 from quantlab.quantization_sets import BINARY, QUATERNARY
+from quantlab.quantizers.base import Sharpness
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
@@ -161,6 +166,9 @@ def test_excluded_layers_stay_in_full_precision() -> None:
     typo = Quantization(rule=PROX_CONNECT, quantizer=Nearest(), exclude=("con1",))
     with pytest.raises(ConfigurationError, match="'con1' matches no layer; layers: conv1, conv2"):
         TrainingRun(quantized(quantization=typo))
+    nothing = Quantization(rule=PROX_CONNECT, quantizer=Nearest(), exclude=("*",))
+    with pytest.raises(ConfigurationError, match="leaves no layer to quantize"):
+        TrainingRun(quantized(quantization=nothing))
 
 
 def test_divergence_is_told_with_its_step() -> None:
@@ -169,6 +177,73 @@ def test_divergence_is_told_with_its_step() -> None:
         list(TrainingRun(wild))
     assert caught.value.step >= 1
     assert caught.value.last_finite_loss > 0
+
+
+def test_divergence_in_the_last_step_is_told_too() -> None:
+    optimizer = OptimizerSpec(learning_rate=Constant(1e38), options={"weight_decay": 1e4})
+    wild = small_recipe(optimizer=optimizer, epochs=1, batch_size=200)
+    run = TrainingRun(wild)
+    assert len(list(run)) == 1
+    with pytest.raises(NonFiniteLossError, match="not finite at step 1"):
+        run.outcome()
+
+
+@dataclass(frozen=True)
+class RandomRounding(Quantizer):
+    """Draws from torch's default generator, as a user's quantizer may."""
+
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        return (latent + 0.5 - torch.rand_like(latent)).round().clamp(-1, 1)
+
+
+def test_a_quantizer_that_draws_random_numbers_repeats_and_resumes() -> None:
+    quantization = Quantization(rule=PROX_CONNECT, quantizer=RandomRounding())
+    recipe = quantized(quantization=quantization)
+    expected = without_time(list(TrainingRun(recipe)))
+    torch.rand(7)  # another trial in the same process
+    first = TrainingRun(recipe)
+    records = [next(iter(first))]
+    resumed = TrainingRun(recipe)
+    resumed.load_state_dict(first.state_dict())
+    torch.rand(7)
+    assert without_time(records + list(resumed)) == expected
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        OptimizerSpec(
+            algorithm=torch.optim.LBFGS,  # calls its closure more than once a step
+            learning_rate=Constant(1),
+            options={"max_iter": 4, "line_search_fn": "strong_wolfe"},
+        ),
+        OptimizerSpec(algorithm=torch.optim.Adafactor, learning_rate=Constant(0.01)),
+        OptimizerSpec(algorithm=torch.optim.RMSprop, learning_rate=Constant(0.001)),
+    ],
+    ids=lambda optimizer: optimizer.algorithm.__name__,
+)
+def test_any_torch_optimizer_trains(optimizer: OptimizerSpec) -> None:
+    records = list(TrainingRun(small_recipe(optimizer=optimizer, batch_size=200)))
+    assert records[-1].train_loss < records[0].train_loss
+
+
+def test_numpy_numbers_do_not_reach_the_checkpoint(tmp_path: Path) -> None:
+    optimizer = OptimizerSpec(
+        learning_rate=Constant(np.float64(0.05)), options={"momentum": np.float64(0.9)}
+    )
+    run = TrainingRun(quantized(optimizer=optimizer))
+    next(iter(run))
+    file = tmp_path / "checkpoint.pt"
+    save_checkpoint(file, run.state_dict(), fingerprint="a")
+    assert load_checkpoint(file, fingerprint="a")["epoch"] == 1
+
+
+def test_seeds_far_apart_differ() -> None:
+    first, second, huge = (
+        without_time(list(TrainingRun(quantized(seed=seed, epochs=1)))) for seed in (0, 4096, 2**45)
+    )
+    assert first != second
+    assert first != huge
 
 
 def test_an_unfinished_run_has_no_outcome() -> None:
@@ -187,6 +262,8 @@ def test_checkpoints_are_refused_by_others(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ConfigurationError, match="damaged"):
         load_checkpoint(file, fingerprint="a")
+    with pytest.raises(IsADirectoryError):  # cannot be read, which is not the same as damaged
+        load_checkpoint(tmp_path, fingerprint="a")
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "none.pt", fingerprint="a")
     assert list(tmp_path.iterdir()) == [file]

@@ -170,3 +170,32 @@ def test_what_has_no_identity_is_refused() -> None:
     undecorated = Quantization(rule=PROX_CONNECT, quantizer=Undecorated())
     with pytest.raises(ConfigurationError, match=r"block 'A': .*Undecorated must be decorated"):
         _ = sweep(Block("A", overrides={"quantization": undecorated})).cells
+
+
+def test_two_trials_of_one_name_are_refused() -> None:
+    blocks = [
+        Block(label, overrides={"epochs": epochs}, method="FP")
+        for label, epochs in (("short", 1), ("long", 2))
+    ]
+    with pytest.raises(ConfigurationError, match="two different trials are called 'FP seed=0'"):
+        _ = sweep(*blocks).cells
+
+
+def fingerprints(text: str, file: Path) -> list[str]:
+    file.write_text(text)
+    return [cell.fingerprint for cell in load_sweep(str(file)).cells]
+
+
+def test_a_users_class_is_known_by_its_source(tmp_path: Path) -> None:
+    helped = TINY.replace("return torch.tanh(", "return squash(").replace(
+        "@dataclass",
+        "GAIN = 1\n\n\ndef squash(x):\n    return torch.tanh(GAIN * x)\n\n\n@dataclass",
+    )
+    before = fingerprints(helped, tmp_path / "a.py")
+    assert fingerprints(helped, tmp_path / "b.py") == before
+    comment = helped.replace("    return torch", "    # a remark\n    return  torch")
+    assert fingerprints(comment, tmp_path / "a.py") == before
+    for old, new in (("(1 + sharpness)", "(2 + sharpness)"), ("GAIN = 1", "GAIN = 2")):
+        changed = fingerprints(helped.replace(old, new), tmp_path / "a.py")
+        assert changed[:2] == before[:2]  # full precision does not use the class
+        assert not set(changed[2:]) & set(before[2:])

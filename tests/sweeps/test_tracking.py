@@ -1,14 +1,16 @@
 """MLflow's side of a sweep, read back through MLflow."""
 
 import shutil
+import time
 from pathlib import Path
 
 import mlflow
 import pytest
 
 from sweeps.loading import load_sweep
+from sweeps.spec import Cell
 from sweeps.storage import Storage
-from sweeps.tracking import Tracker, undelivered
+from sweeps.tracking import Delivery, Tracker, undelivered
 from tests.sweeps.conftest import Ran
 
 pytestmark = pytest.mark.slow
@@ -89,3 +91,78 @@ def test_another_server_gets_everything(tiny: Ran, tmp_path: Path) -> None:
     assert experiment is not None
     assert experiment.artifact_location == (tmp_path / "runs" / "mlartifacts" / "tiny").as_uri()
     assert len(client.search_runs([experiment.experiment_id])) == 6
+
+
+class Unreliable:
+    """A tracker whose server is away for the first deliveries, and knows some cells never."""
+
+    def __init__(self, *, away: int = 0, never: frozenset[str] = frozenset()) -> None:
+        self.away = away
+        self.never = never
+        self.delivered: list[str] = []
+
+    def deliver(self, cell: Cell) -> None:
+        if self.away > 0:
+            self.away -= 1
+            raise ConnectionError("server away")
+        if cell.fingerprint in self.never:
+            raise ValueError("refused for good")
+        self.delivered.append(cell.fingerprint)
+
+
+def deliver_all(tracker: Unreliable, cells: tuple[Cell, ...]) -> Delivery:
+    delivery = Delivery(tracker, retry_seconds=0.01)  # type: ignore[arg-type]
+    for cell in cells:
+        delivery.announce(cell)
+    return delivery
+
+
+def test_delivery_tries_again_when_the_server_is_back() -> None:
+    cells = load_sweep("digits").cells[:8]
+    tracker = Unreliable(away=5)
+    delivery = deliver_all(tracker, cells)
+    deadline = time.monotonic() + 20
+    while len(tracker.delivered) < 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    delivery.finish()
+    assert sorted(tracker.delivered) == sorted(cell.fingerprint for cell in cells)
+    assert delivery.undelivered == 0
+
+
+def test_one_refused_trial_does_not_hold_up_the_others() -> None:
+    cells = load_sweep("digits").cells[:8]
+    tracker = Unreliable(never=frozenset({cells[0].fingerprint, cells[3].fingerprint}))
+    delivery = deliver_all(tracker, cells)
+    delivery.finish()
+    assert len(tracker.delivered) == 6
+    assert delivery.undelivered == 2
+    assert "refused for good" in delivery.last_error
+
+
+def test_a_dead_server_does_not_hold_up_the_end() -> None:
+    cells = load_sweep("digits").cells[:50]
+    tracker = Unreliable(away=1000)
+    delivery = deliver_all(tracker, cells)
+    delivery.finish()
+    assert 1000 - tracker.away <= 10
+    assert delivery.undelivered == 50
+
+
+def test_a_deleted_run_is_made_anew(tiny: Ran, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    tracker = Tracker(sweep.name, storage, uri)
+    cell = sweep.cells[0]
+    tracker.deliver(cell)
+    folder = storage.trial(cell.fingerprint)
+    known = folder.read(folder.delivery)
+    mlflow.MlflowClient(tracking_uri=uri).delete_run(known["run_id"])
+    folder.write(folder.delivery, {**known, "epoch": 1, "state": "RUNNING"})
+    tracker.deliver(cell)
+    again = folder.read(folder.delivery)
+    assert again["run_id"] != known["run_id"]
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    curve = client.get_metric_history(again["run_id"], "train_loss")
+    assert [point.step for point in curve] == [1, 2]

@@ -29,7 +29,7 @@ def comparable(folder: TrialFolder) -> tuple[Any, ...]:
         {k: v for k, v in record.items() if k not in ("seconds", "time")}
         for record in folder.read_history()
     ]
-    result = {k: v for k, v in folder.read(folder.result).items() if k != "time"}
+    result = {k: v for k, v in folder.read(folder.result).items() if k not in ("time", "warning")}
     weights = torch.load(folder.weights, weights_only=True)
     return history, result, {name: value.tolist() for name, value in weights.items()}
 
@@ -82,8 +82,9 @@ def test_a_damaged_checkpoint_starts_the_trial_anew(tmp_path: Path) -> None:
     run_trial(recipe, whole, data_dir=tmp_path)
     damaged.path.mkdir(parents=True)
     damaged.checkpoint.write_bytes(b"half a check")
-    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the trial starts anew"):
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the trial started anew"):
         run_trial(recipe, damaged, data_dir=tmp_path)
+    assert "the trial started anew" in damaged.read(damaged.result)["warning"]
     assert comparable(damaged) == comparable(whole)
 
 
