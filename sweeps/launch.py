@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -155,12 +156,13 @@ def _connect(resources: Resources) -> None:
             num_cpus=resources.concurrency,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
         )
     else:
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError) as error:
+            _require_answer(address)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigurationError(f"--address {address}: no Ray cluster ({reason})") from error
     available = ray.cluster_resources().get("GPU", 0)
@@ -172,11 +174,18 @@ def _connect(resources: Resources) -> None:
         print(f"sweeps: {text} yet; trials wait until the cluster has them", file=sys.stderr)
 
 
+def _require_answer(address: str) -> None:
+    """Knock at HOST:PORT first, because Ray itself waits for minutes; other forms pass."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 @contextmanager
 def _tune_silenced() -> Iterator[None]:
     """Tune prints its banner and a line a trial whatever its verbosity; `Progress` does that here.
 
-    Errors and warnings go to the standard error, and stay.
+    Its errors go to the standard error, and stay.
     """
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield

@@ -78,7 +78,7 @@ class TrialFolder:
         """A JSON file of this folder; empty if it is not there, or was lost in a power cut."""
         try:
             content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
             return {}
         return content
 

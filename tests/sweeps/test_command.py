@@ -5,14 +5,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.sweeps.conftest import Command, Ran
+from tests.conftest import SWEEPS, Command, Ran
 from tests.sweeps.sweep_files import TINY
 
 pytestmark = pytest.mark.slow
@@ -121,7 +120,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     longer = bad(longer, "(0.5, 1.0)),)", "(0.5,)),)")
     (tmp_path / "tiny.py").write_text(bad(longer, "seeds=(0, 1)", "seeds=(0,)"))
     driver = subprocess.Popen(
-        [sys.executable, "-m", "sweeps", "run", "tiny.py"],
+        [SWEEPS, "run", "tiny.py"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

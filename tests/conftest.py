@@ -10,6 +10,9 @@ import pytest
 
 from tests.sweeps.sweep_files import TINY
 
+SWEEPS = str(Path(sys.executable).with_name("sweeps"))
+"""The command as it is installed."""
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -25,7 +28,7 @@ class Ran:
 def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`sweeps ARGUMENTS` in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", "sweeps", *arguments],
+        [SWEEPS, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
