@@ -111,6 +111,8 @@ def _cell(row: pd.Series) -> str:
 
 
 def _rho0_label(value: float) -> str:
-    """``5e-3``, as the papers print it."""
+    """``5e-3``, as the papers print it; ``0.12``, ``2`` where that is as short."""
+    if value == 0 or 0.1 <= value < 1000:
+        return f"{value:g}"
     mantissa, exponent = f"{value:.6e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"

@@ -88,7 +88,7 @@ def test_tables_have_the_papers_layout() -> None:
     assert "full precision: ConvNet 97.00 (1.41)" in methods.caption
     pc, pq = sensitivity_tables(table)
     assert "PC, end-to-end, Digits" in pc.caption
-    assert list(pc.body.columns) == ["model", "set", "1e-2", "1e-1"]
+    assert list(pc.body.columns) == ["model", "set", "1e-2", "0.1"]
     assert pc.body.iloc[0].tolist()[2:] == ["**94.00 (1.41)**", "80.50 (0.71)"]
     assert list(pq.body.columns) == ["model", "set", "1e-6"]
     assert "| ConvNet | binary |" in pc.markdown()
