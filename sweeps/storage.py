@@ -9,6 +9,7 @@
                                    failure.json    there while the last attempt failed
                                    weights.pt      the finished network
                                    delivery.json   what the tracking server already has
+                                   .lock           held by the process that trains it
     <storage>/mlflow.db, mlartifacts/              the default tracking store
     <storage>/ray/                                 Ray Tune's own files
 """

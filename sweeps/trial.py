@@ -51,33 +51,23 @@ def run_trial(
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.locked():  # a worker may outlive its driver by seconds
-        return _run_locked(recipe, folder, data_dir, device, report)
-
-
-def _run_locked(
-    recipe: Recipe,
-    folder: TrialFolder,
-    data_dir: Path,
-    device: str,
-    report: Callable[[EpochRecord], None],
-) -> TrialState:
-    if (state := folder.state()).is_finished:
-        return state
-    write_atomically(folder.recipe, canonical_json(recipe) + "\n")
-    folder.failure.unlink(missing_ok=True)
-    try:
-        return _train(recipe, folder, data_dir, device, report)
-    except Exception as error:
-        folder.write(
-            folder.failure,
-            {
-                "error": f"{type(error).__name__}: {error}",
-                "traceback": traceback.format_exc(),
-                "time": time.time(),
-                **_where(device),
-            },
-        )
-        raise
+        if (state := folder.state()).is_finished:
+            return state
+        write_atomically(folder.recipe, canonical_json(recipe) + "\n")
+        folder.failure.unlink(missing_ok=True)
+        try:
+            return _train(recipe, folder, data_dir, device, report)
+        except Exception as error:
+            folder.write(
+                folder.failure,
+                {
+                    "error": f"{type(error).__name__}: {error}",
+                    "traceback": traceback.format_exc(),
+                    "time": time.time(),
+                    **_where(device),
+                },
+            )
+            raise
 
 
 def _train(
