@@ -84,7 +84,8 @@ def configuration_id(recipe: Recipe) -> str:
 def flatten(recipe: Recipe) -> dict[str, str | int | float | bool | None]:
     """The recipe as dotted names with plain values, one for each leaf, for params and columns.
 
-    A dataclass's class name stands under its own path; a list stands as text, ``"-1, 0, 1"``.
+    A dataclass's class name stands under its own path; a list of numbers or names stands as text,
+    ``"-1, 0, 1"``, one of dataclasses under its positions.
     """
     flat: dict[str, str | int | float | bool | None] = {}
 
@@ -95,6 +96,9 @@ def flatten(recipe: Recipe) -> dict[str, str | int | float | bool | None]:
                     flat[path] = item
                 else:
                     visit(f"{path}.{key}" if path else key, item)
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            for position, item in enumerate(value):
+                visit(f"{path}.{position}", item)
         elif isinstance(value, list):
             flat[path] = ", ".join(str(item) for item in value)
         else:

@@ -9,17 +9,28 @@ import torch
 
 from quantlab.errors import ConfigurationError
 
-VERSION = 1
+VERSION = 2
+
+
+def previous_checkpoint(path: Path) -> Path:
+    """Where `save_checkpoint` keeps the checkpoint that it replaced."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any], *, fingerprint: str) -> None:
-    """Write a training state atomically: a reader finds the old file or the new one, never half."""
+    """Write a training state atomically, and keep the one before.
+
+    A reader finds the old file or the new one, never half; for a moment between the two it may
+    find only the previous one, which `load_last_good` then takes.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     content = {"version": VERSION, "fingerprint": fingerprint, "state": dict(state)}
     with temporary.open("wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
+    if path.exists():
+        path.replace(previous_checkpoint(path))
     temporary.replace(path)
 
 
@@ -44,3 +55,33 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
         )
     state: dict[str, Any] = content["state"]
     return state
+
+
+def load_last_good(path: Path, *, fingerprint: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest training state that can be used.
+
+    Args:
+        path: the checkpoint; the one before it is looked for beside it.
+        fingerprint: of the recipe that goes on.
+
+    Returns:
+        The state, None if there is none; and what was wrong with the files that were refused.
+
+    Raises:
+        OSError: a file is there but cannot be read now.
+    """
+    refused: list[str] = []
+    for candidate in (path, previous_checkpoint(path)):
+        try:
+            return load_checkpoint(candidate, fingerprint=fingerprint), refused
+        except FileNotFoundError:
+            continue
+        except ConfigurationError as error:
+            refused.append(str(error))
+    return None, refused
+
+
+def remove_checkpoints(path: Path) -> None:
+    """Remove a checkpoint, the one before it, and what a crash left half-written."""
+    for file in (path, previous_checkpoint(path), *path.parent.glob(f".{path.name}.*")):
+        file.unlink(missing_ok=True)

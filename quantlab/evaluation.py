@@ -1,16 +1,24 @@
 """Accuracy of a network on a set of images."""
 
+import math
+
 import torch
 from torch import nn
 
-from quantlab.datasets import DatasetSpec, Images
+from quantlab.datasets import DatasetSpec, ImageSet
+from quantlab.execution import DEFAULT_EXECUTION, Execution
 
 
 @torch.no_grad()
 def accuracy(
-    model: nn.Module, images: Images, dataset: DatasetSpec, *, batch_size: int = 1000
+    model: nn.Module,
+    images: ImageSet,
+    dataset: DatasetSpec,
+    *,
+    batch_size: int = 250,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> float:
-    """The fraction of images whose label has the largest logit, in [0, 1].
+    """The fraction of images whose label has the largest logit, in [0, 1]; NaN without images.
 
     The model is evaluated with its running statistics and is left in the mode it was in.
 
@@ -19,14 +27,17 @@ def accuracy(
         images: what to classify; on the model's device.
         dataset: gives the normalization.
         batch_size: images a forward pass.
+        execution: memory format, autocast and loader processes.
     """
+    if not len(images):
+        return math.nan
     was_training = model.training
     model.eval()
     correct = 0
-    for pixels, labels in zip(
-        images.pixels.split(batch_size), images.labels.split(batch_size), strict=True
-    ):
-        predicted = model(dataset.normalize(pixels)).argmax(dim=1)
+    batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
+    for inputs, labels in batches:
+        with execution.autocast(inputs.device):
+            predicted = model(execution.layout(inputs)).argmax(dim=1)
         correct += int((predicted == labels).sum())
     model.train(was_training)
     return correct / len(images)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch.optim import Optimizer
 
 from quantlab.quantizers import Quantizer
 from quantlab.update_rules import Point, UpdateRule
+
+StepFunction: TypeAlias = Callable[[int], float]
+"""A number for every gradient step, counted from 0."""
 
 ELEMENTWISE = (
     torch.optim.SGD,
@@ -24,17 +27,24 @@ flat one. (Matrix methods such as Muon and Adafactor may not.)"""
 
 
 class _WeightGroup:
-    """Weights that share a quantizer, as views of one flat latent and one flat proximal buffer.
+    """Weights that share a quantizer and a sharpness.
 
-    The model's parameters are views of the buffer at which the rule takes its gradient, so that a
-    new value of the buffer is at once what the next forward pass sees.
+    They are views of one flat latent and one flat proximal buffer. The model's parameters are views
+    of the one at which the rule takes its gradient, so that a new value of the buffer is at once
+    what the next forward pass sees.
     """
 
     def __init__(
-        self, quantizer: Quantizer, parameters: Sequence[nn.Parameter], gradient_at: Point
+        self,
+        quantizer: Quantizer,
+        sharpness: StepFunction,
+        parameters: Sequence[nn.Parameter],
+        gradient_at: Point,
     ) -> None:
         self.quantizer = quantizer
+        self.sharpness = sharpness
         self.parameters = parameters
+        self.average: Tensor | None = None
         self.latent = _flat([p.data for p in parameters])
         self.proximal = self.latent.clone()
         self.evaluation = self.latent if gradient_at is Point.LATENT else self.proximal
@@ -81,8 +91,10 @@ class ProxOptimizer(Optimizer):
         *,
         make_base: Callable[[list[nn.Parameter]], Optimizer],
         rule: UpdateRule,
-        sharpness: Callable[[int], float],
+        sharpness: StepFunction,
+        own_sharpness: Mapping[str, StepFunction] | None = None,
         latent_bound: float | None = None,
+        averaging: StepFunction | None = None,
         flat: bool = False,
     ) -> None:
         """Take over the quantized weights.
@@ -93,8 +105,12 @@ class ProxOptimizer(Optimizer):
             make_base: builds the torch optimizer over the given parameters.
             rule: the cell of the 2x2.
             sharpness: sharpness as a function of the gradient step, from 0.
+            own_sharpness: name -> sharpness of the weights that do not follow the common one.
             latent_bound: clip latents to [-bound, bound] after each step, as BinaryConnect's code
                 does; None for no clipping, as in the ProxConnect paper.
+            averaging: weight eta_t >= 0 of the iterate w_t in the running average
+                sum_t eta_t w_t / sum_t eta_t (equation (35); constant for the ergodic average of
+                Corollary 4.2), which `harden` then projects; None for no averaging.
             flat: give `make_base` one flat tensor instead of many. Faster for small models; only
                 for an elementwise optimizer (see `ELEMENTWISE`), and for models whose parameters
                 all take part in every step: one that does not has a zero gradient, not none.
@@ -102,16 +118,21 @@ class ProxOptimizer(Optimizer):
         self.rule = rule
         self.sharpness = sharpness
         self.latent_bound = latent_bound
+        self.averaging = averaging
         self.num_steps = 0
+        self._averaged_weight = 0.0
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
-        members: dict[tuple[Quantizer, torch.dtype, torch.device], list[nn.Parameter]] = {}
-        for parameter, quantizer in weights.values():
-            key = (quantizer, parameter.dtype, parameter.device)
+        own = own_sharpness or {}
+        members: dict[
+            tuple[Quantizer, StepFunction, torch.dtype, torch.device], list[nn.Parameter]
+        ] = {}
+        for name, (parameter, quantizer) in weights.items():
+            key = (quantizer, own.get(name, sharpness), parameter.dtype, parameter.device)
             members.setdefault(key, []).append(parameter)
         self._groups = [
-            _WeightGroup(quantizer, parameters, rule.gradient_at)
-            for (quantizer, _, _), parameters in members.items()
+            _WeightGroup(quantizer, annealing, parameters, rule.gradient_at)
+            for (quantizer, annealing, _, _), parameters in members.items()
         ]
         # What the base optimizer moves, each with the model's parameters that bring its gradient.
         make_moved = _flat_moved if flat else _shaped_moved
@@ -149,6 +170,7 @@ class ProxOptimizer(Optimizer):
             The closure's loss, or None without one.
         """
         loss: float | None = None
+        self._average()
         if closure is None:
             self._gather_gradients()
             self._start_from()
@@ -181,8 +203,8 @@ class ProxOptimizer(Optimizer):
         """Recompute the proximal weights from the latents, at the current step's sharpness."""
         if not (self._groups and self.rule.uses_prox):
             return
-        sharpness = self.sharpness(self.num_steps)
         for group in self._groups:
+            sharpness = group.sharpness(self.num_steps)
             group.proximal.copy_(group.quantizer.prox(group.latent, sharpness))
 
     @contextmanager
@@ -206,10 +228,11 @@ class ProxOptimizer(Optimizer):
     def harden(self) -> None:
         """Quantize for good: write P_Q(w*) into the model's parameters and freeze them.
 
-        The parameters are detached from this optimizer, which must not be stepped again.
+        With averaging, it is the average of the iterates that is projected. The parameters are
+        detached from this optimizer, which must not be stepped again.
         """
         for group in self._groups:
-            hard = group.quantizer.hard(group.latent)
+            hard = self._at(group, Point.HARD)
             for parameter, view in zip(group.parameters, group.views(hard), strict=True):
                 parameter.data = view
                 parameter.grad = None
@@ -231,6 +254,10 @@ class ProxOptimizer(Optimizer):
             "num_steps": self.num_steps,
             "latent": [group.latent.clone() for group in self._groups],
             "proximal": [group.proximal.clone() for group in self._groups],
+            "averaged_weight": self._averaged_weight,
+            "average": [
+                group.average.clone() for group in self._groups if group.average is not None
+            ],
             "base": self.base.state_dict(),
         }
 
@@ -243,9 +270,25 @@ class ProxOptimizer(Optimizer):
         ):
             group.latent.copy_(latent)
             group.proximal.copy_(proximal)
+        self._averaged_weight = state_dict["averaged_weight"]
+        for group, average in zip(self._groups, state_dict["average"], strict=False):
+            group.average = average.to(group.latent)
         self.base.load_state_dict(state_dict["base"])
         self.param_groups = self.base.param_groups
         self.state = self.base.state
+
+    def _average(self) -> None:
+        """Take the iterate at which this step's gradient is taken into the average."""
+        weight = 0.0 if self.averaging is None else self.averaging(self.num_steps)
+        if weight == 0:
+            return
+        self._averaged_weight += weight
+        for group in self._groups:
+            iterate = self._at(group, Point.PROXIMAL)
+            if group.average is None:
+                group.average = iterate.clone()
+            else:
+                group.average.lerp_(iterate, weight / self._averaged_weight)
 
     def _start_from(self) -> None:
         if self.rule.update_from is Point.PROXIMAL:
@@ -273,12 +316,16 @@ class ProxOptimizer(Optimizer):
     def _at(self, group: _WeightGroup, point: Point) -> Tensor:
         """The flat weights of a group at a point; a buffer of the group is not copied."""
         if point is Point.HARD:
-            return group.quantizer.hard(group.latent)
+            return group.quantizer.hard(group.latent if group.average is None else group.average)
         if point is Point.LATENT:
             return group.latent
+        if point is Point.AVERAGED:
+            if group.average is None:
+                raise ValueError("no iterate has been averaged yet")
+            return group.average
         if self.rule.uses_prox:
             return group.proximal
-        return group.quantizer.prox(group.latent, self.sharpness(self.num_steps))
+        return group.quantizer.prox(group.latent, group.sharpness(self.num_steps))
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

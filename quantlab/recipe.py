@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from quantlab.datasets import DatasetSpec
 from quantlab.errors import ConfigurationError
+from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule
@@ -69,6 +70,56 @@ class OptimizerSpec:
         return self.algorithm(parameters, lr=rate, **self.options)  # type: ignore[call-arg]
 
 
+def _patterns(owner: object, name: str) -> None:
+    """Make a tuple of a field of layer patterns."""
+    value = getattr(owner, name)
+    if isinstance(value, str) or not all(isinstance(pattern, str) for pattern in value):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{name} = {value!r}: must be a sequence of patterns"
+        )
+    object.__setattr__(owner, name, tuple(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightGroup:
+    """Layers with a quantizer of their own: a factor of the product map (Theorem 3.2, (10))."""
+
+    layers: tuple[str, ...]
+    """Module types (``"Linear"``) and shell-style name patterns; each must match some layer."""
+    quantizer: Quantizer
+    """Their proximal map."""
+    sharpness: Schedule | None = None
+    """Their rho_t; None for the common one."""
+
+    def __post_init__(self) -> None:
+        _check_type(self, "quantizer", Quantizer)
+        if self.sharpness is not None:
+            _check_type(self, "sharpness", Schedule)
+        _patterns(self, "layers")
+        if not self.layers:
+            raise ConfigurationError("WeightGroup.layers = (): must name at least one layer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaging:
+    """The running average sum_t eta_t w_t / sum_t eta_t of the proximal weights.
+
+    Hard quantization then projects the average instead of the last latents, and every hard
+    accuracy is that of the projected average. Source: ProxConnect paper, Corollary 5.2, (35), and
+    Corollary 4.2.
+    """
+
+    weight: Schedule = field(default_factory=lambda: Constant(1.0))
+    """eta_t. The learning rate's schedule gives (35); a constant the ergodic average, which is
+    Corollary 4.2 for lambda_t = 1/(t + 1); ``Linear(1, period=1)`` that for 2/(t + 2)."""
+    start_epoch: int = 0
+    """The first epoch (from 0) whose iterates count: s of (35)."""
+
+    def __post_init__(self) -> None:
+        _check_type(self, "weight", Schedule)
+        _check_count(self, "start_epoch", 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
     """How weights become quantized: update rule, quantizer, annealing and scope."""
@@ -80,20 +131,28 @@ class Quantization:
     sharpness: Schedule = field(default_factory=lambda: Constant(0.0))
     """rho_t; without effect where the quantizer has no sharpness."""
     exclude: tuple[str, ...] = ()
-    """Shell-style name patterns of layers whose weights stay in full precision."""
+    """Module types (``"Linear"``) and shell-style name patterns of layers whose weights stay in
+    full precision."""
     latent_bound: float | None = None
     """Clip latent weights to [-bound, bound] after each step; None for no clipping."""
+    groups: tuple[WeightGroup, ...] = ()
+    """Layers with other quantizers; a layer in none of them takes `quantizer` and `sharpness`."""
+    averaging: Averaging | None = None
+    """Keep the average of the iterates and quantize that in the end; None for the last iterate."""
 
     def __post_init__(self) -> None:
         _check_type(self, "rule", UpdateRule)
         _check_type(self, "quantizer", Quantizer)
         _check_type(self, "sharpness", Schedule)
-        exclude: object = self.exclude
-        if isinstance(exclude, str):
+        _patterns(self, "exclude")
+        if self.averaging is not None:
+            _check_type(self, "averaging", Averaging)
+        groups: tuple[object, ...] = tuple(self.groups)
+        if not all(isinstance(group, WeightGroup) for group in groups):
             raise ConfigurationError(
-                f"Quantization.exclude = {exclude!r}: must be a sequence of patterns"
+                f"Quantization.groups = {groups!r}: must be a sequence of WeightGroup"
             )
-        object.__setattr__(self, "exclude", tuple(self.exclude))
+        object.__setattr__(self, "groups", groups)
         bound = self.latent_bound
         if bound is not None and not (math.isfinite(bound) and bound > 0):
             raise ConfigurationError(f"Quantization.latent_bound = {bound}: must be > 0 or None")
@@ -119,6 +178,8 @@ class Recipe:
     """Images a gradient step, >= 1; the last batch of an epoch may be smaller."""
     seed: int = 0
     """Seed of the initial weights, the data order and the augmentation, >= 0."""
+    initial_weights: InitialWeights | None = None
+    """Where training starts from; None for random weights of the trial's seed."""
 
     def __post_init__(self) -> None:
         _check_type(self, "model", ModelSpec)
@@ -126,6 +187,8 @@ class Recipe:
         _check_type(self, "optimizer", OptimizerSpec)
         if self.quantization is not None:
             _check_type(self, "quantization", Quantization)
+        if self.initial_weights is not None:
+            _check_type(self, "initial_weights", InitialWeights)
         _check_count(self, "epochs", 1)
         _check_count(self, "batchnorm_epochs", 0)
         _check_count(self, "batch_size", 1)
@@ -143,7 +206,8 @@ def override(value: T, path: str, new: object) -> T:
     Args:
         value: a recipe, or any dataclass; it is not changed.
         path: dotted field names, such as ``"quantization.sharpness.rho0"``; mappings on the way
-            (``"optimizer.options.momentum"``) are keyed by name.
+            (``"optimizer.options.momentum"``) are keyed by name, tuples
+            (``"quantization.groups.0.quantizer"``) by position.
         new: the field's new value.
 
     Raises:
@@ -160,6 +224,10 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
     name, *rest = names
     if isinstance(value, Mapping):
         return {**value, name: _override(value.get(name), rest, new, path)}
+    if isinstance(value, tuple) and name.isdigit() and int(name) < len(value):
+        position = int(name)
+        changed = _override(value[position], rest, new, path)
+        return (*value[:position], changed, *value[position + 1 :])
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         raise ConfigurationError(
             f"path {path!r}: {value!r} has no field {name!r}, because it is no dataclass"

@@ -25,6 +25,11 @@ def _set_nonnegative(owner: object, field: str) -> None:
     object.__setattr__(owner, field, float(value))  # NumPy's numbers do not belong in checkpoints
 
 
+def _check_eta(owner: "ProxQuantEpochs | InversePi") -> None:
+    if not isinstance(owner.eta, Schedule):
+        raise ConfigurationError(f"{type(owner).__name__}.eta = {owner.eta!r}: must be a Schedule")
+
+
 @dataclass(frozen=True)
 class Schedule(ABC):
     """A number for every gradient step."""
@@ -103,23 +108,55 @@ def _milestones(values: Sequence[int]) -> tuple[int, ...]:
 class Linear(Schedule):
     """rho_t = (1 + t / B) rho0, the schedule of the ProxConnect paper's experiments (6.1).
 
-    B is the number of steps in an epoch, so that rho grows by rho0 each epoch, a little at every
-    gradient step.
+    B is by default the number of steps in an epoch, so that rho grows by rho0 each epoch, a little
+    at every gradient step.
     """
 
     rho0: float
     """The value at step 0, >= 0, in the unit of the weights."""
+    period: int | None = None
+    """B, the steps in which rho grows by rho0; None for those of an epoch. A run of few epochs
+    goes through the rho of a long one with a smaller B."""
 
     def __post_init__(self) -> None:
         _set_nonnegative(self, "rho0")
+        period: object = self.period
+        if period is not None and (type(period) is not int or period < 1):
+            raise ConfigurationError(
+                f"Linear.period = {period!r}: must be a whole number of steps >= 1, or None"
+            )
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """(1 + step / B) rho0."""
-        return (1 + step / steps_per_epoch) * self.rho0
+        return (1 + step / (self.period or steps_per_epoch)) * self.rho0
 
     def cumulative(self, step: int, steps_per_epoch: int) -> float:
         """The arithmetic series."""
-        return self.rho0 * (step + step * (step - 1) / (2 * steps_per_epoch))
+        return self.rho0 * (step + step * (step - 1) / (2 * (self.period or steps_per_epoch)))
+
+
+@dataclass(frozen=True)
+class ProxQuantEpochs(Schedule):
+    """rho = eta_t rate e in epoch e = 0, 1, ...: the schedule of ProxQuant's public code.
+
+    Constant within an epoch but for the learning rate, and 0 in the first one: nothing is drawn
+    to the quantization set there. With Adam at 0.01 and rate 1e-4 it grows by 1e-6 an epoch, the
+    middle of the ProxConnect paper's grid for ProxQuant.
+    """
+
+    rate: float
+    """Strength for each unit of learning rate and epoch, >= 0 (their `reg_rate`)."""
+    eta: Schedule
+    """The learning rate, usually the recipe's."""
+
+    def __post_init__(self) -> None:
+        _set_nonnegative(self, "rate")
+        _check_eta(self)
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        """The learning rate times the rate times the epoch, counted from 0."""
+        epoch = step // steps_per_epoch
+        return self.eta.at(step, steps_per_epoch) * self.rate * epoch
 
 
 @dataclass(frozen=True)
@@ -137,8 +174,7 @@ class InversePi(Schedule):
 
     def __post_init__(self) -> None:
         _set_nonnegative(self, "rho0")
-        if not isinstance(self.eta, Schedule):
-            raise ConfigurationError(f"InversePi.eta = {self.eta!r}: must be a Schedule")
+        _check_eta(self)
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """rho0 times one plus the cumulative step size."""

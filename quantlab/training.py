@@ -1,26 +1,31 @@
 """TrainingRun: one recipe, from initial weights to a quantized network, an epoch at a time."""
 
-import hashlib
 import math
+import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from quantlab.canonical import fingerprint
+from quantlab.errors import naming_exhausted_memory
 from quantlab.evaluation import accuracy
-from quantlab.optimizer import ELEMENTWISE, ProxOptimizer
-from quantlab.recipe import Recipe
+from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.optimizer import ELEMENTWISE, ProxOptimizer, StepFunction
+from quantlab.quantizers import Quantizer
+from quantlab.random_numbers import RandomNumbers
+from quantlab.recipe import Averaging, Recipe
+from quantlab.schedules import Schedule
 from quantlab.update_rules import POST_TRAINING, Point
-from quantlab.weights import quantized_weights
+from quantlab.weights import group_of_weights, quantized_weights
 
 
 class Stage(Enum):
@@ -78,11 +83,39 @@ class Outcome:
     steps: int
 
 
+@dataclass
+class _EpochInProgress:
+    """How far an epoch has come."""
+
+    random: RandomNumbers
+    order: Tensor
+    """Positions of the training images, which follow from the epoch's seed."""
+    batches: int = 0
+    """Gradient steps of this epoch that are done."""
+    loss_sum: float = 0.0
+    """Sum of the losses of the images so far."""
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "batches": self.batches,
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+            "random": self.random.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.batches = state["batches"]
+        self.loss_sum = state["loss_sum"]
+        self.seconds = state["seconds"]
+        self.random.load_state_dict(state["random"])
+
+
 class TrainingRun:
     """Iterate to train: ``for record in TrainingRun(recipe): ...`` yields one record an epoch.
 
-    Between epochs, `state_dict` holds all that a bit-identical continuation needs. The caller
-    decides where records go, when to save and when to stop.
+    Between epochs, and at the pauses of `train`, `state_dict` holds all that a bit-identical
+    continuation needs. The caller decides where records go, when to save and when to stop.
     """
 
     def __init__(
@@ -91,36 +124,76 @@ class TrainingRun:
         *,
         data_dir: Path = Path("data"),
         device: torch.device | str = "cpu",
+        execution: Execution = DEFAULT_EXECUTION,
+        weights_of: Callable[[str], Path] = Path,
     ) -> None:
-        """Load the data and draw the initial weights.
+        """Load the data, and draw or load the initial weights.
+
+        Args:
+            recipe: what to train.
+            data_dir: where datasets and weights lie.
+            device: a torch device.
+            execution: how to compute it.
+            weights_of: the file of the final weights of the trial with a fingerprint, for recipes
+                that start from another trial's network.
 
         Raises:
-            ConfigurationError: the data is missing, or a name in the recipe matches nothing.
+            ConfigurationError: data or weights are missing, or a name in the recipe matches
+                nothing.
+            MemoryExhaustedError: the device cannot hold data and model.
         """
         self.recipe = recipe
         self.device = torch.device(device)
-        self.splits = recipe.dataset.load(data_dir, self.device)
-        self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
+        self.execution = execution
+        if self.device.type == "cuda" and self.execution.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
+            torch.use_deterministic_algorithms(True)
         self.epoch = 0
         self.step = 0
-        self._last_loss = math.nan
         self.stage = Stage.QUANTIZE
-        with self._seeded("initial weights"):
-            self.model = self._build_model()
+        self._last_loss = math.nan
+        self._in_progress: _EpochInProgress | None = None
+        with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self._what}"):
+            self.splits = recipe.dataset.load(data_dir, self.device)
+        self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
+        initial = RandomNumbers(recipe.seed, "initial weights", self.device)
+        with initial.in_use(), naming_exhausted_memory(f"building {self._what}"):
+            model = recipe.model.build(
+                num_classes=self.splits.num_classes, num_channels=recipe.dataset.num_channels
+            )
+            if recipe.initial_weights is not None:
+                recipe.initial_weights.load(model, data_dir, weights_of)
+            self.model = model.to(self.device).train()
             self.optimizer = self._quantize_optimizer()
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(self.model) if self.execution.compile else self.model
+        )
 
     def __iter__(self) -> Iterator[EpochRecord]:
-        """Train the epochs that are left.
+        """Train the epochs that are left; see `train` for the errors."""
+        for record in self.train():
+            assert record is not None
+            yield record
+
+    def train(self, pause_steps: int | None = None) -> Iterator[EpochRecord | None]:
+        """Train what is left, with pauses.
+
+        Args:
+            pause_steps: yield None after so many gradient steps within an epoch, to give the
+                caller an opportunity to take `state_dict`; None for epochs in one go.
+
+        Yields:
+            A record at the end of every epoch, and None at every pause.
 
         Raises:
             NonFiniteLossError: the loss became infinite or NaN; the weights are those before it.
+            MemoryExhaustedError: the device cannot hold a step.
         """
         while self.epoch < self.recipe.epochs + self.recipe.batchnorm_epochs:
             if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
                 self._enter_batchnorm()
-            with self._seeded(f"epoch {self.epoch}") as generator:
-                record = self._train_epoch(generator)
-            yield record
+            with naming_exhausted_memory(f"training {self._what}"):
+                yield from self._train_epoch(pause_steps)
 
     def outcome(self) -> Outcome:
         """Hard-quantize whatever is not yet, and evaluate once on the test images.
@@ -135,10 +208,7 @@ class TrainingRun:
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise NonFiniteLossError(self.step, self._last_loss)
         with self.optimizer.weights_at(self._final_point):
-            validation, test = (
-                accuracy(self.model, images, self.recipe.dataset)
-                for images in (self.splits.validation, self.splits.test)
-            )
+            validation, test = self._accuracy("validation"), self._accuracy("test")
         return Outcome(
             validation_accuracy=validation, test_accuracy=test, epochs=self.epoch, steps=self.step
         )
@@ -150,26 +220,33 @@ class TrainingRun:
             return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """The training state at an epoch boundary.
+        """The training state between epochs or at a pause.
 
-        Random numbers need no place in it: those of an epoch follow from the seed and its number.
+        Between epochs it holds no random numbers: those of an epoch follow from the seed and its
+        number.
         """
         return {
             "stage": self.stage.value,
             "epoch": self.epoch,
             "step": self.step,
+            "last_loss": self._last_loss,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same recipe; to be called before any epoch is trained."""
         self.epoch = state["epoch"]
         self.step = state["step"]
+        self._last_loss = state["last_loss"]
         if Stage(state["stage"]) is Stage.BATCHNORM:
             self._enter_batchnorm()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if state["epoch_in_progress"] is not None:
+            self._in_progress = self._start_of_epoch()
+            self._in_progress.load_state_dict(state["epoch_in_progress"])
 
     @property
     def fingerprint(self) -> str:
@@ -180,39 +257,40 @@ class TrainingRun:
     def _final_point(self) -> Point:
         return Point.LATENT if self.recipe.quantization is None else Point.HARD
 
-    @contextmanager
-    def _seeded(self, part: str) -> Iterator[torch.Generator]:
-        """Random numbers of a part of the run, on the CPU, as they follow from the seed alone.
-
-        Torch's default generators are seeded alike, for models and quantizers that draw from them,
-        and given back as they were.
-        """
-        digest = hashlib.sha256(f"{self.recipe.seed} {part}".encode()).digest()
-        number = int.from_bytes(digest[:4], "big")  # torch's CPU generator keeps 32 bits
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(number)
-            yield torch.Generator().manual_seed(number)
-
-    def _build_model(self) -> nn.Module:
-        model = self.recipe.model.build(
-            num_classes=self.splits.num_classes, num_channels=self.recipe.dataset.num_channels
-        )
-        return model.to(self.device).train()
+    @property
+    def _what(self) -> str:
+        """How messages call what is being trained."""
+        return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
 
     def _quantize_optimizer(self) -> ProxOptimizer:
         quantization = self.recipe.quantization
         if quantization is None:
             return self._plain_optimizer()
         quantized = quantized_weights(self.model, quantization.exclude)
+        groups = quantization.groups
+        group_of = group_of_weights(self.model, quantization.exclude, [g.layers for g in groups])
+        annealing = [
+            self._annealing(group.quantizer, group.sharpness or quantization.sharpness)
+            for group in groups
+        ]
+        weights, own_sharpness = {}, {}
+        for name, parameter in quantized.items():
+            position = group_of[name]
+            if position is None:
+                weights[name] = parameter, quantization.quantizer
+            else:
+                weights[name] = parameter, groups[position].quantizer
+                own_sharpness[name] = annealing[position]
         members = {id(parameter) for parameter in quantized.values()}
         return ProxOptimizer(
-            {name: (parameter, quantization.quantizer) for name, parameter in quantized.items()},
+            weights,
             [p for p in self.model.parameters() if p.requires_grad and id(p) not in members],
             make_base=self.recipe.optimizer.build,
             rule=quantization.rule,
-            sharpness=self._sharpness,
+            sharpness=self._annealing(quantization.quantizer, quantization.sharpness),
+            own_sharpness=own_sharpness,
             latent_bound=quantization.latent_bound,
+            averaging=self._averaging(quantization.averaging),
             flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
         )
 
@@ -223,15 +301,22 @@ class TrainingRun:
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             make_base=self.recipe.optimizer.build,
             rule=POST_TRAINING,
-            sharpness=self._sharpness,
+            sharpness=lambda step: 0.0,
             flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
         )
 
-    def _sharpness(self, step: int) -> float:
-        quantization = self.recipe.quantization
-        if quantization is None or not quantization.quantizer.annealed:
-            return 0.0
-        return quantization.sharpness.at(step, self.steps_per_epoch)
+    def _annealing(self, quantizer: Quantizer, sharpness: Schedule) -> StepFunction:
+        if not quantizer.annealed:
+            return lambda step: 0.0
+        return lambda step: sharpness.at(step, self.steps_per_epoch)
+
+    def _averaging(self, averaging: Averaging | None) -> StepFunction | None:
+        if averaging is None:
+            return None
+        start = averaging.start_epoch * self.steps_per_epoch
+        return lambda step: (
+            averaging.weight.at(step, self.steps_per_epoch) if step >= start else 0.0
+        )
 
     def _enter_batchnorm(self) -> None:
         """Hard quantization (B.1.4). The learning-rate schedule goes on; moments start anew."""
@@ -239,43 +324,68 @@ class TrainingRun:
         self.stage = Stage.BATCHNORM
         self.optimizer = self._plain_optimizer()
 
-    def _train_epoch(self, generator: torch.Generator) -> EpochRecord:
-        started = time.perf_counter()
+    def _start_of_epoch(self) -> _EpochInProgress:
+        random = RandomNumbers(self.recipe.seed, f"epoch {self.epoch}", self.device)
+        order = torch.randperm(len(self.splits.train), generator=random.generator)
+        return _EpochInProgress(random, order.to(self.device))
+
+    def _train_epoch(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
+        """One epoch, or the rest of it, with pauses; then its record."""
         recipe, train = self.recipe, self.splits.train
-        order = torch.randperm(len(train), generator=generator).to(self.device)
-        loss_sum, rate = 0.0, 0.0
-        for indices in order.split(recipe.batch_size):
-            rate = recipe.optimizer.learning_rate.at(self.step, self.steps_per_epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            pixels, labels = train.pixels[indices], train.labels[indices]
-            if recipe.dataset.augmentation is not None:
-                pixels = recipe.dataset.augmentation(pixels, generator)
-            inputs = recipe.dataset.normalize(pixels)
-            loss = self.optimizer.step(partial(self._loss, inputs, labels))
-            assert loss is not None
-            self.step += 1
-            loss_sum += loss * len(indices)
+        epoch = self._in_progress = self._in_progress or self._start_of_epoch()
+        batches = iter(
+            recipe.dataset.batches(
+                train,
+                batch_size=recipe.batch_size,
+                order=epoch.order[epoch.batches * recipe.batch_size :],
+                generator=epoch.random.generator,
+                workers=self.execution.workers,
+            )
+        )
+        while epoch.batches < self.steps_per_epoch:
+            started = time.perf_counter()
+            with epoch.random.in_use():
+                for inputs, labels in islice(batches, pause_steps):
+                    epoch.loss_sum += self._train_step(inputs, labels) * len(labels)
+                    epoch.batches += 1
+            epoch.seconds += time.perf_counter() - started
+            if epoch.batches < self.steps_per_epoch:
+                yield None
+        started = time.perf_counter()
+        with epoch.random.in_use():
+            at = self._validation_accuracies()
         self.epoch += 1
-        at = self._validation_accuracies()
-        return EpochRecord(
+        self._in_progress = None
+        last = self.step - 1
+        yield EpochRecord(
             stage=self.stage,
             epoch=self.epoch,
             step=self.step,
-            learning_rate=rate,
-            sharpness=self._sharpness(self.step - 1) if self.stage is Stage.QUANTIZE else 0.0,
-            train_loss=loss_sum / len(train),
+            learning_rate=recipe.optimizer.learning_rate.at(last, self.steps_per_epoch),
+            sharpness=self.optimizer.sharpness(last),
+            train_loss=epoch.loss_sum / len(train),
             validation_accuracy_latent=at[Point.LATENT],
             validation_accuracy_proximal=at[Point.PROXIMAL],
             validation_accuracy_hard=at[Point.HARD],
             quantization_gap=self.optimizer.quantization_gap(),
-            seconds=time.perf_counter() - started,
+            seconds=epoch.seconds + time.perf_counter() - started,
         )
+
+    def _train_step(self, inputs: Tensor, labels: Tensor) -> float:
+        """One gradient step; the batch's loss before it."""
+        rate = self.recipe.optimizer.learning_rate.at(self.step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self.optimizer.step(partial(self._loss, self.execution.layout(inputs), labels))
+        assert loss is not None
+        self.step += 1
+        return loss
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> float:
         """The batch's loss, its gradient left with the parameters: the optimizer's closure."""
         self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(inputs), labels)
+        with self.execution.autocast(self.device):
+            loss = F.cross_entropy(self._forward(inputs), labels)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(self.step, self._last_loss)
@@ -283,13 +393,17 @@ class TrainingRun:
         self._last_loss = value
         return value
 
+    def _accuracy(self, split: str) -> float:
+        images = getattr(self.splits, split)
+        return accuracy(self.model, images, self.recipe.dataset, execution=self.execution)
+
     def _validation_accuracies(self) -> dict[Point, float]:
-        """At all three points, which coincide where nothing is being quantized."""
-        validation, dataset = self.splits.validation, self.recipe.dataset
+        """At three points, which coincide where nothing is being quantized."""
+        points = (Point.LATENT, Point.PROXIMAL, Point.HARD)
         if self.stage is Stage.BATCHNORM or self.recipe.quantization is None:
-            return dict.fromkeys(Point, accuracy(self.model, validation, dataset))
+            return dict.fromkeys(points, self._accuracy("validation"))
         accuracies = {}
-        for point in Point:
+        for point in points:
             with self.optimizer.weights_at(point):
-                accuracies[point] = accuracy(self.model, validation, dataset)
+                accuracies[point] = self._accuracy("validation")
         return accuracies

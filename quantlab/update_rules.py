@@ -28,6 +28,8 @@ class Point(Enum):
     """w = P(w*), the (semi-)quantized weights."""
     HARD = "hard"
     """P_Q(w*), every weight projected onto the quantization set."""
+    AVERAGED = "averaged"
+    """The running average of the proximal weights over the steps, where one is kept."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from quantlab.execution import parse_execution
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -65,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--concurrency", type=_count, metavar="N", help="most trials at once")
     run.add_argument(
         "--gpus-per-trial", type=_share, default=0.0, metavar="X", help="may be a fraction"
+    )
+    run.add_argument(
+        "--execution",
+        default="",
+        metavar="OPTIONS",
+        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4",
     )
     run.add_argument(
         "--data",
@@ -166,6 +173,7 @@ def _run(options: argparse.Namespace) -> int:
                     address=options.address,
                     concurrency=options.concurrency,
                     gpus_per_trial=options.gpus_per_trial,
+                    execution=parse_execution(options.execution),
                 ),
             )
         except KeyboardInterrupt:

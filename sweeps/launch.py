@@ -21,7 +21,8 @@ from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
 from quantlab import ConfigurationError, EpochRecord, Recipe
-from quantlab.weights import quantized_weights
+from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.weights import group_of_weights
 from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.progress import Progress
 from sweeps.spec import Cell, SweepSpec
@@ -43,25 +44,36 @@ class Resources:
     """The most trials at once; None for as many as fit."""
     gpus_per_trial: float = 0.0
     """May be a fraction; 0 trains on the CPU."""
+    execution: Execution = DEFAULT_EXECUTION
+    """How trials are computed."""
 
 
 def preflight(cells: list[Cell], storage: Storage, data_dir: Path) -> None:
     """Find out, before any trial starts, what would make trials fail.
 
     Raises:
-        ConfigurationError: the storage cannot be written, data is missing, or a pattern of layer
-            names matches nothing.
+        ConfigurationError: the storage cannot be written, data or initial weights are missing, or
+            a pattern of layer names matches nothing.
     """
     storage.require_writable()
     for dataset in dict.fromkeys(cell.recipe.dataset for cell in cells):
         dataset.check(data_dir)
+    for weights in dict.fromkeys(cell.recipe.initial_weights for cell in cells):
+        if weights is not None:
+            weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).weights)
     scopes = dict.fromkeys(
-        (cell.recipe.model, cell.recipe.dataset.num_channels, cell.recipe.quantization.exclude)
+        (
+            cell.recipe.model,
+            cell.recipe.dataset.num_channels,
+            cell.recipe.quantization.exclude,
+            tuple(group.layers for group in cell.recipe.quantization.groups),
+        )
         for cell in cells
         if cell.recipe.quantization is not None
     )
-    for model, num_channels, exclude in scopes:
-        quantized_weights(model.build(num_classes=2, num_channels=num_channels), exclude)
+    for model, num_channels, exclude, groups in scopes:
+        network = model.build(num_classes=2, num_channels=num_channels)
+        group_of_weights(network, exclude, groups)
 
 
 def run_cells(
@@ -118,6 +130,7 @@ def _tune(
             storage=storage,
             data_dir=data_dir.absolute(),
             device="cuda" if resources.gpus_per_trial else "cpu",
+            execution=resources.execution,
         )
         progress = Progress(sweep, storage, to_run=len(cells), stream=sys.stdout)
         tuner = tune.Tuner(
@@ -198,6 +211,7 @@ def _run_in_worker(
     storage: Storage,
     data_dir: Path,
     device: str,
+    execution: Execution,
 ) -> None:
     """Tune's function trainable: one trial."""
     reported = time.monotonic()
@@ -220,6 +234,7 @@ def _run_in_worker(
         storage.trial(fingerprint),
         data_dir=data_dir,
         device=device,
+        execution=execution,
         report=report,
     )
 

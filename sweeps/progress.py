@@ -38,7 +38,7 @@ class Progress:
             print(f"{cell.name}: warning: {warning}", file=self._stream, flush=True)
         if state is TrialState.COMPLETE:
             score = folder.read(folder.result)["validation_accuracy"]
-            if self._best is None or score > self._best[0]:
+            if score is not None and (self._best is None or score > self._best[0]):
                 self._best = (score, cell.name)
         now = time.monotonic()
         if now - self._printed >= self._every or self._ended == self._to_run:

@@ -21,6 +21,11 @@ def rho0(cell: Cell) -> float | None:
     return quantization.sharpness.at(0, 1)
 
 
+def regime(cell: Cell) -> str:
+    """As the ProxConnect paper has them: fine-tuning starts from trained weights."""
+    return "end-to-end" if cell.recipe.initial_weights is None else "fine-tuning"
+
+
 def level_set(cell: Cell) -> str:
     """The name of the quantization set, as the sweep has it; empty in full precision."""
     quantization = cell.recipe.quantization
@@ -47,7 +52,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "name": cell.name,
                 "dataset": cell.recipe.dataset.name,
                 "model": cell.recipe.model.name,
-                "regime": "end-to-end",
+                "regime": regime(cell),
                 "method": cell.method,
                 "set": level_set(cell),
                 "rho0": rho0(cell),

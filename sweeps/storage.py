@@ -4,7 +4,8 @@
 
     <storage>/trials/<fingerprint>/recipe.json     canonical JSON of what runs
                                    history.jsonl   one line an epoch
-                                   checkpoint.pt   state at the last epoch's end
+                                   checkpoint.pt   the last saved state, with
+                                   checkpoint.previous.pt  the one before it
                                    result.json     there once the trial is finished, for good
                                    failure.json    there while the last attempt failed
                                    weights.pt      the finished network
@@ -59,6 +60,10 @@ class TrialFolder:
     def fingerprint(self) -> str:
         """The trial's identity."""
         return self.path.name
+
+    def sibling(self, fingerprint: str) -> "TrialFolder":
+        """The folder of another trial of the same storage."""
+        return TrialFolder(self.path.parent / fingerprint)
 
     def state(self) -> TrialState:
         """Read off which files are there."""

@@ -113,7 +113,7 @@ class Tracker:
             Metric(key, float(value), int(1000 * record["time"]), record["epoch"])
             for record in fresh
             for key, value in record.items()
-            if key not in _NOT_METRICS
+            if key not in _NOT_METRICS and value is not None
         ]
         for start in range(0, len(metrics), METRICS_A_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
@@ -170,10 +170,11 @@ class Tracker:
         when = int(1000 * outcome["time"])
         finals = {"seconds_total": sum(record["seconds"] for record in history)}
         if state is TrialState.COMPLETE:
-            finals |= {key: outcome[key] for key in ("validation_accuracy", "test_accuracy")}
+            accuracies = {key: outcome[key] for key in ("validation_accuracy", "test_accuracy")}
+            finals |= {key: value for key, value in accuracies.items() if value is not None}
         tags = {
             key: outcome[key]
-            for key in ("git_commit", "device", "host", "error")
+            for key in ("git_commit", "device", "execution", "host", "error")
             if outcome.get(key)
         }
         packages = {

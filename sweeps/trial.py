@@ -14,16 +14,19 @@ from typing import Any
 import torch
 
 from quantlab import (
-    ConfigurationError,
     EpochRecord,
     NonFiniteLossError,
     Recipe,
     TrainingRun,
     canonical_json,
 )
-from quantlab.checkpoint import load_checkpoint, save_checkpoint
+from quantlab.checkpoint import load_last_good, remove_checkpoints, save_checkpoint
+from quantlab.execution import DEFAULT_EXECUTION, Execution
 from sweeps.provenance import git_commit, package_versions
 from sweeps.storage import TrialFolder, TrialState, write_atomically
+
+PAUSE_STEPS = 20
+"""Within an epoch, the clock is looked at after so many gradient steps."""
 
 
 def run_trial(
@@ -32,6 +35,8 @@ def run_trial(
     *,
     data_dir: Path,
     device: str = "cpu",
+    execution: Execution = DEFAULT_EXECUTION,
+    checkpoint_seconds: float = 60.0,
     report: Callable[[EpochRecord], None] = lambda record: None,
 ) -> TrialState:
     """Train a trial to its end, from its last checkpoint if there is one.
@@ -44,6 +49,8 @@ def run_trial(
         folder: the trial's files; made if need be.
         data_dir: where datasets lie.
         device: a torch device.
+        execution: how to compute it.
+        checkpoint_seconds: within an epoch, save at the first pause after so many seconds.
         report: called after every epoch, once its record and its checkpoint are written.
 
     Raises:
@@ -56,7 +63,7 @@ def run_trial(
         write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         folder.failure.unlink(missing_ok=True)
         try:
-            return _train(recipe, folder, data_dir, device, report)
+            return _train(recipe, folder, data_dir, device, execution, checkpoint_seconds, report)
         except Exception as error:
             folder.write(
                 folder.failure,
@@ -64,7 +71,7 @@ def run_trial(
                     "error": f"{type(error).__name__}: {error}",
                     "traceback": traceback.format_exc(),
                     "time": time.time(),
-                    **_where(device),
+                    **_where(device, execution),
                 },
             )
             raise
@@ -75,61 +82,89 @@ def _train(
     folder: TrialFolder,
     data_dir: Path,
     device: str,
+    execution: Execution,
+    checkpoint_seconds: float,
     report: Callable[[EpochRecord], None],
 ) -> TrialState:
     torch.set_num_threads(1)  # trials run side by side; more threads each would only fight
-    run = TrainingRun(recipe, data_dir=data_dir, device=device)
+    run = TrainingRun(
+        recipe,
+        data_dir=data_dir,
+        device=device,
+        execution=execution,
+        weights_of=lambda fingerprint: folder.sibling(fingerprint).weights,
+    )
     notes: dict[str, str] = {}
     details: dict[str, Any] = {}
-    try:
-        run.load_state_dict(load_checkpoint(folder.checkpoint, fingerprint=folder.fingerprint))
-    except FileNotFoundError:
-        pass
-    except ConfigurationError as error:
+    state_dict, refused = load_last_good(folder.checkpoint, fingerprint=folder.fingerprint)
+    if state_dict is not None:
+        run.load_state_dict(state_dict)
+    if refused:
+        went_on = "the trial started anew" if state_dict is None else "the one before it was used"
         # A worker's warning is seen by nobody, so it stands in the result as well.
-        notes["warning"] = f"{error}; the trial started anew"
+        notes["warning"] = f"{'; '.join(refused)}; {went_on}"
         warnings.warn(notes["warning"], stacklevel=2)
     folder.rewind_history(run.epoch)
     state = TrialState.COMPLETE
     try:
-        for record in run:
-            folder.append_history({**_plain(record), "time": time.time()})
-            save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
-            report(record)
-        details = asdict(run.outcome())
+        saved = time.monotonic()
+        for record in run.train(pause_steps=PAUSE_STEPS):
+            if record is not None:
+                folder.append_history({**_plain(record), "time": time.time()})
+            if record is not None or time.monotonic() - saved >= checkpoint_seconds:
+                save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
+                saved = time.monotonic()
+            if record is not None:
+                report(record)
+        details = _json_numbers(asdict(run.outcome()))
         temporary = folder.weights.with_suffix(".partial")
         torch.save(run.final_weights(), temporary)
         temporary.replace(folder.weights)
     except NonFiniteLossError as error:
         state = TrialState.DIVERGED
-        last = error.last_finite_loss if error.last_finite_loss == error.last_finite_loss else None
-        details = {
-            "error": str(error),
-            "epochs": run.epoch,
-            "steps": error.step,
-            "last_finite_loss": last,
-        }
+        details = _json_numbers(
+            {
+                "error": str(error),
+                "epochs": run.epoch,
+                "steps": error.step,
+                "last_finite_loss": error.last_finite_loss,
+            }
+        )
     folder.write(
         folder.result,
-        {"state": state.value, "time": time.time(), **details, **notes, **_where(device)},
+        {
+            "state": state.value,
+            "time": time.time(),
+            **details,
+            **notes,
+            **_where(device, execution),
+        },
     )
-    folder.checkpoint.unlink(missing_ok=True)
+    remove_checkpoints(folder.checkpoint)
     return state
 
 
 def _plain(record: EpochRecord) -> dict[str, Any]:
     """A record as JSON data."""
     values = asdict(record)
-    return {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}
+    return _json_numbers(
+        {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}
+    )
 
 
-def _where(device: str) -> dict[str, Any]:
+def _json_numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """None for NaN, which JSON does not have: the accuracy of no images, a loss never seen."""
+    return {key: None if value != value else value for key, value in values.items()}
+
+
+def _where(device: str, execution: Execution) -> dict[str, Any]:
     name = platform.machine()
     if device.startswith("cuda"):
         # This also runs while a failure is recorded, which may be that there is no such device.
         name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "not available"
     return {
         "device": f"{device} ({name})",
+        "execution": str(execution),
         "host": platform.node(),
         "git_commit": git_commit(),
         "packages": json.dumps(package_versions()),

@@ -1,5 +1,5 @@
-"""Dataset specifications, one source a file; all give whole uint8 tensors."""
+"""Dataset specifications, one source a file."""
 
-from quantlab.datasets.base import DatasetSpec, Images, Splits
+from quantlab.datasets.base import DatasetSpec, Images, ImageSet, Splits
 
-__all__ = ["DatasetSpec", "Images", "Splits"]
+__all__ = ["DatasetSpec", "ImageSet", "Images", "Splits"]

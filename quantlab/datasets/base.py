@@ -1,9 +1,11 @@
 """What a dataset specification is: train, validation and test images as tensors on a device."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,14 +31,34 @@ class Images:
         return Images(self.pixels[indices], self.labels[indices])
 
 
+class ImageSet(Protocol):
+    """Images in whatever form their dataset's `batches` understands."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(num_images,) int64 in [0, num_classes)."""
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Splits:
     """A dataset, ready to train on."""
 
-    train: Images
-    validation: Images
-    test: Images
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
     num_classes: int
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            labels = getattr(self, name).labels
+            wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+            if len(wrong):
+                raise ConfigurationError(
+                    f"{name} labels: {len(wrong)} of {len(labels)} are out of range, such as "
+                    f"{int(wrong[0])}; must be 0 to {self.num_classes - 1}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +70,8 @@ class DatasetSpec(ABC):
     """
 
     validation_images: int
-    """Training images held out for choosing between configurations, >= 1."""
+    """Training images held out for choosing between configurations; 0 for none, as in the papers,
+    which leaves nothing but test images to choose by."""
     train_images: int | None = None
     """Use only so many training images (after the validation images are held out)."""
     test_images: int | None = None
@@ -64,10 +87,10 @@ class DatasetSpec(ABC):
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        for field in ("validation_images", "train_images", "test_images"):
+        for field, least in (("validation_images", 0), ("train_images", 1), ("test_images", 1)):
             value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{owner}.{field} = {value}: must be at least 1")
+            if value is not None and value < least:
+                raise ConfigurationError(f"{owner}.{field} = {value}: must be at least {least}")
         for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
         if any(value <= 0 for value in self.std):
@@ -103,6 +126,34 @@ class DatasetSpec(ABC):
         """
         return _load(self, data_dir, torch.device(device))
 
+    def batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        order: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images as network input, batch after batch, with their labels.
+
+        Args:
+            images: one of the splits.
+            batch_size: images a batch; the last one may be smaller.
+            order: positions to take, in this order; None for all, as they lie.
+            generator: a CPU generator, from which training images are augmented batch by batch;
+                None for images as they are.
+            workers: helper processes; without effect where all images are in memory.
+        """
+        assert isinstance(images, Images)
+        if order is None:
+            order = torch.arange(len(images), device=images.labels.device)
+        for indices in order.split(batch_size):
+            pixels = images.pixels[indices]
+            if generator is not None and self.augmentation is not None:
+                pixels = self.augmentation(pixels, generator)
+            yield self.normalize(pixels), images.labels[indices]
+
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (..., channels, height, width) as float32 network input."""
         scale = pixels.new_tensor(self.std, dtype=torch.float32).mul_(255).reciprocal_()
@@ -124,15 +175,18 @@ class DatasetSpec(ABC):
                     f"{type(self).__name__}.{field} = {wanted}: only {available} images are there"
                 )
 
-    def _permuted(self, images: Images, salt: int) -> Images:
+    def _permutation(self, count: int, salt: int) -> Tensor:
         generator = torch.Generator().manual_seed(2 * self.split_seed + salt)
-        return images.take(torch.randperm(len(images), generator=generator))
+        return torch.randperm(count, generator=generator)
 
 
 @lru_cache(maxsize=4)
 def _load(spec: DatasetSpec, data_dir: Path, device: torch.device) -> Splits:
     train, test, num_classes = spec.read(data_dir)
-    train, test = spec._permuted(train, 0), spec._permuted(test, 1)
+    train, test = (
+        images.take(spec._permutation(len(images), salt))
+        for salt, images in enumerate((train, test))
+    )
     spec._check_sizes(len(train), len(test))
     end = None if spec.train_images is None else spec.validation_images + spec.train_images
     splits = (

@@ -51,11 +51,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
         isinstance(value, Tensor) for value in content.values()
     ):
         raise ConfigurationError(f"weights file {path}: holds no state dict")
-    state = {str(key).removeprefix("module."): value for key, value in content.items()}
+    fit_weights(model, content, f"weights file {path}")
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict, of which every key must match (less a ``module.`` prefix).
+
+    Args:
+        model: what the weights are for.
+        state: names and values.
+        source: how the message calls the weights.
+
+    Raises:
+        ConfigurationError: they are of another architecture.
+    """
     try:
-        model.load_state_dict(state)
+        model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ConfigurationError(
-            f"weights file {path}: does not fit {type(model).__name__}: {first}"
+            f"{source}: does not fit {type(model).__name__}: {first}"
         ) from error

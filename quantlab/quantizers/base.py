@@ -38,8 +38,8 @@ class Quantizer(ABC):
 
     By Theorem 3.1 of the ProxConnect paper, an elementwise map is proximal if and only if it is
     monotone, compact-valued and has a closed graph; no underlying regularizer need be known.
-    Subclasses are frozen dataclasses that can be built without arguments; their methods are pure,
-    elementwise and never work in place.
+    Subclasses are frozen dataclasses that can be built without arguments; their methods are
+    elementwise, never work in place and, unless `random`, are pure.
     """
 
     levels: tuple[float, ...] = TERNARY
@@ -52,6 +52,11 @@ class Quantizer(ABC):
     def annealed(self) -> bool:
         """Whether the map depends on its sharpness at all."""
         return True
+
+    @property
+    def random(self) -> bool:
+        """Whether the map draws from torch's default generators; its mean is then monotone."""
+        return False
 
     @abstractmethod
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:

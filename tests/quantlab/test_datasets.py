@@ -57,8 +57,8 @@ def test_sizes_are_checked() -> None:
         Digits(train_images=1500).load(Path("unused"))
     with pytest.raises(ConfigurationError, match=r"test_images = 361: only 360"):
         Digits(test_images=361).load(Path("unused"))
-    with pytest.raises(ConfigurationError, match=r"validation_images = 0: must be at least 1"):
-        Digits(validation_images=0)
+    with pytest.raises(ConfigurationError, match=r"validation_images = -1: must be at least 0"):
+        Digits(validation_images=-1)
     with pytest.raises(ConfigurationError, match=r"std = \(0.0,\)"):
         Digits(std=(0.0,))
 

@@ -40,11 +40,25 @@ level_sets = st.one_of(
 sharpnesses = st.one_of(st.just(0.0), st.floats(1e-6, 5), st.just(1e6))
 latents = st.lists(st.floats(-8, 8), min_size=2, max_size=40)
 
-every_quantizer = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+
+def _each(classes: list[type[Quantizer]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("cls", classes, ids=lambda cls: cls.__name__)
+
+
+every_quantizer = _each(CLASSES)
+every_map = _each([cls for cls in CLASSES if not cls().random])
+every_random_one = _each([cls for cls in CLASSES if cls().random])
 
 
 def test_the_package_has_the_quantizers() -> None:
-    assert {cls.__name__ for cls in CLASSES} >= {"Nearest", "PiecewiseLinear", "BinaryRelax"}
+    assert {cls.__name__ for cls in CLASSES} >= {
+        "Averaged",
+        "BinaryRelax",
+        "Nearest",
+        "PiecewiseLinear",
+        "RandomChoice",
+        "StochasticRounding",
+    }
 
 
 @every_quantizer
@@ -52,7 +66,7 @@ def test_is_built_without_arguments(cls: type[Quantizer]) -> None:
     assert cls().levels == TERNARY
 
 
-@every_quantizer
+@every_map
 @given(levels=level_sets, sharpness=sharpnesses, values=latents)
 @settings(deadline=None)
 def test_is_monotone_and_fixes_the_set(
@@ -66,7 +80,7 @@ def test_is_monotone_and_fixes_the_set(
     assert torch.equal(quantizer.prox(fixed, sharpness), fixed)
 
 
-@every_quantizer
+@every_map
 @given(levels=level_sets, values=latents)
 @settings(deadline=None)
 def test_tends_to_the_nearest_level(
@@ -82,7 +96,7 @@ def test_tends_to_the_nearest_level(
     assert torch.equal(quantizer.prox(latent, math.inf), hard)
 
 
-@every_quantizer
+@every_map
 @given(levels=level_sets, sharpness=sharpnesses, values=latents)
 @settings(deadline=None)
 def test_is_pure_and_takes_sharpness_as_a_tensor(
@@ -106,7 +120,7 @@ def test_is_pure_and_takes_sharpness_as_a_tensor(
     )
 
 
-@every_quantizer
+@every_map
 @pytest.mark.parametrize("levels", SETS, ids=str)
 @pytest.mark.parametrize("sharpness", [0.0, 0.1, 0.31, 2.0])
 def test_t14_dtypes_and_layouts(
@@ -131,6 +145,33 @@ def test_t14_dtypes_and_layouts(
         quantizer.hard(torch.tensor([math.nan, 0.0])),
     ):
         assert image.isnan().tolist() == [True, False]
+
+
+@every_random_one
+@pytest.mark.parametrize("levels", SETS, ids=str)
+def test_random_ones_repeat_under_a_seed_and_keep_to_the_rest(
+    cls: type[Quantizer], levels: tuple[float, ...]
+) -> None:
+    quantizer = cls(levels=levels)
+    latent = torch.linspace(-3, 4, 240, dtype=torch.float64).view(2, 4, 5, 6)
+    before = latent.clone()
+    images = []
+    for seed in (0, 0, *range(1, 20)):
+        torch.manual_seed(seed)
+        images.append(quantizer.prox(latent, 0.01))
+    assert torch.equal(latent, before)
+    assert torch.equal(images[0], images[1])
+    assert any(not torch.equal(images[0], image) for image in images[2:])
+    assert all(image.min() == levels[0] and image.max() == levels[-1] for image in images)
+    fixed = torch.tensor(levels, dtype=torch.float64)
+    assert torch.equal(quantizer.prox(fixed, 0.01), fixed)
+    assert set(quantizer.hard(latent).flatten().tolist()) == set(levels)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        for part in (latent, latent[0, 0, 0, 0], latent[:0], latent.transpose(0, 3)):
+            image = quantizer.prox(part.to(dtype), 0.01)
+            assert image.dtype == dtype
+            assert image.shape == part.shape
+    assert quantizer.prox(torch.tensor([math.nan, 0.0]), 0.01).isnan().tolist() == [True, False]
 
 
 @every_quantizer

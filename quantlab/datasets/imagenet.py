@@ -1,0 +1,182 @@
+"""ImageNet, or any large folder of images of all sizes, decoded while training."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+import torchvision.datasets
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from quantlab.datasets.base import DatasetSpec, Images, ImageSet, Splits
+from quantlab.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images on disk, with their labels."""
+
+    paths: Sequence[str]
+    labels: Tensor
+    """(num_images,) int64, on the CPU."""
+    device: torch.device
+    """Where batches go."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, indices: Tensor) -> "ImageFiles":
+        """The images at the given positions."""
+        paths = [self.paths[index] for index in indices.tolist()]
+        return replace(self, paths=paths, labels=self.labels[indices])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNet(DatasetSpec):
+    """``<folder>/train/<class>/*`` and ``<folder>/val/<class>/*``, as ImageNet (ILSVRC 2012) comes.
+
+    ``val`` are the test images; validation images are held out of ``train``. Training images are
+    cropped at a random place and scale and mirrored at random; others are resized and cropped at
+    the centre (ProxConnect paper, B.4). Random numbers of an image follow from the epoch's seed and
+    the image, so that neither the number of loader processes nor a resumption changes them.
+    """
+
+    folder: str = "imagenet"
+    """Name of the folder within the data folder (relative: a recipe holds no path of a machine)."""
+    validation_images: int = 50_000
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop: int = 224
+    """Height and width of a network input, in pixels."""
+    resize: int = 256
+    """Length of the shorter side before the central crop, in pixels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        path = PurePosixPath(self.folder)
+        if not self.folder or path.is_absolute() or ".." in path.parts:
+            raise ConfigurationError(
+                f"ImageNet.folder = {self.folder!r}: must be a name within the data folder"
+            )
+        if self.augmentation is not None:
+            raise ConfigurationError(
+                "ImageNet.augmentation: must be None; its random resized crop and flip are fixed"
+            )
+        if not 0 < self.crop <= self.resize:
+            raise ConfigurationError(
+                f"ImageNet.crop = {self.crop}: must be 1 to resize = {self.resize}"
+            )
+
+    @property
+    def name(self) -> str:
+        """ImageNet, or the folder's name if it is another."""
+        return "ImageNet" if self.folder == "imagenet" else self.folder
+
+    @property
+    def num_channels(self) -> int:
+        """Three, red, green and blue."""
+        return 3
+
+    def check(self, data_dir: Path) -> None:
+        """Look for the two trees of class folders, and count their images."""
+        train, test, _ = self._files(data_dir, torch.device("cpu"))
+        self._check_sizes(len(train), len(test))
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        """Not for a set of this size; see `load`."""
+        raise NotImplementedError("these images are not kept in memory")
+
+    def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
+        """The splits as lists of files."""
+        train, test, num_classes = self._files(data_dir, torch.device(device))
+        self._check_sizes(len(train), len(test))
+        train = train.take(self._permutation(len(train), 0))
+        test = test.take(self._permutation(len(test), 1))
+        held_out = torch.arange(self.validation_images)
+        rest = torch.arange(self.validation_images, len(train))[: self.train_images]
+        return Splits(
+            train=train.take(rest),
+            validation=train.take(held_out),
+            test=test.take(torch.arange(len(test))[: self.test_images]),
+            num_classes=num_classes,
+        )
+
+    def batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        order: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Decoded, cropped and normalized batches; see `DatasetSpec.batches`."""
+        assert isinstance(images, ImageFiles)
+        loader = DataLoader(
+            _Decoded(images, self, None if generator is None else generator.initial_seed()),
+            batch_size=batch_size,
+            sampler=range(len(images)) if order is None else order.tolist(),
+            num_workers=workers,
+            pin_memory=images.device.type == "cuda",
+            generator=torch.Generator(),  # else it would draw a seed from the default one
+        )
+        for pixels, labels in loader:
+            yield (
+                self.normalize(pixels.to(images.device, non_blocking=True)),
+                labels.to(images.device, non_blocking=True),
+            )
+
+    def _files(self, data_dir: Path, device: torch.device) -> tuple[ImageFiles, ImageFiles, int]:
+        root = data_dir / self.folder
+        found = []
+        for split in ("train", "val"):
+            try:
+                found.append(torchvision.datasets.ImageFolder(str(root / split)))
+            except FileNotFoundError as error:
+                raise ConfigurationError(
+                    f"ImageNet.folder = {self.folder!r}: {root / split} must hold one sub-folder "
+                    f"of images a class ({str(error).splitlines()[0]})"
+                ) from error
+        train, test = found
+        if train.classes != test.classes:
+            odd = sorted(set(train.classes) ^ set(test.classes))
+            raise ConfigurationError(f"{root}: classes {odd} are not in both of train and val")
+        files = (
+            ImageFiles([path for path, _ in tree.samples], torch.tensor(tree.targets), device)
+            for tree in found
+        )
+        return *files, len(train.classes)  # type: ignore[return-value]
+
+
+class _Decoded(Dataset[tuple[Tensor, Tensor]]):
+    """Images as (3, crop, crop) uint8 tensors."""
+
+    def __init__(self, images: ImageFiles, spec: ImageNet, seed: int | None) -> None:
+        self.images = images
+        self.seed = seed
+        self.transform = v2.Compose(
+            [v2.Resize(spec.resize), v2.CenterCrop(spec.crop), v2.PILToTensor()]
+            if seed is None
+            else [v2.RandomResizedCrop(spec.crop), v2.RandomHorizontalFlip(), v2.PILToTensor()]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        path = self.images.paths[index]
+        try:
+            with Image.open(path) as image:
+                pixels = image.convert("RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise ConfigurationError(f"{path}: not a readable image ({error})") from error
+        if self.seed is None:
+            return self.transform(pixels), self.images.labels[index]
+        with torch.random.fork_rng(devices=[]):
+            mixed = np.random.SeedSequence([self.seed, index]).generate_state(1)[0]
+            torch.manual_seed(int(mixed))
+            return self.transform(pixels), self.images.labels[index]

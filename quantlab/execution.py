@@ -1,0 +1,82 @@
+"""Execution: how a machine computes a trial, which is no part of what the trial is."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Options that change how fast a trial runs, and its numbers at most by rounding.
+
+    They are not in the recipe, nor in its fingerprint; what a trial ran with stands in its result.
+    A trial that is resumed with other options than it began with is not bit-identical to one that
+    was not interrupted. `docs/training_core.md` has the measured gain of each.
+    """
+
+    channels_last: bool = True
+    """Activations in the channels-last memory format: sums are reordered."""
+    bf16: bool = False
+    """Forward pass under bfloat16 autocast, weights and optimizer in float32: products are rounded
+    to 8 bits, so accuracies move too."""
+    compile: bool = False
+    """The network through `torch.compile` (seconds to minutes at the start; needs a C++ compiler
+    on the CPU): operations are fused and reordered."""
+    deterministic: bool = True
+    """On CUDA, deterministic algorithms only, without which no resumed trial is bit-identical."""
+    workers: int = 0
+    """Processes that decode images of datasets that do not fit in memory; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.workers, int) or self.workers < 0:
+            raise ConfigurationError(
+                f"Execution.workers = {self.workers!r}: must be a whole number >= 0"
+            )
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context of a forward pass."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def layout(self, inputs: Tensor) -> Tensor:
+        """A batch (batch, channels, height, width) in the memory format of the forward pass."""
+        if not self.channels_last:
+            return inputs
+        return inputs.contiguous(memory_format=torch.channels_last)
+
+    def __str__(self) -> str:
+        """As `parse_execution` reads it: ``"channels_last,deterministic"``."""
+        on = [name for name in _SWITCHES if getattr(self, name)]
+        return ",".join([*on, f"workers={self.workers}"] if self.workers else on)
+
+
+DEFAULT_EXECUTION = Execution()
+"""The fastest options that are safe everywhere."""
+
+_SWITCHES = ("channels_last", "bf16", "compile", "deterministic")
+
+
+def parse_execution(text: str) -> Execution:
+    """Options from text: names to switch on, ``no-`` names to switch off, ``workers=N``.
+
+    ``"bf16,no-channels_last,workers=4"`` changes these three defaults; ``""`` none.
+
+    Raises:
+        ConfigurationError: a name is unknown.
+    """
+    changes: dict[str, bool | int] = {}
+    for word in filter(None, text.replace(" ", "").split(",")):
+        name, _, number = word.partition("=")
+        switch = word.removeprefix("no-")
+        if switch in _SWITCHES:
+            changes[switch] = switch == word
+        elif name == "workers" and number.isdigit():
+            changes["workers"] = int(number)
+        else:
+            raise ConfigurationError(
+                f"execution option {word!r}: must be one of {', '.join(_SWITCHES)}, "
+                "one of them after no-, or workers=N"
+            )
+    return Execution(**changes)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""Mixtures of proximal maps: their average, and a random one of them at each step."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+
+
+@dataclass(frozen=True)
+class Averaged(Quantizer):
+    """P = sum_i alpha_i P_i: the average of proximal maps is proximal.
+
+    All members take the quantization set of the mixture. With members that tend to the projector,
+    so does their average. Source: ProxConnect paper, Theorem 3.2, equation (9).
+    """
+
+    members: tuple[Quantizer, ...] = (PiecewiseLinear(), Nearest())
+    """The maps P_i, at least one."""
+    alphas: tuple[float, ...] = (0.5, 0.5)
+    """Their weights, >= 0, of sum 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = type(self).__name__
+        members: tuple[object, ...] = tuple(self.members)
+        alphas = tuple(float(alpha) for alpha in self.alphas)
+        if not members or not all(isinstance(member, Quantizer) for member in members):
+            raise ConfigurationError(f"{owner}.members = {members}: must be at least one Quantizer")
+        if (
+            len(alphas) != len(members)
+            or not all(alpha >= 0 for alpha in alphas)
+            or not math.isclose(math.fsum(alphas), 1, abs_tol=1e-9)
+        ):
+            raise ConfigurationError(
+                f"{owner}.alphas = {alphas}: must be {len(members)} numbers >= 0 of sum 1, "
+                "one for each of the members"
+            )
+        own = tuple(dataclasses.replace(member, levels=self.levels) for member in self.members)
+        object.__setattr__(self, "members", own)
+        object.__setattr__(self, "alphas", alphas)
+
+    @property
+    def annealed(self) -> bool:
+        """If any member is."""
+        return any(member.annealed for member in self.members)
+
+    @property
+    def random(self) -> bool:
+        """If any member is."""
+        return any(member.random for member in self.members)
+
+    @at_least_float32
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """The weighted sum of the members' values."""
+        weighted = zip(self.alphas, self.members, strict=True)
+        return reduce(add, (alpha * member.prox(latent, sharpness) for alpha, member in weighted))
+
+
+@dataclass(frozen=True)
+class RandomChoice(Averaged):
+    """At each step one P_i, chosen with probability alpha_i, for all weights of a group alike.
+
+    Its mean over the choice is `Averaged`. The choice comes from torch's default CPU generator.
+    Source: ProxConnect paper, section 3, on stochastic quantizers.
+    """
+
+    @property
+    def random(self) -> bool:
+        """Always."""
+        return True
+
+    @at_least_float32
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """The value of one member, drawn anew."""
+        chosen = int(torch.multinomial(torch.tensor(self.alphas, dtype=torch.float64), 1))
+        return self.members[chosen].prox(latent, sharpness)
