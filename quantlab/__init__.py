@@ -1,17 +1,30 @@
 """Training of quantized networks by proximal maps: the core, usable without any orchestration."""
 
 from quantlab.canonical import canonical_json, configuration_id, fingerprint, flatten
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, MemoryExhaustedError
+from quantlab.execution import Execution
+from quantlab.initial_weights import InitialWeights
 from quantlab.optimizer import ProxOptimizer
 from quantlab.quantizers import Quantizer
-from quantlab.recipe import OptimizerSpec, Quantization, Recipe, override
+from quantlab.recipe import (
+    Averaging,
+    OptimizerSpec,
+    Quantization,
+    Recipe,
+    WeightGroup,
+    override,
+)
 from quantlab.schedules import Schedule
 from quantlab.training import EpochRecord, NonFiniteLossError, Outcome, Stage, TrainingRun
 from quantlab.update_rules import Point, UpdateRule
 
 __all__ = [
+    "Averaging",
     "ConfigurationError",
     "EpochRecord",
+    "Execution",
+    "InitialWeights",
+    "MemoryExhaustedError",
     "NonFiniteLossError",
     "OptimizerSpec",
     "Outcome",
@@ -24,6 +37,7 @@ __all__ = [
     "Stage",
     "TrainingRun",
     "UpdateRule",
+    "WeightGroup",
     "canonical_json",
     "configuration_id",
     "fingerprint",

@@ -1,5 +1,6 @@
 """Checkpoint files: written whole or not at all, and refused by another recipe."""
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,9 +42,10 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
         OSError: the file cannot be read now; FileNotFoundError if there is none.
         ConfigurationError: the file is damaged, of another version, or of another recipe.
     """
+    data = path.read_bytes()  # an error of the file system says nothing against the content
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):  # says nothing against the file
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ConfigurationError(f"checkpoint {path}: damaged ({type(error).__name__})") from error

@@ -240,7 +240,7 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def quantization_gap(self) -> float:
-        """Root mean square of w - P_Q(w*), the distance yet to go to the quantization set."""
+        """Root mean square of w less the hard weights: the distance yet to go to them."""
         squares, count = 0.0, 0
         for group in self._groups:
             difference = self._at(group, Point.PROXIMAL) - self._at(group, Point.HARD)
@@ -271,8 +271,9 @@ class ProxOptimizer(Optimizer):
             group.latent.copy_(latent)
             group.proximal.copy_(proximal)
         self._averaged_weight = state_dict["averaged_weight"]
-        for group, average in zip(self._groups, state_dict["average"], strict=False):
-            group.average = average.to(group.latent)
+        averages = state_dict["average"] or [None] * len(self._groups)
+        for group, average in zip(self._groups, averages, strict=True):
+            group.average = None if average is None else average.to(group.latent)
         self.base.load_state_dict(state_dict["base"])
         self.param_groups = self.base.param_groups
         self.state = self.base.state

@@ -50,16 +50,6 @@ class Splits:
     test: ImageSet
     num_classes: int
 
-    def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
-            labels = getattr(self, name).labels
-            wrong = labels[(labels < 0) | (labels >= self.num_classes)]
-            if len(wrong):
-                raise ConfigurationError(
-                    f"{name} labels: {len(wrong)} of {len(labels)} are out of range, such as "
-                    f"{int(wrong[0])}; must be 0 to {self.num_classes - 1}"
-                )
-
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(ABC):
@@ -122,7 +112,8 @@ class DatasetSpec(ABC):
         """The splits on a device; read once in a process, then remembered.
 
         Raises:
-            ConfigurationError: the data is missing, or too small for the sizes asked for.
+            ConfigurationError: the data is missing, too small for the sizes asked for, or has a
+                label that is out of range.
         """
         return _load(self, data_dir, torch.device(device))
 
@@ -183,6 +174,13 @@ class DatasetSpec(ABC):
 @lru_cache(maxsize=4)
 def _load(spec: DatasetSpec, data_dir: Path, device: torch.device) -> Splits:
     train, test, num_classes = spec.read(data_dir)
+    for split, images in (("training", train), ("test", test)):
+        wrong = (images.labels < 0) | (images.labels >= num_classes)
+        if wrong.any():
+            raise ConfigurationError(
+                f"{spec.name}: {int(wrong.sum())} of {len(images)} {split} labels are out of "
+                f"range, such as {int(images.labels[wrong][0])}; must be 0 to {num_classes - 1}"
+            )
     train, test = (
         images.take(spec._permutation(len(images), salt))
         for salt, images in enumerate((train, test))

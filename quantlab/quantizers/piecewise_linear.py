@@ -69,14 +69,15 @@ def _shift(
             for shift in (rho, varrho)
         )
         slope = (half_gap - vertical) / (half_gap - horizontal)
-        shift = slope * horizontal + (1 - slope) * (inside - nearest).abs()
+        distance = (inside - nearest).abs()
+        shift = distance - slope * (distance - horizontal)
         return torch.where(torch.maximum(horizontal, vertical) >= half_gap, math.inf, shift)
     if max(rho, varrho) >= half_gap:
         return math.inf
     if rho == varrho:  # slope 1: the prox of rho times the distance to Q
         return rho
-    slope_value = (half_gap - varrho) / (half_gap - rho)
-    return slope_value * rho + (1 - slope_value) * (inside - nearest).abs()
+    distance = (inside - nearest).abs()
+    return distance - (half_gap - varrho) / (half_gap - rho) * (distance - rho)
 
 
 def _where(condition: Tensor, chosen: Sharpness, other: Sharpness, like: Tensor) -> Sharpness:

@@ -1,4 +1,6 @@
+import math
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from quantlab import ConfigurationError
+from quantlab import ConfigurationError, TrainingRun
 from quantlab.datasets import Images
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.cifar import CIFAR10, CIFAR100
 from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
+from quantlab.datasets.imagenet import ImageNet
+from tests.quantlab.image_trees import CLASSES, write_images
+from tests.quantlab.recipes import small_recipe
 
 
 def rows(images: Images) -> set[bytes]:
@@ -169,3 +174,126 @@ def test_cifar_reads_torchvisions_files(
 def test_missing_cifar_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=rf"CIFAR10: not found under {tmp_path}"):
         CIFAR10().load(tmp_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mislabelled(Digits):
+    """Digits whose last class got a label of its own."""
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        train, test, num_classes = super().read(data_dir)
+        labels = torch.where(train.labels == 9, 10, train.labels)
+        return Images(train.pixels, labels), test, num_classes
+
+
+def test_labels_out_of_range_are_named() -> None:
+    message = r"Mislabelled: \d+ of 1437 training labels are out of range, such as 10; .* 0 to 9"
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingRun(small_recipe(dataset=Mislabelled()))
+
+
+def test_without_validation_images_there_is_no_validation_accuracy() -> None:
+    """The papers' protocol: all training images are trained on."""
+    dataset = Digits(validation_images=0, test_images=60)
+    run = TrainingRun(small_recipe(dataset=dataset, epochs=1))
+    assert len(run.splits.train) == 1437
+    (record,) = run
+    assert math.isnan(record.validation_accuracy_hard)
+    outcome = run.outcome()
+    assert math.isnan(outcome.validation_accuracy)
+    assert 0 <= outcome.test_accuracy <= 1
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path) -> Path:
+    write_images(tmp_path / "imagenet", {"train": 8, "val": 3})
+    return tmp_path
+
+
+SMALL_IMAGENET = ImageNet(validation_images=6, crop=32, resize=36)
+
+
+def batches_of(
+    data: Path,
+    split: str,
+    *,
+    seed: int | None = None,
+    workers: int = 0,
+    order: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """All batches of a split, end to end."""
+    found = list(
+        SMALL_IMAGENET.batches(
+            getattr(SMALL_IMAGENET.load(data), split),
+            batch_size=4,
+            order=order,
+            generator=None if seed is None else torch.Generator().manual_seed(seed),
+            workers=workers,
+        )
+    )
+    inputs, labels = zip(*found, strict=True)
+    return torch.cat(inputs), torch.cat(labels)
+
+
+def test_imagenet_is_decoded_cropped_and_normalized(imagenet: Path) -> None:
+    SMALL_IMAGENET.check(imagenet)
+    splits = SMALL_IMAGENET.load(imagenet)
+    assert splits.num_classes == 3
+    assert [len(split) for split in (splits.train, splits.validation, splits.test)] == [18, 6, 9]
+    for split in ("train", "validation", "test"):
+        inputs, labels = batches_of(imagenet, split)
+        assert inputs.shape[1:] == (3, 32, 32)
+        # A class is known by its colour, so images and labels have stayed together.
+        pixels = inputs * torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+        pixels += torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+        assert torch.equal(pixels.mean(dim=(2, 3)).argmax(dim=1), labels)
+
+
+def test_imagenet_augments_by_epoch_and_image_alone(imagenet: Path) -> None:
+    """Neither the loader's processes nor the place in the order play a part."""
+    first, labels = batches_of(imagenet, "train", seed=1)
+    again, _ = batches_of(imagenet, "train", seed=1, workers=2)
+    assert torch.equal(first, again)
+    other, _ = batches_of(imagenet, "train", seed=2)
+    assert not torch.equal(first, other)
+    order = torch.tensor([3, 0, 17])
+    some, some_labels = batches_of(imagenet, "train", seed=1, order=order)
+    assert torch.equal(some, first[order])
+    assert torch.equal(some_labels, labels[order])
+
+
+def test_imagenet_leaves_the_global_generator_alone(imagenet: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    batches_of(imagenet, "train", seed=1)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_bad_imagenet_folders_are_named(imagenet: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none/train must hold one sub-folder of images"):
+        ImageNet(folder="none").check(imagenet)
+    with pytest.raises(ConfigurationError, match=r"validation_images .* only 24 images are there"):
+        ImageNet().check(imagenet)
+    for path in (imagenet / "imagenet" / "train" / CLASSES[0]).glob("*"):
+        path.write_bytes(path.read_bytes()[:300])
+    for workers in (0, 1):
+        with pytest.raises(ConfigurationError, match=r"cat/\d\.jpg: not a readable image"):
+            batches_of(imagenet, "train", workers=workers)
+    (imagenet / "imagenet" / "val" / "fox").mkdir()
+    (imagenet / "imagenet" / "val" / "fox" / "0.jpg").touch()
+    with pytest.raises(ConfigurationError, match=r"classes \['fox'\] are not in both"):
+        SMALL_IMAGENET.check(imagenet)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folder": "/abs"}, "must be a name within the data folder"),
+        ({"augmentation": CropFlip()}, r"ImageNet\.augmentation: must be None"),
+        ({"crop": 300}, r"ImageNet\.crop = 300: must be 1 to resize = 256"),
+    ],
+)
+def test_bad_imagenet_settings_are_named(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        ImageNet(**settings)  # type: ignore[arg-type]

@@ -308,7 +308,7 @@ def test_flat_and_shaped_are_the_same(
 
 @every_rule
 @flat_or_not
-def test_state_dict_continues_bit_for_bit(rule: UpdateRule, flat: bool) -> None:
+def test_t32_state_dict_continues_bit_for_bit(rule: UpdateRule, flat: bool) -> None:
     model = small_model()
     optimizer = model_optimizer(model, rule=rule, flat=flat)
     train(model, optimizer, 7)
@@ -323,7 +323,7 @@ def test_state_dict_continues_bit_for_bit(rule: UpdateRule, flat: bool) -> None:
         assert torch.equal(value, resumed.state_dict()[name])
 
 
-def test_a_closure_is_called_at_the_point_of_the_gradient() -> None:
+def test_t33_a_closure_is_called_at_the_point_of_the_gradient() -> None:
     for rule in RULES.values():
         weight, twin = vector(0.3, -0.7), vector(0.3, -0.7)
         optimizer = optimizer_of(weight, PiecewiseLinear(), rule)
@@ -363,7 +363,7 @@ def test_a_line_search_sees_the_proximal_weights() -> None:
     assert all(set(values.tolist()) <= set(BINARY) for values in seen)
 
 
-def test_a_late_gradient_leaves_the_weight_alone_until_it_comes() -> None:
+def test_t34_a_late_gradient_leaves_the_weight_alone_until_it_comes() -> None:
     early, late = vector(0.3), vector(0.4)
     quantizer = PiecewiseLinear(levels=BINARY)
     optimizer = ProxOptimizer(
@@ -405,7 +405,7 @@ def test_flat_survives_a_model_that_forgets_its_gradients() -> None:
     assert torch.equal(model[0].weight, twin[0].weight)  # type: ignore[index]
 
 
-def test_nothing_to_quantize_is_plain_training() -> None:
+def test_t35_nothing_to_quantize_is_plain_training() -> None:
     model, plain = small_model(), small_model()
     optimizer = ProxOptimizer(
         {},

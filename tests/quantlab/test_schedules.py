@@ -3,7 +3,7 @@ import math
 import pytest
 
 from quantlab import ConfigurationError, Schedule
-from quantlab.schedules import Constant, InversePi, Linear, StepDecay
+from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs, StepDecay
 
 B = 391
 
@@ -26,6 +26,24 @@ def test_linear_grows_by_rho0_an_epoch() -> None:
     assert closed == pytest.approx(7.90, abs=0.005)
 
 
+def test_a_shorter_period_goes_through_the_same_values_in_fewer_steps() -> None:
+    whole, short = Linear(1e-2), Linear(1e-2, period=4)
+    for epoch in (0, 1, 50, 199):
+        assert short.at(4 * epoch, B) == whole.at(B * epoch, B)
+    assert short.at(7, B) == short.at(7, 10 * B)
+
+
+def test_proxquants_own_schedule_is_constant_within_an_epoch_and_starts_at_zero() -> None:
+    """The public code: lr * rate * epoch, 1.99e-4 in epoch 199 with Adam at 0.01."""
+    schedule = ProxQuantEpochs(1e-4, eta=Constant(0.01))
+    assert schedule.at(0, B) == schedule.at(B - 1, B) == 0
+    assert schedule.at(B, B) == schedule.at(2 * B - 1, B) == pytest.approx(1e-6)
+    assert schedule.at(200 * B - 1, B) == pytest.approx(1.99e-4)
+    assert schedule.cumulative(200 * B, B) == pytest.approx(7.78, abs=0.005)
+    decayed = ProxQuantEpochs(1e-4, eta=StepDecay(0.01, (2,)))
+    assert decayed.at(2 * B, B) == pytest.approx(2e-7)
+
+
 def test_step_decay() -> None:
     schedule = StepDecay(0.1, milestones=(100, 150))
     epochs = (0, 99, 100, 149, 150, 299)
@@ -36,7 +54,13 @@ def test_step_decay() -> None:
 
 @pytest.mark.parametrize(
     "schedule",
-    [Constant(0.3), StepDecay(0.3, (0, 2, 3), 0.5), StepDecay(0.3, ()), Linear(0.1)],
+    [
+        Constant(0.3),
+        StepDecay(0.3, (0, 2, 3), 0.5),
+        StepDecay(0.3, ()),
+        Linear(0.1),
+        Linear(0.1, 3),
+    ],
     ids=str,
 )
 def test_cumulative_is_the_sum_of_the_values_before(schedule: Schedule) -> None:
@@ -63,6 +87,12 @@ def test_inverse_pi_is_linear_for_the_step_size_of_one_epoch() -> None:
         (lambda: Constant(-1), r"Constant\.value = -1"),
         (lambda: StepDecay(0.1, (5, 5)), r"milestones = \(5, 5\): must be increasing"),
         (lambda: StepDecay(0.1, (-1,)), r"milestones"),
+        (
+            lambda: Linear(0.1, period=0),
+            r"Linear\.period = 0: must be a whole number of steps >= 1",
+        ),
+        (lambda: ProxQuantEpochs(-1, eta=Constant(1)), r"ProxQuantEpochs\.rate = -1"),
+        (lambda: ProxQuantEpochs(1, eta=1), r"ProxQuantEpochs\.eta = 1: must be a Schedule"),
         (lambda: InversePi(0.1, eta=0.1), r"InversePi\.eta = 0\.1: must be a Schedule"),
     ],
 )

@@ -65,7 +65,7 @@ def assert_mean(samples: Tensor, mean: Tensor, variance: Tensor) -> None:
 def test_t15_stochastic_rounding_is_unbiased_with_the_variance_of_a_coin(
     levels: tuple[float, ...],
 ) -> None:
-    """Mean: w* clipped to [q_1, q_b]. Variance: (w* - q_k)(q_{k+1} - w*). Values: the neighbours."""
+    """Mean w* clipped to [q_1, q_b], variance (w* - q_k)(q_{k+1} - w*), values q_k and q_{k+1}."""
     torch.manual_seed(0)
     gaps = [high - low for low, high in itertools.pairwise(levels)]
     inner = [q + share * gap for q, gap in zip(levels, gaps, strict=False) for share in SHARES]
@@ -149,7 +149,7 @@ def test_t17_stalls_far_from_the_minimum_which_stochastic_rounding_reaches() -> 
     torch.manual_seed(3)
     starts = torch.tensor([-8.0, -2.5, -2.0, 0.0, 2.5, 3.0, 8.0], dtype=torch.float64)
     expected = torch.tensor([-2.0, -2.0, -2.0, 0.0, 2.5, 2.5, 2.5], dtype=torch.float64)
-    copies = 4_000
+    copies = 2_000
     ends = []
     for quantizer in (Nearest(levels=GRID), StochasticRounding(levels=GRID)):
         weight = nn.Parameter(starts.repeat(copies, 1))
@@ -162,20 +162,21 @@ def test_t17_stalls_far_from_the_minimum_which_stochastic_rounding_reaches() -> 
     assert_mean(ends[1], torch.full_like(starts, 0.3), ends[1].var(dim=0))
 
 
+COPIES = 10_000
+ALPHAS = (0.1, 0.05, 0.025, 0.0125)
+
+
 def noisy_descent(quantizer: Quantizer, rule: UpdateRule, alpha: float) -> tuple[Tensor, Tensor]:
     """Many copies of SGD on (x - 0.3)^2 / 2, noise U(-3, 3), long after the start: (w, w*)."""
     torch.manual_seed(4)
-    weight = nn.Parameter(torch.zeros(20_000, dtype=torch.float64))
+    weight = nn.Parameter(torch.zeros(COPIES, dtype=torch.float64))
     optimizer = optimizer_of(weight, quantizer, rule, alpha)
     for _ in range(math.ceil(8 / alpha)):  # the start is forgotten like exp(-alpha t)
-        weight.grad = weight.detach() - 0.3 + 6 * torch.rand(20_000, dtype=torch.float64) - 3
+        weight.grad = weight.detach() - 0.3 + 6 * torch.rand(COPIES, dtype=torch.float64) - 3
         optimizer.step()
     proximal = weight.detach().clone()
     with optimizer.weights_at(Point.LATENT):
         return proximal, weight.detach().clone()
-
-
-ALPHAS = (0.1, 0.05, 0.025, 0.0125)
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -255,7 +256,7 @@ def test_t12_an_average_of_proximal_maps_is_proximal(
 ) -> None:
     """Theorem 3.2: monotone, hence proximal; it fixes Q, and tends to the projector."""
     latent = torch.tensor(sorted(values), dtype=torch.float64)
-    assert (quantizer.prox(latent, sharpness).diff() >= -1e-12).all()
+    assert (quantizer.prox(latent, sharpness).diff() >= -1e-9).all()  # L is steep near its limit
     fixed = torch.tensor(quantizer.levels, dtype=torch.float64)
     torch.testing.assert_close(quantizer.prox(fixed, sharpness), fixed, rtol=0, atol=1e-14)
     hard = quantizer.hard(latent)

@@ -167,8 +167,16 @@ LEVELS = "levels: tuple[float, ...] = (-1.0, 1.0)"
             ),
             "no/train",
         ),
+        (
+            bad(
+                bad(TINY, "epochs=2,", 'epochs=2, initial_weights=TrialWeights("0" * 16),'),
+                "from quantlab.models",
+                "from quantlab.initial_weights import TrialWeights\nfrom quantlab.models",
+            ),
+            "that trial has no final weights yet",
+        ),
     ],
-    ids=["typo", "negative", "unsorted", "duplicated", "one-level", "missing-data"],
+    ids=["typo", "negative", "unsorted", "duplicated", "one-level", "no-data", "no-weights"],
 )
 def test_bad_input_is_one_line_and_trains_nothing(
     text: str, message: str, command: Command, tmp_path: Path
@@ -192,6 +200,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("ui", "--storage", "new"), "no MLflow database in it yet"),
         (("run", "tiny.py", "--storage", "new", "--gpus-per-trial", "99"), "GPUs on this machine"),
         (("run", "tiny.py", "--storage", "new", "--address", "127.0.0.1:9"), "no Ray cluster"),
+        (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
     ],
 )
 def test_bad_arguments_are_one_line(

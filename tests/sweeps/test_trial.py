@@ -7,11 +7,23 @@ from typing import Any
 import pytest
 import torch
 
-from quantlab import EpochRecord, OptimizerSpec, Recipe, fingerprint
+from quantlab import (
+    ConfigurationError,
+    EpochRecord,
+    Execution,
+    OptimizerSpec,
+    Recipe,
+    fingerprint,
+)
+from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
+from quantlab.datasets.imagenet import ImageNet
+from quantlab.initial_weights import TrialWeights
+from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.schedules import Constant
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.trial import run_trial
+from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import quantized, small_recipe
 
 
@@ -86,6 +98,77 @@ def test_a_damaged_checkpoint_starts_the_trial_anew(tmp_path: Path) -> None:
         run_trial(recipe, damaged, data_dir=tmp_path)
     assert "the trial started anew" in damaged.read(damaged.result)["warning"]
     assert comparable(damaged) == comparable(whole)
+
+
+def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path) -> None:
+    recipe = quantized()
+    whole, damaged = folder_of(recipe, tmp_path / "whole"), folder_of(recipe, tmp_path / "damaged")
+    run_trial(recipe, whole, data_dir=tmp_path)
+
+    def kill(record: EpochRecord) -> None:
+        if record.epoch == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(recipe, damaged, data_dir=tmp_path, report=kill)
+    damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-500])
+    seen: list[EpochRecord] = []
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the one before it was used"):
+        run_trial(recipe, damaged, data_dir=tmp_path, report=seen.append)
+    assert [record.epoch for record in seen] == [4, 5]
+    assert "the one before it was used" in damaged.read(damaged.result)["warning"]
+    assert comparable(damaged) == comparable(whole)
+
+
+def test_fine_tuning_starts_from_its_parents_network(tmp_path: Path) -> None:
+    parent = small_recipe()
+    child = quantized(initial_weights=TrialWeights(fingerprint(parent)))
+    folder = folder_of(child, tmp_path)
+    with pytest.raises(ConfigurationError, match="it must be trained first"):
+        run_trial(child, folder, data_dir=tmp_path)
+    assert folder.state() is TrialState.FAILED
+    run_trial(parent, folder_of(parent, tmp_path), data_dir=tmp_path)
+    assert run_trial(child, folder, data_dir=tmp_path) is TrialState.COMPLETE
+    scratch = quantized()
+    run_trial(scratch, folder_of(scratch, tmp_path), data_dir=tmp_path)
+    losses = [
+        folder_of(recipe, tmp_path).read_history()[0]["train_loss"] for recipe in (child, scratch)
+    ]
+    assert losses[0] < losses[1]  # it has learned something before
+
+
+def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
+    recipe = quantized(epochs=1, batchnorm_epochs=0)
+    folder = folder_of(recipe, tmp_path)
+    run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True))
+    assert folder.read(folder.result)["execution"] == "channels_last,bf16,deterministic"
+
+
+def test_without_validation_images_the_accuracy_is_null(tmp_path: Path) -> None:
+    recipe = small_recipe(dataset=Digits(validation_images=0, train_images=100), epochs=1)
+    folder = folder_of(recipe, tmp_path)
+    assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.COMPLETE
+    assert folder.read(folder.result)["validation_accuracy"] is None
+    assert "NaN" not in folder.history.read_text()
+
+
+def test_one_broken_image_is_one_clear_failure(tmp_path: Path) -> None:
+    write_images(tmp_path / "imagenet", {"train": 4, "val": 2})
+    broken = tmp_path / "imagenet" / "train" / "dog" / "1.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    recipe = Recipe(
+        model=TorchvisionModel("squeezenet1_1"),
+        dataset=ImageNet(validation_images=1, crop=32, resize=36),
+        optimizer=OptimizerSpec(learning_rate=Constant(0.01)),
+        epochs=1,
+        batch_size=4,
+    )
+    folder = folder_of(recipe, tmp_path)
+    with pytest.raises(ConfigurationError):
+        run_trial(recipe, folder, data_dir=tmp_path)
+    error = folder.read(folder.failure)["error"]
+    assert error.startswith(f"ConfigurationError: {broken}: not a readable image (")
+    assert "\n" not in error
 
 
 def test_divergence_is_a_result(tmp_path: Path) -> None:

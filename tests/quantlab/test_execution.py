@@ -1,0 +1,113 @@
+"""How a trial is computed: options that change its numbers by rounding at most."""
+
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from quantlab import ConfigurationError, MemoryExhaustedError, TrainingRun
+from quantlab.execution import DEFAULT_EXECUTION, Execution, parse_execution
+from quantlab.models.convnet import ConvNet
+from tests.quantlab.recipes import AUGMENTED_DIGITS, quantized, small_recipe
+
+
+def test_options_are_read_and_written() -> None:
+    assert parse_execution("") == DEFAULT_EXECUTION
+    assert parse_execution(" bf16, no-channels_last,workers=4") == Execution(
+        bf16=True, channels_last=False, workers=4
+    )
+    for execution in (DEFAULT_EXECUTION, Execution(compile=True, deterministic=False, workers=2)):
+        switches = {
+            name: False for name, value in asdict(DEFAULT_EXECUTION).items() if value is True
+        }
+        assert replace(parse_execution(str(execution)), **switches) == replace(
+            execution, **switches
+        )
+    assert str(DEFAULT_EXECUTION) == "channels_last,deterministic"
+
+
+@pytest.mark.parametrize("text", ["fp16", "no-workers", "workers=x", "workers=-1", "no-no-bf16"])
+def test_unknown_options_are_named(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"execution option '{text}': must be one of"):
+        parse_execution(text)
+    with pytest.raises(ConfigurationError, match=r"Execution\.workers = -1"):
+        Execution(workers=-1)
+
+
+@pytest.mark.parametrize(
+    ("execution", "tolerance"),
+    [
+        (Execution(channels_last=False), 1e-4),
+        (Execution(bf16=True), 0.02),
+        pytest.param(Execution(compile=True), 1e-4, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_every_option_trains_to_nearly_the_same_loss(
+    execution: Execution, tolerance: float
+) -> None:
+    """And through both stages. They are not in the fingerprint, so they may not differ by much."""
+    recipe = quantized(dataset=AUGMENTED_DIGITS, epochs=1, batchnorm_epochs=1, batch_size=50)
+    expected = list(TrainingRun(recipe))
+    run = TrainingRun(recipe, execution=execution)
+    records = list(run)
+    assert len(records) == 2
+    assert records[0].train_loss == pytest.approx(expected[0].train_loss, rel=tolerance)
+    run.outcome()
+
+
+def test_the_memory_format_is_that_of_the_option() -> None:
+    images = torch.rand(5, 3, 8, 8)
+    last = Execution().layout(images)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, images)
+    assert Execution(channels_last=False).layout(images) is images
+
+
+def test_weights_stay_in_float32_under_autocast() -> None:
+    plain = TrainingRun(quantized(epochs=1))
+    run = TrainingRun(quantized(epochs=1), execution=Execution(bf16=True))
+    assert next(iter(run)).train_loss != next(iter(plain)).train_loss  # the option does act
+    state = run.optimizer.state_dict()
+    for tensor in (*run.model.parameters(), *state["latent"], *state["proximal"]):
+        assert tensor.dtype == torch.float32
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+from quantlab import MemoryExhaustedError, TrainingRun
+from quantlab.models.convnet import ConvNet
+from tests.quantlab.recipes import small_recipe
+import torch
+
+torch.set_num_threads(1)
+run = TrainingRun(small_recipe(model=ConvNet(width=512), batch_size=200))
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**26, resource.RLIM_INFINITY))
+try:
+    list(run)
+except MemoryExhaustedError as error:
+    print(error)
+"""
+
+
+def test_exhausted_memory_is_one_clear_error() -> None:
+    """A real cap on the process's address space, 64 MiB above what the idle run has."""
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "out of memory while training ConvNet at batch size 200 on cpu ("
+    ), done.stdout
+    assert "a smaller batch_size needs less" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_a_model_that_no_memory_holds_is_named() -> None:
+    with pytest.raises(
+        MemoryExhaustedError, match=r"out of memory while building ConvNet at batch size 32 on cpu"
+    ):
+        TrainingRun(small_recipe(model=ConvNet(width=3_000_000)))
