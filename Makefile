@@ -1,11 +1,12 @@
 # make demo   runs the digits sweep and shows its tables
 # make test   runs all tests
 # make lint   runs the linters and the type checker
+# make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 
 demo: $(READY)
 	$(BIN)/sweeps run digits
@@ -22,6 +23,16 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: .venv/.ready-bench
+	$(BIN)/python benchmarks/quantized_step.py
+	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/execution_options.py
+	$(BIN)/python benchmarks/step_profile.py
+
+.venv/.ready-bench: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	@touch $@
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3")'

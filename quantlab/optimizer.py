@@ -25,6 +25,10 @@ ELEMENTWISE = (
 """Optimizers whose update of an entry depends on that entry alone: they may see all tensors as one
 flat one. (Matrix methods such as Muon and Adafactor may not.)"""
 
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
+"""Optimizers that torch has as a single kernel, for the CPU too; on one flat tensor it is the
+fastest of their implementations. The result differs by rounding."""
+
 
 class _WeightGroup:
     """Weights that share a quantizer and a sharpness.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -53,13 +54,33 @@ def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:
 
     A tie goes to the upper level, as sign(0) = +1 in BinaryConnect; NaN stays NaN.
     """
-    # Every comparison with NaN is false, so NaN falls through all branches unchanged.
-    nearest = latent
-    top = True
-    for low, high in reversed(list(pairwise(levels))):
-        middle = (low + high) / 2
-        if top:
-            nearest = torch.where(latent >= middle, high, nearest)
-            top = False
-        nearest = torch.where(latent < middle, low, nearest)
-    return nearest
+    # Comparisons written as 0 and 1 into floats take a tenth of the time of `torch.where`.
+    inside = latent.clamp(levels[0], levels[-1])
+    nearest = inside * 0  # NaN where it must stay NaN, else zero
+    reached = torch.empty_like(nearest)
+    gaps = _exact_gaps(levels, latent.dtype)
+    if gaps is not None:
+        nearest += levels[0]
+        for (low, high), gap in zip(pairwise(levels), gaps, strict=True):
+            torch.ge(inside, (low + high) / 2, out=reached)
+            nearest.add_(reached, alpha=gap)
+        return nearest
+    # Exactly one of the summands is not zero, so that the sum is a level to the last bit.
+    above = torch.ones_like(nearest)
+    for low, high in pairwise(levels):
+        torch.ge(inside, (low + high) / 2, out=reached)
+        nearest.add_(above.sub_(reached), alpha=low)
+        above, reached = reached, above
+    return nearest.add_(above, alpha=levels[-1])
+
+
+@lru_cache
+def _exact_gaps(levels: tuple[float, ...], dtype: torch.dtype) -> tuple[float, ...] | None:
+    """The distances of neighbouring levels, if adding them up in a dtype gives the levels."""
+    gaps = tuple(high - low for low, high in pairwise(levels))
+    sums = torch.tensor(levels[:1], dtype=dtype)
+    for level, gap in zip(levels[1:], gaps, strict=True):
+        sums += gap
+        if sums.item() != torch.tensor(level, dtype=dtype).item():
+            return None
+    return gaps

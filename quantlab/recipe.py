@@ -64,10 +64,16 @@ class OptimizerSpec:
                 f"refuses them ({error})"
             ) from error
 
-    def build(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        """The optimizer, at the learning rate of step 0."""
-        rate = self.learning_rate.at(0, 1)
-        return self.algorithm(parameters, lr=rate, **self.options)  # type: ignore[call-arg]
+    def build(self, parameters: Sequence[nn.Parameter], **execution: bool) -> Optimizer:
+        """The optimizer, at the learning rate of step 0.
+
+        Args:
+            parameters: what it moves.
+            execution: keyword arguments that say how to compute, such as ``fused``; those of
+                `options` go before.
+        """
+        settings = {"lr": self.learning_rate.at(0, 1), **execution, **self.options}
+        return self.algorithm(parameters, **settings)
 
 
 def _patterns(owner: object, name: str) -> None:

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from quantlab.canonical import fingerprint
 from quantlab.errors import naming_exhausted_memory
 from quantlab.evaluation import accuracy
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.optimizer import ELEMENTWISE, ProxOptimizer, StepFunction
+from quantlab.optimizer import ELEMENTWISE, FUSED, ProxOptimizer, StepFunction
 from quantlab.quantizers import Quantizer
 from quantlab.random_numbers import RandomNumbers
 from quantlab.recipe import Averaging, Recipe
@@ -285,7 +286,7 @@ class TrainingRun:
         return ProxOptimizer(
             weights,
             [p for p in self.model.parameters() if p.requires_grad and id(p) not in members],
-            make_base=self.recipe.optimizer.build,
+            make_base=self._make_base,
             rule=quantization.rule,
             sharpness=self._annealing(quantization.quantizer, quantization.sharpness),
             own_sharpness=own_sharpness,
@@ -299,11 +300,18 @@ class TrainingRun:
         return ProxOptimizer(
             {},
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
-            make_base=self.recipe.optimizer.build,
+            make_base=self._make_base,
             rule=POST_TRAINING,
             sharpness=lambda step: 0.0,
             flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
         )
+
+    def _make_base(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        spec = self.recipe.optimizer
+        chosen = spec.options.keys() & {"fused", "foreach", "differentiable"}
+        if spec.algorithm in FUSED and not chosen:
+            return spec.build(parameters, fused=True)
+        return spec.build(parameters)
 
     def _annealing(self, quantizer: Quantizer, sharpness: Schedule) -> StepFunction:
         if not quantizer.annealed:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.sweeps.sweep_files import TINY
+
+torch.set_num_threads(1)  # as in trials; more would fight with what the tests start
 
 SWEEPS = str(Path(sys.executable).with_name("sweeps"))
 """The command as it is installed."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -19,8 +20,9 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 class Averaged(Quantizer):
     """P = sum_i alpha_i P_i: the average of proximal maps is proximal.
 
-    All members take the quantization set of the mixture. With members that tend to the projector,
-    so does their average. Source: ProxConnect paper, Theorem 3.2, equation (9).
+    All members take the quantization set of the mixture. If all of them tend to the projector, so
+    does their average; with others among them, such as stochastic rounding, only `hard` is it.
+    Source: ProxConnect paper, Theorem 3.2, equation (9).
     """
 
     members: tuple[Quantizer, ...] = (PiecewiseLinear(), Nearest())
@@ -31,22 +33,32 @@ class Averaged(Quantizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = type(self).__name__
-        members: tuple[object, ...] = tuple(self.members)
-        alphas = tuple(float(alpha) for alpha in self.alphas)
-        if not members or not all(isinstance(member, Quantizer) for member in members):
-            raise ConfigurationError(f"{owner}.members = {members}: must be at least one Quantizer")
+        members: object = self.members
+        if (
+            not isinstance(members, Sequence)
+            or not members
+            or not all(isinstance(member, Quantizer) for member in members)
+        ):
+            raise ConfigurationError(
+                f"{owner}.members = {members!r}: must be a sequence of at least one Quantizer"
+            )
+        try:
+            alphas = tuple(float(alpha) for alpha in self.alphas)
+            total = math.fsum(alphas)
+        except (TypeError, ValueError):
+            alphas, total = (), math.nan
         if (
             len(alphas) != len(members)
             or not all(alpha >= 0 for alpha in alphas)
-            or not math.isclose(math.fsum(alphas), 1, abs_tol=1e-9)
+            or not math.isclose(total, 1, abs_tol=1e-9)
         ):
             raise ConfigurationError(
-                f"{owner}.alphas = {alphas}: must be {len(members)} numbers >= 0 of sum 1, "
+                f"{owner}.alphas = {self.alphas!r}: must be {len(members)} numbers >= 0 of sum 1, "
                 "one for each of the members"
             )
         own = tuple(dataclasses.replace(member, levels=self.levels) for member in self.members)
         object.__setattr__(self, "members", own)
-        object.__setattr__(self, "alphas", alphas)
+        object.__setattr__(self, "alphas", tuple(alpha / total for alpha in alphas))
 
     @property
     def annealed(self) -> bool:

@@ -46,10 +46,11 @@ def piecewise_linear(
     for level, half_gap, before in zip(levels[1:], half_gaps[1:], half_gaps, strict=False):
         if half_gap != before:
             beyond = _shift(inside, nearest, half_gap, rho, varrho, relative)
-            shift = _where(inside >= level, beyond, shift, inside)
+            shift = _from_level_on(level, beyond, shift, inside)
     if isinstance(shift, float) and math.isinf(shift):
         return nearest
-    return torch.clamp(nearest, min=inside - shift, max=inside + shift)
+    upper, lower = inside + shift, inside.sub_(shift)
+    return torch.clamp(nearest, min=lower, max=upper, out=nearest)
 
 
 def _shift(
@@ -80,15 +81,20 @@ def _shift(
     return distance - (half_gap - varrho) / (half_gap - rho) * (distance - rho)
 
 
-def _where(condition: Tensor, chosen: Sharpness, other: Sharpness, like: Tensor) -> Sharpness:
-    """`torch.where` that keeps a number a number when both sides are the same one."""
-    if not isinstance(chosen, Tensor) and not isinstance(other, Tensor) and chosen == other:
-        return chosen
+def _scaled(scale: float, sharpness: Sharpness) -> Sharpness:
+    """No shift for a scale of 0, also at infinite sharpness."""
+    return scale * sharpness if scale else 0.0
+
+
+def _from_level_on(level: float, beyond: Sharpness, before: Sharpness, inside: Tensor) -> Sharpness:
+    """One shift for entries from a level on, another before; a number if both are the same."""
+    if not isinstance(beyond, Tensor) and not isinstance(before, Tensor) and beyond == before:
+        return beyond
     # Two plain numbers would give the default dtype, not that of the weights.
     return torch.where(
-        condition,
-        torch.as_tensor(chosen, dtype=like.dtype, device=like.device),
-        torch.as_tensor(other, dtype=like.dtype, device=like.device),
+        inside >= level,
+        torch.as_tensor(beyond, dtype=inside.dtype, device=inside.device),
+        torch.as_tensor(before, dtype=inside.dtype, device=inside.device),
     )
 
 
@@ -123,7 +129,7 @@ class PiecewiseLinear(Quantizer):
         return piecewise_linear(
             latent,
             self.levels,
-            self.rho_scale * sharpness,
-            self.varrho_scale * sharpness,
+            _scaled(self.rho_scale, sharpness),
+            _scaled(self.varrho_scale, sharpness),
             relative=self.relative,
         )

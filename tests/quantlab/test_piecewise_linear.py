@@ -208,6 +208,18 @@ def test_t12_averages_and_random_choices_of_maps() -> None:
     torch.testing.assert_close(drawn, average, atol=0.005, rtol=0)
 
 
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("scales", [(0.0, 1.0), (1.0, 0.0), (1.0, 1.0)])
+def test_infinite_sharpness_is_the_projector_with_one_shift_too(
+    scales: tuple[float, float], relative: bool
+) -> None:
+    quantizer = PiecewiseLinear(QUATERNARY, *scales, relative=relative)
+    latent = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    for infinite in (math.inf, torch.tensor([[math.inf]], dtype=torch.float64)):
+        image = quantizer.prox(latent.expand(1, -1), infinite)
+        assert torch.equal(image[0], nearest_level(latent, QUATERNARY))
+
+
 def test_keeps_tiny_float32_weights_exact() -> None:
     """Near 0 a binary weight must not be rounded to the float32 grid around 1."""
     latent = torch.tensor([1e-6, 3e-7, -2e-6])

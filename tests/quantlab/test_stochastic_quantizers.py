@@ -7,6 +7,7 @@ implementation would miss once in a million comparisons; the seeds are fixed.
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -328,7 +329,10 @@ def test_t12_a_mixture_is_random_or_annealed_if_a_member_is() -> None:
 @pytest.mark.parametrize(
     ("members", "alphas", "message"),
     [
-        ((), (), r"members = \(\): must be at least one Quantizer"),
+        ((), (), r"members = \(\): must be a sequence of at least one Quantizer"),
+        (Nearest(), (1.0,), r"members = Nearest\(.*\): must be a sequence"),
+        ((Nearest(), Nearest()), 0.5, r"alphas = 0\.5: must be 2 numbers"),
+        ((Nearest(), Nearest()), ("a", "b"), r"alphas = \('a', 'b'\): must be 2 numbers"),
         ((Nearest(), "sign"), (0.5, 0.5), r"members = .*'sign'.*: must be"),
         ((Nearest(), Nearest()), (1.0,), r"alphas = \(1\.0,\): must be 2 numbers >= 0 of sum 1"),
         ((Nearest(),), (0.5, 0.5), r"alphas = \(0\.5, 0\.5\): must be 1 numbers"),
@@ -339,7 +343,7 @@ def test_t12_a_mixture_is_random_or_annealed_if_a_member_is() -> None:
     ],
 )
 def test_t12_bad_mixtures_are_named(
-    mixture: type[Averaged], members: tuple[Quantizer, ...], alphas: tuple[float, ...], message: str
+    mixture: type[Averaged], members: Any, alphas: Any, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{mixture.__name__}\.{message}"):
         mixture(members=members, alphas=alphas)

@@ -17,7 +17,7 @@ from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, Point, UpdateRule
 from quantlab.weights import group_of_weights, quantized_weights
-from tests.quantlab.recipes import ADAM, quantized
+from tests.quantlab.recipes import ADAM, SGD, quantized
 
 LAYERS = ("conv1", "conv2", "conv3", "linear")
 
@@ -110,8 +110,9 @@ def weights_of(run: TrainingRun, point: Point) -> dict[str, Tensor]:
 
 def test_a_group_of_the_common_quantizer_changes_nothing() -> None:
     group = WeightGroup(layers=("conv*",), quantizer=PiecewiseLinear())
-    for optimizer in (ADAM, quantized().optimizer):
-        plain = quantized(optimizer=optimizer)
+    for optimizer in (ADAM, SGD):
+        # Fused kernels round the last few entries of a buffer differently from the others.
+        plain = override(quantized(optimizer=optimizer), "optimizer.options.foreach", True)
         grouped = override(plain, "quantization.groups", (group,))
         first, second = TrainingRun(plain), TrainingRun(grouped)
         for one, other in zip(first, second, strict=True):

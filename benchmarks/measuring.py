@@ -1,0 +1,137 @@
+"""What the benchmarks share: alternated repeats, the machine's description, result files."""
+
+import gc
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from quantlab import Recipe
+from quantlab.datasets import DatasetSpec, Images
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.digits import Digits
+from quantlab.models.convnet import ConvNet
+from quantlab.models.resnet import ResNet
+from quantlab.recipe import OptimizerSpec, Quantization
+from quantlab.schedules import Constant
+
+RESULTS = Path(__file__).parent / "results"
+
+SGD = OptimizerSpec(
+    algorithm=torch.optim.SGD,
+    learning_rate=Constant(0.01),
+    options={"momentum": 0.9, "weight_decay": 1e-4},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomImages(DatasetSpec):
+    """Noise of CIFAR-10's shape: what an image shows plays no part in how long a step takes."""
+
+    validation_images: int = 0
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    augmentation: CropFlip | None = field(default_factory=CropFlip)
+    count: int = 12_800
+
+    @property
+    def num_channels(self) -> int:
+        return 3
+
+    def check(self, data_dir: Path) -> None:
+        pass
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(
+            0, 256, (self.count, 3, 32, 32), dtype=torch.uint8, generator=generator
+        )
+        labels = torch.randint(0, 10, (self.count,), generator=generator)
+        return Images(pixels, labels), Images(pixels[:1], labels[:1]), 10
+
+
+def benchmark_recipes(quantization: Quantization | None = None) -> dict[str, Recipe]:
+    """The two networks of the targets, by name."""
+    return {
+        "digits convnet, batch 64": Recipe(
+            model=ConvNet(width=16),
+            dataset=Digits(),
+            optimizer=SGD,
+            quantization=quantization,
+            epochs=1000,
+            batch_size=64,
+        ),
+        "ResNet20, batch 128": Recipe(
+            model=ResNet(depth=20),
+            dataset=RandomImages(),
+            optimizer=SGD,
+            quantization=quantization,
+            epochs=1000,
+            batch_size=128,
+        ),
+    }
+
+
+def alternated(
+    variants: Mapping[str, Callable[[], object]], *, repeats: int, calls: int, warm_up: int = 2
+) -> dict[str, float]:
+    """Median seconds a call of each variant, the variants taking turns.
+
+    Turns make a slow spell of the machine fall on all of them; the order rotates, so that none is
+    always the first.
+
+    Args:
+        variants: name -> what to time.
+        repeats: turns of each variant.
+        calls: calls a turn; their mean is one measurement.
+        warm_up: turns that are not counted.
+    """
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    names = list(variants)
+    for turn in range(-warm_up, repeats):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            gc.collect()
+            gc.disable()
+            begin = time.perf_counter()
+            for _ in range(calls):
+                variants[name]()
+            seconds = (time.perf_counter() - begin) / calls
+            gc.enable()
+            if turn >= 0:
+                times[name].append(seconds)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def write(name: str, figures: Mapping[str, Any]) -> None:
+    """Keep figures with the machine they were measured on, in ``results/<name>.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{name}.json"
+    content = {"machine": machine(), **figures}
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(f"-> {file}\n")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads and versions."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(": ")[2] if names else model
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }

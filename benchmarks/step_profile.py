@@ -1,0 +1,96 @@
+"""Where the time of one ResNet20 step goes, on one thread, by torch's profiler.
+
+    python benchmarks/step_profile.py
+
+ProxConnect with L_rho^rho on the ternary set, batch 128, channels_last, with augmentation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from measuring import RandomImages, benchmark_recipes, write
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from quantlab import Quantization, TrainingRun, override
+from quantlab.datasets import ImageSet
+from quantlab.quantizers.base import Sharpness
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.schedules import Linear
+from quantlab.update_rules import PROX_CONNECT
+
+STEPS = 10
+
+
+@dataclass(frozen=True)
+class Profiled(PiecewiseLinear):
+    """The map, under a name in the profile."""
+
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        with record_function("quantizer"):
+            return super().prox(latent, sharpness)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfiledImages(RandomImages):
+    """The images, their batches under a name in the profile."""
+
+    def batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        order: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = super().batches(
+            images, batch_size=batch_size, order=order, generator=generator, workers=workers
+        )
+        while True:
+            with record_function("data"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+
+PARTS = {
+    "convolution": ("aten::conv2d", "ConvolutionBackward0"),
+    "batch normalization": ("aten::batch_norm", "NativeBatchNormBackward0"),
+    "optimizer (SGD)": ("Optimizer.step#SGD.step",),
+    "quantizer": ("quantizer",),
+    "data": ("data",),
+}
+"""Part -> events of the profile that do not contain one another."""
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    recipe = benchmark_recipes(
+        Quantization(rule=PROX_CONNECT, quantizer=Profiled(), sharpness=Linear(0.01))
+    )["ResNet20, batch 128"]
+    run = TrainingRun(override(recipe, "dataset", ProfiledImages()))
+    steps = run.train(pause_steps=STEPS)
+    next(steps)
+    with profile(activities=[ProfilerActivity.CPU]) as trace, record_function("whole"):
+        next(steps)
+    events = {event.key: event for event in trace.key_averages()}
+    whole = events["whole"].cpu_time_total
+    shares = {
+        part: sum(events[key].cpu_time_total for key in keys) / whole
+        for part, keys in PARTS.items()
+    }
+    # The base optimizer runs its step within a closure of ours: forward, backward and data apart,
+    # what is left in it is its own.
+    shares["activations, shortcuts, loss and the rest"] = 1 - sum(shares.values())
+    milliseconds = whole / 1e3 / STEPS
+    print(f"{recipe.model.name}, batch {recipe.batch_size}: {milliseconds:.1f} ms a step")
+    for part, share in shares.items():
+        print(f"  {part:<44}{100 * share:>6.2f} %")
+    write("step_profile", {"step_ms": milliseconds, "shares": shares})
+
+
+if __name__ == "__main__":
+    main()
