@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torchvision.datasets
-from measuring import RandomImages, alternated, write
+from measuring import RandomImages, alternated, prepare, write
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
@@ -43,7 +43,7 @@ def endless(make: Callable[[], Iterator[object]]) -> Callable[[], None]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    prepare()
     spec = RandomImages(count=128 * 400)
     train = spec.load(None).train  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
@@ -68,7 +68,10 @@ def main() -> None:
         persistent_workers=True,
     )
     seconds = alternated(
-        {"in memory": endless(ours), "DataLoader, 2 workers": endless(lambda: iter(loader))},
+        lambda: {
+            "in memory": endless(ours),
+            "DataLoader, 2 workers": endless(lambda: iter(loader)),
+        },
         repeats=15,
         calls=1,
     )

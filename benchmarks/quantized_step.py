@@ -3,11 +3,15 @@
     python benchmarks/quantized_step.py
 
 Every variant trains the same network on the same batch with SGD, momentum 0.9 and weight decay; all
-but `plain` and `ProxConnect` do BinaryConnect's update with the set {-1, 1}:
+but the plain ones and `ProxConnect` do BinaryConnect's update with the set {-1, 1}:
 
-- plain: torch.optim.SGD (its default, foreach, implementation) without quantization;
-- BinaryConnect, ProxConnect: ours; the latter with L_rho^rho on the quaternary set;
-- PARQ: torchao's QuantOptimizer with ProxHardQuant and a quantizer that gives {-1, 1};
+- plain: torch.optim.SGD without quantization, its foreach implementation (the one that `plain`
+  stands for in ratios), and its fused one;
+- BinaryConnect, ProxConnect: ours, whose base optimizer is the fused one on flat tensors; the
+  latter with L_rho^rho on the quaternary set;
+- PARQ: torchao's QuantOptimizer with ProxHardQuant and a quantizer that gives {-1, 1}; as it comes,
+  and tuned: over the fused SGD, and asking the quantizer at every step, which is faster than its
+  search among the levels;
 - straight-through: torch.nn.utils.parametrize with a sign that passes the gradient on.
 
 `step` is zero_grad, forward, loss, backward and optimizer; `optimizer` is the optimizer's step
@@ -15,12 +19,15 @@ alone, quantization included, at gradients as they are. The straight-through qua
 forward and backward, so its optimizer alone says nothing and is left out.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import alternated, benchmark_recipes, write
+from measuring import RandomImages, alternated, benchmark_recipes, prepare, write
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torchao.prototype.parq.optim import ProxHardQuant, QuantOptimizer
@@ -47,14 +54,26 @@ class PlusMinusOne(ParqQuantizer):
         return 2
 
     def quantize(self, p: Tensor, b: int, dim: int | None = None) -> tuple[Tensor, Tensor]:
-        return torch.where(p >= 0, 1.0, -1.0), p.new_tensor([-1.0, 1.0])
+        signs = torch.ge(p, 0, out=torch.empty_like(p)).mul_(2).sub_(1)
+        return signs, p.new_tensor([-1.0, 1.0])
+
+
+class _StraightThroughSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, latent: Tensor) -> Tensor:
+        return torch.ge(latent, 0, out=torch.empty_like(latent)).mul_(2).sub_(1)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient
 
 
 class Sign(nn.Module):
     """Straight-through: the sign in the forward pass, the identity in the backward pass."""
 
     def forward(self, latent: Tensor) -> Tensor:
-        return latent + (torch.where(latent >= 0, 1.0, -1.0) - latent).detach()
+        signs: Tensor = _StraightThroughSign.apply(latent)  # type: ignore[no-untyped-call]
+        return signs
 
 
 @dataclass
@@ -66,93 +85,109 @@ class Variant:
     step: Callable[[], object]
 
 
-def variants(recipe: Recipe) -> dict[str, Variant]:
-    """All variants, from the same initial weights."""
-    found = {}
-    for name, quantization in (("BinaryConnect", BINARY_CONNECT), ("ProxConnect", PROXCONNECT)):
-        run = TrainingRun(replace(recipe, quantization=quantization))
-        found[name] = Variant(run.model, run.optimizer.zero_grad, run.optimizer.step)
+def ours(quantization: Quantization, recipe: Recipe) -> Variant:
+    run = TrainingRun(replace(recipe, quantization=quantization))
+    return Variant(run.model, run.optimizer.zero_grad, run.optimizer.step)
 
-    def plain_model() -> nn.Module:
-        return TrainingRun(recipe).model
 
-    model = plain_model()
-    sgd = _sgd(recipe, model.parameters())
-    found["plain"] = Variant(model, sgd.zero_grad, sgd.step)
+def plain(implementation: str, recipe: Recipe) -> Variant:
+    model = TrainingRun(recipe).model
+    optimizer = _sgd(recipe, model.parameters(), implementation)
+    return Variant(model, optimizer.zero_grad, optimizer.step)
 
-    model = plain_model()
+
+def parq(implementation: str, quant_period: int, recipe: Recipe) -> Variant:
+    model = TrainingRun(recipe).model
     quantized = list(quantized_weights(model).values())
     members = {id(weight) for weight in quantized}
     others = [weight for weight in model.parameters() if id(weight) not in members]
-    base = _sgd(recipe, [{"params": quantized, "quant_bits": 1}, {"params": others}])
-    parq = QuantOptimizer(base, PlusMinusOne(), ProxHardQuant())
-    found["PARQ"] = Variant(model, base.zero_grad, parq.step)
+    groups = [{"params": quantized, "quant_bits": 1}, {"params": others}]
+    base = _sgd(recipe, groups, implementation)
+    optimizer = QuantOptimizer(base, PlusMinusOne(), ProxHardQuant(), quant_period=quant_period)
+    return Variant(model, base.zero_grad, optimizer.step)
 
-    model = plain_model()
+
+def straight_through(recipe: Recipe) -> Variant:
+    model = TrainingRun(recipe).model
     for module in list(model.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):
             parametrize.register_parametrization(module, "weight", Sign())
-    sgd = _sgd(recipe, model.parameters())
-    found["straight-through"] = Variant(model, sgd.zero_grad, sgd.step)
-    return found
+    optimizer = _sgd(recipe, model.parameters(), "foreach")
+    return Variant(model, optimizer.zero_grad, optimizer.step)
 
 
-def _sgd(recipe: Recipe, parameters: object) -> torch.optim.SGD:
-    return torch.optim.SGD(parameters, lr=0.01, **recipe.optimizer.options)  # type: ignore[arg-type]
+def _sgd(recipe: Recipe, parameters: Any, implementation: str) -> torch.optim.SGD:
+    options = {**recipe.optimizer.options, implementation: True}
+    return torch.optim.SGD(parameters, lr=0.01, **options)
 
 
-def measure(recipe: Recipe, *, repeats: int, calls: int) -> dict[str, dict[str, float]]:
+VARIANTS: dict[str, Callable[[Recipe], Variant]] = {
+    "plain": partial(plain, "foreach"),
+    "plain, fused": partial(plain, "fused"),
+    "BinaryConnect": partial(ours, BINARY_CONNECT),
+    "ProxConnect": partial(ours, PROXCONNECT),
+    "PARQ": partial(parq, "foreach", 10),
+    "PARQ, tuned": partial(parq, "fused", 1),
+    "straight-through": straight_through,
+}
+
+
+def measure(
+    recipe: Recipe, *, rounds: int, repeats: int, calls: int
+) -> dict[str, dict[str, float]]:
     """Milliseconds, and ratios to the plain step."""
     torch.manual_seed(0)
     dataset = recipe.dataset
-    size = 8 if dataset.num_channels == 1 else 32
-    inputs = torch.randn(recipe.batch_size, dataset.num_channels, size, size)
+    assert isinstance(dataset, RandomImages)
+    inputs = torch.randn(recipe.batch_size, dataset.num_channels, dataset.size, dataset.size)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (recipe.batch_size,))
-    found = variants(recipe)
 
-    def whole(variant: Variant) -> Callable[[], None]:
-        def run() -> None:
-            variant.zero_grad()
-            F.cross_entropy(variant.model(inputs), labels).backward()
-            variant.step()
+    def train(variant: Variant) -> None:
+        variant.zero_grad()
+        F.cross_entropy(variant.model(inputs), labels).backward()
+        variant.step()
 
-        return run
+    def whole_steps() -> dict[str, Callable[[], object]]:
+        # Built in another order each time, for none to have the best place in memory always.
+        names = random.sample(list(VARIANTS), len(VARIANTS))
+        return {name: partial(train, VARIANTS[name](recipe)) for name in names}
 
-    steps = alternated(
-        {name: whole(variant) for name, variant in found.items()}, repeats=repeats, calls=calls
-    )
-    alone = {name: found[name].step for name in found if name != "straight-through"}
-    optimizers = alternated(alone, repeats=max(repeats, 30), calls=20)
+    def optimizers() -> dict[str, Callable[[], object]]:
+        alone = {name: VARIANTS[name](recipe) for name in VARIANTS if name != "straight-through"}
+        for variant in alone.values():
+            train(variant)
+        return {name: variant.step for name, variant in alone.items()}
+
+    steps = alternated(whole_steps, rounds=rounds, repeats=repeats, calls=calls)
+    alone = alternated(optimizers, rounds=rounds, repeats=10, calls=20)
     return {
         name: {
             "step_ms": 1e3 * steps[name],
             "step_over_plain": steps[name] / steps["plain"],
-            **(
-                {
-                    "optimizer_ms": 1e3 * optimizers[name],
-                    "optimizer_over_binaryconnect": optimizers[name] / optimizers["BinaryConnect"],
-                }
-                if name in optimizers
-                else {}
-            ),
+            **({"optimizer_ms": 1e3 * alone[name]} if name in alone else {}),
         }
-        for name in ("plain", "BinaryConnect", "ProxConnect", "PARQ", "straight-through")
+        for name in VARIANTS
     }
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    figures = {}
+    prepare()
+    random.seed(0)
+    figures: dict[str, dict[str, dict[str, float]]] = {}
     for name, recipe in benchmark_recipes().items():
         small = "digits" in name
-        figures[name] = measure(recipe, repeats=60 if small else 24, calls=40 if small else 1)
-        print(f"{name:<26}{'step':>10}{'/ plain':>10}{'optimizer':>12}{'/ BC':>8}")
-        for variant, row in figures[name].items():
+        rows = measure(recipe, rounds=5, repeats=8 if small else 4, calls=40 if small else 1)
+        ours = rows["BinaryConnect"]
+        for row in rows.values():
+            if "optimizer_ms" in row:
+                row["optimizer_over_ours"] = row["optimizer_ms"] / ours["optimizer_ms"]
+        figures[name] = rows
+        print(f"{name:<26}{'step':>10}{'/ plain':>10}{'optimizer':>12}{'/ ours':>9}")
+        for variant, row in rows.items():
             line = f"  {variant:<24}{row['step_ms']:>7.2f} ms{row['step_over_plain']:>10.3f}"
             if "optimizer_ms" in row:
-                ratio = row["optimizer_over_binaryconnect"]
-                line += f"{row['optimizer_ms']:>9.3f} ms{ratio:>8.2f}"
+                line += f"{row['optimizer_ms']:>9.3f} ms{row['optimizer_over_ours']:>9.2f}"
             print(line)
     write("quantized_step", figures)
 

@@ -1,7 +1,7 @@
 """Training of quantized networks by proximal maps: the core, usable without any orchestration."""
 
 from quantlab.canonical import canonical_json, configuration_id, fingerprint, flatten
-from quantlab.errors import ConfigurationError, MemoryExhaustedError
+from quantlab.errors import ConfigurationError, MemoryExhaustedError, NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.initial_weights import InitialWeights
 from quantlab.optimizer import ProxOptimizer
@@ -14,8 +14,9 @@ from quantlab.recipe import (
     WeightGroup,
     override,
 )
+from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.schedules import Schedule
-from quantlab.training import EpochRecord, NonFiniteLossError, Outcome, Stage, TrainingRun
+from quantlab.training import TrainingRun
 from quantlab.update_rules import Point, UpdateRule
 
 __all__ = [

@@ -8,9 +8,23 @@ from typing import Any
 
 import torch
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import (
+    ConfigurationError,
+    MemoryExhaustedError,
+    naming_exhausted_memory,
+)
 
 VERSION = 2
+
+
+def save_atomically(path: Path, content: object) -> None:
+    """`torch.save` such that a reader finds the old file or the new one, never half."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def previous_checkpoint(path: Path) -> Path:
@@ -21,18 +35,13 @@ def previous_checkpoint(path: Path) -> Path:
 def save_checkpoint(path: Path, state: Mapping[str, Any], *, fingerprint: str) -> None:
     """Write a training state atomically, and keep the one before.
 
-    A reader finds the old file or the new one, never half; for a moment between the two it may
-    find only the previous one, which `load_last_good` then takes.
+    For a moment there is only the previous one, which `load_last_good` then takes.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    content = {"version": VERSION, "fingerprint": fingerprint, "state": dict(state)}
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    fresh = path.with_name(f"{path.stem}.next{path.suffix}")
+    save_atomically(fresh, {"version": VERSION, "fingerprint": fingerprint, "state": dict(state)})
     if path.exists():
         path.replace(previous_checkpoint(path))
-    temporary.replace(path)
+    fresh.replace(path)
 
 
 def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
@@ -40,12 +49,14 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
 
     Raises:
         OSError: the file cannot be read now; FileNotFoundError if there is none.
+        MemoryExhaustedError: memory does not hold it.
         ConfigurationError: the file is damaged, of another version, or of another recipe.
     """
-    data = path.read_bytes()  # an error of the file system says nothing against the content
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except MemoryError:
+        with naming_exhausted_memory(f"loading checkpoint {path}"):
+            data = path.read_bytes()  # what the file system refuses says nothing of the content
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (OSError, MemoryExhaustedError):
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ConfigurationError(f"checkpoint {path}: damaged ({type(error).__name__})") from error
@@ -62,6 +73,9 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
 def load_last_good(path: Path, *, fingerprint: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest training state that can be used.
 
+    A file that is refused is renamed to ``*.refused``, so that the next checkpoint does not put it
+    in the place of a good one.
+
     Args:
         path: the checkpoint; the one before it is looked for beside it.
         fingerprint: of the recipe that goes on.
@@ -71,6 +85,7 @@ def load_last_good(path: Path, *, fingerprint: str) -> tuple[dict[str, Any] | No
 
     Raises:
         OSError: a file is there but cannot be read now.
+        MemoryExhaustedError: memory does not hold it.
     """
     refused: list[str] = []
     for candidate in (path, previous_checkpoint(path)):
@@ -80,10 +95,13 @@ def load_last_good(path: Path, *, fingerprint: str) -> tuple[dict[str, Any] | No
             continue
         except ConfigurationError as error:
             refused.append(str(error))
+            candidate.replace(candidate.with_name(f"{candidate.name}.refused"))
     return None, refused
 
 
 def remove_checkpoints(path: Path) -> None:
     """Remove a checkpoint, the one before it, and what a crash left half-written."""
-    for file in (path, previous_checkpoint(path), *path.parent.glob(f".{path.name}.*")):
+    for file in (path, *path.parent.glob(f"{path.stem}.*{path.suffix}")):
+        file.unlink(missing_ok=True)
+    for file in path.parent.glob(f".{path.stem}.*.partial"):
         file.unlink(missing_ok=True)

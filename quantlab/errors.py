@@ -13,31 +13,39 @@ class ConfigurationError(ValueError):
     """
 
 
+class NonFiniteLossError(ArithmeticError):
+    """The loss became infinite or NaN: the configuration diverged."""
+
+    def __init__(self, step: int, last_finite_loss: float) -> None:
+        super().__init__(
+            f"the loss is not finite at step {step}; the last finite one was {last_finite_loss:g}"
+        )
+        self.step = step
+        self.last_finite_loss = last_finite_loss
+
+
 class MemoryExhaustedError(RuntimeError):
-    """The device's memory does not hold the trial. The message says what was being done."""
+    """Memory does not hold what was being done. The message says what that was."""
 
 
 @contextmanager
-def naming_exhausted_memory(doing: str) -> Iterator[None]:
+def naming_exhausted_memory(doing: str, *, advice: str = "") -> Iterator[None]:
     """Turn whatever torch and Python raise when memory runs out into one clear error.
 
     Args:
         doing: what the message says was being done, such as ``"training ResNet20 on cuda"``.
+        advice: what would need less.
 
     Raises:
         MemoryExhaustedError: memory ran out within the block.
     """
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise MemoryExhaustedError(_memory_message(doing, error)) from error
-    except RuntimeError as error:
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
         # The CPU's allocator has no error class of its own.
-        if "can't allocate memory" not in str(error):
+        exhausted = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
+        if not exhausted and "can't allocate memory" not in str(error):
             raise
-        raise MemoryExhaustedError(_memory_message(doing, error)) from error
-
-
-def _memory_message(doing: str, error: BaseException) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"out of memory while {doing} ({reason}); a smaller batch_size needs less"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        message = f"out of memory while {doing} ({reason})"
+        raise MemoryExhaustedError(f"{message}; {advice}" if advice else message) from error

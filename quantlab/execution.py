@@ -1,11 +1,14 @@
 """Execution: how a machine computes a trial, which is no part of what the trial is."""
 
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+
+_SWITCHES = ("channels_last", "bf16", "compile", "deterministic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,12 @@ class Execution:
     """Processes that decode images of datasets that do not fit in memory; 0 for none."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.workers, int) or self.workers < 0:
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(
+                    f"Execution.{name} = {getattr(self, name)!r}: must be True or False"
+                )
+        if type(self.workers) is not int or self.workers < 0:
             raise ConfigurationError(
                 f"Execution.workers = {self.workers!r}: must be a whole number >= 0"
             )
@@ -47,15 +55,13 @@ class Execution:
         return inputs.contiguous(memory_format=torch.channels_last)
 
     def __str__(self) -> str:
-        """As `parse_execution` reads it: ``"channels_last,deterministic"``."""
-        on = [name for name in _SWITCHES if getattr(self, name)]
-        return ",".join([*on, f"workers={self.workers}"] if self.workers else on)
+        """All options, as `parse_execution` reads them: ``"channels_last,no-bf16,..."``."""
+        words = [name if getattr(self, name) else f"no-{name}" for name in _SWITCHES]
+        return ",".join([*words, f"workers={self.workers}"])
 
 
 DEFAULT_EXECUTION = Execution()
 """The fastest options that are safe everywhere."""
-
-_SWITCHES = ("channels_last", "bf16", "compile", "deterministic")
 
 
 def parse_execution(text: str) -> Execution:
@@ -72,7 +78,7 @@ def parse_execution(text: str) -> Execution:
         switch = word.removeprefix("no-")
         if switch in _SWITCHES:
             changes[switch] = switch == word
-        elif name == "workers" and number.isdigit():
+        elif name == "workers" and re.fullmatch("[0-9]+", number):
             changes["workers"] = int(number)
         else:
             raise ConfigurationError(

@@ -5,12 +5,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torchvision.models
 from torch import nn
 
+from quantlab.data_files import require_relative
 from quantlab.errors import ConfigurationError
 from quantlab.models.base import fit_weights, load_weights
 
@@ -54,12 +55,8 @@ class WeightsFile(InitialWeights):
     """First digits of the file's SHA-256, checked before use; "" for no check."""
 
     def __post_init__(self) -> None:
-        path = PurePosixPath(self.file)
-        if not self.file or path.is_absolute() or ".." in path.parts:
-            raise ConfigurationError(
-                f"WeightsFile.file = {self.file!r}: must be a name within the data folder"
-            )
-        if not re.fullmatch("[0-9a-f]{0,64}", self.sha256):
+        require_relative(self, "file")
+        if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{0,64}", self.sha256):
             raise ConfigurationError(
                 f"WeightsFile.sha256 = {self.sha256!r}: must be up to 64 hexadecimal digits"
             )
@@ -89,7 +86,8 @@ class TrialWeights(InitialWeights):
     """``fingerprint(recipe)`` of that trial's recipe: 16 hexadecimal digits."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{16}", self.fingerprint):
+        text: object = self.fingerprint
+        if not isinstance(text, str) or not re.fullmatch("[0-9a-f]{16}", text):
             raise ConfigurationError(
                 f"TrialWeights.fingerprint = {self.fingerprint!r}: must be a recipe's fingerprint, "
                 "16 hexadecimal digits"
@@ -144,8 +142,10 @@ class TorchvisionWeights(InitialWeights):
             )
         except Exception as error:  # network errors and damaged files are of many kinds
             file = folder / weights.url.rpartition("/")[2]
+            what = "is damaged" if file.exists() else "is not there, and the download failed"
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigurationError(
-                f"TorchvisionWeights.name = {self.name!r}: {file} is not there or damaged, and the "
-                f"download failed ({error}); put {weights.url} there"
+                f"TorchvisionWeights.name = {self.name!r}: {file} {what} ({reason}); "
+                f"put {weights.url} there"
             ) from error
         return state

@@ -25,7 +25,7 @@ ELEMENTWISE = (
 """Optimizers whose update of an entry depends on that entry alone: they may see all tensors as one
 flat one. (Matrix methods such as Muon and Adafactor may not.)"""
 
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch has as a single kernel, for the CPU too; on one flat tensor it is the
 fastest of their implementations. The result differs by rounding."""
 
@@ -277,7 +277,7 @@ class ProxOptimizer(Optimizer):
         self._averaged_weight = state_dict["averaged_weight"]
         averages = state_dict["average"] or [None] * len(self._groups)
         for group, average in zip(self._groups, averages, strict=True):
-            group.average = None if average is None else average.to(group.latent)
+            group.average = None if average is None else average.to(group.latent, copy=True)
         self.base.load_state_dict(state_dict["base"])
         self.param_groups = self.base.param_groups
         self.state = self.base.state

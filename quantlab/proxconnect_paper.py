@@ -19,6 +19,7 @@ from quantlab.datasets import DatasetSpec
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.cifar import CIFAR10
 from quantlab.datasets.imagenet import ImageNet
+from quantlab.errors import ConfigurationError
 from quantlab.initial_weights import InitialWeights, TorchvisionWeights, TrialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.resnet import ResNet
@@ -69,12 +70,12 @@ class Method:
         sharpness: Schedule = Constant(0.0)
         if self.annealed:
             if rho0 is None:
-                raise TypeError(f"{self.name} needs a rho0")
+                raise ConfigurationError(f"rho0 = None: {self.name} needs one")
             # rho = varrho "as this resembles the quantizer ... in the original ProxQuant" (6.1).
             quantizer = PiecewiseLinear(levels)
             sharpness = Linear(rho0)  # "after every gradient step rather than ... every epoch"
         elif rho0 is not None:
-            raise TypeError(f"{self.name} has no rho0")
+            raise ConfigurationError(f"rho0 = {rho0!r}: {self.name} has none, it must be None")
         return Quantization(
             rule=self.rule, quantizer=quantizer, sharpness=sharpness, exclude=exclude
         )
@@ -117,7 +118,10 @@ def cifar10(validation_images: int = 5000) -> DatasetSpec:
 
 
 def imagenet(validation_images: int = 50_000) -> DatasetSpec:
-    """Random resized crop to 224x224 and flip; at inference 256 and central 224 (B.4)."""
+    """Random resized crop to 224x224 and flip; at inference 256 and central 224 (B.4).
+
+    B.4 prints a std of 0.224 for blue as well; the code it cites has 0.225.
+    """
     return ImageNet(
         validation_images=validation_images,
         crop=224,
@@ -127,30 +131,31 @@ def imagenet(validation_images: int = 50_000) -> DatasetSpec:
     )
 
 
-_CIFAR10_SGD = OptimizerSpec(
+CIFAR10_SGD = OptimizerSpec(
     algorithm=torch.optim.SGD,
     learning_rate=StepDecay(0.1, milestones=(100, 150), factor=0.1),
     options={"momentum": 0.9, "weight_decay": 1e-4},
 )
 """B.1.3, for pretraining, and by B.1.5 for every method end to end."""
 
-_CIFAR10_ADAM_DECAYED = OptimizerSpec(
+CIFAR10_ADAM_DECAYED = OptimizerSpec(
     algorithm=torch.optim.Adam,
     learning_rate=StepDecay(0.01, milestones=(81, 122), factor=0.1),
 )
 """B.1.4, for BC, and for PC "the optimization setup from BinaryConnect". rPC's is not stated; it
-belongs to PC's family and takes the same. No weight decay is stated, so there is none."""
+belongs to PC's family and takes the same (for PQ's instead, `dataclasses.replace` the recipe's
+optimizer by `CIFAR10_ADAM_FIXED`). No weight decay is stated, so there is none."""
 
-_CIFAR10_ADAM_FIXED = OptimizerSpec(algorithm=torch.optim.Adam, learning_rate=Constant(0.01))
+CIFAR10_ADAM_FIXED = OptimizerSpec(algorithm=torch.optim.Adam, learning_rate=Constant(0.01))
 """B.1.4, for PQ: "fixed learning rate of 0.01 as in Bai et al."."""
 
-_IMAGENET_ADAM = OptimizerSpec(
+IMAGENET_ADAM = OptimizerSpec(
     algorithm=torch.optim.Adam,
     learning_rate=StepDecay(1e-4, milestones=(15, 30), factor=0.1),
 )
 """B.6: default parameters, "divided by 10 at epoch 15 and 30"."""
 
-_IMAGENET_SGD = OptimizerSpec(
+IMAGENET_SGD = OptimizerSpec(
     algorithm=torch.optim.SGD,
     learning_rate=StepDecay(0.1, milestones=(30, 60), factor=0.1),
     options={"momentum": 0.9, "weight_decay": 1e-4},
@@ -165,7 +170,7 @@ def cifar10_full_precision(
     return Recipe(
         model=model,
         dataset=dataset or cifar10(),
-        optimizer=_CIFAR10_SGD,
+        optimizer=CIFAR10_SGD,
         epochs=200,
         batch_size=128,
         seed=seed,
@@ -202,7 +207,7 @@ def cifar10_fine_tuning(
         model=model,
         dataset=parent.dataset,
         initial_weights=pretrained or TrialWeights(fingerprint(parent)),
-        optimizer=_CIFAR10_ADAM_FIXED if method is PQ else _CIFAR10_ADAM_DECAYED,
+        optimizer=CIFAR10_ADAM_FIXED if method is PQ else CIFAR10_ADAM_DECAYED,
         quantization=method.quantization(levels, rho0),
         epochs=200,
         batchnorm_epochs=100,
@@ -224,7 +229,7 @@ def cifar10_end_to_end(
     return Recipe(
         model=model,
         dataset=dataset or cifar10(),
-        optimizer=_CIFAR10_SGD,
+        optimizer=CIFAR10_SGD,
         quantization=method.quantization(levels, rho0),
         epochs=200,
         batchnorm_epochs=100,
@@ -250,7 +255,7 @@ def imagenet_fine_tuning(
         model=RESNET18,
         dataset=dataset or imagenet(),
         initial_weights=TorchvisionWeights("ResNet18_Weights.IMAGENET1K_V1"),  # resnet18-f37072fd
-        optimizer=_IMAGENET_ADAM,
+        optimizer=IMAGENET_ADAM,
         quantization=method.quantization(levels, rho0, RESNET18_FULL_PRECISION),
         epochs=45,
         batchnorm_epochs=5,
@@ -271,7 +276,7 @@ def imagenet_end_to_end(
     return Recipe(
         model=RESNET18,
         dataset=dataset or imagenet(),
-        optimizer=_IMAGENET_SGD,
+        optimizer=IMAGENET_SGD,
         quantization=method.quantization(levels, rho0, RESNET18_FULL_PRECISION),
         epochs=80,
         batchnorm_epochs=10,

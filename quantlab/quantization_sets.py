@@ -52,23 +52,27 @@ def set_name(levels: tuple[float, ...]) -> str:
 def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:
     """The projection P_Q: the level nearest to each entry, any shape, same dtype.
 
-    A tie goes to the upper level, as sign(0) = +1 in BinaryConnect; NaN stays NaN.
+    A tie goes to the upper level, as sign(0) = +1 in BinaryConnect; NaN stays NaN. The result
+    carries no gradient.
     """
-    # Comparisons written as 0 and 1 into floats take a tenth of the time of `torch.where`.
-    inside = latent.clamp(levels[0], levels[-1])
-    nearest = inside * 0  # NaN where it must stay NaN, else zero
-    reached = torch.empty_like(nearest)
+    if latent.dtype in (torch.float16, torch.bfloat16):
+        return nearest_level(latent.float(), levels).to(latent.dtype)
+    latent = latent.detach()
+    # Comparisons written as 0 and 1 into floats take a tenth of the time of `torch.where`; clamping
+    # to a single value leaves nothing of the entries but whether they are NaN.
     gaps = _exact_gaps(levels, latent.dtype)
+    start = 0.0 if gaps is None else levels[0]
+    nearest = latent.clamp(start, start)
+    reached = torch.empty_like(nearest)
     if gaps is not None:
-        nearest += levels[0]
         for (low, high), gap in zip(pairwise(levels), gaps, strict=True):
-            torch.ge(inside, (low + high) / 2, out=reached)
+            torch.ge(latent, (low + high) / 2, out=reached)
             nearest.add_(reached, alpha=gap)
         return nearest
     # Exactly one of the summands is not zero, so that the sum is a level to the last bit.
     above = torch.ones_like(nearest)
     for low, high in pairwise(levels):
-        torch.ge(inside, (low + high) / 2, out=reached)
+        torch.ge(latent, (low + high) / 2, out=reached)
         nearest.add_(above.sub_(reached), alpha=low)
         above, reached = reached, above
     return nearest.add_(above, alpha=levels[-1])

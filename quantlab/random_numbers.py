@@ -8,22 +8,32 @@ from typing import Any
 import torch
 
 
+def part_seed(seed: int, part: str) -> int:
+    """The seed of a part of a run, such as ``"epoch 3"``, under a trial's seed."""
+    digest = hashlib.sha256(f"{seed} {part}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")  # torch's CPU generator keeps 32 bits
+
+
 class RandomNumbers:
-    """A CPU generator, and torch's default generators seeded alike while they are in use.
+    """A CPU generator, and torch's default generators while they are in use.
 
     Models, quantizers and transforms that draw from the default generators are thereby repeatable,
     and the rest of the process finds those generators as it left them. Both kinds go on where they
     stopped, also in another process through `state_dict`.
     """
 
-    def __init__(self, seed: int, part: str, device: torch.device) -> None:
-        """Of one part of a run, such as ``"epoch 3"``, under a trial's seed."""
-        digest = hashlib.sha256(f"{seed} {part}".encode()).digest()
-        self.seed = int.from_bytes(digest[:4], "big")  # torch's CPU generator keeps 32 bits
-        """Of this part; never changes."""
-        self.generator = torch.Generator().manual_seed(self.seed)
+    def __init__(self, device: torch.device, *, seed: int, default_seed: int) -> None:
+        """Of one part of a run.
+
+        Args:
+            device: whose default generator is used, besides that of the CPU.
+            seed: of `generator`.
+            default_seed: of the default generators.
+        """
+        self.generator = torch.Generator().manual_seed(seed)
         self._device = device
-        self._default: torch.Tensor | None = None
+        self._default_seed = default_seed
+        self._cpu: torch.Tensor | None = None
         self._cuda: torch.Tensor | None = None
 
     @contextmanager
@@ -31,28 +41,28 @@ class RandomNumbers:
         """Put them into torch's default generators for the time of a `with` block."""
         on_cuda = self._device.type == "cuda"
         with torch.random.fork_rng(devices=[self._device] if on_cuda else []):
-            if self._default is None:
-                torch.manual_seed(self.seed)
+            # Not `torch.manual_seed`, which would reseed devices that are not given back.
+            if self._cpu is None:
+                torch.default_generator.manual_seed(self._default_seed)
             else:
-                torch.set_rng_state(self._default)
-                if on_cuda:
-                    assert self._cuda is not None
-                    torch.cuda.set_rng_state(self._cuda, self._device)
+                torch.set_rng_state(self._cpu)
+            if on_cuda and self._cuda is None:  # also after a resumption from the CPU
+                with torch.cuda.device(self._device):
+                    torch.cuda.manual_seed(self._default_seed)
+            elif on_cuda:
+                assert self._cuda is not None
+                torch.cuda.set_rng_state(self._cuda, self._device)
             yield self.generator
-            self._default = torch.get_rng_state()
+            self._cpu = torch.get_rng_state()
             if on_cuda:
                 self._cuda = torch.cuda.get_rng_state(self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """Where all of them stand, between uses."""
-        return {
-            "generator": self.generator.get_state(),
-            "default": self._default,
-            "cuda": self._cuda,
-        }
+        return {"generator": self.generator.get_state(), "cpu": self._cpu, "cuda": self._cuda}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.generator.set_state(state["generator"])
-        self._default = state["default"]
+        self._cpu = state["cpu"]
         self._cuda = state["cuda"]

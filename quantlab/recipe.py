@@ -78,11 +78,15 @@ class OptimizerSpec:
 
 def _patterns(owner: object, name: str) -> None:
     """Make a tuple of a field of layer patterns."""
+    _items(owner, name, str, "a sequence of patterns")
+
+
+def _items(owner: object, name: str, kind: type, allowed: str) -> None:
+    """Make a tuple of a field whose items are all of one kind."""
     value = getattr(owner, name)
-    if isinstance(value, str) or not all(isinstance(pattern, str) for pattern in value):
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{name} = {value!r}: must be a sequence of patterns"
-        )
+    sequence = isinstance(value, Sequence) and not isinstance(value, str)
+    if not sequence or not all(isinstance(item, kind) for item in value):
+        raise ConfigurationError(f"{type(owner).__name__}.{name} = {value!r}: must be {allowed}")
     object.__setattr__(owner, name, tuple(value))
 
 
@@ -153,15 +157,13 @@ class Quantization:
         _patterns(self, "exclude")
         if self.averaging is not None:
             _check_type(self, "averaging", Averaging)
-        groups: tuple[object, ...] = tuple(self.groups)
-        if not all(isinstance(group, WeightGroup) for group in groups):
-            raise ConfigurationError(
-                f"Quantization.groups = {groups!r}: must be a sequence of WeightGroup"
-            )
-        object.__setattr__(self, "groups", groups)
+        _items(self, "groups", WeightGroup, "a sequence of WeightGroup")
         bound = self.latent_bound
-        if bound is not None and not (math.isfinite(bound) and bound > 0):
-            raise ConfigurationError(f"Quantization.latent_bound = {bound}: must be > 0 or None")
+        is_number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if bound is not None and not (is_number and math.isfinite(bound) and bound > 0):
+            raise ConfigurationError(
+                f"Quantization.latent_bound = {bound!r}: must be a number > 0, or None"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +201,12 @@ class Recipe:
         _check_count(self, "batchnorm_epochs", 0)
         _check_count(self, "batch_size", 1)
         _check_count(self, "seed", 0)
+        averaging = self.quantization and self.quantization.averaging
+        if averaging and averaging.start_epoch >= self.epochs:
+            raise ConfigurationError(
+                f"Averaging.start_epoch = {averaging.start_epoch}: must be less than Recipe.epochs "
+                f"= {self.epochs}, or nothing is ever averaged"
+            )
         if self.quantization is None and self.batchnorm_epochs:
             raise ConfigurationError(
                 f"Recipe.batchnorm_epochs = {self.batchnorm_epochs}: must be 0 without "

@@ -4,8 +4,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,71 +17,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from quantlab.canonical import fingerprint
-from quantlab.errors import naming_exhausted_memory
+from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
 from quantlab.evaluation import accuracy
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.optimizer import ELEMENTWISE, FUSED, ProxOptimizer, StepFunction
 from quantlab.quantizers import Quantizer
-from quantlab.random_numbers import RandomNumbers
+from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Averaging, Recipe
+from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.schedules import Schedule
 from quantlab.update_rules import POST_TRAINING, Point
 from quantlab.weights import group_of_weights, quantized_weights
-
-
-class Stage(Enum):
-    """The two stages of the protocol (ProxConnect paper, B.1.4)."""
-
-    QUANTIZE = "quantize"
-    """Latent weights move under an update rule; plain training without quantization."""
-    BATCHNORM = "batchnorm"
-    """Weights are hard-quantized and frozen; batch normalization and biases go on training."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss became infinite or NaN: the configuration diverged."""
-
-    def __init__(self, step: int, last_finite_loss: float) -> None:
-        super().__init__(
-            f"the loss is not finite at step {step}; the last finite one was {last_finite_loss:g}"
-        )
-        self.step = step
-        self.last_finite_loss = last_finite_loss
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """What one epoch did. Accuracies are fractions in [0, 1]."""
-
-    stage: Stage
-    epoch: int
-    """Epochs finished, counted over both stages, from 1."""
-    step: int
-    """Gradient steps finished, counted over both stages."""
-    learning_rate: float
-    """Of the epoch's last step."""
-    sharpness: float
-    """rho_t of the epoch's last step; 0 where nothing is annealed (any more)."""
-    train_loss: float
-    """Mean cross-entropy over the epoch's images, at the weights of the gradient."""
-    validation_accuracy_latent: float
-    validation_accuracy_proximal: float
-    validation_accuracy_hard: float
-    """At the three points; all the same once hard-quantized, or in full precision."""
-    quantization_gap: float
-    """Root mean square of w - P_Q(w*) over the quantized weights."""
-    seconds: float
-    """Wall time of the epoch, evaluation included."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What the finished network is worth. The network is the hard-quantized one if any is."""
-
-    validation_accuracy: float
-    test_accuracy: float
-    epochs: int
-    steps: int
 
 
 @dataclass
@@ -146,9 +92,9 @@ class TrainingRun:
         self.recipe = recipe
         self.device = torch.device(device)
         self.execution = execution
-        if self.device.type == "cuda" and self.execution.deterministic:
+        if self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
-            torch.use_deterministic_algorithms(True)
+            torch.use_deterministic_algorithms(self.execution.deterministic)
         self.epoch = 0
         self.step = 0
         self.stage = Stage.QUANTIZE
@@ -157,7 +103,8 @@ class TrainingRun:
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self._what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
-        initial = RandomNumbers(recipe.seed, "initial weights", self.device)
+        seed = part_seed(recipe.seed, "initial weights")
+        initial = RandomNumbers(self.device, seed=seed, default_seed=seed)
         with initial.in_use(), naming_exhausted_memory(f"building {self._what}"):
             model = recipe.model.build(
                 num_classes=self.splits.num_classes, num_channels=recipe.dataset.num_channels
@@ -193,7 +140,9 @@ class TrainingRun:
         while self.epoch < self.recipe.epochs + self.recipe.batchnorm_epochs:
             if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
                 self._enter_batchnorm()
-            with naming_exhausted_memory(f"training {self._what}"):
+            with naming_exhausted_memory(
+                f"training {self._what}", advice="a smaller batch_size needs less"
+            ):
                 yield from self._train_epoch(pause_steps)
 
     def outcome(self) -> Outcome:
@@ -208,7 +157,8 @@ class TrainingRun:
             raise RuntimeError(f"only {self.epoch} of {total} epochs are trained")
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise NonFiniteLossError(self.step, self._last_loss)
-        with self.optimizer.weights_at(self._final_point):
+        evaluating = naming_exhausted_memory(f"evaluating {self._what}")
+        with evaluating, self.optimizer.weights_at(self._final_point):
             validation, test = self._accuracy("validation"), self._accuracy("test")
         return Outcome(
             validation_accuracy=validation, test_accuracy=test, epochs=self.epoch, steps=self.step
@@ -223,10 +173,11 @@ class TrainingRun:
     def state_dict(self) -> dict[str, Any]:
         """The training state between epochs or at a pause.
 
-        Between epochs it holds no random numbers: those of an epoch follow from the seed and its
-        number.
+        It is a copy, which further training does not change. Between epochs it holds no random
+        numbers: those of an epoch follow from the seed and its number.
         """
-        return {
+        state = {
+            "execution": str(self.execution),
             "stage": self.stage.value,
             "epoch": self.epoch,
             "step": self.step,
@@ -235,9 +186,11 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
         }
+        return deepcopy(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same recipe; to be called before any epoch is trained."""
+        state = deepcopy(dict(state))  # torch's optimizers would train on its tensors
         self.epoch = state["epoch"]
         self.step = state["step"]
         self._last_loss = state["last_loss"]
@@ -333,7 +286,12 @@ class TrainingRun:
         self.optimizer = self._plain_optimizer()
 
     def _start_of_epoch(self) -> _EpochInProgress:
-        random = RandomNumbers(self.recipe.seed, f"epoch {self.epoch}", self.device)
+        seed, part = self.recipe.seed, f"epoch {self.epoch}"
+        random = RandomNumbers(
+            self.device,
+            seed=part_seed(seed, part),
+            default_seed=part_seed(seed, f"{part}, default generators"),
+        )
         order = torch.randperm(len(self.splits.train), generator=random.generator)
         return _EpochInProgress(random, order.to(self.device))
 
@@ -352,16 +310,23 @@ class TrainingRun:
         )
         while epoch.batches < self.steps_per_epoch:
             started = time.perf_counter()
+            before = epoch.batches
             with epoch.random.in_use():
                 for inputs, labels in islice(batches, pause_steps):
                     epoch.loss_sum += self._train_step(inputs, labels) * len(labels)
                     epoch.batches += 1
             epoch.seconds += time.perf_counter() - started
+            if epoch.batches == before:
+                raise RuntimeError(
+                    f"{recipe.dataset.name}: {before} batches in an epoch instead of "
+                    f"{self.steps_per_epoch}"
+                )
             if epoch.batches < self.steps_per_epoch:
                 yield None
         started = time.perf_counter()
         with epoch.random.in_use():
             at = self._validation_accuracies()
+            gap = self.optimizer.quantization_gap()
         self.epoch += 1
         self._in_progress = None
         last = self.step - 1
@@ -375,7 +340,7 @@ class TrainingRun:
             validation_accuracy_latent=at[Point.LATENT],
             validation_accuracy_proximal=at[Point.PROXIMAL],
             validation_accuracy_hard=at[Point.HARD],
-            quantization_gap=self.optimizer.quantization_gap(),
+            quantization_gap=gap,
             seconds=epoch.seconds + time.perf_counter() - started,
         )
 

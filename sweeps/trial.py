@@ -20,7 +20,12 @@ from quantlab import (
     TrainingRun,
     canonical_json,
 )
-from quantlab.checkpoint import load_last_good, remove_checkpoints, save_checkpoint
+from quantlab.checkpoint import (
+    load_last_good,
+    remove_checkpoints,
+    save_atomically,
+    save_checkpoint,
+)
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from sweeps.provenance import git_commit, package_versions
 from sweeps.storage import TrialFolder, TrialState, write_atomically
@@ -97,12 +102,20 @@ def _train(
     notes: dict[str, str] = {}
     details: dict[str, Any] = {}
     state_dict, refused = load_last_good(folder.checkpoint, fingerprint=folder.fingerprint)
+    warned = []
     if state_dict is not None:
         run.load_state_dict(state_dict)
+        if state_dict["execution"] != str(execution):
+            warned.append(
+                f"begun with execution {state_dict['execution']}, resumed with {execution}: not "
+                "bit-identical to a run without interruption"
+            )
     if refused:
         went_on = "the trial started anew" if state_dict is None else "the one before it was used"
+        warned.append(f"{'; '.join(refused)}; {went_on}")
+    if warned:
         # A worker's warning is seen by nobody, so it stands in the result as well.
-        notes["warning"] = f"{'; '.join(refused)}; {went_on}"
+        notes["warning"] = "; ".join(warned)
         warnings.warn(notes["warning"], stacklevel=2)
     folder.rewind_history(run.epoch)
     state = TrialState.COMPLETE
@@ -117,9 +130,7 @@ def _train(
             if record is not None:
                 report(record)
         details = _json_numbers(asdict(run.outcome()))
-        temporary = folder.weights.with_suffix(".partial")
-        torch.save(run.final_weights(), temporary)
-        temporary.replace(folder.weights)
+        save_atomically(folder.weights, run.final_weights())
     except NonFiniteLossError as error:
         state = TrialState.DIVERGED
         details = _json_numbers(

@@ -79,8 +79,10 @@ class DatasetSpec(ABC):
         owner = type(self).__name__
         for field, least in (("validation_images", 0), ("train_images", 1), ("test_images", 1)):
             value = getattr(self, field)
-            if value is not None and value < least:
-                raise ConfigurationError(f"{owner}.{field} = {value}: must be at least {least}")
+            if value is not None and (type(value) is not int or value < least):
+                raise ConfigurationError(
+                    f"{owner}.{field} = {value!r}: must be a whole number, at least {least}"
+                )
         for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
         if any(value <= 0 for value in self.std):

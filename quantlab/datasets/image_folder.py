@@ -1,12 +1,12 @@
 """Any folder of images sorted into classes."""
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
+from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import DatasetSpec, Images
 from quantlab.errors import ConfigurationError
 
@@ -28,11 +28,7 @@ class ImageFolder(DatasetSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        path = PurePosixPath(self.folder)
-        if not self.folder or path.is_absolute() or ".." in path.parts:
-            raise ConfigurationError(
-                f"ImageFolder.folder = {self.folder!r}: must be a name within the data folder"
-            )
+        require_relative(self, "folder")
 
     @property
     def name(self) -> str:
@@ -98,10 +94,10 @@ def _read_tree(root: Path, classes: list[str]) -> Images:
     files = _files(root, classes)
     if not files:
         raise ConfigurationError(f"{root}: no images ({', '.join(sorted(_SUFFIXES))}) in it")
-    first = _read_image(files[0][0])
+    first = np.asarray(read_image(files[0][0]))
     pixels = np.empty((len(files), *first.shape), dtype=np.uint8)
     for index, (path, _) in enumerate(files):
-        image = _read_image(path)
+        image = np.asarray(read_image(path))
         if image.shape != first.shape:
             raise ConfigurationError(
                 f"{path}: is {image.shape[1]}x{image.shape[0]} pixels, others are "
@@ -110,12 +106,3 @@ def _read_tree(root: Path, classes: list[str]) -> Images:
         pixels[index] = image
     labels = torch.tensor([label for _, label in files])
     return Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels)
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """(height, width, 3) uint8."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ConfigurationError(f"{path}: not a readable image ({error})") from error

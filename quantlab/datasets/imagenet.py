@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 import torchvision.datasets
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
+from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import DatasetSpec, Images, ImageSet, Splits
 from quantlab.errors import ConfigurationError
 
@@ -57,18 +58,16 @@ class ImageNet(DatasetSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        path = PurePosixPath(self.folder)
-        if not self.folder or path.is_absolute() or ".." in path.parts:
-            raise ConfigurationError(
-                f"ImageNet.folder = {self.folder!r}: must be a name within the data folder"
-            )
+        require_relative(self, "folder")
         if self.augmentation is not None:
             raise ConfigurationError(
                 "ImageNet.augmentation: must be None; its random resized crop and flip are fixed"
             )
-        if not 0 < self.crop <= self.resize:
+        whole = type(self.crop) is int and type(self.resize) is int
+        if not whole or not 0 < self.crop <= self.resize:
             raise ConfigurationError(
-                f"ImageNet.crop = {self.crop}: must be 1 to resize = {self.resize}"
+                f"ImageNet.crop = {self.crop!r}: must be a whole number from 1 to resize = "
+                f"{self.resize!r}"
             )
 
     @property
@@ -122,9 +121,13 @@ class ImageNet(DatasetSpec):
             sampler=range(len(images)) if order is None else order.tolist(),
             num_workers=workers,
             pin_memory=images.device.type == "cuda",
+            collate_fn=_collate,
             generator=torch.Generator(),  # else it would draw a seed from the default one
         )
-        for pixels, labels in loader:
+        for batch in loader:
+            if isinstance(batch, ConfigurationError):
+                raise batch
+            pixels, labels = batch
             yield (
                 self.normalize(pixels.to(images.device, non_blocking=True)),
                 labels.to(images.device, non_blocking=True),
@@ -152,7 +155,21 @@ class ImageNet(DatasetSpec):
         return *files, len(train.classes)  # type: ignore[return-value]
 
 
-class _Decoded(Dataset[tuple[Tensor, Tensor]]):
+Decoded: TypeAlias = tuple[Tensor, Tensor] | ConfigurationError
+"""Pixels and label; or what is wrong with the file. A loader process would hand on an exception
+with its whole traceback as the message, so that errors travel as values."""
+
+
+def _collate(items: list[Decoded]) -> Decoded:
+    """Images as a batch, unless one of them is broken."""
+    for item in items:
+        if isinstance(item, ConfigurationError):
+            return item
+    batch: tuple[Tensor, Tensor] = tuple(default_collate(items))
+    return batch
+
+
+class _Decoded(Dataset[Decoded]):
     """Images as (3, crop, crop) uint8 tensors."""
 
     def __init__(self, images: ImageFiles, spec: ImageNet, seed: int | None) -> None:
@@ -167,16 +184,14 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        path = self.images.paths[index]
+    def __getitem__(self, index: int) -> Decoded:
         try:
-            with Image.open(path) as image:
-                pixels = image.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise ConfigurationError(f"{path}: not a readable image ({error})") from error
+            pixels = read_image(self.images.paths[index])
+        except ConfigurationError as error:
+            return error
         if self.seed is None:
             return self.transform(pixels), self.images.labels[index]
         with torch.random.fork_rng(devices=[]):
             mixed = np.random.SeedSequence([self.seed, index]).generate_state(1)[0]
-            torch.manual_seed(int(mixed))
+            torch.default_generator.manual_seed(int(mixed))  # and no other device's
             return self.transform(pixels), self.images.labels[index]

@@ -66,7 +66,9 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         ConfigurationError: they are of another architecture.
     """
     try:
-        model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
+        model.load_state_dict(
+            {str(key).removeprefix("module."): value for key, value in state.items()}
+        )
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ConfigurationError(

@@ -8,6 +8,9 @@ from torch import nn
 from quantlab.errors import ConfigurationError
 from quantlab.models.base import ModelSpec
 
+_SEVERAL_OUTPUTS = ("googlenet", "inception_v3")
+"""While training, these give auxiliary logits as well."""
+
 
 @dataclass(frozen=True)
 class TorchvisionModel(ModelSpec):
@@ -21,7 +24,7 @@ class TorchvisionModel(ModelSpec):
     """As `torchvision.models.get_model` names it."""
 
     def __post_init__(self) -> None:
-        known = torchvision.models.list_models(module=torchvision.models)
+        known = torchvision.models.list_models(module=torchvision.models, exclude=_SEVERAL_OUTPUTS)
         if self.architecture not in known:
             raise ConfigurationError(
                 f"TorchvisionModel.architecture = {self.architecture!r}: must be one of "

@@ -58,7 +58,9 @@ class Averaged(Quantizer):
             )
         own = tuple(dataclasses.replace(member, levels=self.levels) for member in self.members)
         object.__setattr__(self, "members", own)
-        object.__setattr__(self, "alphas", tuple(alpha / total for alpha in alphas))
+        if abs(total - 1) > 1e-12:  # not for a rounding error, which another division would move
+            alphas = tuple(alpha / total for alpha in alphas)
+        object.__setattr__(self, "alphas", alphas)
 
     @property
     def annealed(self) -> bool:

@@ -26,7 +26,8 @@ def piecewise_linear(
     distance max(0, (d - rho) (h - varrho) / (h - rho)): the horizontal shift rho is the
     neighbourhood drawn exactly onto q, the vertical shift varrho the half-jump at the middle of
     the gap. Once rho or varrho reaches h, the gap is projected onto its ends. A tie at the middle
-    goes to the upper limit; entries outside [q_1, q_b] are clipped; NaN stays NaN.
+    goes to the upper limit; entries outside [q_1, q_b] are clipped; NaN stays NaN. The result
+    carries no gradient.
 
     Source: ProxConnect paper, equations (11)-(13), with the indices of (13) corrected so that the
     pieces join the points (q_k^+, q_k)-(p, p^-) and (p, p^+)-(q_{k+1}^-, q_{k+1}).
@@ -38,7 +39,7 @@ def piecewise_linear(
         varrho: vertical shift, >= 0, in the unit of the weights.
         relative: take both shifts as fractions of each half-gap instead.
     """
-    inside = latent.clamp(levels[0], levels[-1])
+    inside = latent.detach().clamp(levels[0], levels[-1])
     nearest = nearest_level(inside, levels)
     half_gaps = [(high - low) / 2 for low, high in pairwise(levels)]
     # The map moves an entry towards its nearest level by a shift, and stops there.

@@ -125,6 +125,10 @@ def test_a_failed_download_says_where_the_file_belongs(
     weights = TorchvisionWeights("ResNet18_Weights.IMAGENET1K_V1")
     with pytest.raises(ConfigurationError, match=r"the download failed .*; put https://\S+ there"):
         weights.check(tmp_path, no_trial)
+    (tmp_path / "torchvision").mkdir(exist_ok=True)
+    (tmp_path / "torchvision" / "resnet18-f37072fd.pth").write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(ConfigurationError, match=r"resnet18-f37072fd\.pth is damaged \("):
+        weights.check(tmp_path, no_trial)
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
@@ -144,6 +148,9 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         (lambda: WeightsFile("/abs.pt"), "must be a name within the data folder"),
         (lambda: WeightsFile("../up.pt"), "must be a name within the data folder"),
         (lambda: WeightsFile("a.pt", sha256="xyz"), "hexadecimal"),
+        (lambda: WeightsFile(5), "must be a name within the data folder"),
+        (lambda: WeightsFile("a.pt", sha256=None), "hexadecimal"),
+        (lambda: TrialWeights(small_recipe()), "a recipe's fingerprint, 16 hexadecimal digits"),
         (lambda: TrialWeights("PC"), "a recipe's fingerprint, 16 hexadecimal digits"),
         (lambda: TorchvisionWeights("ResNet18"), "torchvision has no such weights"),
         (lambda: TorchvisionWeights("ResNet18_Weights.V9"), "torchvision has no such weights"),

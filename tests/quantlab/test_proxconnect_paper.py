@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from quantlab import Recipe, fingerprint, flatten
+from quantlab import ConfigurationError, Recipe, fingerprint, flatten
 from quantlab.initial_weights import TorchvisionWeights, TrialWeights
 from quantlab.proxconnect_paper import (
     BC,
@@ -65,10 +65,11 @@ def test_t49_imagenet_has_9_trials_a_regime() -> None:
         assert len({fingerprint(trial) for trial in trials}) == 9
 
 
-def test_b_is_the_papers_when_all_images_are_trained_on() -> None:
-    assert -(-50_000 // cifar10_full_precision().batch_size) == 391
-    assert -(-1_281_167 // imagenet_fine_tuning(BC).batch_size) == 5005
-    assert cifar10(validation_images=0).validation_images == 0
+def test_the_papers_own_protocol_holds_nothing_out() -> None:
+    recipe = cifar10_fine_tuning(BC, BINARY, dataset=cifar10(validation_images=0))
+    assert recipe.dataset.validation_images == 0
+    parent = cifar10_full_precision(dataset=cifar10(validation_images=0))
+    assert recipe.initial_weights == TrialWeights(fingerprint(parent))
     assert imagenet(validation_images=0).validation_images == 0
 
 
@@ -222,5 +223,5 @@ def test_adam_has_no_weight_decay_and_default_parameters() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_a_method_asks_for_rho0_if_and_only_if_it_has_one(method: Method) -> None:
-    with pytest.raises(TypeError, match="rho0"):
+    with pytest.raises(ConfigurationError, match=r"^rho0 = "):
         method.quantization(BINARY, None if method.annealed else 0.1)

@@ -145,7 +145,7 @@ def test_bad_parts_are_named() -> None:
         UpdateRule(gradient_at=Point.HARD, update_from=Point.LATENT)
     assert SGD.build([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"] == 0.05
     assert Linear(0).rho0 == 0
-    for path, value in (("model.width", "16"), ("dataset.validation_images", "a")):
+    for path, value in (("model.width", "16"), ("model.width", "a")):
         with pytest.raises(ConfigurationError, match=f"path '{path}': '{value}' is not allowed"):
             override(quantized(), path, value)
     with pytest.raises(ConfigurationError, match=r"exclude = 'conv1': must be a sequence"):

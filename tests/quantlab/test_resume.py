@@ -18,12 +18,12 @@ from quantlab.checkpoint import (
 from quantlab.datasets.imagenet import ImageNet
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.quantization_sets import QUATERNARY
-from quantlab.quantizers.mixture import RandomChoice
+from quantlab.quantizers.mixture import Averaged, RandomChoice
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Linear
-from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
+from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import ADAM, AUGMENTED_DIGITS, SGD, quantized, small_recipe
 
@@ -40,6 +40,15 @@ RECIPES: dict[str, Recipe] = {
         dataset=AUGMENTED_DIGITS,
         quantization=Quantization(
             rule=REVERSE_PROX_CONNECT, quantizer=RandomChoice(), sharpness=Linear(0.1)
+        ),
+    ),
+    "post-training, random": quantized(
+        dataset=AUGMENTED_DIGITS,
+        quantization=Quantization(
+            rule=POST_TRAINING,
+            quantizer=Averaged(members=(StochasticRounding(), PiecewiseLinear())),
+            sharpness=Linear(0.1),
+            averaging=Averaging(weight=Linear(1, period=1)),
         ),
     ),
     "PC, groups, averaged": quantized(
@@ -167,18 +176,23 @@ def test_the_previous_good_checkpoint_is_used(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
         save_checkpoint(file, {"epoch": epoch}, fingerprint="a")
     assert load_last_good(file, fingerprint="a") == ({"epoch": 3}, [])
-    file.write_bytes(file.read_bytes()[:100])
+    file.write_bytes(file.read_bytes()[:-100])
     state, refused = load_last_good(file, fingerprint="a")
     assert state == {"epoch": 2}
     assert len(refused) == 1
     assert f"checkpoint {file}: damaged" in refused[0]
+    # The next checkpoint does not put the damaged one in the place of the good one.
+    save_checkpoint(file, {"epoch": 4}, fingerprint="a")
+    file.unlink()
+    assert load_last_good(file, fingerprint="a") == ({"epoch": 2}, [])
     previous_checkpoint(file).write_bytes(b"")
     state, refused = load_last_good(file, fingerprint="a")
     assert state is None
-    assert len(refused) == 2
-    (tmp_path / f".{file.name}.123").write_bytes(b"half")
+    assert len(refused) == 1
+    save_checkpoint(file, {"epoch": 5}, fingerprint="a")
+    (tmp_path / f".{file.stem}.next{file.suffix}.partial").write_bytes(b"half")
     remove_checkpoints(file)
-    assert list(tmp_path.iterdir()) == []
+    assert {path.suffix for path in tmp_path.iterdir()} == {".refused"}
 
 
 def test_a_crash_between_the_two_files_loses_nothing(tmp_path: Path) -> None:
@@ -199,3 +213,20 @@ def test_a_checkpoint_of_another_recipe_is_refused_with_both_names(tmp_path: Pat
     assert refused == [
         f"checkpoint {file}: belongs to trial {run.fingerprint}, not to {other.fingerprint}"
     ]
+
+
+def test_a_state_is_a_copy_that_can_be_used_twice() -> None:
+    recipe = RECIPES["PC, groups, averaged"]
+    run = TrainingRun(recipe)
+    records = iter(run)
+    next(records)
+    next(records)
+    state = run.state_dict()
+    list(records)
+    continued = []
+    for _ in range(2):
+        other = TrainingRun(recipe)
+        other.load_state_dict(state)
+        continued.append([{**asdict(record), "seconds": None} for record in other])
+        assert_same_state(other, run)
+    assert continued[0] == continued[1]

@@ -142,6 +142,13 @@ def test_an_axis_can_reach_into_a_group() -> None:
         (lambda: Quantization(rule=PROX_CONNECT, quantizer=Nearest(), groups=(1,)), "WeightGroup"),
         (lambda: Averaging(weight=1), "must be a Schedule"),
         (lambda: Averaging(start_epoch=-1), "whole number >= 0"),
+        (
+            lambda: override(quantized(), "quantization.averaging", Averaging(start_epoch=3)),
+            r"start_epoch = 3: must be less than Recipe\.epochs = 3",
+        ),
+        (lambda: override(quantized(), "quantization.groups", 1), "a sequence of WeightGroup"),
+        (lambda: override(quantized(), "quantization.exclude", None), "a sequence of patterns"),
+        (lambda: override(quantized(), "quantization.latent_bound", "a"), "a number > 0, or None"),
     ],
 )
 def test_bad_values_are_named(build: Any, message: str) -> None:

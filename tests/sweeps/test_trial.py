@@ -141,7 +141,22 @@ def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
     recipe = quantized(epochs=1, batchnorm_epochs=0)
     folder = folder_of(recipe, tmp_path)
     run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True))
-    assert folder.read(folder.result)["execution"] == "channels_last,bf16,deterministic"
+    execution = folder.read(folder.result)["execution"]
+    assert execution == "channels_last,bf16,no-compile,deterministic,workers=0"
+
+
+def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None:
+    recipe = quantized()
+    folder = folder_of(recipe, tmp_path)
+
+    def kill(record: EpochRecord) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True), report=kill)
+    with pytest.warns(UserWarning, match=r"begun with execution .*,bf16,.* not bit-identical"):
+        run_trial(recipe, folder, data_dir=tmp_path)
+    assert "begun with execution" in folder.read(folder.result)["warning"]
 
 
 def test_without_validation_images_the_accuracy_is_null(tmp_path: Path) -> None:
@@ -152,7 +167,8 @@ def test_without_validation_images_the_accuracy_is_null(tmp_path: Path) -> None:
     assert "NaN" not in folder.history.read_text()
 
 
-def test_one_broken_image_is_one_clear_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_one_broken_image_is_one_clear_failure(workers: int, tmp_path: Path) -> None:
     write_images(tmp_path / "imagenet", {"train": 4, "val": 2})
     broken = tmp_path / "imagenet" / "train" / "dog" / "1.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
@@ -165,7 +181,7 @@ def test_one_broken_image_is_one_clear_failure(tmp_path: Path) -> None:
     )
     folder = folder_of(recipe, tmp_path)
     with pytest.raises(ConfigurationError):
-        run_trial(recipe, folder, data_dir=tmp_path)
+        run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(workers=workers))
     error = folder.read(folder.failure)["error"]
     assert error.startswith(f"ConfigurationError: {broken}: not a readable image (")
     assert "\n" not in error
