@@ -2,78 +2,92 @@
 
     python benchmarks/execution_options.py
 
-BinaryConnect on the set {-1, 1}. Compilation happens before the turns; how long the first steps
-took stands beside the gain.
+BinaryConnect on the set {-1, 1}. Every measurement has a process of its own, as some options are
+for a whole process; the processes take turns. How long the first step took, compilation included,
+stands beside the gain.
 """
 
+import json
+import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
 
-from measuring import alternated, benchmark_recipes, prepare, write
+import torch
+from measuring import benchmark_recipes, write
 
-from quantlab import Execution, Quantization, Recipe, TrainingRun
+from quantlab import Quantization, TrainingRun
+from quantlab.execution import parse_execution
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.update_rules import PROX_CONNECT
 
-CONTIGUOUS = Execution(channels_last=False)
+ROUNDS = 2
+NOTHING = "no-channels_last,no-keep_memory"
 OPTIONS = {
-    "none": CONTIGUOUS,
-    "channels_last (default)": Execution(),
-    "bf16": Execution(channels_last=False, bf16=True),
-    "bf16, channels_last": Execution(bf16=True),
-    "compile": Execution(channels_last=False, compile=True),
-    "compile, channels_last": Execution(compile=True),
-    "compile, channels_last, bf16": Execution(compile=True, bf16=True),
+    "none": NOTHING,
+    "keep_memory": "no-channels_last",
+    "channels_last": "no-keep_memory",
+    "keep_memory, channels_last (default)": "",
+    "default, bf16": "bf16",
+    "default, compile": "compile",
+    "default, compile, bf16": "compile,bf16",
 }
 
 
-def steps(recipe: Recipe, execution: Execution, count: int) -> Callable[[], object]:
-    """A call trains so many steps."""
-    run = TrainingRun(recipe, execution=execution).train(pause_steps=count)
-    return lambda: next(run)
-
-
-def build_variants(
-    recipe: Recipe, count: int, first: dict[str, float]
-) -> dict[str, Callable[[], object]]:
-    """Every option's steps, the first of them done; how long those took goes to `first`."""
-    variants = {}
-    for option, execution in OPTIONS.items():
-        variants[option] = steps(recipe, execution, count)
+def measure(name: str, option: str) -> None:
+    """Print, as JSON, the seconds of the first step and the median of some more."""
+    torch.set_num_threads(1)
+    quantization = Quantization(rule=PROX_CONNECT, quantizer=Nearest(BINARY))
+    recipe = benchmark_recipes(quantization)[name]
+    small = "digits" in name
+    run = TrainingRun(recipe, execution=parse_execution(OPTIONS[option]))
+    steps = run.train(pause_steps=1)
+    seconds = []
+    for _ in range(400 if small else 14):
         begin = time.perf_counter()
-        variants[option]()
-        first.setdefault(option, time.perf_counter() - begin)
-    return variants
+        next(steps)
+        seconds.append(time.perf_counter() - begin)
+    print(json.dumps({"first": seconds[0], "step": statistics.median(seconds[4:])}))
 
 
 def main() -> None:
-    prepare()
-    quantization = Quantization(rule=PROX_CONNECT, quantizer=Nearest(BINARY))
-    figures = {}
-    for name, recipe in benchmark_recipes(quantization).items():
-        small = "digits" in name
-        count = 20 if small else 1
-        first: dict[str, float] = {}
-        build = partial(build_variants, recipe, count, first)
-        seconds = alternated(build, rounds=2, repeats=20 if small else 6, calls=1)
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    for name in benchmark_recipes():
+        found: dict[str, list[dict[str, float]]] = defaultdict(list)
+        for _ in range(ROUNDS):
+            for option in OPTIONS:
+                done = subprocess.run(
+                    [sys.executable, __file__, name, option],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                found[option].append(json.loads(done.stdout.splitlines()[-1]))
+        step = {
+            option: statistics.median(row["step"] for row in rows) for option, rows in found.items()
+        }
         figures[name] = {
             option: {
-                "step_ms": 1e3 * value / count,
-                "over_none": value / seconds["none"],
-                "first_steps_seconds": first[option],
+                "step_ms": 1e3 * step[option],
+                "over_none": step[option] / step["none"],
+                "first_step_seconds": rows[0]["first"],
             }
-            for option, value in seconds.items()
+            for option, rows in found.items()
         }
-        print(f"{name:<32}{'step':>10}{'/ none':>9}{'first':>10}")
+        print(f"{name:<40}{'step':>10}{'/ none':>9}{'first':>10}")
         for option, row in figures[name].items():
             print(
-                f"  {option:<30}{row['step_ms']:>7.2f} ms{row['over_none']:>9.3f}"
-                f"{row['first_steps_seconds']:>8.1f} s"
+                f"  {option:<38}{row['step_ms']:>7.2f} ms{row['over_none']:>9.3f}"
+                f"{row['first_step_seconds']:>8.1f} s"
             )
+    torch.set_num_threads(1)  # as in the measurements, for the description of the machine
     write("execution_options", figures)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 3:
+        measure(*sys.argv[1:])
+    else:
+        main()

@@ -1,6 +1,5 @@
 """What the benchmarks share: alternated repeats, the machine's description, result files."""
 
-import ctypes
 import gc
 import json
 import os
@@ -18,6 +17,7 @@ import torchvision
 from quantlab import Recipe
 from quantlab.datasets import DatasetSpec, Images
 from quantlab.datasets.augmentation import CropFlip
+from quantlab.execution import keep_freed_memory
 from quantlab.models.convnet import ConvNet
 from quantlab.models.resnet import ResNet
 from quantlab.recipe import OptimizerSpec, Quantization
@@ -33,17 +33,13 @@ SGD = OptimizerSpec(
 
 
 def prepare() -> None:
-    """One thread, and memory that the process keeps.
+    """One thread, and memory that the process keeps, as in trials.
 
-    By default glibc gives large blocks back to the system and takes them anew, at 10,000 to 35,000
-    page faults a ResNet20 step, whichever variant it is: up to 60 ms of chance.
+    Without the latter a ResNet20 step has 10,000 to 35,000 page faults, whatever the variant: up to
+    60 ms of chance.
     """
     torch.set_num_threads(1)
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL("libc.so.6")
-        trim_threshold, mmap_max = -1, -4  # names of mallopt's parameters
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
+    keep_freed_memory()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Execution: how a machine computes a trial, which is no part of what the trial is."""
 
+import ctypes
+import platform
 import re
 from dataclasses import dataclass
 
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 
-_SWITCHES = ("channels_last", "bf16", "compile", "deterministic")
+_SWITCHES = ("channels_last", "bf16", "compile", "deterministic", "keep_memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,9 @@ class Execution:
     on the CPU): operations are fused and reordered."""
     deterministic: bool = True
     """On CUDA, deterministic algorithms only, without which no resumed trial is bit-identical."""
+    keep_memory: bool = True
+    """On the CPU, memory that is freed stays with the process, where glibc would give large blocks
+    back and take them anew at every step; for the whole process, and for good. Numbers stay."""
     workers: int = 0
     """Processes that decode images of datasets that do not fit in memory; 0 for none."""
 
@@ -86,3 +91,13 @@ def parse_execution(text: str) -> Execution:
                 "one of them after no-, or workers=N"
             )
     return Execution(**changes)  # type: ignore[arg-type]
+
+
+def keep_freed_memory() -> None:
+    """Let glibc's allocator keep what the process frees; without effect elsewhere."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL("libc.so.6")
+    trim_threshold, mmap_max = -1, -4  # as <malloc.h> numbers the parameters of mallopt
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from quantlab.canonical import fingerprint
 from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
 from quantlab.evaluation import accuracy
-from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.execution import DEFAULT_EXECUTION, Execution, keep_freed_memory
 from quantlab.optimizer import ELEMENTWISE, FUSED, ProxOptimizer, StepFunction
 from quantlab.quantizers import Quantizer
 from quantlab.random_numbers import RandomNumbers, part_seed
@@ -95,6 +95,8 @@ class TrainingRun:
         if self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
             torch.use_deterministic_algorithms(self.execution.deterministic)
+        elif self.device.type == "cpu" and self.execution.keep_memory:
+            keep_freed_memory()
         self.epoch = 0
         self.step = 0
         self.stage = Stage.QUANTIZE

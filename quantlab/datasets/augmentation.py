@@ -37,15 +37,16 @@ class CropFlip:
         """
         count, _, height, width = pixels.shape
         shifts = torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator)
-        columns = torch.arange(width).expand(count, width)
-        if self.flip:
-            mirrored = torch.rand(count, 1, generator=generator) < 0.5
-            columns = torch.where(mirrored, width - 1 - columns, columns)
-        rows = (torch.arange(height) + shifts[0]).to(pixels.device)
-        columns = (columns + shifts[1]).to(pixels.device)
+        rows, columns = shifts[0, :, 0], shifts[1, :, 0]
+        image = torch.arange(count)
+        # All crops of all images are views of the padded ones, of which each image picks one; a
+        # mirrored crop is a crop of the mirrored image.
         padded = F.pad(pixels, (self.padding,) * 4)
-        image = torch.arange(count, device=pixels.device)
-        cropped = padded.permute(0, 2, 3, 1)[
-            image[:, None, None], rows[:, :, None], columns[:, None, :]
-        ]
-        return cropped.permute(0, 3, 1, 2)
+        if self.flip:
+            mirrored = torch.rand(count, 1, generator=generator)[:, 0] < 0.5
+            padded = torch.cat((padded, padded.flip(3)))
+            columns = torch.where(mirrored, 2 * self.padding - columns, columns)
+            image = torch.where(mirrored, image + count, image)
+        crops = padded.unfold(2, height, 1).unfold(3, width, 1)
+        image, rows, columns = (index.to(pixels.device) for index in (image, rows, columns))
+        return crops[image, :, rows, columns]

@@ -23,7 +23,10 @@ def test_options_are_read_and_written() -> None:
         Execution(compile=True, deterministic=False, workers=2),
     ):
         assert parse_execution(str(execution)) == execution
-    assert str(DEFAULT_EXECUTION) == "channels_last,no-bf16,no-compile,deterministic,workers=0"
+    assert (
+        str(DEFAULT_EXECUTION)
+        == "channels_last,no-bf16,no-compile,deterministic,keep_memory,workers=0"
+    )
 
 
 @pytest.mark.parametrize(
