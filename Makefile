@@ -1,7 +1,7 @@
 # make demo   runs the digits sweep and shows its tables
 # make test   runs all tests
 # make lint   runs the linters and the type checker
-# make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 10 minutes)
+# make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
