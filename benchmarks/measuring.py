@@ -35,8 +35,8 @@ SGD = OptimizerSpec(
 def prepare() -> None:
     """One thread, and memory that the process keeps, as in trials.
 
-    Without the latter a ResNet20 step has tens of thousands of page faults, more or fewer by chance,
-    whatever the variant: noise of up to a tenth.
+    Without the latter a ResNet20 step has tens of thousands of page faults, more or fewer by
+    chance, whatever the variant: noise of up to a tenth.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
