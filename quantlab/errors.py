@@ -41,11 +41,27 @@ def naming_exhausted_memory(doing: str, *, advice: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        # The CPU's allocator has no error class of its own.
-        exhausted = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
-        if not exhausted and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not _is_exhausted_memory(error):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         message = f"out of memory while {doing} ({reason})"
         raise MemoryExhaustedError(f"{message}; {advice}" if advice else message) from error
+
+
+_PROBE_BYTES = 2**28
+
+
+def _is_exhausted_memory(error: MemoryError | RuntimeError) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The CPU's allocator and C++ have no error class of their own here.
+    if "can't allocate memory" in str(error) or "bad_alloc" in str(error):
+        return True
+    if not str(error).startswith("could not "):
+        return False
+    try:  # oneDNN does not say why it could not; so see whether there is memory
+        torch.empty(_PROBE_BYTES, dtype=torch.uint8)
+    except RuntimeError:
+        return True
+    return False
