@@ -15,7 +15,7 @@ import torch
 import torchvision
 
 from quantlab import Recipe
-from quantlab.datasets import DatasetSpec, Images
+from quantlab.datasets import Images, InMemoryDataset
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.execution import keep_freed_memory
 from quantlab.models.convnet import ConvNet
@@ -43,7 +43,7 @@ def prepare() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomImages(DatasetSpec):
+class RandomImages(InMemoryDataset):
     """Noise, by default of CIFAR-10's shape: what images show plays no part in a step's time."""
 
     validation_images: int = 0

@@ -7,14 +7,13 @@ ProxConnect with L_rho^rho on the ternary set, batch 128, channels_last, with au
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from measuring import RandomImages, benchmark_recipes, prepare, write
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from quantlab import Quantization, TrainingRun, override
-from quantlab.datasets import ImageSet
 from quantlab.quantizers.base import Sharpness
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
@@ -36,18 +35,8 @@ class Profiled(PiecewiseLinear):
 class ProfiledImages(RandomImages):
     """The images, their batches under a name in the profile."""
 
-    def batches(
-        self,
-        images: ImageSet,
-        *,
-        batch_size: int,
-        order: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        workers: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = super().batches(
-            images, batch_size=batch_size, order=order, generator=generator, workers=workers
-        )
+    def batches(self, *args: Any, **settings: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = super().batches(*args, **settings)
         while True:
             with record_function("data"):
                 batch = next(batches, None)

@@ -283,7 +283,7 @@ class ProxOptimizer(Optimizer):
         self.state = self.base.state
 
     def _average(self) -> None:
-        """Take the iterate at which this step's gradient is taken into the average."""
+        """Take this step's proximal weights w_t into the average."""
         weight = 0.0 if self.averaging is None else self.averaging(self.num_steps)
         if weight == 0:
             return

@@ -1,5 +1,6 @@
 """Dataset specifications, one source a file."""
 
-from quantlab.datasets.base import DatasetSpec, Images, ImageSet, Splits
+from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
+from quantlab.datasets.in_memory import Images, InMemoryDataset
 
-__all__ = ["DatasetSpec", "ImageSet", "Images", "Splits"]
+__all__ = ["DatasetSpec", "ImageSet", "Images", "InMemoryDataset", "Splits"]

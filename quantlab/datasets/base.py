@@ -1,34 +1,15 @@
-"""What a dataset specification is: train, validation and test images as tensors on a device."""
+"""What a dataset specification is: where images come from, their splits, and batches of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from quantlab.datasets.augmentation import CropFlip
 from quantlab.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images with their labels."""
-
-    pixels: Tensor
-    """(num_images, channels, height, width) uint8."""
-    labels: Tensor
-    """(num_images,) int64 in [0, num_classes)."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Tensor) -> "Images":
-        """The images at the given positions."""
-        return Images(self.pixels[indices], self.labels[indices])
 
 
 class ImageSet(Protocol):
@@ -39,6 +20,9 @@ class ImageSet(Protocol):
         """(num_images,) int64 in [0, num_classes)."""
 
     def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Self:
+        """The images at the given positions."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +37,7 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(ABC):
-    """Where images come from and how they are split, normalized and augmented.
+    """Where images come from, and how they are split and normalized.
 
     The split is drawn with `split_seed`, not with a trial's seed, so that all trials of a sweep
     see the same validation and test images.
@@ -72,8 +56,6 @@ class DatasetSpec(ABC):
     """Subtracted from each channel of the pixels, which are scaled to [0, 1]."""
     std: tuple[float, ...]
     """What each channel is then divided by, > 0."""
-    augmentation: CropFlip | None = None
-    """Random changes to training images; None for none."""
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -107,18 +89,15 @@ class DatasetSpec(ABC):
         """
 
     @abstractmethod
-    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
-        """All training images, all test images, and the number of classes."""
-
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """The splits on a device; read once in a process, then remembered.
+        """The splits, for batches on a device.
 
         Raises:
             ConfigurationError: the data is missing, too small for the sizes asked for, or has a
                 label that is out of range.
         """
-        return _load(self, data_dir, torch.device(device))
 
+    @abstractmethod
     def batches(
         self,
         images: ImageSet,
@@ -131,27 +110,38 @@ class DatasetSpec(ABC):
         """Images as network input, batch after batch, with their labels.
 
         Args:
-            images: one of the splits.
+            images: one of the splits of `load`.
             batch_size: images a batch; the last one may be smaller.
             order: positions to take, in this order; None for all, as they lie.
-            generator: a CPU generator, from which training images are augmented batch by batch;
-                None for images as they are.
+            generator: a CPU generator, on which the random changes of training images rest; None
+                for images as they are.
             workers: helper processes; without effect where all images are in memory.
         """
-        assert isinstance(images, Images)
-        if order is None:
-            order = torch.arange(len(images), device=images.labels.device)
-        for indices in order.split(batch_size):
-            pixels = images.pixels[indices]
-            if generator is not None and self.augmentation is not None:
-                pixels = self.augmentation(pixels, generator)
-            yield self.normalize(pixels), images.labels[indices]
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (..., channels, height, width) as float32 network input."""
         scale = pixels.new_tensor(self.std, dtype=torch.float32).mul_(255).reciprocal_()
         shift = pixels.new_tensor(self.mean, dtype=torch.float32).mul_(-255).mul_(scale)
         return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
+
+    def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
+        """Hold validation images out, and keep as many of the others as asked for."""
+        for split, images in (("training", train), ("test", test)):
+            wrong = (images.labels < 0) | (images.labels >= num_classes)
+            if wrong.any():
+                raise ConfigurationError(
+                    f"{self.name}: {int(wrong.sum())} of {len(images)} {split} labels are out of "
+                    f"range, such as {int(images.labels[wrong][0])}; must be 0 to {num_classes - 1}"
+                )
+        self._check_sizes(len(train), len(test))
+        train_order, test_order = self._permutation(len(train), 0), self._permutation(len(test), 1)
+        held_out, rest = train_order.tensor_split([self.validation_images])
+        return Splits(
+            train=train.take(rest[: self.train_images]),
+            validation=train.take(held_out),
+            test=test.take(test_order[: self.test_images]),
+            num_classes=num_classes,
+        )
 
     def _check_sizes(self, train_images: int, test_images: int) -> None:
         """Compare what the source has with what is asked for."""
@@ -171,32 +161,3 @@ class DatasetSpec(ABC):
     def _permutation(self, count: int, salt: int) -> Tensor:
         generator = torch.Generator().manual_seed(2 * self.split_seed + salt)
         return torch.randperm(count, generator=generator)
-
-
-@lru_cache(maxsize=4)
-def _load(spec: DatasetSpec, data_dir: Path, device: torch.device) -> Splits:
-    train, test, num_classes = spec.read(data_dir)
-    for split, images in (("training", train), ("test", test)):
-        wrong = (images.labels < 0) | (images.labels >= num_classes)
-        if wrong.any():
-            raise ConfigurationError(
-                f"{spec.name}: {int(wrong.sum())} of {len(images)} {split} labels are out of "
-                f"range, such as {int(images.labels[wrong][0])}; must be 0 to {num_classes - 1}"
-            )
-    train, test = (
-        images.take(spec._permutation(len(images), salt))
-        for salt, images in enumerate((train, test))
-    )
-    spec._check_sizes(len(train), len(test))
-    end = None if spec.train_images is None else spec.validation_images + spec.train_images
-    splits = (
-        Images(
-            train.pixels[spec.validation_images : end], train.labels[spec.validation_images : end]
-        ),
-        Images(train.pixels[: spec.validation_images], train.labels[: spec.validation_images]),
-        Images(test.pixels[: spec.test_images], test.labels[: spec.test_images]),
-    )
-    train, validation, test = (
-        Images(split.pixels.contiguous().to(device), split.labels.to(device)) for split in splits
-    )
-    return Splits(train, validation, test, num_classes)

@@ -8,12 +8,12 @@ import torch
 import torchvision.datasets
 
 from quantlab.datasets.augmentation import CropFlip
-from quantlab.datasets.base import DatasetSpec, Images
+from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import ConfigurationError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR10(DatasetSpec):
+class CIFAR10(InMemoryDataset):
     """50,000 + 10,000 colour images of 32x32 in 10 classes.
 
     Normalization and augmentation are those of the ProxConnect paper, B.1.2.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from quantlab.datasets.base import DatasetSpec, Images
+from quantlab.datasets.in_memory import Images, InMemoryDataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(DatasetSpec):
+class Digits(InMemoryDataset):
     """8x8 grey images of ten digits, from the UCI optical-recognition set; no download.
 
     The set has no test split of its own: the first 360 of a fixed permutation are the test images.

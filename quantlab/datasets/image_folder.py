@@ -7,14 +7,14 @@ import numpy as np
 import torch
 
 from quantlab.data_files import read_image, require_relative
-from quantlab.datasets.base import DatasetSpec, Images
+from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import ConfigurationError
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(DatasetSpec):
+class ImageFolder(InMemoryDataset):
     """``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``, all images of one size.
 
     Classes are the sub-folders of ``train``, in alphabetical order. Images are read as RGB and kept

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
 from quantlab.data_files import read_image, require_relative
-from quantlab.datasets.base import DatasetSpec, Images, ImageSet, Splits
+from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
 from quantlab.errors import ConfigurationError
 
 
@@ -59,10 +59,6 @@ class ImageNet(DatasetSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_relative(self, "folder")
-        if self.augmentation is not None:
-            raise ConfigurationError(
-                "ImageNet.augmentation: must be None; its random resized crop and flip are fixed"
-            )
         whole = type(self.crop) is int and type(self.resize) is int
         if not whole or not 0 < self.crop <= self.resize:
             raise ConfigurationError(
@@ -85,24 +81,9 @@ class ImageNet(DatasetSpec):
         train, test, _ = self._files(data_dir, torch.device("cpu"))
         self._check_sizes(len(train), len(test))
 
-    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
-        """Not for a set of this size; see `load`."""
-        raise NotImplementedError("these images are not kept in memory")
-
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
         """The splits as lists of files."""
-        train, test, num_classes = self._files(data_dir, torch.device(device))
-        self._check_sizes(len(train), len(test))
-        train = train.take(self._permutation(len(train), 0))
-        test = test.take(self._permutation(len(test), 1))
-        held_out = torch.arange(self.validation_images)
-        rest = torch.arange(self.validation_images, len(train))[: self.train_images]
-        return Splits(
-            train=train.take(rest),
-            validation=train.take(held_out),
-            test=test.take(torch.arange(len(test))[: self.test_images]),
-            num_classes=num_classes,
-        )
+        return self._split(*self._files(data_dir, torch.device(device)))
 
     def batches(
         self,
@@ -144,15 +125,14 @@ class ImageNet(DatasetSpec):
                     f"ImageNet.folder = {self.folder!r}: {root / split} must hold one sub-folder "
                     f"of images a class ({str(error).splitlines()[0]})"
                 ) from error
-        train, test = found
-        if train.classes != test.classes:
-            odd = sorted(set(train.classes) ^ set(test.classes))
+        if found[0].classes != found[1].classes:
+            odd = sorted(set(found[0].classes) ^ set(found[1].classes))
             raise ConfigurationError(f"{root}: classes {odd} are not in both of train and val")
-        files = (
+        train, test = (
             ImageFiles([path for path, _ in tree.samples], torch.tensor(tree.targets), device)
             for tree in found
         )
-        return *files, len(train.classes)  # type: ignore[return-value]
+        return train, test, len(found[0].classes)
 
 
 Decoded: TypeAlias = tuple[Tensor, Tensor] | ConfigurationError

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from quantlab import ConfigurationError, TrainingRun
+from quantlab import ConfigurationError, TrainingRun, override
 from quantlab.datasets import Images
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.cifar import CIFAR10, CIFAR100
@@ -292,11 +292,17 @@ def test_bad_imagenet_folders_are_named(imagenet: Path) -> None:
         SMALL_IMAGENET.check(imagenet)
 
 
+def test_imagenets_augmentation_cannot_be_chosen() -> None:
+    with pytest.raises(TypeError, match="augmentation"):
+        ImageNet(augmentation=CropFlip())  # type: ignore[call-arg]
+    with pytest.raises(ConfigurationError, match=r"ImageNet has no field 'augmentation'; fields: "):
+        override(small_recipe(dataset=ImageNet()), "dataset.augmentation", CropFlip())
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"folder": "/abs"}, "must be a name within the data folder"),
-        ({"augmentation": CropFlip()}, r"ImageNet\.augmentation: must be None"),
         ({"crop": 300}, r"ImageNet\.crop = 300: must be a whole number from 1 to resize = 256"),
     ],
 )

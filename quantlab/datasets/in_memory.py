@@ -1,0 +1,75 @@
+"""Datasets whose images, all of one size, lie in the device's memory as a whole."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their labels."""
+
+    pixels: Tensor
+    """(num_images, channels, height, width) uint8."""
+    labels: Tensor
+    """(num_images,) int64 in [0, num_classes)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "Images":
+        """The images at the given positions."""
+        return Images(self.pixels[indices].contiguous(), self.labels[indices])
+
+    def to(self, device: torch.device) -> "Images":
+        """The images on a device."""
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InMemoryDataset(DatasetSpec):
+    """Images that are read once in a process; batches and their augmentation are whole tensors."""
+
+    augmentation: CropFlip | None = None
+    """Random changes to training images; None for none."""
+
+    @abstractmethod
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        """All training images, all test images, and the number of classes."""
+
+    def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
+        """The splits on the device, remembered."""
+        return _load(self, data_dir, torch.device(device))
+
+    def batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        order: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches on the images' device, augmented from the generator one after the other."""
+        assert isinstance(images, Images)
+        if order is None:
+            order = torch.arange(len(images), device=images.labels.device)
+        for indices in order.split(batch_size):
+            pixels = images.pixels[indices]
+            if generator is not None and self.augmentation is not None:
+                pixels = self.augmentation(pixels, generator)
+            yield self.normalize(pixels), images.labels[indices]
+
+
+@lru_cache(maxsize=4)
+def _load(spec: InMemoryDataset, data_dir: Path, device: torch.device) -> Splits:
+    train, test, num_classes = spec.read(data_dir)
+    return spec._split(train.to(device), test.to(device), num_classes)
