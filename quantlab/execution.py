@@ -3,7 +3,7 @@
 import ctypes
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ class Execution:
     """Options that change how fast a trial runs, and its numbers at most by rounding.
 
     They are not in the recipe, nor in its fingerprint; what a trial ran with stands in its result.
-    A trial that is resumed with other options than it began with is not bit-identical to one that
-    was not interrupted. `docs/training_core.md` has the measured gain of each.
+    A trial that is resumed with others than it began with is bit-identical to one that was not
+    interrupted only if `rounds_like` says so. `docs/training_core.md` has the gain of each.
     """
 
     channels_last: bool = True
@@ -48,6 +48,10 @@ class Execution:
             raise ConfigurationError(
                 f"Execution.workers = {self.workers!r}: must be a whole number >= 0"
             )
+
+    def rounds_like(self, other: "Execution") -> bool:
+        """Whether a trial may go over from one to the other without a difference in any bit."""
+        return replace(other, keep_memory=self.keep_memory, workers=self.workers) == self
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context of a forward pass."""

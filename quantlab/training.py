@@ -17,9 +17,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from quantlab.canonical import fingerprint
-from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
+from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.evaluation import accuracy
-from quantlab.execution import DEFAULT_EXECUTION, Execution, keep_freed_memory
+from quantlab.execution import (
+    DEFAULT_EXECUTION,
+    Execution,
+    keep_freed_memory,
+    parse_execution,
+)
 from quantlab.optimizer import ELEMENTWISE, FUSED, ProxOptimizer, StepFunction
 from quantlab.quantizers import Quantizer
 from quantlab.random_numbers import RandomNumbers, part_seed
@@ -27,7 +32,7 @@ from quantlab.recipe import Averaging, Recipe
 from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.schedules import Schedule
 from quantlab.update_rules import POST_TRAINING, Point
-from quantlab.weights import group_of_weights, quantized_weights
+from quantlab.weights import group_of_weights
 
 
 @dataclass
@@ -58,6 +63,13 @@ class _EpochInProgress:
         self.random.load_state_dict(state["random"])
 
 
+def _no_other_trials(fingerprint: str) -> Path:
+    raise ConfigurationError(
+        f"TrialWeights.fingerprint = {fingerprint!r}: this run knows of no other trials; "
+        "give TrainingRun weights_of"
+    )
+
+
 class TrainingRun:
     """Iterate to train: ``for record in TrainingRun(recipe): ...`` yields one record an epoch.
 
@@ -72,7 +84,7 @@ class TrainingRun:
         data_dir: Path = Path("data"),
         device: torch.device | str = "cpu",
         execution: Execution = DEFAULT_EXECUTION,
-        weights_of: Callable[[str], Path] = Path,
+        weights_of: Callable[[str], Path] = _no_other_trials,
     ) -> None:
         """Load the data, and draw or load the initial weights.
 
@@ -92,6 +104,8 @@ class TrainingRun:
         self.recipe = recipe
         self.device = torch.device(device)
         self.execution = execution
+        self.executions = [execution]
+        """All that the training so far was computed with, through every resumption."""
         if self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
             torch.use_deterministic_algorithms(self.execution.deterministic)
@@ -179,7 +193,7 @@ class TrainingRun:
         numbers: those of an epoch follow from the seed and its number.
         """
         state = {
-            "execution": str(self.execution),
+            "executions": [str(execution) for execution in self.executions],
             "stage": self.stage.value,
             "epoch": self.epoch,
             "step": self.step,
@@ -193,6 +207,9 @@ class TrainingRun:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same recipe; to be called before any epoch is trained."""
         state = deepcopy(dict(state))  # torch's optimizers would train on its tensors
+        self.executions = [*map(parse_execution, state["executions"])]
+        if self.execution not in self.executions:
+            self.executions.append(self.execution)
         self.epoch = state["epoch"]
         self.step = state["step"]
         self._last_loss = state["last_loss"]
@@ -222,7 +239,6 @@ class TrainingRun:
         quantization = self.recipe.quantization
         if quantization is None:
             return self._plain_optimizer()
-        quantized = quantized_weights(self.model, quantization.exclude)
         groups = quantization.groups
         group_of = group_of_weights(self.model, quantization.exclude, [g.layers for g in groups])
         annealing = [
@@ -230,14 +246,14 @@ class TrainingRun:
             for group in groups
         ]
         weights, own_sharpness = {}, {}
-        for name, parameter in quantized.items():
-            position = group_of[name]
+        for name, position in group_of.items():
+            parameter = self.model.get_parameter(name)
             if position is None:
                 weights[name] = parameter, quantization.quantizer
             else:
                 weights[name] = parameter, groups[position].quantizer
                 own_sharpness[name] = annealing[position]
-        members = {id(parameter) for parameter in quantized.values()}
+        members = {id(parameter) for parameter, _ in weights.values()}
         return ProxOptimizer(
             weights,
             [p for p in self.model.parameters() if p.requires_grad and id(p) not in members],

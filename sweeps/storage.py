@@ -6,6 +6,7 @@
                                    history.jsonl   one line an epoch
                                    checkpoint.pt   the last saved state, with
                                    checkpoint.previous.pt  the one before it
+                                   *.refused       a damaged checkpoint, or another recipe's
                                    result.json     there once the trial is finished, for good
                                    failure.json    there while the last attempt failed
                                    weights.pt      the finished network

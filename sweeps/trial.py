@@ -105,9 +105,9 @@ def _train(
     warned = []
     if state_dict is not None:
         run.load_state_dict(state_dict)
-        if state_dict["execution"] != str(execution):
+        if not all(execution.rounds_like(other) for other in run.executions):
             warned.append(
-                f"begun with execution {state_dict['execution']}, resumed with {execution}: not "
+                f"computed with execution {' and then '.join(map(str, run.executions))}: not "
                 "bit-identical to a run without interruption"
             )
     if refused:

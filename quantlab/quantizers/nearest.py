@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.base import Quantizer, Sharpness
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,6 @@ class Nearest(Quantizer):
         """Never: the projector has no sharpness."""
         return False
 
-    @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """The nearest level; `sharpness` is ignored."""
         return self.hard(latent)

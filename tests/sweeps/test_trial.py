@@ -1,6 +1,7 @@
 """What a worker does for one trial, without Ray."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,20 @@ def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None
     def kill(record: EpochRecord) -> None:
         raise Killed
 
-    with pytest.raises(Killed):
-        run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True), report=kill)
-    with pytest.warns(UserWarning, match=r"begun with execution .*,bf16,.* not bit-identical"):
+    def killed(execution: Execution) -> None:
+        with pytest.raises(Killed):
+            run_trial(recipe, folder, data_dir=tmp_path, execution=execution, report=kill)
+
+    killed(Execution(bf16=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # these two change no number
+        killed(Execution(bf16=True, workers=1, keep_memory=False))
+    with pytest.warns(UserWarning, match=r"computed with execution .*,bf16,.* not bit-identical"):
+        killed(Execution())
+    # It is told of the finished trial too, although the last resumption changed nothing.
+    with pytest.warns(UserWarning, match=r"computed with execution .*,bf16,.* not bit-identical"):
         run_trial(recipe, folder, data_dir=tmp_path)
-    assert "begun with execution" in folder.read(folder.result)["warning"]
+    assert "not bit-identical" in folder.read(folder.result)["warning"]
 
 
 def test_without_validation_images_the_accuracy_is_null(tmp_path: Path) -> None:
