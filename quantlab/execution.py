@@ -11,6 +11,8 @@ from torch import Tensor
 from quantlab.errors import ConfigurationError
 
 _SWITCHES = ("channels_last", "bf16", "compile", "deterministic", "keep_memory")
+_NUMBERS = {"workers": 0, "threads": 1}
+"""Name -> least value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ class Execution:
     back and take them anew at every step; for the whole process, and for good. Numbers stay."""
     workers: int = 0
     """Processes that decode images of datasets that do not fit in memory; 0 for none."""
+    threads: int = 1
+    """CPU threads of a trial. Two trials with one thread each are faster than one with two; with
+    another number, sums are split elsewhere."""
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
@@ -44,10 +49,12 @@ class Execution:
                 raise ConfigurationError(
                     f"Execution.{name} = {getattr(self, name)!r}: must be True or False"
                 )
-        if type(self.workers) is not int or self.workers < 0:
-            raise ConfigurationError(
-                f"Execution.workers = {self.workers!r}: must be a whole number >= 0"
-            )
+        for name, least in _NUMBERS.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ConfigurationError(
+                    f"Execution.{name} = {value!r}: must be a whole number >= {least}"
+                )
 
     def rounds_like(self, other: "Execution") -> bool:
         """Whether a trial may go over from one to the other without a difference in any bit."""
@@ -66,7 +73,7 @@ class Execution:
     def __str__(self) -> str:
         """All options, as `parse_execution` reads them: ``"channels_last,no-bf16,..."``."""
         words = [name if getattr(self, name) else f"no-{name}" for name in _SWITCHES]
-        return ",".join([*words, f"workers={self.workers}"])
+        return ",".join([*words, *(f"{name}={getattr(self, name)}" for name in _NUMBERS)])
 
 
 DEFAULT_EXECUTION = Execution()
@@ -76,7 +83,7 @@ DEFAULT_EXECUTION = Execution()
 def parse_execution(text: str) -> Execution:
     """Options from text: names to switch on, ``no-`` names to switch off, ``workers=N``.
 
-    ``"bf16,no-channels_last,workers=4"`` changes these three defaults; ``""`` none.
+    ``"bf16,no-channels_last,threads=4"`` changes these three defaults; ``""`` none.
 
     Raises:
         ConfigurationError: a name is unknown.
@@ -87,12 +94,12 @@ def parse_execution(text: str) -> Execution:
         switch = word.removeprefix("no-")
         if switch in _SWITCHES:
             changes[switch] = switch == word
-        elif name == "workers" and re.fullmatch("[0-9]+", number):
-            changes["workers"] = int(number)
+        elif name in _NUMBERS and re.fullmatch("[0-9]+", number):
+            changes[name] = int(number)
         else:
             raise ConfigurationError(
                 f"execution option {word!r}: must be one of {', '.join(_SWITCHES)}, "
-                "one of them after no-, or workers=N"
+                "one of them after no-, workers=N or threads=N"
             )
     return Execution(**changes)  # type: ignore[arg-type]
 

@@ -20,6 +20,11 @@ from quantlab.models.base import fit_weights, load_weights
 class InitialWeights(ABC):
     """Weights, batch normalization included, that a model has before its first step."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files and folders within the data folder that they are read from; none for none."""
+        return ()
+
     @abstractmethod
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         """Make sure, before any trial starts, that the weights are there.
@@ -60,6 +65,11 @@ class WeightsFile(InitialWeights):
             raise ConfigurationError(
                 f"WeightsFile.sha256 = {self.sha256!r}: must be up to 64 hexadecimal digits"
             )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The one file."""
+        return (self.file,)
 
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         """Look for the file and compare its digest."""
@@ -116,6 +126,11 @@ class TorchvisionWeights(InitialWeights):
 
     def __post_init__(self) -> None:
         self._weights()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The one file."""
+        return (f"torchvision/{self._weights().url.rpartition('/')[2]}",)
 
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         """Look for the file under ``torchvision/`` in the data folder; download it if missing."""

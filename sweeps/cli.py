@@ -6,13 +6,14 @@ import os
 import shlex
 import shutil
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
 from sweeps.loading import load_sweep, named_sweeps
+from sweeps.plan import describe, plan_of
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
 
@@ -65,13 +66,23 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
     run.add_argument("--concurrency", type=_count, metavar="N", help="most trials at once")
     run.add_argument(
+        "--cpus-per-trial", type=_share, metavar="X", help="default: one a thread and a worker"
+    )
+    run.add_argument(
         "--gpus-per-trial", type=_share, default=0.0, metavar="X", help="may be a fraction"
+    )
+    run.add_argument(
+        "--retries",
+        type=_number,
+        default=3,
+        metavar="N",
+        help="how often a trial that crashed is taken up again (default: 3)",
     )
     run.add_argument(
         "--execution",
         default="",
         metavar="OPTIONS",
-        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4",
+        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2",
     )
     run.add_argument(
         "--data",
@@ -80,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the datasets (default: data)",
     )
+    run.add_argument(
+        "--scratch",
+        type=Path,
+        metavar="DIR",
+        help="folder on each machine's own disk, to copy or unpack the data to once",
+    )
+    run.add_argument("--quiet", action="store_true", help="show no progress")
 
     command("status", _status, "Show how far a sweep is.")
     report = command("report", _report, "Write tables and the HTML page, and print the tables.")
@@ -94,6 +112,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return value
+
+
+def _number(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be >= 0")
     return value
 
 
@@ -118,34 +143,8 @@ def _states(sweep: SweepSpec, storage: Storage) -> list[TrialState]:
 
 def _plan(options: argparse.Namespace) -> int:
     sweep = load_sweep(options.sweep)
-    states = _states(sweep, Storage(options.storage))
-    blocks = [
-        {
-            "label": block.label,
-            "trials": sum(cell.block == block.label for cell in sweep.cells),
-            "finished": sum(
-                state.is_finished and cell.block == block.label
-                for cell, state in zip(sweep.cells, states, strict=True)
-            ),
-        }
-        for block in sweep.blocks
-    ]
-    finished = sum(state.is_finished for state in states)
-    plan = {
-        "name": sweep.name,
-        "trials": len(sweep.cells),
-        "finished": finished,
-        "to_run": len(sweep.cells) - finished,
-        "blocks": blocks,
-    }
-    if options.json:
-        print(json.dumps(plan))
-        return 0
-    print(f"{sweep.name}: {sweep.description}" if sweep.description else sweep.name)
-    print(f"{'block':<24}{'trials':>8}{'finished':>10}")
-    for block in blocks:
-        print(f"{block['label']:<24}{block['trials']:>8}{block['finished']:>10}")
-    print(f"{'all':<24}{plan['trials']:>8}{plan['finished']:>10}   {plan['to_run']} to run")
+    plan = plan_of(sweep, Storage(options.storage))
+    print(json.dumps(plan) if options.json else describe(plan))
     return 0
 
 
@@ -172,9 +171,13 @@ def _run(options: argparse.Namespace) -> int:
                 resources=Resources(
                     address=options.address,
                     concurrency=options.concurrency,
+                    cpus_per_trial=options.cpus_per_trial,
                     gpus_per_trial=options.gpus_per_trial,
                     execution=parse_execution(options.execution),
+                    retries=options.retries,
+                    scratch=options.scratch,
                 ),
+                quiet=options.quiet,
             )
         except KeyboardInterrupt:
             print(f"\nstopped; to go on: {_command(*sys.argv[1:])}", file=sys.stderr)
@@ -185,11 +188,14 @@ def _run(options: argparse.Namespace) -> int:
 def _summary(sweep: SweepSpec, storage: Storage) -> int:
     """Print what is incomplete; the exit code."""
     states = _states(sweep, storage)
+    failed: dict[str, list[str]] = defaultdict(list)
     for cell, state in zip(sweep.cells, states, strict=True):
         if state is TrialState.FAILED:
             folder = storage.trial(cell.fingerprint)
-            reason = folder.read(folder.failure)["error"]
-            print(f"sweeps: failed: {cell.name}: {reason}", file=sys.stderr)
+            failed[folder.read(folder.failure)["error"]].append(cell.name)
+    for reason, names in failed.items():
+        others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        print(f"sweeps: failed: {names[0]}{others}: {reason}", file=sys.stderr)
     counts = Counter(states)
     text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
     print(f"{sweep.name}: {text}")

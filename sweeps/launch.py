@@ -5,33 +5,36 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-# Before Ray is imported: our own records stand in for Tune's log files, and Ctrl-C is ours.
+# Before Ray is imported: our own records stand in for Tune's log files and snapshots, and Ctrl-C is
+# ours.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import cloudpickle, tune
-from ray.tune.experiment import Trial
 
-from quantlab import ConfigurationError, EpochRecord, Recipe
+from quantlab import ConfigurationError
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.weights import group_of_weights
+from sweeps.hooks import NextCell, Stop, Watch, fingerprint_of
 from sweeps.loading import FILE_MODULE_PREFIX
+from sweeps.preflight import preflight
 from sweeps.progress import Progress
+from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.tracking import Delivery, Tracker
-from sweeps.trial import run_trial
+from sweeps.worker import Work, Worker
 
-REPORT_SECONDS = 2.0
-"""Tune hears of a trial at most so often; the trial's folder has every epoch."""
+PENDING_TRIALS = 200
+"""Trials that wait in Ray for a free place at once, which is what a cluster grows by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,38 +45,22 @@ class Resources:
     """A Ray cluster; None for that of the environment's RAY_ADDRESS, else Ray on this machine."""
     concurrency: int | None = None
     """The most trials at once; None for as many as fit."""
+    cpus_per_trial: float | None = None
+    """What Ray sets aside; None for one for each thread and loader process."""
     gpus_per_trial: float = 0.0
     """May be a fraction; 0 trains on the CPU."""
     execution: Execution = DEFAULT_EXECUTION
     """How trials are computed."""
+    retries: int = 3
+    """How often a trial is taken up again whose process died, or lost its disk or its GPU."""
+    scratch: Path | None = None
+    """A folder on each machine's own disk for the data; None to read it where it lies."""
 
-
-def preflight(cells: list[Cell], storage: Storage, data_dir: Path) -> None:
-    """Find out, before any trial starts, what would make trials fail.
-
-    Raises:
-        ConfigurationError: the storage cannot be written, data or initial weights are missing, or
-            a pattern of layer names matches nothing.
-    """
-    storage.require_writable()
-    for dataset in dict.fromkeys(cell.recipe.dataset for cell in cells):
-        dataset.check(data_dir)
-    for weights in dict.fromkeys(cell.recipe.initial_weights for cell in cells):
-        if weights is not None:
-            weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).weights)
-    scopes = dict.fromkeys(
-        (
-            cell.recipe.model,
-            cell.recipe.dataset.num_channels,
-            cell.recipe.quantization.exclude,
-            tuple(group.layers for group in cell.recipe.quantization.groups),
-        )
-        for cell in cells
-        if cell.recipe.quantization is not None
-    )
-    for model, num_channels, exclude, groups in scopes:
-        network = model.build(num_classes=2, num_channels=num_channels)
-        group_of_weights(network, exclude, groups)
+    @property
+    def cpus(self) -> float:
+        """CPUs of a trial."""
+        needed = self.execution.threads + self.execution.workers
+        return needed if self.cpus_per_trial is None else self.cpus_per_trial
 
 
 def run_cells(
@@ -84,6 +71,7 @@ def run_cells(
     tracking_uri: str | None,
     data_dir: Path,
     resources: Resources,
+    quiet: bool = False,
 ) -> None:
     """Train the given cells; what became of them stands in their folders.
 
@@ -93,17 +81,28 @@ def run_cells(
         KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
     """
     preflight(cells, storage, data_dir)
-    with storage.locked():
-        delivery = Delivery(Tracker(sweep.name, storage, tracking_uri))
-        for cell in sweep.cells:
-            delivery.announce(cell)
+    experiment = sweep.experiment or sweep.name
+    with storage.locked(), ThreadPoolExecutor(1) as pool:
+        # Making a new database takes seconds, and so does starting Ray.
+        tracker = pool.submit(Tracker, experiment, storage, tracking_uri)
         try:
-            if cells:
-                _tune(sweep, cells, storage, data_dir, resources, delivery)
-        finally:
-            for cell in cells:
+            slots = _connect(resources) if cells else 0
+            delivery = Delivery(tracker.result())
+            for cell in sweep.cells:
                 delivery.announce(cell)
-            delivery.finish()
+            try:
+                if cells:
+                    progress = Progress(
+                        sweep, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
+                    )
+                    with progress:
+                        _tune(sweep, cells, storage, data_dir, resources, slots, delivery, progress)
+            finally:
+                for cell in cells:
+                    delivery.announce(cell)
+                delivery.finish()
+        finally:
+            ray.shutdown()
     if delivery.undelivered:
         print(
             f"sweeps: {delivery.undelivered} trials are not on the tracking server as they are "
@@ -118,55 +117,65 @@ def _tune(
     storage: Storage,
     data_dir: Path,
     resources: Resources,
+    slots: int,
     delivery: Delivery,
+    progress: Progress,
 ) -> None:
     _send_file_modules_by_value()
-    _connect(resources)
-    try:
-        by_id = {cell.fingerprint: cell for cell in cells}
-        trainable = tune.with_parameters(
-            _run_in_worker,
-            recipes={cell.fingerprint: cell.recipe for cell in cells},
-            storage=storage,
-            data_dir=data_dir.absolute(),
-            device="cuda" if resources.gpus_per_trial else "cpu",
-            execution=resources.execution,
-        )
-        progress = Progress(sweep, storage, to_run=len(cells), stream=sys.stdout)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1, "gpu": resources.gpus_per_trial}),
-            param_space={"fingerprint": tune.grid_search(list(by_id))},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=resources.concurrency,
-                reuse_actors=True,  # a process for each trial would cost seconds of imports
-                trial_name_creator=_fingerprint_of,
-                trial_dirname_creator=_fingerprint_of,
-            ),
-            run_config=tune.RunConfig(
-                name=f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}",
-                storage_path=str(storage.root / "ray"),
-                verbose=0,
-                callbacks=[_Watch(by_id, delivery, progress)],
-            ),
-        )
-        with _tune_silenced():
-            tuner.fit()
-    finally:
-        ray.shutdown()
+    schedule = Schedule(cells, storage)
+    for cell in schedule.failed_at_once:
+        progress.ended(cell)
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
+    work = Work(
+        recipes={cell.fingerprint: cell.recipe for cell in cells},
+        storage=storage,
+        data_dir=data_dir.absolute(),
+        scratch=resources.scratch and resources.scratch.absolute(),
+        device="cuda" if resources.gpus_per_trial else "cpu",
+        execution=resources.execution,
+    )
+    stop = Stop()
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(Worker, work=work),
+            {"cpu": resources.cpus, "gpu": resources.gpus_per_trial},
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=NextCell(schedule),
+            num_samples=-1,  # until the search is over
+            max_concurrent_trials=resources.concurrency,
+            reuse_actors=True,
+            trial_name_creator=fingerprint_of,
+            trial_dirname_creator=fingerprint_of,
+        ),
+        run_config=tune.RunConfig(
+            name=f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}",
+            storage_path=str(storage.root / "ray"),
+            verbose=0,
+            stop=stop,
+            failure_config=tune.FailureConfig(max_failures=resources.retries),
+            callbacks=[Watch(cells, schedule, storage, delivery, progress)],
+        ),
+    )
+    with _tune_silenced(), stop.on_signals():
+        tuner.fit()
+    if stop.requested:
+        raise KeyboardInterrupt
 
 
-def _connect(resources: Resources) -> None:
-    """Start Ray here, or connect to a cluster.
+def _connect(resources: Resources) -> int:
+    """Start Ray here, or connect to a cluster; how many trials may wait in Ray for a place.
 
     Raises:
-        ConfigurationError: the cluster does not answer, or this machine has no GPU to share.
+        ConfigurationError: the cluster does not answer, or this machine has too few CPUs or GPUs.
     """
     address = resources.address or os.environ.get("RAY_ADDRESS")  # as set in a submitted job
     if address is None:
         # Plain None would also take up any cluster that happens to run on this machine.
+        limit = resources.concurrency
         ray.init(
             "local",
-            num_cpus=resources.concurrency,
+            num_cpus=None if limit is None else max(1, round(limit * resources.cpus)),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -175,16 +184,22 @@ def _connect(resources: Resources) -> None:
         try:
             _require_answer(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigurationError(f"--address {address}: no Ray cluster ({reason})") from error
-    available = ray.cluster_resources().get("GPU", 0)
-    if resources.gpus_per_trial > available:
-        text = f"--gpus-per-trial {resources.gpus_per_trial:g}: there are {available:g} GPUs"
-        if address is None:
-            ray.shutdown()
-            raise ConfigurationError(f"{text} on this machine")
-        print(f"sweeps: {text} yet; trials wait until the cluster has them", file=sys.stderr)
+    available = ray.cluster_resources()
+    for option, kind, needed in (
+        ("--cpus-per-trial", "CPU", resources.cpus),
+        ("--gpus-per-trial", "GPU", resources.gpus_per_trial),
+    ):
+        there = available.get(kind, 0)
+        if needed > there:
+            text = f"{option} {needed:g}: there are {there:g} {kind}s"
+            if address is None:
+                ray.shutdown()
+                raise ConfigurationError(f"{text} on this machine")
+            print(f"sweeps: {text} yet; trials wait until the cluster has them", file=sys.stderr)
+    return PENDING_TRIALS if address else max(2, int(available.get("CPU", 1)))
 
 
 def _require_answer(address: str) -> None:
@@ -202,78 +217,6 @@ def _tune_silenced() -> Iterator[None]:
     """
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
-
-
-def _run_in_worker(
-    config: Mapping[str, str],
-    *,
-    recipes: Mapping[str, Recipe],
-    storage: Storage,
-    data_dir: Path,
-    device: str,
-    execution: Execution,
-) -> None:
-    """Tune's function trainable: one trial."""
-    reported = time.monotonic()
-
-    def report(record: EpochRecord) -> None:
-        nonlocal reported
-        now = time.monotonic()
-        if now - reported >= REPORT_SECONDS:
-            reported = now
-            tune.report(
-                {
-                    "epoch": record.epoch,
-                    "validation_accuracy_hard": record.validation_accuracy_hard,
-                }
-            )
-
-    fingerprint = config["fingerprint"]
-    run_trial(
-        recipes[fingerprint],
-        storage.trial(fingerprint),
-        data_dir=data_dir,
-        device=device,
-        execution=execution,
-        report=report,
-    )
-
-
-def _fingerprint_of(trial: Trial) -> str:
-    return str(trial.config["fingerprint"])
-
-
-class _Watch(tune.Callback):
-    """Passes on what Tune tells of trials."""
-
-    def __init__(self, cells: Mapping[str, Cell], delivery: Delivery, progress: Progress) -> None:
-        self._cells = cells
-        self._delivery = delivery
-        self._progress = progress
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles callbacks to restore a sweep its way; ours is by trial folders."""
-        return {}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._delivery.announce(self._cells[_fingerprint_of(trial)])
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        self._ended(trial)
-
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        self._ended(trial)
-
-    def _ended(self, trial: Trial) -> None:
-        cell = self._cells[_fingerprint_of(trial)]
-        self._delivery.announce(cell)
-        self._progress.ended(cell)
 
 
 def _send_file_modules_by_value() -> None:

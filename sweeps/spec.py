@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import product
 
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint, override
+from quantlab.initial_weights import TrialWeights
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,36 @@ def _label(value: float | int | str) -> str:
 
 
 @dataclass(frozen=True)
+class PublishedCost:
+    """What a trial took elsewhere: an estimate for as long as none like it has been run here."""
+
+    what: str
+    """Model and data, such as ``"ResNet20 on CIFAR-10"``."""
+    hours: float
+    """GPU-hours a trial."""
+    gpu: str
+    source: str
+    """Paper and table."""
+
+
+@dataclass(frozen=True)
 class Block:
     """A part of a sweep with axes of its own: usually one method."""
 
     label: str
     """Unique in the sweep; also the method, unless that is given."""
+    base: Recipe | None = None
+    """What overrides and axes change; None for the sweep's."""
     overrides: Mapping[str, object] = field(default_factory=dict)
     """Path -> value, applied to the base recipe before the axes."""
     axes: tuple[Axis, ...] = ()
     """Every combination of their values is a configuration."""
     method: str | None = None
     """What tables call the method; the label if None. An axis named ``"method"`` goes before."""
+    seeds: tuple[int, ...] | None = None
+    """None for the sweep's."""
+    cost: PublishedCost | None = None
+    """What `sweeps plan` reckons with until trials have been run."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +100,20 @@ class Cell:
 
     @cached_property
     def name(self) -> str:
-        """For people: ``PC ternary rho0=0.01 seed=0``."""
+        """For people: ``PC ternary rho0=0.01 seed=0``, with the block's label in front."""
         axes = [
             label if name == "set" else f"{name}={label}"
             for name, label in self.coordinates.items()
             if name != "method"
         ]
-        return " ".join([self.method, *axes, f"seed={self.recipe.seed}"])
+        first = self.method if "method" in self.coordinates else self.block
+        return " ".join([first, *axes, f"seed={self.recipe.seed}"])
+
+    @property
+    def parent(self) -> str | None:
+        """Fingerprint of the trial whose final network this one starts from; None for none."""
+        weights = self.recipe.initial_weights
+        return weights.fingerprint if isinstance(weights, TrialWeights) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +121,14 @@ class SweepSpec:
     """A sweep: each block's grid, over a base recipe, for each seed."""
 
     name: str
-    base: Recipe
+    base: Recipe | None = None
+    """What blocks without a base of their own start from."""
     blocks: tuple[Block, ...]
     seeds: tuple[int, ...]
     description: str = ""
+    experiment: str = ""
+    """The MLflow experiment of its runs; its name if empty. Sweeps that share trials do well to
+    share it, as a trial has one run."""
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
@@ -112,6 +143,14 @@ class SweepSpec:
         ):
             if len(set(items)) < len(items):
                 raise ConfigurationError(f"sweep {self.name}: a {what} stands there twice: {items}")
+        for block in self.blocks:
+            where = f"sweep {self.name}, block {block.label!r}"
+            if block.base is None and self.base is None:
+                raise ConfigurationError(f"{where}: base = None, and the sweep has none either")
+            if block.seeds is not None and len(set(block.seeds)) != max(1, len(block.seeds)):
+                raise ConfigurationError(
+                    f"{where}: seeds = {block.seeds}: must be one or more, each once"
+                )
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -133,14 +172,15 @@ class SweepSpec:
                 if cell.name in names:
                     raise ConfigurationError(
                         f"sweep {self.name}: two different trials are called {cell.name!r}; "
-                        "give their blocks different methods, or an axis that tells them apart"
+                        "give their blocks different labels, or an axis that tells them apart"
                     )
                 cells[cell.fingerprint] = cell
                 names.add(cell.name)
         return tuple(cells.values())
 
     def _expand(self, block: Block) -> Iterator[Cell]:
-        start = self.base
+        start = block.base or self.base
+        assert start is not None
         for path, value in block.overrides.items():
             start = self._override(start, path, value, f"block {block.label!r}")
         for labels in product(*(axis.labelled.items() for axis in block.axes)):
@@ -157,7 +197,7 @@ class SweepSpec:
             coordinates = {
                 axis.name: label for axis, (label, _) in zip(block.axes, labels, strict=True)
             }
-            for seed in self.seeds:
+            for seed in self.seeds if block.seeds is None else block.seeds:
                 seeded = self._override(recipe, "seed", seed, f"seed {seed}")
                 yield Cell(
                     sweep=self.name,

@@ -13,9 +13,11 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-# Deliveries are repeated anyway; MLflow's own seven retries would take minutes to give up.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+# MLflow's own retries would make a second run where only the answer to the first was lost; a
+# repeated delivery looks first.
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each trial
 
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
@@ -28,6 +30,8 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
+# A database that is away would fill the terminal with tracebacks; `Delivery.last_error` tells.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
@@ -273,6 +277,8 @@ class Delivery:
                         failed_at_the_end.add(cell.fingerprint)
                     else:
                         self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)
+                        # The server may be back by the end, so that takes one more failure.
+                        failures_in_a_row = min(failures_in_a_row, GIVE_UP_AFTER - 1)
 
     @property
     def undelivered(self) -> int:

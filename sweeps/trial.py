@@ -1,11 +1,11 @@
-"""run_trial: what a worker does for one trial. It knows folders, and nothing of Ray or MLflow."""
+"""What a worker does for one trial. It knows folders, and nothing of Ray or MLflow."""
 
 import json
 import platform
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -28,6 +28,7 @@ from quantlab.checkpoint import (
 )
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from sweeps.provenance import git_commit, package_versions
+from sweeps.staging import stage
 from sweeps.storage import TrialFolder, TrialState, write_atomically
 
 PAUSE_STEPS = 20
@@ -38,48 +39,94 @@ def run_trial(
     recipe: Recipe,
     folder: TrialFolder,
     *,
+    report: Callable[[EpochRecord], None] = lambda record: None,
+    **options: Any,
+) -> TrialState:
+    """Train a trial to its end, in one go.
+
+    Args:
+        recipe: what to train.
+        folder: the trial's files.
+        report: called after every epoch, once its record and its checkpoint are written.
+        options: see `train_trial`.
+
+    Raises:
+        Exception: whatever broke; it is recorded as the trial's failure first.
+    """
+    for record in train_trial(recipe, folder, **options):
+        if record is not None:
+            report(record)
+    return folder.state()
+
+
+def train_trial(
+    recipe: Recipe,
+    folder: TrialFolder,
+    *,
     data_dir: Path,
+    scratch: Path | None = None,
     device: str = "cpu",
     execution: Execution = DEFAULT_EXECUTION,
     checkpoint_seconds: float = 60.0,
-    report: Callable[[EpochRecord], None] = lambda record: None,
-) -> TrialState:
-    """Train a trial to its end, from its last checkpoint if there is one.
+) -> Generator[EpochRecord | None, None, None]:
+    """Train a trial, from its last checkpoint if there is one, with pauses.
 
     A finished trial is left as it is. A diverged one is finished: that is a result of its
-    configuration.
+    configuration. Whoever closes the iterator at a pause leaves a checkpoint of that moment.
 
     Args:
         recipe: what to train.
         folder: the trial's files; made if need be.
         data_dir: where datasets lie.
+        scratch: a folder on this machine's own disk to read data from; see `staging.stage`.
         device: a torch device.
         execution: how to compute it.
         checkpoint_seconds: within an epoch, save at the first pause after so many seconds.
-        report: called after every epoch, once its record and its checkpoint are written.
+
+    Yields:
+        The record of every epoch, once it and a checkpoint are written, and None at pauses.
 
     Raises:
         Exception: whatever broke; it is recorded as the trial's failure first.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.locked():  # a worker may outlive its driver by seconds
-        if (state := folder.state()).is_finished:
-            return state
+        if folder.state().is_finished:
+            return
         write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         folder.failure.unlink(missing_ok=True)
         try:
-            return _train(recipe, folder, data_dir, device, execution, checkpoint_seconds, report)
+            data_dir = stage(recipe, data_dir, scratch)
+            yield from _train(recipe, folder, data_dir, device, execution, checkpoint_seconds)
         except Exception as error:
-            folder.write(
-                folder.failure,
-                {
-                    "error": f"{type(error).__name__}: {error}",
-                    "traceback": traceback.format_exc(),
-                    "time": time.time(),
-                    **_where(device, execution),
-                },
+            record_failure(
+                folder,
+                f"{type(error).__name__}: {error}",
+                traceback.format_exc(),
+                device,
+                execution,
             )
             raise
+
+
+def record_failure(
+    folder: TrialFolder,
+    error: str,
+    traceback: str = "",
+    device: str = "",
+    execution: Execution = DEFAULT_EXECUTION,
+) -> None:
+    """Write down that a trial's last attempt failed, and why.
+
+    Args:
+        folder: the trial's files.
+        error: in one line, for people.
+        traceback: Python's own, if there is one.
+        device: what it ran on; empty if it did not come so far.
+        execution: how it was computed.
+    """
+    content = {"error": error, "traceback": traceback, "time": time.time()}
+    folder.write(folder.failure, {**content, **_where(device, execution)})
 
 
 def _train(
@@ -89,9 +136,8 @@ def _train(
     device: str,
     execution: Execution,
     checkpoint_seconds: float,
-    report: Callable[[EpochRecord], None],
-) -> TrialState:
-    torch.set_num_threads(1)  # trials run side by side; more threads each would only fight
+) -> Generator[EpochRecord | None, None, None]:
+    torch.set_num_threads(execution.threads)
     run = TrainingRun(
         recipe,
         data_dir=data_dir,
@@ -118,6 +164,10 @@ def _train(
         notes["warning"] = "; ".join(warned)
         warnings.warn(notes["warning"], stacklevel=2)
     folder.rewind_history(run.epoch)
+
+    def save() -> None:
+        save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
+
     state = TrialState.COMPLETE
     try:
         saved = time.monotonic()
@@ -125,10 +175,14 @@ def _train(
             if record is not None:
                 folder.append_history({**_plain(record), "time": time.time()})
             if record is not None or time.monotonic() - saved >= checkpoint_seconds:
-                save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
+                save()
                 saved = time.monotonic()
-            if record is not None:
-                report(record)
+            try:
+                yield record
+            except GeneratorExit:
+                if record is None:
+                    save()
+                raise
         details = _json_numbers(asdict(run.outcome()))
         save_atomically(folder.weights, run.final_weights())
     except NonFiniteLossError as error:
@@ -152,7 +206,6 @@ def _train(
         },
     )
     remove_checkpoints(folder.checkpoint)
-    return state
 
 
 def _plain(record: EpochRecord) -> dict[str, Any]:

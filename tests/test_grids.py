@@ -1,14 +1,46 @@
 """Every sweep that ships expands, with the number of trials written here."""
 
+from pathlib import Path
+
 import pytest
 
+from quantlab.schedules import Linear
 from sweeps.loading import load_sweep, named_sweeps
+from sweeps.plan import plan_of
 from sweeps.results import regime
+from sweeps.storage import Storage
+
+
+def paper_blocks(model: str, *regimes: str, sets: int = 3) -> dict[str, int]:
+    """Of the ProxConnect paper's CIFAR-10 experiments on one network."""
+    methods = {"BC": 3 * sets, "PQ": 9 * sets, "rPC": 9 * sets, "PC": 9 * sets}
+    pretraining = {f"{model} pretraining": 1} if "fine-tuning" in regimes else {}
+    return pretraining | {
+        f"{model} {regime} {method}": count
+        for regime in regimes
+        for method, count in methods.items()
+    }
+
+
+RESNET20 = paper_blocks("ResNet20", "fine-tuning", "end-to-end")
+RESNET56 = paper_blocks("ResNet56", "fine-tuning", "end-to-end")
+IMAGENET = {
+    f"resnet18 {regime} {method}": count
+    for regime in ("fine-tuning", "end-to-end")
+    for method, count in (("BC", 3), ("PC", 6))
+}
 
 TRIALS = {
     "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 27},
     "cifar10_jpeg_fine_tuning": {"BC": 2, "PQ": 2, "PC": 2},
     "cifar10_jpeg_smoke": {"PQ": 2, "PC": 2},
+    "proxconnect": RESNET20 | RESNET56 | IMAGENET,
+    "proxconnect_cifar10": RESNET20 | RESNET56,
+    "proxconnect_imagenet": IMAGENET,
+    "proxconnect_resnet20": RESNET20,
+    "proxconnect_resnet20_end_to_end": paper_blocks("ResNet20", "end-to-end"),
+    "proxconnect_resnet20_end_to_end_ternary": paper_blocks("ResNet20", "end-to-end", sets=1),
+    "proxconnect_smoke": paper_blocks("ResNet8-w8", "fine-tuning", "end-to-end"),
 }
 
 
@@ -27,6 +59,60 @@ def test_counts_by_block(name: str) -> None:
     assert counts == TRIALS[name]
     assert len({cell.fingerprint for cell in sweep.cells}) == sum(TRIALS[name].values())
     assert len({cell.name for cell in sweep.cells}) == sum(TRIALS[name].values())
+
+
+def test_the_whole_paper_in_numbers(tmp_path: Path) -> None:
+    """Trials and GPU-hours of its Tables 5 and 12."""
+    plan = plan_of(load_sweep("proxconnect"), Storage(tmp_path))
+    costs = {cost["what"]: (cost["trials"], cost["hours"]) for cost in plan["costs"]}
+    assert costs == {
+        "ResNet20 on CIFAR-10": (181, 271.5),
+        "ResNet56 on CIFAR-10": (181, 543),
+        "ResNet18 on ImageNet, fine-tuning": (9, 108),
+        "ResNet18 on ImageNet, end-to-end": (9, 243),
+    }
+    assert (plan["trials"], plan["to_run"], plan["waiting"]) == (380, 380, 180)
+    assert not list(tmp_path.iterdir())
+
+
+def test_smaller_siblings_are_parts_of_the_whole() -> None:
+    whole = {cell.fingerprint for cell in load_sweep("proxconnect").cells}
+    for name in TRIALS:
+        sweep = load_sweep(name)
+        if name.startswith("proxconnect") and name != "proxconnect_smoke":
+            assert {cell.fingerprint for cell in sweep.cells} <= whole
+            assert sweep.experiment == "proxconnect"
+
+
+@pytest.mark.parametrize("name", ["proxconnect", "proxconnect_smoke"])
+def test_fine_tuning_starts_from_its_own_networks_pretraining(name: str) -> None:
+    cells = {cell.fingerprint: cell for cell in load_sweep(name).cells}
+    for cell in cells.values():
+        if "fine-tuning" in cell.block and "resnet18" not in cell.block:
+            assert cell.parent is not None
+            assert cells[cell.parent].method == "FP"
+            assert cells[cell.parent].recipe.model == cell.recipe.model
+        else:
+            assert cell.parent is None
+
+
+def test_the_smoke_grid_goes_through_the_papers_rho() -> None:
+    """ProxConnect's largest rho, and the sum of ProxQuant's shifts."""
+    small = {cell.name: cell.recipe for cell in load_sweep("proxconnect_smoke").cells}
+    steps_per_epoch, paper_steps = 34, 391
+    for start, pq in (("fine-tuning", "1e-06"), ("end-to-end", "1e-05")):
+        for method, rho0 in (("PC", "0.01"), ("PQ", pq)):
+            short = f"{100 * float(rho0):g}" if method == "PQ" else rho0
+            ours = small[f"ResNet8-w8 {start} {method} binary rho0={short} seed=0"].quantization
+            assert ours is not None
+            paper = Linear(float(rho0))
+            if method == "PC":
+                end = ours.sharpness.at(24 * steps_per_epoch, steps_per_epoch)
+                assert end == pytest.approx(paper.at(200 * paper_steps, paper_steps), rel=0.03)
+            else:
+                total = ours.sharpness.cumulative(24 * steps_per_epoch, steps_per_epoch)
+                full = paper.cumulative(200 * paper_steps, paper_steps)
+                assert total == pytest.approx(full, rel=0.1)
 
 
 def test_two_epochs_of_fine_tuning_go_through_the_papers_range_of_rho() -> None:

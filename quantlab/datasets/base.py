@@ -80,6 +80,11 @@ class DatasetSpec(ABC):
     def num_channels(self) -> int:
         """Channels of an image."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files and folders within the data folder that it reads; none if it needs none."""
+        return ()
+
     @abstractmethod
     def check(self, data_dir: Path) -> None:
         """Make sure, before any trial starts, that the data is there; download it where possible.

@@ -32,6 +32,11 @@ class CIFAR10(InMemoryDataset):
         """Three, red, green and blue."""
         return 3
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The folder of torchvision's files."""
+        return (self.source.base_folder,)
+
     def check(self, data_dir: Path) -> None:
         """Look for torchvision's files under the data folder; download them if they are missing."""
         try:

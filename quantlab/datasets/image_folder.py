@@ -40,6 +40,11 @@ class ImageFolder(InMemoryDataset):
         """Three, red, green and blue."""
         return 3
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The one folder."""
+        return (self.folder,)
+
     def check(self, data_dir: Path) -> None:
         """Look for the two trees of class folders, and count their images."""
         classes = self._classes(data_dir)

@@ -76,6 +76,11 @@ class ImageNet(DatasetSpec):
         """Three, red, green and blue."""
         return 3
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The one folder."""
+        return (self.folder,)
+
     def check(self, data_dir: Path) -> None:
         """Look for the two trees of class folders, and count their images."""
         train, test, _ = self._files(data_dir, torch.device("cpu"))

@@ -174,7 +174,7 @@ def test_what_has_no_identity_is_refused() -> None:
 
 def test_two_trials_of_one_name_are_refused() -> None:
     blocks = [
-        Block(label, overrides={"epochs": epochs}, method="FP")
+        Block(label, overrides={"epochs": epochs}, axes=(Axis("method", "batch_size", {"FP": 50}),))
         for label, epochs in (("short", 1), ("long", 2))
     ]
     with pytest.raises(ConfigurationError, match="two different trials are called 'FP seed=0'"):
@@ -199,3 +199,23 @@ def test_a_users_class_is_known_by_its_source(tmp_path: Path) -> None:
         changed = fingerprints(helped.replace(old, new), tmp_path / "a.py")
         assert changed[:2] == before[:2]  # full precision does not use the class
         assert not set(changed[2:]) & set(before[2:])
+
+
+def test_blocks_may_share_a_method() -> None:
+    cells = sweep(
+        Block("short", overrides={"epochs": 1}, method="FP"),
+        Block("long", overrides={"epochs": 2}, method="FP", seeds=(5,)),
+    ).cells
+    assert [cell.name for cell in cells] == ["short seed=0", "short seed=1", "long seed=5"]
+    assert {cell.method for cell in cells} == {"FP"}
+
+
+def test_a_block_may_bring_its_own_recipe() -> None:
+    own = SweepSpec(name="own", blocks=(Block("a", base=small_recipe()),), seeds=(0,))
+    assert own.cells[0].recipe == small_recipe(seed=0)
+    with pytest.raises(ConfigurationError, match="block 'a': base = None"):
+        SweepSpec(name="none", blocks=(Block("a"),), seeds=(0,))
+    with pytest.raises(ConfigurationError, match=r"seeds = \(1, 1\): must be one or more"):
+        sweep(Block("a", seeds=(1, 1)))
+    with pytest.raises(ConfigurationError, match=r"seeds = \(\): must be one or more"):
+        sweep(Block("a", seeds=()))

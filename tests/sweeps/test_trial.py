@@ -143,7 +143,9 @@ def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
     folder = folder_of(recipe, tmp_path)
     run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True))
     execution = folder.read(folder.result)["execution"]
-    assert execution == "channels_last,bf16,no-compile,deterministic,keep_memory,workers=0"
+    assert execution == (
+        "channels_last,bf16,no-compile,deterministic,keep_memory,workers=0,threads=1"
+    )
 
 
 def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None:

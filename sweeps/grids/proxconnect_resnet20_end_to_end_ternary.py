@@ -1,0 +1,16 @@
+"""The ProxConnect paper's ternary ResNet20 trained end to end, 30 trials.
+
+A part of `proxconnect_cifar10`, for a smaller budget.
+"""
+
+from quantlab.proxconnect_paper import RESNET20, SEEDS
+from sweeps.grids.proxconnect_cifar10 import END_TO_END, blocks
+from sweeps.spec import SweepSpec
+
+SWEEP = SweepSpec(
+    name="proxconnect_resnet20_end_to_end_ternary",
+    description="The ProxConnect paper on CIFAR-10: ternary ResNet20 end to end",
+    experiment="proxconnect",
+    blocks=blocks(RESNET20, regimes=(END_TO_END,), sets=("ternary",)),
+    seeds=SEEDS,
+)

@@ -1,0 +1,158 @@
+"""What Tune asks and tells: which cell is next, when to stop, and what became of a trial."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ray import tune
+from ray.exceptions import RayActorError
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from sweeps.progress import Progress
+from sweeps.schedule import Schedule
+from sweeps.spec import Cell
+from sweeps.storage import Storage
+from sweeps.tracking import Delivery
+from sweeps.trial import record_failure
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def fingerprint_of(trial: Trial) -> str:
+    """The cell that a trial of Tune trains."""
+    return str(trial.config["fingerprint"])
+
+
+class NextCell(Searcher):
+    """Tune asks here what to run next; the answer may be to wait for a trial that is running."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self._schedule = schedule
+
+    def suggest(self, trial_id: str) -> Any:
+        """A cell's fingerprint as Tune's configuration, None to wait, or the end."""
+        cell = self._schedule.next()
+        if cell is not None:
+            return {"fingerprint": cell.fingerprint}
+        return Searcher.FINISHED if self._schedule.is_over else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: `Watch` tells the schedule."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what is left to do stands in the trial folders."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+class Stop(Stopper):
+    """Ends the sweep on SIGINT or SIGTERM: workers leave a checkpoint once their step is over."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether a signal has come."""
+        return self.requested
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Listen while the sweep runs; a second signal does not wait for checkpoints."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+            print(
+                "\nsweeps: stopping; running trials save their state (again to stop at once)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Watch(tune.Callback):
+    """Passes on what Tune tells of trials."""
+
+    def __init__(
+        self,
+        cells: list[Cell],
+        schedule: Schedule,
+        storage: Storage,
+        delivery: Delivery,
+        progress: Progress,
+    ) -> None:
+        self._cells = {cell.fingerprint: cell for cell in cells}
+        self._schedule = schedule
+        self._storage = storage
+        self._delivery = delivery
+        self._progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks to restore a sweep its way; ours is by trial folders."""
+        return {}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._progress.started(self._cell(trial), waiting=self._schedule.num_waiting)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._delivery.announce(self._cell(trial))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._progress.interrupted(self._cell(trial))
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._ended(trial)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        folder = self._storage.trial(fingerprint_of(trial))
+        if not folder.state().is_finished and not folder.failure.exists():
+            record_failure(folder, f"its process died, the last time too ({_reason(trial)})")
+        self._ended(trial)
+
+    def _cell(self, trial: Trial) -> Cell:
+        return self._cells[fingerprint_of(trial)]
+
+    def _ended(self, trial: Trial) -> None:
+        cell = self._cell(trial)
+        # Tune keeps all trials and would keep rolling averages of their metrics too, for nobody.
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
+        for ended in (cell, *self._schedule.ended(cell)):
+            self._delivery.announce(ended)
+            self._progress.ended(ended, waiting=self._schedule.num_waiting)
+
+
+def _reason(trial: Trial) -> str:
+    """The end of Ray's own explanation, which is the line that says something."""
+    error = trial.get_error()
+    text = str(error) if isinstance(error, RayActorError) else repr(error)
+    return text.strip().splitlines()[-1].strip()

@@ -1,0 +1,103 @@
+"""What a sweep would run: counts by block, what waits for what, and the cost."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sweeps.estimate import estimates
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage import Storage, TrialState
+
+
+def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
+    """The plan as JSON data; nothing is written.
+
+    ``to_run`` counts trials that are not finished, and ``waiting`` those among them whose initial
+    weights are another trial's that is not complete. Hours are `sweeps.estimate`'s.
+    """
+    states = {cell.fingerprint: storage.trial(cell.fingerprint).state() for cell in sweep.cells}
+    names = {cell.fingerprint: cell.name for cell in sweep.cells}
+
+    def is_waiting(cell: Cell) -> bool:
+        if cell.parent is None or states[cell.fingerprint].is_finished:
+            return False
+        parent = states.get(cell.parent) or storage.trial(cell.parent).state()
+        return parent is not TrialState.COMPLETE
+
+    def counts(cells: list[Cell]) -> dict[str, int]:
+        finished = sum(states[cell.fingerprint].is_finished for cell in cells)
+        return {
+            "trials": len(cells),
+            "finished": finished,
+            "to_run": len(cells) - finished,
+            "waiting": sum(map(is_waiting, cells)),
+        }
+
+    blocks = []
+    for block in sweep.blocks:
+        cells = [cell for cell in sweep.cells if cell.block == block.label]
+        parents = dict.fromkeys(cell.parent for cell in cells if cell.parent is not None)
+        depends_on = [names.get(parent, f"trial {parent}") for parent in parents]
+        blocks.append({"label": block.label, **counts(cells), "depends_on": depends_on})
+    costs = estimates(sweep, storage)
+    return {
+        "name": sweep.name,
+        "description": sweep.description,
+        **counts(list(sweep.cells)),
+        "blocks": blocks,
+        "costs": [
+            {**asdict(cost), "hours": cost.hours, "hours_to_run": cost.hours_to_run}
+            for cost in costs
+        ],
+    }
+
+
+def describe(plan: dict[str, Any]) -> str:
+    """The plan as two tables of text."""
+    head = f"{plan['name']}: {plan['description']}" if plan["description"] else plan["name"]
+    everything = {**plan, "label": "all", "depends_on": []}
+    counts = [["block", "trials", "finished", "to run", "waiting", "after"]]
+    counts += [
+        [
+            row["label"],
+            *(str(row[key]) for key in ("trials", "finished", "to_run", "waiting")),
+            ", ".join(row["depends_on"]),
+        ]
+        for row in (*plan["blocks"], everything)
+    ]
+    costs = [["cost", "trials", "to run", "h a trial", "h in all", "h to run", "from"]]
+    costs += [
+        [
+            row["what"],
+            str(row["trials"]),
+            str(row["to_run"]),
+            *(_hours(row[key]) for key in ("hours_per_trial", "hours", "hours_to_run")),
+            row["source"],
+        ]
+        for row in plan["costs"]
+    ]
+    if all(row["hours"] is not None for row in plan["costs"]):
+        sums = (sum(row[key] for row in plan["costs"]) for key in ("hours", "hours_to_run"))
+        totals = [str(plan["trials"]), str(plan["to_run"]), "", *map(_hours, sums), ""]
+        costs.append(["all", *totals])
+    return "\n".join([head, *_aligned(counts), "", *_aligned(costs)])
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "?"
+    return f"{hours:.1f}" if hours >= 1 or hours == 0 else f"{hours:.2g}"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Text to the left in the first and last column, numbers to the right between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
+                row[-1],
+            ]
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,111 @@
+"""Which trial is next, where some start from others' networks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quantlab import ConfigurationError, Recipe, fingerprint
+from quantlab.initial_weights import TrialWeights
+from sweeps.preflight import preflight
+from sweeps.schedule import Schedule
+from sweeps.spec import Axis, Block, Cell, SweepSpec
+from sweeps.storage import Storage, TrialState
+from tests.quantlab.recipes import small_recipe
+
+
+def child_of(recipe: Recipe) -> Recipe:
+    return replace(recipe, initial_weights=TrialWeights(fingerprint(recipe)))
+
+
+PARENT = small_recipe(seed=7)
+CHILD = child_of(PARENT)
+SWEEP = SweepSpec(
+    name="family",
+    blocks=(
+        Block("alone", base=small_recipe()),
+        Block("child", base=CHILD, axes=(Axis("batch", "batch_size", (10, 20)),)),
+        Block("grandchild", base=child_of(replace(CHILD, batch_size=10, seed=0)), seeds=(3,)),
+        Block("parent", base=PARENT, seeds=(7,)),
+    ),
+    seeds=(0,),
+)
+
+
+def finish(storage: Storage, cell: Cell, state: TrialState) -> None:
+    folder = storage.trial(cell.fingerprint)
+    folder.path.mkdir(parents=True)
+    if state is TrialState.FAILED:
+        folder.write(folder.failure, {"error": "RuntimeError: broken"})
+    else:
+        folder.write(folder.result, {"state": state.value})
+
+
+def names(schedule: Schedule) -> list[str]:
+    """All that can be trained now."""
+    found = []
+    while (cell := schedule.next()) is not None:
+        found.append(cell.block)
+    return found
+
+
+def by_block() -> dict[str, Cell]:
+    return {cell.block: cell for cell in SWEEP.cells}
+
+
+def test_parents_come_first_and_children_wait(tmp_path: Path) -> None:
+    storage, cells = Storage(tmp_path), by_block()
+    schedule = Schedule(SWEEP.cells, storage)
+    assert schedule.num_waiting == 3
+    assert names(schedule) == ["parent", "alone"]
+    assert not schedule.is_over
+    finish(storage, cells["parent"], TrialState.COMPLETE)
+    assert schedule.ended(cells["parent"]) == []
+    first = schedule.next()
+    assert first is not None
+    assert first.name == "child batch=10 seed=0"  # the grandchild's parent, before its sibling
+    assert names(schedule) == ["child"]
+    finish(storage, first, TrialState.COMPLETE)
+    schedule.ended(first)
+    assert names(schedule) == ["grandchild"]
+    assert schedule.is_over
+
+
+@pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.DIVERGED])
+def test_a_failed_parent_fails_its_descendants(state: TrialState, tmp_path: Path) -> None:
+    storage, cells = Storage(tmp_path), by_block()
+    schedule = Schedule(SWEEP.cells, storage)
+    assert names(schedule) == ["parent", "alone"]
+    finish(storage, cells["parent"], state)
+    failed = schedule.ended(cells["parent"])
+    assert [cell.block for cell in failed] == ["child", "grandchild", "child"]
+    assert schedule.is_over
+    word = "failed" if state is TrialState.FAILED else "diverged"
+    errors = []
+    for cell in failed:
+        folder = storage.trial(cell.fingerprint)
+        assert folder.state() is TrialState.FAILED
+        errors.append(folder.read(folder.failure)["error"])
+    assert errors[0] == f"not started: 'parent seed=7', which it starts from, {word}"
+    assert "'child batch=10 seed=0', which it starts from, failed" in errors[1]
+
+
+def test_a_parent_that_diverged_before_fails_its_descendants_at_once(tmp_path: Path) -> None:
+    storage, cells = Storage(tmp_path), by_block()
+    finish(storage, cells["parent"], TrialState.DIVERGED)
+    left = [cell for cell in SWEEP.cells if cell.block != "parent"]
+    preflight(left, storage, tmp_path)
+    schedule = Schedule(left, storage)
+    assert len(schedule.failed_at_once) == 3
+    assert names(schedule) == ["alone"]
+    assert schedule.is_over
+
+
+def test_a_parent_that_is_not_in_the_sweep_must_be_complete(tmp_path: Path) -> None:
+    storage, cells = Storage(tmp_path), by_block()
+    with pytest.raises(ConfigurationError, match="it must be trained first"):
+        preflight([cells["child"]], storage, tmp_path)
+    finish(storage, cells["parent"], TrialState.COMPLETE)
+    storage.trial(fingerprint(PARENT)).weights.touch()
+    preflight([cells["child"]], storage, tmp_path)
+    assert names(Schedule([cells["child"]], storage)) == ["child"]

@@ -1,0 +1,100 @@
+"""Data is brought to a machine once, whatever form it lies in."""
+
+import shutil
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from quantlab import ConfigurationError, Recipe
+from quantlab.datasets.image_folder import ImageFolder
+from quantlab.initial_weights import WeightsFile
+from sweeps import staging
+from sweeps.staging import stage
+from tests.quantlab.image_trees import write_images
+from tests.quantlab.recipes import small_recipe
+
+RECIPE = replace(
+    small_recipe(),
+    dataset=ImageFolder(folder="pictures", validation_images=2),
+    initial_weights=WeightsFile("pretrained/net.th"),
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with pictures and weights."""
+    root = tmp_path / "data"
+    write_images(root / "pictures", {"train": 3, "test": 3})
+    (root / "pretrained").mkdir()
+    (root / "pretrained" / "net.th").write_bytes(b"weights")
+    return root
+
+
+def stage_in_a_process(recipe: Recipe, data_dir: Path, scratch: Path) -> Path:
+    return stage(recipe, data_dir, scratch)
+
+
+def test_it_is_read_where_it_lies_unless_there_is_a_scratch_folder(
+    data: Path, tmp_path: Path
+) -> None:
+    assert stage(RECIPE, data) == data
+    scratch = tmp_path / "scratch"
+    assert stage(RECIPE, data, scratch) == scratch
+    RECIPE.dataset.check(scratch)
+    assert (scratch / "pretrained" / "net.th").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("form", ["zip", "gztar"])
+@pytest.mark.parametrize("inside", ["the folder", "its content"])
+def test_archives_are_unpacked(form: str, inside: str, data: Path, tmp_path: Path) -> None:
+    pictures = data / "pictures"
+    root, base = (data, "pictures") if inside == "the folder" else (pictures, ".")
+    shutil.make_archive(str(tmp_path / "packed"), form, root, base)
+    (packed,) = tmp_path.glob("packed.*")
+    shutil.rmtree(pictures)
+    packed.rename(data / packed.name.replace("packed", "pictures"))
+    staging.check(RECIPE.dataset, data)
+    scratch = tmp_path / "scratch"
+    stage(RECIPE, data, scratch)
+    RECIPE.dataset.check(scratch)
+    assert not pictures.exists()
+    assert stage(RECIPE, data) == data  # without a scratch folder, beside the archive
+    assert pictures.is_dir()
+
+
+def test_a_damaged_archive_is_named_and_leaves_nothing(data: Path) -> None:
+    shutil.rmtree(data / "pictures")
+    (data / "pictures.tar.gz").write_bytes(b"not an archive")
+    with pytest.raises(ConfigurationError, match=r"pictures\.tar\.gz: cannot be unpacked"):
+        stage(RECIPE, data)
+    assert not (data / "pictures").exists()
+
+
+def test_data_that_is_nowhere_is_named(data: Path, tmp_path: Path) -> None:
+    shutil.rmtree(data / "pictures")
+    with pytest.raises(ConfigurationError, match="'pictures': no folder"):
+        staging.check(RECIPE.dataset, data)
+    with pytest.raises(ConfigurationError, match="'pictures': no folder"):
+        stage(RECIPE, data, tmp_path / "scratch")
+
+
+@pytest.mark.slow
+def test_processes_of_a_machine_wait_for_the_one_that_brings_it(data: Path, tmp_path: Path) -> None:
+    """The copy is made once: its files are those of the first process, for all."""
+    scratch = tmp_path / "scratch"
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.sweeps.test_staging"])
+    with context.Pool(4) as pool:
+        found = pool.starmap(stage_in_a_process, [(RECIPE, data, scratch)] * 8)
+    assert found == [scratch] * 8
+    assert not list(scratch.glob(".*unfinished"))
+    RECIPE.dataset.check(scratch)
+
+
+def test_a_read_only_data_folder_will_do(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root, the system's own answer cannot be had."""
+    monkeypatch.setattr(staging.os, "access", lambda path, mode: False)
+    assert stage(RECIPE, data) == data
+    assert not (data / ".staging.lock").exists()
