@@ -20,23 +20,26 @@ def test_options_are_read_and_written() -> None:
     for execution in (
         DEFAULT_EXECUTION,
         Execution(channels_last=False),
-        Execution(compile=True, deterministic=False, workers=2),
+        Execution(compile=True, deterministic=False, workers=2, threads=3),
     ):
         assert parse_execution(str(execution)) == execution
     assert (
         str(DEFAULT_EXECUTION)
-        == "channels_last,no-bf16,no-compile,deterministic,keep_memory,workers=0"
+        == "channels_last,no-bf16,no-compile,deterministic,keep_memory,workers=0,threads=1"
     )
 
 
 @pytest.mark.parametrize(
-    "text", ["fp16", "no-workers", "workers=x", "workers=-1", "workers=²", "no-no-bf16"]
+    "text",
+    ["fp16", "no-workers", "workers=x", "workers=-1", "workers=²", "threads=0.5", "no-no-bf16"],
 )
 def test_unknown_options_are_named(text: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"execution option '{text}': must be one of"):
         parse_execution(text)
     with pytest.raises(ConfigurationError, match=r"Execution\.workers = -1"):
         Execution(workers=-1)
+    with pytest.raises(ConfigurationError, match=r"Execution\.threads = 0: must be .* >= 1"):
+        Execution(threads=0)
     with pytest.raises(ConfigurationError, match=r"Execution\.bf16 = 'yes': must be True or False"):
         Execution(bf16="yes")  # type: ignore[arg-type]
 

@@ -1,7 +1,5 @@
 """A trial that is killed with SIGKILL again and again ends as if it had never been interrupted."""
 
-import hashlib
-import json
 import multiprocessing
 import os
 import random
@@ -20,9 +18,10 @@ from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
-from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage import Storage, TrialState
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import ADAM, quantized
+from tests.sweeps.trial_hash import trial_hash
 
 KILLS = 15
 """For each recipe."""
@@ -45,19 +44,6 @@ def train(recipe: Recipe, root: Path) -> None:
     """In a process of its own; it saves at every pause, so within epochs too."""
     folder = Storage(root).trial(fingerprint(recipe))
     run_trial(recipe, folder, data_dir=root, checkpoint_seconds=0)
-
-
-def state_hash(folder: TrialFolder) -> str:
-    """Of the final weights and statistics, every metric of every epoch, and the outcome."""
-    digest = hashlib.sha256()
-    for name, value in torch.load(folder.weights, weights_only=True).items():
-        digest.update(name.encode() + value.numpy().tobytes())
-    result = folder.read(folder.result)
-    for record in [*folder.read_history(), result]:
-        kept = {key: value for key, value in record.items() if key not in ("seconds", "time")}
-        digest.update(json.dumps(kept, sort_keys=True).encode())
-    assert "warning" not in result
-    return digest.hexdigest()
 
 
 @pytest.mark.slow
@@ -88,7 +74,7 @@ def test_sigkill_at_random_moments_changes_nothing(
     seconds = time.monotonic() - began
     whole = Storage(tmp_path / "whole").trial(fingerprint(recipe))
     assert whole.state() is TrialState.COMPLETE
-    expected = state_hash(whole)
+    expected = trial_hash(whole)
 
     moments = random.Random(0)
     kills, ended, cut_within_an_epoch = 0, 0, False
@@ -106,6 +92,6 @@ def test_sigkill_at_random_moments_changes_nothing(
                 cut_within_an_epoch |= state["epoch_in_progress"] is not None
         else:
             assert folder.state() is TrialState.COMPLETE
-            assert state_hash(folder) == expected
+            assert trial_hash(folder) == expected
             ended += 1
     assert cut_within_an_epoch

@@ -1,0 +1,282 @@
+"""A sweep on a cluster where everything is killed now and then ends as one that was left alone.
+
+The short form runs with the other tests. ``make chaos`` runs the long one: 64 trials, 12 workers
+and 4 drivers killed, 3 nodes lost, the tracking server away twice for 20 s.
+"""
+
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+from ray.cluster_utils import Cluster
+
+from sweeps.loading import load_sweep
+from sweeps.spec import SweepSpec
+from sweeps.storage import Storage, TrialState
+from tests.conftest import SWEEPS
+from tests.services import MlflowServer, mlflow_server, postgresql, postgresql_programs
+from tests.sweeps.trial_hash import trial_hash
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+LONG = "QUANTLAB_CHAOS" in os.environ
+DEADLINE_SECONDS = 1200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much happens to a sweep of 4 trials a seed."""
+
+    seeds: int
+    epochs: int
+    workers: int
+    drivers: int
+    nodes: int
+    outages: int
+    outage_seconds: float
+    most_pause_seconds: float
+
+
+PLAN = (
+    Plan(
+        16, 160, workers=12, drivers=4, nodes=3, outages=2, outage_seconds=20, most_pause_seconds=9
+    )
+    if LONG
+    else Plan(
+        3, 100, workers=3, drivers=1, nodes=1, outages=1, outage_seconds=4, most_pause_seconds=3
+    )
+)
+
+SWEEP = '''
+"""Fine-tuning from a network that the sweep trains first, and a map of the file's own."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from quantlab import OptimizerSpec, Quantization, Quantizer, Recipe, fingerprint
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.digits import Digits
+from quantlab.initial_weights import TrialWeights
+from quantlab.models.convnet import ConvNet
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.schedules import Constant, Linear
+from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
+from sweeps.spec import Block, SweepSpec
+
+
+@dataclass(frozen=True)
+class Tanh(Quantizer):
+    levels: tuple[float, ...] = (-1.0, 1.0)
+
+    def prox(self, latent, sharpness):
+        return torch.tanh((1 + sharpness) * latent)
+
+
+FULL = Recipe(
+    model=ConvNet(width=4),
+    dataset=Digits(
+        train_images=400, validation_images=100, augmentation=CropFlip(padding=1, flip=False)
+    ),
+    optimizer=OptimizerSpec(algorithm=torch.optim.Adam, learning_rate=Constant(0.003)),
+    epochs=EPOCHS,
+    batch_size=40,
+)
+TUNED = replace(FULL, initial_weights=TrialWeights(fingerprint(FULL)))
+
+
+def method(label, base, rule, quantizer):
+    quantization = Quantization(rule=rule, quantizer=quantizer, sharpness=Linear(0.01))
+    return Block(label, base=replace(base, quantization=quantization, batchnorm_epochs=2))
+
+
+SWEEP = SweepSpec(
+    name="chaos",
+    blocks=(
+        Block("FP", base=FULL),
+        method("PC", TUNED, PROX_CONNECT, PiecewiseLinear()),
+        method("MD", FULL, PROX_CONNECT, Tanh()),
+        method("SR", TUNED, PROX_QUANT, StochasticRounding()),
+    ),
+    seeds=tuple(range(SEEDS)),
+)
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With the sweep's file in it."""
+    text = SWEEP.replace("=EPOCHS", f"={PLAN.epochs}").replace("SEEDS", str(PLAN.seeds))
+    (tmp_path / "chaos.py").write_text(text)
+    return tmp_path
+
+
+class Driver:
+    """`sweeps run`, started again whenever it was killed."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._command = [SWEEPS, "run", "chaos.py", "--retries", "100", *options]
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        with (self._folder / "driver.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def finish(self) -> str:
+        """Wait for the end; the log, if it is a good one."""
+        code = self.process.wait(DEADLINE_SECONDS)
+        log = (self._folder / "driver.log").read_text(encoding="utf-8")
+        assert code == 0, log
+        return log
+
+
+@contextmanager
+def cluster_of_nodes(count: int) -> Iterator[Cluster]:
+    """Nodes of one CPU, and a head with none, as processes of this machine."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    try:
+        for _ in range(count):
+            cluster.add_node(num_cpus=1)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def training_processes() -> list[psutil.Process]:
+    """Ray's workers of this machine that are at a trial of this test."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        title = " ".join(process.info["cmdline"] or [])
+        if title.startswith("ray::Worker"):
+            found.append(process)
+    return found
+
+
+@dataclass
+class Monkey:
+    """Does what goes wrong on clusters."""
+
+    cluster: Cluster
+    driver: Driver
+    server: MlflowServer
+    storage: Storage
+    chance: random.Random
+    done: Counter[str] = field(default_factory=Counter)
+    back_at: float | None = None
+    """When the tracking server is to be started again."""
+
+    def run(self, events: Sequence[str]) -> None:
+        """All of it, at random moments, each while the sweep is under way."""
+        for event in events:
+            self.wait(self.chance.uniform(0.2, PLAN.most_pause_seconds))
+            getattr(self, event)()
+            self.done[event] += 1
+        while self.back_at is not None:
+            self.wait(0.2)
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end or not training_processes():
+            assert self.driver.process.poll() is None, "the sweep ended too early to be disturbed"
+            if self.back_at is not None and now >= self.back_at:
+                self.server.start()
+                self.back_at = None
+            time.sleep(0.1)
+
+    def worker(self) -> None:
+        """A trial's process is killed."""
+        self.chance.choice(training_processes()).kill()
+
+    def driver_(self) -> None:
+        """`sweeps run` is killed, and started again by hand."""
+        self.driver.kill()
+        self.driver.start()
+
+    def node(self) -> None:
+        """A machine is lost, and another one comes."""
+        node = self.chance.choice(sorted(self.cluster.worker_nodes, key=str))
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.cluster.add_node(num_cpus=1)
+
+    def outage(self) -> None:
+        """The tracking server is away for a while."""
+        while self.back_at is not None:
+            self.wait(0.2)
+        self.server.stop()
+        self.back_at = time.monotonic() + PLAN.outage_seconds
+
+
+def results(sweep: SweepSpec, storage: Storage) -> dict[str, str]:
+    """Trial -> hash of all that it left."""
+    return {cell.name: trial_hash(storage.trial(cell.fingerprint)) for cell in sweep.cells}
+
+
+@pytest.mark.skipif(
+    postgresql_programs() is None and "QUANTLAB_REQUIRE_POSTGRES" not in os.environ,
+    reason="PostgreSQL is not installed",
+)
+def test_a_sweep_survives_what_clusters_do(folder: Path) -> None:
+    sweep = load_sweep(str(folder / "chaos.py"))
+    calm = Driver(folder, "--storage", "calm")
+    calm.finish()
+    expected = results(sweep, Storage(folder / "calm"))
+    assert len(set(expected.values())) == len(sweep.cells)
+
+    storage = Storage(folder / "runs")
+    events = ["worker"] * PLAN.workers + ["driver_"] * PLAN.drivers
+    events += ["node"] * PLAN.nodes + ["outage"] * PLAN.outages
+    chance = random.Random(20)
+    chance.shuffle(events)
+    with (
+        postgresql() as database,
+        mlflow_server(database.create("chaos"), folder) as server,
+        cluster_of_nodes(2) as cluster,
+    ):
+        driver = Driver(folder, "--address", cluster.address, "--tracking-uri", server.uri)
+        monkey = Monkey(cluster, driver, server, storage, chance)
+        monkey.run(events)
+        assert monkey.done == Counter(events)
+        driver.finish()
+        check_runs(sweep, storage, server.uri)
+    assert results(sweep, storage) == expected
+
+
+def check_runs(sweep: SweepSpec, storage: Storage, uri: str) -> None:
+    """One run a trial, finished, with every epoch once."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(sweep.name)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    found = {run.data.tags["fingerprint"]: run for run in runs}
+    assert len(runs) == len(found) == len(sweep.cells)
+    for cell in sweep.cells:
+        folder, run = storage.trial(cell.fingerprint), found[cell.fingerprint]
+        assert folder.state() is TrialState.COMPLETE
+        assert run.info.status == "FINISHED"
+        history = folder.read_history()
+        total = cell.recipe.epochs + cell.recipe.batchnorm_epochs
+        assert [record["epoch"] for record in history] == list(range(1, total + 1))
+        for key in ("train_loss", "validation_accuracy_hard"):
+            curve = client.get_metric_history(run.info.run_id, key)
+            assert [(point.step, point.value) for point in curve] == [
+                (record["epoch"], record[key]) for record in history
+            ]

@@ -1,0 +1,365 @@
+"""Stores under load and in trouble: every record arrives, once, whatever happens on the way.
+
+Real processes, real PostgreSQL, MLflow's real server; only the network between can be told to fail.
+"""
+
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from quantlab import EpochRecord
+from quantlab.datasets.digits import Digits
+from sweeps.spec import Axis, Block, Cell, SweepSpec
+from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.tracking import Delivery, Tracker, undelivered
+from sweeps.trial import run_trial
+from tests.quantlab.recipes import quantized, small_recipe
+from tests.services import (
+    MlflowServer,
+    PostgreSQL,
+    mlflow_server,
+    network,
+    postgresql,
+    postgresql_programs,
+    wait_until,
+)
+
+pytestmark = pytest.mark.slow
+
+needs_postgresql = pytest.mark.skipif(
+    not postgresql_programs() and "QUANTLAB_REQUIRE_POSTGRES" not in os.environ,
+    reason="PostgreSQL is not installed",
+)
+
+PROCESSES = 4
+EPOCHS = 30
+SWEEP = SweepSpec(
+    name="stores",
+    base=small_recipe(
+        dataset=Digits(train_images=40, validation_images=20, test_images=20),
+        epochs=EPOCHS,
+        batch_size=20,
+    ),
+    blocks=(
+        Block("FP"),
+        Block(
+            "PC",
+            overrides={"quantization": quantized().quantization, "batchnorm_epochs": 1},
+            axes=(Axis("rho0", "quantization.sharpness.rho0", (0.05,)),),
+        ),
+    ),
+    seeds=(0, 1, 2, 3),
+)
+ONE_VALUE = {"seed", "rho0", "seconds_total", "validation_accuracy", "test_accuracy"}
+"""Metrics of a trial, not of its epochs."""
+
+
+def train(
+    cells: Sequence[Cell], storage: Storage, announce: Callable[[Cell], None] = lambda cell: None
+) -> None:
+    for cell in cells:
+
+        def report(record: EpochRecord, cell: Cell = cell) -> None:
+            announce(cell)
+
+        folder = storage.trial(cell.fingerprint)
+        run_trial(cell.recipe, folder, data_dir=storage.root, report=report)
+
+
+def copy(source: TrialFolder, target: TrialFolder, epochs: int | None = None) -> None:
+    """A trial as it is in the end, or as it was after so many epochs."""
+    if epochs is None:
+        ignored = shutil.ignore_patterns(source.delivery.name)
+        shutil.copytree(source.path, target.path, dirs_exist_ok=True, ignore=ignored)
+        return
+    target.path.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source.recipe, target.recipe)
+    lines = source.history.read_text(encoding="utf-8").splitlines(keepends=True)
+    target.history.write_text("".join(lines[:epochs]), encoding="utf-8")
+
+
+def copied(trained: Storage, root: Path) -> Storage:
+    """A storage where everything is trained and nothing delivered."""
+    storage = Storage(root)
+    for cell in SWEEP.cells:
+        copy(trained.trial(cell.fingerprint), storage.trial(cell.fingerprint))
+    return storage
+
+
+def delivered(cells: Sequence[Cell], storage: Storage, uri: str) -> Callable[[], bool]:
+    """Whether the store has these trials as they are now."""
+    return lambda: not undelivered(cells, storage, uri)
+
+
+def assert_everything_is_there_once(
+    uri: str, experiment: str, trained: Storage, cells: Sequence[Cell] = SWEEP.cells
+) -> None:
+    """One finished run a trial; in its curves each value, at its epoch and time, and no other."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert sorted(run.data.tags["fingerprint"] for run in runs) == sorted(
+        cell.fingerprint for cell in cells
+    )
+    for run in runs:
+        folder = trained.trial(run.data.tags["fingerprint"])
+        history, result = folder.read_history(), folder.read(folder.result)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["state"] == "COMPLETE"
+        assert run.data.params["epochs"] == str(EPOCHS)
+        assert run.data.metrics["test_accuracy"] == result["test_accuracy"]
+        curves = {
+            key: [
+                (record["epoch"], record[key], int(1000 * record["time"]))
+                for record in history
+                if record[key] is not None
+            ]
+            for key in history[0]
+            if key not in ("stage", "epoch", "step", "time")
+        }
+        assert len(curves["train_loss"]) >= EPOCHS
+        assert set(run.data.metrics) - ONE_VALUE == {key for key, curve in curves.items() if curve}
+        for key in run.data.metrics:
+            points = client.get_metric_history(run.info.run_id, key)
+            if key in ONE_VALUE:
+                assert len(points) == 1
+            else:
+                assert [(p.step, p.value, p.timestamp) for p in points] == curves[key]
+        artifacts = sorted(item.path for item in client.list_artifacts(run.info.run_id))
+        assert artifacts == ["recipe.json", "weights.pt"]
+
+
+# Four processes at once
+
+
+@dataclass
+class Together:
+    """What lets processes begin at the same moment; they get it when they start."""
+
+    barrier: object = None
+
+
+TOGETHER = Together()
+
+
+def set_barrier(barrier: object) -> None:
+    TOGETHER.barrier = barrier
+
+
+def train_share(number: int, root: Path) -> None:
+    train(SWEEP.cells[number::PROCESSES], Storage(root))
+
+
+def has_delivered_epochs(folder: TrialFolder) -> bool:
+    return bool(folder.read(folder.delivery).get("epoch") == folder.read_history()[-1]["epoch"])
+
+
+def deliver_share(number: int, trained: Path, root: Path, uri: str) -> int:
+    """What a driver does: announce trials again and again while they grow."""
+    source, storage = Storage(trained), Storage(root / str(number))
+    cells = SWEEP.cells[number::PROCESSES]
+    delivery = Delivery(Tracker(SWEEP.name, storage, uri), retry_seconds=0.1)
+    TOGETHER.barrier.wait(60)  # type: ignore[attr-defined]
+    for epochs in (EPOCHS // 3, 2 * EPOCHS // 3, None):
+        for cell in cells:
+            copy(source.trial(cell.fingerprint), storage.trial(cell.fingerprint), epochs)
+            delivery.announce(cell)
+        for cell in cells:
+            folder = storage.trial(cell.fingerprint)
+            wait_until("the epochs so far are delivered", partial(has_delivered_epochs, folder))
+    wait_until("everything is delivered", delivered(cells, storage, uri))
+    delivery.finish()
+    return delivery.undelivered
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ProcessPoolExecutor]:
+    # Forked from a server that has everything imported; four imports of torch would take longest.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    barrier = context.Barrier(PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, context, set_barrier, (barrier,)) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def trained(processes: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    root = tmp_path_factory.mktemp("trained")
+    for share in [processes.submit(train_share, number, root) for number in range(PROCESSES)]:
+        share.result()
+    return Storage(root)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgreSQL]:
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(
+    database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MlflowServer]:
+    with mlflow_server(database.create("server"), tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=needs_postgresql),
+        pytest.param("server over postgresql", marks=needs_postgresql),
+    ],
+)
+def test_four_processes_at_once(
+    store: str,
+    processes: ProcessPoolExecutor,
+    trained: Storage,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    if store == "sqlite":
+        uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    elif store == "postgresql":
+        uri = request.getfixturevalue("database").create("direct")
+    else:
+        uri = request.getfixturevalue("server").uri
+    Tracker(SWEEP.name, Storage(tmp_path), uri)
+    shares = [
+        processes.submit(deliver_share, number, trained.root, tmp_path, uri)
+        for number in range(PROCESSES)
+    ]
+    for share in shares:
+        assert share.result() == 0
+    assert_everything_is_there_once(uri, SWEEP.name, trained)
+
+
+# In trouble
+
+
+def blocked(database: PostgreSQL) -> Callable[[], bool]:
+    """Whether a statement waits for a lock."""
+
+    def holds() -> bool:
+        connection = database.connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            (count,) = cursor.fetchone()
+        connection.close()
+        return bool(count)
+
+    return holds
+
+
+@needs_postgresql
+def test_a_server_that_is_killed_within_a_batch_and_started_again(
+    server: MlflowServer, database: PostgreSQL, trained: Storage, tmp_path: Path
+) -> None:
+    """A lock holds up a trial's later epochs, after the first ones were delivered."""
+    storage = Storage(tmp_path)
+    cells = SWEEP.cells[:5]
+    first, others = cells[0], cells[1:]
+    delivery = Delivery(Tracker("killed", storage, server.uri), retry_seconds=0.1)
+    folder = storage.trial(first.fingerprint)
+    copy(trained.trial(first.fingerprint), folder, epochs=10)
+    delivery.announce(first)
+    wait_until("the epochs so far are delivered", partial(has_delivered_epochs, folder))
+    lock = database.connect("server")
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE metrics IN SHARE ROW EXCLUSIVE MODE")
+    copy(trained.trial(first.fingerprint), folder)
+    delivery.announce(first)
+    wait_until("a batch is blocked", blocked(database))
+    server.kill()
+    lock.close()
+    for cell in others:
+        copy(trained.trial(cell.fingerprint), storage.trial(cell.fingerprint))
+        delivery.announce(cell)
+    wait_until("those after it fail too", lambda: delivery.last_error.startswith(others[-1].name))
+    assert undelivered(cells, storage, server.uri) == list(cells)
+    server.start()
+    wait_until("everything is delivered", delivered(cells, storage, server.uri))
+    delivery.finish()
+    assert delivery.undelivered == 0
+    assert_everything_is_there_once(server.uri, "killed", trained, cells)
+
+
+@needs_postgresql
+def test_a_database_that_is_stopped_within_a_batch(
+    database: PostgreSQL, trained: Storage, tmp_path: Path
+) -> None:
+    """The first batch of a run, so that its params are written and its metrics are not.
+
+    That all deliveries failed does not matter to the end of the sweep: the database is back.
+    """
+    storage = copied(trained, tmp_path)
+    cells = SWEEP.cells[:3]
+    uri = database.create("stopped")
+    delivery = Delivery(Tracker("stopped", storage, uri), retry_seconds=0.5)
+    lock = database.connect("stopped")
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE metrics IN SHARE ROW EXCLUSIVE MODE")
+    for cell in cells:
+        delivery.announce(cell)
+    wait_until("a batch is blocked", blocked(database))
+    database.stop()
+    failed: set[str] = set()
+
+    def each_has_failed() -> bool:
+        failed.add(delivery.last_error.partition(":")[0])
+        return failed >= {cell.name for cell in cells}
+
+    wait_until("each trial's delivery has failed", each_has_failed)
+    database.start()
+    delivery.finish()
+    assert delivery.undelivered == 0
+    assert_everything_is_there_once(uri, "stopped", trained, cells)
+
+
+@needs_postgresql
+def test_answers_that_are_lost(server: MlflowServer, trained: Storage, tmp_path: Path) -> None:
+    """The server has done it, and nobody was told: to do it again changes nothing."""
+    storage = copied(trained, tmp_path)
+    cells = SWEEP.cells[:1]
+    with network(server.port) as between:
+        delivery = Delivery(Tracker("lost", storage, between.uri), retry_seconds=0.1)
+        between.answers_to_lose += [b"runs/create", *[b"runs/log-batch"] * 4]
+        between.answers_to_lose += [b"mlflow-artifacts/artifacts", b"runs/update"]
+        delivery.announce(cells[0])
+        wait_until("it is delivered", delivered(cells, storage, between.uri))
+        delivery.finish()
+        assert not between.answers_to_lose
+    assert_everything_is_there_once(server.uri, "lost", trained, cells)
+
+
+@needs_postgresql
+def test_a_slow_server_does_not_hold_up_training(server: MlflowServer, tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    cells = SWEEP.cells[:2]
+    with network(server.port) as between:
+        delivery = Delivery(Tracker("slow", storage, between.uri), retry_seconds=0.1)
+        between.flows.clear()
+        train(cells, storage, delivery.announce)
+        for cell in cells:
+            delivery.announce(cell)
+        client = mlflow.MlflowClient(tracking_uri=server.uri)
+        experiment = client.get_experiment_by_name("slow")
+        assert experiment is not None
+        assert not client.search_runs([experiment.experiment_id])
+        assert undelivered(cells, storage, between.uri) == list(cells)
+        states = {storage.trial(cell.fingerprint).state() for cell in cells}
+        assert states == {TrialState.COMPLETE}
+        between.flows.set()
+        delivery.finish()
+        assert delivery.undelivered == 0
+    assert_everything_is_there_once(server.uri, "slow", storage, cells)
