@@ -2,11 +2,13 @@
 # make test   runs all tests
 # make lint   runs the linters and the type checker
 # make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
+# make bench-sweep  measures what orchestration and tracking cost (about 25 minutes)
+# make chaos  kills everything in a long sweep, over and over (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench bench-sweep chaos clean
 
 demo: $(READY)
 	$(BIN)/sweeps run digits
@@ -29,6 +31,13 @@ bench: .venv/.ready-bench
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/execution_options.py
 	$(BIN)/python benchmarks/step_profile.py
+
+bench-sweep: .venv/.ready-bench
+	$(BIN)/python benchmarks/sweep_overhead.py
+	$(BIN)/python benchmarks/tracking_stores.py
+
+chaos: $(READY)
+	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos
 
 .venv/.ready-bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"

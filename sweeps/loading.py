@@ -1,7 +1,6 @@
 """Finding a sweep: by its name among the grids, or by the path of a file."""
 
 import importlib
-import importlib.util
 import pkgutil
 import re
 import sys
@@ -11,7 +10,7 @@ from types import ModuleType
 
 import sweeps.grids
 from quantlab import ConfigurationError
-from sweeps.source_identity import identify_classes
+from sweeps.source_identity import with_identities
 from sweeps.spec import SweepSpec
 
 FILE_MODULE_PREFIX = "sweep_file_"
@@ -49,16 +48,14 @@ def load_sweep(name_or_path: str) -> SweepSpec:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigurationError(f"sweep {str(path)!r}: no such file")
-    name = FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
+    module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        code = compile(with_identities(path.read_text(encoding="utf-8")), str(path), "exec")
+        exec(code, vars(module))
     except Exception as error:
-        del sys.modules[name]
+        del sys.modules[module.__name__]
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)
@@ -69,5 +66,4 @@ def _load_file(path: Path) -> ModuleType:
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         kind = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
         raise ConfigurationError(f"{where}: {kind}{error}") from error
-    identify_classes(module, path.read_text(encoding="utf-8"))
     return module

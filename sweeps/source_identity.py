@@ -7,21 +7,29 @@ own file (functions, constants, base classes) does. What it imports from elsewhe
 
 import ast
 import hashlib
-from types import ModuleType
 
 from quantlab.canonical import CANONICAL_NAME
 
 
-def identify_classes(module: ModuleType, source: str) -> None:
-    """Give every class that the module's file defines its canonical name."""
+def with_identities(source: str) -> ast.Module:
+    """The file's code, with its canonical name as an attribute of every class from its start on.
+
+    So the file itself may already ask for the fingerprint of a recipe that has such a class.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    tree = ast.parse(source)
     definitions: dict[str, ast.stmt] = {}
-    for statement in ast.parse(source).body:
+    for statement in tree.body:
         for name in _names_defined(statement):
             definitions[name] = statement
-    for value in list(vars(module).values()):
-        if isinstance(value, type) and value.__module__ == module.__name__:
-            digest = _digest(value.__name__, definitions)
-            setattr(value, CANONICAL_NAME, f"{value.__qualname__}@{digest}")
+    classes = [statement for statement in tree.body if isinstance(statement, ast.ClassDef)]
+    # All digests first: a name in a class's body must not count in those that use the class.
+    names = [f"{kind.name}@{_digest(kind.name, definitions)}" for kind in classes]
+    for kind, name in zip(classes, names, strict=True):
+        kind.body.append(ast.Assign([ast.Name(CANONICAL_NAME, ast.Store())], ast.Constant(name)))
+    return ast.fix_missing_locations(tree)
 
 
 def _names_defined(statement: ast.stmt) -> list[str]:

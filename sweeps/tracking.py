@@ -20,7 +20,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each trial
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError, flatten
@@ -109,8 +109,14 @@ class Tracker:
         history = folder.read_history()
         known = folder.read(folder.delivery)
         if known.get("uri") != self.uri:
-            known = {"uri": self.uri, "run_id": self._run(cell, history), "epoch": 0, "state": ""}
+            run = self._run(cell, history)
+            epoch = self._epochs_of_another_training(run, history)
+            known = {"uri": self.uri, "run_id": run.info.run_id, "epoch": epoch, "state": ""}
+            if epoch and run.info.status == "FINISHED" and state.is_finished:
+                known |= {"epoch": len(history), "state": state.value}
             folder.write(folder.delivery, known)
+            if known["state"]:
+                return
         run_id = known["run_id"]
         fresh = [record for record in history if record["epoch"] > known["epoch"]]
         metrics = [
@@ -126,7 +132,16 @@ class Tracker:
         epoch = fresh[-1]["epoch"] if fresh else known["epoch"]
         folder.write(folder.delivery, {**known, "epoch": epoch, "state": state.value})
 
-    def _run(self, cell: Cell, history: list[dict[str, Any]]) -> str:
+    def _epochs_of_another_training(self, run: Run, history: list[dict[str, Any]]) -> int:
+        """How far a run has the curves of the same trial, trained in another storage.
+
+        They are equal, but for their times; delivered again, they would be points beside points.
+        """
+        ours = {record["epoch"]: int(1000 * record["time"]) for record in history}
+        points = self._client.get_metric_history(run.info.run_id, "train_loss")
+        return max((p.step for p in points if ours.get(p.step) != p.timestamp), default=0)
+
+    def _run(self, cell: Cell, history: list[dict[str, Any]]) -> Run:
         """The trial's run: the one that bears its fingerprint, or a new one; described anew."""
         found = self._client.search_runs(
             [self._experiment], f"tags.fingerprint = '{cell.fingerprint}'", max_results=1
@@ -164,7 +179,7 @@ class Tracker:
             tags=[RunTag(key, str(value)) for key, value in tags.items()],
             metrics=[Metric(key, value, run.info.start_time, 0) for key, value in numbers.items()],
         )
-        return str(run.info.run_id)
+        return run
 
     def _close(
         self, run_id: str, folder: TrialFolder, state: TrialState, history: list[dict[str, Any]]

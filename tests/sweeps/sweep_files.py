@@ -51,3 +51,18 @@ SWEEP = SweepSpec(
     seeds=(0, 1),
 )
 '''
+
+WITH_CHILD = (
+    TINY.replace("SWEEP = SweepSpec(", "FIRST = SweepSpec(")
+    + """
+from dataclasses import replace
+
+from quantlab import fingerprint
+from quantlab.initial_weights import TrialWeights
+
+parent = next(cell.recipe for cell in FIRST.cells if cell.name == "MD rho0=0.5 seed=0")
+child = replace(parent, initial_weights=TrialWeights(fingerprint(parent)))
+SWEEP = replace(FIRST, blocks=(*FIRST.blocks, Block("child", base=child, seeds=(0,))))
+"""
+)
+"""TINY, and a trial that starts from another's network."""

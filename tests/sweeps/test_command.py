@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import SWEEPS, Command, Ran
-from tests.sweeps.sweep_files import TINY
+from tests.sweeps.sweep_files import TINY, WITH_CHILD
 
 pytestmark = pytest.mark.slow
 
@@ -92,9 +92,12 @@ def test_status_and_report(tiny: Ran, command: Command, tmp_path: Path) -> None:
 
 
 def test_a_failing_trial_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
-    """A map that breaks for one value of rho0, where a file says so that is later taken away."""
+    """A map that breaks for one value of rho0, for as long as a file says so.
+
+    The trial that starts from a failed one fails with it, and both run once it is mended.
+    """
     fragile = bad(
-        TINY,
+        WITH_CHILD,
         "        return torch.tanh(",
         "        if sharpness < 1 and open('broken').read() == 'yes':\n"
         "            raise RuntimeError('broken map')\n"
@@ -104,13 +107,17 @@ def test_a_failing_trial_does_not_stop_the_others(command: Command, tmp_path: Pa
     (tmp_path / "broken").write_text("yes")
     done = command(tmp_path, "run", "tiny.py")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == "tiny: 4 COMPLETE, 2 FAILED"
+    assert done.stdout.splitlines()[-1] == "tiny: 4 COMPLETE, 3 FAILED"
     lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
-    assert lines == ["sweeps: failed: MD rho0=0.5 seed=0 (and 1 more): RuntimeError: broken map"]
+    assert lines == [
+        "sweeps: failed: MD rho0=0.5 seed=0 (and 1 more): RuntimeError: broken map",
+        "sweeps: failed: child seed=0: not started: 'MD rho0=0.5 seed=0', which it starts from, "
+        "failed",
+    ]
     (tmp_path / "broken").write_text("no")
     again = command(tmp_path, "run", "tiny.py")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.splitlines()[0] == "tiny: 6 trials, 2 to run"
+    assert again.stdout.splitlines()[0] == "tiny: 7 trials, 3 to run"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])

@@ -14,7 +14,7 @@ from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from sweeps.loading import load_sweep
 from sweeps.spec import Axis, Block, SweepSpec
 from tests.quantlab.recipes import quantized, small_recipe
-from tests.sweeps.sweep_files import TINY
+from tests.sweeps.sweep_files import TINY, WITH_CHILD
 
 SETS = Axis("set", "quantization.quantizer.levels", {"binary": BINARY, "ternary": TERNARY})
 
@@ -219,3 +219,10 @@ def test_a_block_may_bring_its_own_recipe() -> None:
         sweep(Block("a", seeds=(1, 1)))
     with pytest.raises(ConfigurationError, match=r"seeds = \(\): must be one or more"):
         sweep(Block("a", seeds=()))
+
+
+def test_a_file_may_name_a_trial_with_a_class_of_its_own(tmp_path: Path) -> None:
+    """As one does to fine-tune from it."""
+    (tmp_path / "own.py").write_text(WITH_CHILD)
+    cells = {cell.name: cell for cell in load_sweep(str(tmp_path / "own.py")).cells}
+    assert cells["child seed=0"].parent == cells["MD rho0=0.5 seed=0"].fingerprint

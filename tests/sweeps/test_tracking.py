@@ -23,6 +23,18 @@ def runs_of(storage: Storage) -> list[mlflow.entities.Run]:
     return list(client.search_runs([experiment.experiment_id], order_by=["metrics.rho0 DESC"]))
 
 
+def curves(storage: Storage) -> dict[str, list[tuple[int, float]]]:
+    """Run and metric -> all its points."""
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    return {
+        f"{run.info.run_name} {key}": [
+            (point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)
+        ]
+        for run in runs_of(storage)
+        for key in run.data.metrics
+    }
+
+
 def test_one_run_a_trial_with_params_tags_and_curves(tiny: Ran) -> None:
     storage = Storage(tiny.folder / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
@@ -54,27 +66,49 @@ def test_delivering_again_changes_nothing(tiny: Ran, tmp_path: Path) -> None:
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     tracker = Tracker(sweep.name, storage, None)
-    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
-
-    def curves() -> dict[str, list[tuple[int, float]]]:
-        return {
-            f"{run.info.run_name} {key}": [
-                (point.step, point.value)
-                for point in client.get_metric_history(run.info.run_id, key)
-            ]
-            for run in runs_of(storage)
-            for key in run.data.metrics
-        }
-
-    before = curves()
+    before = curves(storage)
     for cell in sweep.cells:
         storage.trial(cell.fingerprint).delivery.unlink()
     assert len(undelivered(sweep.cells, storage, None)) == 6
     for cell in sweep.cells:
         tracker.deliver(cell)
         tracker.deliver(cell)
-    assert curves() == before
+    assert curves(storage) == before
     assert not undelivered(sweep.cells, storage, None)
+
+
+def test_the_same_trials_of_another_storage_are_the_same_runs(tiny: Ran, tmp_path: Path) -> None:
+    """Trained again elsewhere, at another time, and delivered to the same store."""
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    before = curves(storage)
+    unfinished = sweep.cells[0]
+    for cell in sweep.cells:
+        folder = storage.trial(cell.fingerprint)
+        folder.delivery.unlink()
+        history = [{**record, "time": record["time"] + 1000} for record in folder.read_history()]
+        folder.history.write_text("")
+        for record in history:
+            folder.append_history(record)
+        result = folder.read(folder.result)
+        folder.write(folder.result, {**result, "time": result["time"] + 1000})
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    (run,) = [r for r in runs_of(storage) if r.info.run_name == unfinished.name]
+    client.update_run(run.info.run_id, status="RUNNING")
+    tracker = Tracker(sweep.name, storage, None)
+    for cell in sweep.cells:
+        tracker.deliver(cell)
+    assert not undelivered(sweep.cells, storage, None)
+    assert {r.info.status for r in runs_of(storage)} == {"FINISHED"}
+    after = curves(storage)
+    for name in (
+        "test_accuracy",
+        "validation_accuracy",
+        "seconds_total",
+    ):  # of the run that was not closed
+        after[f"{unfinished.name} {name}"] = before[f"{unfinished.name} {name}"]
+    assert after == before
 
 
 def test_another_server_gets_everything(tiny: Ran, tmp_path: Path) -> None:
