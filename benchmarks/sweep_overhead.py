@@ -204,8 +204,8 @@ def many_short_trials(trials: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--tune-trials", type=int, default=60)
-    parser.add_argument("--epochs", type=int, default=20, help="20 take about a second")
+    parser.add_argument("--tune-trials", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=16, help="16 take about a second")
     parser.add_argument("--short-trials", type=int, default=5000)
     options = parser.parse_args()
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -40,8 +40,8 @@ EXPERIMENT_TAGS = {
 }
 """Make MLflow's UI open on the runs, with the accuracy in view."""
 
-METRICS_A_BATCH = 1000
-"""The most that MLflow's REST interface takes at once."""
+EPOCHS_A_BATCH = 100
+"""A batch is stored as a whole or not at all, and so is each epoch; 1,000 metrics are the most."""
 
 _STATUS = {
     TrialState.COMPLETE: "FINISHED",
@@ -70,6 +70,8 @@ class Tracker:
             ConfigurationError: the server does not answer, or the URI is not one.
         """
         self.storage = storage
+        self._met: set[str] = set()
+        """Runs that this process has looked up."""
         self.uri = uri or storage.default_tracking_uri
         # A server knows its own place for artifacts; a bare database would take the working folder.
         is_server = self.uri.startswith(("http:", "https:"))
@@ -110,36 +112,33 @@ class Tracker:
         known = folder.read(folder.delivery)
         if known.get("uri") != self.uri:
             run = self._run(cell, history)
-            epoch = self._epochs_of_another_training(run, history)
-            known = {"uri": self.uri, "run_id": run.info.run_id, "epoch": epoch, "state": ""}
-            if epoch and run.info.status == "FINISHED" and state.is_finished:
+            known = {"uri": self.uri, "run_id": run.info.run_id, "epoch": 0, "state": ""}
+            if run.info.status == "FINISHED" and state.is_finished:
                 known |= {"epoch": len(history), "state": state.value}
             folder.write(folder.delivery, known)
             if known["state"]:
                 return
         run_id = known["run_id"]
+        if run_id not in self._met:
+            self._met.add(run_id)
+            known["epoch"] = max(known["epoch"], self._last_epoch(run_id))
         fresh = [record for record in history if record["epoch"] > known["epoch"]]
-        metrics = [
-            Metric(key, float(value), int(1000 * record["time"]), record["epoch"])
-            for record in fresh
-            for key, value in record.items()
-            if key not in _NOT_METRICS and value is not None
-        ]
-        for start in range(0, len(metrics), METRICS_A_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
+        for start in range(0, len(fresh), EPOCHS_A_BATCH):
+            self._client.log_batch(run_id, metrics=_metrics(fresh[start : start + EPOCHS_A_BATCH]))
         if state in _STATUS:
             self._close(run_id, folder, state, history)
         epoch = fresh[-1]["epoch"] if fresh else known["epoch"]
         folder.write(folder.delivery, {**known, "epoch": epoch, "state": state.value})
 
-    def _epochs_of_another_training(self, run: Run, history: list[dict[str, Any]]) -> int:
-        """How far a run has the curves of the same trial, trained in another storage.
+    def _last_epoch(self, run_id: str) -> int:
+        """How far the server's curves go, whoever delivered them.
 
-        They are equal, but for their times; delivered again, they would be points beside points.
+        A driver that was killed may not have noted its last delivery; and what was trained again
+        since then, from a checkpoint or in another storage, has other times, so that it would
+        become points beside the points.
         """
-        ours = {record["epoch"]: int(1000 * record["time"]) for record in history}
-        points = self._client.get_metric_history(run.info.run_id, "train_loss")
-        return max((p.step for p in points if ours.get(p.step) != p.timestamp), default=0)
+        points = self._client.get_metric_history(run_id, "train_loss")
+        return max((point.step for point in points), default=0)
 
     def _run(self, cell: Cell, history: list[dict[str, Any]]) -> Run:
         """The trial's run: the one that bears its fingerprint, or a new one; described anew."""
@@ -156,6 +155,7 @@ class Tracker:
                 run_name=cell.name,
                 tags={"fingerprint": cell.fingerprint},
             )
+            self._met.add(run.info.run_id)  # nothing can be there yet
         value = rho0(cell)
         coordinates = {
             **cell.coordinates,
@@ -211,6 +211,16 @@ class Tracker:
             if file.exists():
                 self._client.log_artifact(run_id, str(file))
         self._client.set_terminated(run_id, status=_STATUS[state], end_time=when)
+
+
+def _metrics(history: list[dict[str, Any]]) -> list[Metric]:
+    """Some epochs' points, on all curves."""
+    return [
+        Metric(key, float(value), int(1000 * record["time"]), record["epoch"])
+        for record in history
+        for key, value in record.items()
+        if key not in _NOT_METRICS and value is not None
+    ]
 
 
 def _is_delivered(folder: TrialFolder, state: TrialState, uri: str) -> bool:

@@ -34,6 +34,9 @@ from sweeps.storage import TrialFolder, TrialState, write_atomically
 PAUSE_STEPS = 20
 """Within an epoch, the clock is looked at after so many gradient steps."""
 
+EPOCH_SECONDS = 2.0
+"""Epochs that are shorter share a checkpoint: training them again costs less than saving each."""
+
 
 def run_trial(
     recipe: Recipe,
@@ -47,7 +50,7 @@ def run_trial(
     Args:
         recipe: what to train.
         folder: the trial's files.
-        report: called after every epoch, once its record and its checkpoint are written.
+        report: called after every epoch, once its record is in the trial's history.
         options: see `train_trial`.
 
     Raises:
@@ -71,6 +74,7 @@ def train_trial(
 ) -> Generator[EpochRecord | None, None, None]:
     """Train a trial, from its last checkpoint if there is one, with pauses.
 
+    A checkpoint is written at the end of an epoch, but not more often than every `EPOCH_SECONDS`.
     A finished trial is left as it is. A diverged one is finished: that is a result of its
     configuration. Whoever closes the iterator at a pause leaves a checkpoint of that moment.
 
@@ -84,7 +88,7 @@ def train_trial(
         checkpoint_seconds: within an epoch, save at the first pause after so many seconds.
 
     Yields:
-        The record of every epoch, once it and a checkpoint are written, and None at pauses.
+        The record of every epoch, once it is in the trial's history, and None at pauses.
 
     Raises:
         Exception: whatever broke; it is recorded as the trial's failure first.
@@ -174,13 +178,15 @@ def _train(
         for record in run.train(pause_steps=PAUSE_STEPS):
             if record is not None:
                 folder.append_history({**_plain(record), "time": time.time()})
-            if record is not None or time.monotonic() - saved >= checkpoint_seconds:
+            due = checkpoint_seconds if record is None else min(checkpoint_seconds, EPOCH_SECONDS)
+            is_saved = time.monotonic() - saved >= due
+            if is_saved:
                 save()
                 saved = time.monotonic()
             try:
                 yield record
             except GeneratorExit:
-                if record is None:
+                if not is_saved:
                     save()
                 raise
         details = _json_numbers(asdict(run.outcome()))

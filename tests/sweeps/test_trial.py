@@ -23,7 +23,7 @@ from quantlab.initial_weights import TrialWeights
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.schedules import Constant
 from sweeps.storage import Storage, TrialFolder, TrialState
-from sweeps.trial import run_trial
+from sweeps.trial import PAUSE_STEPS, run_trial, train_trial
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import quantized, small_recipe
 
@@ -77,7 +77,7 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(cut: int, tmp_path: P
             raise Killed
 
     with pytest.raises(Killed):
-        run_trial(recipe, killed, data_dir=tmp_path, report=kill)
+        run_trial(recipe, killed, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
     assert killed.state() is TrialState.RUNNING
     # The next epoch's record was written, its checkpoint not.
     killed.append_history({**killed.read_history()[-1], "epoch": cut + 1})
@@ -111,7 +111,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        run_trial(recipe, damaged, data_dir=tmp_path, report=kill)
+        run_trial(recipe, damaged, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
     damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-500])
     seen: list[EpochRecord] = []
     with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the one before it was used"):
@@ -157,7 +157,14 @@ def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None
 
     def killed(execution: Execution) -> None:
         with pytest.raises(Killed):
-            run_trial(recipe, folder, data_dir=tmp_path, execution=execution, report=kill)
+            run_trial(
+                recipe,
+                folder,
+                data_dir=tmp_path,
+                execution=execution,
+                report=kill,
+                checkpoint_seconds=0,
+            )
 
     killed(Execution(bf16=True))
     with warnings.catch_warnings():
@@ -221,3 +228,20 @@ def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:
     failure = folder.read(folder.failure)
     assert failure["error"].startswith("ConfigurationError: ImageFolder.folder = 'none'")
     assert "Traceback" in failure["traceback"]
+
+
+def test_a_trial_that_is_stopped_leaves_its_state(tmp_path: Path) -> None:
+    """At a pause within an epoch, long before a checkpoint is due."""
+    recipe = quantized(batch_size=2)
+    whole, stopped = folder_of(recipe, tmp_path / "a"), folder_of(recipe, tmp_path / "b")
+    run_trial(recipe, whole, data_dir=tmp_path)
+    for pauses in (1, 3):
+        training = train_trial(recipe, stopped, data_dir=tmp_path)
+        for _ in range(pauses):
+            assert next(training) is None
+        assert pauses == 3 or not stopped.checkpoint.exists()
+        training.close()
+    state = torch.load(stopped.checkpoint, weights_only=True)["state"]
+    assert (state["epoch"], state["epoch_in_progress"]["batches"]) == (0, 4 * PAUSE_STEPS)
+    run_trial(recipe, stopped, data_dir=tmp_path)
+    assert comparable(stopped) == comparable(whole)
