@@ -163,7 +163,7 @@ def measure(
     """One turn of so many processes on a store, which is read back straight from its database."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(trials.root, folder, dirs_exist_ok=True)
-        Tracker(experiment, Storage(Path(folder)), uri)
+        Tracker(experiment, Storage(Path(folder)), uri).connect()
         futures = [
             pool.submit(deliver, number, experiment, Path(folder), uri, processes > 1)
             for number in range(processes)

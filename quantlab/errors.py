@@ -24,6 +24,10 @@ class NonFiniteLossError(ArithmeticError):
         self.last_finite_loss = last_finite_loss
 
 
+class LostProcessError(OSError):
+    """A helper process is gone, for no fault of its own: another attempt may well succeed."""
+
+
 class MemoryExhaustedError(RuntimeError):
     """Memory does not hold what was being done. The message says what that was."""
 

@@ -192,7 +192,7 @@ def _summary(sweep: SweepSpec, storage: Storage) -> int:
     for cell, state in zip(sweep.cells, states, strict=True):
         if state is TrialState.FAILED:
             folder = storage.trial(cell.fingerprint)
-            failed[folder.read(folder.failure)["error"]].append(cell.name)
+            failed[folder.read(folder.failure).get("error", "unknown reason")].append(cell.name)
     for reason, names in failed.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         print(f"sweeps: failed: {names[0]}{others}: {reason}", file=sys.stderr)

@@ -2,12 +2,14 @@
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
@@ -16,7 +18,7 @@ from ray.tune.stopper import Stopper
 from sweeps.progress import Progress
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage import Storage, TrialState
 from sweeps.tracking import Delivery
 from sweeps.trial import record_failure
 
@@ -26,6 +28,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def fingerprint_of(trial: Trial) -> str:
     """The cell that a trial of Tune trains."""
     return str(trial.config["fingerprint"])
+
+
+def folder_name_of(trial: Trial) -> str:
+    """Tune's own folder; a cell that is tried again is another trial of Tune's."""
+    return f"{fingerprint_of(trial)}_{trial.trial_id}"
 
 
 class NextCell(Searcher):
@@ -105,6 +112,8 @@ class Watch(tune.Callback):
         self._storage = storage
         self._delivery = delivery
         self._progress = progress
+        self._started = time.time()
+        self._lost: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles callbacks to restore a sweep its way; ours is by trial folders."""
@@ -120,39 +129,65 @@ class Watch(tune.Callback):
     ) -> None:
         self._delivery.announce(self._cell(trial))
 
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        self._progress.interrupted(self._cell(trial))
-
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._ended(trial)
+        # The worker's word: a network file system may take a while to show the driver its file.
+        folder = self._storage.trial(fingerprint_of(trial))
+        said = trial.last_result.get("state")
+        state = folder.state() if said is None else TrialState(said)
+        if state is TrialState.RUNNING:
+            state = self._failed(trial, "it ended without a result")
+        self._ended(trial, state)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
+        """Its process has died, or an error was raised that another attempt may not meet."""
+        if trial.trial_id in self._lost:  # a process that dies between two trials is told twice
+            return
+        self._lost.add(trial.trial_id)
+        cell, error = self._cell(trial), _error(trial)
+        preempted = isinstance(error, RayActorError) and error.preempted
+        if self._schedule.again(cell, counts=not preempted):
+            self._progress.interrupted(cell)
+            return
+        state = self._storage.trial(cell.fingerprint).state()
+        if not state.is_finished:
+            state = self._failed(trial, f"its process died, the last time too ({_line(error)})")
+        self._ended(trial, state)
+
+    def _failed(self, trial: Trial, reason: str) -> TrialState:
+        """Write down why, unless the trial itself has done so."""
         folder = self._storage.trial(fingerprint_of(trial))
-        if not folder.state().is_finished and not folder.failure.exists():
-            record_failure(folder, f"its process died, the last time too ({_reason(trial)})")
-        self._ended(trial)
+        if folder.read(folder.failure).get("time", 0) < self._started:
+            record_failure(folder, reason)
+        return TrialState.FAILED
 
     def _cell(self, trial: Trial) -> Cell:
         return self._cells[fingerprint_of(trial)]
 
-    def _ended(self, trial: Trial) -> None:
-        cell = self._cell(trial)
+    def _ended(self, trial: Trial, state: TrialState) -> None:
         # Tune keeps all trials and would keep rolling averages of their metrics too, for nobody.
         trial.run_metadata.metric_analysis.clear()
         trial.run_metadata.metric_n_steps.clear()
-        for ended in (cell, *self._schedule.ended(cell)):
+        cell = self._cell(trial)
+        children = self._schedule.ended(cell, state)
+        for ended, its in ((cell, state), *((child, TrialState.FAILED) for child in children)):
             self._delivery.announce(ended)
-            self._progress.ended(ended, waiting=self._schedule.num_waiting)
+            self._progress.ended(ended, its, waiting=self._schedule.num_waiting)
 
 
-def _reason(trial: Trial) -> str:
-    """The end of Ray's own explanation, which is the line that says something."""
-    error = trial.get_error()
-    text = str(error) if isinstance(error, RayActorError) else repr(error)
-    return text.strip().splitlines()[-1].strip()
+def _error(trial: Trial) -> Exception | None:
+    """What ended a trial's last attempt."""
+    file = trial.pickled_error_file
+    if file is None or not Path(file).exists():
+        return None
+    error: Exception = cloudpickle.loads(Path(file).read_bytes())
+    return error
+
+
+def _line(error: Exception | None) -> str:
+    """Ray explains itself at length; the first line says what happened."""
+    text = str(error).strip() if error is not None else ""
+    return text.splitlines()[0] if text else "no reason given"

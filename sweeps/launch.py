@@ -1,6 +1,7 @@
 """Ray Tune: runs one trial for each cell that is not finished."""
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -15,23 +16,28 @@ from pathlib import Path
 # ours.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import cloudpickle, tune
+from ray.exceptions import RayError
 
 from quantlab import ConfigurationError
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from sweeps.hooks import NextCell, Stop, Watch, fingerprint_of
+from sweeps.hooks import NextCell, Stop, Watch, fingerprint_of, folder_name_of
 from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.preflight import preflight
 from sweeps.progress import Progress
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
-from sweeps.storage import Storage
+from sweeps.storage import Storage, TrialState
 from sweeps.tracking import Delivery, Tracker
 from sweeps.worker import Work, Worker
+
+# It would report every attempt that another one has made good.
+logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 PENDING_TRIALS = 200
 """Trials that wait in Ray for a free place at once, which is what a cluster grows by."""
@@ -80,14 +86,16 @@ def run_cells(
             trained then.
         KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
     """
-    preflight(cells, storage, data_dir)
-    experiment = sweep.experiment or sweep.name
+    storage.require_writable()
     with storage.locked(), ThreadPoolExecutor(1) as pool:
+        preflight(cells, storage, data_dir)
+        tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         # Making a new database takes seconds, and so does starting Ray.
-        tracker = pool.submit(Tracker, experiment, storage, tracking_uri)
+        reached = pool.submit(_reach, tracker, sweep)
         try:
             slots = _connect(resources) if cells else 0
-            delivery = Delivery(tracker.result())
+            reached.result()
+            delivery = Delivery(tracker)
             for cell in sweep.cells:
                 delivery.announce(cell)
             try:
@@ -98,17 +106,33 @@ def run_cells(
                     with progress:
                         _tune(sweep, cells, storage, data_dir, resources, slots, delivery, progress)
             finally:
+                ray.shutdown()
                 for cell in cells:
                     delivery.announce(cell)
                 delivery.finish()
+                if delivery.undelivered:
+                    print(
+                        f"sweeps: {delivery.undelivered} trials are not on the tracking server as "
+                        f"they are ({delivery.last_error}); their records are kept, and the same "
+                        "command delivers them",
+                        file=sys.stderr,
+                    )
         finally:
             ray.shutdown()
-    if delivery.undelivered:
-        print(
-            f"sweeps: {delivery.undelivered} trials are not on the tracking server as they are "
-            f"({delivery.last_error}); their records are kept, and the same command delivers them",
-            file=sys.stderr,
-        )
+
+
+def _reach(tracker: Tracker, sweep: SweepSpec) -> None:
+    """Connect; a server that was there before and is away now does not keep a sweep from going on.
+
+    Raises:
+        ConfigurationError: it has never been reached.
+    """
+    try:
+        tracker.connect()
+    except ConfigurationError as error:
+        if not tracker.has_delivered(sweep.cells):
+            raise
+        print(f"sweeps: {error}; going on, and trying again", file=sys.stderr, flush=True)
 
 
 def _tune(
@@ -122,9 +146,10 @@ def _tune(
     progress: Progress,
 ) -> None:
     _send_file_modules_by_value()
-    schedule = Schedule(cells, storage)
+    names = {cell.fingerprint: cell.name for cell in sweep.cells}
+    schedule = Schedule(cells, storage, retries=resources.retries, names=names)
     for cell in schedule.failed_at_once:
-        progress.ended(cell)
+        progress.ended(cell, TrialState.FAILED)
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
     work = Work(
         recipes={cell.fingerprint: cell.recipe for cell in cells},
@@ -135,32 +160,45 @@ def _tune(
         execution=resources.execution,
     )
     stop = Stop()
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(Worker, work=work),
-            {"cpu": resources.cpus, "gpu": resources.gpus_per_trial},
-        ),
-        tune_config=tune.TuneConfig(
-            search_alg=NextCell(schedule),
-            num_samples=-1,  # until the search is over
-            max_concurrent_trials=resources.concurrency,
-            reuse_actors=True,
-            trial_name_creator=fingerprint_of,
-            trial_dirname_creator=fingerprint_of,
-        ),
-        run_config=tune.RunConfig(
-            name=f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}",
-            storage_path=str(storage.root / "ray"),
-            verbose=0,
-            stop=stop,
-            failure_config=tune.FailureConfig(max_failures=resources.retries),
-            callbacks=[Watch(cells, schedule, storage, delivery, progress)],
-        ),
+    trainable = tune.with_resources(
+        tune.with_parameters(Worker, work=work),
+        {"cpu": resources.cpus, "gpu": resources.gpus_per_trial},
     )
-    with _tune_silenced(), stop.on_signals():
-        tuner.fit()
-    if stop.requested:
-        raise KeyboardInterrupt
+    failures_of_ray = 0
+    while not schedule.is_over:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=NextCell(schedule),
+                num_samples=-1,  # until the search is over
+                max_concurrent_trials=resources.concurrency,
+                reuse_actors=True,
+                trial_name_creator=fingerprint_of,
+                trial_dirname_creator=folder_name_of,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}",
+                storage_path=str(storage.root / "ray"),
+                verbose=0,
+                stop=stop,
+                callbacks=[Watch(cells, schedule, storage, delivery, progress)],
+            ),
+        )
+        try:
+            with _tune_silenced(), stop.on_signals():
+                tuner.fit()
+        except Exception as error:
+            # Such as a process that Ray's own memory monitor killed: Tune gives up on everything.
+            failures_of_ray += 1
+            if failures_of_ray > resources.retries:
+                raise
+            reason = str(error).strip().splitlines()[0]
+            print(f"sweeps: Ray Tune ended ({reason}); going on", file=sys.stderr, flush=True)
+            for cell in schedule.out:
+                schedule.again(cell, counts=False)
+                progress.interrupted(cell)
+        if stop.requested:
+            raise KeyboardInterrupt
 
 
 def _connect(resources: Resources) -> int:
@@ -175,31 +213,47 @@ def _connect(resources: Resources) -> int:
         limit = resources.concurrency
         ray.init(
             "local",
-            num_cpus=None if limit is None else max(1, round(limit * resources.cpus)),
+            num_cpus=None if limit is None else max(1, math.ceil(limit * resources.cpus)),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
     else:
+        if address.startswith("ray://"):
+            raise ConfigurationError(
+                f"--address {address}: Ray's client is not supported; give HOST:PORT or auto on a "
+                "machine of the cluster, or use `ray job submit`"
+            )
         try:
             _require_answer(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigurationError(f"--address {address}: no Ray cluster ({reason})") from error
-    available = ray.cluster_resources()
+        except (OSError, ValueError, RuntimeError, RayError) as error:
+            reason = str(error).strip().splitlines()[0]
+            hint = (
+                "" if "RAY_AUTH_MODE" in os.environ else "; one with a token: RAY_AUTH_MODE=token"
+            )
+            raise ConfigurationError(
+                f"--address {address}: no Ray cluster ({reason}){hint}"
+            ) from error
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
         ("--cpus-per-trial", "CPU", resources.cpus),
         ("--gpus-per-trial", "GPU", resources.gpus_per_trial),
     ):
-        there = available.get(kind, 0)
+        there = available[kind]
         if needed > there:
-            text = f"{option} {needed:g}: there are {there:g} {kind}s"
             if address is None:
                 ray.shutdown()
-                raise ConfigurationError(f"{text} on this machine")
-            print(f"sweeps: {text} yet; trials wait until the cluster has them", file=sys.stderr)
-    return PENDING_TRIALS if address else max(2, int(available.get("CPU", 1)))
+                raise ConfigurationError(
+                    f"{option} {needed:g}: there are {there:g} {kind}s on this machine"
+                )
+            print(
+                f"sweeps: {option} {needed:g}: no machine of the cluster has more than {there:g} "
+                f"{kind}s yet; trials wait for one",
+                file=sys.stderr,
+            )
+    return PENDING_TRIALS if address else max(2, int(available["CPU"]))
 
 
 def _require_answer(address: str) -> None:

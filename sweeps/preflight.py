@@ -16,7 +16,6 @@ def preflight(cells: list[Cell], storage: Storage, data_dir: Path) -> None:
         ConfigurationError: the storage cannot be written, data or initial weights are missing, or
             a pattern of layer names matches nothing.
     """
-    storage.require_writable()
     for dataset in dict.fromkeys(cell.recipe.dataset for cell in cells):
         staging.check(dataset, data_dir)
     to_train = {cell.fingerprint for cell in cells}

@@ -1,7 +1,6 @@
 """What the terminal shows while a sweep runs: a live display, or a plain line now and then."""
 
 import time
-from collections import Counter
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -50,10 +49,12 @@ class Progress:
         self._stream = stream
         self._every = every_seconds
         self._quiet = quiet
-        self._states: Counter[TrialState] = Counter()
+        self._states = dict.fromkeys(TrialState, 0)
         self._running: dict[str, str] = {}
         self._waiting = 0
         self._interrupted = 0
+        self._has_begun = False
+        self._ended_before = 0
         self._started = self._printed = time.monotonic()
         self._best: tuple[float, str] | None = None
         for cell in sweep.cells:
@@ -84,8 +85,10 @@ class Progress:
 
     def started(self, cell: Cell, *, waiting: int) -> None:
         """A trial runs; `waiting` others wait for initial weights."""
-        if not self._running and not self._ended:
-            self._started = time.monotonic()  # rates leave Ray's start out
+        if not self._has_begun:  # rates leave Ray's start out
+            self._has_begun = True
+            self._started = time.monotonic()
+            self._ended_before = self._ended
         self._running[cell.fingerprint] = cell.name
         self._waiting = waiting
 
@@ -94,12 +97,12 @@ class Progress:
         self._running.pop(cell.fingerprint, None)
         self._interrupted += 1
 
-    def ended(self, cell: Cell, *, waiting: int = 0) -> None:
+    def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
         """A trial has ended in whatever way."""
         self._running.pop(cell.fingerprint, None)
         self._waiting = waiting
         folder = self._storage.trial(cell.fingerprint)
-        self._states[folder.state()] += 1
+        self._states[state] += 1
         if warning := folder.read(folder.result).get("warning"):
             self._print(f"{cell.name}: warning: {warning}")
         self._consider(cell)
@@ -153,8 +156,9 @@ class Progress:
                 parts.append(f"{self._states[state]} {word}")
         if self._interrupted:
             parts.append(f"{self._interrupted} taken up again")
-        if self._ended:
-            rate = self._ended / (time.monotonic() - self._started)
+        if self._ended > self._ended_before:
+            elapsed = time.monotonic() - self._started
+            rate = (self._ended - self._ended_before) / elapsed
             parts.append(f"{3600 * rate:.0f} trials/h")
             minutes, seconds = divmod(int((self._to_run - self._ended) / rate), 60)
             hours, minutes = divmod(minutes, 60)

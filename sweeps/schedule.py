@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
@@ -13,44 +13,61 @@ class Schedule:
     """Hands out the unfinished cells of a sweep.
 
     A cell that starts from another trial's network waits until that trial is complete, and fails
-    with it.
+    with it. One whose process died is handed out again.
     """
 
-    def __init__(self, cells: Sequence[Cell], storage: Storage) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        storage: Storage,
+        *,
+        retries: int = 0,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         """Nothing is handed out yet, but cells whose parent has diverged fail at once.
 
         Args:
             cells: those that are not finished; a parent is among them, or finished.
             storage: where trials lie.
+            retries: how often a cell is handed out again.
+            names: fingerprint -> name, of trials that messages may speak of.
         """
         self._storage = storage
-        self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
-        self._cells = {cell.fingerprint: cell for cell in cells}
-        self._waiting: dict[str, list[Cell]] = defaultdict(list)
-        self._ready: list[tuple[bool, int]] = []
+        self._names = names or {}
+        self._retries_left = {cell.fingerprint: retries for cell in cells}
         self._order = list(cells)
-        parents = {cell.parent for cell in cells}
-        self._is_parent = {key for key in self._cells if key in parents}
+        self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
+        self._parents = {cell.parent for cell in cells}
+        self._ready: list[tuple[bool, int]] = []
+        self._waiting: dict[str, list[Cell]] = defaultdict(list)
+        self._out: dict[str, Cell] = {}
+        self.failed_at_once: list[Cell] = []
+        """Cells whose parent has diverged before."""
         hopeless = []
         for cell in cells:
-            if cell.parent in self._cells:
+            if cell.parent in self._places:
                 self._waiting[cell.parent].append(cell)
             elif cell.parent is not None and self._diverged(cell.parent):
-                self._fail(cell, f"trial {cell.parent}, which it starts from, diverged")
                 hopeless.append(cell)
             else:
                 self._push(cell)
-        self.failed_at_once = [
-            *hopeless,
-            *(child for cell in hopeless for child in self.ended(cell)),
-        ]
-        """Cells whose parent has diverged before."""
+        for cell in hopeless:
+            assert cell.parent is not None
+            self._fail(cell, cell.parent, TrialState.DIVERGED)
+            self.failed_at_once += [cell, *self.ended(cell, TrialState.FAILED)]
 
     def next(self) -> Cell | None:
         """A cell that can be trained now; None if there is none at the moment."""
         if not self._ready:
             return None
-        return self._order[heapq.heappop(self._ready)[1]]
+        cell = self._order[heapq.heappop(self._ready)[1]]
+        self._out[cell.fingerprint] = cell
+        return cell
+
+    @property
+    def out(self) -> list[Cell]:
+        """Cells that were handed out and have not ended."""
+        return list(self._out.values())
 
     @property
     def num_waiting(self) -> int:
@@ -60,35 +77,51 @@ class Schedule:
     @property
     def is_over(self) -> bool:
         """Whether no cell will be handed out any more."""
-        return not self._ready and not self._waiting
+        return not self._ready and not self._waiting and not self._out
 
-    def ended(self, cell: Cell) -> list[Cell]:
-        """Take note that a trial has ended, as its folder says.
+    def again(self, cell: Cell, *, counts: bool = True) -> bool:
+        """Take back a cell whose training was cut short.
+
+        Args:
+            cell: as it was handed out.
+            counts: whether this is one of its retries.
+
+        Returns:
+            Whether it will be handed out again; if not, it has yet to be reported as ended.
+        """
+        if counts and self._retries_left[cell.fingerprint] == 0:
+            return False
+        self._retries_left[cell.fingerprint] -= counts
+        if self._out.pop(cell.fingerprint, None) is not None:
+            self._push(cell)
+        return True
+
+    def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
+        """Take note of how a trial has ended.
 
         Returns:
             Cells that failed because they start from this one.
         """
-        state = self._storage.trial(cell.fingerprint).state()
+        self._out.pop(cell.fingerprint, None)
         children = self._waiting.pop(cell.fingerprint, [])
-        if state is TrialState.COMPLETE:
-            for child in children:
-                self._push(child)
-            return []
         failed = []
         for child in children:
-            word = "diverged" if state is TrialState.DIVERGED else "failed"
-            self._fail(child, f"{cell.name!r}, which it starts from, {word}")
-            failed += [child, *self.ended(child)]
+            if state is TrialState.COMPLETE:
+                self._push(child)
+            else:
+                self._fail(child, cell.fingerprint, state)
+                failed += [child, *self.ended(child, TrialState.FAILED)]
         return failed
 
     def _push(self, cell: Cell) -> None:
-        is_parent = cell.fingerprint in self._is_parent
+        is_parent = cell.fingerprint in self._parents
         heapq.heappush(self._ready, (not is_parent, self._places[cell.fingerprint]))
 
     def _diverged(self, fingerprint: str) -> bool:
         return self._storage.trial(fingerprint).state() is TrialState.DIVERGED
 
-    def _fail(self, cell: Cell, reason: str) -> None:
-        folder = self._storage.trial(cell.fingerprint)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        record_failure(folder, f"not started: {reason}")
+    def _fail(self, cell: Cell, parent: str, state: TrialState) -> None:
+        name = repr(self._names[parent]) if parent in self._names else f"trial {parent}"
+        word = "diverged" if state is TrialState.DIVERGED else "failed"
+        reason = f"not started: {name}, which it starts from, {word}"
+        record_failure(self._storage.trial(cell.fingerprint), reason)

@@ -3,6 +3,9 @@
 import fcntl
 import os
 import shutil
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,6 +14,9 @@ from pathlib import Path
 from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.initial_weights import InitialWeights, TrialWeights
+
+_DAMAGED = (shutil.ReadError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+"""Whatever the libraries raise for an archive that is none, or only half of one."""
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 """A folder ``NAME`` may lie in the data folder as ``NAME.tar.gz`` and the like."""
@@ -37,13 +43,17 @@ def stage(recipe: Recipe, data_dir: Path, scratch: Path | None = None) -> Path:
 
 
 def check(dataset: DatasetSpec, data_dir: Path) -> None:
-    """Before any trial starts: the data is there, be it as an archive.
+    """Before any trial starts: the data is there, or can be downloaded.
+
+    What is there as an archive is checked by the trials, once it is unpacked.
 
     Raises:
         ConfigurationError: see `DatasetSpec.check`.
     """
-    if not all(_archive(data_dir / name) or (data_dir / name).exists() for name in dataset.files):
-        dataset.check(data_dir)
+    missing = [data_dir / name for name in dataset.files if not (data_dir / name).exists()]
+    if not missing or not all(map(_archive, missing)):
+        with _alone(data_dir, only_wait=not missing):
+            dataset.check(data_dir)
 
 
 @lru_cache(maxsize=16)
@@ -51,15 +61,15 @@ def _stage(
     dataset: DatasetSpec, weights: InitialWeights | None, data_dir: Path, target: Path
 ) -> Path:
     names = (*dataset.files, *(weights.files if weights is not None else ()))
-    if names:
+    if target != data_dir:
         target.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
-            for name in names:
-                if not (target / name).exists():
-                    _bring(data_dir / name, target / name)
-            dataset.check(target)  # downloads what is nowhere
-            if weights is not None:
-                weights.check(target, _no_trials)
+    with _alone(target, only_wait=all((target / name).exists() for name in names)):
+        for name in names:
+            if not (target / name).exists():
+                _bring(data_dir / name, target / name)
+        dataset.check(target)  # downloads what is nowhere
+        if weights is not None:
+            weights.check(target, _no_trials)
     return target
 
 
@@ -82,7 +92,7 @@ def _bring(source: Path, target: Path) -> None:
                 shutil.unpack_archive(archive, unfinished)
             else:
                 shutil.unpack_archive(archive, unfinished, filter="data")
-        except (OSError, shutil.ReadError, EOFError) as error:
+        except _DAMAGED as error:
             raise ConfigurationError(f"{archive}: cannot be unpacked ({error})") from error
         inner = unfinished / target.name  # archives hold the folder itself, or what is in it
         if inner.is_dir():
@@ -100,10 +110,18 @@ def _archive(path: Path) -> Path | None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    if not os.access(folder, os.W_OK):  # nothing can be brought there, so nobody does
+def _alone(folder: Path, *, only_wait: bool) -> Iterator[None]:
+    """Be the only process that brings data to a folder.
+
+    Args:
+        folder: if it is not there, or cannot be written to, nothing can be brought to it.
+        only_wait: nothing is missing; whoever is at it may finish, and then all go on together.
+    """
+    if not os.access(folder, os.W_OK):
         yield
         return
     with (folder / ".staging.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH if only_wait else fcntl.LOCK_EX)
+        if only_wait:
+            fcntl.flock(file, fcntl.LOCK_UN)
         yield

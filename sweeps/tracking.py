@@ -56,33 +56,39 @@ _NOT_METRICS = ("stage", "epoch", "step", "time")
 class Tracker:
     """A sweep's experiment on a tracking server."""
 
-    def __init__(self, sweep: str, storage: Storage, uri: str | None) -> None:
-        """Connect, and make the experiment if it is not there.
-
-        To be done once, before any other process touches a new SQLite store.
+    def __init__(self, experiment: str, storage: Storage, uri: str | None) -> None:
+        """Nothing is looked up yet.
 
         Args:
-            sweep: the experiment's name.
+            experiment: the experiment's name.
             storage: where trials and the embedded store lie.
             uri: an MLflow tracking URI; None for the embedded store.
+        """
+        self.storage = storage
+        self.uri = uri or storage.default_tracking_uri
+        self._name = experiment
+        self._experiment = ""
+        self._met: set[str] = set()
+        """Runs that this process has looked up."""
+
+    def connect(self) -> None:
+        """Find the experiment, or make it.
+
+        To be done once, before any other process touches a new SQLite store.
 
         Raises:
             ConfigurationError: the server does not answer, or the URI is not one.
         """
-        self.storage = storage
-        self._met: set[str] = set()
-        """Runs that this process has looked up."""
-        self.uri = uri or storage.default_tracking_uri
         # A server knows its own place for artifacts; a bare database would take the working folder.
         is_server = self.uri.startswith(("http:", "https:"))
-        location = None if is_server else (storage.artifacts / sweep).as_uri()
+        location = None if is_server else (self.storage.artifacts / self._name).as_uri()
         try:
             self._client = mlflow.MlflowClient(tracking_uri=self.uri)
-            experiment = self._client.get_experiment_by_name(sweep)
-            self._experiment: str = (
+            experiment = self._client.get_experiment_by_name(self._name)
+            self._experiment = (
                 experiment.experiment_id
                 if experiment
-                else self._client.create_experiment(sweep, location, EXPERIMENT_TAGS)
+                else self._client.create_experiment(self._name, location, EXPERIMENT_TAGS)
             )
         except Exception as error:  # each kind of store raises its own
             reason = _reason(error)
@@ -90,16 +96,29 @@ class Tracker:
                 f"--tracking-uri {self.uri}: cannot be used ({reason})"
             ) from error
 
+    def has_delivered(self, cells: Iterable[Cell]) -> bool:
+        """Whether any trial has once been brought to this server."""
+        folders = (self.storage.trial(cell.fingerprint) for cell in cells)
+        return any(folder.read(folder.delivery).get("uri") == self.uri for folder in folders)
+
     def deliver(self, cell: Cell) -> None:
         """Bring the server up to date with a trial's folder.
 
         A run that was deleted on the server is made anew, from its first epoch.
+
+        Raises:
+            ConfigurationError: see `connect`, which is done first if it has not been.
+            MlflowException: the server does not take it; it may be delivered again.
         """
         folder = self.storage.trial(cell.fingerprint)
+        if not self._experiment:
+            self.connect()
         try:
             self._deliver(cell, folder)
-        except MlflowException as error:
-            if error.error_code not in _RUN_IS_GONE or not folder.delivery.exists():
+        except Exception as error:
+            self._met.clear()  # it may have been stored, and the answer lost
+            is_gone = isinstance(error, MlflowException) and error.error_code in _RUN_IS_GONE
+            if not is_gone or not folder.delivery.exists():
                 raise
             folder.delivery.unlink()
             self._deliver(cell, folder)
@@ -119,6 +138,10 @@ class Tracker:
             if known["state"]:
                 return
         run_id = known["run_id"]
+        if known["state"] == TrialState.FAILED.value != state.value:  # it is being mended
+            self._client.update_run(run_id, status="RUNNING")
+            if "error" in self._client.get_run(run_id).data.tags:
+                self._client.delete_tag(run_id, "error")
         if run_id not in self._met:
             self._met.add(run_id)
             known["epoch"] = max(known["epoch"], self._last_epoch(run_id))

@@ -129,6 +129,7 @@ def record_failure(
         device: what it ran on; empty if it did not come so far.
         execution: how it was computed.
     """
+    folder.path.mkdir(parents=True, exist_ok=True)
     content = {"error": error, "traceback": traceback, "time": time.time()}
     folder.write(folder.failure, {**content, **_where(device, execution)})
 

@@ -19,7 +19,7 @@ STEP_SECONDS = 2.0
 
 
 TRANSIENT = (OSError, torch.AcceleratorError)
-"""What another attempt, in another process, may well survive: disks, networks, GPUs."""
+"""What another attempt, in another process, may well survive: disks, networks, loaders, GPUs."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Worker(tune.Trainable):
             raise  # to be tried again
         except Exception:  # stands in the trial's folder; another attempt would end as this one
             pass
-        return {"done": True, **result}
+        return {"done": True, "state": self._folder.state().value, **result}
 
     def cleanup(self) -> None:
         """Leave a checkpoint if the trial is being stopped."""
@@ -89,9 +89,10 @@ class Worker(tune.Trainable):
 
     def _begin(self, fingerprint: str) -> None:
         work = self._work
+        self._folder = work.storage.trial(fingerprint)
         self._training: Generator[EpochRecord | None, None, None] = train_trial(
             work.recipes[fingerprint],
-            work.storage.trial(fingerprint),
+            self._folder,
             data_dir=work.data_dir,
             scratch=work.scratch,
             device=work.device,

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, LostProcessError
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,19 @@ class ImageNet(DatasetSpec):
             collate_fn=_collate,
             generator=torch.Generator(),  # else it would draw a seed from the default one
         )
-        for batch in loader:
-            if isinstance(batch, ConfigurationError):
-                raise batch
-            pixels, labels = batch
-            yield (
-                self.normalize(pixels.to(images.device, non_blocking=True)),
-                labels.to(images.device, non_blocking=True),
-            )
+        try:
+            for batch in loader:
+                if isinstance(batch, ConfigurationError):
+                    raise batch
+                pixels, labels = batch
+                yield (
+                    self.normalize(pixels.to(images.device, non_blocking=True)),
+                    labels.to(images.device, non_blocking=True),
+                )
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise LostProcessError(f"a loader process is gone ({error})") from error
 
     def _files(self, data_dir: Path, device: torch.device) -> tuple[ImageFiles, ImageFiles, int]:
         root = data_dir / self.folder

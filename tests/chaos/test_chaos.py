@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -161,16 +161,6 @@ def cluster_of_nodes(count: int) -> Iterator[Cluster]:
         cluster.shutdown()
 
 
-def training_processes() -> list[psutil.Process]:
-    """Ray's workers of this machine that are at a trial of this test."""
-    found = []
-    for process in psutil.process_iter(["name", "cmdline"]):
-        title = " ".join(process.info["cmdline"] or [])
-        if title.startswith("ray::Worker"):
-            found.append(process)
-    return found
-
-
 @dataclass
 class Monkey:
     """Does what goes wrong on clusters."""
@@ -195,16 +185,29 @@ class Monkey:
 
     def wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end or not training_processes():
+        while (now := time.monotonic()) < end or not self.trials():
             assert self.driver.process.poll() is None, "the sweep ended too early to be disturbed"
             if self.back_at is not None and now >= self.back_at:
                 self.server.start()
                 self.back_at = None
             time.sleep(0.1)
 
+    def trials(self) -> list[psutil.Process]:
+        """The cluster's processes that are at a trial."""
+        found = []
+        for node in self.cluster.worker_nodes:
+            with suppress(psutil.NoSuchProcess):
+                raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+                found += [child for child in raylet.children() if is_trial(child)]
+        return found
+
     def worker(self) -> None:
         """A trial's process is killed."""
-        self.chance.choice(training_processes()).kill()
+        while True:
+            self.wait(0)
+            with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended by itself
+                self.chance.choice(self.trials()).kill()
+                return
 
     def driver_(self) -> None:
         """`sweeps run` is killed, and started again by hand."""
@@ -223,6 +226,11 @@ class Monkey:
             self.wait(0.2)
         self.server.stop()
         self.back_at = time.monotonic() + PLAN.outage_seconds
+
+
+def is_trial(process: psutil.Process) -> bool:
+    """By the name that Ray gives its workers."""
+    return " ".join(process.cmdline()).startswith("ray::Worker")
 
 
 def results(sweep: SweepSpec, storage: Storage) -> dict[str, str]:
@@ -254,8 +262,9 @@ def test_a_sweep_survives_what_clusters_do(folder: Path) -> None:
         driver = Driver(folder, "--address", cluster.address, "--tracking-uri", server.uri)
         monkey = Monkey(cluster, driver, server, storage, chance)
         monkey.run(events)
+        log = driver.finish()
         assert monkey.done == Counter(events)
-        driver.finish()
+        assert " taken up again" in log
         check_runs(sweep, storage, server.uri)
     assert results(sweep, storage) == expected
 

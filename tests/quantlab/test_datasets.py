@@ -1,4 +1,5 @@
 import math
+import multiprocessing
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from quantlab.datasets.cifar import CIFAR10, CIFAR100
 from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.datasets.imagenet import ImageNet
+from quantlab.errors import LostProcessError
 from tests.quantlab.image_trees import CLASSES, write_images
 from tests.quantlab.recipes import small_recipe
 
@@ -309,3 +311,14 @@ def test_imagenets_augmentation_cannot_be_chosen() -> None:
 def test_bad_imagenet_settings_are_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         ImageNet(**settings)  # type: ignore[arg-type]
+
+
+def test_a_lost_loader_process_is_told_apart_from_our_own_errors(imagenet: Path) -> None:
+    """So that the trial is taken up again."""
+    images = SMALL_IMAGENET.load(imagenet).train
+    batches = SMALL_IMAGENET.batches(images, batch_size=1, workers=1)
+    next(batches)
+    (loader,) = multiprocessing.active_children()
+    loader.kill()
+    with pytest.raises(LostProcessError, match="a loader process is gone"):
+        list(batches)

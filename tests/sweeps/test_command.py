@@ -120,6 +120,43 @@ def test_a_failing_trial_does_not_stop_the_others(command: Command, tmp_path: Pa
     assert again.stdout.splitlines()[0] == "tiny: 7 trials, 3 to run"
 
 
+def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
+    command: Command, tmp_path: Path
+) -> None:
+    """Meanwhile, another `sweeps run` on the same storage is refused."""
+    deaths = tmp_path / "deaths"
+    deadly = bad(
+        TINY,
+        "        return torch.tanh(",
+        "        if sharpness < 1:\n"
+        f"            open({str(deaths)!r}, 'a').write('x')\n"
+        "            os._exit(1)\n"
+        "        return torch.tanh(",
+    )
+    (tmp_path / "tiny.py").write_text("import os\n" + deadly)
+    first = subprocess.Popen(
+        [SWEEPS, "run", "tiny.py", "--retries", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not deaths.exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    second = command(tmp_path, "run", "tiny.py")
+    assert second.returncode == 2
+    (line,) = second.stderr.splitlines()
+    assert "another `sweeps run` is at work on it" in line
+    output, errors = first.communicate(timeout=120)
+    assert first.returncode == 1
+    assert output.splitlines()[-1] == "tiny: 4 COMPLETE, 2 FAILED"
+    assert deaths.read_text() == 2 * 2 * "x"
+    (line,) = errors.splitlines()
+    assert line.startswith("sweeps: failed: MD rho0=0.5 seed=0 (and 1 more): its process died, ")
+    assert "actor died" in line
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
 def test_a_stopped_sweep_goes_on_where_it_was(
     how: signal.Signals, command: Command, tmp_path: Path

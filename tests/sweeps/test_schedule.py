@@ -59,27 +59,27 @@ def test_parents_come_first_and_children_wait(tmp_path: Path) -> None:
     assert schedule.num_waiting == 3
     assert names(schedule) == ["parent", "alone"]
     assert not schedule.is_over
-    finish(storage, cells["parent"], TrialState.COMPLETE)
-    assert schedule.ended(cells["parent"]) == []
+    assert schedule.ended(cells["parent"], TrialState.COMPLETE) == []
     first = schedule.next()
     assert first is not None
     assert first.name == "child batch=10 seed=0"  # the grandchild's parent, before its sibling
     assert names(schedule) == ["child"]
-    finish(storage, first, TrialState.COMPLETE)
-    schedule.ended(first)
+    schedule.ended(first, TrialState.COMPLETE)
     assert names(schedule) == ["grandchild"]
+    assert not schedule.is_over
+    for cell in schedule.out:
+        schedule.ended(cell, TrialState.COMPLETE)
     assert schedule.is_over
 
 
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.DIVERGED])
 def test_a_failed_parent_fails_its_descendants(state: TrialState, tmp_path: Path) -> None:
     storage, cells = Storage(tmp_path), by_block()
-    schedule = Schedule(SWEEP.cells, storage)
+    schedule = Schedule(SWEEP.cells, storage, names={c.fingerprint: c.name for c in SWEEP.cells})
     assert names(schedule) == ["parent", "alone"]
-    finish(storage, cells["parent"], state)
-    failed = schedule.ended(cells["parent"])
+    failed = schedule.ended(cells["parent"], state)
     assert [cell.block for cell in failed] == ["child", "grandchild", "child"]
-    assert schedule.is_over
+    assert schedule.out == [cells["alone"]]
     word = "failed" if state is TrialState.FAILED else "diverged"
     errors = []
     for cell in failed:
@@ -87,7 +87,7 @@ def test_a_failed_parent_fails_its_descendants(state: TrialState, tmp_path: Path
         assert folder.state() is TrialState.FAILED
         errors.append(folder.read(folder.failure)["error"])
     assert errors[0] == f"not started: 'parent seed=7', which it starts from, {word}"
-    assert "'child batch=10 seed=0', which it starts from, failed" in errors[1]
+    assert errors[1] == "not started: 'child batch=10 seed=0', which it starts from, failed"
 
 
 def test_a_parent_that_diverged_before_fails_its_descendants_at_once(tmp_path: Path) -> None:
@@ -98,6 +98,20 @@ def test_a_parent_that_diverged_before_fails_its_descendants_at_once(tmp_path: P
     schedule = Schedule(left, storage)
     assert len(schedule.failed_at_once) == 3
     assert names(schedule) == ["alone"]
+    assert schedule.num_waiting == 0
+
+
+def test_what_was_cut_short_is_handed_out_again_but_not_for_ever(tmp_path: Path) -> None:
+    alone = by_block()["alone"]
+    schedule = Schedule([alone], Storage(tmp_path), retries=2)
+    for counts in (True, False, True):
+        assert schedule.next() == alone
+        assert schedule.next() is None
+        assert schedule.again(alone, counts=counts)
+        assert not schedule.is_over
+    assert schedule.next() == alone
+    assert not schedule.again(alone)
+    schedule.ended(alone, TrialState.FAILED)
     assert schedule.is_over
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantlab import ConfigurationError, Recipe
+from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import WeightsFile
 from sweeps import staging
@@ -70,6 +71,24 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(data: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"pictures\.tar\.gz: cannot be unpacked"):
         stage(RECIPE, data)
     assert not (data / "pictures").exists()
+
+
+def test_half_an_archive_is_named(data: Path) -> None:
+    shutil.make_archive(str(data / "pictures"), "gztar", data, "pictures")
+    shutil.rmtree(data / "pictures")
+    archive = data / "pictures.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises(ConfigurationError, match=r"pictures\.tar\.gz: cannot be unpacked"):
+        stage(RECIPE, data)
+    assert not (data / "pictures").exists()
+
+
+def test_what_is_there_is_checked_before_any_trial(data: Path) -> None:
+    too_many = replace(RECIPE.dataset, validation_images=50)
+    with pytest.raises(ConfigurationError, match="only 9 images"):
+        staging.check(too_many, data)
+    with pytest.raises(ConfigurationError, match="only 1437 images"):
+        staging.check(Digits(train_images=5000), data)
 
 
 def test_data_that_is_nowhere_is_named(data: Path, tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_four_processes_at_once(
         uri = request.getfixturevalue("database").create("direct")
     else:
         uri = request.getfixturevalue("server").uri
-    Tracker(SWEEP.name, Storage(tmp_path), uri)
+    Tracker(SWEEP.name, Storage(tmp_path), uri).connect()
     shares = [
         processes.submit(deliver_share, number, trained.root, tmp_path, uri)
         for number in range(PROCESSES)

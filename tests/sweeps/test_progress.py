@@ -1,0 +1,84 @@
+"""What the terminal shows, and what a signal does."""
+
+import io
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from sweeps.hooks import Stop
+from sweeps.progress import Progress
+from sweeps.spec import Axis, Block, SweepSpec
+from sweeps.storage import Storage, TrialState
+from tests.quantlab.recipes import small_recipe
+
+SWEEP = SweepSpec(
+    name="shown",
+    base=small_recipe(),
+    blocks=(Block("FP", axes=(Axis("batch", "batch_size", (10, 20)),)),),
+    seeds=(0, 1),
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def show(stream: io.StringIO, storage: Storage, *, quiet: bool = False) -> str:
+    """One of four trials was finished before, one completes, one is interrupted, one diverges."""
+    before, complete, interrupted, diverged = SWEEP.cells
+    for cell, score in ((before, 0.5), (complete, 0.75)):
+        folder = storage.trial(cell.fingerprint)
+        folder.path.mkdir(parents=True)
+        folder.write(folder.result, {"state": "COMPLETE", "validation_accuracy": score})
+    progress = Progress(SWEEP, storage, to_run=3, stream=stream, quiet=quiet, every_seconds=0)
+    with progress:
+        for cell in (complete, interrupted, diverged):
+            progress.started(cell, waiting=0)
+        progress.ended(complete, TrialState.COMPLETE, waiting=0)
+        progress.interrupted(interrupted)
+        progress.ended(diverged, TrialState.DIVERGED, waiting=1)
+    return stream.getvalue()
+
+
+LAST = (
+    r"3/4 finished · 0 running · 1 waiting · 1 diverged · 1 taken up again · \d+ trials/h · "
+    r"0:0\d left · best validation 75\.00 % \(FP batch=10 seed=1\)"
+)
+
+
+def test_plain_lines_in_a_file(tmp_path: Path) -> None:
+    first, last = show(io.StringIO(), Storage(tmp_path)).splitlines()
+    assert first.startswith("2/4 finished · 2 running · ")
+    assert re.fullmatch(LAST, last)
+
+
+def test_a_display_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = show(Terminal(), Storage(tmp_path))
+    assert "\x1b[" in shown  # drawn over
+    assert re.fullmatch(LAST, shown.splitlines()[-1].rpartition("\x1b[2K")[2])
+
+
+def test_nothing_if_quiet(tmp_path: Path) -> None:
+    assert show(Terminal(), Storage(tmp_path), quiet=True) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_insists(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    stop = Stop()
+    with stop.on_signals():
+        assert not stop.stop_all()
+        os.kill(os.getpid(), number)
+        assert stop.stop_all()
+        assert "running trials save their state" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
