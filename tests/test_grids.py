@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from analysis.aggregate import configurations
+from analysis.tables import method_tables, sensitivity_tables
 from quantlab.schedules import Linear
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.plan import plan_of
-from sweeps.results import regime
+from sweeps.results import regime, trials_frame
 from sweeps.storage import Storage
 
 
@@ -133,3 +135,30 @@ def test_two_epochs_of_fine_tuning_go_through_the_papers_range_of_rho() -> None:
 
 def test_fine_tuning_and_end_to_end_are_told_apart() -> None:
     assert {regime(cell) for cell in load_sweep("digits").cells} == {"end-to-end"}
+
+
+def test_the_smoke_grids_report_has_the_papers_tables(tmp_path: Path) -> None:
+    """Tables 2 and 3, and 6 to 11, from results that are made up."""
+    sweep, storage = load_sweep("proxconnect_smoke"), Storage(tmp_path)
+    for number, cell in enumerate(sweep.cells):
+        folder = storage.trial(cell.fingerprint)
+        folder.path.mkdir(parents=True)
+        score = 0.5 + number / 1000
+        accuracies = {"validation_accuracy": score, "test_accuracy": score}
+        folder.write(folder.result, {"state": "COMPLETE", **accuracies})
+    table = configurations(trials_frame(sweep, storage))
+    sensitivity, methods = sensitivity_tables(table), method_tables(table)
+    sets = ["binary", "ternary", "quaternary"]
+    assert [item.caption.split(": ")[1].split(", Digits")[0] for item in sensitivity] == [
+        f"{method}, {start}"
+        for start in ("fine-tuning", "end-to-end")
+        for method in ("PQ", "rPC", "PC")
+    ]
+    for item in sensitivity:
+        assert list(item.body["set"]) == sets
+        assert item.body.shape == (3, 2 + 3)
+    assert [item.caption.split(", ")[1] for item in methods] == ["end-to-end", "fine-tuning"]
+    for item in methods:
+        assert list(item.body.columns) == ["model", "set", "BC", "PQ", "rPC", "PC"]
+        assert list(item.body["set"]) == sets
+    assert "full precision: ResNet8-w8 50.00" in methods[0].caption

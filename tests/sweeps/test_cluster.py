@@ -446,38 +446,3 @@ def test_a_sweep_runs_on_nodes_that_come_for_it(growing: RayCluster, tmp_path: P
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "tiny: 6 COMPLETE"
     assert_complete(file, tmp_path / "runs")
-
-
-@pytest.mark.slow
-def test_a_node_that_is_taken_away_is_replaced(growing: RayCluster, tmp_path: Path) -> None:
-    """As spot nodes are: the sweep itself goes on, and leaves out and repeats no epoch."""
-    longer = TINY.replace("epochs=2,", "epochs=400,").replace("(0.5, 1.0)", "(0.5,)")
-    (tmp_path / "tiny.py").write_text(longer.replace("seeds=(0, 1)", "seeds=(0,)"))
-    driver = subprocess.Popen(
-        [SWEEPS, "run", "tiny.py", "--address", growing.address, "--concurrency", "2"],
-        cwd=tmp_path,
-        env=growing.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/trials/*/checkpoint.pt")):
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    _, *nodes = sorted(
-        (process for process in growing.processes() if process.name() == "raylet"),
-        key=psutil.Process.create_time,
-    )
-    for process in [nodes[-1], *nodes[-1].children(recursive=True)]:
-        process.kill()
-    assert not list(tmp_path.glob("runs/trials/*/result.json"))
-    output, _ = driver.communicate(timeout=120)
-    assert driver.returncode == 0, output
-    assert output.splitlines()[-1] == "tiny: 2 COMPLETE"
-    epochs = [
-        [json.loads(line)["epoch"] for line in file.read_text().splitlines()]
-        for file in tmp_path.glob("runs/trials/*/history.jsonl")
-    ]
-    assert sorted(epochs, key=len) == [list(range(1, 401)), list(range(1, 402))]
