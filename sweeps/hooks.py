@@ -136,7 +136,7 @@ class Watch(tune.Callback):
         folder = self._storage.trial(fingerprint_of(trial))
         said = trial.last_result.get("state")
         state = folder.state() if said is None else TrialState(said)
-        if state is TrialState.RUNNING:
+        if not state.is_finished and state is not TrialState.FAILED:
             state = self._failed(trial, "it ended without a result")
         self._ended(trial, state)
 

@@ -1,14 +1,17 @@
 """A small sweep of a user's own file, run once by the command itself: real Ray, real MLflow."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from sweeps.cli import main
 from tests.sweeps.sweep_files import TINY
 
 torch.set_num_threads(1)  # as in trials; more would fight with what the tests start
@@ -43,6 +46,19 @@ def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
 @pytest.fixture
 def command() -> Command:
     return run_command
+
+
+@pytest.fixture
+def quick_command() -> Command:
+    """The same within this process, for what goes wrong before anything is started."""
+
+    def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        output, errors = io.StringIO(), io.StringIO()
+        with chdir(folder), redirect_stdout(output), redirect_stderr(errors):
+            code = main(arguments)
+        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
+
+    return run
 
 
 @pytest.fixture(scope="session")

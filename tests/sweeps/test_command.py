@@ -161,7 +161,7 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
 def test_a_stopped_sweep_goes_on_where_it_was(
     how: signal.Signals, command: Command, tmp_path: Path
 ) -> None:
-    longer = bad(TINY, "epochs=2,", "epochs=150,")
+    longer = bad(TINY, "epochs=2,", "epochs=400,")
     longer = bad(longer, "(0.5, 1.0)),)", "(0.5,)),)")
     (tmp_path / "tiny.py").write_text(bad(longer, "seeds=(0, 1)", "seeds=(0,)"))
     driver = subprocess.Popen(
@@ -190,7 +190,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(
         [json.loads(line)["epoch"] for line in file.read_text().splitlines()]
         for file in tmp_path.glob("runs/trials/*/history.jsonl")
     ]
-    assert sorted(epochs, key=len) == [list(range(1, 151)), list(range(1, 152))]
+    assert sorted(epochs, key=len) == [list(range(1, 401)), list(range(1, 402))]
 
 
 LEVELS = "levels: tuple[float, ...] = (-1.0, 1.0)"
@@ -224,15 +224,11 @@ LEVELS = "levels: tuple[float, ...] = (-1.0, 1.0)"
     ids=["typo", "negative", "unsorted", "duplicated", "one-level", "no-data", "no-weights"],
 )
 def test_bad_input_is_one_line_and_trains_nothing(
-    text: str, message: str, command: Command, tmp_path: Path
+    text: str, message: str, quick_command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.py").write_text(text)
-    done = command(tmp_path, "run", "tiny.py")
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("sweeps: error: ")
-    assert message in line
-    assert not list(tmp_path.glob("runs/trials/*"))
+    done = quick_command(tmp_path, "run", "tiny.py")
+    assert_one_line(done, message, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -240,21 +236,38 @@ def test_bad_input_is_one_line_and_trains_nothing(
     [
         (("run", "digitz"), "sweep 'digitz': unknown; sweeps: "),
         (("run", "tiny.py", "--storage", "tiny.py/runs"), "cannot be written to"),
-        (("run", "tiny.py", "--storage", "new", "--tracking-uri", "bad://x"), "--tracking-uri bad"),
         (("report", "tiny.py", "--storage", "new"), "no finished trial"),
         (("ui", "--storage", "new"), "no MLflow database in it yet"),
-        (("run", "tiny.py", "--storage", "new", "--gpus-per-trial", "99"), "GPUs on this machine"),
-        (("run", "tiny.py", "--storage", "new", "--address", "127.0.0.1:9"), "no Ray cluster"),
         (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
+        (("run", "tiny.py", "--storage", "new", "--address", "ray://x:1"), "is not supported"),
+        (("run", "tiny.py", "--storage", "new", "--address", "127.0.0.1:9"), "no Ray cluster"),
     ],
 )
 def test_bad_arguments_are_one_line(
-    arguments: tuple[str, ...], message: str, command: Command, tmp_path: Path
+    arguments: tuple[str, ...], message: str, quick_command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.py").write_text(TINY)
-    done = command(tmp_path, *arguments)
+    assert_one_line(quick_command(tmp_path, *arguments), message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--tracking-uri", "http://127.0.0.1:9", "--tracking-uri http://127.0.0.1:9: cannot be"),
+        ("--gpus-per-trial", "99", "GPUs on this machine"),
+    ],
+)
+def test_a_service_that_is_not_there_is_one_line(
+    option: str, value: str, message: str, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    assert_one_line(command(tmp_path, "run", "tiny.py", option, value), message, tmp_path)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], message: str, folder: Path) -> None:
+    """On the standard error; no trial was begun."""
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("sweeps: error: ")
     assert message in line
-    assert not list(tmp_path.glob("*/trials/*"))
+    assert not list(folder.glob("*/trials/*"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from quantlab import ConfigurationError
 from sweeps.loading import load_sweep
 from sweeps.spec import Cell
 from sweeps.storage import Storage
@@ -200,3 +201,8 @@ def test_a_deleted_run_is_made_anew(tiny: Ran, tmp_path: Path) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri)
     curve = client.get_metric_history(again["run_id"], "train_loss")
     assert [point.step for point in curve] == [1, 2]
+
+
+def test_a_uri_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--tracking-uri bad://x: cannot be used"):
+        Tracker("any", Storage(tmp_path), "bad://x").connect()

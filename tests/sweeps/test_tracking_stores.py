@@ -62,6 +62,13 @@ ONE_VALUE = {"seed", "rho0", "seconds_total", "validation_accuracy", "test_accur
 """Metrics of a trial, not of its epochs."""
 
 
+def connected(experiment: str, storage: Storage, uri: str) -> Tracker:
+    """A tracker that has made its experiment."""
+    tracker = Tracker(experiment, storage, uri)
+    tracker.connect()
+    return tracker
+
+
 def train(
     cells: Sequence[Cell], storage: Storage, announce: Callable[[Cell], None] = lambda cell: None
 ) -> None:
@@ -167,7 +174,7 @@ def deliver_share(number: int, trained: Path, root: Path, uri: str) -> int:
     """What a driver does: announce trials again and again while they grow."""
     source, storage = Storage(trained), Storage(root / str(number))
     cells = SWEEP.cells[number::PROCESSES]
-    delivery = Delivery(Tracker(SWEEP.name, storage, uri), retry_seconds=0.1)
+    delivery = Delivery(connected(SWEEP.name, storage, uri), retry_seconds=0.1)
     TOGETHER.barrier.wait(60)  # type: ignore[attr-defined]
     for epochs in (EPOCHS // 3, 2 * EPOCHS // 3, None):
         for cell in cells:
@@ -269,7 +276,7 @@ def test_a_server_that_is_killed_within_a_batch_and_started_again(
     storage = Storage(tmp_path)
     cells = SWEEP.cells[:5]
     first, others = cells[0], cells[1:]
-    delivery = Delivery(Tracker("killed", storage, server.uri), retry_seconds=0.1)
+    delivery = Delivery(connected("killed", storage, server.uri), retry_seconds=0.1)
     folder = storage.trial(first.fingerprint)
     copy(trained.trial(first.fingerprint), folder, epochs=10)
     delivery.announce(first)
@@ -305,7 +312,7 @@ def test_a_database_that_is_stopped_within_a_batch(
     storage = copied(trained, tmp_path)
     cells = SWEEP.cells[:3]
     uri = database.create("stopped")
-    delivery = Delivery(Tracker("stopped", storage, uri), retry_seconds=0.5)
+    delivery = Delivery(connected("stopped", storage, uri), retry_seconds=0.5)
     lock = database.connect("stopped")
     lock.autocommit = False
     lock.cursor().execute("LOCK TABLE metrics IN SHARE ROW EXCLUSIVE MODE")
@@ -332,7 +339,7 @@ def test_answers_that_are_lost(server: MlflowServer, trained: Storage, tmp_path:
     storage = copied(trained, tmp_path)
     cells = SWEEP.cells[:1]
     with network(server.port) as between:
-        delivery = Delivery(Tracker("lost", storage, between.uri), retry_seconds=0.1)
+        delivery = Delivery(connected("lost", storage, between.uri), retry_seconds=0.1)
         between.answers_to_lose += [b"runs/create", *[b"runs/log-batch"] * 4]
         between.answers_to_lose += [b"mlflow-artifacts/artifacts", b"runs/update"]
         delivery.announce(cells[0])
@@ -347,7 +354,7 @@ def test_a_slow_server_does_not_hold_up_training(server: MlflowServer, tmp_path:
     storage = Storage(tmp_path)
     cells = SWEEP.cells[:2]
     with network(server.port) as between:
-        delivery = Delivery(Tracker("slow", storage, between.uri), retry_seconds=0.1)
+        delivery = Delivery(connected("slow", storage, between.uri), retry_seconds=0.1)
         between.flows.clear()
         train(cells, storage, delivery.announce)
         for cell in cells:
