@@ -52,7 +52,7 @@ PLAN = (
     )
     if LONG
     else Plan(
-        3, 100, workers=3, drivers=1, nodes=1, outages=1, outage_seconds=4, most_pause_seconds=2
+        3, 60, workers=2, drivers=1, nodes=1, outages=1, outage_seconds=4, most_pause_seconds=2
     )
 )
 
