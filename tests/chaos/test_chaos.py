@@ -82,13 +82,13 @@ GATE = "THE-GATE"
 
 @dataclass(frozen=True)
 class Tanh(Quantizer):
-    """Slow until a file is there, so that the sweep does not end before all is done to it."""
+    """Waits for a file to be there, so that the sweep does not end before all is done to it."""
 
     levels: tuple[float, ...] = (-1.0, 1.0)
 
     def prox(self, latent, sharpness):
-        if not os.path.exists(GATE):
-            time.sleep(0.1)
+        while not os.path.exists(GATE):
+            time.sleep(0.05)
         return torch.tanh((1 + sharpness) * latent)
 
 
@@ -239,8 +239,8 @@ class Monkey:
 
 
 def is_trial(process: psutil.Process) -> bool:
-    """By the name that Ray gives its workers."""
-    return " ".join(process.cmdline()).startswith("ray::Worker")
+    """By the title that Ray gives a worker: its class, which Tune derives from ours."""
+    return " ".join(process.cmdline()).startswith(("ray::ResourceTrainable", "ray::Worker"))
 
 
 def results(sweep: SweepSpec, storage: Storage) -> dict[str, str]:
