@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, first_line
 
 
 def require_relative(owner: object, field: str) -> None:
@@ -33,5 +33,4 @@ def read_image(path: Path | str) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigurationError(f"{path}: not a readable image ({reason})") from error
+        raise ConfigurationError(f"{path}: not a readable image ({first_line(error)})") from error

@@ -32,6 +32,11 @@ class MemoryExhaustedError(RuntimeError):
     """Memory does not hold what was being done. The message says what that was."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, as far as it fits into another message; its class if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def naming_exhausted_memory(doing: str, *, advice: str = "") -> Iterator[None]:
     """Turn whatever torch and Python raise when memory runs out into one clear error.
@@ -48,8 +53,7 @@ def naming_exhausted_memory(doing: str, *, advice: str = "") -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_exhausted_memory(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        message = f"out of memory while {doing} ({reason})"
+        message = f"out of memory while {doing} ({first_line(error)})"
         raise MemoryExhaustedError(f"{message}; {advice}" if advice else message) from error
 
 

@@ -12,8 +12,20 @@ import torchvision.models
 from torch import nn
 
 from quantlab.data_files import require_relative
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, first_line
 from quantlab.models.base import fit_weights, load_weights
+
+
+def no_other_trials(fingerprint: str) -> Path:
+    """The ``weights_of`` of whoever has nothing to do with other trials.
+
+    Raises:
+        ConfigurationError: always.
+    """
+    raise ConfigurationError(
+        f"TrialWeights.fingerprint = {fingerprint!r}: no other trials are known here; "
+        "give weights_of"
+    )
 
 
 @dataclass(frozen=True)
@@ -158,9 +170,8 @@ class TorchvisionWeights(InitialWeights):
         except Exception as error:  # network errors and damaged files are of many kinds
             file = folder / weights.url.rpartition("/")[2]
             what = "is damaged" if file.exists() else "is not there, and the download failed"
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigurationError(
-                f"TorchvisionWeights.name = {self.name!r}: {file} {what} ({reason}); "
+                f"TorchvisionWeights.name = {self.name!r}: {file} {what} ({first_line(error)}); "
                 f"put {weights.url} there"
             ) from error
         return state

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from quantlab.canonical import fingerprint
-from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
+from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
 from quantlab.evaluation import accuracy
 from quantlab.execution import (
     DEFAULT_EXECUTION,
@@ -25,6 +25,7 @@ from quantlab.execution import (
     keep_freed_memory,
     parse_execution,
 )
+from quantlab.initial_weights import no_other_trials
 from quantlab.optimizer import ELEMENTWISE, FUSED, ProxOptimizer, StepFunction
 from quantlab.quantizers import Quantizer
 from quantlab.random_numbers import RandomNumbers, part_seed
@@ -63,13 +64,6 @@ class _EpochInProgress:
         self.random.load_state_dict(state["random"])
 
 
-def _no_other_trials(fingerprint: str) -> Path:
-    raise ConfigurationError(
-        f"TrialWeights.fingerprint = {fingerprint!r}: this run knows of no other trials; "
-        "give TrainingRun weights_of"
-    )
-
-
 class TrainingRun:
     """Iterate to train: ``for record in TrainingRun(recipe): ...`` yields one record an epoch.
 
@@ -84,7 +78,7 @@ class TrainingRun:
         data_dir: Path = Path("data"),
         device: torch.device | str = "cpu",
         execution: Execution = DEFAULT_EXECUTION,
-        weights_of: Callable[[str], Path] = _no_other_trials,
+        weights_of: Callable[[str], Path] = no_other_trials,
     ) -> None:
         """Load the data, and draw or load the initial weights.
 

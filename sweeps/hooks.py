@@ -15,11 +15,12 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from quantlab.errors import first_line
+from sweeps.delivery import Delivery
 from sweeps.progress import Progress
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
-from sweeps.tracking import Delivery
 from sweeps.trial import record_failure
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -154,7 +155,8 @@ class Watch(tune.Callback):
             return
         state = self._storage.trial(cell.fingerprint).state()
         if not state.is_finished:
-            state = self._failed(trial, f"its process died, the last time too ({_line(error)})")
+            reason = "no reason given" if error is None else first_line(error)
+            state = self._failed(trial, f"its process died, the last time too ({reason})")
         self._ended(trial, state)
 
     def _failed(self, trial: Trial, reason: str) -> TrialState:
@@ -185,9 +187,3 @@ def _error(trial: Trial) -> Exception | None:
         return None
     error: Exception = cloudpickle.loads(Path(file).read_bytes())
     return error
-
-
-def _line(error: Exception | None) -> str:
-    """Ray explains itself at length; the first line says what happened."""
-    text = str(error).strip() if error is not None else ""
-    return text.splitlines()[0] if text else "no reason given"

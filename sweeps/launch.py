@@ -25,7 +25,9 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayError
 
 from quantlab import ConfigurationError
+from quantlab.errors import first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, fingerprint_of, folder_name_of
 from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.preflight import preflight
@@ -33,7 +35,7 @@ from sweeps.progress import Progress
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
-from sweeps.tracking import Delivery, Tracker
+from sweeps.tracking import Tracker
 from sweeps.worker import Work, Worker
 
 # It would report every attempt that another one has made good.
@@ -192,8 +194,11 @@ def _tune(
             failures_of_ray += 1
             if failures_of_ray > resources.retries:
                 raise
-            reason = str(error).strip().splitlines()[0]
-            print(f"sweeps: Ray Tune ended ({reason}); going on", file=sys.stderr, flush=True)
+            print(
+                f"sweeps: Ray Tune ended ({first_line(error)}); going on",
+                file=sys.stderr,
+                flush=True,
+            )
             for cell in schedule.out:
                 schedule.again(cell, counts=False)
                 progress.interrupted(cell)
@@ -228,12 +233,11 @@ def _connect(resources: Resources) -> int:
             _require_answer(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, RayError) as error:
-            reason = str(error).strip().splitlines()[0]
             hint = (
                 "" if "RAY_AUTH_MODE" in os.environ else "; one with a token: RAY_AUTH_MODE=token"
             )
             raise ConfigurationError(
-                f"--address {address}: no Ray cluster ({reason}){hint}"
+                f"--address {address}: no Ray cluster ({first_line(error)}){hint}"
             ) from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}

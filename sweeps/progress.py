@@ -53,9 +53,9 @@ class Progress:
         self._running: dict[str, str] = {}
         self._waiting = 0
         self._interrupted = 0
-        self._has_begun = False
-        self._ended_before = 0
-        self._started = self._printed = time.monotonic()
+        self._trained = 0
+        self._started: float | None = None
+        self._printed = time.monotonic()
         self._best: tuple[float, str] | None = None
         for cell in sweep.cells:
             self._consider(cell)
@@ -85,10 +85,8 @@ class Progress:
 
     def started(self, cell: Cell, *, waiting: int) -> None:
         """A trial runs; `waiting` others wait for initial weights."""
-        if not self._has_begun:  # rates leave Ray's start out
-            self._has_begun = True
+        if self._started is None:  # rates leave Ray's start out
             self._started = time.monotonic()
-            self._ended_before = self._ended
         self._running[cell.fingerprint] = cell.name
         self._waiting = waiting
 
@@ -98,8 +96,8 @@ class Progress:
         self._interrupted += 1
 
     def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
-        """A trial has ended in whatever way."""
-        self._running.pop(cell.fingerprint, None)
+        """A trial has ended in whatever way, perhaps without having begun."""
+        self._trained += self._running.pop(cell.fingerprint, None) is not None
         self._waiting = waiting
         folder = self._storage.trial(cell.fingerprint)
         self._states[state] += 1
@@ -156,9 +154,8 @@ class Progress:
                 parts.append(f"{self._states[state]} {word}")
         if self._interrupted:
             parts.append(f"{self._interrupted} taken up again")
-        if self._ended > self._ended_before:
-            elapsed = time.monotonic() - self._started
-            rate = (self._ended - self._ended_before) / elapsed
+        if self._trained and self._started is not None:
+            rate = self._trained / (time.monotonic() - self._started)
             parts.append(f"{3600 * rate:.0f} trials/h")
             minutes, seconds = divmod(int((self._to_run - self._ended) / rate), 60)
             hours, minutes = divmod(minutes, 60)

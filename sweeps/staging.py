@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
-from quantlab.initial_weights import InitialWeights, TrialWeights
+from quantlab.initial_weights import InitialWeights, TrialWeights, no_other_trials
 
 _DAMAGED = (shutil.ReadError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 """Whatever the libraries raise for an archive that is none, or only half of one."""
@@ -69,12 +69,8 @@ def _stage(
                 _bring(data_dir / name, target / name)
         dataset.check(target)  # downloads what is nowhere
         if weights is not None:
-            weights.check(target, _no_trials)
+            weights.check(target, no_other_trials)
     return target
-
-
-def _no_trials(fingerprint: str) -> Path:
-    raise AssertionError(f"weights of trial {fingerprint} are not staged")
 
 
 def _bring(source: Path, target: Path) -> None:

@@ -1,15 +1,13 @@
 """MLflow: one experiment a sweep, one run a trial, delivered from the trial folders.
 
-Workers only write to their folder; one thread beside the driver brings what is new there to the
-tracking server. So a slow server never holds up training, nothing is lost while it is away, and a
-delivery that is repeated changes nothing: epochs carry their own time, and `delivery.json` says how
-far the server is.
+Workers only write to their folder; the driver brings what is new there to the tracking server (see
+`sweeps.delivery`). A delivery that is repeated changes nothing: epochs carry their own time, and
+`delivery.json` says how far the server is.
 """
 
 import json
 import logging
 import os
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +22,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError, flatten
+from quantlab.errors import first_line
 from sweeps.results import level_set, rho0
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder, TrialState
@@ -91,9 +90,8 @@ class Tracker:
                 else self._client.create_experiment(self._name, location, EXPERIMENT_TAGS)
             )
         except Exception as error:  # each kind of store raises its own
-            reason = _reason(error)
             raise ConfigurationError(
-                f"--tracking-uri {self.uri}: cannot be used ({reason})"
+                f"--tracking-uri {self.uri}: cannot be used ({first_line(error)})"
             ) from error
 
     def has_delivered(self, cells: Iterable[Cell]) -> bool:
@@ -261,74 +259,3 @@ def undelivered(cells: Iterable[Cell], storage: Storage, uri: str | None) -> lis
         if state is not TrialState.WAITING and not _is_delivered(folder, state, uri):
             result.append(cell)
     return result
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, for a message of one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-GIVE_UP_AFTER = 3
-"""At the end of a sweep, so many failures in a row mean that the server is away."""
-
-
-class Delivery:
-    """A thread that brings trials to the tracker, each as often as it is announced.
-
-    What cannot be delivered is tried again, and stays in its folder for the next sweep if the
-    server does not come back before the end.
-    """
-
-    def __init__(self, tracker: Tracker, *, retry_seconds: float = 10.0) -> None:
-        self._tracker = tracker
-        self._retry_seconds = retry_seconds
-        self._pending: dict[str, Cell] = {}
-        self._changed = threading.Condition()
-        self._stopping = False
-        self.last_error = ""
-        """Why the latest failed delivery failed; empty if none did."""
-        self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
-        self._thread.start()
-
-    def announce(self, cell: Cell) -> None:
-        """There is something new in a trial's folder."""
-        with self._changed:
-            self._pending[cell.fingerprint] = cell
-            self._changed.notify()
-
-    def finish(self) -> None:
-        """Deliver what is pending, unless the server is away, and end the thread."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        self._thread.join()
-
-    def _work(self) -> None:
-        failures_in_a_row = 0
-        failed_at_the_end: set[str] = set()
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._stopping)
-                waiting = [key for key in self._pending if key not in failed_at_the_end]
-                if not waiting or (self._stopping and failures_in_a_row >= GIVE_UP_AFTER):
-                    return
-                cell = self._pending.pop(waiting[0])
-            try:
-                self._tracker.deliver(cell)
-                failures_in_a_row = 0
-            except Exception as error:  # whatever it is, training must not notice
-                failures_in_a_row += 1
-                self.last_error = f"{cell.name}: {_reason(error)}"
-                with self._changed:
-                    self._pending.setdefault(cell.fingerprint, cell)
-                    if self._stopping:
-                        failed_at_the_end.add(cell.fingerprint)
-                    else:
-                        self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)
-                        # The server may be back by the end, so that takes one more failure.
-                        failures_in_a_row = min(failures_in_a_row, GIVE_UP_AFTER - 1)
-
-    @property
-    def undelivered(self) -> int:
-        """After `finish`: trials that the server does not have as they are."""
-        return len(self._pending)

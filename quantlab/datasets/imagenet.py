@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
-from quantlab.errors import ConfigurationError, LostProcessError
+from quantlab.errors import ConfigurationError, LostProcessError, first_line
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class ImageNet(DatasetSpec):
             except FileNotFoundError as error:
                 raise ConfigurationError(
                     f"ImageNet.folder = {self.folder!r}: {root / split} must hold one sub-folder "
-                    f"of images a class ({str(error).splitlines()[0]})"
+                    f"of images a class ({first_line(error)})"
                 ) from error
         if found[0].classes != found[1].classes:
             odd = sorted(set(found[0].classes) ^ set(found[1].classes))

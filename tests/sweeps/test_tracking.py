@@ -8,10 +8,11 @@ import mlflow
 import pytest
 
 from quantlab import ConfigurationError
+from sweeps.delivery import Delivery
 from sweeps.loading import load_sweep
 from sweeps.spec import Cell
 from sweeps.storage import Storage
-from sweeps.tracking import Delivery, Tracker, undelivered
+from sweeps.tracking import Tracker, undelivered
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,10 @@ import pytest
 
 from quantlab import EpochRecord
 from quantlab.datasets.digits import Digits
+from sweeps.delivery import Delivery
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
-from sweeps.tracking import Delivery, Tracker, undelivered
+from sweeps.tracking import Tracker, undelivered
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.services import (
