@@ -157,10 +157,8 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     assert "actor died" in line
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
-def test_a_stopped_sweep_goes_on_where_it_was(
-    how: signal.Signals, command: Command, tmp_path: Path
-) -> None:
+def test_a_stopped_sweep_goes_on_where_it_was(command: Command, tmp_path: Path) -> None:
+    """With Ctrl-C, that is; `tests/chaos` has what happens to those that are killed."""
     longer = bad(TINY, "epochs=2,", "epochs=400,")
     longer = bad(longer, "(0.5, 1.0)),)", "(0.5,)),)")
     (tmp_path / "tiny.py").write_text(bad(longer, "seeds=(0, 1)", "seeds=(0,)"))
@@ -176,12 +174,11 @@ def test_a_stopped_sweep_goes_on_where_it_was(
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    driver.send_signal(how)
+    driver.send_signal(signal.SIGINT)
     _, errors = driver.communicate(timeout=60)
-    if how is signal.SIGINT:
-        assert driver.returncode == 130
-        assert errors.splitlines()[-1].startswith("stopped; to go on: ")
-        assert errors.splitlines()[-1].endswith("sweeps run tiny.py")
+    assert driver.returncode == 130
+    assert errors.splitlines()[-1].startswith("stopped; to go on: ")
+    assert errors.splitlines()[-1].endswith("sweeps run tiny.py")
     assert not list(tmp_path.glob("runs/trials/*/failure.json"))
     done = command(tmp_path, "run", "tiny.py")
     assert done.returncode == 0, done.stderr
