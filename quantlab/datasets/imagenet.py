@@ -1,5 +1,7 @@
 """ImageNet, or any large folder of images of all sizes, decoded while training."""
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,7 +113,7 @@ class ImageNet(DatasetSpec):
             generator=torch.Generator(),  # else it would draw a seed from the default one
         )
         try:
-            for batch in loader:
+            for batch in _iterate(loader):
                 if isinstance(batch, ConfigurationError):
                     raise batch
                 pixels, labels = batch
@@ -148,6 +150,21 @@ class ImageNet(DatasetSpec):
 Decoded: TypeAlias = tuple[Tensor, Tensor] | ConfigurationError
 """Pixels and label; or what is wrong with the file. A loader process would hand on an exception
 with its whole traceback as the message, so that errors travel as values."""
+
+
+def _iterate(loader: DataLoader[Decoded]) -> Iterator[Decoded]:
+    """Without torch's signal handler.
+
+    It would raise the loss of a process wherever the program happens to be, and more than once; the
+    loader itself notices it within seconds.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where torch installs none
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if before is not None:
+        signal.signal(signal.SIGCHLD, before)
+    return batches
 
 
 def _collate(items: list[Decoded]) -> Decoded:
