@@ -25,12 +25,8 @@ ELEMENTWISE = (
 """Optimizers whose update of an entry depends on that entry alone: they may see all tensors as one
 flat one. (Matrix methods such as Muon and Adafactor may not.)"""
 
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-"""Optimizers that torch has as a single kernel, for the CPU too; on one flat tensor it is the
-fastest of their implementations. The result differs by rounding."""
 
-
-class _WeightGroup:
+class QuantizedWeights:
     """Weights that share a quantizer and a sharpness.
 
     They are views of one flat latent and one flat proximal buffer. The model's parameters are views
@@ -61,13 +57,48 @@ class _WeightGroup:
 
 
 @dataclass
-class _Moved:
+class Moved:
     """A tensor that the base optimizer moves, and the model's parameters it stands for."""
 
     target: nn.Parameter
     sources: Sequence[nn.Parameter]
     gradients: Sequence[Tensor] | None = None
     """Where the sources' gradients accumulate: views of the target's; None with one source."""
+    group: QuantizedWeights | None = None
+    """Of which it is all latents; None for weights in full precision, and for one tensor of
+    several."""
+
+    @property
+    def seen(self) -> Tensor:
+        """What the forward pass sees."""
+        return self.target.data if self.group is None else self.group.evaluation
+
+    @property
+    def hidden(self) -> Tensor | None:
+        """The other one of latent and proximal weights, if there are both."""
+        if self.group is None:
+            return None
+        at_latent = self.group.evaluation is self.group.latent
+        return self.group.proximal if at_latent else self.group.latent
+
+    def move(self, seen: Tensor, hidden: Tensor | None) -> None:
+        """Lie in other memory from now on, that of a `StackedOptimizer`, which then does the steps.
+
+        Args:
+            seen: where the weights are copied to, as the forward pass sees them.
+            hidden: where the other ones are copied to.
+        """
+        seen.copy_(self.seen)
+        latent = seen
+        if self.group is not None and hidden is not None and self.hidden is not None:
+            hidden.copy_(self.hidden)
+            latent, proximal = seen, hidden
+            if self.group.evaluation is self.group.proximal:
+                latent, proximal = hidden, seen
+            self.group.latent, self.group.proximal, self.group.evaluation = latent, proximal, seen
+        self.target.data, self.target.grad, self.gradients = latent, None, None
+        for source, view in zip(self.sources, _views(seen, self.sources), strict=True):
+            source.data, source.grad = view, None
 
 
 class ProxOptimizer(Optimizer):
@@ -134,14 +165,14 @@ class ProxOptimizer(Optimizer):
         for name, (parameter, quantizer) in weights.items():
             key = (quantizer, own.get(name, sharpness), parameter.dtype, parameter.device)
             members.setdefault(key, []).append(parameter)
-        self._groups = [
-            _WeightGroup(quantizer, annealing, parameters, rule.gradient_at)
+        self.groups = [
+            QuantizedWeights(quantizer, annealing, parameters, rule.gradient_at)
             for (quantizer, annealing, _, _), parameters in members.items()
         ]
         # What the base optimizer moves, each with the model's parameters that bring its gradient.
         make_moved = _flat_moved if flat else _shaped_moved
-        self._moved = list(make_moved(self._groups, list(others)))
-        self.base = make_base([moved.target for moved in self._moved])
+        self.moved = list(make_moved(self.groups, list(others)))
+        self.base = make_base([moved.target for moved in self.moved])
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups = self.base.param_groups
         self.state = self.base.state
@@ -149,7 +180,7 @@ class ProxOptimizer(Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, quantized or not."""
-        for moved in self._moved:
+        for moved in self.moved:
             if moved.gradients is not None:
                 assert moved.target.grad is not None
                 moved.target.grad.zero_()
@@ -174,7 +205,7 @@ class ProxOptimizer(Optimizer):
             The closure's loss, or None without one.
         """
         loss: float | None = None
-        self._average()
+        self.average()
         if closure is None:
             self._gather_gradients()
             self._start_from()
@@ -196,7 +227,7 @@ class ProxOptimizer(Optimizer):
 
             loss = self.base.step(evaluate)
         if self.latent_bound is not None:
-            for group in self._groups:
+            for group in self.groups:
                 group.latent.clamp_(-self.latent_bound, self.latent_bound)
         self.num_steps += 1
         self.refresh()
@@ -205,9 +236,9 @@ class ProxOptimizer(Optimizer):
     @torch.no_grad()
     def refresh(self) -> None:
         """Recompute the proximal weights from the latents, at the current step's sharpness."""
-        if not (self._groups and self.rule.uses_prox):
+        if not (self.groups and self.rule.uses_prox):
             return
-        for group in self._groups:
+        for group in self.groups:
             sharpness = group.sharpness(self.num_steps)
             group.proximal.copy_(group.quantizer.prox(group.latent, sharpness))
 
@@ -216,7 +247,7 @@ class ProxOptimizer(Optimizer):
         """Put the weights at another point into the model for the time of a `with` block."""
         kept = []
         with torch.no_grad():
-            for group in self._groups:
+            for group in self.groups:
                 there = self._at(group, point)
                 if there is not group.evaluation:
                     kept.append((group, group.evaluation.clone()))
@@ -235,7 +266,7 @@ class ProxOptimizer(Optimizer):
         With averaging, it is the average of the iterates that is projected. The parameters are
         detached from this optimizer, which must not be stepped again.
         """
-        for group in self._groups:
+        for group in self.groups:
             hard = self._at(group, Point.HARD)
             for parameter, view in zip(group.parameters, group.views(hard), strict=True):
                 parameter.data = view
@@ -246,7 +277,7 @@ class ProxOptimizer(Optimizer):
     def quantization_gap(self) -> float:
         """Root mean square of w less the hard weights: the distance yet to go to them."""
         squares, count = 0.0, 0
-        for group in self._groups:
+        for group in self.groups:
             difference = self._at(group, Point.PROXIMAL) - self._at(group, Point.HARD)
             squares += float(difference.square().sum())
             count += difference.numel()
@@ -256,11 +287,11 @@ class ProxOptimizer(Optimizer):
         """Everything a bit-identical continuation needs; quantizers and rule are not in it."""
         return {
             "num_steps": self.num_steps,
-            "latent": [group.latent.clone() for group in self._groups],
-            "proximal": [group.proximal.clone() for group in self._groups],
+            "latent": [group.latent.clone() for group in self.groups],
+            "proximal": [group.proximal.clone() for group in self.groups],
             "averaged_weight": self._averaged_weight,
             "average": [
-                group.average.clone() for group in self._groups if group.average is not None
+                group.average.clone() for group in self.groups if group.average is not None
             ],
             "base": self.base.state_dict(),
         }
@@ -270,25 +301,25 @@ class ProxOptimizer(Optimizer):
         """Restore what `state_dict` gave, of an optimizer built in the same way."""
         self.num_steps = state_dict["num_steps"]
         for group, latent, proximal in zip(
-            self._groups, state_dict["latent"], state_dict["proximal"], strict=True
+            self.groups, state_dict["latent"], state_dict["proximal"], strict=True
         ):
             group.latent.copy_(latent)
             group.proximal.copy_(proximal)
         self._averaged_weight = state_dict["averaged_weight"]
-        averages = state_dict["average"] or [None] * len(self._groups)
-        for group, average in zip(self._groups, averages, strict=True):
+        averages = state_dict["average"] or [None] * len(self.groups)
+        for group, average in zip(self.groups, averages, strict=True):
             group.average = None if average is None else average.to(group.latent, copy=True)
         self.base.load_state_dict(state_dict["base"])
         self.param_groups = self.base.param_groups
         self.state = self.base.state
 
-    def _average(self) -> None:
-        """Take this step's proximal weights w_t into the average."""
+    def average(self) -> None:
+        """Take this step's proximal weights w_t into the average: the first thing of a step."""
         weight = 0.0 if self.averaging is None else self.averaging(self.num_steps)
         if weight == 0:
             return
         self._averaged_weight += weight
-        for group in self._groups:
+        for group in self.groups:
             iterate = self._at(group, Point.PROXIMAL)
             if group.average is None:
                 group.average = iterate.clone()
@@ -297,12 +328,12 @@ class ProxOptimizer(Optimizer):
 
     def _start_from(self) -> None:
         if self.rule.update_from is Point.PROXIMAL:
-            for group in self._groups:
+            for group in self.groups:
                 group.latent.copy_(group.proximal)
 
     def _gather_gradients(self) -> None:
         """Bring the gradients of the model's parameters to what the base optimizer moves."""
-        for moved in self._moved:
+        for moved in self.moved:
             if moved.gradients is None:
                 (source,) = moved.sources
                 moved.target.grad = source.grad
@@ -318,7 +349,7 @@ class ProxOptimizer(Optimizer):
                     )
                 gradient.copy_(source.grad)  # somebody had set it to None before
 
-    def _at(self, group: _WeightGroup, point: Point) -> Tensor:
+    def _at(self, group: QuantizedWeights, point: Point) -> Tensor:
         """The flat weights of a group at a point; a buffer of the group is not copied."""
         if point is Point.HARD:
             return group.quantizer.hard(group.latent if group.average is None else group.average)
@@ -343,19 +374,23 @@ def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _shaped_moved(
-    groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]
-) -> Iterator[_Moved]:
+    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter]
+) -> Iterator[Moved]:
     """One latent a parameter, of its shape: exact for every torch optimizer."""
     for group in groups:
         for parameter, view in zip(group.parameters, group.views(group.latent), strict=True):
-            yield _Moved(nn.Parameter(view), [parameter])
+            yield Moved(nn.Parameter(view), [parameter])
     for other in others:
-        yield _Moved(other, [other])
+        yield Moved(other, [other])
 
 
-def _flat_moved(groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]) -> Iterator[_Moved]:
+def _flat_moved(
+    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter]
+) -> Iterator[Moved]:
     """One flat latent a group, and one flat tensor for the other parameters of a kind."""
-    tensors = [(group.latent, group.parameters) for group in groups]
+    tensors: list[tuple[Tensor, Sequence[nn.Parameter], QuantizedWeights | None]] = [
+        (group.latent, group.parameters, group) for group in groups
+    ]
     kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for other in others:
         kinds.setdefault((other.dtype, other.device), []).append(other)
@@ -363,11 +398,11 @@ def _flat_moved(groups: Sequence[_WeightGroup], others: Sequence[nn.Parameter]) 
         flat = _flat([other.data for other in alike])
         for other, view in zip(alike, _views(flat, alike), strict=True):
             other.data = view
-        tensors.append((flat, alike))
-    for tensor, sources in tensors:
+        tensors.append((flat, alike, None))
+    for tensor, sources, owner in tensors:
         target = nn.Parameter(tensor)
         target.grad = torch.zeros_like(target)
         gradients = _views(target.grad, sources)
         for source, gradient in zip(sources, gradients, strict=True):
             source.grad = gradient
-        yield _Moved(target, sources, gradients)
+        yield Moved(target, sources, gradients, owner)

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from quantlab.canonical import fingerprint
 from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
@@ -26,7 +25,7 @@ from quantlab.execution import (
     parse_execution,
 )
 from quantlab.initial_weights import no_other_trials
-from quantlab.optimizer import ELEMENTWISE, FUSED, ProxOptimizer, StepFunction
+from quantlab.optimizer import ELEMENTWISE, ProxOptimizer, StepFunction
 from quantlab.quantizers import Quantizer
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Averaging, Recipe
@@ -35,9 +34,12 @@ from quantlab.schedules import Schedule
 from quantlab.update_rules import POST_TRAINING, Point
 from quantlab.weights import group_of_weights
 
+VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
+"""Where the accuracy on the validation images is measured after every epoch."""
+
 
 @dataclass
-class _EpochInProgress:
+class EpochInProgress:
     """How far an epoch has come."""
 
     random: RandomNumbers
@@ -108,14 +110,15 @@ class TrainingRun:
         self.epoch = 0
         self.step = 0
         self.stage = Stage.QUANTIZE
-        self._last_loss = math.nan
-        self._in_progress: _EpochInProgress | None = None
-        with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self._what}"):
+        self.last_loss = math.nan
+        """Of the last gradient step; NaN before the first."""
+        self._in_progress: EpochInProgress | None = None
+        with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
         seed = part_seed(recipe.seed, "initial weights")
         initial = RandomNumbers(self.device, seed=seed, default_seed=seed)
-        with initial.in_use(), naming_exhausted_memory(f"building {self._what}"):
+        with initial.in_use(), naming_exhausted_memory(f"building {self.what}"):
             model = recipe.model.build(
                 num_classes=self.splits.num_classes, num_channels=recipe.dataset.num_channels
             )
@@ -146,12 +149,12 @@ class TrainingRun:
         Raises:
             NonFiniteLossError: the loss became infinite or NaN; the weights are those before it.
             MemoryExhaustedError: the device cannot hold a step.
+            LostProcessError: a loader process was killed.
         """
-        while self.epoch < self.recipe.epochs + self.recipe.batchnorm_epochs:
-            if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
-                self._enter_batchnorm()
+        while not self.is_trained:
+            self.begin_epoch()
             with naming_exhausted_memory(
-                f"training {self._what}", advice="a smaller batch_size needs less"
+                f"training {self.what}", advice="a smaller batch_size needs less"
             ):
                 yield from self._train_epoch(pause_steps)
 
@@ -162,12 +165,12 @@ class TrainingRun:
             RuntimeError: epochs are left to train.
             NonFiniteLossError: the last steps left a weight that is infinite or NaN.
         """
-        total = self.recipe.epochs + self.recipe.batchnorm_epochs
-        if self.epoch < total:
+        if not self.is_trained:
+            total = self.recipe.epochs + self.recipe.batchnorm_epochs
             raise RuntimeError(f"only {self.epoch} of {total} epochs are trained")
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
-            raise NonFiniteLossError(self.step, self._last_loss)
-        evaluating = naming_exhausted_memory(f"evaluating {self._what}")
+            raise NonFiniteLossError(self.step, self.last_loss)
+        evaluating = naming_exhausted_memory(f"evaluating {self.what}")
         with evaluating, self.optimizer.weights_at(self._final_point):
             validation, test = self._accuracy("validation"), self._accuracy("test")
         return Outcome(
@@ -191,12 +194,13 @@ class TrainingRun:
             "stage": self.stage.value,
             "epoch": self.epoch,
             "step": self.step,
-            "last_loss": self._last_loss,
+            "last_loss": self.last_loss,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
         }
-        return deepcopy(state)
+        copied: dict[str, Any] = _copied(state)
+        return copied
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same recipe; to be called before any epoch is trained."""
@@ -206,13 +210,13 @@ class TrainingRun:
             self.executions.append(self.execution)
         self.epoch = state["epoch"]
         self.step = state["step"]
-        self._last_loss = state["last_loss"]
+        self.last_loss = state["last_loss"]
         if Stage(state["stage"]) is Stage.BATCHNORM:
             self._enter_batchnorm()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["epoch_in_progress"] is not None:
-            self._in_progress = self._start_of_epoch()
+            self._in_progress = self._new_epoch()
             self._in_progress.load_state_dict(state["epoch_in_progress"])
 
     @property
@@ -221,11 +225,63 @@ class TrainingRun:
         return fingerprint(self.recipe)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left."""
+        return self.epoch == self.recipe.epochs + self.recipe.batchnorm_epochs
+
+    @property
+    def is_quantizing(self) -> bool:
+        """Whether latent, proximal and hard weights may differ."""
+        return self.stage is Stage.QUANTIZE and self.recipe.quantization is not None
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epochs that are finished, and gradient steps of the next one."""
+        return self.epoch, self._in_progress.batches if self._in_progress else 0
+
+    def begin_epoch(self) -> EpochInProgress:
+        """The epoch that is under way, or else the next one, in its stage."""
+        if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
+            self._enter_batchnorm()
+        if self._in_progress is None:
+            self._in_progress = self._new_epoch()
+        return self._in_progress
+
+    def end_epoch(
+        self, accuracies: Mapping[Point, float], gap: float, seconds: float
+    ) -> EpochRecord:
+        """Count an epoch all of whose steps are done, and give its record.
+
+        Args:
+            accuracies: on the validation images.
+            gap: see `ProxOptimizer.quantization_gap`.
+            seconds: that both took.
+        """
+        epoch = self._in_progress
+        assert epoch is not None
+        self.epoch += 1
+        self._in_progress = None
+        last = self.step - 1
+        return EpochRecord(
+            stage=self.stage,
+            epoch=self.epoch,
+            step=self.step,
+            learning_rate=self.recipe.optimizer.learning_rate.at(last, self.steps_per_epoch),
+            sharpness=self.optimizer.sharpness(last),
+            train_loss=epoch.loss_sum / len(self.splits.train),
+            validation_accuracy_latent=accuracies[Point.LATENT],
+            validation_accuracy_proximal=accuracies[Point.PROXIMAL],
+            validation_accuracy_hard=accuracies[Point.HARD],
+            quantization_gap=gap,
+            seconds=epoch.seconds + seconds,
+        )
+
+    @property
     def _final_point(self) -> Point:
         return Point.LATENT if self.recipe.quantization is None else Point.HARD
 
     @property
-    def _what(self) -> str:
+    def what(self) -> str:
         """How messages call what is being trained."""
         return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
 
@@ -251,7 +307,7 @@ class TrainingRun:
         return ProxOptimizer(
             weights,
             [p for p in self.model.parameters() if p.requires_grad and id(p) not in members],
-            make_base=self._make_base,
+            make_base=self.recipe.optimizer.build_fast,
             rule=quantization.rule,
             sharpness=self._annealing(quantization.quantizer, quantization.sharpness),
             own_sharpness=own_sharpness,
@@ -265,18 +321,11 @@ class TrainingRun:
         return ProxOptimizer(
             {},
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],
-            make_base=self._make_base,
+            make_base=self.recipe.optimizer.build_fast,
             rule=POST_TRAINING,
             sharpness=lambda step: 0.0,
             flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
         )
-
-    def _make_base(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        spec = self.recipe.optimizer
-        chosen = spec.options.keys() & {"fused", "foreach", "differentiable"}
-        if spec.algorithm in FUSED and not chosen:
-            return spec.build(parameters, fused=True)
-        return spec.build(parameters)
 
     def _annealing(self, quantizer: Quantizer, sharpness: Schedule) -> StepFunction:
         if not quantizer.annealed:
@@ -297,7 +346,7 @@ class TrainingRun:
         self.stage = Stage.BATCHNORM
         self.optimizer = self._plain_optimizer()
 
-    def _start_of_epoch(self) -> _EpochInProgress:
+    def _new_epoch(self) -> EpochInProgress:
         seed, part = self.recipe.seed, f"epoch {self.epoch}"
         random = RandomNumbers(
             self.device,
@@ -305,15 +354,14 @@ class TrainingRun:
             default_seed=part_seed(seed, f"{part}, default generators"),
         )
         order = torch.randperm(len(self.splits.train), generator=random.generator)
-        return _EpochInProgress(random, order.to(self.device))
+        return EpochInProgress(random, order.to(self.device))
 
     def _train_epoch(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
         """One epoch, or the rest of it, with pauses; then its record."""
-        recipe, train = self.recipe, self.splits.train
-        epoch = self._in_progress = self._in_progress or self._start_of_epoch()
+        recipe, epoch = self.recipe, self.begin_epoch()
         batches = iter(
             recipe.dataset.batches(
-                train,
+                self.splits.train,
                 batch_size=recipe.batch_size,
                 order=epoch.order[epoch.batches * recipe.batch_size :],
                 generator=epoch.random.generator,
@@ -339,22 +387,7 @@ class TrainingRun:
         with epoch.random.in_use():
             at = self._validation_accuracies()
             gap = self.optimizer.quantization_gap()
-        self.epoch += 1
-        self._in_progress = None
-        last = self.step - 1
-        yield EpochRecord(
-            stage=self.stage,
-            epoch=self.epoch,
-            step=self.step,
-            learning_rate=recipe.optimizer.learning_rate.at(last, self.steps_per_epoch),
-            sharpness=self.optimizer.sharpness(last),
-            train_loss=epoch.loss_sum / len(train),
-            validation_accuracy_latent=at[Point.LATENT],
-            validation_accuracy_proximal=at[Point.PROXIMAL],
-            validation_accuracy_hard=at[Point.HARD],
-            quantization_gap=gap,
-            seconds=epoch.seconds + time.perf_counter() - started,
-        )
+        yield self.end_epoch(at, gap, time.perf_counter() - started)
 
     def _train_step(self, inputs: Tensor, labels: Tensor) -> float:
         """One gradient step; the batch's loss before it."""
@@ -373,9 +406,9 @@ class TrainingRun:
             loss = F.cross_entropy(self._forward(inputs), labels)
         value = loss.item()
         if not math.isfinite(value):
-            raise NonFiniteLossError(self.step, self._last_loss)
+            raise NonFiniteLossError(self.step, self.last_loss)
         loss.backward()
-        self._last_loss = value
+        self.last_loss = value
         return value
 
     def _accuracy(self, split: str) -> float:
@@ -384,11 +417,21 @@ class TrainingRun:
 
     def _validation_accuracies(self) -> dict[Point, float]:
         """At three points, which coincide where nothing is being quantized."""
-        points = (Point.LATENT, Point.PROXIMAL, Point.HARD)
-        if self.stage is Stage.BATCHNORM or self.recipe.quantization is None:
-            return dict.fromkeys(points, self._accuracy("validation"))
+        if not self.is_quantizing:
+            return dict.fromkeys(VALIDATED, self._accuracy("validation"))
         accuracies = {}
-        for point in points:
+        for point in VALIDATED:
             with self.optimizer.weights_at(point):
                 accuracies[point] = self._accuracy("validation")
         return accuracies
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy, in which a tensor is no longer a view of a larger one."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copied, value))
+    return value

@@ -79,6 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how often a trial that crashed is taken up again (default: 3)",
     )
     run.add_argument(
+        "--pack",
+        type=_pack,
+        default=1,
+        metavar="auto|K",
+        help="train up to K trials as one stacked network; auto measures what is fastest "
+        "(default: 1)",
+    )
+    run.add_argument(
         "--execution",
         default="",
         metavar="OPTIONS",
@@ -113,6 +121,10 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
     return value
+
+
+def _pack(text: str) -> int | None:
+    return None if text == "auto" else _count(text)
 
 
 def _number(text: str) -> int:
@@ -175,6 +187,7 @@ def _run(options: argparse.Namespace) -> int:
                     gpus_per_trial=options.gpus_per_trial,
                     execution=parse_execution(options.execution),
                     retries=options.retries,
+                    pack=options.pack,
                     scratch=options.scratch,
                 ),
                 quiet=options.quiet,

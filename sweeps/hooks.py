@@ -26,14 +26,14 @@ from sweeps.trial import record_failure
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def fingerprint_of(trial: Trial) -> str:
-    """The cell that a trial of Tune trains."""
-    return str(trial.config["fingerprint"])
+def name_of(trial: Trial) -> str:
+    """How Tune calls what trains a pack of cells: after the first of them."""
+    return str(trial.config["fingerprints"][0])
 
 
 def folder_name_of(trial: Trial) -> str:
-    """Tune's own folder; a cell that is tried again is another trial of Tune's."""
-    return f"{fingerprint_of(trial)}_{trial.trial_id}"
+    """Tune's own folder; a cell that is tried again is in another trial of Tune's."""
+    return f"{name_of(trial)}_{trial.trial_id}"
 
 
 class NextCell(Searcher):
@@ -44,10 +44,10 @@ class NextCell(Searcher):
         self._schedule = schedule
 
     def suggest(self, trial_id: str) -> Any:
-        """A cell's fingerprint as Tune's configuration, None to wait, or the end."""
-        cell = self._schedule.next()
-        if cell is not None:
-            return {"fingerprint": cell.fingerprint}
+        """Fingerprints of a pack as Tune's configuration, None to wait, or the end."""
+        cells = self._schedule.next()
+        if cells:
+            return {"fingerprints": [cell.fingerprint for cell in cells]}
         return Searcher.FINISHED if self._schedule.is_over else None
 
     def on_trial_complete(
@@ -123,23 +123,29 @@ class Watch(tune.Callback):
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._progress.started(self._cell(trial), waiting=self._schedule.num_waiting)
+        for cell in self._pack(trial):
+            self._progress.started(cell, waiting=self._schedule.num_waiting)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._delivery.announce(self._cell(trial))
+        if result["largest"] is not None:
+            self._schedule.limit_packs(self._pack(trial)[0], result["largest"])
+        for cell in self._pack(trial):
+            said = result["states"].get(cell.fingerprint)
+            if said is None:
+                self._delivery.announce(cell)
+                continue
+            # The worker's word: a network file system may take a while to show us its file.
+            state = TrialState(said)
+            if not state.is_finished and state is not TrialState.FAILED:
+                state = self._failed(cell, "it ended without a result")
+            self._ended(cell, state)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        # The worker's word: a network file system may take a while to show the driver its file.
-        folder = self._storage.trial(fingerprint_of(trial))
-        said = trial.last_result.get("state")
-        state = folder.state() if said is None else TrialState(said)
-        if not state.is_finished and state is not TrialState.FAILED:
-            state = self._failed(trial, "it ended without a result")
-        self._ended(trial, state)
+        _forget_metrics(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -148,36 +154,42 @@ class Watch(tune.Callback):
         if trial.trial_id in self._lost:  # a process that dies between two trials is told twice
             return
         self._lost.add(trial.trial_id)
-        cell, error = self._cell(trial), _error(trial)
+        _forget_metrics(trial)
+        error = _error(trial)
         preempted = isinstance(error, RayActorError) and error.preempted
-        if self._schedule.again(cell, counts=not preempted):
-            self._progress.interrupted(cell)
-            return
-        state = self._storage.trial(cell.fingerprint).state()
-        if not state.is_finished:
-            reason = "no reason given" if error is None else first_line(error)
-            state = self._failed(trial, f"its process died, the last time too ({reason})")
-        self._ended(trial, state)
+        for cell in self._pack(trial):
+            if not self._schedule.is_out(cell):  # it had ended before
+                continue
+            if self._schedule.again(cell, counts=not preempted):
+                self._progress.interrupted(cell)
+                continue
+            state = self._storage.trial(cell.fingerprint).state()
+            if not state.is_finished:
+                reason = "no reason given" if error is None else first_line(error)
+                state = self._failed(cell, f"its process died, the last time too ({reason})")
+            self._ended(cell, state)
 
-    def _failed(self, trial: Trial, reason: str) -> TrialState:
+    def _failed(self, cell: Cell, reason: str) -> TrialState:
         """Write down why, unless the trial itself has done so."""
-        folder = self._storage.trial(fingerprint_of(trial))
+        folder = self._storage.trial(cell.fingerprint)
         if folder.read(folder.failure).get("time", 0) < self._started:
             record_failure(folder, reason)
         return TrialState.FAILED
 
-    def _cell(self, trial: Trial) -> Cell:
-        return self._cells[fingerprint_of(trial)]
+    def _pack(self, trial: Trial) -> list[Cell]:
+        return [self._cells[fingerprint] for fingerprint in trial.config["fingerprints"]]
 
-    def _ended(self, trial: Trial, state: TrialState) -> None:
-        # Tune keeps all trials and would keep rolling averages of their metrics too, for nobody.
-        trial.run_metadata.metric_analysis.clear()
-        trial.run_metadata.metric_n_steps.clear()
-        cell = self._cell(trial)
+    def _ended(self, cell: Cell, state: TrialState) -> None:
         children = self._schedule.ended(cell, state)
         for ended, its in ((cell, state), *((child, TrialState.FAILED) for child in children)):
             self._delivery.announce(ended)
             self._progress.ended(ended, its, waiting=self._schedule.num_waiting)
+
+
+def _forget_metrics(trial: Trial) -> None:
+    """Tune keeps all trials, and would keep rolling averages of their metrics too, for nobody."""
+    trial.run_metadata.metric_analysis.clear()
+    trial.run_metadata.metric_n_steps.clear()
 
 
 def _error(trial: Trial) -> Exception | None:

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -24,16 +24,19 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayError
 
-from quantlab import ConfigurationError
+from quantlab import ConfigurationError, Recipe
 from quantlab.errors import first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.pack_probe import SIZES, PackTimes, measure_packs
 from sweeps.delivery import Delivery
-from sweeps.hooks import NextCell, Stop, Watch, fingerprint_of, folder_name_of
+from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of
 from sweeps.loading import FILE_MODULE_PREFIX
+from sweeps.packing import Packing, choose_packing
 from sweeps.preflight import preflight
 from sweeps.progress import Progress
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
+from sweeps.staging import stage
 from sweeps.storage import Storage, TrialState
 from sweeps.tracking import Tracker
 from sweeps.worker import Work, Worker
@@ -61,6 +64,8 @@ class Resources:
     """How trials are computed."""
     retries: int = 3
     """How often a trial is taken up again whose process died, or lost its disk or its GPU."""
+    pack: int | None = 1
+    """The most trials that are trained as one; None for as many as are fastest, by a probe."""
     scratch: Path | None = None
     """A folder on each machine's own disk for the data; None to read it where it lies."""
 
@@ -149,7 +154,13 @@ def _tune(
 ) -> None:
     _send_file_modules_by_value()
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
-    schedule = Schedule(cells, storage, retries=resources.retries, names=names)
+    schedule = Schedule(
+        cells,
+        storage,
+        retries=resources.retries,
+        names=names,
+        packing=_packing(cells, data_dir, resources, slots),
+    )
     for cell in schedule.failed_at_once:
         progress.ended(cell, TrialState.FAILED)
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
@@ -175,7 +186,7 @@ def _tune(
                 num_samples=-1,  # until the search is over
                 max_concurrent_trials=resources.concurrency,
                 reuse_actors=True,
-                trial_name_creator=fingerprint_of,
+                trial_name_creator=name_of,
                 trial_dirname_creator=folder_name_of,
             ),
             run_config=tune.RunConfig(
@@ -204,6 +215,41 @@ def _tune(
                 progress.interrupted(cell)
         if stop.requested:
             raise KeyboardInterrupt
+
+
+def _packing(cells: list[Cell], data_dir: Path, resources: Resources, slots: int) -> Packing:
+    """As asked for, or as a task on a machine of the cluster measures, which is then printed."""
+    if resources.pack is not None:
+        return Packing(resources.pack)
+    slots = min(slots, resources.concurrency or slots)
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus_per_trial, max_retries=1)(
+        _measure
+    )
+
+    def measure(alike: Sequence[Cell]) -> PackTimes:
+        recipes = [cell.recipe for cell in alike[:: max(1, len(alike) // max(SIZES))]]
+        measured = task.remote(recipes, len(alike), data_dir.absolute(), resources, slots)
+        times: PackTimes = ray.get(measured)
+        return times
+
+    packing, lines = choose_packing(cells, measure, slots=slots)
+    for line in lines:
+        print(line, flush=True)
+    return packing
+
+
+def _measure(
+    recipes: Sequence[Recipe], trials: int, data_dir: Path, resources: Resources, slots: int
+) -> PackTimes:
+    on_gpu = resources.gpus_per_trial > 0
+    return measure_packs(
+        recipes,
+        data_dir=stage(recipes[0], data_dir, resources.scratch),
+        device="cuda" if on_gpu else "cpu",
+        execution=resources.execution,
+        trials=trials,
+        share=0.8 * min(1.0, resources.gpus_per_trial) if on_gpu else 0.8 / slots,
+    )
 
 
 def _connect(resources: Resources) -> int:

@@ -4,6 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from sweeps.packing import ALONE, Packing
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.trial import record_failure
@@ -23,6 +24,7 @@ class Schedule:
         *,
         retries: int = 0,
         names: Mapping[str, str] | None = None,
+        packing: Packing = ALONE,
     ) -> None:
         """Nothing is handed out yet, but cells whose parent has diverged fail at once.
 
@@ -31,14 +33,20 @@ class Schedule:
             storage: where trials lie.
             retries: how often a cell is handed out again.
             names: fingerprint -> name, of trials that messages may speak of.
+            packing: how many cells of a kind are trained as one.
         """
+        self._packing = packing
         self._storage = storage
         self._names = names or {}
+        self._retries = retries
+        self._alone: set[str] = set()
+        """Cells whose process died again: whatever kills it shall not kill a pack every time."""
         self._retries_left = {cell.fingerprint: retries for cell in cells}
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
         self._parents = {cell.parent for cell in cells}
-        self._ready: list[tuple[bool, int]] = []
+        self._ready: dict[str, list[tuple[bool, int]]] = defaultdict(list)
+        """Kind -> heap of those that can be trained now; parents first, then as they come."""
         self._waiting: dict[str, list[Cell]] = defaultdict(list)
         self._out: dict[str, Cell] = {}
         self.failed_at_once: list[Cell] = []
@@ -56,18 +64,30 @@ class Schedule:
             self._fail(cell, cell.parent, TrialState.DIVERGED)
             self.failed_at_once += [cell, *self.ended(cell, TrialState.FAILED)]
 
-    def next(self) -> Cell | None:
-        """A cell that can be trained now; None if there is none at the moment."""
-        if not self._ready:
-            return None
-        cell = self._order[heapq.heappop(self._ready)[1]]
-        self._out[cell.fingerprint] = cell
-        return cell
+    def next(self) -> list[Cell]:
+        """Cells that can be trained now, as one pack; none if there are none at the moment."""
+        kinds = [kind for kind, heap in self._ready.items() if heap]
+        if not kinds:
+            return []
+        kind = min(kinds, key=lambda kind: self._ready[kind][0])
+        heap = self._ready[kind]
+        size = self._packing.size(kind, len(heap))
+        pack = [self._order[heapq.heappop(heap)[1]] for _ in range(min(size, len(heap)))]
+        self._out |= {cell.fingerprint: cell for cell in pack}
+        return pack
 
     @property
     def out(self) -> list[Cell]:
         """Cells that were handed out and have not ended."""
         return list(self._out.values())
+
+    def is_out(self, cell: Cell) -> bool:
+        """Whether it was handed out, and has not ended."""
+        return cell.fingerprint in self._out
+
+    def limit_packs(self, cell: Cell, size: int) -> None:
+        """Hand out no larger packs of a cell's kind: they do not fit into memory."""
+        self._packing.limit(self._packing.kind(cell), size)
 
     @property
     def num_waiting(self) -> int:
@@ -77,7 +97,7 @@ class Schedule:
     @property
     def is_over(self) -> bool:
         """Whether no cell will be handed out any more."""
-        return not self._ready and not self._waiting and not self._out
+        return not any(self._ready.values()) and not self._waiting and not self._out
 
     def again(self, cell: Cell, *, counts: bool = True) -> bool:
         """Take back a cell whose training was cut short.
@@ -89,9 +109,12 @@ class Schedule:
         Returns:
             Whether it will be handed out again; if not, it has yet to be reported as ended.
         """
-        if counts and self._retries_left[cell.fingerprint] == 0:
+        left = self._retries_left[cell.fingerprint] - counts
+        if left < 0:
             return False
-        self._retries_left[cell.fingerprint] -= counts
+        self._retries_left[cell.fingerprint] = left
+        if left == 0 or left <= self._retries - 2:
+            self._alone.add(cell.fingerprint)
         if self._out.pop(cell.fingerprint, None) is not None:
             self._push(cell)
         return True
@@ -115,7 +138,10 @@ class Schedule:
 
     def _push(self, cell: Cell) -> None:
         is_parent = cell.fingerprint in self._parents
-        heapq.heappush(self._ready, (not is_parent, self._places[cell.fingerprint]))
+        entry = (not is_parent, self._places[cell.fingerprint])
+        is_alone = cell.fingerprint in self._alone
+        kind = cell.fingerprint if is_alone else self._packing.kind(cell)
+        heapq.heappush(self._ready[kind], entry)
 
     def _diverged(self, fingerprint: str) -> bool:
         return self._storage.trial(fingerprint).state() is TrialState.DIVERGED

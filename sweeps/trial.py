@@ -1,12 +1,13 @@
-"""What a worker does for one trial. It knows folders, and nothing of Ray or MLflow."""
+"""What a worker does for its trials. It knows folders, and nothing of Ray or MLflow."""
 
 import json
 import platform
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from quantlab.checkpoint import (
     save_checkpoint,
 )
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.packs import PackedRun, PackEvent
 from sweeps.provenance import git_commit, package_versions
 from sweeps.staging import stage
 from sweeps.storage import TrialFolder, TrialState, write_atomically
@@ -51,36 +53,36 @@ def run_trial(
         recipe: what to train.
         folder: the trial's files.
         report: called after every epoch, once its record is in the trial's history.
-        options: see `train_trial`.
+        options: see `train_trials`.
 
     Raises:
         Exception: whatever broke; it is recorded as the trial's failure first.
     """
-    for record in train_trial(recipe, folder, **options):
-        if record is not None:
-            report(record)
+    for events in train_trials([(recipe, folder)], **options):
+        for event in events:
+            if event.record is not None:
+                report(event.record)
     return folder.state()
 
 
-def train_trial(
-    recipe: Recipe,
-    folder: TrialFolder,
+def train_trials(
+    trials: Sequence[tuple[Recipe, TrialFolder]],
     *,
     data_dir: Path,
     scratch: Path | None = None,
     device: str = "cpu",
     execution: Execution = DEFAULT_EXECUTION,
     checkpoint_seconds: float = 60.0,
-) -> Generator[EpochRecord | None, None, None]:
-    """Train a trial, from its last checkpoint if there is one, with pauses.
+) -> Generator[Sequence[PackEvent], None, None]:
+    """Train trials as one pack, each from its last checkpoint if there is one, with pauses.
 
-    A checkpoint is written at the end of an epoch, but not more often than every `EPOCH_SECONDS`.
-    A finished trial is left as it is. A diverged one is finished: that is a result of its
-    configuration. Whoever closes the iterator at a pause leaves a checkpoint of that moment.
+    Checkpoints are written at the end of an epoch, but not more often than every `EPOCH_SECONDS`.
+    Finished trials are left as they are. A diverged one is finished: that is a result of its
+    configuration. Whoever closes the iterator at a pause leaves checkpoints of that moment.
 
     Args:
-        recipe: what to train.
-        folder: the trial's files; made if need be.
+        trials: recipes, which must fit into one pack (see `quantlab.packs`), and the trials' files,
+            which are made if need be.
         data_dir: where datasets lie.
         scratch: a folder on this machine's own disk to read data from; see `staging.stage`.
         device: a torch device.
@@ -88,28 +90,43 @@ def train_trial(
         checkpoint_seconds: within an epoch, save at the first pause after so many seconds.
 
     Yields:
-        The record of every epoch, once it is in the trial's history, and None at pauses.
+        What trials (by their place in `trials`) have come to, once it is in their histories;
+        nothing at pauses.
 
     Raises:
-        Exception: whatever broke; it is recorded as the trial's failure first.
+        Exception: whatever broke. Of a trial alone, it is recorded as its failure first.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with folder.locked():  # a worker may outlive its driver by seconds
-        if folder.state().is_finished:
+    with ExitStack() as locks:
+        for _, folder in sorted(trials, key=lambda trial: trial[1].fingerprint):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(folder.locked())  # a worker may outlive its driver by seconds
+        places = [
+            place for place, (_, folder) in enumerate(trials) if not folder.state().is_finished
+        ]
+        if not places:
             return
-        write_atomically(folder.recipe, canonical_json(recipe) + "\n")
-        folder.failure.unlink(missing_ok=True)
+        for recipe, folder in (trials[place] for place in places):
+            write_atomically(folder.recipe, canonical_json(recipe) + "\n")
+            folder.failure.unlink(missing_ok=True)
         try:
-            data_dir = stage(recipe, data_dir, scratch)
-            yield from _train(recipe, folder, data_dir, device, execution, checkpoint_seconds)
-        except Exception as error:
-            record_failure(
-                folder,
-                f"{type(error).__name__}: {error}",
-                traceback.format_exc(),
+            for recipe, _ in (trials[place] for place in places):
+                here = stage(recipe, data_dir, scratch)
+            yield from _train(
+                {place: trials[place] for place in places},
+                here,
                 device,
                 execution,
+                checkpoint_seconds,
             )
+        except Exception as error:
+            if len(trials) == 1:
+                record_failure(
+                    trials[0][1],
+                    f"{type(error).__name__}: {error}",
+                    traceback.format_exc(),
+                    device,
+                    execution,
+                )
             raise
 
 
@@ -134,85 +151,123 @@ def record_failure(
     folder.write(folder.failure, {**content, **_where(device, execution)})
 
 
+class _Log:
+    """What a trial that is being trained leaves in its folder."""
+
+    def __init__(
+        self, run: TrainingRun, folder: TrialFolder, device: str, execution: Execution
+    ) -> None:
+        """Go on from the last good checkpoint."""
+        self._run = run
+        self._folder = folder
+        self._where = _where(device, execution)
+        self._notes: dict[str, str] = {}
+        self.is_over = False
+        state_dict, refused = load_last_good(folder.checkpoint, fingerprint=folder.fingerprint)
+        warned = []
+        if state_dict is not None:
+            run.load_state_dict(state_dict)
+            if not all(execution.rounds_like(other) for other in run.executions):
+                warned.append(
+                    f"computed with execution {' and then '.join(map(str, run.executions))}: not "
+                    "bit-identical to a run without interruption"
+                )
+        if refused:
+            anew = state_dict is None
+            went_on = "the trial started anew" if anew else "the one before it was used"
+            warned.append(f"{'; '.join(refused)}; {went_on}")
+        if warned:
+            # A worker's warning is seen by nobody, so it stands in the result as well.
+            self._notes["warning"] = "; ".join(warned)
+            warnings.warn(self._notes["warning"], stacklevel=2)
+        folder.rewind_history(run.epoch)
+
+    def write(self, record: EpochRecord) -> None:
+        self._folder.append_history({**_plain(record), "time": time.time()})
+
+    def save(self) -> None:
+        if not self.is_over:
+            save_checkpoint(
+                self._folder.checkpoint,
+                self._run.state_dict(),
+                fingerprint=self._folder.fingerprint,
+            )
+
+    def complete(self) -> None:
+        """Evaluate the finished network."""
+        try:
+            outcome = self._run.outcome()
+        except NonFiniteLossError as error:
+            self.diverge(error)
+            return
+        save_atomically(self._folder.weights, self._run.final_weights())
+        self._close(TrialState.COMPLETE, _json_numbers(asdict(outcome)))
+
+    def diverge(self, error: NonFiniteLossError) -> None:
+        details = {
+            "error": str(error),
+            "epochs": self._run.epoch,
+            "steps": error.step,
+            "last_finite_loss": error.last_finite_loss,
+        }
+        self._close(TrialState.DIVERGED, _json_numbers(details))
+
+    def _close(self, state: TrialState, details: dict[str, Any]) -> None:
+        self._folder.write(
+            self._folder.result,
+            {"state": state.value, "time": time.time(), **details, **self._notes, **self._where},
+        )
+        remove_checkpoints(self._folder.checkpoint)
+        self.is_over = True
+
+
 def _train(
-    recipe: Recipe,
-    folder: TrialFolder,
+    trials: Mapping[int, tuple[Recipe, TrialFolder]],
     data_dir: Path,
     device: str,
     execution: Execution,
     checkpoint_seconds: float,
-) -> Generator[EpochRecord | None, None, None]:
+) -> Generator[Sequence[PackEvent], None, None]:
     torch.set_num_threads(execution.threads)
-    run = TrainingRun(
-        recipe,
+    places = list(trials)
+    folder = trials[places[0]][1]
+    pack = PackedRun(
+        [recipe for recipe, _ in trials.values()],
         data_dir=data_dir,
         device=device,
         execution=execution,
         weights_of=lambda fingerprint: folder.sibling(fingerprint).weights,
     )
-    notes: dict[str, str] = {}
-    details: dict[str, Any] = {}
-    state_dict, refused = load_last_good(folder.checkpoint, fingerprint=folder.fingerprint)
-    warned = []
-    if state_dict is not None:
-        run.load_state_dict(state_dict)
-        if not all(execution.rounds_like(other) for other in run.executions):
-            warned.append(
-                f"computed with execution {' and then '.join(map(str, run.executions))}: not "
-                "bit-identical to a run without interruption"
-            )
-    if refused:
-        went_on = "the trial started anew" if state_dict is None else "the one before it was used"
-        warned.append(f"{'; '.join(refused)}; {went_on}")
-    if warned:
-        # A worker's warning is seen by nobody, so it stands in the result as well.
-        notes["warning"] = "; ".join(warned)
-        warnings.warn(notes["warning"], stacklevel=2)
-    folder.rewind_history(run.epoch)
+    logs = [
+        _Log(run, folder, device, execution)
+        for run, (_, folder) in zip(pack.members, trials.values(), strict=True)
+    ]
 
     def save() -> None:
-        save_checkpoint(folder.checkpoint, run.state_dict(), fingerprint=folder.fingerprint)
+        for log in logs:
+            log.save()
 
-    state = TrialState.COMPLETE
-    try:
-        saved = time.monotonic()
-        for record in run.train(pause_steps=PAUSE_STEPS):
-            if record is not None:
-                folder.append_history({**_plain(record), "time": time.time()})
-            due = checkpoint_seconds if record is None else min(checkpoint_seconds, EPOCH_SECONDS)
-            is_saved = time.monotonic() - saved >= due
-            if is_saved:
+    saved = time.monotonic()
+    for events in pack.train(pause_steps=PAUSE_STEPS):
+        for event in events:
+            if event.record is not None:
+                logs[event.member].write(event.record)
+            elif event.error is not None:
+                logs[event.member].diverge(event.error)
+        due = min(checkpoint_seconds, EPOCH_SECONDS) if events else checkpoint_seconds
+        is_saved = time.monotonic() - saved >= due
+        if is_saved:
+            save()
+            saved = time.monotonic()
+        try:
+            yield [replace(event, member=places[event.member]) for event in events]
+        except GeneratorExit:
+            if not is_saved:
                 save()
-                saved = time.monotonic()
-            try:
-                yield record
-            except GeneratorExit:
-                if not is_saved:
-                    save()
-                raise
-        details = _json_numbers(asdict(run.outcome()))
-        save_atomically(folder.weights, run.final_weights())
-    except NonFiniteLossError as error:
-        state = TrialState.DIVERGED
-        details = _json_numbers(
-            {
-                "error": str(error),
-                "epochs": run.epoch,
-                "steps": error.step,
-                "last_finite_loss": error.last_finite_loss,
-            }
-        )
-    folder.write(
-        folder.result,
-        {
-            "state": state.value,
-            "time": time.time(),
-            **details,
-            **notes,
-            **_where(device, execution),
-        },
-    )
-    remove_checkpoints(folder.checkpoint)
+            raise
+    for log in logs:
+        if not log.is_over:
+            log.complete()
 
 
 def _plain(record: EpochRecord) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A Ray actor that trains one trial after another."""
+"""A Ray actor that trains one pack of trials after another."""
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from ray import tune
 
-from quantlab import EpochRecord, Recipe
+from quantlab import Recipe
+from quantlab.errors import MemoryExhaustedError
 from quantlab.execution import Execution
 from sweeps.storage import Storage
-from sweeps.trial import train_trial
+from sweeps.trial import train_trials
 
 STEP_SECONDS = 2.0
 """Tune hears of a trial at most so often; the trial's folder has every epoch."""
@@ -38,47 +39,50 @@ class Work:
 class Worker(tune.Trainable):
     """Tune's trainable: a step is some seconds of training.
 
-    An actor goes on to the next trial, because a process for each would cost seconds of imports.
-    Tune keeps no checkpoints; a trial that is tried again goes on from its folder.
+    What is a trial to Tune is a pack of ours, often of one trial only. An actor goes on to the next
+    pack, because a process for each would cost seconds of imports. Tune keeps no checkpoints; a
+    trial that is tried again goes on from its folder.
     """
 
-    def setup(self, config: Mapping[str, str], **parameters: Work) -> None:
-        """Begin a trial.
+    def setup(self, config: Mapping[str, Sequence[str]], **parameters: Work) -> None:
+        """Begin a pack.
 
         Args:
-            config: holds the trial's fingerprint.
+            config: holds the trials' fingerprints.
             parameters: `Work` under the name ``work``.
         """
         self._work = parameters["work"]
-        self._begin(config["fingerprint"])
+        self._begin(config["fingerprints"])
 
-    def reset_config(self, new_config: Mapping[str, str]) -> bool:
-        """Begin another trial in the same process."""
+    def reset_config(self, new_config: Mapping[str, Sequence[str]]) -> bool:
+        """Begin another pack in the same process."""
         self.cleanup()
-        self._begin(new_config["fingerprint"])
+        self._begin(new_config["fingerprints"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for `STEP_SECONDS`, or to the end."""
+        """Train for `STEP_SECONDS`, or to the end.
+
+        Returns:
+            For Tune, ``done``; for `hooks.Watch`, ``states`` of trials that have ended since the
+            last step, and ``largest``, the size of packs that fit into memory, where others do not.
+        """
         started = time.monotonic()
-        result: dict[str, Any] = {}
-        try:
-            for record in self._training:
-                if record is not None:
-                    result = {
-                        "epoch": record.epoch,
-                        "validation_accuracy_hard": record.validation_accuracy_hard,
-                    }
-                if time.monotonic() - started >= STEP_SECONDS:
-                    return {"done": False, **result}
-        except TRANSIENT:
-            raise  # to be tried again
-        except Exception:  # stands in the trial's folder; another attempt would end as this one
-            pass
-        return {"done": True, "state": self._folder.state().value, **result}
+        done = True
+        for _ in self._training:
+            if time.monotonic() - started >= STEP_SECONDS:
+                done = False
+                break
+        states = {}
+        for fingerprint in list(self._untold):
+            state = self._work.storage.trial(fingerprint).state()
+            if done or state.is_finished:
+                self._untold.remove(fingerprint)
+                states[fingerprint] = state.value
+        return {"done": done, "states": states, "largest": self._largest}
 
     def cleanup(self) -> None:
-        """Leave a checkpoint if the trial is being stopped."""
+        """Leave checkpoints if the pack is being stopped."""
         self._training.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -87,14 +91,32 @@ class Worker(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: see the class."""
 
-    def _begin(self, fingerprint: str) -> None:
+    def _begin(self, fingerprints: Sequence[str]) -> None:
+        self._untold = list(fingerprints)
+        self._largest: int | None = None
+        self._training = self._train(fingerprints)
+
+    def _train(self, fingerprints: Sequence[str]) -> Generator[None, None, None]:
+        """Train a pack; one that breaks goes on as two, down to the trials that are to blame."""
         work = self._work
-        self._folder = work.storage.trial(fingerprint)
-        self._training: Generator[EpochRecord | None, None, None] = train_trial(
-            work.recipes[fingerprint],
-            self._folder,
-            data_dir=work.data_dir,
-            scratch=work.scratch,
-            device=work.device,
-            execution=work.execution,
-        )
+        packs = [list(fingerprints)]
+        while packs:
+            pack = packs.pop(0)
+            try:
+                for _ in train_trials(
+                    [(work.recipes[name], work.storage.trial(name)) for name in pack],
+                    data_dir=work.data_dir,
+                    scratch=work.scratch,
+                    device=work.device,
+                    execution=work.execution,
+                ):
+                    yield
+            except TRANSIENT:
+                raise  # to be tried again
+            except Exception as error:
+                half = len(pack) // 2
+                if half == 0:
+                    continue  # stands in the trial's folder; another attempt would end as this one
+                packs = [pack[half:], pack[:half], *packs]
+                if isinstance(error, MemoryExhaustedError):
+                    self._largest = len(pack) - half

@@ -25,25 +25,31 @@ class CropFlip:
         if self.padding < 0:
             raise ConfigurationError(f"CropFlip.padding = {self.padding}: must be >= 0")
 
-    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, pixels: Tensor, *generators: torch.Generator) -> Tensor:
         """Augmented copies, each image with its own shift and its own flip.
 
         Args:
             pixels: (num_images, channels, height, width) uint8.
-            generator: a CPU generator; images of any device get the same random numbers.
+            generators: CPU generators; images of any device get the same random numbers. Several
+                draw for an equal share of the images each, in their order.
 
         Returns:
             As `pixels`.
         """
         count, _, height, width = pixels.shape
-        shifts = torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator)
-        rows, columns = shifts[0, :, 0], shifts[1, :, 0]
+        share = count // len(generators)
+        shifts, flips = [], []
+        for generator in generators:
+            shifts.append(torch.randint(0, 2 * self.padding + 1, (2, share), generator=generator))
+            if self.flip:
+                flips.append(torch.rand(share, generator=generator) < 0.5)
+        rows, columns = torch.cat(shifts, dim=1)
         image = torch.arange(count)
         # All crops of all images are views of the padded ones, of which each image picks one; a
         # mirrored crop is a crop of the mirrored image.
         padded = F.pad(pixels, (self.padding,) * 4)
         if self.flip:
-            mirrored = torch.rand(count, 1, generator=generator)[:, 0] < 0.5
+            mirrored = torch.cat(flips)
             padded = torch.cat((padded, padded.flip(3)))
             columns = torch.where(mirrored, 2 * self.padding - columns, columns)
             image = torch.where(mirrored, image + count, image)

@@ -1,7 +1,8 @@
 """What a dataset specification is: where images come from, their splits, and batches of them."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.random_numbers import RandomNumbers
 
 
 class ImageSet(Protocol):
@@ -122,6 +124,46 @@ class DatasetSpec(ABC):
                 for images as they are.
             workers: helper processes; without effect where all images are in memory.
         """
+
+    def stacked_batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        orders: Tensor,
+        random_numbers: Sequence[RandomNumbers],
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training batches of several trials, as `batches` gives them to each alone.
+
+        Args:
+            images: of the training split.
+            batch_size: images a batch and trial.
+            orders: (num_trials, num_images) positions to take.
+            random_numbers: of each trial, for the random changes of its images.
+            workers: helper processes a trial; without effect where all images are in memory.
+
+        Yields:
+            (num_trials, batch, channels, height, width) and (num_trials, batch).
+        """
+        each = []
+        for order, numbers in zip(orders, random_numbers, strict=True):
+            each.append(
+                self.batches(
+                    images,
+                    batch_size=batch_size,
+                    order=order,
+                    generator=numbers.generator,
+                    workers=workers,
+                )
+            )
+        for _ in range(math.ceil(orders.shape[1] / batch_size)):
+            batches = []
+            for batch, numbers in zip(each, random_numbers, strict=True):
+                with numbers.in_use():
+                    batches.append(next(batch))
+            inputs, labels = zip(*batches, strict=True)
+            yield torch.stack(inputs), torch.stack(labels)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (..., channels, height, width) as float32 network input."""

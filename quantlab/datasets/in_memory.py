@@ -1,7 +1,7 @@
 """Datasets whose images, all of one size, lie in the device's memory as a whole."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
+from quantlab.random_numbers import RandomNumbers
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,36 @@ class InMemoryDataset(DatasetSpec):
         assert isinstance(images, Images)
         if order is None:
             order = torch.arange(len(images), device=images.labels.device)
-        for indices in order.split(batch_size):
-            pixels = images.pixels[indices]
-            if generator is not None and self.augmentation is not None:
-                pixels = self.augmentation(pixels, generator)
-            yield self.normalize(pixels), images.labels[indices]
+        generators = [] if generator is None else [generator]
+        for inputs, labels in self._batches(images, batch_size, order[None], generators):
+            yield inputs[0], labels[0]
+
+    def stacked_batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        orders: Tensor,
+        random_numbers: Sequence[RandomNumbers],
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Those of all trials are gathered, augmented and normalized as one."""
+        assert isinstance(images, Images)
+        generators = [numbers.generator for numbers in random_numbers]
+        return self._batches(images, batch_size, orders, generators)
+
+    def _batches(
+        self,
+        images: Images,
+        batch_size: int,
+        orders: Tensor,
+        generators: Sequence[torch.Generator],
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for indices in orders.split(batch_size, dim=1):
+            pixels = images.pixels[indices.flatten()]
+            if generators and self.augmentation is not None:
+                pixels = self.augmentation(pixels, *generators)
+            yield self.normalize(pixels).unflatten(0, indices.shape), images.labels[indices]
 
 
 @lru_cache(maxsize=4)

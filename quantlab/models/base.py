@@ -30,6 +30,16 @@ class ModelSpec(ABC):
         return type(self).__name__
 
 
+def global_average(features: Tensor) -> Tensor:
+    """The mean over an image, (batch, channels, height, width) to (batch, channels).
+
+    As a sum, divided afterwards: the gradient of `torch.mean` is contiguous, also where features
+    are channels-last, and whatever it then meets is many times slower.
+    """
+    height, width = features.shape[2:]
+    return features.sum(dim=(2, 3)) / (height * width)
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a state dict from a file, as public checkpoints come.
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
-from quantlab.models.base import ModelSpec
+from quantlab.models.base import ModelSpec, global_average
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class _ConvNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = F.relu(self.bn3(self.conv3(x)))
-        logits: Tensor = self.linear(x.mean(dim=(2, 3)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        x = F.relu(self.bn3(self.conv3(x)), inplace=True)
+        logits: Tensor = self.linear(global_average(x))
         return logits

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
-from quantlab.models.base import ModelSpec
+from quantlab.models.base import ModelSpec, global_average
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,21 @@ class _Block(nn.Module):
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.stride = stride
+        self.channels_in = channels_in
         self.new_channels = channels_out - channels_in
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         if self.stride != 1 or self.new_channels:
             x = x[:, :, :: self.stride, :: self.stride]
             before = self.new_channels // 2
-            x = F.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
-        return F.relu(out + x)
+            padding = (0, 0, 0, 0, before, self.new_channels - before)
+            if x.shape[1] == self.channels_in:
+                x = F.pad(x, padding)
+            else:  # the channels of several networks, side by side
+                x = F.pad(x.unflatten(1, (-1, self.channels_in)), padding).flatten(1, 2)
+        return F.relu(out + x, inplace=True)
 
 
 class _ResNet(nn.Module):
@@ -79,9 +83,9 @@ class _ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
-        logits: Tensor = self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        logits: Tensor = self.linear(global_average(x))
         return logits
 
 

@@ -64,7 +64,11 @@ def _shift(
 ) -> Sharpness:
     """How far entries of one gap move; infinite where the gap is saturated."""
     unit = half_gap if relative else 1.0
+    are_same = rho is varrho  # slope 1: the prox of rho times the distance to Q
     rho, varrho = rho * unit, varrho * unit
+    if are_same and isinstance(rho, Tensor):
+        same = rho.to(inside.dtype)
+        return torch.where(same >= half_gap, math.inf, same)
     if isinstance(rho, Tensor) or isinstance(varrho, Tensor):
         horizontal, vertical = (
             torch.as_tensor(shift, dtype=inside.dtype, device=inside.device)
@@ -76,7 +80,7 @@ def _shift(
         return torch.where(torch.maximum(horizontal, vertical) >= half_gap, math.inf, shift)
     if max(rho, varrho) >= half_gap:
         return math.inf
-    if rho == varrho:  # slope 1: the prox of rho times the distance to Q
+    if rho == varrho:
         return rho
     distance = (inside - nearest).abs()
     return distance - (half_gap - varrho) / (half_gap - rho) * (distance - rho)
@@ -127,10 +131,7 @@ class PiecewiseLinear(Quantizer):
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """L at the two scaled shifts."""
-        return piecewise_linear(
-            latent,
-            self.levels,
-            _scaled(self.rho_scale, sharpness),
-            _scaled(self.varrho_scale, sharpness),
-            relative=self.relative,
-        )
+        rho = varrho = _scaled(self.rho_scale, sharpness)
+        if self.varrho_scale != self.rho_scale:
+            varrho = _scaled(self.varrho_scale, sharpness)
+        return piecewise_linear(latent, self.levels, rho, varrho, relative=self.relative)

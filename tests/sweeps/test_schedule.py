@@ -7,6 +7,7 @@ import pytest
 
 from quantlab import ConfigurationError, Recipe, fingerprint
 from quantlab.initial_weights import TrialWeights
+from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.schedule import Schedule
 from sweeps.spec import Axis, Block, Cell, SweepSpec
@@ -44,8 +45,8 @@ def finish(storage: Storage, cell: Cell, state: TrialState) -> None:
 def names(schedule: Schedule) -> list[str]:
     """All that can be trained now."""
     found = []
-    while (cell := schedule.next()) is not None:
-        found.append(cell.block)
+    while cells := schedule.next():
+        found += [cell.block for cell in cells]
     return found
 
 
@@ -60,8 +61,7 @@ def test_parents_come_first_and_children_wait(tmp_path: Path) -> None:
     assert names(schedule) == ["parent", "alone"]
     assert not schedule.is_over
     assert schedule.ended(cells["parent"], TrialState.COMPLETE) == []
-    first = schedule.next()
-    assert first is not None
+    (first,) = schedule.next()
     assert first.name == "child batch=10 seed=0"  # the grandchild's parent, before its sibling
     assert names(schedule) == ["child"]
     schedule.ended(first, TrialState.COMPLETE)
@@ -105,11 +105,11 @@ def test_what_was_cut_short_is_handed_out_again_but_not_for_ever(tmp_path: Path)
     alone = by_block()["alone"]
     schedule = Schedule([alone], Storage(tmp_path), retries=2)
     for counts in (True, False, True):
-        assert schedule.next() == alone
-        assert schedule.next() is None
+        assert schedule.next() == [alone]
+        assert schedule.next() == []
         assert schedule.again(alone, counts=counts)
         assert not schedule.is_over
-    assert schedule.next() == alone
+    assert schedule.next() == [alone]
     assert not schedule.again(alone)
     schedule.ended(alone, TrialState.FAILED)
     assert schedule.is_over
@@ -123,3 +123,27 @@ def test_a_parent_that_is_not_in_the_sweep_must_be_complete(tmp_path: Path) -> N
     storage.trial(fingerprint(PARENT)).weights.touch()
     preflight([cells["child"]], storage, tmp_path)
     assert names(Schedule([cells["child"]], storage)) == ["child"]
+
+
+def test_packs_are_of_one_kind_and_parents_come_first(tmp_path: Path) -> None:
+    blocks = (
+        Block("small batches", base=replace(small_recipe(), batch_size=10)),
+        Block("large batches", base=small_recipe()),
+        Block("parent", base=replace(PARENT, batch_size=10), seeds=(7,)),
+        Block("child", base=child_of(replace(PARENT, batch_size=10)), seeds=(1, 2)),
+    )
+    sweep = SweepSpec(name="packs", blocks=blocks, seeds=(0, 1, 2))
+    schedule = Schedule(sweep.cells, Storage(tmp_path), retries=1, packing=Packing(3))
+    packs = [[(cell.block, cell.recipe.seed) for cell in pack] for pack in iter(schedule.next, [])]
+    assert packs == [
+        [("parent", 7), ("small batches", 0), ("small batches", 1)],
+        [("small batches", 2)],
+        [("large batches", 0), ("large batches", 1), ("large batches", 2)],
+    ]
+    (parent,) = (cell for cell in sweep.cells if cell.block == "parent")
+    small = next(cell for cell in sweep.cells if cell.block == "small batches")
+    schedule.limit_packs(small, 2)
+    schedule.ended(parent, TrialState.COMPLETE)
+    assert schedule.again(small)
+    # What has used up its retries is tried alone, so that it harms nobody else.
+    assert next(iter(schedule.next, [])) == [small]

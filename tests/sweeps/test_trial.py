@@ -23,7 +23,7 @@ from quantlab.initial_weights import TrialWeights
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.schedules import Constant
 from sweeps.storage import Storage, TrialFolder, TrialState
-from sweeps.trial import PAUSE_STEPS, run_trial, train_trial
+from sweeps.trial import PAUSE_STEPS, run_trial, train_trials
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import quantized, small_recipe
 
@@ -236,9 +236,9 @@ def test_a_trial_that_is_stopped_leaves_its_state(tmp_path: Path) -> None:
     whole, stopped = folder_of(recipe, tmp_path / "a"), folder_of(recipe, tmp_path / "b")
     run_trial(recipe, whole, data_dir=tmp_path)
     for pauses in (1, 3):
-        training = train_trial(recipe, stopped, data_dir=tmp_path)
+        training = train_trials([(recipe, stopped)], data_dir=tmp_path)
         for _ in range(pauses):
-            assert next(training) is None
+            assert next(training) == []
         assert pauses == 3 or not stopped.checkpoint.exists()
         training.close()
     state = torch.load(stopped.checkpoint, weights_only=True)["state"]

@@ -1,0 +1,44 @@
+"""A perceptron with hidden layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from quantlab.errors import ConfigurationError
+from quantlab.models.base import ModelSpec
+
+
+@dataclass(frozen=True)
+class MLP(ModelSpec):
+    """Linear layers with batch normalization and ReLU between them, on flattened images."""
+
+    image_size: int = 8
+    """Pixels of an image's side; 8 for digits, 32 for CIFAR."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Sizes of the hidden layers, each >= 1."""
+
+    def __post_init__(self) -> None:
+        if type(self.image_size) is not int or self.image_size < 1:
+            raise ConfigurationError(
+                f"MLP.image_size = {self.image_size!r}: must be a whole number >= 1"
+            )
+        is_sequence = isinstance(self.hidden, Sequence) and not isinstance(self.hidden, str)
+        if not is_sequence or not all(type(size) is int and size >= 1 for size in self.hidden):
+            raise ConfigurationError(
+                f"MLP.hidden = {self.hidden!r}: must be a sequence of whole numbers >= 1"
+            )
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """The network, Kaiming-normal initialized."""
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = num_channels * self.image_size**2
+        for width in self.hidden:
+            layers += [nn.Linear(size, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+            size = width
+        layers.append(nn.Linear(size, num_classes))
+        for module in layers:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+        return nn.Sequential(*layers)

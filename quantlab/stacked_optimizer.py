@@ -1,0 +1,302 @@
+"""StackedOptimizer: the proximal optimizers of several trials, stepped as one."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from quantlab.optimizer import ProxOptimizer, StepFunction
+from quantlab.quantizers import Quantizer
+from quantlab.recipe import OptimizerSpec
+from quantlab.update_rules import Point
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StackMember:
+    """What the stack needs to know of a trial."""
+
+    optimizer: ProxOptimizer
+    """Built with ``flat=True``, and as far as that of every other member."""
+    spec: OptimizerSpec
+    learning_rate: StepFunction
+    random_numbers: Callable[[], AbstractContextManager[object]]
+    """Puts the trial's random numbers into torch's default generators, for maps that draw."""
+
+    @property
+    def order(self) -> tuple[Hashable, ...]:
+        """Members that agree in more of this should lie closer together: they share calls."""
+        rule = self.optimizer.rule
+        quantizers = tuple(group.quantizer for group in self.optimizer.groups)
+        return rule.gradient_at, repr(self.spec), quantizers, self.optimizer.latent_bound, rule
+
+
+def neighbours(members: Sequence[T], order: Callable[[T], Sequence[Hashable]]) -> list[int]:
+    """Positions of the members, such that those that agree in more lie closer together."""
+    ranks: list[dict[Hashable, int]] = []
+    keys = []
+    for member in members:
+        values = order(member)
+        ranks = ranks or [{} for _ in values]
+        keys.append(
+            [rank.setdefault(value, len(rank)) for rank, value in zip(ranks, values, strict=True)]
+        )
+    return sorted(range(len(members)), key=lambda position: keys[position])
+
+
+class StackedOptimizer:
+    """Takes over the memory of its members' optimizers, row by row, and steps all of them at once.
+
+    A tensor that an optimizer moves (all latents of a quantizer, or all other weights) becomes a
+    row of a tensor of all members. Members go on to see their weights, as views; before their state
+    is asked for, `hand_back` has to be called.
+    """
+
+    def __init__(self, members: Sequence[StackMember], names: Sequence[Sequence[str]]) -> None:
+        """Move the members' weights together.
+
+        Args:
+            members: that stand at the same step; best in the order of `neighbours`.
+            names: for each tensor that an optimizer moves, of the parameters in it.
+        """
+        self._members = members
+        self.num_steps = members[0].optimizer.num_steps
+        self._names = names
+        optimizers = [member.optimizer for member in members]
+        self._shapes = [[source.shape for source in of.sources] for of in optimizers[0].moved]
+        self._seen: list[Tensor] = []
+        """For each moved tensor, (K, size): what the forward pass sees."""
+        self._hidden: list[Tensor | None] = []
+        """The other one of latent and proximal weights; None where nothing is quantized."""
+        states = []
+        for together in zip(*(optimizer.moved for optimizer in optimizers), strict=True):
+            states.append(
+                [
+                    optimizer.state.get(moved.target, {})
+                    for optimizer, moved in zip(optimizers, together, strict=True)
+                ]
+            )
+            seen = together[0].seen.new_empty(len(members), together[0].seen.numel())
+            hidden = None if together[0].hidden is None else torch.empty_like(seen)
+            for row, moved in enumerate(together):
+                moved.move(seen[row], None if hidden is None else hidden[row])
+            self._seen.append(seen.requires_grad_())
+            self._hidden.append(hidden)
+        self._blocks = [
+            _Block(self, rows, states)
+            for rows in _runs([(m.optimizer.rule.gradient_at, repr(m.spec)) for m in members])
+        ]
+        self._maps = list(self._find_maps())
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Parameter name -> (K, *shape), with the gradient's way back to `step`."""
+        found: dict[str, Tensor] = {}
+        for seen, names, shapes in zip(self._seen, self._names, self._shapes, strict=True):
+            pieces = seen.split([shape.numel() for shape in shapes], dim=1)
+            for name, piece, shape in zip(names, pieces, shapes, strict=True):
+                found[name] = piece.unflatten(1, shape)
+        return found
+
+    def gradients(self, losses: Tensor) -> Sequence[Tensor]:
+        """Of each member's loss (K,) with respect to its own weights, for `step`."""
+        gradients: Sequence[Tensor] = torch.autograd.grad(
+            losses, self._seen, torch.ones_like(losses), materialize_grads=True
+        )
+        return gradients
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], trial_step: int) -> None:
+        """One update of all latents, and the proximal maps of the result.
+
+        Args:
+            gradients: see `gradients`.
+            trial_step: which the learning rates follow; it counts over all stages.
+        """
+        for member in self._members:
+            member.optimizer.average()
+        for block in self._blocks:
+            block.step(gradients, trial_step)
+        self.num_steps += 1
+        for member in self._members:
+            member.optimizer.num_steps = self.num_steps
+        for prox in self._maps:
+            prox(self.num_steps)
+
+    @torch.no_grad()
+    def set_aside(self, row: int) -> None:
+        """Leave a member with weights of its own, as they are; its row goes on without it."""
+        for moved in self._members[row].optimizer.moved:
+            hidden = moved.hidden
+            moved.move(
+                torch.empty_like(moved.seen), None if hidden is None else torch.empty_like(hidden)
+            )
+
+    def hand_back(self) -> None:
+        """Give each member's optimizer the state of its own."""
+        for block in self._blocks:
+            block.hand_back()
+
+    def _at(self, slot: int, rows: slice, point: Point) -> Tensor:
+        """Latent or proximal weights of neighbours that take their gradient at the same point."""
+        at_gradient = self._members[rows.start].optimizer.rule.gradient_at
+        hidden = self._hidden[slot]
+        tensor = self._seen[slot] if hidden is None or at_gradient is point else hidden
+        return tensor.detach()[rows]
+
+    def _find_maps(self) -> Iterator["_Map"]:
+        """One call for neighbours with the same quantizer, if it takes their sharpness in one."""
+        for slot, hidden in enumerate(self._hidden):
+            if hidden is None:
+                continue
+            groups = [member.optimizer.groups[slot] for member in self._members]
+            keys = []
+            for row, (member, group) in enumerate(zip(self._members, groups, strict=True)):
+                quantizer = group.quantizer
+                alone = quantizer.random or not _takes_a_column(quantizer)
+                rule = member.optimizer.rule
+                keys.append((rule.gradient_at, rule.uses_prox, quantizer, row if alone else None))
+            for rows in _runs(keys):
+                if not self._members[rows.start].optimizer.rule.uses_prox:
+                    continue
+                yield _Map(
+                    quantizer=groups[rows.start].quantizer,
+                    latent=self._at(slot, rows, Point.LATENT),
+                    proximal=self._at(slot, rows, Point.PROXIMAL),
+                    sharpness=[group.sharpness for group in groups[rows]],
+                    random_numbers=self._members[rows.start].random_numbers,
+                )
+
+
+class _Map:
+    """The proximal map of some rows."""
+
+    def __init__(
+        self,
+        *,
+        quantizer: Quantizer,
+        latent: Tensor,
+        proximal: Tensor,
+        sharpness: Sequence[StepFunction],
+        random_numbers: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._quantizer = quantizer
+        self._latent = latent
+        self._proximal = proximal
+        self._sharpness = sharpness
+        self._random_numbers = random_numbers if quantizer.random else nullcontext
+
+    def __call__(self, step: int) -> None:
+        values = [sharpness(step) for sharpness in self._sharpness]
+        with self._random_numbers():
+            if len(set(values)) == 1:
+                mapped = self._quantizer.prox(self._latent, values[0])
+            else:
+                column = self._latent.new_tensor(values)[:, None]
+                mapped = self._quantizer.prox(self._latent, column)
+        self._proximal.copy_(mapped)
+
+
+class _Block:
+    """Neighbours with the same optimizer and the same point of the gradient."""
+
+    def __init__(
+        self,
+        stack: StackedOptimizer,
+        rows: slice,
+        states: Sequence[Sequence[Mapping[str, object]]],
+    ) -> None:
+        self._rows = rows
+        self._members = stack._members[rows]
+        self._targets = [
+            nn.Parameter(stack._at(slot, rows, Point.LATENT)) for slot in range(len(stack._seen))
+        ]
+        self._base = self._members[0].spec.build_fast(self._targets)
+        for target, of_slot in zip(self._targets, states, strict=True):
+            together = _stacked_state(of_slot[rows], target)
+            if together:
+                self._base.state[target] = together
+        self._starts = []
+        """(latent, proximal) of those that start from the proximal weights."""
+        self._bounds = []
+        """(latent, bound) of those whose latents are clipped."""
+        rules = [member.optimizer.rule for member in self._members]
+        limits = [member.optimizer.latent_bound for member in self._members]
+        for slot, hidden in enumerate(stack._hidden):
+            if hidden is None:
+                continue
+            latent = stack._at(slot, rows, Point.LATENT)
+            proximal = stack._at(slot, rows, Point.PROXIMAL)
+            for some in _runs(rules):
+                if rules[some.start].update_from is Point.PROXIMAL:
+                    self._starts.append((latent[some], proximal[some]))
+            for some in _runs(limits):
+                limit = limits[some.start]
+                if limit is not None:
+                    self._bounds.append((latent[some], limit))
+
+    def step(self, gradients: Sequence[Tensor], step: int) -> None:
+        rate = self._members[0].learning_rate(step)
+        for group in self._base.param_groups:
+            group["lr"] = rate
+        for target, gradient in zip(self._targets, gradients, strict=True):
+            target.grad = gradient[self._rows]
+        for latent, proximal in self._starts:
+            latent.copy_(proximal)
+        self._base.step()
+        for latent, bound in self._bounds:
+            latent.clamp_(-bound, bound)
+
+    def hand_back(self) -> None:
+        for row, member in enumerate(self._members):
+            for group in member.optimizer.param_groups:
+                group["lr"] = self._base.param_groups[0]["lr"]
+            for target, moved in zip(self._targets, member.optimizer.moved, strict=True):
+                member.optimizer.state[moved.target] = {
+                    key: value[row]
+                    if isinstance(value, Tensor) and value.shape == target.shape
+                    else value
+                    for key, value in self._base.state.get(target, {}).items()
+                }
+
+
+def _stacked_state(states: Sequence[Mapping[str, object]], target: Tensor) -> dict[str, object]:
+    """What the base optimizer keeps for the rows together; of one step, so that counts agree."""
+    together: dict[str, object] = {}
+    for key, value in states[0].items():
+        if isinstance(value, Tensor) and value.shape == target.shape[1:]:
+            together[key] = torch.stack([state[key] for state in states])  # type: ignore[misc]
+        else:
+            together[key] = value.clone() if isinstance(value, Tensor) else value
+    return together
+
+
+def _runs(keys: Iterable[object]) -> list[slice]:
+    """Where neighbours are equal."""
+    found, start = [], 0
+    for _, equal in groupby(keys):
+        stop = start + len(list(equal))
+        found.append(slice(start, stop))
+        start = stop
+    return found
+
+
+@torch.no_grad()
+def _takes_a_column(quantizer: Quantizer) -> bool:
+    """Whether the map gives the same for two rows at once, each with its own sharpness.
+
+    Every map should; one that compares its sharpness with a number, for instance, does not.
+    """
+    latent = torch.linspace(-2, 2, 41).expand(2, -1)
+    sharpness = [0.3, 1.7]
+    expected = [quantizer.prox(row, own) for row, own in zip(latent, sharpness, strict=True)]
+    try:
+        together = quantizer.prox(latent, torch.tensor(sharpness)[:, None])
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    return torch.allclose(together, torch.stack(expected), rtol=1e-4, atol=1e-5)

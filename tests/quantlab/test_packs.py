@@ -1,0 +1,388 @@
+"""A member of a pack is trained as it would be alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quantlab import (
+    ConfigurationError,
+    EpochRecord,
+    NonFiniteLossError,
+    OptimizerSpec,
+    Quantization,
+    Quantizer,
+    Recipe,
+    TrainingRun,
+)
+from quantlab.datasets import DatasetSpec
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.digits import Digits
+from quantlab.models import ModelSpec
+from quantlab.models.convnet import ConvNet
+from quantlab.models.mlp import MLP
+from quantlab.models.resnet import ResNet
+from quantlab.pack_probe import PackTimes, measure_packs
+from quantlab.packs import PackedRun, pack_key, require_compatible
+from quantlab.quantizers.binary_relax import BinaryRelax
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.recipe import Averaging, WeightGroup
+from quantlab.schedules import Constant, Linear, StepDecay
+from quantlab.stacked_network import Stacking, choose_stacking
+from quantlab.update_rules import (
+    POST_TRAINING,
+    PROX_CONNECT,
+    PROX_QUANT,
+    REVERSE_PROX_CONNECT,
+    UpdateRule,
+)
+from tests.quantlab.recipes import SGD, quantized, small_recipe
+
+STACKINGS = list(Stacking)
+
+
+@dataclass(frozen=True)
+class Double(ModelSpec):
+    """A network in float64."""
+
+    of: ModelSpec
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        return self.of.build(num_classes=num_classes, num_channels=num_channels).double()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoubleDigits(Digits):
+    """Images in float64."""
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        return super().normalize(pixels).double()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneByOne(DoubleDigits):
+    """Batches for several trials as a dataset has them that does nothing about it."""
+
+    stacked_batches = DatasetSpec.stacked_batches
+
+
+@dataclass(frozen=True)
+class Choosy(Quantizer):
+    """A map of a user's that takes one number as its sharpness, and nothing else."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return torch.tanh((2 if sharpness > 0.2 else 1 + sharpness) * latent)
+
+
+DOUBLE_DIGITS = DoubleDigits(
+    train_images=320, validation_images=60, augmentation=CropFlip(padding=1, flip=False)
+)
+
+
+def method(
+    seed: int,
+    rule: UpdateRule = PROX_CONNECT,
+    quantizer: Quantizer = PiecewiseLinear(),  # noqa: B008
+    rho0: float = 0.01,
+    *,
+    optimizer: OptimizerSpec | None = None,
+    **options: Any,
+) -> Recipe:
+    """10 steps an epoch, 50 steps, then 10 with frozen weights."""
+    sharpness = Linear(rho0)
+    quantization = Quantization(rule=rule, quantizer=quantizer, sharpness=sharpness, **options)
+    return Recipe(
+        model=Double(ConvNet(width=4)),
+        dataset=DOUBLE_DIGITS,
+        optimizer=optimizer or SGD,
+        quantization=quantization,
+        epochs=5,
+        batchnorm_epochs=1,
+        batch_size=32,
+        seed=seed,
+    )
+
+
+OTHER_SGD = OptimizerSpec(
+    learning_rate=StepDecay(0.1, milestones=(2,)), options={"momentum": 0.5, "weight_decay": 0.01}
+)
+METHODS = [
+    method(0),
+    method(0, rho0=0.3),
+    method(1, quantizer=PiecewiseLinear((-1.0, 1.0)), rho0=0.3),
+    method(2, PROX_QUANT),
+    method(3, REVERSE_PROX_CONNECT),
+    method(4, quantizer=Nearest()),
+    method(5, POST_TRAINING, Nearest()),
+    method(6, PROX_QUANT, StochasticRounding()),
+    method(7, PROX_QUANT, StochasticRounding(), rho0=0.1),
+    method(8, quantizer=BinaryRelax()),
+    method(9, quantizer=Choosy()),
+    method(10, quantizer=Choosy(), rho0=0.05),
+    method(11, latent_bound=0.2),
+    method(12, averaging=Averaging(start_epoch=2)),
+    method(13, optimizer=OTHER_SGD),
+    method(14, REVERSE_PROX_CONNECT, Nearest((-1.0, 1.0)), optimizer=OTHER_SGD),
+]
+
+
+@dataclass
+class Result:
+    """What a training left."""
+
+    records: list[EpochRecord]
+    weights: Mapping[str, Tensor]
+    outcome: Any
+
+
+def alone(recipe: Recipe) -> Result:
+    run = TrainingRun(recipe)
+    return Result(list(run), run.final_weights(), run.outcome())
+
+
+def packed(recipes: Sequence[Recipe], stacking: Stacking | None = None) -> list[Result]:
+    pack = PackedRun(recipes, stacking=stacking)
+    records: list[list[EpochRecord]] = [[] for _ in recipes]
+    for event in pack:
+        assert event.record is not None
+        records[event.member].append(event.record)
+    return [
+        Result(own, run.final_weights(), run.outcome())
+        for own, run in zip(records, pack.members, strict=True)
+    ]
+
+
+def assert_alike(found: Result, expected: Result, tolerance: float = 1e-12) -> None:
+    """The whole trajectory: losses and accuracies of all epochs, and where it ends."""
+    for own, other in zip(found.records, expected.records, strict=True):
+        same = {"train_loss": 0.0, "quantization_gap": 0.0, "seconds": 0.0}
+        assert replace(own, **same) == replace(other, **same)
+        assert own.train_loss == pytest.approx(other.train_loss, rel=tolerance, abs=tolerance)
+        assert own.quantization_gap == pytest.approx(
+            other.quantization_gap, rel=tolerance, abs=tolerance
+        )
+    assert found.weights.keys() == expected.weights.keys()
+    for name, weight in found.weights.items():
+        torch.testing.assert_close(weight, expected.weights[name], rtol=tolerance, atol=tolerance)
+    assert found.outcome == expected.outcome
+
+
+@pytest.fixture(scope="module")
+def lone_results() -> list[Result]:
+    return [alone(recipe) for recipe in METHODS]
+
+
+@pytest.mark.parametrize("stacking", STACKINGS)
+def test_a_members_trajectory_is_that_of_the_lone_run(
+    stacking: Stacking, lone_results: list[Result]
+) -> None:
+    """Any rule, set, map, schedule and optimizer setting beside any other, in float64."""
+    for found, expected in zip(packed(METHODS, stacking), lone_results, strict=True):
+        assert_alike(found, expected)
+
+
+@pytest.mark.parametrize("stacking", STACKINGS)
+@pytest.mark.parametrize("model", [ResNet(depth=8, width=4), MLP(hidden=(12, 10))])
+def test_other_networks(model: ModelSpec, stacking: Stacking) -> None:
+    recipes = [replace(recipe, model=Double(model), epochs=2) for recipe in METHODS[:5]]
+    for found, recipe in zip(packed(recipes, stacking), recipes, strict=True):
+        assert_alike(found, alone(recipe), 1e-10)  # deeper: sums are longer
+
+
+def test_groups_of_layers_and_full_precision() -> None:
+    group = WeightGroup(layers=("Linear",), quantizer=PiecewiseLinear((-1.0, 0.0, 0.5)))
+    grouped = [method(seed, rho0=rho0, groups=(group,)) for seed, rho0 in ((0, 0.01), (1, 0.1))]
+    excluding = [method(seed, rho0=0.02 * seed, exclude=("conv1",)) for seed in range(3)]
+    full = [replace(method(seed), quantization=None, batchnorm_epochs=0) for seed in range(2)]
+    for recipes in (grouped, excluding, full):
+        for found, recipe in zip(packed(recipes), recipes, strict=True):
+            assert_alike(found, alone(recipe))
+
+
+@pytest.mark.parametrize("algorithm", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.AdamW])
+def test_other_optimizers(algorithm: type[torch.optim.Optimizer]) -> None:
+    """They divide by the size of the gradient, which makes much of the rounding where that is 0."""
+    specs = [
+        OptimizerSpec(
+            algorithm=algorithm, learning_rate=StepDecay(rate, milestones=(3,)), options=options
+        )
+        for rate, options in ((0.01, {"weight_decay": 0.01}), (0.02, {}), (0.01, {}))
+    ]
+    recipes = [method(seed, optimizer=specs[seed % 3]) for seed in range(5)]
+    for found, recipe in zip(packed(recipes), recipes, strict=True):
+        assert_alike(found, alone(recipe), 1e-8)
+
+
+def test_a_dataset_that_knows_nothing_of_packs() -> None:
+    recipes = [
+        replace(recipe, dataset=OneByOne(train_images=300, validation_images=60), epochs=2)
+        for recipe in METHODS[5:9]
+    ]
+    for found, recipe in zip(packed(recipes), recipes, strict=True):
+        assert_alike(found, alone(recipe))
+
+
+def test_float32_differs_by_rounding() -> None:
+    """Sums of hundreds of terms in another order: 1e-5 of a loss, until chaos sets in."""
+    recipes = [quantized(seed=seed, epochs=1) for seed in range(4)]
+    for found, recipe in zip(packed(recipes), recipes, strict=True):
+        own, other = found.records[0], alone(recipe).records[0]
+        assert own.train_loss == pytest.approx(other.train_loss, rel=1e-5)
+
+
+def test_a_pack_of_one_is_the_lone_run_to_the_bit() -> None:
+    recipe = quantized()
+    (found,), expected = packed([recipe]), alone(recipe)
+    assert [replace(record, seconds=0) for record in found.records] == [
+        replace(record, seconds=0) for record in expected.records
+    ]
+    assert all(torch.equal(weight, expected.weights[key]) for key, weight in found.weights.items())
+
+
+@dataclass(frozen=True)
+class Exploding(Quantizer):
+    """The identity for some steps; then its weights are beyond all numbers."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        sharpness = torch.as_tensor(sharpness, dtype=latent.dtype)
+        return torch.where(sharpness > 0.25, latent * torch.inf, latent)
+
+
+def test_a_diverging_member_does_not_touch_the_others(lone_results: list[Result]) -> None:
+    bad = method(3, quantizer=Exploding(), rho0=0.1)  # passes 0.25 in the third epoch
+    recipes = [*METHODS[:4], bad, *METHODS[4:8]]
+    run = TrainingRun(bad)
+    with pytest.raises(NonFiniteLossError) as expected:
+        list(run)
+    pack = PackedRun(recipes)
+    events = list(pack)
+    (diverged,) = (event for event in events if event.error is not None)
+    assert diverged.member == 4
+    assert diverged.error is not None
+    assert str(diverged.error) == str(expected.value)
+    assert diverged.error.step == expected.value.step == run.step == pack.members[4].step
+    assert list(pack.diverged) == [4]
+    for name, weight in run.model.state_dict().items():  # frozen as they were
+        frozen = pack.members[4].model.state_dict()[name]
+        torch.testing.assert_close(frozen, weight, rtol=1e-12, atol=1e-12, equal_nan=True)
+    others = [member for place, member in enumerate(pack.members) if place != 4]
+    for place, (member, lone) in enumerate(zip(others, lone_results, strict=False)):
+        number = place if place < 4 else place + 1
+        records = [event.record for event in events if event.member == number and event.record]
+        assert_alike(Result(records, member.final_weights(), member.outcome()), lone)
+
+
+def interrupted(recipes: Sequence[Recipe], pauses: int) -> tuple[list[Any], list[Any]]:
+    """States and records after so many pauses of 3 steps."""
+    pack = PackedRun(recipes)
+    records: list[list[EpochRecord]] = [[] for _ in recipes]
+    training: Iterator[Any] = pack.train(pause_steps=3)
+    for _ in range(pauses):
+        for event in next(training):
+            records[event.member].append(event.record)
+    return [member.state_dict() for member in pack.members], records
+
+
+def test_members_go_on_in_other_packs_and_alone(lone_results: list[Result]) -> None:
+    """From different places, in a pack of another size, with others, and by themselves."""
+    first, early = interrupted(METHODS[:8], pauses=7)
+    second, late = interrupted(METHODS[8:14], pauses=22)
+    states, before = first + second, early + late
+    for places in ([0, 9, 3, 8, 12, 7], [13], [10, 11], [5]):
+        pack = PackedRun([METHODS[place] for place in places])
+        records = [list(before[place]) for place in places]
+        for place, member in zip(places, pack.members, strict=True):
+            member.load_state_dict(states[place])
+        for event in pack:
+            assert event.record is not None
+            records[event.member].append(event.record)
+        for place, member, own in zip(places, pack.members, records, strict=True):
+            result = Result(own, member.final_weights(), member.outcome())
+            assert_alike(result, lone_results[place])
+
+
+def test_a_members_state_holds_nothing_of_the_others() -> None:
+    """Or checkpoints would be as large as the pack, each of them."""
+    states, _ = interrupted(METHODS[:8], pauses=2)
+    lone = TrainingRun(METHODS[0])
+    next(lone.train(pause_steps=6))
+
+    def size(state: Any) -> int:
+        if isinstance(state, Tensor):
+            return state.untyped_storage().nbytes()
+        values = state.values() if isinstance(state, Mapping) else state
+        is_container = isinstance(state, Mapping | list | tuple)
+        return sum(size(value) for value in values) if is_container else 0
+
+    assert 0 < size(states[0]) <= size(lone.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 16}, "recipe 1 has batch_size = 16, recipe 0 has 32"),
+        ({"epochs": 4}, "recipe 1 has epochs = 4, recipe 0 has 3"),
+        ({"batchnorm_epochs": 1}, "recipe 1 has batchnorm_epochs = 1"),
+        ({"model": ConvNet(width=5)}, r"recipe 1 has model = ConvNet\(width=5\)"),
+        ({"dataset": Digits(train_images=100)}, "recipe 1 has dataset = Digits"),
+        (
+            {"optimizer": OptimizerSpec(algorithm=torch.optim.Adam, learning_rate=Constant(0.1))},
+            "recipe 1 has optimizer.algorithm = 'Adam', recipe 0 has 'SGD'",
+        ),
+        (
+            {"quantization": None, "batchnorm_epochs": 0},
+            "recipe 1 has (batchnorm_epochs = 0|quantization)",
+        ),
+    ],
+)
+def test_what_may_not_differ(changes: dict[str, Any], message: str) -> None:
+    recipes = [quantized(), replace(quantized(seed=1), **changes)]
+    with pytest.raises(ConfigurationError, match=message):
+        PackedRun(recipes)
+    assert pack_key(recipes[0]) != pack_key(recipes[1])
+    assert pack_key(recipes[0]) == pack_key(quantized(PROX_QUANT, seed=5))
+
+
+def test_an_optimizer_whose_updates_are_not_elementwise_is_refused() -> None:
+    spec = OptimizerSpec(algorithm=torch.optim.Adafactor, learning_rate=Constant(0.1))
+    recipes = [small_recipe(optimizer=spec, seed=seed) for seed in range(2)]
+    with pytest.raises(ConfigurationError, match="algorithm = Adafactor: its updates are not"):
+        require_compatible(recipes)
+    require_compatible(recipes[:1])
+
+
+class _Mixing(nn.Module):
+    """Its channels are not kept apart by what lies between its layers."""
+
+    def __init__(self, inner: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.inner = inner
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(self.dropout(x))
+        return logits - logits.mean(dim=1, keepdim=True)
+
+
+def test_the_way_to_stack_is_one_that_works() -> None:
+    network = ConvNet(width=4).build(num_classes=10, num_channels=1)
+    assert choose_stacking(network, (1, 8, 8)) is Stacking.FOLDED
+    assert choose_stacking(_Mixing(network, 0.0), (1, 8, 8)) is Stacking.VMAP
+    with pytest.raises(ConfigurationError, match="_Mixing cannot be computed as one of several"):
+        choose_stacking(_Mixing(network, 0.5), (1, 8, 8))
+
+
+def test_the_probe_measures_until_larger_packs_are_no_faster() -> None:
+    recipes = [quantized(seed=seed, model=MLP(hidden=(16,))) for seed in range(9)]
+    assert measure_packs(recipes, trials=9).note == "over too soon to measure more"
+    times = measure_packs(recipes, seconds=0.05, trials=10**6)
+    assert {1, 3} <= times.seconds.keys() <= {1, 3, 9}
+    assert times.best in (1, 3, 9)
+    assert str(times).startswith("1: 1.00, 3: ")
+    assert PackTimes({1: 1.0, 3: 0.97, 9: 1.1}).best == 1
+    assert PackTimes({1: 1.0, 3: 0.7, 9: 0.6}, "27 do not fit").best == 9
