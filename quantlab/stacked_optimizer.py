@@ -294,8 +294,8 @@ def _takes_a_column(quantizer: Quantizer) -> bool:
     """
     latent = torch.linspace(-2, 2, 41).expand(2, -1)
     sharpness = [0.3, 1.7]
-    expected = [quantizer.prox(row, own) for row, own in zip(latent, sharpness, strict=True)]
     try:
+        expected = [quantizer.prox(row, own) for row, own in zip(latent, sharpness, strict=True)]
         together = quantizer.prox(latent, torch.tensor(sharpness)[:, None])
     except (RuntimeError, TypeError, ValueError):
         return False

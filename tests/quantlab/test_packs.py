@@ -386,3 +386,32 @@ def test_the_probe_measures_until_larger_packs_are_no_faster() -> None:
     assert str(times).startswith("1: 1.00, 3: ")
     assert PackTimes({1: 1.0, 3: 0.97, 9: 1.1}).best == 1
     assert PackTimes({1: 1.0, 3: 0.7, 9: 0.6}, "27 do not fit").best == 9
+
+
+@pytest.mark.slow
+def test_accuracies_over_seeds_are_the_same() -> None:
+    """In float32, where single trials differ by a point or so: the mean, to half a point."""
+    decay = StepDecay(0.1, milestones=(8, 10))
+    quantization = Quantization(
+        rule=PROX_CONNECT,
+        quantizer=PiecewiseLinear((-1.0, -0.3, 0.3, 1.0)),
+        sharpness=Linear(0.1),
+    )
+    recipes = [
+        Recipe(
+            model=ConvNet(width=12),
+            dataset=Digits(),
+            optimizer=OptimizerSpec(learning_rate=decay, options={"momentum": 0.9}),
+            quantization=quantization,
+            epochs=12,
+            batchnorm_epochs=4,
+            batch_size=64,
+            seed=seed,
+        )
+        for seed in range(16)
+    ]
+    in_packs = [result.outcome.test_accuracy for result in packed(recipes[:8])]
+    in_packs += [result.outcome.test_accuracy for result in packed(recipes[8:])]
+    one_by_one = [alone(recipe).outcome.test_accuracy for recipe in recipes]
+    assert sum(in_packs) / 16 == pytest.approx(sum(one_by_one) / 16, abs=0.005)
+    assert sum(one_by_one) / 16 > 0.9
