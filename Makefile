@@ -3,19 +3,20 @@
 # make lint   runs the linters and the type checker
 # make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
 # make bench-sweep  measures what orchestration and tracking cost (about 25 minutes)
+# make bench-packs  measures packs against lone trials (about 10 minutes)
 # make chaos  kills everything in a long sweep, over and over (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format bench bench-sweep chaos clean
+.PHONY: demo test lint format bench bench-sweep bench-packs chaos clean
 
 demo: $(READY)
-	$(BIN)/sweeps run digits
+	$(BIN)/sweeps run digits --pack 9
 	$(BIN)/sweeps report digits
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,6 +36,9 @@ bench: .venv/.ready-bench
 bench-sweep: .venv/.ready-bench
 	$(BIN)/python benchmarks/sweep_overhead.py
 	$(BIN)/python benchmarks/tracking_stores.py
+
+bench-packs: .venv/.ready-bench
+	$(BIN)/python benchmarks/packs.py
 
 chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -128,16 +128,19 @@ class PackedRun:
             weights_of: see `TrainingRun`.
 
         Raises:
-            ConfigurationError: see `require_compatible` and `TrainingRun`.
+            ConfigurationError: see `require_compatible` and `TrainingRun`; or `execution` says that
+                several networks are to be compiled, which they cannot.
             MemoryExhaustedError: the device cannot hold data and networks.
         """
         require_compatible(recipes)
+        if execution.compile and len(recipes) > 1:
+            raise ConfigurationError("Execution.compile = True: packs cannot be compiled")
         self.members = [
             TrainingRun(
                 recipe,
                 data_dir=data_dir,
                 device=device,
-                execution=execution if len(recipes) == 1 else replace(execution, compile=False),
+                execution=execution,
                 weights_of=weights_of,
             )
             for recipe in recipes

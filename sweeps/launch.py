@@ -69,6 +69,10 @@ class Resources:
     scratch: Path | None = None
     """A folder on each machine's own disk for the data; None to read it where it lies."""
 
+    def __post_init__(self) -> None:
+        if self.pack != 1 and self.execution.compile:
+            raise ConfigurationError("--execution compile: packs cannot be compiled; give --pack 1")
+
     @property
     def cpus(self) -> float:
         """CPUs of a trial."""

@@ -21,6 +21,7 @@ from quantlab import (
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.digits import Digits
+from quantlab.execution import Execution
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
@@ -346,6 +347,11 @@ def test_what_may_not_differ(changes: dict[str, Any], message: str) -> None:
         PackedRun(recipes)
     assert pack_key(recipes[0]) != pack_key(recipes[1])
     assert pack_key(recipes[0]) == pack_key(quantized(PROX_QUANT, seed=5))
+
+
+def test_packs_are_not_compiled() -> None:
+    with pytest.raises(ConfigurationError, match="compile = True: packs cannot be compiled"):
+        PackedRun([quantized(seed=seed) for seed in range(2)], execution=Execution(compile=True))
 
 
 def test_an_optimizer_whose_updates_are_not_elementwise_is_refused() -> None:

@@ -66,3 +66,9 @@ SWEEP = replace(FIRST, blocks=(*FIRST.blocks, Block("child", base=child, seeds=(
 """
 )
 """TINY, and a trial that starts from another's network."""
+
+
+def changed(text: str, old: str, new: str) -> str:
+    """The text with something changed that must be in it."""
+    assert old in text
+    return text.replace(old, new)

@@ -1,0 +1,169 @@
+"""Trials as one stacked network, against the same trials one by one: the time of a step.
+
+    python benchmarks/packs.py                  # on one CPU thread
+    python benchmarks/packs.py --device cuda
+
+Members are methods of the ProxConnect paper on three quantization sets, each with its own seed. Two
+floors stand beside the times: the arithmetic of a lone step at the rate of a large matrix product
+here, and its memory traffic (every operation reading its inputs and writing its outputs) at the
+rate of a large copy.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from measuring import benchmark_recipes, prepare, synchronized_seconds, write
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from quantlab import Quantization, Recipe
+from quantlab.models.mlp import MLP
+from quantlab.models.resnet import ResNet
+from quantlab.pack_probe import PackTimes, seconds_a_step
+from quantlab.packs import PackedRun
+from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.schedules import Linear
+from quantlab.stacked_network import Stacking
+from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
+
+SIZES = (1, 3, 9, 27)
+METHODS = [
+    Quantization(rule=rule, quantizer=quantizer(levels), sharpness=Linear(rho0))
+    for rule, quantizer, rho0 in (
+        (PROX_CONNECT, Nearest, 0.0),
+        (PROX_QUANT, PiecewiseLinear, 1e-4),
+        (REVERSE_PROX_CONNECT, PiecewiseLinear, 1e-4),
+        (PROX_CONNECT, PiecewiseLinear, 0.01),
+        (PROX_CONNECT, PiecewiseLinear, 0.03),
+    )
+    for levels in (BINARY, TERNARY, QUATERNARY)
+]
+
+
+def networks(device: str) -> dict[str, Recipe]:
+    """Name -> recipe, without its quantization."""
+    known = benchmark_recipes()
+    resnet20 = known["ResNet20, batch 128"]
+    if device == "cuda":
+        resnet56 = replace(resnet20, model=ResNet(depth=56))
+        return {"ResNet20, batch 128": resnet20, "ResNet56, batch 128": resnet56}
+    convnet = known["digits convnet, batch 64"]
+    return {
+        "digits MLP, batch 64": replace(convnet, model=MLP(image_size=8)),
+        "digits convnet, batch 64": convnet,
+        "ResNet20, batch 128": resnet20,
+    }
+
+
+def members(recipe: Recipe, count: int) -> list[Recipe]:
+    """Methods in turn, evenly over all of them; each with a seed of its own."""
+    return [
+        replace(recipe, quantization=METHODS[len(METHODS) * place // count % 15], seed=place)
+        for place in range(count)
+    ]
+
+
+class _Traffic(TorchDispatchMode):
+    """Counts the bytes of all operations' inputs and outputs, views left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            for value in (*args, *(result if isinstance(result, tuple) else (result,))):
+                if isinstance(value, Tensor):
+                    self.bytes += value.numel() * value.element_size()
+        return result
+
+
+def floors(recipe: Recipe, device: str) -> dict[str, float]:
+    """Seconds that a lone step takes at least, by arithmetic and by traffic."""
+    run = PackedRun(members(recipe, 1), device=device)
+    training = run.train(pause_steps=1)
+    next(training)
+    flops = FlopCounterMode(display=False)
+    with flops:
+        next(training)
+    with _Traffic() as traffic:
+        next(training)
+    one = torch.randn(2048, 2048, device=device)
+    rate = 2 * 2048**3 / synchronized_seconds(lambda: one @ one, device)
+    large = torch.randn(2**26, device=device)
+    other = torch.empty_like(large)
+    bandwidth = 2 * 4 * 2**26 / synchronized_seconds(lambda: other.copy_(large), device)
+    return {
+        "gflop": flops.get_total_flops() / 1e9,
+        "gflop_per_second": rate / 1e9,
+        "arithmetic_ms": 1e3 * flops.get_total_flops() / rate,
+        "megabytes": traffic.bytes / 1e6,
+        "gigabytes_per_second": bandwidth / 1e9,
+        "traffic_ms": 1e3 * traffic.bytes / bandwidth,
+    }
+
+
+def measure(recipe: Recipe, device: str, rounds: int) -> dict[str, dict[int, float]]:
+    """Way of stacking -> size -> seconds a trial and step; the sizes take turns."""
+    found: dict[str, dict[int, list[float]]] = {stacking.value: {} for stacking in Stacking}
+    for _ in range(rounds):
+        for size in SIZES:
+            for stacking in Stacking if size > 1 else (None,):
+                run = PackedRun(members(recipe, size), device=device, stacking=stacking)
+                seconds = seconds_a_step(run, 1.0) / size
+                for name in [stacking.value] if stacking else found:
+                    found[name].setdefault(size, []).append(seconds)
+    return {
+        name: {size: statistics.median(times) for size, times in of.items()}
+        for name, of in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    device = parser.parse_args().device
+    prepare()
+    figures = {}
+    for name, recipe in networks(device).items():
+        times = measure(recipe, device, rounds=1 if "ResNet" in name else 5)
+        floor = floors(recipe, device)
+        print(
+            f"{name}: a lone step at least {floor['arithmetic_ms']:.2f} ms by arithmetic, "
+            f"{floor['traffic_ms']:.2f} ms by memory traffic"
+        )
+        for stacking, of_stacking in times.items():
+            print(
+                f"  {stacking:<8}"
+                + "".join(
+                    f"  {size}: {1e3 * seconds:8.3f} ms ({of_stacking[1] / seconds:.2f} x)"
+                    for size, seconds in of_stacking.items()
+                )
+            )
+        figures[name] = {
+            "floors": floor,
+            "ms_a_trial_step": {
+                stacking: {str(size): 1e3 * seconds for size, seconds in of.items()}
+                for stacking, of in times.items()
+            },
+            "auto": PackTimes(times[Stacking.FOLDED.value]).best,
+        }
+    write("packs" if device == "cpu" else f"packs_{device}", {"networks": figures})
+
+
+if __name__ == "__main__":
+    main()
