@@ -1,4 +1,4 @@
-# make demo   runs the digits sweep and shows its tables
+# make demo   runs the digits sweep, nine trials at a time, and shows its tables
 # make test   runs all tests
 # make lint   runs the linters and the type checker
 # make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
