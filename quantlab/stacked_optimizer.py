@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import TypeVar
 
@@ -286,6 +287,7 @@ def _runs(keys: Iterable[object]) -> list[slice]:
     return found
 
 
+@lru_cache(maxsize=256)
 @torch.no_grad()
 def _takes_a_column(quantizer: Quantizer) -> bool:
     """Whether the map gives the same for two rows at once, each with its own sharpness.

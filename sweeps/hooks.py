@@ -130,7 +130,9 @@ class Watch(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if result["largest"] is not None:
-            self._schedule.limit_packs(self._pack(trial)[0], result["largest"])
+            largest, cell = result["largest"], self._pack(trial)[0]
+            if self._schedule.limit_packs(cell, largest):
+                self._progress.say(f"packs as of {cell.name} do not fit into memory: {largest} now")
         for cell in self._pack(trial):
             said = result["states"].get(cell.fingerprint)
             if said is None:

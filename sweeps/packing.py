@@ -39,9 +39,12 @@ class Packing:
         rounds = math.ceil(count / (self._slots * most))
         return math.ceil(count / (self._slots * rounds))
 
-    def limit(self, kind: str, size: int) -> None:
-        """Packs of a kind do not fit into memory above a size."""
-        self._limits[kind] = min(size, self._limits.get(kind, size))
+    def limit(self, kind: str, size: int) -> bool:
+        """Packs of a kind do not fit into memory above a size; returns whether that is news."""
+        is_news = size < self._limits.get(kind, size + 1)
+        if is_news:
+            self._limits[kind] = size
+        return is_news
 
 
 ALONE = Packing(1)

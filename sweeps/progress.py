@@ -95,6 +95,10 @@ class Progress:
         self._running.pop(cell.fingerprint, None)
         self._interrupted += 1
 
+    def say(self, line: str) -> None:
+        """Show something that people should know, also if no progress is shown."""
+        self._print(line)
+
     def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
         """A trial has ended in whatever way, perhaps without having begun."""
         self._trained += self._running.pop(cell.fingerprint, None) is not None

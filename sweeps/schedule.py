@@ -85,9 +85,13 @@ class Schedule:
         """Whether it was handed out, and has not ended."""
         return cell.fingerprint in self._out
 
-    def limit_packs(self, cell: Cell, size: int) -> None:
-        """Hand out no larger packs of a cell's kind: they do not fit into memory."""
-        self._packing.limit(self._packing.kind(cell), size)
+    def limit_packs(self, cell: Cell, size: int) -> bool:
+        """Hand out no larger packs of a cell's kind, which do not fit into memory.
+
+        Returns:
+            Whether that is news.
+        """
+        return self._packing.limit(self._packing.kind(cell), size)
 
     @property
     def num_waiting(self) -> int:

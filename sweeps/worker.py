@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,15 +103,17 @@ class Worker(tune.Trainable):
         packs = [list(fingerprints)]
         while packs:
             pack = packs.pop(0)
+            training = train_trials(
+                [(work.recipes[name], work.storage.trial(name)) for name in pack],
+                data_dir=work.data_dir,
+                scratch=work.scratch,
+                device=work.device,
+                execution=work.execution,
+            )
             try:
-                for _ in train_trials(
-                    [(work.recipes[name], work.storage.trial(name)) for name in pack],
-                    data_dir=work.data_dir,
-                    scratch=work.scratch,
-                    device=work.device,
-                    execution=work.execution,
-                ):
-                    yield
+                with closing(training):
+                    for _ in training:
+                        yield
             except TRANSIENT:
                 raise  # to be tried again
             except Exception as error:

@@ -85,19 +85,18 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(command: Command, tmp_path: Path) -> None:
-    """With Ctrl-C, that is; `tests/chaos` has what happens to those that are killed."""
+    """A pack and a trial alone, with Ctrl-C; `tests/chaos` has what happens to the killed."""
     longer = changed(TINY, "epochs=2,", "epochs=400,")
-    longer = changed(longer, "(0.5, 1.0)),)", "(0.5,)),)")
     (tmp_path / "tiny.py").write_text(changed(longer, "seeds=(0, 1)", "seeds=(0,)"))
     driver = subprocess.Popen(
-        [SWEEPS, "run", "tiny.py"],
+        [SWEEPS, "run", "tiny.py", "--pack", "2"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/trials/*/checkpoint.pt")):
+    while len(list(tmp_path.glob("runs/trials/*/checkpoint.pt"))) < 2:
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -105,13 +104,13 @@ def test_a_stopped_sweep_goes_on_where_it_was(command: Command, tmp_path: Path) 
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130
     assert errors.splitlines()[-1].startswith("stopped; to go on: ")
-    assert errors.splitlines()[-1].endswith("sweeps run tiny.py")
+    assert errors.splitlines()[-1].endswith("sweeps run tiny.py --pack 2")
     assert not list(tmp_path.glob("runs/trials/*/failure.json"))
     done = command(tmp_path, "run", "tiny.py")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE"
+    assert done.stdout.splitlines()[-1] == "tiny: 3 COMPLETE"
     epochs = [
         [json.loads(line)["epoch"] for line in file.read_text().splitlines()]
         for file in tmp_path.glob("runs/trials/*/history.jsonl")
     ]
-    assert sorted(epochs, key=len) == [list(range(1, 401)), list(range(1, 402))]
+    assert sorted(epochs, key=len) == [list(range(1, 401)), *2 * [list(range(1, 402))]]

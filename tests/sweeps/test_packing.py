@@ -44,8 +44,8 @@ def test_packs_are_filled_up_or_made_alike() -> None:
     assert sizes(Packing({"one": 3}, slots=1), "one", 7) == [3, 3, 1]
     assert sizes(Packing({"one": 3}, slots=1), "another", 2) == [1, 1]
     limited = Packing(8)
-    limited.limit("large", 4)
-    limited.limit("large", 6)
+    assert limited.limit("large", 4)
+    assert not limited.limit("large", 6)
     assert sizes(limited, "large", 9) == [4, 4, 1]
     assert sizes(limited, "small", 9) == [8, 1]
 
