@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from quantlab import ConfigurationError
+from quantlab.compatibility import pack_key
 from quantlab.pack_probe import PackTimes
-from quantlab.packs import pack_key
 from sweeps.spec import Cell
 
 

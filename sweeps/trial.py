@@ -81,8 +81,8 @@ def train_trials(
     configuration. Whoever closes the iterator at a pause leaves checkpoints of that moment.
 
     Args:
-        trials: recipes, which must fit into one pack (see `quantlab.packs`), and the trials' files,
-            which are made if need be.
+        trials: recipes, which must fit into one pack (see `quantlab.compatibility`), and the
+            trials' files, which are made if need be.
         data_dir: where datasets lie.
         scratch: a folder on this machine's own disk to read data from; see `staging.stage`.
         device: a torch device.

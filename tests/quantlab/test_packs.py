@@ -18,6 +18,7 @@ from quantlab import (
     Recipe,
     TrainingRun,
 )
+from quantlab.compatibility import pack_key, require_compatible
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.digits import Digits
@@ -27,7 +28,7 @@ from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
 from quantlab.pack_probe import PackTimes, measure_packs
-from quantlab.packs import PackedRun, pack_key, require_compatible
+from quantlab.packs import PackedRun
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear

@@ -1,0 +1,65 @@
+"""Which recipes can be trained as one pack."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from quantlab.canonical import canonical
+from quantlab.errors import ConfigurationError
+from quantlab.optimizer import ELEMENTWISE
+from quantlab.recipe import Recipe
+
+
+def pack_key(recipe: Recipe) -> str:
+    """Recipes with the same key can be trained as one pack.
+
+    They agree in model, dataset, batch size, epochs, optimizer class, and in which layers have a
+    quantizer of their own; quantizers, rules, sharpness, learning rates, options of the optimizer,
+    averaging, seeds and initial weights may differ.
+
+    Raises:
+        ConfigurationError: such a recipe cannot be trained in any pack.
+    """
+    return json.dumps(canonical(_common(recipe)), sort_keys=True)
+
+
+def _common(recipe: Recipe) -> dict[str, Any]:
+    algorithm = recipe.optimizer.algorithm
+    if algorithm not in ELEMENTWISE:
+        raise ConfigurationError(
+            f"pack: OptimizerSpec.algorithm = {algorithm.__name__}: its updates are not "
+            f"elementwise, as those of {', '.join(known.__name__ for known in ELEMENTWISE)} are; "
+            "train such trials alone"
+        )
+    quantization = recipe.quantization
+    return {
+        "model": recipe.model,
+        "dataset": recipe.dataset,
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs,
+        "batchnorm_epochs": recipe.batchnorm_epochs,
+        "optimizer.algorithm": algorithm.__name__,
+        "quantization.exclude": None if quantization is None else quantization.exclude,
+        "quantization.groups.layers": quantization
+        and tuple(group.layers for group in quantization.groups),
+    }
+
+
+def require_compatible(recipes: Sequence[Recipe]) -> None:
+    """Make sure that recipes can be trained as one pack; any recipe can alone.
+
+    Raises:
+        ConfigurationError: they cannot; the message names the field in which two of them differ.
+    """
+    if not recipes:
+        raise ConfigurationError("pack: must hold at least one recipe")
+    if len(recipes) == 1:
+        return
+    first = _common(recipes[0])
+    for position, recipe in enumerate(recipes):
+        for name, value in _common(recipe).items():
+            if value != first[name]:
+                raise ConfigurationError(
+                    f"pack: recipe {position} has {name} = {value!r}, recipe 0 has "
+                    f"{first[name]!r}; all recipes of a pack must agree in it"
+                )
