@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from quantlab.errors import MemoryExhaustedError
+from quantlab.errors import NonFiniteLossError, first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs import PackedRun
 from quantlab.recipe import Recipe
@@ -83,10 +83,10 @@ def measure_packs(
         try:
             pack = PackedRun(chosen, data_dir=data_dir, device=device, execution=execution)
             times[size] = seconds_a_step(pack, seconds) / size
-        except MemoryExhaustedError as error:
+        except Exception as error:  # it may be a trial's own fault, which will be told as such
             if size == 1:
                 raise
-            return PackTimes(times, f"{size} do not fit: {error}")
+            return PackTimes(times, f"{size} together: {first_line(error)}")
         run = pack.members[0]
         epochs = run.recipe.epochs + run.recipe.batchnorm_epochs
         if times[1] * run.steps_per_epoch * epochs * (trials or len(recipes)) < WORTH_SECONDS:
@@ -119,13 +119,20 @@ def seconds_a_step(pack: PackedRun, seconds: float) -> float:
 
 def _times(pack: PackedRun, pause_steps: int) -> Iterator[float]:
     """Seconds a step, pause after pause; the last of an epoch are left out."""
-    run = pack.members[0]
-    training = pack.train(pause_steps)
-    steps, started = run.step, time.perf_counter()
-    for events in training:
-        if run.step > steps and (not events or run.steps_per_epoch == 1):
-            yield (time.perf_counter() - started) / (run.step - steps)
-        steps, started = run.step, time.perf_counter()
+    every_step_ends_an_epoch = pack.members[0].steps_per_epoch == 1
+    steps, started = _steps(pack), time.perf_counter()
+    for events in pack.train(pause_steps):
+        done = _steps(pack) - steps
+        if done and (not events or every_step_ends_an_epoch):
+            yield (time.perf_counter() - started) / done
+        steps, started = _steps(pack), time.perf_counter()
+    if pack.diverged:
+        raise NonFiniteLossError(steps, math.nan)
+
+
+def _steps(pack: PackedRun) -> int:
+    """Of the member that has come farthest; others may have diverged."""
+    return max(run.step for run in pack.members)
 
 
 def _free_memory(device: str) -> float:

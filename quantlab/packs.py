@@ -1,19 +1,19 @@
 """PackedRun: several recipes trained as one stacked network, each as if it were alone."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 import torch
 
+from quantlab.canonical import canonical
 from quantlab.compatibility import require_compatible
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
-from quantlab.models import ModelSpec
 from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord
 from quantlab.stack import Stack
@@ -65,13 +65,16 @@ class PackedRun:
             weights_of: see `TrainingRun`.
 
         Raises:
-            ConfigurationError: see `require_compatible` and `TrainingRun`; or `execution` says that
-                several networks are to be compiled, which they cannot.
+            ConfigurationError: see `require_compatible`, `choose_stacking` and `TrainingRun`; or
+                `execution` asks for what packs do not have.
             MemoryExhaustedError: the device cannot hold data and networks.
         """
         require_compatible(recipes)
-        if execution.compile and len(recipes) > 1:
-            raise ConfigurationError("Execution.compile = True: packs cannot be compiled")
+        self.stacking = stacking
+        """How the networks are computed as one; None if there is but one."""
+        if len(recipes) > 1:
+            _require_fitting(execution)
+            self.stacking = stacking or _stacking_for(recipes[0], data_dir, device)
         self.members = [
             TrainingRun(
                 recipe,
@@ -85,13 +88,6 @@ class PackedRun:
         self.execution = execution
         self.diverged: dict[int, NonFiniteLossError] = {}
         """Place of a member -> how it diverged."""
-        self.stacking = stacking
-        """How the networks are computed as one; None if there is but one."""
-        if stacking is None and len(recipes) > 1:
-            first = self.members[0]
-            self.stacking = _stacking_for(
-                recipes[0].model, first.splits.num_classes, _image_shape(first)
-            )
         self._stack: Stack | None = None
 
     def __iter__(self) -> Iterator[PackEvent]:
@@ -164,8 +160,6 @@ class PackedRun:
             assert self.stacking is not None
             self._stack = Stack(self.members, together, self.stacking, self.execution)
         stack = self._stack
-        if until < stack.steps_per_epoch and pause_steps is None:
-            pause_steps = until - epochs[0].batches
         batches = stack.batches()
         while epochs[0].batches < until:
             started = time.perf_counter()
@@ -189,14 +183,35 @@ class PackedRun:
         yield [PackEvent(place, record) for place, record in stack.records().items()]
 
 
-def _image_shape(run: TrainingRun) -> tuple[int, ...]:
-    batches = run.recipe.dataset.batches(run.splits.test, batch_size=1)
-    return tuple(next(iter(batches))[0].shape[1:])
+def _require_fitting(execution: Execution) -> None:
+    if execution.compile:
+        raise ConfigurationError("Execution.compile = True: packs cannot be compiled")
+    if execution.workers:
+        raise ConfigurationError(
+            f"Execution.workers = {execution.workers}: in a pack, every trial would have as many"
+        )
 
 
-@lru_cache(maxsize=16)
-def _stacking_for(model: ModelSpec, num_classes: int, image_shape: tuple[int, ...]) -> Stacking:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        network = model.build(num_classes=num_classes, num_channels=image_shape[0])
-    return choose_stacking(network, image_shape)
+_STACKINGS: dict[str, Stacking | ConfigurationError] = {}
+"""What was found for networks and images so far."""
+
+
+def _stacking_for(recipe: Recipe, data_dir: Path, device: torch.device | str) -> Stacking:
+    splits = recipe.dataset.load(data_dir, device)
+    inputs, _ = next(iter(recipe.dataset.batches(splits.test, batch_size=1)))
+    image_shape = inputs.shape[1:]
+    key = json.dumps([canonical(recipe.model), splits.num_classes, image_shape], sort_keys=True)
+    if key not in _STACKINGS:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            network = recipe.model.build(
+                num_classes=splits.num_classes, num_channels=recipe.dataset.num_channels
+            )
+        try:
+            _STACKINGS[key] = choose_stacking(network, image_shape)
+        except ConfigurationError as error:
+            _STACKINGS[key] = error
+    found = _STACKINGS[key]
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found

@@ -57,7 +57,9 @@ class Stack:
         self._first_step = first.step
         count = len(self.runs)
         self._loss_sums = torch.zeros(count, dtype=torch.float64, device=self.device)
-        self._last_losses = torch.tensor([run.last_loss for run in self.runs], device=self.device)
+        self._last_losses = torch.tensor(
+            [run.last_loss for run in self.runs], dtype=torch.float64, device=self.device
+        )
         self._bad_steps = torch.full((count,), -1, device=self.device)
         self._num_steps = 0
         self._new_steps = 0

@@ -432,6 +432,6 @@ def _copied(value: Any) -> Any:
         return value.detach().clone()
     if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if type(value) in (list, tuple):
         return type(value)(map(_copied, value))
-    return value
+    return deepcopy(value)

@@ -159,10 +159,9 @@ class Watch(tune.Callback):
         _forget_metrics(trial)
         error = _error(trial)
         preempted = isinstance(error, RayActorError) and error.preempted
-        for cell in self._pack(trial):
-            if not self._schedule.is_out(cell):  # it had ended before
-                continue
-            if self._schedule.again(cell, counts=not preempted):
+        cells = [cell for cell in self._pack(trial) if self._schedule.is_out(cell)]
+        for cell in cells:
+            if self._schedule.again(cell, counts=not preempted, of_pack=len(cells) > 1):
                 self._progress.interrupted(cell)
                 continue
             state = self._storage.trial(cell.fingerprint).state()

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -24,19 +24,18 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayError
 
-from quantlab import ConfigurationError, Recipe
+from quantlab import ConfigurationError
 from quantlab.errors import first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.pack_probe import SIZES, PackTimes, measure_packs
 from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of
 from sweeps.loading import FILE_MODULE_PREFIX
-from sweeps.packing import Packing, choose_packing
+from sweeps.packing import Packing
 from sweeps.preflight import preflight
+from sweeps.probe import fastest_packing
 from sweeps.progress import Progress
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
-from sweeps.staging import stage
 from sweeps.storage import Storage, TrialState
 from sweeps.tracking import Tracker
 from sweeps.worker import Work, Worker
@@ -70,8 +69,10 @@ class Resources:
     """A folder on each machine's own disk for the data; None to read it where it lies."""
 
     def __post_init__(self) -> None:
-        if self.pack != 1 and self.execution.compile:
-            raise ConfigurationError("--execution compile: packs cannot be compiled; give --pack 1")
+        if self.pack != 1 and (self.execution.compile or self.execution.workers):
+            raise ConfigurationError(
+                "--pack: has neither --execution compile nor workers; leave them out, or --pack"
+            )
 
     @property
     def cpus(self) -> float:
@@ -163,7 +164,7 @@ def _tune(
         storage,
         retries=resources.retries,
         names=names,
-        packing=_packing(cells, data_dir, resources, slots),
+        packing=_packing(cells, data_dir, resources, progress),
     )
     for cell in schedule.failed_at_once:
         progress.ended(cell, TrialState.FAILED)
@@ -221,39 +222,24 @@ def _tune(
             raise KeyboardInterrupt
 
 
-def _packing(cells: list[Cell], data_dir: Path, resources: Resources, slots: int) -> Packing:
-    """As asked for, or as a task on a machine of the cluster measures, which is then printed."""
+def _packing(
+    cells: list[Cell], data_dir: Path, resources: Resources, progress: Progress
+) -> Packing:
+    """As asked for, or as is fastest."""
     if resources.pack is not None:
         return Packing(resources.pack)
-    slots = min(slots, resources.concurrency or slots)
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus_per_trial, max_retries=1)(
-        _measure
-    )
-
-    def measure(alike: Sequence[Cell]) -> PackTimes:
-        recipes = [cell.recipe for cell in alike[:: max(1, len(alike) // max(SIZES))]]
-        measured = task.remote(recipes, len(alike), data_dir.absolute(), resources, slots)
-        times: PackTimes = ray.get(measured)
-        return times
-
-    packing, lines = choose_packing(cells, measure, slots=slots)
-    for line in lines:
-        print(line, flush=True)
-    return packing
-
-
-def _measure(
-    recipes: Sequence[Recipe], trials: int, data_dir: Path, resources: Resources, slots: int
-) -> PackTimes:
-    on_gpu = resources.gpus_per_trial > 0
-    return measure_packs(
-        recipes,
-        data_dir=stage(recipes[0], data_dir, resources.scratch),
-        device="cuda" if on_gpu else "cpu",
+    packing, lines = fastest_packing(
+        cells,
+        data_dir=data_dir.absolute(),
+        scratch=resources.scratch and resources.scratch.absolute(),
         execution=resources.execution,
-        trials=trials,
-        share=0.8 * min(1.0, resources.gpus_per_trial) if on_gpu else 0.8 / slots,
+        cpus=resources.cpus,
+        gpus=resources.gpus_per_trial,
+        concurrency=resources.concurrency,
     )
+    for line in lines:
+        progress.say(line)
+    return packing
 
 
 def _connect(resources: Resources) -> int:

@@ -76,8 +76,10 @@ def choose_packing(
     for cell in cells:
         kinds.setdefault(kind_of(cell), []).append(cell)
     sizes, lines = {}, []
+    few = 0
     for kind, alike in kinds.items():
         if len(alike) <= slots:
+            few += len(alike)
             continue
         times = measure(alike)
         sizes[kind] = times.best
@@ -87,4 +89,6 @@ def choose_packing(
             f"{len(alike)} trials of {recipe.model.name} on {recipe.dataset.name}: {chosen} "
             f"(time a trial by size of the pack: {times})"
         )
+    if few:
+        lines.append(f"{few} trials: one by one (no more of a kind than places: {slots})")
     return Packing(sizes, slots=slots), lines

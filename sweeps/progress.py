@@ -96,8 +96,9 @@ class Progress:
         self._interrupted += 1
 
     def say(self, line: str) -> None:
-        """Show something that people should know, also if no progress is shown."""
-        self._print(line)
+        """Show a line, unless nothing is to be shown."""
+        if not self._quiet:
+            self._print(line)
 
     def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
         """A trial has ended in whatever way, perhaps without having begun."""

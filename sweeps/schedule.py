@@ -38,9 +38,10 @@ class Schedule:
         self._packing = packing
         self._storage = storage
         self._names = names or {}
-        self._retries = retries
+        self._shaken: set[str] = set()
+        """Cells whose pack died."""
         self._alone: set[str] = set()
-        """Cells whose process died again: whatever kills it shall not kill a pack every time."""
+        """Cells whose pack died again: whatever kills it shall not take others along for ever."""
         self._retries_left = {cell.fingerprint: retries for cell in cells}
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
@@ -103,22 +104,26 @@ class Schedule:
         """Whether no cell will be handed out any more."""
         return not any(self._ready.values()) and not self._waiting and not self._out
 
-    def again(self, cell: Cell, *, counts: bool = True) -> bool:
+    def again(self, cell: Cell, *, counts: bool = True, of_pack: bool = False) -> bool:
         """Take back a cell whose training was cut short.
 
         Args:
             cell: as it was handed out.
             counts: whether this is one of its retries.
+            of_pack: it was not alone, so that another one may be to blame; that is no retry, but
+                after a second time it is trained alone.
 
         Returns:
             Whether it will be handed out again; if not, it has yet to be reported as ended.
         """
-        left = self._retries_left[cell.fingerprint] - counts
-        if left < 0:
-            return False
-        self._retries_left[cell.fingerprint] = left
-        if left == 0 or left <= self._retries - 2:
-            self._alone.add(cell.fingerprint)
+        if counts and of_pack:
+            (self._alone if cell.fingerprint in self._shaken else self._shaken).add(
+                cell.fingerprint
+            )
+        elif counts:
+            if self._retries_left[cell.fingerprint] == 0:
+                return False
+            self._retries_left[cell.fingerprint] -= 1
         if self._out.pop(cell.fingerprint, None) is not None:
             self._push(cell)
         return True

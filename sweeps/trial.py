@@ -254,7 +254,9 @@ def _train(
                 logs[event.member].write(event.record)
             elif event.error is not None:
                 logs[event.member].diverge(event.error)
-        due = min(checkpoint_seconds, EPOCH_SECONDS) if events else checkpoint_seconds
+        due = checkpoint_seconds
+        if events:
+            due = min(due, EPOCH_SECONDS * len(logs))
         is_saved = time.monotonic() - saved >= due
         if is_saved:
             save()

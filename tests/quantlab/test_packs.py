@@ -58,6 +58,15 @@ class Double(ModelSpec):
         return self.of.build(num_classes=num_classes, num_channels=num_channels).double()
 
 
+@dataclass(frozen=True)
+class Dropping(ModelSpec):
+    """A network that draws random numbers."""
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        size = num_channels * 64
+        return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(size, num_classes))
+
+
 @dataclass(frozen=True, kw_only=True)
 class DoubleDigits(Digits):
     """Images in float64."""
@@ -110,6 +119,25 @@ def method(
     )
 
 
+@dataclass(frozen=True)
+class Centering(Quantizer):
+    """A map that is not elementwise: it looks at the mean of the weights."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return latent - 0.1 * latent.mean()
+
+
+@dataclass(frozen=True)
+class Secretive(Constant):
+    """A schedule that does not show its value."""
+
+    def __repr__(self) -> str:
+        return "Secretive()"
+
+
+SECRETS = [
+    OptimizerSpec(learning_rate=Secretive(rate), options={"momentum": 0.9}) for rate in (0.02, 0.08)
+]
 OTHER_SGD = OptimizerSpec(
     learning_rate=StepDecay(0.1, milestones=(2,)), options={"momentum": 0.5, "weight_decay": 0.01}
 )
@@ -126,7 +154,12 @@ METHODS = [
     method(8, quantizer=BinaryRelax()),
     method(9, quantizer=Choosy()),
     method(10, quantizer=Choosy(), rho0=0.05),
+    method(20, quantizer=Centering()),
+    method(21, quantizer=Centering()),
+    method(22, POST_TRAINING, StochasticRounding(), averaging=Averaging()),
     method(11, latent_bound=0.2),
+    method(23, optimizer=SECRETS[0]),
+    method(24, optimizer=SECRETS[1]),
     method(12, averaging=Averaging(start_epoch=2)),
     method(13, optimizer=OTHER_SGD),
     method(14, REVERSE_PROX_CONNECT, Nearest((-1.0, 1.0)), optimizer=OTHER_SGD),
@@ -363,25 +396,68 @@ def test_an_optimizer_whose_updates_are_not_elementwise_is_refused() -> None:
     require_compatible(recipes[:1])
 
 
-class _Mixing(nn.Module):
-    """Its channels are not kept apart by what lies between its layers."""
+class _Odd(nn.Module):
+    """A network with something odd between its convolution and its last layer."""
 
-    def __init__(self, inner: nn.Module, dropout: float) -> None:
+    def __init__(self, between: nn.Module | None = None) -> None:
         super().__init__()
-        self.inner = inner
-        self.dropout = nn.Dropout(dropout)
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.between = between or nn.Identity()
+        self.linear = nn.Linear(4, 10)
+        nn.init.zeros_(self.linear.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.inner(self.dropout(x))
-        return logits - logits.mean(dim=1, keepdim=True)
+        logits: Tensor = self.linear(self.between(self.conv(x)).mean(dim=(2, 3)))
+        return logits
 
 
-def test_the_way_to_stack_is_one_that_works() -> None:
-    network = ConvNet(width=4).build(num_classes=10, num_channels=1)
-    assert choose_stacking(network, (1, 8, 8)) is Stacking.FOLDED
-    assert choose_stacking(_Mixing(network, 0.0), (1, 8, 8)) is Stacking.VMAP
-    with pytest.raises(ConfigurationError, match="_Mixing cannot be computed as one of several"):
-        choose_stacking(_Mixing(network, 0.5), (1, 8, 8))
+class _Scaled(_Odd):
+    """Has a parameter without any axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * super().forward(x)
+
+
+class _Forgetful(_Odd):
+    """Gives a buffer another tensor, of which nobody else would hear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(()))
+        self.center: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        self.center = 0.9 * self.center + 0.1 * logits.detach().mean()
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("network", "stacking"),
+    [
+        (_Odd(), Stacking.FOLDED),
+        (_Odd(nn.GroupNorm(2, 4)), Stacking.FOLDED),
+        (_Odd(nn.Softmax(dim=1)), Stacking.VMAP),  # its last layer is all zeros, to hide that
+        (_Odd(nn.LocalResponseNorm(3)), Stacking.VMAP),  # mixes neighbours, by 1e-4
+        (_Odd(nn.LayerNorm([4, 6, 6])), Stacking.VMAP),
+        (_Scaled(), Stacking.VMAP),
+    ],
+)
+def test_the_way_to_stack_is_one_that_works(network: nn.Module, stacking: Stacking) -> None:
+    assert choose_stacking(network, (1, 8, 8)) is stacking
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [(_Odd(nn.Dropout(1e-9)), "draws random numbers"), (_Forgetful(), "something else than alone")],
+)
+def test_networks_that_cannot_be_stacked(network: nn.Module, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{type(network).__name__}.* {reason}"):
+        choose_stacking(network, (1, 8, 8))
 
 
 def test_the_probe_measures_until_larger_packs_are_no_faster() -> None:
@@ -390,6 +466,8 @@ def test_the_probe_measures_until_larger_packs_are_no_faster() -> None:
     times = measure_packs(recipes, seconds=0.05, trials=10**6)
     assert {1, 3} <= times.seconds.keys() <= {1, 3, 9}
     assert times.best in (1, 3, 9)
+    broken = [replace(recipe, model=Dropping()) for recipe in recipes]
+    assert "draws random numbers" in measure_packs(broken, trials=10**6).note
     assert str(times).startswith("1: 1.00, 3: ")
     assert PackTimes({1: 1.0, 3: 0.97, 9: 1.1}).best == 1
     assert PackTimes({1: 1.0, 3: 0.7, 9: 0.6}, "27 do not fit").best == 9

@@ -78,7 +78,7 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     output, errors = first.communicate(timeout=120)
     assert first.returncode == 1
     assert output.splitlines()[-1] == "tiny: 4 COMPLETE, 2 FAILED"
-    assert deaths.read_text() in ("xxx", "xxxx")  # in one pack or two, and then each alone
+    assert 2 + 4 <= len(deaths.read_text()) <= 4 + 4  # in a pack or two, twice; then each alone
     (line,) = errors.splitlines()
     assert line.startswith("sweeps: failed: MD rho0=0.5 seed=0 (and 1 more): its process died, ")
     assert "actor died" in line

@@ -11,6 +11,7 @@ import pytest
 from quantlab.models.mlp import MLP
 from quantlab.pack_probe import PackTimes
 from sweeps.packing import Packing, choose_packing
+from sweeps.probe import places_of_nodes
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import TrialState
 from sweeps.trial import run_trial, train_trials
@@ -73,7 +74,15 @@ def test_every_kind_has_its_own_best_size() -> None:
         "1: 1.00, 3: 0.50)",
         "7 trials of ConvNet on Digits: one by one (time a trial by size of the pack: "
         "1: 1.00, 3: 1.05 (9 do not fit: no memory))",
+        "2 trials: one by one (no more of a kind than places: 2)",
     ]
+
+
+def test_places_are_counted_by_what_a_trial_needs() -> None:
+    nodes = [{"CPU": 64.0, "GPU": 2.0}, {"CPU": 3.0}, {"memory": 1e9}]
+    assert places_of_nodes(nodes, cpus=1, gpus=0) == [64, 3, 0]
+    assert places_of_nodes(nodes, cpus=2, gpus=0.5) == [4, 0, 0]
+    assert places_of_nodes([], cpus=1, gpus=0) == []
 
 
 def cells_of(block: str) -> list[Cell]:

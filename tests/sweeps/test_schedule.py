@@ -144,6 +144,11 @@ def test_packs_are_of_one_kind_and_parents_come_first(tmp_path: Path) -> None:
     small = next(cell for cell in sweep.cells if cell.block == "small batches")
     schedule.limit_packs(small, 2)
     schedule.ended(parent, TrialState.COMPLETE)
-    assert schedule.again(small)
-    # What has used up its retries is tried alone, so that it harms nobody else.
+    assert schedule.again(small, of_pack=True)
+    assert [len(pack) for pack in iter(schedule.next, [])] == [2, 1]
+    # After a second time it is tried alone, with all its retries, so that it harms nobody else.
+    assert schedule.again(small, of_pack=True)
     assert next(iter(schedule.next, [])) == [small]
+    assert schedule.again(small)
+    assert next(iter(schedule.next, [])) == [small]
+    assert not schedule.again(small)

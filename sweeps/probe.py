@@ -1,0 +1,100 @@
+"""The fastest packs, measured by a task on a machine of the sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError
+
+from quantlab import Recipe
+from quantlab.errors import first_line
+from quantlab.execution import Execution
+from quantlab.pack_probe import SIZES, PackTimes, measure_packs
+from sweeps.packing import Packing, choose_packing
+from sweeps.spec import Cell
+from sweeps.staging import stage
+
+
+def fastest_packing(
+    cells: Sequence[Cell],
+    *,
+    data_dir: Path,
+    scratch: Path | None,
+    execution: Execution,
+    cpus: float,
+    gpus: float,
+    concurrency: int | None,
+) -> tuple[Packing, list[str]]:
+    """Measure packs of every kind of which there are more trials than places.
+
+    Ray must be connected. What cannot be measured is trained one by one.
+
+    Args:
+        cells: to be trained.
+        data_dir: where datasets lie.
+        scratch: see `staging.stage`.
+        execution: how to compute.
+        cpus: of a trial or pack.
+        gpus: of a trial or pack; may be a fraction.
+        concurrency: the most trials or packs at once; None for as many as fit.
+
+    Returns:
+        The packing, and what there is to say about it, a line a kind.
+    """
+    places = places_of_nodes(
+        [node["Resources"] for node in ray.nodes() if node["Alive"]], cpus=cpus, gpus=gpus
+    )
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_measure)
+    share = 0.8 * min(1.0, gpus) if gpus else 0.8 / max([1, *places])
+
+    def measure(alike: Sequence[Cell]) -> PackTimes:
+        recipes = [cell.recipe for cell in alike[:: max(1, len(alike) // max(SIZES))]]
+        device = "cuda" if gpus else "cpu"
+        running = task.remote(recipes, len(alike), data_dir, scratch, device, execution, share)
+        try:
+            times: PackTimes = ray.get(running)
+        except RayError as error:  # its process died
+            return _not_measured(error)
+        return times
+
+    slots = max(1, sum(places))
+    return choose_packing(cells, measure, slots=min(slots, concurrency or slots))
+
+
+def places_of_nodes(nodes: Sequence[dict[str, float]], *, cpus: float, gpus: float) -> list[int]:
+    """How many trials or packs each of a cluster's nodes has room for."""
+    found = []
+    for node in nodes:
+        room = [
+            int(node.get(kind, 0) / needed)
+            for kind, needed in (("CPU", cpus), ("GPU", gpus))
+            if needed
+        ]
+        found.append(min(room, default=1))
+    return found
+
+
+def _measure(
+    recipes: Sequence[Recipe],
+    trials: int,
+    data_dir: Path,
+    scratch: Path | None,
+    device: str,
+    execution: Execution,
+    share: float,
+) -> PackTimes:
+    try:
+        return measure_packs(
+            recipes,
+            data_dir=stage(recipes[0], data_dir, scratch),
+            device=device,
+            execution=execution,
+            trials=trials,
+            share=share,
+        )
+    except Exception as error:  # the trials themselves will tell
+        return _not_measured(error)
+
+
+def _not_measured(error: Exception) -> PackTimes:
+    return PackTimes({1: 1.0}, f"not measured: {first_line(error)}")
