@@ -33,7 +33,8 @@ from quantlab.schedules import Linear
 from quantlab.stacked_network import Stacking
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
 
-SIZES = (1, 3, 9, 27)
+SIZES = {False: (1, 3, 9, 16, 27), True: (1, 3, 9, 27)}
+"""For small networks, and for ResNets."""
 METHODS = [
     Quantization(rule=rule, quantizer=quantizer(levels), sharpness=Linear(rho0))
     for rule, quantizer, rho0 in (
@@ -117,11 +118,12 @@ def floors(recipe: Recipe, device: str) -> dict[str, float]:
     }
 
 
-def measure(recipe: Recipe, device: str, rounds: int) -> dict[str, dict[int, float]]:
+def measure(recipe: Recipe, device: str) -> dict[str, dict[int, float]]:
     """Way of stacking -> size -> seconds a trial and step; the sizes take turns."""
     found: dict[str, dict[int, list[float]]] = {stacking.value: {} for stacking in Stacking}
-    for _ in range(rounds):
-        for size in SIZES:
+    is_large = isinstance(recipe.model, ResNet)
+    for _ in range(1 if is_large else 5):
+        for size in SIZES[is_large]:
             for stacking in Stacking if size > 1 else (None,):
                 run = PackedRun(members(recipe, size), device=device, stacking=stacking)
                 seconds = seconds_a_step(run, 1.0) / size
@@ -140,7 +142,7 @@ def main() -> None:
     prepare()
     figures = {}
     for name, recipe in networks(device).items():
-        times = measure(recipe, device, rounds=1 if "ResNet" in name else 5)
+        times = measure(recipe, device)
         floor = floors(recipe, device)
         print(
             f"{name}: a lone step at least {floor['arithmetic_ms']:.2f} ms by arithmetic, "

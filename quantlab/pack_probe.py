@@ -17,7 +17,7 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs import PackedRun
 from quantlab.recipe import Recipe
 
-SIZES = (1, 3, 9, 27, 81)
+SIZES = (1, 3, 9, 16, 27, 81)
 """That are tried, as far as there are trials."""
 
 WORTH = 0.95

@@ -214,7 +214,7 @@ class Tracker:
             finals |= {key: value for key, value in accuracies.items() if value is not None}
         tags = {
             key: outcome[key]
-            for key in ("git_commit", "device", "execution", "host", "error")
+            for key in ("git_commit", "device", "execution", "pack", "host", "error")
             if outcome.get(key)
         }
         packages = {

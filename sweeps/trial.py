@@ -155,12 +155,12 @@ class _Log:
     """What a trial that is being trained leaves in its folder."""
 
     def __init__(
-        self, run: TrainingRun, folder: TrialFolder, device: str, execution: Execution
+        self, run: TrainingRun, folder: TrialFolder, device: str, execution: Execution, pack: int
     ) -> None:
-        """Go on from the last good checkpoint."""
+        """Go on from the last good checkpoint, in a pack of some size."""
         self._run = run
         self._folder = folder
-        self._where = _where(device, execution)
+        self._where = _where(device, execution) | {"pack": pack}
         self._notes: dict[str, str] = {}
         self.is_over = False
         state_dict, refused = load_last_good(folder.checkpoint, fingerprint=folder.fingerprint)
@@ -239,7 +239,7 @@ def _train(
         weights_of=lambda fingerprint: folder.sibling(fingerprint).weights,
     )
     logs = [
-        _Log(run, folder, device, execution)
+        _Log(run, folder, device, execution, len(trials))
         for run, (_, folder) in zip(pack.members, trials.values(), strict=True)
     ]
 
