@@ -270,6 +270,17 @@ def test_float32_differs_by_rounding() -> None:
         assert own.train_loss == pytest.approx(other.train_loss, rel=1e-5)
 
 
+@pytest.mark.parametrize("stacking", STACKINGS)
+def test_bf16_differs_by_its_rounding(stacking: Stacking) -> None:
+    """Products have 8 bits; losses are sums of many of them."""
+    execution = Execution(bf16=True)
+    recipes = [quantized(seed=seed, epochs=1, batchnorm_epochs=0) for seed in range(3)]
+    for event in PackedRun(recipes, stacking=stacking, execution=execution):
+        (expected,) = TrainingRun(recipes[event.member], execution=execution)
+        assert event.record is not None
+        assert event.record.train_loss == pytest.approx(expected.train_loss, rel=1e-3)
+
+
 def test_a_pack_of_one_is_the_lone_run_to_the_bit() -> None:
     recipe = quantized()
     (found,), expected = packed([recipe]), alone(recipe)
