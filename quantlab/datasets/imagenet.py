@@ -121,8 +121,9 @@ class ImageNet(DatasetSpec):
                     self.normalize(pixels.to(images.device, non_blocking=True)),
                     labels.to(images.device, non_blocking=True),
                 )
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # The connection to a process that has just died may break before torch looks at it.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             raise LostProcessError(f"a loader process is gone ({error})") from error
 
