@@ -3,10 +3,12 @@
 import io
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from quantlab.errors import (
     ConfigurationError,
@@ -105,3 +107,17 @@ def remove_checkpoints(path: Path) -> None:
         file.unlink(missing_ok=True)
     for file in path.parent.glob(f".{path.stem}.*.partial"):
         file.unlink(missing_ok=True)
+
+
+def own_copy(value: Any) -> Any:
+    """A deep copy of a training state, in which no tensor is a view of a larger one.
+
+    A view would bring all of the larger one into the file.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: own_copy(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(own_copy, value))
+    return deepcopy(value)

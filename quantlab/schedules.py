@@ -7,11 +7,15 @@ pure, schedules have no state to checkpoint.
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from quantlab.errors import ConfigurationError
+
+StepFunction: TypeAlias = Callable[[int], float]
+"""A schedule of which the steps of an epoch are settled: a number for every gradient step."""
 
 
 def _set_nonnegative(owner: object, field: str) -> None:

@@ -76,7 +76,6 @@ class Stack:
             batch_size=first.recipe.batch_size,
             orders=torch.stack([epoch.order[done:] for epoch in epochs]),
             random_numbers=[epoch.random for epoch in epochs],
-            workers=self._execution.workers,
         )
 
     def step(self, inputs: Tensor, labels: Tensor) -> None:

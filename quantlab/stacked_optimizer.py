@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.canonical import canonical
-from quantlab.optimizer import ProxOptimizer, StepFunction
+from quantlab.optimizer import ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.recipe import OptimizerSpec
+from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point
 
 T = TypeVar("T")

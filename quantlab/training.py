@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantlab.canonical import fingerprint
+from quantlab.checkpoint import own_copy
+from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
 from quantlab.evaluation import accuracy
 from quantlab.execution import (
@@ -25,45 +26,14 @@ from quantlab.execution import (
     parse_execution,
 )
 from quantlab.initial_weights import no_other_trials
-from quantlab.optimizer import ELEMENTWISE, ProxOptimizer, StepFunction
-from quantlab.quantizers import Quantizer
+from quantlab.optimizer_of_recipe import optimizer_of, plain_optimizer
 from quantlab.random_numbers import RandomNumbers, part_seed
-from quantlab.recipe import Averaging, Recipe
+from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord, Outcome, Stage
-from quantlab.schedules import Schedule
-from quantlab.update_rules import POST_TRAINING, Point
-from quantlab.weights import group_of_weights
+from quantlab.update_rules import Point
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
 """Where the accuracy on the validation images is measured after every epoch."""
-
-
-@dataclass
-class EpochInProgress:
-    """How far an epoch has come."""
-
-    random: RandomNumbers
-    order: Tensor
-    """Positions of the training images, which follow from the epoch's seed."""
-    batches: int = 0
-    """Gradient steps of this epoch that are done."""
-    loss_sum: float = 0.0
-    """Sum of the losses of the images so far."""
-    seconds: float = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "batches": self.batches,
-            "loss_sum": self.loss_sum,
-            "seconds": self.seconds,
-            "random": self.random.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.batches = state["batches"]
-        self.loss_sum = state["loss_sum"]
-        self.seconds = state["seconds"]
-        self.random.load_state_dict(state["random"])
 
 
 class TrainingRun:
@@ -125,7 +95,7 @@ class TrainingRun:
             if recipe.initial_weights is not None:
                 recipe.initial_weights.load(model, data_dir, weights_of)
             self.model = model.to(self.device).train()
-            self.optimizer = self._quantize_optimizer()
+            self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if self.execution.compile else self.model
         )
@@ -199,8 +169,8 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
         }
-        copied: dict[str, Any] = _copied(state)
-        return copied
+        copy: dict[str, Any] = own_copy(state)
+        return copy
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same recipe; to be called before any epoch is trained."""
@@ -285,76 +255,16 @@ class TrainingRun:
         """How messages call what is being trained."""
         return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
 
-    def _quantize_optimizer(self) -> ProxOptimizer:
-        quantization = self.recipe.quantization
-        if quantization is None:
-            return self._plain_optimizer()
-        groups = quantization.groups
-        group_of = group_of_weights(self.model, quantization.exclude, [g.layers for g in groups])
-        annealing = [
-            self._annealing(group.quantizer, group.sharpness or quantization.sharpness)
-            for group in groups
-        ]
-        weights, own_sharpness = {}, {}
-        for name, position in group_of.items():
-            parameter = self.model.get_parameter(name)
-            if position is None:
-                weights[name] = parameter, quantization.quantizer
-            else:
-                weights[name] = parameter, groups[position].quantizer
-                own_sharpness[name] = annealing[position]
-        members = {id(parameter) for parameter, _ in weights.values()}
-        return ProxOptimizer(
-            weights,
-            [p for p in self.model.parameters() if p.requires_grad and id(p) not in members],
-            make_base=self.recipe.optimizer.build_fast,
-            rule=quantization.rule,
-            sharpness=self._annealing(quantization.quantizer, quantization.sharpness),
-            own_sharpness=own_sharpness,
-            latent_bound=quantization.latent_bound,
-            averaging=self._averaging(quantization.averaging),
-            flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
-        )
-
-    def _plain_optimizer(self) -> ProxOptimizer:
-        """Over all that still requires a gradient, with nothing to quantize."""
-        return ProxOptimizer(
-            {},
-            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
-            make_base=self.recipe.optimizer.build_fast,
-            rule=POST_TRAINING,
-            sharpness=lambda step: 0.0,
-            flat=self.recipe.optimizer.algorithm in ELEMENTWISE,
-        )
-
-    def _annealing(self, quantizer: Quantizer, sharpness: Schedule) -> StepFunction:
-        if not quantizer.annealed:
-            return lambda step: 0.0
-        return lambda step: sharpness.at(step, self.steps_per_epoch)
-
-    def _averaging(self, averaging: Averaging | None) -> StepFunction | None:
-        if averaging is None:
-            return None
-        start = averaging.start_epoch * self.steps_per_epoch
-        return lambda step: (
-            averaging.weight.at(step, self.steps_per_epoch) if step >= start else 0.0
-        )
-
     def _enter_batchnorm(self) -> None:
         """Hard quantization (B.1.4). The learning-rate schedule goes on; moments start anew."""
         self.optimizer.harden()
         self.stage = Stage.BATCHNORM
-        self.optimizer = self._plain_optimizer()
+        self.optimizer = plain_optimizer(self.recipe.optimizer, self.model)
 
     def _new_epoch(self) -> EpochInProgress:
-        seed, part = self.recipe.seed, f"epoch {self.epoch}"
-        random = RandomNumbers(
-            self.device,
-            seed=part_seed(seed, part),
-            default_seed=part_seed(seed, f"{part}, default generators"),
+        return EpochInProgress.start(
+            self.recipe.seed, self.epoch, len(self.splits.train), self.device
         )
-        order = torch.randperm(len(self.splits.train), generator=random.generator)
-        return EpochInProgress(random, order.to(self.device))
 
     def _train_epoch(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
         """One epoch, or the rest of it, with pauses; then its record."""
@@ -424,14 +334,3 @@ class TrainingRun:
             with self.optimizer.weights_at(point):
                 accuracies[point] = self._accuracy("validation")
         return accuracies
-
-
-def _copied(value: Any) -> Any:
-    """A deep copy, in which a tensor is no longer a view of a larger one."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_copied, value))
-    return deepcopy(value)

@@ -37,7 +37,8 @@ PAUSE_STEPS = 20
 """Within an epoch, the clock is looked at after so many gradient steps."""
 
 EPOCH_SECONDS = 2.0
-"""Epochs that are shorter share a checkpoint: training them again costs less than saving each."""
+"""Epochs that are shorter share a checkpoint: training them again costs less than saving each. In a
+pack, which saves one for each of its trials, so many times as long."""
 
 
 def run_trial(
@@ -76,7 +77,8 @@ def train_trials(
 ) -> Generator[Sequence[PackEvent], None, None]:
     """Train trials as one pack, each from its last checkpoint if there is one, with pauses.
 
-    Checkpoints are written at the end of an epoch, but not more often than every `EPOCH_SECONDS`.
+    Checkpoints are written at the end of an epoch, but not more often than every `EPOCH_SECONDS`
+    for each trial of the pack.
     Finished trials are left as they are. A diverged one is finished: that is a result of its
     configuration. Whoever closes the iterator at a pause leaves checkpoints of that moment.
 

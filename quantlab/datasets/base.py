@@ -132,7 +132,6 @@ class DatasetSpec(ABC):
         batch_size: int,
         orders: Tensor,
         random_numbers: Sequence[RandomNumbers],
-        workers: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Training batches of several trials, as `batches` gives them to each alone.
 
@@ -141,7 +140,6 @@ class DatasetSpec(ABC):
             batch_size: images a batch and trial.
             orders: (num_trials, num_images) positions to take.
             random_numbers: of each trial, for the random changes of its images.
-            workers: helper processes a trial; without effect where all images are in memory.
 
         Yields:
             (num_trials, batch, channels, height, width) and (num_trials, batch).
@@ -154,7 +152,6 @@ class DatasetSpec(ABC):
                     batch_size=batch_size,
                     order=order,
                     generator=numbers.generator,
-                    workers=workers,
                 )
             )
         for _ in range(math.ceil(orders.shape[1] / batch_size)):

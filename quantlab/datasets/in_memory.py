@@ -74,7 +74,6 @@ class InMemoryDataset(DatasetSpec):
         batch_size: int,
         orders: Tensor,
         random_numbers: Sequence[RandomNumbers],
-        workers: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Those of all trials are gathered, augmented and normalized as one."""
         assert isinstance(images, Images)

@@ -1,0 +1,77 @@
+"""The optimizers that a recipe asks for, over a model's parameters."""
+
+from torch import nn
+
+from quantlab.optimizer import ELEMENTWISE, ProxOptimizer
+from quantlab.quantizers import Quantizer
+from quantlab.recipe import Averaging, OptimizerSpec, Recipe
+from quantlab.schedules import Schedule, StepFunction
+from quantlab.update_rules import POST_TRAINING
+from quantlab.weights import group_of_weights
+
+
+def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> ProxOptimizer:
+    """That of the QUANTIZE stage, or of training in full precision.
+
+    Args:
+        recipe: says which weights are quantized, and how.
+        model: whose parameters it takes over.
+        steps_per_epoch: gradient steps, which schedules count in.
+
+    Raises:
+        ConfigurationError: a name in the recipe matches no layer.
+    """
+    quantization = recipe.quantization
+    if quantization is None:
+        return plain_optimizer(recipe.optimizer, model)
+    groups = quantization.groups
+    group_of = group_of_weights(model, quantization.exclude, [group.layers for group in groups])
+    annealing = [
+        _annealing(group.quantizer, group.sharpness or quantization.sharpness, steps_per_epoch)
+        for group in groups
+    ]
+    weights, own_sharpness = {}, {}
+    for name, position in group_of.items():
+        parameter = model.get_parameter(name)
+        if position is None:
+            weights[name] = parameter, quantization.quantizer
+        else:
+            weights[name] = parameter, groups[position].quantizer
+            own_sharpness[name] = annealing[position]
+    members = {id(parameter) for parameter, _ in weights.values()}
+    return ProxOptimizer(
+        weights,
+        [p for p in model.parameters() if p.requires_grad and id(p) not in members],
+        make_base=recipe.optimizer.build_fast,
+        rule=quantization.rule,
+        sharpness=_annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch),
+        own_sharpness=own_sharpness,
+        latent_bound=quantization.latent_bound,
+        averaging=_averaging(quantization.averaging, steps_per_epoch),
+        flat=recipe.optimizer.algorithm in ELEMENTWISE,
+    )
+
+
+def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
+    """Over all that (still) requires a gradient, with nothing to quantize."""
+    return ProxOptimizer(
+        {},
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        make_base=spec.build_fast,
+        rule=POST_TRAINING,
+        sharpness=lambda step: 0.0,
+        flat=spec.algorithm in ELEMENTWISE,
+    )
+
+
+def _annealing(quantizer: Quantizer, sharpness: Schedule, steps_per_epoch: int) -> StepFunction:
+    if not quantizer.annealed:
+        return lambda step: 0.0
+    return lambda step: sharpness.at(step, steps_per_epoch)
+
+
+def _averaging(averaging: Averaging | None, steps_per_epoch: int) -> StepFunction | None:
+    if averaging is None:
+        return None
+    start = averaging.start_epoch * steps_per_epoch
+    return lambda step: averaging.weight.at(step, steps_per_epoch) if step >= start else 0.0
