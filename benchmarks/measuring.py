@@ -139,18 +139,6 @@ def alternated(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def synchronized_seconds(call: Callable[[], object], device: str) -> float:
-    """The least seconds of some calls, each waited for."""
-    found = []
-    for _ in range(12):
-        begin = time.perf_counter()
-        call()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - begin)
-    return min(found)
-
-
 def write(name: str, figures: Mapping[str, Any]) -> None:
     """Keep figures with the machine they were measured on, in ``results/<name>.json``."""
     RESULTS.mkdir(exist_ok=True)

@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from measuring import benchmark_recipes, prepare, synchronized_seconds, write
+from measuring import benchmark_recipes, prepare, write
 from torch import Tensor
+from torch.utils import benchmark
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -93,6 +94,11 @@ class _Traffic(TorchDispatchMode):
         return result
 
 
+def _seconds(statement: str, **tensors: Tensor) -> float:
+    """Of one execution, on one thread; a GPU is waited for."""
+    return benchmark.Timer(statement, globals=tensors).blocked_autorange(min_run_time=1).median
+
+
 def floors(recipe: Recipe, device: str) -> dict[str, float]:
     """Seconds that a lone step takes at least, by arithmetic and by traffic."""
     run = PackedRun(members(recipe, 1), device=device)
@@ -104,10 +110,10 @@ def floors(recipe: Recipe, device: str) -> dict[str, float]:
     with _Traffic() as traffic:
         next(training)
     one = torch.randn(2048, 2048, device=device)
-    rate = 2 * 2048**3 / synchronized_seconds(lambda: one @ one, device)
+    rate = 2 * 2048**3 / _seconds("one @ one", one=one)
     large = torch.randn(2**26, device=device)
     other = torch.empty_like(large)
-    bandwidth = 2 * 4 * 2**26 / synchronized_seconds(lambda: other.copy_(large), device)
+    bandwidth = 2 * 4 * 2**26 / _seconds("other.copy_(large)", other=other, large=large)
     return {
         "gflop": flops.get_total_flops() / 1e9,
         "gflop_per_second": rate / 1e9,

@@ -17,7 +17,8 @@ from quantlab.initial_weights import no_other_trials
 from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord
 from quantlab.stack import Stack
-from quantlab.stacked_network import Stacking, choose_stacking
+from quantlab.stacked_network import Stacking
+from quantlab.stacking_choice import choose_stacking
 from quantlab.training import TrainingRun
 
 

@@ -8,11 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from quantlab.errors import (
-    ConfigurationError,
-    MemoryExhaustedError,
-    naming_exhausted_memory,
-)
 from quantlab.execution import Execution
 
 
@@ -29,6 +24,8 @@ class Stacking(Enum):
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+FOLDABLE = (*_CONVOLUTIONS, *_NORMALIZATIONS, nn.GroupNorm, nn.Linear)
+"""Layers with weights whose trial axis can lie in the channels."""
 
 
 class StackedNetwork:
@@ -43,7 +40,7 @@ class StackedNetwork:
 
         Args:
             models: of one architecture; their parameters are not used.
-            stacking: how to compute them; see `choose_stacking`.
+            stacking: how to compute them; see `quantlab.stacking_choice`.
         """
         buffers = _stacked_buffers(models)
         self._network: _Folded | _Mapped
@@ -182,124 +179,3 @@ def _stacked_buffers(models: Sequence[nn.Module]) -> dict[str, Tensor]:
                 layer._buffers[key] = own
             assert together.shape[1:] == buffer.shape
     return stacked
-
-
-def choose_stacking(model: nn.Module, image_shape: Sequence[int]) -> Stacking:
-    """The first way to stack copies of a network that gives what the copies give alone.
-
-    It is tried on two copies with random weights and a few random images: logits, gradients and
-    buffers must be those of the copies, also if one of them gets images that are not finite.
-
-    Args:
-        model: of the architecture; it is not changed.
-        image_shape: (channels, height, width) of its inputs.
-
-    Raises:
-        ConfigurationError: there is none; for instance, because the network draws random numbers.
-    """
-    name = type(model).__name__
-    trial = _Trial(model, image_shape)
-    if trial.draws:
-        raise ConfigurationError(
-            f"pack: {name} draws random numbers, which several networks in one cannot have each "
-            "for itself; train its trials alone"
-        )
-    ways = [Stacking.FOLDED] if _is_foldable(model) else []
-    for stacking in (*ways, Stacking.VMAP):
-        if trial.agrees(stacking):
-            return stacking
-    raise ConfigurationError(
-        f"pack: {name} computed as one of several networks gives something else than alone; "
-        "train its trials alone"
-    )
-
-
-def _is_foldable(model: nn.Module) -> bool:
-    known = (*_CONVOLUTIONS, *_NORMALIZATIONS, nn.GroupNorm, nn.Linear)
-    return all(
-        type(module) in known
-        or not (any(True for _ in module.parameters(recurse=False)) or module._buffers)
-        for module in model.modules()
-    )
-
-
-class _Trial:
-    """What two copies of a network give by themselves, and whether a stack of them gives that."""
-
-    def __init__(self, model: nn.Module, image_shape: Sequence[int]) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self._copies = [deepcopy(model).to("cpu", torch.float64) for _ in range(2)]
-        with torch.no_grad():
-            for copy in self._copies:
-                for parameter in copy.parameters():  # zeros, too, become something
-                    noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                    parameter.add_(noise, alpha=0.1)
-                for buffer in copy.buffers():  # running variances stay positive
-                    if buffer.is_floating_point():
-                        buffer.mul_(1.0 + torch.rand(buffer.shape, generator=generator))
-        self._images = torch.rand(2, 3, *image_shape, generator=generator, dtype=torch.float64)
-        self._before = deepcopy(self._copies)
-        with torch.random.fork_rng(devices=[]):
-            state = torch.get_rng_state()
-            self._trained = [self._forward(place, training=True) for place in (0, 1)]
-            self.draws = not torch.equal(state, torch.get_rng_state())
-            """Whether the network takes numbers from torch's default generator."""
-            self._gradients = torch.autograd.grad(
-                self._trained[0].square().sum(),
-                [*self._copies[0].parameters()],
-                materialize_grads=True,
-                allow_unused=True,
-            )
-            self._evaluated = [self._forward(place, training=False) for place in (0, 1)]
-
-    def _forward(self, place: int, *, training: bool) -> Tensor:
-        logits: Tensor = self._copies[place].train(training)(self._images[place])
-        return logits
-
-    def agrees(self, stacking: Stacking) -> bool:
-        """Whether a stack of the two gives the same."""
-        try:
-            with naming_exhausted_memory("trying how to stack networks"):
-                return self._agrees(stacking)
-        except MemoryExhaustedError:
-            raise
-        except Exception:  # whatever the network or a transformation has against it
-            return False
-
-    def _agrees(self, stacking: Stacking) -> bool:
-        members = deepcopy(self._before)
-        stack = StackedNetwork(members, stacking)
-        weights = {
-            name: torch.stack([member.get_parameter(name).detach() for member in members])
-            for name, _ in members[0].named_parameters()
-        }
-        plain = Execution(channels_last=False)
-        trained = stack(weights, self._images, plain).detach()
-        stack.train(False)
-        evaluated = stack(weights, self._images, plain).detach()
-        buffers = [
-            (own.clone(), other)
-            for member, copy in zip(members, self._copies, strict=True)
-            for own, other in zip(member.buffers(), copy.buffers(), strict=True)
-        ]
-        pairs = [(trained, torch.stack(self._trained)), (evaluated, torch.stack(self._evaluated))]
-        # The second network's images are beyond all numbers; the first one must not notice.
-        stack.train()
-        poisoned = self._images.clone()
-        poisoned[1] = torch.nan
-        parameters = {name: weight.requires_grad_() for name, weight in weights.items()}
-        logits = stack(parameters, poisoned, plain)
-        gradients = torch.autograd.grad(
-            logits.square().sum(), [*parameters.values()], materialize_grads=True, allow_unused=True
-        )
-        pairs.append((logits[0].detach(), self._trained[0]))
-        pairs += [(own[0], other) for own, other in zip(gradients, self._gradients, strict=True)]
-        return all(_close(own, other) for own, other in (*pairs, *buffers))
-
-
-def _close(own: Tensor, other: Tensor) -> bool:
-    other = other.detach()
-    if own.shape != other.shape:
-        return False
-    largest = float(other.abs().max()) if other.numel() else 0.0
-    return torch.allclose(own.to(other), other, rtol=0, atol=1e-9 * max(largest, 1e-3))

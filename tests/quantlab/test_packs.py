@@ -35,7 +35,8 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Constant, Linear, StepDecay
-from quantlab.stacked_network import Stacking, choose_stacking
+from quantlab.stacked_network import Stacking
+from quantlab.stacking_choice import choose_stacking
 from quantlab.update_rules import (
     POST_TRAINING,
     PROX_CONNECT,
