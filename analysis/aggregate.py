@@ -1,16 +1,38 @@
-"""Trials -> configurations: mean and standard deviation over seeds, and what is missing."""
+"""Trials -> configurations: mean, deviation and intervals over seeds, and what is missing."""
 
+from collections.abc import Hashable, Mapping
+
+import numpy as np
 import pandas as pd
 
+from analysis.intervals import bootstrap_interval, t_interval
 from analysis.schema import AXIS_PREFIX, validate_trials
 
-KEYS = ("dataset", "model", "regime", "method", "set", "rho0")
+SETTING = ("dataset", "model", "regime")
+"""Accuracies of different settings are never put together."""
+KEYS = (*SETTING, "method", "set", "rho0")
 """What tells configurations apart in tables; a sweep's further axes join them."""
+SPLITS = ("validation", "test")
+
+COUNTS = {
+    "n": ("COMPLETE",),
+    "diverged": ("DIVERGED",),
+    "failed": ("FAILED",),
+    "unfinished": ("RUNNING", "WAITING"),
+}
+"""Column -> states that it counts."""
+_SEED = 20210
+"""Of the resamples: the same table gives the same intervals."""
 
 
-def axis_columns(trials: pd.DataFrame) -> list[str]:
+def axis_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of a sweep's further axes."""
-    return [str(column) for column in trials.columns if str(column).startswith(AXIS_PREFIX)]
+    return [str(column) for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
+
+
+def family_keys(frame: pd.DataFrame) -> list[str]:
+    """What configurations have in common that differ in nothing but rho0."""
+    return [*(key for key in KEYS if key != "rho0"), *axis_columns(frame)]
 
 
 def configurations(trials: pd.DataFrame) -> pd.DataFrame:
@@ -18,48 +40,50 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
 
     Accuracies are averaged over COMPLETE trials only, and the row says how many there are: `n`
     complete, `diverged`, `failed`, and `unfinished` (running or waiting), which add up to `seeds`.
-    Standard deviations have ddof = 1; they are missing for a single trial.
+    `absent` counts seeds of which there is no trial at all although the method has them elsewhere
+    in the same setting. Standard deviations have ddof = 1; they and the intervals are missing for a
+    single trial.
 
-    Columns: the keys, further axes, configuration_id, seeds, n, diverged, failed, unfinished, and
-    mean and std of the validation and test accuracy, as fractions.
+    Columns: the keys, further axes, configuration_id, seeds, n, diverged, failed, unfinished,
+    absent, mean and std of the validation and test accuracy, and both intervals of the mean test
+    accuracy at 95 % (test_t_low, test_t_high, test_bootstrap_low, test_bootstrap_high), all as
+    fractions.
     """
     trials = validate_trials(trials)
     keys = [*KEYS, *axis_columns(trials), "configuration_id"]
-    groups = trials.groupby(keys, sort=False, dropna=False)
-    table = groups.agg(seeds=("seed", "size"))
-    for column, states in (
-        ("n", ["COMPLETE"]),
-        ("diverged", ["DIVERGED"]),
-        ("failed", ["FAILED"]),
-        ("unfinished", ["RUNNING", "WAITING"]),
-    ):
-        counted = trials.assign(counted=trials["state"].isin(states))
-        table[column] = counted.groupby(keys, sort=False, dropna=False)["counted"].sum()
-    only_complete = trials.assign(
-        **{
-            column: trials[column].where(trials["state"] == "COMPLETE")
-            for column in ("validation_accuracy", "test_accuracy")
-        }
-    )
-    complete = only_complete.groupby(keys, sort=False, dropna=False)
-    for split in ("validation", "test"):
-        table[f"{split}_mean"] = complete[f"{split}_accuracy"].mean()
-        table[f"{split}_std"] = complete[f"{split}_accuracy"].std(ddof=1)
-    return table.reset_index()
+    place = trials.groupby(keys, sort=False, dropna=False).ngroup()
+    table = trials.groupby(place)[keys].first()
+    table["seeds"] = place.value_counts().sort_index()
+    for column, states in COUNTS.items():
+        table[column] = trials["state"].isin(states).groupby(place).sum()
+    have = trials.groupby([*SETTING, "method"])["seed"].transform("nunique")
+    table["absent"] = (have.groupby(place).first() - table["seeds"]).clip(lower=0)
+    complete = completed(trials)
+    finished = complete.groupby(place)
+    for split in SPLITS:
+        table[f"{split}_mean"] = finished[f"{split}_accuracy"].mean()
+        table[f"{split}_std"] = finished[f"{split}_accuracy"].std(ddof=1)
+    low, high = t_interval(table["test_mean"], table["test_std"], table["n"])
+    table = table.assign(test_t_low=low, test_t_high=high)
+    return _with_bootstrap(table, dict(iter(finished["test_accuracy"])))
 
 
-def best_rho0(table: pd.DataFrame, split: str = "validation") -> pd.DataFrame:
-    """One row for each configuration up to its rho0: the one of the highest mean.
+def highest(rows: pd.DataFrame, column: str = "test_mean") -> pd.Series:
+    """The row with the highest value of a column; of equal ones, the first."""
+    return rows.iloc[int(rows[column].to_numpy().argmax())]
 
-    Rows without a finished trial are left out; of equal ones, the first stays.
 
-    Args:
-        table: what `configurations` gives.
-        split: ``"validation"``, with which the test accuracies of a row played no part in choosing
-            it, or ``"test"``, the papers' way, which is optimistic.
-    """
-    keys = [key for key in KEYS if key != "rho0"]
-    keys += [str(column) for column in table.columns if str(column).startswith(AXIS_PREFIX)]
-    finished = table[table["n"] > 0]
-    chosen = finished.groupby(keys, sort=False, dropna=False)[f"{split}_mean"].idxmax()
-    return finished.loc[chosen].reset_index(drop=True)
+def completed(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials whose accuracies count."""
+    return trials[trials["state"] == "COMPLETE"]
+
+
+def _with_bootstrap(table: pd.DataFrame, values: Mapping[Hashable, pd.Series]) -> pd.DataFrame:
+    """The intervals of each configuration, all with equally many values at once."""
+    rng = np.random.default_rng(_SEED)
+    ends = np.full((len(table), 2), np.nan)
+    sizes = table["n"].to_numpy()
+    for n in np.unique(sizes[sizes > 1]):
+        rows = np.flatnonzero(sizes == n)
+        ends[rows] = np.transpose(bootstrap_interval([values[row] for row in rows], rng))
+    return table.assign(test_bootstrap_low=ends[:, 0], test_bootstrap_high=ends[:, 1])

@@ -1,6 +1,7 @@
-"""The two tidy tables that the analysis reads: trials and history. Every column is written here."""
+"""The tidy tables that the analysis reads. Every column is written here; only trials are needed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import pandas as pd
@@ -38,6 +39,14 @@ TRIALS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Column -> (kind, meaning); one row a trial."""
 
+TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
+    "bits": (
+        "number",
+        "bits a quantized weight, log2 of the number of levels; 32 in full precision",
+    ),
+}
+"""Further columns, for what needs them; so are `AXIS_PREFIX` and `RECIPE_PREFIX`."""
+
 HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "trial_id": ("text", "fingerprint of the recipe"),
     "stage": ("text", "quantize or batchnorm"),
@@ -54,6 +63,35 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Column -> (kind, meaning); one row an epoch of a trial."""
 
+HISTOGRAMS: Final[Mapping[str, tuple[str, str]]] = {
+    "configuration_id": ("text", "of the trial"),
+    "trial_id": ("text", "one trial a configuration"),
+    "epoch": ("number", "epochs finished"),
+    "weight": ("number", "middle of a bin of w"),
+    "fraction": ("fraction", "of the quantized weights in the bin"),
+}
+"""Column -> (kind, meaning); one row a bin and epoch."""
+
+MAPS: Final[Mapping[str, tuple[str, str]]] = {
+    "figure": ("text", "which figure it belongs to"),
+    "row": ("text", "of the panel in the figure, such as a method"),
+    "column": ("text", "of the panel in the figure, such as a set"),
+    "curve": ("text", "name of the map in its panel; empty for the only one"),
+    "latent": ("number", "w*"),
+    "proximal": ("number", "w = P(w*)"),
+}
+"""Column -> (kind, meaning); one row a point of a map."""
+
+IMPORTANCE: Final[Mapping[str, tuple[str, str]]] = {
+    "dataset": ("text", "as in trials"),
+    "model": ("text", "as in trials"),
+    "regime": ("text", "as in trials"),
+    "method": ("text", "whose trials were looked at; empty for all"),
+    "factor": ("text", "set, method, ρ0 or seed"),
+    "importance": ("fraction", "of the factor by itself; a group's add up to 1"),
+}
+"""Column -> (kind, meaning); what another estimator makes of the variance."""
+
 
 class SchemaError(ValueError):
     """A table is not as the schema says; the message names the column."""
@@ -64,9 +102,10 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         SchemaError: a column is missing or of the wrong kind, a trial stands there twice, a state
-            is unknown, or a COMPLETE trial has no test accuracy.
+            is unknown, a rho0 is negative, or a COMPLETE trial has no test accuracy.
     """
-    _validate(frame, TRIALS, "trials")
+    present = {name: of for name, of in TRIALS_MAY_HAVE.items() if name in frame.columns}
+    _validate(frame, {**TRIALS, **present}, "trials")
     texts = [column for column, (kind, _) in TRIALS.items() if kind == "text"]
     texts += [column for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
     frame = frame.assign(
@@ -78,6 +117,8 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     unknown = set(frame["state"]) - set(STATES)
     if unknown:
         raise SchemaError(f"trials: state {sorted(unknown)[0]!r} is not one of {', '.join(STATES)}")
+    if (frame["rho0"] < 0).any():
+        raise SchemaError(f"trials: rho0 = {frame['rho0'].min():g}: must be >= 0")
     complete = frame["state"] == "COMPLETE"
     if frame.loc[complete, "test_accuracy"].isna().any():
         raise SchemaError("trials: a COMPLETE trial has no test_accuracy")
@@ -94,6 +135,36 @@ def validate_history(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.duplicated(["trial_id", "epoch"]).any():
         raise SchemaError("history: an epoch of a trial stands there twice")
     return frame
+
+
+def _empty(columns: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    types = {"text": "object", "number": "float64", "fraction": "float64"}
+    return pd.DataFrame({name: pd.Series(dtype=types[kind]) for name, (kind, _) in columns.items()})
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that a report is made of; all but the trials may be empty.
+
+    Raises:
+        SchemaError: a table is not as it must be.
+    """
+
+    trials: pd.DataFrame
+    history: pd.DataFrame = field(default_factory=lambda: _empty(HISTORY))
+    histograms: pd.DataFrame = field(default_factory=lambda: _empty(HISTOGRAMS))
+    maps: pd.DataFrame = field(default_factory=lambda: _empty(MAPS))
+    importance: pd.DataFrame = field(default_factory=lambda: _empty(IMPORTANCE))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trials", validate_trials(self.trials))
+        object.__setattr__(self, "history", validate_history(self.history))
+        for name, columns in (
+            ("histograms", HISTOGRAMS),
+            ("maps", MAPS),
+            ("importance", IMPORTANCE),
+        ):
+            _validate(getattr(self, name), columns, name)
 
 
 def _validate(frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]], table: str) -> None:

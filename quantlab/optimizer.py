@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point, UpdateRule
+from quantlab.weight_histogram import WeightHistogram, weight_histogram
 from quantlab.weight_memory import QuantizedWeights, flat_moved, shaped_moved
 
 ELEMENTWISE = (
@@ -205,6 +206,17 @@ class ProxOptimizer(Optimizer):
             squares += float(difference.square().sum())
             count += difference.numel()
         return (squares / count) ** 0.5 if count else 0.0
+
+    @torch.no_grad()
+    def weight_histogram(self) -> WeightHistogram | None:
+        """How w is spread from the lowest to the highest level; None if nothing is quantized."""
+        if not self.groups:
+            return None
+        return weight_histogram(
+            (self._at(group, Point.PROXIMAL) for group in self.groups),
+            low=min(group.quantizer.levels[0] for group in self.groups),
+            high=max(group.quantizer.levels[-1] for group in self.groups),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a bit-identical continuation needs; quantizers and rule are not in it."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from quantlab.weight_histogram import WeightHistogram
+
 
 class Stage(Enum):
     """The two stages of the protocol (ProxConnect paper, B.1.4)."""
@@ -35,6 +37,8 @@ class EpochRecord:
     """At the three points; all the same once hard-quantized, or in full precision."""
     quantization_gap: float
     """Root mean square of w less the hard weights, over the quantized weights."""
+    weight_histogram: WeightHistogram | None
+    """Of w; None once hard-quantized, and in full precision."""
     seconds: float
     """Wall time of the epoch, evaluation included."""
 

@@ -144,15 +144,16 @@ class Stack:
         started = time.perf_counter()
         points = VALIDATED if self.runs[0].is_quantizing else VALIDATED[:1]
         measured = {point: self._validation_accuracies(point) for point in points}
-        gaps = []
+        gaps, histograms = [], []
         for run in self.runs:
             with _random_numbers(run):
                 gaps.append(run.optimizer.quantization_gap())
+                histograms.append(run.optimizer.weight_histogram())
         seconds = (time.perf_counter() - started) / len(self.runs)
         records = {}
         for row, (place, run) in enumerate(zip(self.places, self.runs, strict=True)):
             at = {point: measured.get(point, measured[VALIDATED[0]])[row] for point in VALIDATED}
-            records[place] = run.end_epoch(at, gaps[row], seconds)
+            records[place] = run.end_epoch(at, gaps[row], histograms[row], seconds)
         return dict(sorted(records.items()))
 
     @torch.no_grad()

@@ -31,6 +31,7 @@ from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.update_rules import Point
+from quantlab.weight_histogram import WeightHistogram
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
 """Where the accuracy on the validation images is measured after every epoch."""
@@ -218,14 +219,19 @@ class TrainingRun:
         return self._in_progress
 
     def end_epoch(
-        self, accuracies: Mapping[Point, float], gap: float, seconds: float
+        self,
+        accuracies: Mapping[Point, float],
+        gap: float,
+        histogram: WeightHistogram | None,
+        seconds: float,
     ) -> EpochRecord:
         """Count an epoch all of whose steps are done, and give its record.
 
         Args:
             accuracies: on the validation images.
             gap: see `ProxOptimizer.quantization_gap`.
-            seconds: that both took.
+            histogram: see `ProxOptimizer.weight_histogram`.
+            seconds: that all of these took.
         """
         epoch = self._in_progress
         assert epoch is not None
@@ -243,6 +249,7 @@ class TrainingRun:
             validation_accuracy_proximal=accuracies[Point.PROXIMAL],
             validation_accuracy_hard=accuracies[Point.HARD],
             quantization_gap=gap,
+            weight_histogram=histogram,
             seconds=epoch.seconds + seconds,
         )
 
@@ -297,7 +304,8 @@ class TrainingRun:
         with epoch.random.in_use():
             at = self._validation_accuracies()
             gap = self.optimizer.quantization_gap()
-        yield self.end_epoch(at, gap, time.perf_counter() - started)
+            histogram = self.optimizer.weight_histogram()
+        yield self.end_epoch(at, gap, histogram, time.perf_counter() - started)
 
     def _train_step(self, inputs: Tensor, labels: Tensor) -> float:
         """One gradient step; the batch's loss before it."""

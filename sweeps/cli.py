@@ -42,13 +42,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: object, text: str, *, sweep: bool = True
+        name: str, run: object, text: str, *, sweep: bool = True, tables: bool = False
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         if sweep:
             known = ", ".join(named_sweeps())
-            sub.add_argument("sweep", metavar="NAME|FILE.py", help=f"one of {known}, or a file")
+            what, others = "NAME|FILE.py", "or a file"
+            if tables:
+                what, others = f"{what}|TABLE.csv", "a file, or a table of trials (.csv, .parquet)"
+            sub.add_argument("sweep", metavar=what, help=f"one of {known}, {others}")
         sub.add_argument(
             "--storage",
             type=Path,
@@ -108,8 +111,38 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
     command("status", _status, "Show how far a sweep is.")
-    report = command("report", _report, "Write tables and the HTML page, and print the tables.")
+    report = command(
+        "report",
+        _report,
+        "Write tables, figures and the HTML page, and print what matters most.",
+        tables=True,
+    )
     report.add_argument("--out", type=Path, metavar="DIR", help="default: STORAGE/reports/SWEEP")
+    report.add_argument(
+        "--format",
+        default="all",
+        metavar="LIST",
+        help="some of html, markdown, latex, csv, parquet, figures, with commas (default: all)",
+    )
+    report.add_argument(
+        "--select",
+        choices=("val", "test"),
+        default="val",
+        help="choose ρ0 by validation accuracy, or like the papers by test accuracy (default: val)",
+    )
+    report.add_argument(
+        "--compare", metavar="PAPER", help="set published numbers beside: proxconnect, ..."
+    )
+    report.add_argument(
+        "--margin",
+        type=_share,
+        default=3.0,
+        metavar="POINTS",
+        help="how much a method may lose by its ρ0 and be called stable (default: 3)",
+    )
+    report.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow server to log it to (default: embedded)"
+    )
 
     ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.", sweep=False)
     ui.add_argument("--port", type=_count, default=5000, metavar="N")
@@ -220,46 +253,54 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.text import Text
+    from analysis.published import PAPERS
+    from analysis.report import FORMATS
+    from sweeps import reporting
+    from sweeps.terminal import show
 
-    from analysis.report import write_report
-    from sweeps.provenance import git_commit, package_versions
-    from sweeps.results import history_frame, trials_frame
-    from sweeps.terminal import render
-
-    sweep = load_sweep(options.sweep)
-    storage = Storage(options.storage)
-    out = options.out or storage.root / "reports" / sweep.name
-    where = [] if options.storage == Path("runs") else ["--storage", str(options.storage)]
-    trials = trials_frame(sweep, storage)
-    if not (trials["state"] == "COMPLETE").any():
+    formats = list(FORMATS) if options.format == "all" else options.format.split(",")
+    if unknown := [name for name in formats if name not in FORMATS]:
         raise ConfigurationError(
-            f"sweep {sweep.name}: no finished trial in --storage {storage.root}; "
-            f"run `sweeps run {options.sweep}` first"
+            f"--format {options.format}: {unknown[0]!r} is not one of {', '.join(FORMATS)}"
         )
-    try:
-        report = write_report(
-            trials,
-            history_frame(sweep, storage),
-            out,
-            title=f"Sweep {sweep.name}",
-            facts={
-                "about": sweep.description,
-                "reproduce": shlex.join(["sweeps", "run", options.sweep, *where]),
-                "made by": shlex.join(["sweeps", "report", options.sweep, *where]),
-                "code": git_commit() or "unknown commit",
-                "packages": ", ".join(f"{k} {v}" for k, v in package_versions().items()),
-            },
+    if options.compare not in (None, *PAPERS):
+        raise ConfigurationError(f"--compare {options.compare}: must be one of {', '.join(PAPERS)}")
+    chosen = reporting.ReportOptions(
+        formats=formats,
+        select_on="test" if options.select == "test" else "validation",
+        paper=options.compare,
+        margin=options.margin / 100,
+    )
+    where = [] if options.storage == Path("runs") else ["--storage", str(options.storage)]
+    storage = Storage(options.storage)
+    if options.sweep.endswith(reporting.TABLES):
+        path = Path(options.sweep)
+        written = reporting.report(
+            reporting.measurements_of_table(path),
+            options.out or storage.root / "reports" / path.stem,
+            f"Trials of {path.name}",
+            {"made by": shlex.join(["sweeps", "report", options.sweep])},
+            chosen,
         )
-    except OSError as error:
-        raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
-    console = Console()
-    for table in report.tables:
-        console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
-    print(f"tables  {report.directory / 'table.md'}")
-    print(f"page    {report.page}")
-    print(f"MLflow  {_command('ui', *where)}")
+        show(written)
+        return 0
+    sweep = load_sweep(options.sweep)
+    written = reporting.report(
+        reporting.measurements_of(sweep, storage, chosen.select_on),
+        options.out or storage.root / "reports" / sweep.name,
+        f"Sweep {sweep.name}",
+        reporting.sweep_facts(sweep, options.sweep, where),
+        chosen,
+    )
+    show(written)
+    from sweeps.tracking import Tracker
+
+    tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
+    if tracker.has_delivered(sweep.cells):
+        tracker.log_report(sweep, written.directory)
+        print(f"MLflow    {_command('ui', *where)}, run {tracker.sweep_run_name(sweep)!r}")
+    else:
+        print(f"MLflow    not logged: {tracker.uri} has none of these trials")
     return 0
 
 

@@ -1,8 +1,12 @@
 """From trial folders to the tables of `analysis.schema`."""
 
+import math
+from collections.abc import Collection
+
+import numpy as np
 import pandas as pd
 
-from analysis.schema import AXIS_PREFIX, HISTORY, RECIPE_PREFIX, TRIALS
+from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS
 from quantlab import flatten
 from quantlab.quantization_sets import set_name
 from sweeps.spec import Cell, SweepSpec
@@ -34,6 +38,15 @@ def level_set(cell: Cell) -> str:
     return cell.coordinates.get("set") or set_name(quantization.quantizer.levels)
 
 
+def bits(cell: Cell) -> float:
+    """Bits a quantized weight: log2 of the number of levels, the most of any layer; 32 for none."""
+    quantization = cell.recipe.quantization
+    if quantization is None:
+        return 32.0
+    quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
+    return math.log2(max(len(quantizer.levels) for quantizer in quantizers))
+
+
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     """One row for every cell of a sweep, finished or not."""
     core = ("method", "set", "rho0", "seed")
@@ -63,6 +76,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "epochs": len(history),
                 "seconds": sum(record["seconds"] for record in history),
                 "git_commit": result.get("git_commit", ""),
+                "bits": bits(cell),
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()
@@ -87,3 +101,41 @@ def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
         for record in storage.trial(cell.fingerprint).read_history()
     ]
     return pd.DataFrame(rows, columns=list(HISTORY))
+
+
+def histograms_frame(
+    sweep: SweepSpec, storage: Storage, configurations: Collection[str]
+) -> pd.DataFrame:
+    """Each configuration's weights after each epoch that has a histogram, of its first trial.
+
+    Args:
+        sweep: whose trials.
+        storage: where they are.
+        configurations: ids of those that are wanted.
+    """
+    wanted = set(configurations)
+    frames = []
+    for cell in sweep.cells:
+        if cell.configuration_id not in wanted:
+            continue
+        folder = storage.trial(cell.fingerprint)
+        if folder.state() is not TrialState.COMPLETE:
+            continue
+        wanted.remove(cell.configuration_id)
+        for record in folder.read_history():
+            if not (histogram := record.get("weight_histogram")):
+                continue
+            counts = np.array(histogram["counts"], dtype=float)
+            weights = np.linspace(histogram["low"], histogram["high"], len(counts))
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "configuration_id": cell.configuration_id,
+                        "trial_id": cell.fingerprint,
+                        "epoch": record["epoch"],
+                        "weight": weights,
+                        "fraction": counts / max(counts.sum(), 1),
+                    }
+                )
+            )
+    return pd.concat(frames) if frames else pd.DataFrame(columns=list(HISTOGRAMS))

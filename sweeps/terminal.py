@@ -1,12 +1,43 @@
-"""Tables in the terminal."""
+"""Reports in the terminal."""
 
 import re
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from analysis.accuracy_tables import ACCURACY, OVER_RHO0
+from analysis.report import FORMATS, Report
 from analysis.tables import Table
+
+_SHOWN = (ACCURACY, OVER_RHO0)
+"""Sections whose tables are shown; the others are in the files."""
+
+
+def show(report: Report) -> None:
+    """Print the accuracies, a line a method on its rho0, and which of the paper's claims hold."""
+    console = Console()
+    for table in report.tables:
+        if table.section in _SHOWN:
+            console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
+    verdicts = report.findings.verdicts.to_dict("records")
+    if verdicts:
+        console.print(Text("May ρ0 be left untuned?", style="italic"))
+    for row in verdicts:
+        line = Text.assemble(
+            (f"{row['method']} {row['verdict']}", "bold"),
+            f"  {row['dataset']} {row['model']} {row['regime']}: {row['reason']}",
+        )
+        console.print(line)
+    claims = [row for row in report.findings.claims.to_dict("records") if row["cells"]]
+    if claims:
+        console.print(Text("\nWhat the paper claims", style="italic"))
+    for row in claims:
+        console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
+    console.print()
+    for name in report.formats:
+        print(f"{name:<10}{report.directory / FORMATS[name]}")
 
 
 def render(table: Table) -> RichTable:

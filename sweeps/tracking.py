@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 # MLflow's own retries would make a second run where only the answer to the first was lost; a
@@ -24,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from quantlab import ConfigurationError, flatten
 from quantlab.errors import first_line
 from sweeps.results import level_set, rho0
-from sweeps.spec import Cell
+from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -49,7 +50,9 @@ _STATUS = {
 }
 _RUN_IS_GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 """What the stores answer for a run that was deleted, for good or into the bin."""
-_NOT_METRICS = ("stage", "epoch", "step", "time")
+_SWEEP_RUN = "report_of"
+"""Tag of the run that stands for a sweep: the sweep's name."""
+_NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram")
 
 
 class Tracker:
@@ -98,6 +101,45 @@ class Tracker:
         """Whether any trial has once been brought to this server."""
         folders = (self.storage.trial(cell.fingerprint) for cell in cells)
         return any(folder.read(folder.delivery).get("uri") == self.uri for folder in folders)
+
+    @staticmethod
+    def sweep_run_name(sweep: SweepSpec) -> str:
+        """What the run is called that stands for the sweep as a whole."""
+        return f"sweep {sweep.name}"
+
+    def log_report(self, sweep: SweepSpec, directory: Path) -> None:
+        """Log a report's files to the run that stands for the sweep as a whole.
+
+        It is found again by its tag, so that there is one however often this is done. The trials'
+        runs are not nested below it: MLflow's UI would hide them all behind one line, and could not
+        sort them.
+
+        Raises:
+            ConfigurationError: the server cannot be used.
+        """
+        if not self._experiment:
+            self.connect()
+        try:
+            run_id = self._sweep_run(sweep)
+            self._client.log_artifacts(run_id, str(directory), "report")
+            self._client.set_terminated(run_id)
+        except MlflowException as error:
+            raise ConfigurationError(
+                f"--tracking-uri {self.uri}: the report is in {directory}, and could not be logged "
+                f"({first_line(error)})"
+            ) from error
+
+    def _sweep_run(self, sweep: SweepSpec) -> str:
+        found = self._client.search_runs(
+            [self._experiment], f"tags.{_SWEEP_RUN} = '{sweep.name}'", max_results=1
+        )
+        if found:
+            return str(found[0].info.run_id)
+        tags = {_SWEEP_RUN: sweep.name, "mlflow.note.content": sweep.description}
+        run = self._client.create_run(
+            self._experiment, run_name=self.sweep_run_name(sweep), tags=tags
+        )
+        return str(run.info.run_id)
 
     def deliver(self, cell: Cell) -> None:
         """Bring the server up to date with a trial's folder.

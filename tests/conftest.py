@@ -1,6 +1,7 @@
 """A small sweep of a user's own file, run once by the command itself: real Ray, real MLflow."""
 
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,13 @@ def quick_command() -> Command:
         return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
     return run
+
+
+@pytest.fixture
+def tiny_copy(tiny: Ran, tmp_path: Path) -> Path:
+    """A folder with `tiny` as it is after `sweeps run`; its MLflow store is the original's."""
+    shutil.copytree(tiny.folder, tmp_path / "tiny")
+    return tmp_path / "tiny"
 
 
 @pytest.fixture(scope="session")

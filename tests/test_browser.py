@@ -8,7 +8,6 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -61,13 +60,18 @@ def requested(browser: webdriver.Chrome) -> list[str]:
     ]
 
 
-def test_the_report_opens_from_disk_without_a_network(
-    browser: webdriver.Chrome, tiny: Ran, tmp_path: Path
-) -> None:
-    done = run_command(tiny.folder, "report", "tiny.py", "--out", str(tmp_path))
+@pytest.fixture(scope="module")
+def page(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(tiny.folder, folder / "tiny")
+    arguments = ("report", "tiny.py", "--compare", "proxconnect", "--format", "html")
+    done = run_command(folder / "tiny", *arguments)
     assert done.returncode == 0, done.stderr
+    return (folder / "tiny" / "runs" / "reports" / "tiny" / "report.html").as_uri()
+
+
+def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome, page: str) -> None:
     requested(browser)
-    page = (tmp_path / "report.html").as_uri()
     browser.get(page)
     addresses = requested(browser)
     assert addresses[0] == page
@@ -75,11 +79,61 @@ def test_the_report_opens_from_disk_without_a_network(
     assert browser.find_element(By.TAG_NAME, "h1").text == "Sweep tiny"
     figure = browser.find_element(By.TAG_NAME, "svg")
     assert figure.size["width"] > 300
-    assert figure.size["height"] > 200
-    captions = [element.text for element in browser.find_elements(By.TAG_NAME, "caption")]
-    assert any("Test accuracy in % over ρ0: MD" in caption for caption in captions)
+    assert figure.size["height"] > 100
+    abouts = [element.text for element in browser.find_elements(By.CLASS_NAME, "about")]
+    assert any("Test accuracy in % over ρ0: MD" in about for about in abouts)
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors
+
+
+def test_tables_are_sorted_by_a_click(browser: webdriver.Chrome, page: str) -> None:
+    browser.get(page)
+    table = browser.find_element(By.CSS_SELECTOR, "table[data-name=regrets]")
+    headers = table.find_elements(By.TAG_NAME, "th")
+    column = [header.text for header in headers].index("accuracy %")
+    for direction in ("ascending", "descending"):
+        headers[column].find_element(By.TAG_NAME, "button").click()
+        assert headers[column].get_attribute("aria-sort") == direction
+        shown = [
+            float(row.find_elements(By.TAG_NAME, "td")[column].text)
+            for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")
+        ]
+        assert len(shown) > 1
+        assert shown == sorted(shown, reverse=direction == "descending")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_report_fits_the_screen_and_is_legible(
+    browser: webdriver.Chrome, page: str, scheme: str, width: int
+) -> None:
+    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(page)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for selector in ("p.about", "td", "a", "dd"):
+        assert contrast(browser, selector) >= 4.5, selector
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def contrast(browser: webdriver.Chrome, selector: str) -> float:
+    """Of an element's text with the page, as WCAG defines it; 4.5 is its level AA."""
+    colours = browser.execute_script(
+        "return [document.querySelector(arguments[0]), document.body].map((element, place) => "
+        "getComputedStyle(element)[place ? 'backgroundColor' : 'color'].match(/[0-9.]+/g))",
+        selector,
+    )
+    lights = []
+    for colour in colours:
+        linear = [
+            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+            for value in (float(channel) / 255 for channel in colour[:3])
+        ]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
 def test_mlflows_ui_lists_the_runs(browser: webdriver.Chrome, tiny: Ran) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.accuracy_tables import method_tables, sensitivity_tables
 from analysis.aggregate import configurations
-from analysis.tables import method_tables, sensitivity_tables
+from analysis.selection import select
 from quantlab.schedules import Linear
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.plan import plan_of
@@ -147,7 +148,7 @@ def test_the_smoke_grids_report_has_the_papers_tables(tmp_path: Path) -> None:
         accuracies = {"validation_accuracy": score, "test_accuracy": score}
         folder.write(folder.result, {"state": "COMPLETE", **accuracies})
     table = configurations(trials_frame(sweep, storage))
-    sensitivity, methods = sensitivity_tables(table), method_tables(table)
+    sensitivity, methods = sensitivity_tables(table), method_tables(select(table))
     sets = ["binary", "ternary", "quaternary"]
     assert [item.caption.split(": ")[1].split(", Digits")[0] for item in sensitivity] == [
         f"{method}, {start}"

@@ -1,8 +1,10 @@
 """Tables of trials for tests."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 Row = tuple[str, str, float | None, int, float | None]
@@ -18,7 +20,7 @@ def trials(rows: Iterable[Row], **changes: Any) -> pd.DataFrame:
             "sweep": "made",
             "trial_id": f"t{index}",
             "configuration_id": f"{method}-{levels}-{rho0}",
-            "name": f"{method} {levels} {rho0} {seed}",
+            "name": f"{method} {levels} {rho0} seed={seed}",
             "dataset": "Digits",
             "model": "ConvNet",
             "regime": "end-to-end",
@@ -40,6 +42,30 @@ def trials(rows: Iterable[Row], **changes: Any) -> pd.DataFrame:
     numbers = ["rho0", "seed", "validation_accuracy", "test_accuracy", "epochs", "seconds"]
     frame[numbers] = frame[numbers].apply(pd.to_numeric)
     return frame
+
+
+def grid(
+    accuracy: Callable[[str, str, int, int], float],
+    *,
+    methods: Sequence[str] = ("PQ", "PC"),
+    sets: Sequence[str] = ("binary", "ternary"),
+    rho0: Sequence[float] = (1e-3, 1e-2, 1e-1),
+    seeds: int = 3,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A whole grid: accuracy(method, set, place of rho0, seed), plus normal noise."""
+    rng = np.random.default_rng(seed)
+    return trials(
+        (
+            method,
+            levels,
+            rho0[place],
+            run,
+            accuracy(method, levels, place, run) + noise * rng.standard_normal(),
+        )
+        for method, levels, place, run in product(methods, sets, range(len(rho0)), range(seeds))
+    )
 
 
 EXAMPLE: list[Row] = [

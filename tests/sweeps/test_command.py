@@ -76,17 +76,49 @@ def test_one_more_seed_runs_only_its_cells(tiny: Ran, command: Command, tmp_path
     assert len(after - before) == 3
 
 
-def test_status_and_report(tiny: Ran, command: Command, tmp_path: Path) -> None:
-    status = command(tiny.folder, "status", "tiny.py")
+def test_status_and_report(tiny_copy: Path, command: Command, tmp_path: Path) -> None:
+    status = command(tiny_copy, "status", "tiny.py")
     assert (status.returncode, status.stdout) == (0, "tiny: 6 COMPLETE\n")
-    done = command(tiny.folder, "report", "tiny.py", "--out", str(tmp_path))
+    out = tmp_path / "out"
+    done = command(tiny_copy, "report", "tiny.py", "--out", str(out), "--compare", "proxconnect")
     assert done.returncode == 0, done.stderr
-    assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in " ".join(done.stdout.split())
-    assert str(tmp_path / "report.html") in done.stdout
-    frame = pd.read_csv(tmp_path / "trials.csv")
+    shown = " ".join(done.stdout.split())
+    assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in shown
+    assert re.search(r"MD (sensitive|stable|mild|noise) Digits ConvNet", shown)
+    assert str(out / "report.html") in done.stdout
+    assert "MLflow not logged: sqlite:///" in shown
+    frame = pd.read_csv(out / "tables" / "trials.csv")
     assert len(frame) == 6
     assert set(frame["set"].dropna()) == {"binary"}
     assert sorted(frame["rho0"].dropna().unique()) == [0.5, 1.0]
+    assert set(frame["bits"]) == {1.0, 32.0}
+    page = (out / "report.html").read_text()
+    for section in ("While training", "The proximal maps", "Where the variance comes from"):
+        assert section in page
+    names = {path.stem for path in (out / "figures").glob("*.svg")}
+    accuracies, training = {"sensitivity", "heat_map", "pareto"}, {"learning_curves", "gap"}
+    assert names == accuracies | training | {"weights", "examples", "maps"}
+
+
+def test_a_table_from_elsewhere_is_reported_on(
+    tiny_copy: Path, quick_command: Command, tmp_path: Path
+) -> None:
+    """The trials that one report wrote are the input of another."""
+    first = quick_command(tiny_copy, "report", "tiny.py", "--format", "csv,parquet")
+    assert first.returncode == 0, first.stderr
+    tables = tiny_copy / "runs" / "reports" / "tiny" / "tables"
+    for ending in ("csv", "parquet"):
+        shutil.copy(tables / f"trials.{ending}", tmp_path / f"mine.{ending}")
+        done = quick_command(tmp_path, "report", f"mine.{ending}", "--out", ending)
+        assert done.returncode == 0, done.stderr
+        again = pd.read_csv(tmp_path / ending / "tables" / "configurations.csv")
+        pd.testing.assert_frame_equal(again, pd.read_csv(tables / "configurations.csv"))
+    frame = pd.read_csv(tmp_path / "mine.csv").drop(columns="rho0")
+    frame.to_csv(tmp_path / "mine.csv")
+    failed = quick_command(tmp_path, "report", "mine.csv", "--out", "new")
+    assert failed.returncode == 2
+    assert "mine.csv: trials: no column 'rho0'; the table needs" in failed.stderr
+    assert not (tmp_path / "new").exists()
 
 
 LEVELS = "levels: tuple[float, ...] = (-1.0, 1.0)"
@@ -136,6 +168,9 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("run", "digitz"), "sweep 'digitz': unknown; sweeps: "),
         (("run", "tiny.py", "--storage", "tiny.py/runs"), "cannot be written to"),
         (("report", "tiny.py", "--storage", "new"), "no finished trial"),
+        (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not one of html, markdown, "),
+        (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
+        (("report", "no.csv"), "no.csv: cannot be read as a table"),
         (("ui", "--storage", "new"), "no MLflow database in it yet"),
         (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
         (

@@ -79,6 +79,35 @@ def test_delivering_again_changes_nothing(tiny: Ran, tmp_path: Path) -> None:
     assert not undelivered(sweep.cells, storage, None)
 
 
+def test_a_report_is_logged_to_one_run_of_the_sweep(tiny: Ran, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    tracker = Tracker(sweep.name, storage, None)
+    assert not tracker.has_delivered(sweep.cells)  # the copied store is another one
+    for cell in sweep.cells:
+        tracker.deliver(cell)
+    assert tracker.has_delivered(sweep.cells)
+    (tmp_path / "report").mkdir()
+    for text in ("first", "second"):
+        (tmp_path / "report" / "report.html").write_text(text)
+        tracker.log_report(sweep, tmp_path / "report")
+    runs = runs_of(storage)
+    (own,) = [run for run in runs if run.data.tags.get("report_of") == "tiny"]
+    assert len(runs) == 7
+    assert (own.info.run_name, own.info.status) == ("sweep tiny", "FINISHED")
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    file = client.download_artifacts(own.info.run_id, "report/report.html", str(tmp_path))
+    assert Path(file).read_text() == "second"
+
+
+def test_a_report_that_cannot_be_logged_is_still_there(tiny: Ran, tmp_path: Path) -> None:
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    tracker = Tracker(sweep.name, Storage(tmp_path), "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match=r"--tracking-uri http.*: cannot be"):
+        tracker.log_report(sweep, tmp_path)
+
+
 def test_the_same_trials_of_another_storage_are_the_same_runs(tiny: Ran, tmp_path: Path) -> None:
     """Trained again elsewhere, at another time, and delivered to the same store."""
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")

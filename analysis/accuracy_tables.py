@@ -1,0 +1,121 @@
+"""Configurations -> tables for people, in the layout of the ProxConnect paper."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.aggregate import axis_columns
+from analysis.schema import AXIS_PREFIX
+from analysis.tables import Table, points, rho0_label
+
+ACCURACY = "Accuracy"
+OVER_RHO0 = "Accuracy over ρ0"
+"""Sections of a report."""
+
+
+def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
+    """For each regime and annealed method, accuracy over rho0: the layout of Tables 6-11.
+
+    A row is a model and a set, a column a rho0; the highest mean test accuracy of a row is bold.
+
+    Args:
+        table: what `aggregate.configurations` gives.
+    """
+    annealed = table[table["rho0"].notna()]
+    return [
+        Table(
+            f"over_rho0_{number}",
+            OVER_RHO0,
+            f"Test accuracy in % over ρ0: {method}, {regime}, {dataset}. Mean (standard deviation) "
+            f"over {_seeds(part)}; bold: the highest mean of a row",
+            _pivot(part, [rho0_label(value) for value in part["rho0"]], bold=True),
+        )
+        for number, ((dataset, regime, method), part) in enumerate(
+            annealed.groupby(["dataset", "regime", "method"], sort=False), start=1
+        )
+    ]
+
+
+def method_tables(selected: pd.DataFrame) -> list[Table]:
+    """For each regime, the methods side by side, each at its best rho0: the layout of Tables 2-3.
+
+    The rho0 stands in the cell, and the caption says what it was chosen on. A row's highest mean
+    test accuracy among quantized networks is bold.
+
+    Args:
+        selected: what `selection.select` gives.
+    """
+    tables = []
+    settings = selected.groupby(["dataset", "regime"], sort=False)
+    for number, ((dataset, regime), part) in enumerate(settings, start=1):
+        quantized = part[part["set"] != ""]
+        body = _pivot(quantized, list(quantized["method"]), bold=True, name_rho0=True)
+        caption = (
+            f"Test accuracy in %: methods at their best ρ0, {regime}, {dataset}. Mean (standard "
+            f"deviation) over {_seeds(part)}; ρ0 chosen on {_chosen_on(part)}"
+        )
+        usual = int(part["n"].max())
+        full = [
+            f"{row['model']} {_cell(row, usual)}" for _, row in part[part["set"] == ""].iterrows()
+        ]
+        if full:
+            caption += f"; full precision: {', '.join(full)}"
+        tables.append(Table(f"methods_{number}", ACCURACY, caption, body))
+    return tables
+
+
+def _chosen_on(part: pd.DataFrame) -> str:
+    splits = set(part["chosen_on"])
+    if splits == {"validation"}:
+        return "validation images"
+    if splits == {"test"}:
+        return "test images (optimistic)"
+    return "validation images, or on test images (optimistic) for " + ", ".join(
+        dict.fromkeys(part.loc[part["chosen_on"] == "test", "model"])
+    )
+
+
+def _seeds(part: pd.DataFrame) -> str:
+    counts = sorted({int(count) for count in part["seeds"]})
+    return f"{' or '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
+
+
+def _pivot(
+    part: pd.DataFrame, columns: Sequence[str], *, bold: bool, name_rho0: bool = False
+) -> pd.DataFrame:
+    """Rows (model, set, further axes) against the given column labels."""
+    axes = axis_columns(part)
+    keys = ["model", "set", *axes]
+    cells = part.assign(column=columns)
+    order = list(dict.fromkeys(columns))
+    usual = int(part["n"].max()) if len(part) else 0
+    rows = []
+    for key, row in cells.groupby(keys, sort=False, dropna=False):
+        best = row["test_mean"].max()
+        texts = dict.fromkeys(order, "")
+        for _, cell in row.iterrows():
+            text = _cell(cell, usual)
+            if bold and cell["n"] > 0 and cell["test_mean"] == best:
+                text = f"**{text}**"
+            if name_rho0 and not pd.isna(cell["rho0"]):
+                text += f" at {rho0_label(cell['rho0'])}"
+            texts[cell["column"]] = text
+        rows.append({**dict(zip(keys, key, strict=True)), **texts})
+    body = pd.DataFrame(rows, columns=[*keys, *order])
+    return body.rename(columns={axis: axis.removeprefix(AXIS_PREFIX) for axis in axes})
+
+
+def _cell(row: pd.Series, usual: int) -> str:
+    """``97.31 (0.21)``, and in words whatever is not complete or rests on fewer seeds."""
+    missing = [
+        f"{int(row[column])} {column}"
+        for column in ("diverged", "failed", "unfinished", "absent")
+        if row[column]
+    ]
+    if row["n"] == 0:
+        return ", ".join(missing)
+    std = "" if pd.isna(row["test_std"]) else f" ({points(row['test_std'])})"
+    text = f"{points(row['test_mean'])}{std}"
+    if missing or row["n"] < usual:
+        text += f" [{'; '.join(filter(None, [f'n = {int(row.n)}', ', '.join(missing)]))}]"
+    return text

@@ -1,0 +1,98 @@
+"""What happens while training: learning curves, and the gap to the quantization set."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.aggregate import axis_columns
+from analysis.figures.style import (
+    method_styles,
+    panels,
+    sets_of,
+    setting_name,
+    settings_of,
+    shared_legend,
+    variant,
+)
+
+
+def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Validation accuracy of the hard-quantized weights after each epoch.
+
+    See `_curves` for layout and arguments.
+    """
+    return _curves(
+        selected, trials, history, "validation_accuracy_hard", 100, "validation accuracy (%)"
+    )
+
+
+def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Root mean square of w - P_Q(w*) after each epoch, on a logarithmic axis.
+
+    It is 0, and not drawn, once w is in Q: in the second stage, and for P = P_Q (BinaryConnect).
+    See `_curves` for layout and arguments.
+    """
+    figure = _curves(
+        selected, trials, history, "quantization_gap", 1, "RMS of w − P_Q(w*)", positive=True
+    )
+    for axes in figure.axes:
+        axes.set_yscale("log")
+    return figure
+
+
+def _curves(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    column: str,
+    factor: float,
+    label: str,
+    *,
+    positive: bool = False,
+) -> Figure:
+    """A line a method at its selected rho0: mean over seeds, with a band from lowest to highest.
+
+    A panel for each set, a row for each dataset, model and regime; a dotted line where weights are
+    hard-quantized and the second stage begins.
+
+    Args:
+        selected: what `selection.select` gives.
+        trials: what it was made of.
+        history: as `schema.HISTORY` says.
+        column: of the history.
+        factor: for the axis.
+        label: of the axis.
+        positive: leave out what is not > 0.
+    """
+    settings, sets = settings_of(selected), sets_of(selected)
+    figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")
+    styles, further = method_styles(trials["method"]), axis_columns(selected)
+    configuration = trials.set_index("trial_id")["configuration_id"]
+    epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
+    by_configuration = dict(iter(epochs.groupby("configuration_id")))
+    for row, (key, part) in zip(grid, settings, strict=False):
+        for axes, name in zip(row, sets, strict=True):
+            boundaries = set()
+            for _, chosen in part[part["set"].isin((name, ""))].iterrows():
+                records = by_configuration.get(chosen["configuration_id"])
+                if records is None:
+                    continue
+                boundaries |= set(records.loc[records["stage"] == "quantize", "epoch"][-1:])
+                values = records if not positive else records[records[column] > 0]
+                curve = factor * values.groupby("epoch")[column].agg(["mean", "min", "max"])
+                if curve.empty:
+                    continue
+                colour, _ = styles[chosen["method"]]
+                axes.plot(curve["mean"], color=colour, label=variant(chosen, further))
+                axes.fill_between(
+                    curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
+                )
+            stages = set(epochs["stage"])
+            for boundary in boundaries if "batchnorm" in stages else ():
+                axes.axvline(boundary, color="#555555", linestyle=":", linewidth=0.8)
+            axes.set_title(name)
+            axes.grid()
+        row[0].set_ylabel(f"{setting_name(key)}\n{label}")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    shared_legend(figure, grid.flat)
+    return figure

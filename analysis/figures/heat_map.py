@@ -1,0 +1,52 @@
+"""Methods against sets, at a glance."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.aggregate import axis_columns
+from analysis.figures.style import SHADES, panels, sets_of, setting_name, settings_of, variant
+
+
+def heat_map(selected: pd.DataFrame) -> Figure:
+    """Test accuracy of each method on each set, a panel for each dataset, model and regime.
+
+    Args:
+        selected: what `selection.select` gives.
+    """
+    quantized = selected[selected["set"] != ""]
+    settings, sets = settings_of(quantized), sets_of(quantized)
+    further = axis_columns(quantized)
+    names = [variant(row, further) for _, row in quantized.iterrows()]
+    rows_needed = max(len(set(names)), 1)
+    figure, (row,) = panels(1, max(len(settings), 1), sharey=True)
+    figure.set_size_inches(max(1.0 * len(sets) * len(settings) + 1.6, 4), 0.42 * rows_needed + 0.9)
+    values = 100 * quantized["test_mean"]
+    shown = None
+    for axes, (key, part) in zip(row, settings, strict=False):
+        methods = list(dict.fromkeys(names))
+        cells = pd.DataFrame(np.nan, index=methods, columns=sets)
+        for _, cell in part.iterrows():
+            cells.loc[variant(cell, further), cell["set"]] = 100 * cell["test_mean"]
+        values_of = cells.to_numpy(float)
+        shown = axes.imshow(
+            values_of, cmap=SHADES, vmin=values.min(), vmax=values.max(), aspect="auto"
+        )
+        middle = (values.min() + values.max()) / 2
+        for y in range(len(methods)):
+            for x in range(len(sets)):
+                value = values_of[y, x]
+                axes.text(
+                    x,
+                    y,
+                    "–" if np.isnan(value) else f"{value:.1f}",
+                    ha="center",
+                    va="center",
+                    color="black" if np.isnan(value) or value > middle else "white",
+                )
+        axes.set_xticks(range(len(sets)), sets)
+        axes.set_yticks(range(len(methods)), methods)
+        axes.set_title(setting_name(key))
+    if shown is not None:
+        figure.colorbar(shown, ax=row.tolist(), label="test accuracy (%)")
+    return figure

@@ -1,0 +1,55 @@
+"""Quantized weights drifting to their set."""
+
+import pandas as pd
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from analysis.figures.style import SHADES, panels, sets_of, setting_name, settings_of
+
+
+def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:
+    """How the weights w = P(w*) are spread, over the epochs of the first stage.
+
+    A panel for each method and set: epochs to the right, weights upwards, a darker shade for fewer
+    weights, on a logarithmic scale. Each is the trial that `histograms` has for the configuration.
+
+    Args:
+        selected: what `selection.select` gives.
+        histograms: as `schema.HISTOGRAMS` says.
+    """
+    part = selected[selected["configuration_id"].isin(histograms["configuration_id"])]
+    settings, sets = settings_of(part), sets_of(part)
+    rows = [
+        (key, method, of_method)
+        for key, of_setting in settings
+        for method, of_method in of_setting.groupby("method", sort=False)
+    ]
+    figure, grid = panels(max(len(rows), 1), len(sets), sharex="row")
+    by_configuration = dict(iter(histograms.groupby("configuration_id")))
+    shown = None
+    for line, (key, method, of_method) in zip(grid, rows, strict=False):
+        for axes, name in zip(line, sets, strict=True):
+            axes.set_title(name)
+            chosen = of_method[of_method["set"] == name]
+            if chosen.empty:
+                axes.set_axis_off()
+                continue
+            counts = by_configuration[chosen["configuration_id"].iloc[0]].pivot(
+                index="weight", columns="epoch", values="fraction"
+            )
+            shown = axes.pcolormesh(
+                counts.columns,
+                counts.index,
+                counts.clip(lower=1e-4),
+                cmap=SHADES,
+                norm=LogNorm(1e-4, 1),
+                shading="nearest",
+                rasterized=True,
+            )
+        line[0].set_ylabel(f"{method}\nw" if len(settings) == 1 else f"{method}, {key[2]}\nw")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    if shown is not None:
+        figure.colorbar(shown, ax=list(grid.flat), label="share of the weights", shrink=0.5)
+    figure.suptitle("; ".join(setting_name(key) for key, _ in settings), fontsize="medium")
+    return figure

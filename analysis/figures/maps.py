@@ -1,0 +1,37 @@
+"""The proximal maps themselves, as in the ProxConnect paper's Figure 1."""
+
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from analysis.figures.style import SHADES, panels, shared_legend
+
+_LIGHTEST = 0.9
+"""On paper, the end of the colour map is hard to see."""
+
+
+def maps_figure(maps: pd.DataFrame) -> Figure:
+    """A panel for each row and column of the maps, a line for each curve in it, later ones lighter.
+
+    Args:
+        maps: as `schema.MAPS` says, of one figure.
+    """
+    rows, columns = list(dict.fromkeys(maps["row"])), list(dict.fromkeys(maps["column"]))
+    figure, grid = panels(len(rows), len(columns), sharex=True, sharey=True)
+    by_panel = dict(iter(maps.groupby(["row", "column"], sort=False)))
+    for line, row in zip(grid, rows, strict=True):
+        for axes, column in zip(line, columns, strict=True):
+            if (row, column) not in by_panel:
+                axes.set_axis_off()
+                continue
+            curves = dict(iter(by_panel[row, column].groupby("curve", sort=False)))
+            for position, (label, curve) in enumerate(curves.items()):
+                shade = colormaps[SHADES](_LIGHTEST * position / max(len(curves) - 1, 1))
+                axes.plot(curve["latent"], curve["proximal"], color=shade, label=label or None)
+            axes.set_title(column)
+            axes.grid()
+        line[0].set_ylabel(f"{row}\nw = P(w*)" if row else "w = P(w*)")
+    for axes in grid[-1]:
+        axes.set_xlabel("w*")
+    shared_legend(figure, grid.flat)
+    return figure

@@ -1,0 +1,77 @@
+"""Accuracy against rho0."""
+
+from collections import Counter
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.aggregate import axis_columns
+from analysis.figures.style import (
+    Styles,
+    method_styles,
+    panels,
+    sets_of,
+    setting_name,
+    settings_of,
+    shared_legend,
+    variant,
+)
+
+_DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
+
+
+def sensitivity_figure(table: pd.DataFrame) -> Figure:
+    """Test accuracy against rho0, a panel for each set, a row for each dataset, model and regime.
+
+    An annealed method is a line over its own rho0 (log axis) with a band of one standard deviation
+    over seeds; a method without rho0 is a horizontal line.
+
+    Args:
+        table: what `aggregate.configurations` gives.
+    """
+    finished = table[table["n"] > 0]
+    settings, sets = settings_of(finished), sets_of(finished)
+    figure, grid = panels(len(settings), len(sets), sharey="row")
+    styles = method_styles(table["method"])
+    for row, (key, part) in zip(grid, settings, strict=True):
+        for axes, name in zip(row, sets, strict=True):
+            _panel(axes, part[part["set"].isin((name, ""))], styles)
+            axes.set_title(name)
+        row[0].set_ylabel(f"{setting_name(key)}\ntest accuracy (%)")
+    for axes in grid[-1]:
+        axes.set_xlabel("ρ0")
+    shared_legend(figure, grid.flat)
+    return figure
+
+
+def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
+    further = axis_columns(part)
+    dashes: Counter[str] = Counter()
+    for _, rows in part.groupby(["method", *further], sort=False):
+        method, label = rows["method"].iloc[0], variant(rows.iloc[0], further)
+        colour, marker = styles[method]
+        # The same method is always of the same colour; its further axes differ in dashes.
+        dash = _DASHES[dashes[method] % len(_DASHES)]
+        dashes[method] += 1
+        if rows["rho0"].isna().all():
+            height = 100 * rows["test_mean"].iloc[0]
+            axes.axhline(height, color=colour, linestyle=(0, (4, 2, *dash)), label=label)
+            continue
+        rows = rows.sort_values("rho0")
+        mean, std = 100 * rows["test_mean"], 100 * rows["test_std"].fillna(0)
+        axes.plot(rows["rho0"], mean, color=colour, marker=marker, label=label, linestyle=(0, dash))
+        axes.fill_between(
+            rows["rho0"],
+            (mean - std).clip(0),
+            (mean + std).clip(upper=100),
+            color=colour,
+            alpha=0.2,
+            linewidth=0,
+        )
+    positive = part.loc[part["rho0"] > 0, "rho0"]
+    if (part["rho0"] == 0).any():  # a logarithm has no place for it
+        axes.set_xscale("symlog", linthresh=positive.min() if len(positive) else 1.0)
+    elif len(positive):
+        axes.set_xscale("log")
+    axes.grid()

@@ -1,0 +1,109 @@
+"""What all figures share: sizes for print, and the same colour for a method everywhere."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.aggregate import SETTING
+
+PANEL_WIDTH, PANEL_HEIGHT = 2.2, 1.9
+"""Inches; three panels side by side fill a page's text width of 7 inches."""
+PRINT: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.4,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "quantlab",
+}
+"""At the size they are made for, no letter is smaller than 7 points."""
+
+_HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.062
+"""Inches that an entry of a legend takes, and each letter of it."""
+
+Styles = Mapping[str, tuple[str, str]]
+"""Method -> (colour, marker)."""
+
+_KNOWN: Styles = {
+    "BC": ("#000000", "s"),
+    "PC": ("#0072b2", "o"),
+    "PQ": ("#d55e00", "^"),
+    "rPC": ("#009e73", "v"),
+    "FP": ("#777777", ""),
+}
+"""The colours of Okabe and Ito, which colour-blind people tell apart; markers say it once more."""
+_FURTHER = (("#cc79a7", "D"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#f0e442", "*"))
+SHADES = "cividis"
+"""For what has no method: read alike with and without colour vision, and in grey."""
+
+
+def method_styles(methods: Iterable[str]) -> Styles:
+    """The methods' styles; those that are not in the papers get theirs in order of appearance."""
+    others = [method for method in dict.fromkeys(methods) if method not in _KNOWN]
+    return {**_KNOWN, **{m: _FURTHER[i % len(_FURTHER)] for i, m in enumerate(others)}}
+
+
+def for_print() -> Any:
+    """A context in which figures are made and saved."""
+    return rc_context(dict(PRINT))
+
+
+def sets_of(table: pd.DataFrame) -> list[str]:
+    """The quantization sets, in order of appearance."""
+    return [name for name in dict.fromkeys(table["set"]) if name] or [""]
+
+
+def settings_of(table: pd.DataFrame) -> list[tuple[tuple[Hashable, ...], pd.DataFrame]]:
+    """Each dataset, model and regime, with its rows."""
+    return list(table.groupby(list(SETTING), sort=False))
+
+
+def setting_name(key: Sequence[Hashable]) -> str:
+    """Dataset, model and regime for people."""
+    return " · ".join(map(str, key))
+
+
+def variant(row: Any, columns: Sequence[str]) -> str:
+    """A method's name with the values of a sweep's further axes."""
+    others = [
+        f"{column.removeprefix('axis.')}={value}" for column in columns if (value := row[column])
+    ]
+    return " ".join([row["method"], *others])
+
+
+def panels(rows: int, columns: int, **options: Any) -> tuple[Figure, NDArray[Any]]:
+    """A figure with a grid of panels, always an array of (rows, columns)."""
+    figure = Figure(
+        figsize=(PANEL_WIDTH * columns + 0.6, PANEL_HEIGHT * rows + 0.5), layout="constrained"
+    )
+    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **options))
+
+
+def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend above all panels, with every label once."""
+    handles = {
+        label: handle
+        for each in axes
+        for handle, label in zip(*each.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        widest = _HANDLE_WIDTH + _LETTER_WIDTH * max(map(len, handles))
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="outside upper center",
+            ncols=max(1, min(len(handles), int(figure.get_figwidth() / widest))),
+            frameon=False,
+            columnspacing=1.2,
+        )

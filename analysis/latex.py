@@ -1,0 +1,99 @@
+"""Tables -> LaTeX with booktabs."""
+
+import re
+from collections.abc import Iterable
+
+from analysis.tables import Table
+
+LONGEST = 45
+"""Rows that fit a page; longer tables are left to the CSV files."""
+
+_WIDE_CELL = 40
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "ρ": r"$\rho$",
+    "ϱ": r"$\varrho$",
+    "τ": r"$\tau$",
+    "ω": r"$\omega$",
+    "²": r"$^2$",
+    "×": r"$\times$",
+    "−": r"$-$",
+    "–": "--",
+    "·": r"$\cdot$",
+}
+_LAST_KNOWN = "\u017f"
+"""Of the letters that are not in `_SPECIAL`: Latin ones with accents."""
+_PREAMBLE = r"""\documentclass[10pt]{article}
+\usepackage[utf8]{inputenc}
+\usepackage[a4paper,margin=2cm]{geometry}
+\usepackage{booktabs}
+\usepackage{graphicx}
+"""
+_FITTED = r"width=\linewidth,height=0.8\textheight,keepaspectratio"
+
+
+def latex_text(text: str) -> str:
+    """Plain text as LaTeX; what stands in ``**`` is bold, and rho0 has its index."""
+    parts = []
+    for position, part in enumerate(text.split("**")):
+        escaped = "".join(_letter(letter) for letter in part)
+        escaped = escaped.replace(r"$\rho$0", r"$\rho_0$")
+        escaped = re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
+        parts.append(rf"\textbf{{{escaped}}}" if position % 2 else escaped)
+    return "".join(parts)
+
+
+def _letter(letter: str) -> str:
+    """One letter; what pdflatex does not know is named by its number, so that all compiles."""
+    if letter in _SPECIAL:
+        return _SPECIAL[letter]
+    return letter if letter <= _LAST_KNOWN else f"[U+{ord(letter):04X}]"
+
+
+def latex_table(table: Table) -> str:
+    """A floating table, shrunk to the text's width if it is wider."""
+    body = table.body.map(lambda cell: latex_text(str(cell)))
+    formats = []
+    for position, column in enumerate(table.body.columns):
+        longest = max((len(str(cell)) for cell in table.body[column]), default=0)
+        is_text = position == 0 or not table.body[column].str.contains(r"\d").any()
+        formats.append("p{4.3cm}" if longest > _WIDE_CELL else "l" if is_text else "r")
+    body.columns = [latex_text(str(column)) for column in body.columns]
+    tabular = body.to_latex(index=False, escape=False, column_format="".join(formats))
+    return (
+        "\\begin{table}[htbp]\n\\centering\\small\n"
+        f"\\caption{{{latex_text(table.caption)}.}}\n\\label{{tab:{table.name}}}\n"
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+        f"{tabular.rstrip()}}}\n\\end{{table}}\n"
+    )
+
+
+def latex_document(title: str, tables: Iterable[Table], figures: Iterable[tuple[str, str]]) -> str:
+    """A document that shows all tables and figures; it is compiled in its own folder.
+
+    Args:
+        title: of the document.
+        tables: each is read from ``NAME.tex`` beside the document.
+        figures: path of each figure's PDF file, and its caption.
+    """
+    lines = [_PREAMBLE, r"\begin{document}", rf"\section*{{{latex_text(title)}}}"]
+    lines += [rf"\input{{{table.name}}}" for table in tables]
+    for path, caption in figures:
+        lines += [
+            r"\begin{figure}[htbp]\centering",
+            rf"\includegraphics[{_FITTED}]{{{path}}}",
+            rf"\caption{{{latex_text(caption)}}}",
+            r"\end{figure}",
+        ]
+    return "\n".join([*lines, r"\end{document}", ""])

@@ -1,0 +1,67 @@
+"""Optuna's fANOVA on a grid's trials: a second opinion on where the variance comes from."""
+
+import warnings
+from collections.abc import Iterator
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+from analysis.schema import IMPORTANCE
+
+MOST_TRIALS = 500
+"""Of a setting; its random forest takes ten seconds for twice as many."""
+
+
+def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
+    """As `analysis.schema.IMPORTANCE` says: each setting as a whole, and each of its methods.
+
+    The factors are set, method, seed and the place of rho0 in its method's grid, as its values are
+    not the same for all. Settings of more than `MOST_TRIALS` finished trials, and factors that do
+    not vary, are left out.
+
+    Args:
+        trials: as `analysis.schema.TRIALS` says.
+    """
+    finished = trials[(trials["state"] == "COMPLETE") & (trials["set"] != "")]
+    rows = []
+    for key, part in finished.groupby(["dataset", "model", "regime"], sort=False):
+        if len(part) > MOST_TRIALS:
+            continue
+        groups = [("", part), *part.groupby("method", sort=False)]
+        for method, group in groups:
+            for factor, importance in _importances(group):
+                rows.append([*key, method, factor, importance])
+    return pd.DataFrame(rows, columns=list(IMPORTANCE)).astype({"importance": float})
+
+
+def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    place = part.groupby("method")["rho0"].rank("dense").fillna(0).astype(int)
+    columns = {"set": part["set"], "method": part["method"], "ρ0": place, "seed": part["seed"]}
+    varying = {name: values for name, values in columns.items() if values.nunique() > 1}
+    if len(varying) < 2 or part["test_accuracy"].nunique() < 2:
+        return
+    distributions: dict[str, BaseDistribution] = {
+        name: IntDistribution(int(values.min()), int(values.max()))
+        if name == "ρ0"
+        else CategoricalDistribution(values.unique().tolist())
+        for name, values in varying.items()
+    }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of every study
+    study = optuna.create_study(direction="maximize")
+    values = zip(*(column.tolist() for column in varying.values()), strict=True)
+    study.add_trials(
+        [
+            optuna.create_trial(
+                params=dict(zip(varying, params, strict=True)),
+                distributions=distributions,
+                value=accuracy,
+            )
+            for params, accuracy in zip(values, part["test_accuracy"], strict=True)
+        ]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is experimental in Optuna
+        found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    yield from found.items()

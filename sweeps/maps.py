@@ -1,0 +1,82 @@
+"""The proximal maps of a sweep, as curves."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from analysis.schema import MAPS
+from quantlab.quantization_sets import TERNARY
+from quantlab.quantizers import Quantizer
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from sweeps.results import level_set
+from sweeps.spec import SweepSpec
+from sweeps.storage import Storage, TrialState
+
+NUM_POINTS = 601
+SHARES = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "end": 1.0}
+"""Moments of a training that are shown, after its first epoch."""
+EXAMPLE, TRAINED = "examples", "maps"
+"""The two figures."""
+
+EXAMPLES = ((0.0, 0.2), (0.2, 0.0), (0.2, 0.2), (0.4, 0.1))
+"""rho and varrho of L on the ternary set, as the ProxConnect paper's Figure 1 shows such maps."""
+
+
+def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]) -> pd.DataFrame:
+    """As `analysis.schema.MAPS` says: examples of L, then what the sweep trained with.
+
+    Of each method and set, the map of the given configurations is shown at some of the sharpnesses
+    that its first finished trial had after an epoch; random and unannealed ones are left out.
+
+    Args:
+        sweep: whose quantizers.
+        storage: where its trials are.
+        configurations: ids of those that are wanted.
+    """
+    frames = [
+        pd.DataFrame(
+            {"figure": EXAMPLE, "row": "", "column": f"ρ = {rho:g}, ϱ = {varrho:g}", "curve": ""}
+            | _curve(PiecewiseLinear(TERNARY, rho_scale=rho, varrho_scale=varrho), 1.0)
+        )
+        for rho, varrho in EXAMPLES
+    ]
+    shown: set[tuple[str, str]] = set()
+    for cell in sweep.cells:
+        quantization = cell.recipe.quantization
+        panel = cell.method, level_set(cell)
+        folder = storage.trial(cell.fingerprint)
+        if (
+            cell.configuration_id not in configurations
+            or panel in shown
+            or quantization is None
+            or not quantization.quantizer.annealed
+            or quantization.quantizer.random
+            or folder.state() is not TrialState.COMPLETE
+        ):
+            continue
+        shown.add(panel)
+        where = {"figure": TRAINED, "row": panel[0], "column": panel[1]}
+        epochs = [record for record in folder.read_history() if record["stage"] == "quantize"]
+        for moment, record in _moments(epochs):
+            curve = _curve(quantization.quantizer, record["sharpness"])
+            frames.append(pd.DataFrame({**where, "curve": moment} | curve))
+    return pd.concat(frames)[list(MAPS)]
+
+
+def _moments(epochs: Sequence[dict[str, float]]) -> Iterator[tuple[str, dict[str, float]]]:
+    """The first epoch, and those at some shares of the first stage."""
+    yield "after the first epoch", epochs[0]
+    for name, share in SHARES.items():
+        yield f"{name} of the first stage", epochs[max(round(share * len(epochs)), 1) - 1]
+
+
+def _curve(quantizer: Quantizer, sharpness: float) -> dict[str, NDArray[np.float64]]:
+    low, high = quantizer.levels[0], quantizer.levels[-1]
+    beyond = 0.15 * (high - low)
+    latent = torch.linspace(low - beyond, high + beyond, NUM_POINTS, dtype=torch.float64)
+    proximal = quantizer.prox(latent, sharpness).numpy().copy()
+    proximal[1:][np.abs(np.diff(proximal)) > 20 * (high - low) / NUM_POINTS] = np.nan  # a jump
+    return {"latent": latent.numpy(), "proximal": proximal}

@@ -1,0 +1,123 @@
+"""Reports of sweeps, and of tables from elsewhere."""
+
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.aggregate import configurations
+from analysis.published import UnknownPaperError
+from analysis.report import Report, write_report
+from analysis.schema import Measurements, SchemaError
+from analysis.selection import Split, select
+from quantlab import ConfigurationError
+from sweeps.importance import importance_frame
+from sweeps.maps import maps_frame
+from sweeps.provenance import git_commit, package_versions
+from sweeps.results import histograms_frame, history_frame, trials_frame
+from sweeps.spec import SweepSpec
+from sweeps.storage import Storage
+
+TABLES = (".csv", ".parquet")
+"""Endings of tables of trials, which can be reported on as sweeps are."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the caller may choose."""
+
+    formats: Collection[str]
+    select_on: Split
+    paper: str | None
+    margin: float
+    """As a fraction."""
+
+
+def measurements_of(sweep: SweepSpec, storage: Storage, select_on: Split) -> Measurements:
+    """Everything that a sweep's trials have left behind.
+
+    Raises:
+        ConfigurationError: none of them has finished.
+    """
+    trials = trials_frame(sweep, storage)
+    if not (trials["state"] == "COMPLETE").any():
+        raise ConfigurationError(
+            f"sweep {sweep.name}: no finished trial in --storage {storage.root}; "
+            "run it first, with `sweeps run`"
+        )
+    chosen = list(select(configurations(trials), select_on)["configuration_id"])
+    return Measurements(
+        trials,
+        history=history_frame(sweep, storage),
+        histograms=histograms_frame(sweep, storage, chosen),
+        maps=maps_frame(sweep, storage, chosen),
+        importance=importance_frame(trials),
+    )
+
+
+def measurements_of_table(path: Path) -> Measurements:
+    """A table of trials from a file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or a column is not as `analysis.schema.TRIALS` says.
+    """
+    try:
+        trials = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        measurements = Measurements(trials)
+    except SchemaError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:  # pandas and pyarrow raise their own kinds of these
+        raise ConfigurationError(f"{path}: cannot be read as a table ({error})") from error
+    if not (measurements.trials["state"] == "COMPLETE").any():
+        raise ConfigurationError(f"{path}: no trial is COMPLETE")
+    return Measurements(measurements.trials, importance=importance_frame(measurements.trials))
+
+
+def report(
+    measurements: Measurements,
+    out: Path,
+    title: str,
+    facts: Mapping[str, str],
+    options: ReportOptions,
+) -> Report:
+    """Write it.
+
+    Raises:
+        ConfigurationError: the paper is not known, or the folder cannot be written to.
+    """
+    try:
+        return write_report(
+            measurements,
+            out,
+            title=title,
+            facts={
+                **facts,
+                "code": git_commit() or "unknown commit",
+                "packages": ", ".join(f"{k} {v}" for k, v in package_versions().items()),
+            },
+            formats=options.formats,
+            select_on=options.select_on,
+            paper=options.paper,
+            margin=options.margin,
+        )
+    except UnknownPaperError as error:
+        raise ConfigurationError(f"--compare: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
+
+
+def sweep_facts(sweep: SweepSpec, name: str, arguments: Collection[str]) -> dict[str, str]:
+    """How to come to the same report.
+
+    Args:
+        sweep: the sweep.
+        name: how it was called on the command line.
+        arguments: of the command that both commands need.
+    """
+    return {
+        "about": sweep.description,
+        "reproduce": shlex.join(["sweeps", "run", name, *arguments]),
+        "made by": shlex.join(["sweeps", "report", name, *arguments]),
+    }

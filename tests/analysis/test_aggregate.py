@@ -1,0 +1,58 @@
+"""Trials -> configurations: numbers by hand, and nothing hidden."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.aggregate import configurations
+from analysis.intervals import t_interval
+from tests.analysis.frames import EXAMPLE, grid, trials
+
+
+def by_id(frame: pd.DataFrame) -> pd.DataFrame:
+    return configurations(frame).set_index("configuration_id")
+
+
+def test_means_deviations_and_intervals_by_hand() -> None:
+    table = by_id(trials(EXAMPLE))
+    row = table.loc["PC-binary-0.01"]
+    assert row["test_mean"] == pytest.approx(0.94)
+    assert row["test_std"] == pytest.approx(0.02 / 2**0.5)  # ddof = 1
+    assert row["validation_mean"] == pytest.approx(0.93)
+    expected = t_interval(0.94, 0.02 / 2**0.5, 2)
+    assert (row["test_t_low"], row["test_t_high"]) == pytest.approx(expected)
+    assert (row["test_bootstrap_low"], row["test_bootstrap_high"]) == pytest.approx((0.93, 0.95))
+    assert list(table.index) == list(dict.fromkeys(trials(EXAMPLE)["configuration_id"]))
+
+
+def test_a_configuration_says_what_is_missing() -> None:
+    row = by_id(trials(EXAMPLE)).loc["PQ-binary-1e-06"]
+    assert (row["seeds"], row["n"], row["diverged"], row["failed"]) == (2, 1, 1, 0)
+    assert row["test_mean"] == pytest.approx(0.70)
+    assert np.isnan(row[["test_std", "test_t_low", "test_bootstrap_low"]].astype(float)).all()
+    waiting = trials(EXAMPLE[:2], state="WAITING", validation_accuracy=None, test_accuracy=None)
+    row = configurations(waiting).iloc[0]
+    assert (row["n"], row["unfinished"]) == (0, 2)
+    assert pd.isna(row["test_mean"])
+
+
+def test_seeds_that_are_not_there_at_all_are_counted() -> None:
+    frame = grid(lambda *_: 0.9, seeds=3)
+    lost = (frame["method"] == "PC") & (frame["rho0"] == 0.1) & (frame["seed"] > 0)
+    table = configurations(frame[~lost].reset_index(drop=True))
+    fewer = table[(table["method"] == "PC") & (table["rho0"] == 0.1)]
+    assert fewer["absent"].tolist() == [2, 2]
+    assert table["absent"].sum() == 4
+
+
+def test_an_accuracy_of_an_unfinished_trial_is_not_counted() -> None:
+    frame = trials(EXAMPLE[2:4])
+    frame.loc[1, "state"] = "RUNNING"
+    row = configurations(frame).iloc[0]
+    assert (row["n"], row["unfinished"]) == (1, 1)
+    assert row["test_mean"] == pytest.approx(0.90)
+
+
+def test_the_same_trials_give_the_same_table() -> None:
+    frame = grid(lambda *_: 0.9, noise=0.02)
+    pd.testing.assert_frame_equal(configurations(frame), configurations(frame))

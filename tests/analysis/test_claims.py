@@ -1,0 +1,95 @@
+"""The papers' claims: on their own numbers they come out as they say, or the exception is shown."""
+
+import pandas as pd
+import pytest
+
+from analysis.aggregate import configurations
+from analysis.claims import (
+    CLAIMS,
+    Behind,
+    Claim,
+    Lead,
+    LossWithoutPretraining,
+    RangeOverRho0,
+    evaluate_claims,
+)
+from analysis.published import published_configurations
+from analysis.selection import select
+from tests.analysis.frames import EXAMPLE, trials
+
+
+def evaluated(*claims: Claim, table: pd.DataFrame) -> pd.DataFrame:
+    return evaluate_claims(claims, select(table), table)
+
+
+def test_the_papers_tables_keep_its_claims_but_for_one_tie() -> None:
+    found = evaluated(
+        *CLAIMS["proxconnect"], table=published_configurations("proxconnect")
+    ).set_index("claim")
+    exceptions = found[found["verdict"] != "holds"]
+    assert exceptions.index.tolist() == [
+        "(Reverse)ProxConnect outperforms the other two methods by fine-tuning"
+    ]
+    tie = exceptions.iloc[0]
+    assert (tie["verdict"], tie["ties"]) == ("holds in 5 of 6", 1)
+    assert tie["exceptions"] == (
+        "CIFAR-10 ResNet20 fine-tuning binary (tie): PC (0.02) 90.31 - BC 90.31 = +0.00"
+    )
+    assert (found["cells"] > 0).all()
+
+
+def claim(quantity: object, kind: str, bound: float) -> Claim:
+    return Claim("made", "here", quantity, kind, bound)  # type: ignore[arg-type]
+
+
+def test_quantities_by_hand() -> None:
+    table = configurations(trials(EXAMPLE))
+    found = evaluated(
+        claim(Lead(("PC",), over=("BC", "PQ")), "above", 0.03),
+        claim(Lead(("PC",), over=("BC", "PQ")), "above", 0.02),
+        claim(Behind("PQ"), "at least", 0.24),
+        claim(RangeOverRho0("PC"), "at most", 0.135),
+        claim(RangeOverRho0("PC", model="ResNet20"), "at most", 0.135),
+        table=table,
+    )
+    assert found["verdict"].tolist() == ["fails", "holds", "holds", "holds", "not in this sweep"]
+    assert found["numbers"].tolist()[:3:2] == [
+        "Digits ConvNet end-to-end binary: PC (0.01) 94.00 - BC 91.00 = +3.00",
+        "Digits ConvNet end-to-end binary: PC (0.01) 94.00 - PQ (1e-06) 70.00 = +24.00",
+    ]
+    assert found["within_noise"].tolist()[:2] == [1, 1]  # three points, of two seeds each
+
+
+def test_regimes_are_held_against_one_another() -> None:
+    tuned = trials(EXAMPLE, regime="fine-tuning")
+    tuned[["trial_id", "configuration_id"]] += "f"
+    tuned["test_accuracy"] = (tuned["test_accuracy"] + 0.02).clip(upper=1)
+    table = configurations(pd.concat([trials(EXAMPLE), tuned], ignore_index=True))
+    found = evaluated(
+        claim(LossWithoutPretraining("PC"), "at least", 0.02),
+        claim(LossWithoutPretraining("PC", sets=("ternary",)), "at least", 0.02),
+        table=table,
+    )
+    assert found["verdict"].tolist() == ["holds", "not in this sweep"]
+    assert found["cells"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "holds"),
+    [
+        ("above", 0.0, False),
+        ("above", 0.001, True),
+        ("at least", 0.0, True),
+        ("at least", -0.001, False),
+        ("at most", 0.0, True),
+        ("at most", 0.001, False),
+    ],
+)
+def test_bounds(kind: str, value: float, holds: bool) -> None:
+    assert claim(Behind("PC"), kind, 0.0).holds(value) is holds
+
+
+def test_every_claim_says_where_it_stands() -> None:
+    for claims in CLAIMS.values():
+        assert len({each.text for each in claims}) == len(claims)
+        assert all("able" in each.source for each in claims)  # Table or Tables

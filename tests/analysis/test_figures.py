@@ -1,0 +1,154 @@
+"""Figures show what the tables say, and look the same everywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.aggregate import configurations
+from analysis.figures.curves import gap_curves, learning_curves
+from analysis.figures.heat_map import heat_map
+from analysis.figures.histograms import histogram_figure
+from analysis.figures.maps import maps_figure
+from analysis.figures.pareto import pareto_figure, pareto_front
+from analysis.figures.sensitivity import sensitivity_figure
+from analysis.figures.style import for_print, method_styles
+from analysis.schema import HISTORY
+from analysis.selection import select
+from tests.analysis.frames import EXAMPLE, trials
+
+
+def history_of(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        [trial, stage, epoch, epoch * 10, 0.1, 0.5, 1.0, accuracy, accuracy, accuracy, gap, 1.0]
+        for trial in frame["trial_id"]
+        for epoch, (stage, accuracy, gap) in enumerate(
+            [("quantize", 0.5, 0.1), ("quantize", 0.7, 0.01), ("batchnorm", 0.8, 0.0)], start=1
+        )
+    ]
+    return pd.DataFrame(rows, columns=list(HISTORY))
+
+
+@pytest.fixture
+def selected() -> pd.DataFrame:
+    return select(configurations(trials(EXAMPLE)))
+
+
+def test_accuracy_over_rho0_is_the_tables() -> None:
+    figure = sensitivity_figure(configurations(trials(EXAMPLE)))
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert set(lines) == {"FP", "BC", "PC", "PQ"}
+    assert list(lines["PC"].get_xdata()) == [0.01, 0.1]
+    assert list(lines["PC"].get_ydata()) == pytest.approx([94.0, 80.5])
+    assert axes.get_xscale() == "log"
+    assert axes.get_title() == "binary"
+    assert len({line.get_color() for line in lines.values()}) == 4
+
+
+def test_rho0_of_zero_is_in_the_figure() -> None:
+    rows = [("PC", "binary", 0.0, 0, 0.8), ("PC", "binary", 0.1, 0, 0.9)]
+    (axes,) = sensitivity_figure(configurations(trials(rows))).axes
+    assert axes.get_xscale() == "symlog"
+    assert list(axes.lines[0].get_xdata()) == [0.0, 0.1]
+
+
+def test_further_axes_differ_in_dashes() -> None:
+    first = trials(EXAMPLE[2:8], **{"axis.lr": "0.1"})
+    second = trials(EXAMPLE[2:8], **{"axis.lr": "0.2"})
+    second[["trial_id", "configuration_id"]] += "b"
+    (axes,) = sensitivity_figure(configurations(pd.concat([first, second]))).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert set(lines) == {"BC lr=0.1", "BC lr=0.2", "PC lr=0.1", "PC lr=0.2"}
+    assert lines["PC lr=0.1"].get_color() == lines["PC lr=0.2"].get_color()
+
+
+def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:
+    axes = heat_map(selected).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["BC", "PC", "PQ"]
+    assert [text.get_text() for text in axes.texts] == ["91.0", "94.0", "70.0"]
+
+
+def test_curves_have_their_stage_boundary(selected: pd.DataFrame) -> None:
+    frame = trials(EXAMPLE)
+    (axes,) = learning_curves(selected, frame, history_of(frame)).axes
+    curves = {line.get_label(): line for line in axes.lines}
+    assert {"FP", "BC", "PC", "PQ"} < set(curves)
+    assert list(curves["PC"].get_ydata()) == pytest.approx([50, 70, 80])
+    boundaries = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert boundaries[0].get_xdata()[0] == 2
+    (axes,) = gap_curves(selected, frame, history_of(frame)).axes
+    assert axes.get_yscale() == "log"
+    gaps = {line.get_label(): line for line in axes.lines}["PC"]
+    assert list(gaps.get_xdata()) == [1, 2]
+
+
+def test_histograms_and_maps(selected: pd.DataFrame) -> None:
+    chosen = selected[selected["method"] == "PC"]["configuration_id"].iloc[0]
+    weights = np.linspace(-1, 1, 5)
+    histograms = pd.concat(
+        pd.DataFrame(
+            {
+                "configuration_id": chosen,
+                "trial_id": "t4",
+                "epoch": epoch,
+                "weight": weights,
+                "fraction": np.eye(5)[epoch],
+            }
+        )
+        for epoch in (1, 2, 3)
+    )
+    mesh = histogram_figure(selected, histograms).axes[0].collections[0]
+    assert mesh.get_array().shape == (5, 3)  # type: ignore[union-attr]
+    maps = pd.DataFrame(
+        {"figure": "maps", "row": "PC", "column": "binary", "curve": "a", "latent": weights}
+    ).assign(proximal=np.sign(weights))
+    (axes,) = maps_figure(maps).axes
+    assert list(axes.lines[0].get_ydata()) == [-1, -1, 0, 1, 1]
+
+
+def test_the_pareto_front_by_hand() -> None:
+    points = pd.DataFrame(
+        {"bits": [2, 1, 1, 2, 32], "test_mean": [0.7, 0.8, 0.6, 0.9, 0.85], "name": list("abcde")}
+    )
+    assert pareto_front(points)["name"].tolist() == ["b", "d"]
+
+
+def test_the_same_method_has_the_same_colour_everywhere(selected: pd.DataFrame) -> None:
+    frame = trials(EXAMPLE)
+    colour, _ = method_styles(["X", "PC"])["PC"]
+    figures = [
+        sensitivity_figure(configurations(frame)),
+        learning_curves(selected, frame, history_of(frame)),
+    ]
+    for figure in figures:
+        lines = {line.get_label(): line for line in figure.axes[0].lines}
+        assert lines["PC"].get_color() == colour
+    bars = pareto_figure(selected.assign(bits=1.0)).axes[0].containers
+    assert {bar.get_label(): bar[0].get_color() for bar in bars}["PC"] == colour
+    own = method_styles(["Mine", "Other"])
+    assert len(set(own.values())) == len(own)
+
+
+def test_colours_are_told_apart_without_colour_vision() -> None:
+    """By the brightness alone of a grey print, or else by the marker."""
+    styles = method_styles([])
+    assert len({marker for _, marker in styles.values()}) == len(styles)
+
+
+def test_no_letter_is_smaller_than_seven_points(tmp_path: Path, selected: pd.DataFrame) -> None:
+    with for_print():
+        figure: Figure = sensitivity_figure(configurations(trials(EXAMPLE)))
+        figure.savefig(tmp_path / "a.pdf")
+        sizes = [
+            text.get_fontsize() for axes in figure.axes for text in axes.findobj(match=_has_size)
+        ]
+    assert min(sizes) >= 7
+    assert figure.get_figwidth() <= 7.2
+    assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()  # publishers refuse such fonts
+
+
+def _has_size(artist: object) -> bool:
+    return hasattr(artist, "get_fontsize") and hasattr(artist, "get_text")

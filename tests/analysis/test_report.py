@@ -1,0 +1,219 @@
+"""Trials -> a folder: what is in it, that its numbers can be computed again, and what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.accuracy_tables import method_tables, sensitivity_tables
+from analysis.aggregate import configurations
+from analysis.published import UnknownPaperError
+from analysis.report import FORMATS, Report, recompute, write_report
+from analysis.schema import HISTORY, Measurements
+from analysis.selection import select
+from tests.analysis.frames import EXAMPLE, grid, trials
+
+
+def written(frame: pd.DataFrame, folder: Path, **options: Any) -> Report:
+    return write_report(Measurements(frame), folder, title="Made", facts={}, **options)
+
+
+def test_tables_have_the_papers_layout() -> None:
+    table = configurations(trials(EXAMPLE))
+    (methods,) = method_tables(select(table))
+    assert list(methods.body.columns) == ["model", "set", "BC", "PC", "PQ"]
+    assert methods.body.iloc[0].tolist() == [
+        "ConvNet",
+        "binary",
+        "91.00 (1.41)",
+        "**94.00 (1.41)** at 1e-2",
+        "70.00 [n = 1; 1 diverged] at 1e-6",
+    ]
+    assert "full precision: ConvNet 97.00 (1.41)" in methods.caption
+    pc, pq = sensitivity_tables(table)
+    assert "PC, end-to-end, Digits" in pc.caption
+    assert list(pc.body.columns) == ["model", "set", "1e-2", "0.1"]
+    assert pc.body.iloc[0].tolist()[2:] == ["**94.00 (1.41)**", "80.50 (0.71)"]
+    assert list(pq.body.columns) == ["model", "set", "1e-6"]
+    assert "| ConvNet | binary |" in pc.markdown()
+
+
+def test_a_cell_with_fewer_seeds_says_so() -> None:
+    frame = grid(
+        lambda method, levels, place, seed: (0.8, 0.9, 0.85)[place],
+        methods=("PC",),
+        sets=("binary",),
+    )
+    table = configurations(frame.drop(index=0).reset_index(drop=True))
+    (over_rho0,) = sensitivity_tables(table)
+    assert over_rho0.body["1e-3"].tolist() == ["80.00 (0.00) [n = 2; 1 absent]"]
+
+
+def test_further_axes_stay_apart() -> None:
+    first = trials(EXAMPLE[2:8], **{"axis.lr": "0.1"})
+    second = trials(EXAMPLE[2:8], **{"axis.lr": "0.2"})
+    second[["trial_id", "configuration_id"]] += "b"
+    selected = select(configurations(pd.concat([first, second], ignore_index=True)))
+    assert len(selected) == 4
+    (methods,) = method_tables(selected)
+    assert list(methods.body.columns) == ["model", "set", "lr", "BC", "PC"]
+    assert len(methods.body) == 2
+    assert '"axis.lr"' in recompute(Measurements(first))
+
+
+def test_every_format_has_its_files(tmp_path: Path) -> None:
+    report = written(trials(EXAMPLE), tmp_path, paper="proxconnect")
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    tables = {"trials", "history", *(name for name, _ in report.findings.tables())}
+    assert tables >= {"configurations", "selected", "verdicts", "sensitivity", "claims", "beside"}
+    assert files == {
+        "report.html",
+        "report.md",
+        "latex/report.tex",
+        *(f"latex/{table.name}.tex" for table in report.tables),
+        *(f"tables/{name}.{ending}" for name in tables for ending in ("csv", "parquet")),
+        *(
+            f"figures/{name}.{ending}"
+            for name in ("sensitivity", "heat_map")
+            for ending in ("svg", "pdf", "png")
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_by_itself(tmp_path: Path, name: str) -> None:
+    written(trials(EXAMPLE), tmp_path, formats=[name])
+    top = {path.name for path in tmp_path.iterdir()}
+    assert (
+        top
+        == {
+            "html": {"report.html"},
+            "markdown": {"report.md"},
+            "latex": {"latex", "figures"},
+            "csv": {"tables"},
+            "parquet": {"tables"},
+            "figures": {"figures"},
+        }[name]
+    )
+
+
+def test_accuracies_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = trials(EXAMPLE)
+    report = written(frame, tmp_path)
+    lines = recompute(Measurements(frame))
+    assert lines in (tmp_path / "report.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    load, compute = lines.split("\n")
+    scope: dict[str, Any] = {"pd": pd}
+    exec(load, scope)
+    recomputed = eval(compute, scope).round(2).reset_index()
+    pc = recomputed[(recomputed["method"] == "PC") & (recomputed["rho0"] == 0.01)].iloc[0]
+    text = f"{pc['mean']:.2f} ({pc['std']:.2f})"
+    assert text == "94.00 (1.41)"
+    assert text in (tmp_path / "report.md").read_text()
+    assert text in (tmp_path / "report.html").read_text()
+    assert text in (tmp_path / "latex" / "methods_1.tex").read_text()
+    for read, ending in ((pd.read_csv, "csv"), (pd.read_parquet, "parquet")):
+        again = read(tmp_path / "tables" / f"configurations.{ending}")
+        assert again["test_mean"].tolist() == pytest.approx(
+            report.findings.configurations["test_mean"].tolist()
+        )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_written_trials_are_trials_again(tmp_path: Path, ending: str) -> None:
+    written(trials(EXAMPLE), tmp_path, formats=[ending])
+    path = tmp_path / "tables" / f"trials.{ending}"
+    again = configurations(pd.read_csv(path) if ending == "csv" else pd.read_parquet(path))
+    pd.testing.assert_frame_equal(again, configurations(trials(EXAMPLE)))
+    assert again.loc[0, "set"] == ""
+
+
+def test_the_same_trials_give_the_same_files(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        written(trials(EXAMPLE), tmp_path / folder, formats=["html", "figures", "csv"])
+    for path in (tmp_path / "a").rglob("*.*"):
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert path.read_bytes() == other.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("open_methods", [{"PC"}, {"PC", "PQ", "BC"}, {"FP", "BC", "PQ"}])
+def test_a_half_finished_sweep_has_a_report(tmp_path: Path, open_methods: set[str]) -> None:
+    frame = trials(EXAMPLE)
+    open_ones = frame["method"].isin(open_methods)
+    frame.loc[open_ones, "state"] = "WAITING"
+    frame.loc[open_ones, ["validation_accuracy", "test_accuracy"]] = None
+    written(frame, tmp_path, paper="proxconnect")
+    text = (tmp_path / "report.md").read_text()
+    assert f"{open_ones.sum()} WAITING" in text
+    assert "unfinished" in text
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_sweep_of_which_nothing_has_finished_has_a_report(tmp_path: Path) -> None:
+    frame = trials(EXAMPLE, state="WAITING", validation_accuracy=None, test_accuracy=None)
+    numbers = ["validation_accuracy", "test_accuracy"]
+    frame[numbers] = frame[numbers].astype(float)
+    report = written(frame, tmp_path, paper="proxconnect")
+    names = [table.name for table in report.tables]
+    assert names == ["over_rho0_1", "over_rho0_2", "oddities", "configurations"]
+
+
+def test_html_is_escaped(tmp_path: Path) -> None:
+    frame = trials([("<script>alert(1)</script>", "binary", 0.1, 0, 0.9)])
+    write_report(Measurements(frame), tmp_path, title="<b>", facts={"a": "<i>"}, formats=["html"])
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert "<b></title>" not in page
+
+
+def test_the_recipe_behind_each_row_is_in_the_page(tmp_path: Path) -> None:
+    frame = trials(EXAMPLE, **{"recipe.epochs": 30})
+    frame["recipe.rule"] = frame["method"] + " rule"
+    written(frame, tmp_path, formats=["html"])
+    page = (tmp_path / "report.html").read_text()
+    common, own = page[page.index('id="recipes"') :].split("has for itself")
+    assert "<code>epochs</code>" in common
+    assert "<code>PC rule</code>" in own
+    assert "<summary>PC binary 0.01</summary>" in own
+
+
+def test_an_unknown_paper_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownPaperError, match="'nobody': unknown; papers: proxconnect"):
+        written(trials(EXAMPLE), tmp_path, paper="nobody")
+
+
+def test_380_trials_make_a_page_under_five_megabytes(tmp_path: Path) -> None:
+    """With 200 epochs of history each, and recipes of the paper's size."""
+    frame = grid(
+        lambda method, levels, place, seed: 0.9 - 0.01 * place,
+        methods=("PQ", "rPC", "PC", "X", "Y"),
+        sets=("binary", "ternary", "quaternary", "more", "most"),
+        rho0=(1e-4, 1e-3, 1e-2, 1e-1, 1, 10),
+        noise=0.005,
+    )[:380]
+    frame = frame.assign(**{f"recipe.group.setting_{i}": f"value {i}" for i in range(60)})
+    frame["recipe.quantization.sharpness.rho0"] = frame["rho0"]
+    epochs = pd.DataFrame({"epoch": range(1, 201)})
+    history = frame[["trial_id", "test_accuracy"]].merge(epochs, how="cross")
+    history = history.assign(
+        stage="quantize",
+        step=history["epoch"] * 391,
+        validation_accuracy_hard=history["test_accuracy"] * history["epoch"] / 200,
+        quantization_gap=1 / history["epoch"],
+    )
+    history = history.reindex(columns=list(HISTORY), fill_value=0.5)
+    report = write_report(
+        Measurements(frame, history=history),
+        tmp_path,
+        title="Large",
+        facts={},
+        formats=["html"],
+        paper="proxconnect",
+    )
+    assert (report.directory / "report.html").stat().st_size < 5e6
+    page = (report.directory / "report.html").read_text()
+    assert len(re.findall("<svg ", page)) == 4
+    assert "All 380 trials" in page

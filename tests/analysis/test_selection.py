@@ -1,0 +1,55 @@
+"""Choosing rho0, and what choosing by test accuracy flatters."""
+
+import numpy as np
+import pytest
+
+from analysis.aggregate import configurations
+from analysis.selection import best_of_test, best_rho0, optimism, select
+from tests.analysis.frames import EXAMPLE, grid, trials
+
+
+def test_rho0_is_chosen_by_validation_and_not_by_test() -> None:
+    frame = trials(EXAMPLE)
+    worse_on_validation = (frame["rho0"] == 0.01) & (frame["method"] == "PC")
+    frame.loc[worse_on_validation, "validation_accuracy"] = 0.5
+    best = best_rho0(configurations(frame)).set_index("method")
+    assert best.loc["PC", "rho0"] == 0.1
+    assert best.loc["PC", "test_mean"] == pytest.approx(0.805)
+    assert set(best.index) == {"FP", "BC", "PC", "PQ"}
+    assert best_rho0(configurations(frame), "test").set_index("method").loc["PC", "rho0"] == 0.01
+
+
+def test_without_validation_images_it_says_that_it_chose_on_test() -> None:
+    frame = trials(EXAMPLE, validation_accuracy=float("nan"))
+    assert set(select(configurations(frame))["chosen_on"]) == {"test"}
+    assert set(select(configurations(trials(EXAMPLE)))["chosen_on"]) == {"validation"}
+    assert set(select(configurations(trials(EXAMPLE)), "test")["chosen_on"]) == {"test"}
+
+
+def test_the_optimism_of_ties_is_the_expected_maximum() -> None:
+    """Of three equally good rho0, the best mean of n seeds is 0.8463 sigma / sqrt(n) too high."""
+    rng = np.random.default_rng(0)
+    sigma, n = 0.01, 3
+    estimates = np.array(
+        [best_of_test(0.9 + sigma * rng.standard_normal((n, 3))) for _ in range(20_000)]
+    )
+    assert estimates[:, 1].mean() == pytest.approx(0.9, abs=2e-4)
+    assert (estimates[:, 0] - estimates[:, 1]).mean() == pytest.approx(
+        0.8463 * sigma / n**0.5, rel=0.03
+    )
+
+
+def test_a_clear_winner_has_no_optimism() -> None:
+    accuracies = np.array([[0.9, 0.5], [0.92, 0.52], [0.91, 0.51]])
+    best, left_out = best_of_test(accuracies)
+    assert best == left_out == pytest.approx(0.91)
+
+
+def test_optimism_has_a_row_for_each_choice_and_leaves_gaps_aside() -> None:
+    frame = grid(lambda *_: 0.9, noise=0.01)
+    frame.loc[0, "state"] = "FAILED"
+    rows = optimism(frame)
+    assert len(rows) == 4
+    assert rows["choices"].tolist() == [3] * 4
+    assert sorted(rows["seeds"]) == [2, 3, 3, 3]
+    assert np.isnan(optimism(grid(lambda *_: 0.9, seeds=1))["optimism"]).all()

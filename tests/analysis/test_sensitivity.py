@@ -1,0 +1,167 @@
+"""Sensitivity to rho0: against scipy and statsmodels, and on grids whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from analysis.aggregate import configurations
+from analysis.sensitivity import (
+    method_verdicts,
+    probability_best,
+    regrets,
+    sensitivity,
+)
+from tests.analysis.frames import EXAMPLE, grid, trials
+
+
+def analysed(frame: pd.DataFrame, **options: float) -> pd.DataFrame:
+    return sensitivity(configurations(frame), frame, **options)
+
+
+def test_by_hand() -> None:
+    row = analysed(trials(EXAMPLE)).set_index("method").loc["PC"]
+    assert (row["choices"], row["lowest_rho0"], row["highest_rho0"]) == (2, 0.01, 0.1)
+    assert (row["best_rho0"], row["worst_rho0"], row["decades"]) == pytest.approx((0.01, 0.1, 1))
+    assert row["range"] == pytest.approx(0.94 - 0.805)
+    assert row["relative_drop"] == pytest.approx((0.94 - 0.805) / 0.94)
+    assert row["slope"] == pytest.approx(0.805 - 0.94)
+    assert row["p_best"] == 1.0
+
+
+def test_is_what_scipy_and_statsmodels_say() -> None:
+    frame = grid(lambda method, levels, place, seed: 0.8 + 0.01 * place, noise=0.01, seeds=4)
+    frame = frame.drop(index=[0, 5]).reset_index(drop=True)  # some rho0 have fewer seeds
+    found = analysed(frame).set_index(["method", "set"])
+    ps = []
+    for key, part in frame.groupby(["method", "set"], sort=False):
+        groups = [own["test_accuracy"].to_numpy() for _, own in part.groupby("rho0")]
+        row = found.loc[key]
+        assert row["p"] == pytest.approx(stats.f_oneway(*groups).pvalue)
+        ps.append(row["p"])
+        means = [group.mean() for group in groups]
+        best, worst = int(np.argmax(means)), int(np.argmin(means))
+        tukey = stats.tukey_hsd(*groups).confidence_interval(0.95)
+        assert row["range_upper"] == pytest.approx(tukey.high[best, worst], abs=1e-6)
+        line = sm.OLS(part["test_accuracy"], sm.add_constant(np.log10(part["rho0"]))).fit()
+        assert row["slope"] == pytest.approx(line.params["rho0"])
+    corrected = multipletests(ps, method="fdr_bh")[1]
+    assert found["p_corrected"].tolist() == pytest.approx(corrected)
+
+
+def test_planted_answers_come_out() -> None:
+    effects = {"binary": 0.2, "ternary": 0.0, "quaternary": 0.012}
+    frame = grid(
+        lambda method, levels, place, seed: 0.9 - effects[levels] * place / 2,
+        methods=("PC",),
+        sets=tuple(effects),
+        noise=0.002,
+        seeds=5,
+    )
+    found = analysed(frame).set_index("set")
+    assert found["verdict"].to_dict() == {
+        "binary": "sensitive",
+        "ternary": "stable",
+        "quaternary": "stable",
+    }
+    assert found.loc["quaternary", "p_corrected"] < 0.05  # real, and small
+    assert found.loc["binary", "slope"] == pytest.approx(-0.1, abs=0.005)
+    (verdict,) = method_verdicts(found.reset_index()).to_dict("records")
+    assert verdict["verdict"] == "sensitive"
+    assert verdict["at"] == "binary"
+    assert "2 stable" in verdict["reason"]
+
+
+def test_a_planted_interaction_is_seen_set_by_set() -> None:
+    """rho0 helps on one set as much as it harms on the other: on average, nothing."""
+    frame = grid(
+        lambda method, levels, place, seed: 0.7 + (0.1 if levels == "binary" else -0.1) * place,
+        methods=("PQ",),
+        noise=0.005,
+    )
+    found = analysed(frame).set_index("set")
+    assert found["verdict"].tolist() == ["sensitive", "sensitive"]
+    assert found.loc["binary", "slope"] == pytest.approx(0.1, abs=0.01)
+    assert found.loc["ternary", "slope"] == pytest.approx(-0.1, abs=0.01)
+
+
+def test_planted_ties_share_the_probability_of_being_best() -> None:
+    frame = grid(lambda method, levels, place, seed: 0.9 + 0.01 * seed)
+    found = analysed(frame)
+    assert found["p_best"].tolist() == pytest.approx([1 / 3] * 4, abs=0.05)
+    assert found["range"].tolist() == pytest.approx([0] * 4)
+    assert set(found["verdict"]) <= {"stable", "noise"}
+    assert regrets(configurations(frame), frame)["regret"].tolist() == pytest.approx([0] * 12)
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.03, "noise"), (0.001, "stable")])
+def test_pure_noise_is_called_noise(noise: float, expected: str) -> None:
+    verdicts = []
+    for seed in range(25):
+        frame = grid(
+            lambda *_: 0.6,
+            methods=("PQ", "rPC", "PC"),
+            sets=("binary", "ternary", "quaternary"),
+            noise=noise,
+            seed=seed,
+        )
+        verdicts += analysed(frame)["verdict"].tolist()
+    assert verdicts.count(expected) / len(verdicts) > 0.95
+    assert verdicts.count("sensitive") / len(verdicts) < 0.02
+
+
+def test_a_real_effect_near_the_margin_is_mild() -> None:
+    frame = grid(
+        lambda method, levels, place, seed: 0.9 - 0.0125 * place + 0.004 * (-1) ** seed,
+        methods=("PC",),
+        sets=("binary",),
+        seeds=4,
+    )
+    (row,) = analysed(frame).to_dict("records")
+    assert row["range"] < 0.03 < row["range_upper"]
+    assert row["verdict"] == "mild"
+    assert analysed(frame, margin=0.01)["verdict"].tolist() == ["sensitive"]
+
+
+def test_one_seed_is_not_tested() -> None:
+    frame = grid(lambda method, levels, place, seed: 0.9 - 0.1 * place, seeds=1)
+    found = analysed(frame)
+    assert set(found["verdict"]) == {"untested"}
+    assert found["p_best"].isna().all()
+    assert (method_verdicts(found)["verdict"] == "untested").all()
+
+
+def test_probability_best_of_two_by_enumeration() -> None:
+    """{0, 3} against {1, 2}: of 16 pairs of resamples, 5 are won, 5 lost and 6 are equal."""
+    first, second = probability_best(
+        [np.array([0.0, 3.0]), np.array([1.0, 2.0])], np.random.default_rng(0)
+    )
+    wins = ties = 0
+    for a in (0, 3):
+        for b in (0, 3):
+            for c in (1, 2):
+                for d in (1, 2):
+                    wins += a + b > c + d
+                    ties += a + b == c + d
+    assert first == pytest.approx((wins + ties / 2) / 16, abs=0.03)
+    assert first + second == pytest.approx(1)
+
+
+def test_regret_by_hand() -> None:
+    frame = trials(EXAMPLE)
+    found = regrets(configurations(frame), frame).set_index(["method", "rho0"])["regret"]
+    assert found.loc[("PC", 0.01)] == 0
+    assert found.loc[("PC", 0.1)] == pytest.approx(0.135)
+
+
+def test_rho0_of_zero_has_no_decade_and_no_part_in_the_slope() -> None:
+    frame = grid(
+        lambda method, levels, place, seed: (0.2, 0.8, 0.9)[place],
+        rho0=(0.0, 0.1, 1.0),
+        noise=1e-4,
+    )
+    found = analysed(frame)
+    assert found["decades"].isna().all()
+    assert found["slope"].tolist() == pytest.approx([0.1] * 4, abs=1e-3)
