@@ -4,12 +4,13 @@
 # make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
 # make bench-sweep  measures what orchestration and tracking cost (about 25 minutes)
 # make bench-packs  measures packs against lone trials (about 10 minutes)
+# make bench-analysis  measures how large a table the analysis takes, and what its intervals cover
 # make chaos  kills everything in a long sweep, over and over (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format bench bench-sweep bench-packs chaos clean
+.PHONY: demo test lint format bench bench-sweep bench-packs bench-analysis chaos clean
 
 demo: $(READY)
 	$(BIN)/sweeps run digits --pack 9
@@ -39,6 +40,10 @@ bench-sweep: .venv/.ready-bench
 
 bench-packs: .venv/.ready-bench
 	$(BIN)/python benchmarks/packs.py
+
+bench-analysis: $(READY)
+	$(BIN)/python benchmarks/analysis_scale.py
+	$(BIN)/python benchmarks/interval_coverage.py
 
 chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos
