@@ -1,0 +1,105 @@
+"""How a parameter of a quantizer grows with its sharpness, for maps that have several of them.
+
+Such a map takes its recipe's sharpness as a clock: `Linear(rho0=1)` is 1 + t / B, one more each
+epoch, and `InversePi(rho0=1)` the theory's 1 / pi_t. Each of its parameters follows that clock by a
+law of its own.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+from quantlab.quantizers.base import Sharpness
+
+
+@dataclass(frozen=True)
+class Growth(ABC):
+    """A nondecreasing function of the sharpness, >= 0; `start` is its value at sharpness 1."""
+
+    start: float
+    """>= 0; with 0 it stays 0 for ever."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value) and value >= 0):
+                raise ConfigurationError(
+                    f"{type(self).__name__}.{field.name} = {value!r}: must be finite and >= 0"
+                )
+            object.__setattr__(self, field.name, float(value))
+
+    @property
+    def limit(self) -> float:
+        """For infinite sharpness."""
+        return math.inf if self.start else 0.0
+
+    @abstractmethod
+    def at(self, sharpness: Sharpness) -> Sharpness:
+        """The value; a float for a float, a tensor for a tensor."""
+
+
+@dataclass(frozen=True)
+class Power(Growth):
+    """start * sharpness ** exponent; linear with exponent 1."""
+
+    exponent: float = 1.0
+    """> 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.exponent == 0:
+            raise ConfigurationError(f"{type(self).__name__}.exponent = 0.0: must be > 0")
+
+    def at(self, sharpness: Sharpness) -> Sharpness:
+        """The power; 0 for start 0, also at infinite sharpness."""
+        if not self.start:
+            return 0.0
+        try:
+            return self.start * sharpness**self.exponent
+        except OverflowError:
+            return math.inf
+
+
+@dataclass(frozen=True)
+class Saturating(Power):
+    """s / (1 + s) with s = start * sharpness ** exponent: 1 in the limit only.
+
+    With it as the vertical shift, a map relaxes as BinaryRelax does (ProxConnect paper, Example
+    3.3).
+    """
+
+    @property
+    def limit(self) -> float:
+        """1, if it grows at all."""
+        return 1.0 if self.start else 0.0
+
+    def at(self, sharpness: Sharpness) -> Sharpness:
+        """The saturated power."""
+        return 1 - 1 / (1 + super().at(sharpness))
+
+
+@dataclass(frozen=True)
+class Geometric(Growth):
+    """start * factor ** (sharpness - 1): the same factor in each unit of the sharpness."""
+
+    factor: float = 1.1
+    """> 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.factor <= 1:
+            raise ConfigurationError(f"Geometric.factor = {self.factor}: must be > 1")
+
+    def at(self, sharpness: Sharpness) -> Sharpness:
+        """The power of the factor; infinite where that is beyond all numbers."""
+        if not self.start:
+            return 0.0
+        if isinstance(sharpness, Tensor):
+            return self.start * torch.pow(self.factor, sharpness - 1)
+        exponent = (sharpness - 1) * math.log(self.factor)
+        return self.start * math.exp(exponent) if exponent < 700 else math.inf

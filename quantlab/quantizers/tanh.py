@@ -1,0 +1,55 @@
+"""Tanh: a smooth map between neighbouring levels."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError
+from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.growth import Growth, Power
+
+_DEFAULT = Power(1.0)
+_SMALLEST, _LARGEST = 1e-6, 1e9
+
+
+@dataclass(frozen=True)
+class Tanh(Quantizer):
+    """P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and half-width h.
+
+    The mirror-descent paper's tanh projection (its equations (12) and (21)), gap by gap, divided so
+    that levels stay where they are. Sharpness 0 gives clipping to [q_1, q_b], infinity the
+    projector, which is taken from beta = 1e9 on. The middle of a gap stays where it is, but in the
+    projector, where it goes up.
+    """
+
+    beta: Growth = _DEFAULT
+    """Law of the slope at the middle of a gap; 0 is the identity."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.beta, Growth) or self.beta.limit < math.inf:
+            raise ConfigurationError(f"Tanh.beta = {self.beta!r}: must be a Growth without limit")
+
+    @at_least_float32
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """The map of the class."""
+        inside = latent.detach().clamp(self.levels[0], self.levels[-1])
+        levels = torch.tensor(self.levels, dtype=inside.dtype, device=inside.device)
+        # The last gap keeps its upper end.
+        place = torch.bucketize(inside.contiguous(), levels[1:-1], right=True)
+        low, high = levels[place], levels[place + 1]
+        half = (high - low) / 2
+        offset = (inside - low) / half - 1
+        beta = self.beta.at(sharpness)
+        beta = torch.as_tensor(beta, dtype=inside.dtype, device=inside.device)
+        # Below the smallest, tanh is the identity to the last bit; from the largest on, it is the
+        # projector but for entries that hardly differ from the middle.
+        small = beta < _SMALLEST
+        safe = torch.where(small, 1.0, beta)
+        curved = torch.where(small, offset, torch.tanh(safe * offset) / torch.tanh(safe))
+        image = low + half * (1 + curved)
+        # Rounding must not take a level off its place.
+        image = torch.where(inside == low, low, torch.where(inside == high, high, image))
+        return torch.where(beta >= _LARGEST, self.hard(latent), image)
