@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS
-from quantlab import flatten
+from quantlab import Recipe, flatten
 from quantlab.quantization_sets import set_name
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -38,9 +38,9 @@ def level_set(cell: Cell) -> str:
     return cell.coordinates.get("set") or set_name(quantization.quantizer.levels)
 
 
-def bits(cell: Cell) -> float:
+def bits(recipe: Recipe) -> float:
     """Bits a quantized weight: log2 of the number of levels, the most of any layer; 32 for none."""
-    quantization = cell.recipe.quantization
+    quantization = recipe.quantization
     if quantization is None:
         return 32.0
     quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
@@ -76,7 +76,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "epochs": len(history),
                 "seconds": sum(record["seconds"] for record in history),
                 "git_commit": result.get("git_commit", ""),
-                "bits": bits(cell),
+                "bits": bits(cell.recipe),
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()

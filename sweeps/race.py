@@ -1,0 +1,299 @@
+"""Race: which configurations of a study are trained, with which seeds, and how they end.
+
+It hands out trials as `sweeps.schedule.Schedule` does, so that the same workers train them. What it
+knows stands in Optuna's storage and in the trial folders: a race that was killed goes on from both.
+"""
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
+
+import optuna
+from optuna.trial import TrialState as State
+
+from quantlab import Recipe, configuration_id, fingerprint
+from sweeps.packing import ALONE, Packing
+from sweeps.spec import Cell
+from sweeps.storage import Storage, TrialState
+from sweeps.study import StudySpec
+
+_TRIED = (State.COMPLETE, State.PRUNED, State.FAIL, State.RUNNING)
+"""States that count against the budget."""
+
+
+@dataclass
+class Contender:
+    """A configuration in the race, of this process."""
+
+    trial: optuna.Trial
+    recipe: Recipe
+    claim: IO[str]
+    """Open and locked for as long as this process is at it."""
+    values: list[list[float]] = field(default_factory=list)
+    """Of each seed that has ended, the objectives."""
+    reported: int = 0
+    """The last step of which the pruner knows."""
+
+    @property
+    def epochs(self) -> int:
+        """Of one seed."""
+        return self.recipe.epochs + self.recipe.batchnorm_epochs
+
+
+class Race:
+    """Hands out the trials of a study, one seed of a configuration at a time."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        storage: Storage,
+        study_storage: str | None = None,
+        *,
+        retries: int = 0,
+        packing: Packing = ALONE,
+    ) -> None:
+        """Find the study or make it, with its known points first in the queue.
+
+        Args:
+            spec: the study.
+            storage: where trials lie.
+            study_storage: URL of Optuna's storage; None for a SQLite file in `storage`.
+            retries: how often a trial is handed out again whose process died.
+            packing: how many trials of a kind are trained as one.
+        """
+        self.spec = spec
+        self._storage = storage
+        self._retries = retries
+        self._packing = packing
+        self._folder = storage.root / "studies" / spec.name
+        (self._folder / "claims").mkdir(parents=True, exist_ok=True)
+        self.url = study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with self._alone():
+            self.study = optuna.create_study(
+                storage=self.url,
+                study_name=spec.name,
+                directions=spec.directions,
+                pruner=spec.pruner,
+                load_if_exists=True,
+            )
+            for point in () if self.study.trials else spec.known:
+                self.study.enqueue_trial(dict(point))
+            # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
+            drivers = self.study.user_attrs.get("drivers", 0)
+            self.study.set_user_attr("drivers", drivers + 1)
+            self.study.sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
+        self._contenders: dict[str, Contender] = {}
+        """Fingerprint of the trial that is ready or out -> its configuration."""
+        self._ready: list[Cell] = []
+        self._is_spent = False
+        self._out: dict[str, Cell] = {}
+        self._retries_left: dict[str, int] = {}
+        self._waiting: dict[str, list[Contender]] = {}
+        """Configurations that came to a trial which another one of this process is at."""
+        self.failed_at_once: list[Cell] = []
+        """None: see `Schedule`."""
+        self.num_waiting = 0
+        """None: see `Schedule`."""
+
+    def next(self) -> list[Cell]:
+        """Trials to be trained as one pack; none if the budget is spent."""
+        while not self._ready and self._recruit():
+            pass
+        self._is_spent = not self._ready
+        if self._is_spent:
+            return []
+        kind = self._packing.kind(self._ready[0])
+        most = self._packing.size(kind, self.spec.configurations)
+        while len(self._ready) < most and self._recruit():
+            pass
+        alike = [cell for cell in self._ready if self._packing.kind(cell) == kind][:most]
+        for cell in alike:
+            self._ready.remove(cell)
+            self._out[cell.fingerprint] = cell
+        return alike
+
+    @property
+    def out(self) -> list[Cell]:
+        """Trials that were handed out and have not ended."""
+        return list(self._out.values())
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every trial of the study so far, of all its drivers."""
+        found: dict[str, Cell] = {}
+        for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.state is State.WAITING or "recipe" not in frozen.user_attrs:
+                continue
+            recipe = self.spec.recipe(optuna.trial.FixedTrial(frozen.params))
+            for seed in self.spec.seeds:
+                cell = self._cell(frozen.number, recipe, seed)
+                if self._storage.trial(cell.fingerprint).state() is not TrialState.WAITING:
+                    found.setdefault(cell.fingerprint, cell)
+        return list(found.values())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is out, and the budget is spent or others are at what is left of it."""
+        return self._is_spent and not self._out and not self._ready
+
+    def cell(self, fingerprint: str) -> Cell:
+        """A trial that was handed out, and has not ended."""
+        return self._out[fingerprint]
+
+    def is_out(self, cell: Cell) -> bool:
+        """Whether it was handed out, and has not ended."""
+        return cell.fingerprint in self._out
+
+    def limit_packs(self, cell: Cell, size: int) -> bool:
+        """See `Schedule`."""
+        return self._packing.limit(self._packing.kind(cell), size)
+
+    def again(self, cell: Cell, *, counts: bool = True, of_pack: bool = False) -> bool:
+        """Take back a trial whose training was cut short; see `Schedule`."""
+        left = self._retries_left.setdefault(cell.fingerprint, self._retries)
+        if counts and left == 0:
+            return False
+        self._retries_left[cell.fingerprint] = left - counts
+        if self._out.pop(cell.fingerprint, None) is not None:
+            self._ready.insert(0, cell)
+        return True
+
+    def is_hopeless(self, cell: Cell) -> bool:
+        """Whether its learning curve so far has put its configuration out of the race."""
+        contender = self._contenders.get(cell.fingerprint)
+        if contender is None or len(self.spec.objectives) > 1:
+            return False
+        before = len(contender.values) * contender.epochs
+        for record in self._storage.trial(cell.fingerprint).read_history():
+            step, accuracy = before + record["epoch"], record["validation_accuracy_hard"]
+            is_last = record["epoch"] == contender.epochs
+            if step <= contender.reported or accuracy is None or is_last:
+                continue
+            self._report(contender, [*(own[0] for own in contender.values), accuracy], step)
+        return contender.reported > 0 and contender.trial.should_prune()
+
+    def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
+        """Take note of how a trial has ended; a running one has been put out of the race.
+
+        Returns:
+            Nothing: see `Schedule`.
+        """
+        self._out.pop(cell.fingerprint, None)
+        first = self._contenders.pop(cell.fingerprint, None)
+        others = self._waiting.pop(cell.fingerprint, [])
+        for contender in [*([first] if first else []), *others]:
+            self._judge(contender, cell, state)
+        return []
+
+    def _judge(self, contender: Contender, cell: Cell, state: TrialState) -> None:
+        if not state.is_finished:
+            how = State.PRUNED if state is TrialState.RUNNING else State.FAIL
+            self._tell(contender, state=how)
+            return
+        folder = self._storage.trial(cell.fingerprint)
+        result = folder.read(folder.result)
+        contender.values.append(
+            [
+                objective.of(cell.recipe, result)
+                if state is TrialState.COMPLETE
+                else objective.of_diverged
+                for objective in self.spec.objectives
+            ]
+        )
+        self._go_on(contender)
+
+    def _go_on(self, contender: Contender) -> None:
+        """To the next seed, or the end."""
+        seeds, values = self.spec.seeds, contender.values
+        is_single = len(self.spec.objectives) == 1
+        if is_single and values:
+            self._report(contender, [own[0] for own in values], len(values) * contender.epochs)
+        if len(values) == len(seeds):
+            means = [sum(own) / len(values) for own in zip(*values, strict=True)]
+            self._tell(contender, values=means)
+            return
+        if is_single and values and contender.trial.should_prune():
+            self._tell(contender, state=State.PRUNED)
+            return
+        cell = self._cell(contender.trial.number, contender.recipe, seeds[len(values)])
+        if cell.fingerprint in self._contenders:
+            self._waiting.setdefault(cell.fingerprint, []).append(contender)
+            return
+        self._contenders[cell.fingerprint] = contender
+        state = self._storage.trial(cell.fingerprint).state()
+        if state.is_finished:  # before it was interrupted, or in another configuration's name
+            self.ended(cell, state)
+        else:
+            self._ready.append(cell)
+
+    def _report(self, contender: Contender, values: Sequence[float], step: int) -> None:
+        if step > contender.reported:
+            contender.trial.report(sum(values) / len(values), step)
+            contender.reported = step
+
+    def _tell(self, contender: Contender, **outcome: Any) -> None:
+        self.study.tell(contender.trial, **outcome)
+        contender.claim.close()
+
+    def _recruit(self) -> bool:
+        """Take over a configuration that nobody is at any more, or ask for a new one."""
+        with self._alone():
+            trials = self.study.get_trials(deepcopy=False)
+            mine = {each.trial.number for each in self._all()}
+            for frozen in trials:
+                if frozen.state is State.RUNNING and frozen.number not in mine:
+                    claim = self._claim(frozen.number)
+                    if claim is not None:
+                        # There is no public way from a stored trial to one that can go on.
+                        trial = optuna.trial.Trial(self.study, frozen._trial_id)
+                        reported = max(frozen.intermediate_values, default=0)
+                        return self._enter(trial, claim, reported)
+            if sum(frozen.state in _TRIED for frozen in trials) >= self.spec.configurations:
+                return False
+            trial = self.study.ask()
+            claim = self._claim(trial.number)
+            assert claim is not None, "nobody else can know of it"
+            return self._enter(trial, claim, 0)
+
+    def _enter(self, trial: optuna.Trial, claim: IO[str], reported: int) -> bool:
+        recipe = self.spec.recipe(trial)
+        trial.set_user_attr("recipe", configuration_id(recipe))
+        self._go_on(Contender(trial, recipe, claim, reported=reported))
+        return True
+
+    def _all(self) -> Iterator[Contender]:
+        yield from self._contenders.values()
+        for waiting in self._waiting.values():
+            yield from waiting
+
+    def _cell(self, number: int, recipe: Recipe, seed: int) -> Cell:
+        seeded = replace(recipe, seed=seed)
+        return Cell(
+            sweep=self.spec.name,
+            block="search",
+            method="search",
+            coordinates={"configuration": str(number)},
+            recipe=seeded,
+            fingerprint=fingerprint(seeded),
+            configuration_id=configuration_id(seeded),
+        )
+
+    def _claim(self, number: int) -> IO[str] | None:
+        """Be the only process at a configuration; None if another one is. A dead one lets go."""
+        file = (self._folder / "claims" / str(number)).open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only driver that asks: otherwise two would both take the last of the budget."""
+        with (self._folder / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

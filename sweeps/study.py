@@ -1,0 +1,134 @@
+"""StudySpec: a search as a value: its space of recipes, objectives, seeds, budget and sampler."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.pruners import BasePruner, PercentilePruner
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import BaseTrial
+
+from quantlab import ConfigurationError, Recipe
+from sweeps.results import bits
+
+Space = Callable[[BaseTrial], Recipe]
+"""Define-by-run: asks a trial for values, and gives the recipe they make; its seed is not used."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a configuration is judged by, as the mean over its seeds."""
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+    of: Callable[[Recipe, Mapping[str, Any]], float]
+    """Recipe and result of a COMPLETE trial -> value."""
+    of_diverged: float
+    """What a diverged trial counts as; leaving it out would reward it."""
+
+
+VALIDATION_ACCURACY = Objective(
+    "validation accuracy",
+    "maximize",
+    of=lambda recipe, result: float(result["validation_accuracy"]),
+    of_diverged=0.0,
+)
+"""A fraction; the test images have no part in a search."""
+BITS = Objective(
+    "bits a weight", "minimize", of=lambda recipe, result: bits(recipe), of_diverged=32.0
+)
+
+
+def tree_of_parzen_estimators(seed: int) -> BaseSampler:
+    """Optuna's TPE, with running trials taken into account, for several workers at once."""
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def better_half(startup: int = 8) -> BasePruner:
+    """Goes on with what is in the better half of all that have come as far."""
+    return PercentilePruner(50.0, n_startup_trials=startup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A search over recipes.
+
+    A configuration is trained with its first seed, and with one more seed after the other while it
+    is in the race: what the pruner is told is the mean over the seeds so far, epoch by epoch.
+    """
+
+    name: str
+    space: Space
+    configurations: int
+    """The budget: configurations that are tried, pruned ones included, >= 1."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of each configuration that stays in the race."""
+    objectives: tuple[Objective, ...] = (VALIDATION_ACCURACY,)
+    """With several, the whole Pareto front is the result, and nothing is pruned."""
+    sampler: Callable[[int], BaseSampler] = tree_of_parzen_estimators
+    """Makes a sampler from a seed."""
+    pruner: BasePruner = field(default_factory=better_half)
+    known: tuple[Mapping[str, Any], ...] = ()
+    """Points of the space to begin with, as values of its parameters."""
+    seed: int = 0
+    """Of the sampler."""
+    description: str = ""
+    experiment: str = ""
+    """The MLflow experiment of its runs; its name if empty."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
+            raise ConfigurationError(
+                f"StudySpec.name = {self.name!r}: must be letters, digits, '-' and '_'"
+            )
+        if type(self.configurations) is not int or self.configurations < 1:
+            raise ConfigurationError(
+                f"StudySpec.configurations = {self.configurations!r}: must be a whole number >= 1"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigurationError(
+                f"StudySpec.seeds = {self.seeds}: must be one or more, each once"
+            )
+        if not self.objectives:
+            raise ConfigurationError("StudySpec.objectives = (): must be at least one")
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Of the objectives."""
+        return [objective.direction for objective in self.objectives]
+
+    def recipe(self, trial: BaseTrial) -> Recipe:
+        """The recipe of a point of the space.
+
+        Raises:
+            ConfigurationError: the space gives something else, or images for validation are
+                missing.
+        """
+        try:
+            recipe = self.space(trial)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"study {self.name}, {trial.params}: {error}") from error
+        if not isinstance(recipe, Recipe):
+            raise ConfigurationError(f"study {self.name}: its space gives {recipe!r}, no Recipe")
+        return recipe
+
+    def require_valid(self) -> None:
+        """Try the space at a random point and at the known ones.
+
+        Raises:
+            ConfigurationError: a point makes no recipe, or a known one is not in the space.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+        self.recipe(trial)
+        for point in self.known:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")  # of a value beyond its bounds
+                    self.recipe(optuna.trial.FixedTrial(dict(point)))
+            except (ValueError, UserWarning) as error:
+                raise ConfigurationError(
+                    f"study {self.name}, known point {dict(point)}: {error}"
+                ) from error

@@ -1,0 +1,233 @@
+"""The race of a study's configurations, on results that are made up: no training."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import BaseTrial
+from optuna.trial import TrialState as State
+
+from quantlab import ConfigurationError, Recipe, override
+from sweeps.race import Race
+from sweeps.spec import Cell
+from sweeps.storage import Storage, TrialState
+from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec, better_half
+from tests.quantlab.recipes import quantized
+
+
+def space(trial: BaseTrial) -> Recipe:
+    rho0 = trial.suggest_float("rho0", 0.001, 1.0, log=True)
+    return override(quantized(), "quantization.sharpness.rho0", rho0)
+
+
+def score(cell: Cell) -> float:
+    """Best at rho0 = 0.1, with a little for the seed."""
+    assert cell.recipe.quantization is not None
+    rho0 = cell.recipe.quantization.sharpness.at(0, 1)
+    return float(0.9 - abs(rho0 - 0.1) + 0.001 * cell.recipe.seed)
+
+
+def spec(**changes: object) -> StudySpec:
+    settings = {"name": "made", "space": space, "configurations": 20, "seeds": (0, 1, 2)}
+    return StudySpec(**(settings | changes))  # type: ignore[arg-type]
+
+
+def finish(storage: Storage, cell: Cell, state: str = "COMPLETE") -> TrialState:
+    """What a worker leaves, and a line for each time that it was trained."""
+    folder = storage.trial(cell.fingerprint)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if folder.state().is_finished:
+        return folder.state()
+    folder.write(folder.result, {"state": state, "validation_accuracy": score(cell)})
+    with (folder.path / "trained").open("a") as file:  # if this is lost, it has still ended
+        file.write("once\n")
+    return TrialState(state)
+
+
+def run(race: Race, storage: Storage, *, at_once: int = 2) -> None:
+    out: list[Cell] = []
+    while True:
+        while len(out) < at_once and (cells := race.next()):
+            out += cells
+        if not out:
+            assert race.is_over
+            return
+        cell = out.pop(0)
+        race.ended(cell, finish(storage, cell))
+
+
+def counts(study: optuna.Study) -> Counter[State]:
+    return Counter(trial.state for trial in study.trials)
+
+
+def trained(storage: Storage) -> list[int]:
+    """How often each trial was trained to its end."""
+    return [
+        len(file.read_text().splitlines()) for file in (storage.root / "trials").glob("*/trained")
+    ]
+
+
+def test_a_study_spends_its_budget_and_drops_the_worse_half(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    race = Race(spec(), storage)
+    run(race, storage)
+    states = counts(race.study)
+    assert states[State.COMPLETE] + states[State.PRUNED] == 20
+    assert 5 <= states[State.PRUNED] <= 15
+    assert abs(race.study.best_params["rho0"] - 0.1) < 0.05
+    best = race.study.best_trial
+    assert best.value == pytest.approx(0.9 - abs(best.params["rho0"] - 0.1) + 0.001)
+    # A pruned one has had one or two seeds, the others all three.
+    assert len(trained(storage)) < 20 * 3
+    assert set(trained(storage)) == {1}
+
+
+def test_known_points_come_first(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    race = Race(spec(known=({"rho0": 0.1}, {"rho0": 0.5}), configurations=4), storage)
+    run(race, storage, at_once=1)
+    assert [trial.params["rho0"] for trial in race.study.trials[:2]] == [0.1, 0.5]
+    Race(spec(known=({"rho0": 0.1},), configurations=4), storage)  # not once more
+    assert len(race.study.trials) == 4
+
+
+def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
+    """A driver is forgotten with trials out, again and again; a later one takes them over."""
+    storage = Storage(tmp_path)
+    rng = random.Random(0)
+    for _ in range(6):
+        race = Race(spec(), storage)
+        for _ in range(rng.randrange(1, 12)):
+            for cell in race.next():
+                if rng.random() < 0.7:
+                    race.ended(cell, finish(storage, cell))
+        for contender in list(race._all()):
+            contender.claim.close()  # what the system does for a dead process
+    last = Race(spec(), storage)
+    run(last, storage)
+    states = counts(last.study)
+    assert states[State.COMPLETE] + states[State.PRUNED] == 20
+    assert set(states) <= {State.COMPLETE, State.PRUNED}
+    assert set(trained(storage)) == {1}
+
+
+def drive(folder: Path, seconds: float) -> None:
+    storage = Storage(folder)
+    race = Race(spec(configurations=30), storage)
+    while cells := race.next():
+        for cell in cells:
+            time.sleep(seconds)
+            race.ended(cell, finish(storage, cell))
+
+
+@pytest.mark.slow
+def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path) -> None:
+    Race(spec(configurations=30), Storage(tmp_path))  # the database
+    context = multiprocessing.get_context("spawn")
+    first, second = (
+        context.Process(target=drive, args=(tmp_path, seconds)) for seconds in (0.05, 0.03)
+    )
+    first.start()
+    second.start()
+    while len(trained(Storage(tmp_path))) < 15:
+        time.sleep(0.01)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    second.join(60)
+    assert second.exitcode == 0
+    race = Race(spec(configurations=30), Storage(tmp_path))
+    run(race, Storage(tmp_path))
+    states = counts(race.study)
+    assert states[State.COMPLETE] + states[State.PRUNED] == 30
+    assert set(trained(Storage(tmp_path))) == {1}
+
+
+def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    race = Race(spec(pruner=better_half(startup=1), seeds=(0,)), storage)
+    good, bad = race.next()[0], race.next()[0]
+    for cell, accuracy in ((good, 0.8), (bad, 0.2)):
+        folder = storage.trial(cell.fingerprint)
+        folder.path.mkdir(parents=True)
+        for epoch in (1, 2):
+            record = {"epoch": epoch, "validation_accuracy_hard": accuracy, "seconds": 1}
+            folder.append_history(record)
+    assert not race.is_hopeless(good)
+    race.ended(good, finish(storage, good))
+    assert race.is_hopeless(bad)
+    race.ended(bad, TrialState.RUNNING)
+    assert counts(race.study)[State.PRUNED] == 1
+    assert not race.is_out(bad)
+
+
+def test_diverged_counts_and_failed_is_no_result(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    race = Race(spec(configurations=2, pruner=optuna.pruners.NopPruner()), storage)
+    first, second = race.next()[0], race.next()[0]
+    race.ended(first, finish(storage, first, "DIVERGED"))
+    race.ended(second, TrialState.FAILED)
+    run(race, storage)
+    complete, failed = race.study.trials
+    assert complete.state is State.COMPLETE
+    assert complete.value is not None
+    assert complete.value < 0.67  # a third of it is 0
+    assert failed.state is State.FAIL
+
+
+def test_the_same_point_twice_is_trained_once(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    point = {"rho0": 0.1}
+    race = Race(spec(configurations=3, known=(point,) * 3), storage)
+    run(race, storage, at_once=3)
+    assert counts(race.study)[State.COMPLETE] == 3
+    assert len({trial.value for trial in race.study.trials}) == 1
+    assert trained(storage) == [1] * 3
+
+
+def test_several_objectives_have_a_front(tmp_path: Path) -> None:
+    def levels(trial: BaseTrial) -> Recipe:
+        count = trial.suggest_int("levels", 2, 5)
+        return override(
+            space(trial), "quantization.quantizer.levels", tuple(map(float, range(count)))
+        )
+
+    storage = Storage(tmp_path)
+    race = Race(spec(space=levels, objectives=(VALIDATION_ACCURACY, BITS)), storage)
+    run(race, storage)
+    assert counts(race.study) == {State.COMPLETE: 20}
+    front = race.study.best_trials
+    assert 1 <= len(front) < 20
+    for trial in front:
+        assert 2 ** trial.values[1] == pytest.approx(trial.params["levels"])
+
+
+def test_a_trial_whose_process_died_is_handed_out_again(tmp_path: Path) -> None:
+    race = Race(spec(configurations=1), Storage(tmp_path), retries=1)
+    (cell,) = race.next()
+    assert race.again(cell)
+    assert race.next() == [cell]
+    assert not race.again(cell)
+    assert race.again(cell, counts=False)
+
+
+def test_bad_studies_are_named() -> None:
+    for changes, message in (
+        ({"configurations": 0}, "StudySpec.configurations = 0: must be a whole number >= 1"),
+        ({"seeds": (1, 1)}, r"StudySpec.seeds = \(1, 1\): must be one or more, each once"),
+        ({"name": "a b"}, "StudySpec.name = 'a b'"),
+        ({"objectives": ()}, "must be at least one"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            spec(**changes)
+    with pytest.raises(ConfigurationError, match=r"known point \{'rho0': 5\}"):
+        spec(known=({"rho0": 5},)).require_valid()
+    with pytest.raises(ConfigurationError, match="gives None, no Recipe"):
+        spec(space=lambda trial: None).require_valid()
+    spec(known=({"rho0": 0.5},)).require_valid()
