@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.aggregate import axis_columns
-from analysis.schema import AXIS_PREFIX
-from analysis.tables import Table, points, rho0_label
+from analysis.aggregate import ROUNDING, axis_columns
+from analysis.tables import Table, axis_label, points, rho0_label
 
 ACCURACY = "Accuracy"
 OVER_RHO0 = "Accuracy over ρ0"
@@ -65,14 +64,14 @@ def method_tables(selected: pd.DataFrame) -> list[Table]:
 
 
 def _chosen_on(part: pd.DataFrame) -> str:
-    splits = set(part["chosen_on"])
-    if splits == {"validation"}:
+    splits = set(part["chosen_on"]) - {""}
+    if splits <= {"validation"}:
         return "validation images"
     if splits == {"test"}:
         return "test images (optimistic)"
-    return "validation images, or on test images (optimistic) for " + ", ".join(
-        dict.fromkeys(part.loc[part["chosen_on"] == "test", "model"])
-    )
+    on_test = part[part["chosen_on"] == "test"]
+    names = dict.fromkeys(on_test["model"] + " " + on_test["method"])
+    return f"validation images, or on test images (optimistic) for {', '.join(names)}"
 
 
 def _seeds(part: pd.DataFrame) -> str:
@@ -91,18 +90,19 @@ def _pivot(
     usual = int(part["n"].max()) if len(part) else 0
     rows = []
     for key, row in cells.groupby(keys, sort=False, dropna=False):
-        best = row["test_mean"].max()
+        best = row["test_mean"].round(ROUNDING).max()
         texts = dict.fromkeys(order, "")
         for _, cell in row.iterrows():
             text = _cell(cell, usual)
-            if bold and cell["n"] > 0 and cell["test_mean"] == best:
+            if bold and cell["n"] > 0 and round(cell["test_mean"], ROUNDING) == best:
                 text = f"**{text}**"
             if name_rho0 and not pd.isna(cell["rho0"]):
                 text += f" at {rho0_label(cell['rho0'])}"
             texts[cell["column"]] = text
         rows.append({**dict(zip(keys, key, strict=True)), **texts})
     body = pd.DataFrame(rows, columns=[*keys, *order])
-    return body.rename(columns={axis: axis.removeprefix(AXIS_PREFIX) for axis in axes})
+    taken = {"model", "set", *order}
+    return body.rename(columns={axis: axis_label(axis, taken) for axis in axes})
 
 
 def _cell(row: pd.Series, usual: int) -> str:

@@ -21,6 +21,8 @@ COUNTS = {
     "unfinished": ("RUNNING", "WAITING"),
 }
 """Column -> states that it counts."""
+ROUNDING = 9
+"""Decimals of a fraction in which accuracies are told apart."""
 _SEED = 20210
 """Of the resamples: the same table gives the same intervals."""
 
@@ -45,9 +47,9 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
     single trial.
 
     Columns: the keys, further axes, configuration_id, seeds, n, diverged, failed, unfinished,
-    absent, mean and std of the validation and test accuracy, and both intervals of the mean test
-    accuracy at 95 % (test_t_low, test_t_high, test_bootstrap_low, test_bootstrap_high), all as
-    fractions.
+    absent, validation_n (complete trials with a validation accuracy), mean and std of the
+    validation and test accuracy, and both intervals of the mean test accuracy at 95 % (test_t_low,
+    test_t_high, test_bootstrap_low, test_bootstrap_high), all as fractions.
     """
     trials = validate_trials(trials)
     keys = [*KEYS, *axis_columns(trials), "configuration_id"]
@@ -63,14 +65,19 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
     for split in SPLITS:
         table[f"{split}_mean"] = finished[f"{split}_accuracy"].mean()
         table[f"{split}_std"] = finished[f"{split}_accuracy"].std(ddof=1)
+    table["validation_n"] = finished["validation_accuracy"].count()
+    table["validation_n"] = table["validation_n"].fillna(0).astype(int)
     low, high = t_interval(table["test_mean"], table["test_std"], table["n"])
     table = table.assign(test_t_low=low, test_t_high=high)
     return _with_bootstrap(table, dict(iter(finished["test_accuracy"])))
 
 
 def highest(rows: pd.DataFrame, column: str = "test_mean") -> pd.Series:
-    """The row with the highest value of a column; of equal ones, the first."""
-    return rows.iloc[int(rows[column].to_numpy().argmax())]
+    """The row with the highest value of a column; of equal ones, the first.
+
+    Means of the same values in another order are equal but for rounding.
+    """
+    return rows.iloc[int(rows[column].round(ROUNDING).to_numpy().argmax())]
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:

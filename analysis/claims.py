@@ -51,7 +51,7 @@ class Quantity(ABC):
 
 @dataclass(frozen=True)
 class Lead(Quantity):
-    """Test accuracy of the best of some methods, less that of the best of others."""
+    """Test accuracy of the best of some methods, less that of the best of others that were run."""
 
     methods: tuple[str, ...]
     over: tuple[str, ...]
@@ -67,9 +67,10 @@ class Lead(Quantity):
         for where, cell in _cells(part, [*SETTING, "set"]):
             first = _best(cell[cell["method"].isin(self.methods)])
             second = _best(cell[cell["method"].isin(self.over)])
-            present = set(cell["method"])
-            if first is not None and second is not None and present.issuperset(self.over):
-                yield _difference(where, first, second)
+            missing = {*self.methods, *self.over} - set(cell["method"])
+            if first is not None and second is not None:
+                without = f" (without {', '.join(sorted(missing))})" if missing else ""
+                yield _difference(where + without, first, second)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Claim:
 CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "proxconnect": (
         Claim(
-            "(Reverse)ProxConnect outperforms the other two methods by fine-tuning",
+            "(Reverse)ProxConnect, the better of the two, outperforms the others by fine-tuning",
             "section 6.1, Table 2",
             Lead(("PC", "rPC"), over=("BC", "PQ"), regime="fine-tuning", not_on="ImageNet"),
             "above",
@@ -268,9 +269,9 @@ def evaluate_claims(
     """One row a claim: does it hold in these cells?
 
     Columns: claim, source, verdict ("holds", "holds in 5 of 6", "fails", "not in this sweep"),
-    cells, holding, ties (differences of 0 where more is claimed), within_noise (cells whose
-    seeds could turn the answer), exceptions (the cells that do not keep it, with their numbers),
-    numbers (all cells').
+    cells, holding, ties (differences of 0 where more is claimed), within_noise (cells whose seeds
+    could turn the answer), untested (cells with too few seeds to tell), exceptions (the cells that
+    do not keep it, with their numbers), numbers (all cells').
 
     Args:
         claims: such as ``CLAIMS["proxconnect"]``.
@@ -299,6 +300,7 @@ def _evaluate(claim: Claim, selected: pd.DataFrame, table: pd.DataFrame) -> dict
         "holding": holding,
         "ties": len(ties),
         "within_noise": sum(abs(cell.value - claim.bound) < cell.half_width for cell in measured),
+        "untested": sum(np.isnan(cell.half_width) for cell in measured),
         "exceptions": "; ".join(
             f"{cell.where}{' (tie)' if cell in ties else ''}: {cell.numbers}" for cell in exceptions
         ),
@@ -341,7 +343,8 @@ def _difference(where: str, first: pd.Series, second: pd.Series) -> Measured:
 
 def _name(row: pd.Series) -> str:
     rho0 = "" if pd.isna(row["rho0"]) else f" ({row['rho0']:g})"
-    return f"{row['method']}{rho0}"
+    few = f" [n = {row['n']:.0f}]" if row["n"] < row["seeds"] else ""
+    return f"{row['method']}{rho0}{few}"
 
 
 def _welch(first: pd.Series, second: pd.Series) -> float:

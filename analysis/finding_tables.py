@@ -9,9 +9,8 @@ from analysis.aggregate import SETTING, axis_columns
 from analysis.findings import Findings
 from analysis.intervals import bootstrap_coverage
 from analysis.published import PAPERS, STAND_IN, oddities
-from analysis.schema import AXIS_PREFIX
 from analysis.sensitivity import VERDICTS
-from analysis.tables import Table, p_value, points, rho0_label
+from analysis.tables import Table, axis_label, p_value, points, rho0_label
 
 VERDICT = "May ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"
@@ -51,12 +50,12 @@ def _build(
     name: str, section: str, caption: str, frame: pd.DataFrame, columns: dict[str, str | Format]
 ) -> Table:
     """A table with the given columns: header -> column of the frame, or a function of its row."""
-    axes = {column.removeprefix(AXIS_PREFIX): column for column in axis_columns(frame)}
     wanted: dict[str, str | Format] = {}
+    after = "set" if "set" in columns else "regime"
     for header, source in columns.items():
         wanted[header] = source
-        if header == "set":
-            wanted |= axes
+        if header == after:
+            wanted |= {axis_label(axis, columns): axis for axis in axis_columns(frame)}
     body = pd.DataFrame(
         [
             {
@@ -100,6 +99,8 @@ def _sensitivity(findings: Findings) -> Table:
 
     def choice(row: pd.Series) -> str:
         key = tuple(row[[*_keys(findings), "set", "method"]])
+        if not row["choices"]:
+            return ""
         rho0 = chosen.loc[key]
         return f"{rho0_label(rho0)} ({points(regrets.loc[(*key, rho0)])})"
 
@@ -115,6 +116,12 @@ def _sensitivity(findings: Findings) -> Table:
         {
             **_FAMILY,
             "verdict": "verdict",
+            "ρ0": lambda row: f"{row['choices']:.0f} of {row['grid']:.0f}",
+            "ended badly": lambda row: ", ".join(
+                f"{row[name]:.0f} {name}"
+                for name in ("diverged", "collapsed", "missing")
+                if row[name] > 0
+            ),
             "best at": _of("best_rho0", rho0_label),
             "P(best)": lambda row: "" if pd.isna(row["p_best"]) else f"{row['p_best']:.2f}",
             "range": _of("range", points),
@@ -171,7 +178,11 @@ def _variance(findings: Findings, importance: pd.DataFrame) -> Iterator[Table]:
 
 
 def _beside_note(importance: pd.DataFrame) -> str:
-    return "" if importance.empty else ". fANOVA: importance by Optuna, main effects only"
+    return (
+        ""
+        if importance.empty
+        else ". fANOVA: importance by Optuna, main effects only; not for very many trials"
+    )
 
 
 def _shares(where: dict[str, str | Format]) -> dict[str, str | Format]:
@@ -187,7 +198,8 @@ def _shares(where: dict[str, str | Format]) -> dict[str, str | Format]:
 
 def _with_importance(split: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
     known = importance.rename(columns={"factor": "source"})
-    return split.merge(known, how="left", on=[*SETTING, "method", "source"])
+    keys = [*SETTING, *axis_columns(known), "method", "source"]
+    return split.merge(known, how="left", on=keys)
 
 
 def _comparisons(findings: Findings) -> Table:
@@ -196,7 +208,8 @@ def _comparisons(findings: Findings) -> Table:
         COMPARISON,
         "Method against method at their chosen ρ0: difference of test accuracy in points over the "
         "seeds of both, its 95 % interval (paired t), and the probability that a run of the first "
-        "beats one of the second",
+        "beats one of the second. Intervals are not corrected for their number"
+        + _on_test(findings),
         findings.comparisons,
         {
             **_WHERE,
@@ -209,6 +222,11 @@ def _comparisons(findings: Findings) -> Table:
             "P(improvement)": lambda row: f"{row['improvement']:.2f}",
         },
     )
+
+
+def _on_test(findings: Findings) -> str:
+    on_test = (findings.selected["chosen_on"] == "test").any()
+    return "; where ρ0 was chosen on test images, they flatter it" if on_test else ""
 
 
 def _optimism(findings: Findings) -> Table:
@@ -237,13 +255,16 @@ def _claims(findings: Findings) -> Iterator[Table]:
         PAPER,
         f"What {PAPERS[findings.paper]} claims, and whether it holds here, in points of test "
         "accuracy. Noise: cells whose seeds could turn the answer (95 %)",
-        findings.claims[findings.claims["cells"] > 0],
+        findings.claims,
         {
             "claim": "claim",
             "source": "source",
             "here": lambda row: row["verdict"] + _ties(row["ties"]),
             "cells": "cells",
-            "noise": "within_noise",
+            "noise": lambda row: (
+                f"{row['within_noise']}"
+                + (f" ({row['untested']} untested)" if row["untested"] else "")
+            ),
             "exceptions": "exceptions",
         },
     )
@@ -260,9 +281,10 @@ def _beside(findings: Findings) -> Iterator[Table]:
     beside = findings.beside
     foreign = [] if beside.empty else sorted(set(beside.loc[~beside["same_setting"], "model"]))
     note = ""
+    stand_in = STAND_IN[findings.paper]
     if foreign:
         note = (
-            f". Not in the paper, and beside its {STAND_IN[1]} on {STAND_IN[0]}: "
+            f". Not in the paper, and beside its {stand_in[1]} on {stand_in[0]}: "
             f"{', '.join(foreign)}; there, only signs and ranks mean anything"
         )
     yield _build(
@@ -273,7 +295,10 @@ def _beside(findings: Findings) -> Iterator[Table]:
         {
             **_FAMILY,
             "cell": lambda row: _cell_label(row),
-            "ours": lambda row: _mean(row["ours"], row["ours_std"]),
+            "ours": lambda row: (
+                _mean(row["ours"], row["ours_std"])
+                + (f" [n = {row['n']}]" if row["n"] < row["seeds"] else "")
+            ),
             "theirs": lambda row: _mean(row["theirs"], row["theirs_std"]),
             "ours - theirs": _of("difference", points, sign=True),
             "their table": "table",
@@ -289,7 +314,7 @@ def _beside(findings: Findings) -> Iterator[Table]:
             **_WHERE,
             "their table": "table",
             "cells": "cells",
-            "τ": lambda row: f"{row['tau']:+.2f}",
+            "τ": lambda row: "" if pd.isna(row["tau"]) else f"{row['tau']:+.2f}",
             "p": _of("p", p_value),
         },
     )
@@ -351,4 +376,4 @@ def configuration_table(findings: Findings) -> Table:
 
 
 def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{points(low)} to {points(high)}"
+    return "" if pd.isna(low) else f"{points(max(low, 0))} to {points(min(high, 1))}"

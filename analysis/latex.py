@@ -79,16 +79,24 @@ def latex_table(table: Table) -> str:
     )
 
 
-def latex_document(title: str, tables: Iterable[Table], figures: Iterable[tuple[str, str]]) -> str:
+def latex_document(
+    title: str,
+    tables: Iterable[Table],
+    left_out: Iterable[str],
+    figures: Iterable[tuple[str, str]],
+) -> str:
     """A document that shows all tables and figures; it is compiled in its own folder.
 
     Args:
         title: of the document.
         tables: each is read from ``NAME.tex`` beside the document.
+        left_out: names of tables that are too long for a page.
         figures: path of each figure's PDF file, and its caption.
     """
     lines = [_PREAMBLE, r"\begin{document}", rf"\section*{{{latex_text(title)}}}"]
     lines += [rf"\input{{{table.name}}}" for table in tables]
+    if names := ", ".join(left_out):
+        lines.append(latex_text(f"Too long for a page, and in tables/*.csv only: {names}."))
     for path, caption in figures:
         lines += [
             r"\begin{figure}[htbp]\centering",

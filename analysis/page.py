@@ -70,7 +70,7 @@ def render_page(
     counts = trials["state"].value_counts()
     return environment.get_template("report.html.j2").render(
         title=title,
-        facts=facts,
+        facts={**facts, "trials ran at": ", ".join(sorted(set(trials["git_commit"]) - {""}))},
         num_trials=len(trials),
         states=[(state, int(count)) for state, count in counts.items()],
         verdict_section=VERDICT,

@@ -14,7 +14,6 @@ from scipy import stats
 
 from analysis.aggregate import SETTING, axis_columns, highest
 from analysis.intervals import t_interval
-from analysis.selection import best_rho0
 
 PAPERS: Mapping[str, str] = {
     "proxconnect": "Dockhorn et al., Demystifying and Generalizing BinaryConnect, NeurIPS 2021",
@@ -24,8 +23,11 @@ PAPERS: Mapping[str, str] = {
 """What `--compare` knows."""
 SEEDS = {"proxconnect": 3, "mirror-descent-view": 1}
 """Runs behind each number (ProxConnect paper, checklist 3c; the other paper states one)."""
-STAND_IN = ("CIFAR-10", "ResNet20")
-"""Dataset and model of the papers that others are held against; only signs and ranks then count."""
+STAND_IN = {
+    "proxconnect": ("CIFAR-10", "ResNet20"),
+    "mirror-descent-view": ("CIFAR-10", "ResNet-18"),
+}
+"""Dataset and model of a paper that others are held against; only signs and ranks then count."""
 _CELL = ["dataset", "model", "regime", "method", "set"]
 
 
@@ -71,7 +73,9 @@ def published_configurations(paper: str) -> pd.DataFrame:
     """The paper's results as `aggregate.configurations` would give them, as far as printed.
 
     One row a configuration: every rho0 of the appendix, and methods that have none. There are no
-    validation accuracies, no seeds one by one, and hence no bootstrap intervals.
+    validation accuracies, no seeds one by one, and hence no bootstrap intervals. Deviations are
+    taken as they are printed, although some seem to be of ddof = 0 (see `oddities`), which makes
+    their intervals too narrow by a factor of up to sqrt(3/2).
     """
     printed = published(paper)
     rows = printed[~printed["at_best"]].drop_duplicates([*_CELL, "rho0"])
@@ -83,6 +87,7 @@ def published_configurations(paper: str) -> pd.DataFrame:
         failed=0,
         unfinished=0,
         absent=0,
+        validation_n=0,
         validation_mean=np.nan,
         validation_std=np.nan,
         test_mean=rows["mean"],
@@ -171,12 +176,16 @@ def side_by_side(selected: pd.DataFrame, table: pd.DataFrame, paper: str) -> pd.
         same = setting in settings
         if not same and cell != _BEST:
             continue
-        key = (*(setting if same else _plain(*STAND_IN)), *row[["regime", "method", "set"]], cell)
+        key = (
+            *(setting if same else _plain(*STAND_IN[paper])),
+            *row[["regime", "method", "set"]],
+            cell,
+        )
         if (entry := theirs.get(key)) is None:
             continue
         rows.append(
             {
-                **row[[*_CELL, *axis_columns(table), "rho0", "n"]],
+                **row[[*_CELL, *axis_columns(table), "rho0", "n", "seeds"]],
                 "cell": cell if cell == _BEST else f"{cell:g}",
                 "ours": row["test_mean"],
                 "ours_std": row["test_std"],
@@ -188,7 +197,7 @@ def side_by_side(selected: pd.DataFrame, table: pd.DataFrame, paper: str) -> pd.
             }
         )
     columns = [*_CELL, *axis_columns(table), "cell", "rho0", "ours", "ours_std", "n", "theirs"]
-    columns += ["theirs_std", "table", "same_setting", "difference"]
+    columns += ["theirs_std", "table", "same_setting", "difference", "seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -204,22 +213,17 @@ def rank_agreement(beside: pd.DataFrame) -> pd.DataFrame:
     """One row a setting of ours and a table of theirs: whether the same cells are the better ones.
 
     Kendall's tau-b over the cells that both have, 1 for the same order and -1 for the reverse one;
-    p is that of no agreement. Columns: dataset, model, regime, table, cells, tau, p.
+    p is that of no agreement. Columns: dataset, model, regime, further axes, table, cells, tau, p.
 
     Args:
         beside: what `side_by_side` gives.
     """
     rows = []
-    for key, part in beside[beside["set"] != ""].groupby([*SETTING, "table"], sort=False):
+    keys = [*SETTING, *axis_columns(beside), "table"]
+    for key, part in beside[beside["set"] != ""].groupby(keys, sort=False):
         if len(part) < 2:
             continue
         tau, p = stats.kendalltau(part["ours"], part["theirs"])
         counts = {"cells": len(part), "tau": tau, "p": p}
-        rows.append({**dict(zip([*SETTING, "table"], key, strict=True)), **counts})
-    return pd.DataFrame(rows, columns=[*SETTING, "table", "cells", "tau", "p"])
-
-
-def best_of_appendix(paper: str = "proxconnect") -> pd.DataFrame:
-    """The paper's way of choosing rho0, done again on the appendix: one row a cell."""
-    table = published_configurations(paper)
-    return best_rho0(table[table["rho0"].notna()], "test")
+        rows.append({**dict(zip(keys, key, strict=True)), **counts})
+    return pd.DataFrame(rows, columns=[*keys, "cells", "tau", "p"])

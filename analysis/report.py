@@ -37,9 +37,11 @@ class Report:
     findings: Findings
     tables: list[Table]
     directory: Path
-    """Holds this report's files; others of its names have been replaced."""
+    """Holds the files."""
     formats: tuple[str, ...]
     """What has been written: keys of `FORMATS`."""
+    files: tuple[Path, ...]
+    """All that has been written."""
 
 
 def write_report(
@@ -59,7 +61,8 @@ def write_report(
 
     Args:
         measurements: trials, and whatever else there is.
-        directory: made if it is not there; files of the same names are replaced.
+        directory: made if it is not there. Files of the same names are replaced, and others of an
+            earlier report removed.
         title: heading, usually the sweep's name.
         facts: lines of the page's head, such as the storage and the command that makes it again.
         formats: keys of `FORMATS`. LaTeX needs the figures' PDF files, which it writes by itself.
@@ -73,34 +76,62 @@ def write_report(
     """
     findings = analyse(measurements, select_on=select_on, paper=paper, margin=margin)
     tables = all_tables(findings, measurements.importance)
-    directory.mkdir(parents=True, exist_ok=True)
+    files = _Files(directory)
     with for_print():
         drawn = list(all_figures(measurements, findings)) if _needs_figures(formats) else []
         endings = {"figures": ("svg", "pdf", "png"), "latex": ("pdf",)}
         _write_figures(
-            drawn,
-            directory / "figures",
-            sorted({ending for name in formats for ending in endings.get(name, ())}),
+            drawn, files, sorted({ending for name in formats for ending in endings.get(name, ())})
         )
         if "html" in formats:
             page = render_page(
                 title, facts, measurements.trials, findings, tables, drawn, recompute(measurements)
             )
-            (directory / "report.html").write_text(page, encoding="utf-8")
+            files.write("report.html", page)
     if "markdown" in formats:
-        text = _markdown(title, measurements, tables)
-        (directory / "report.md").write_text(text, encoding="utf-8")
+        files.write("report.md", _markdown(title, measurements, tables))
     if "latex" in formats:
-        _write_latex(title, tables, drawn, directory / "latex")
-    _write_data(measurements, findings, directory / "tables", formats)
-    return Report(findings, tables, directory, tuple(formats))
+        _write_latex(title, tables, drawn, files)
+    _write_data(measurements, findings, files, formats)
+    files.remove_older()
+    return Report(findings, tables, directory, tuple(formats), tuple(files.written))
+
+
+class _Files:
+    """A report's files; a list of them lies beside them, by which the next one knows its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.written: list[Path] = []
+        directory.mkdir(parents=True, exist_ok=True)
+        self._list = directory / ".report-files"
+        self._older = (
+            self._list.read_text(encoding="utf-8").splitlines() if self._list.exists() else []
+        )
+
+    def path(self, name: str) -> Path:
+        """Where to write a file."""
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        self.written.append(path)
+        return path
+
+    def write(self, name: str, text: str) -> None:
+        self.path(name).write_text(text, encoding="utf-8")
+
+    def remove_older(self) -> None:
+        """Of an earlier report, what this one has not written again."""
+        names = [str(path.relative_to(self.directory)) for path in self.written]
+        for name in set(self._older) - set(names):
+            (self.directory / name).unlink(missing_ok=True)
+        self._list.write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
 def recompute(measurements: Measurements) -> str:
     """Two lines of pandas that give every accuracy of the tables back from trials.csv."""
     keys = ", ".join(f'"{key}"' for key in [*KEYS, *axis_columns(measurements.trials)])
     return (
-        'trials = pd.read_csv("tables/trials.csv")\n'
+        'trials = pd.read_csv("tables/trials.csv").query("state == \'COMPLETE\'")\n'
         f"100 * trials.groupby([{keys}], dropna=False)"
         '["test_accuracy"].agg(["mean", "std"])'
     )
@@ -116,13 +147,10 @@ def _needs_figures(formats: Collection[str]) -> bool:
     return bool({"html", "figures", "latex"} & set(formats))
 
 
-def _write_figures(drawn: Iterable[Drawn], directory: Path, endings: Collection[str]) -> None:
-    if not endings:
-        return
-    directory.mkdir(exist_ok=True)
+def _write_figures(drawn: Iterable[Drawn], files: _Files, endings: Collection[str]) -> None:
     for item in drawn:
         for ending in endings:
-            path = directory / f"{item.name}.{ending}"
+            path = files.path(f"figures/{item.name}.{ending}")
             if ending == "svg":
                 path.write_text(item.svg, encoding="utf-8")
                 continue
@@ -145,26 +173,30 @@ def _markdown(title: str, measurements: Measurements, tables: Iterable[Table]) -
 
 
 def _write_latex(
-    title: str, tables: Iterable[Table], drawn: Iterable[Drawn], directory: Path
+    title: str, tables: Iterable[Table], drawn: Iterable[Drawn], files: _Files
 ) -> None:
-    directory.mkdir(exist_ok=True)
     short = [table for table in tables if len(table.body) <= LONGEST]
     for table in short:
-        (directory / f"{table.name}.tex").write_text(latex_table(table), encoding="utf-8")
+        files.write(f"latex/{table.name}.tex", latex_table(table))
+    left_out = [table.name for table in tables if len(table.body) > LONGEST]
     figures = [(f"../figures/{item.name}.pdf", item.caption) for item in drawn]
-    document = latex_document(title, short, figures)
-    (directory / "report.tex").write_text(document, encoding="utf-8")
+    files.write("latex/report.tex", latex_document(title, short, left_out, figures))
 
 
 def _write_data(
-    measurements: Measurements, findings: Findings, directory: Path, formats: Collection[str]
+    measurements: Measurements, findings: Findings, files: _Files, formats: Collection[str]
 ) -> None:
-    if not {"csv", "parquet"} & set(formats):
-        return
-    directory.mkdir(exist_ok=True)
-    measured = {"trials": measurements.trials, "history": measurements.history}
-    for name, table in [*measured.items(), *findings.tables()]:
-        if "csv" in formats:
-            table.to_csv(directory / f"{name}.csv", index=False)
+    tables = {"trials": measurements.trials, "history": measurements.history}
+    tables |= dict(findings.tables())
+    for name, table in tables.items():
+        is_named = name == "trials" and bool({"html", "markdown"} & set(formats))
+        if "csv" in formats or is_named:
+            table.to_csv(files.path(f"tables/{name}.csv"), index=False)
         if "parquet" in formats:
-            table.to_parquet(directory / f"{name}.parquet", index=False)
+            _plain_text(table).to_parquet(files.path(f"tables/{name}.parquet"), index=False)
+
+
+def _plain_text(table: pd.DataFrame) -> pd.DataFrame:
+    """With text only in columns that have some, as recipes' settings may be of any kind."""
+    mixed = [column for column in table.columns if table[column].dtype == object]
+    return table.assign(**{name: table[name].map(str, na_action="ignore") for name in mixed})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "RUNNING", "WAITING")
@@ -98,18 +99,25 @@ class SchemaError(ValueError):
 
 
 def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
-    """Check a table of trials, and give it back, with empty text where a CSV file had nothing.
+    """Check a table of trials, and give it back: text and plain floats, rows counted from 0.
+
+    Text is empty where a CSV file had nothing.
 
     Raises:
-        SchemaError: a column is missing or of the wrong kind, a trial stands there twice, a state
-            is unknown, a rho0 is negative, or a COMPLETE trial has no test accuracy.
+        SchemaError: a column is missing or of the wrong kind, a trial or a configuration's seed
+            stands there twice, a state is unknown, a rho0 is negative or infinite, a COMPLETE
+            trial has no test accuracy, or configurations cannot be told apart by their columns.
     """
+    if odd := [column for column in frame.columns if not isinstance(column, str)]:
+        raise SchemaError(f"trials: column {odd[0]!r}: names of columns must be text")
     present = {name: of for name, of in TRIALS_MAY_HAVE.items() if name in frame.columns}
     _validate(frame, {**TRIALS, **present}, "trials")
     texts = [column for column, (kind, _) in TRIALS.items() if kind == "text"]
     texts += [column for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
-    frame = frame.assign(
-        **{column: frame[column].astype(object).fillna("").astype(str) for column in texts}
+    numbers = [column for column in {**TRIALS, **present} if column not in texts]
+    frame = frame.reset_index(drop=True).assign(
+        **{column: frame[column].astype(object).fillna("").astype(str).array for column in texts},
+        **{column: frame[column].to_numpy("float64", na_value=np.nan) for column in numbers},
     )
     if not frame["trial_id"].is_unique:
         twice = frame.loc[frame["trial_id"].duplicated(), "trial_id"].iloc[0]
@@ -117,12 +125,46 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     unknown = set(frame["state"]) - set(STATES)
     if unknown:
         raise SchemaError(f"trials: state {sorted(unknown)[0]!r} is not one of {', '.join(STATES)}")
-    if (frame["rho0"] < 0).any():
-        raise SchemaError(f"trials: rho0 = {frame['rho0'].min():g}: must be >= 0")
+    wrong = frame.loc[(frame["rho0"] < 0) | np.isinf(frame["rho0"]), "rho0"]
+    if len(wrong):
+        raise SchemaError(f"trials: rho0 = {wrong.iloc[0]:g}: must be >= 0 and finite")
     complete = frame["state"] == "COMPLETE"
     if frame.loc[complete, "test_accuracy"].isna().any():
         raise SchemaError("trials: a COMPLETE trial has no test_accuracy")
+    _require_told_apart(frame)
     return frame
+
+
+def _require_told_apart(frame: pd.DataFrame) -> None:
+    """One configuration for each id, one id for each configuration, and each seed once."""
+    if frame["seed"].isna().any():
+        raise SchemaError("trials: a trial has no seed")
+    twice = frame[frame.duplicated(["configuration_id", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise SchemaError(
+            f"trials: seed {row['seed']:g} of configuration_id {row['configuration_id']!r} stands "
+            "there twice"
+        )
+    axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
+    family = ["dataset", "model", "regime", "method", "set", *axes]
+    described = frame[[*family, "rho0", "configuration_id"]].drop_duplicates()
+    for columns, what in (
+        (["configuration_id"], "configuration_id {!r} stands for different configurations"),
+        (
+            [*family, "rho0"],
+            "configurations {!r} and others have the same " + ", ".join([*family, "rho0"]) + "; a "
+            "further column `axis.NAME` can tell them apart",
+        ),
+    ):
+        same = described[described.duplicated(columns)]
+        if len(same):
+            raise SchemaError("trials: " + what.format(same.iloc[0]["configuration_id"]))
+    has_rho0 = described["rho0"].notna().groupby([described[key] for key in family])
+    mixed = has_rho0.nunique()
+    if (mixed > 1).any():
+        where = " ".join(filter(None, map(str, mixed.index[mixed.to_numpy() > 1][0])))
+        raise SchemaError(f"trials: {where}: some trials have a rho0 and some have none")
 
 
 def validate_history(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,47 +1,58 @@
 """Choosing rho0: by validation accuracy, or as the papers do, and what that flatters."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.aggregate import SETTING, completed, family_keys
+from analysis.aggregate import completed, family_keys, highest
 
 Split = Literal["validation", "test"]
-
-
-def split_of(table: pd.DataFrame, wanted: Split) -> Split:
-    """The split that rho0 can be chosen on: test where nothing was held out for validation."""
-    finished = table[table["n"] > 0]
-    return wanted if finished[f"{wanted}_mean"].notna().all() else "test"
 
 
 def best_rho0(table: pd.DataFrame, split: Split = "validation") -> pd.DataFrame:
     """One row for each configuration up to its rho0: the one of the highest mean.
 
-    Rows without a finished trial are left out; of equal ones, the first stays.
+    Rows without a finished trial are left out, and those of which more seeds diverged than of
+    others; of equal ones, the first stays.
 
     Args:
         table: what `aggregate.configurations` gives.
         split: ``"validation"``, with which the test accuracies of a row played no part in choosing
             it, or ``"test"``, the papers' way, which is optimistic (see `optimism`).
     """
-    finished = table[table["n"] > 0]
-    chosen = finished.groupby(family_keys(table), sort=False, dropna=False)[f"{split}_mean"]
-    return finished.loc[chosen.idxmax()].reset_index(drop=True)
+    rows = [_best(part, split) for part in _families(table)]
+    return table.loc[rows].reset_index(drop=True)
 
 
 def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
-    """`best_rho0` in each setting on its own, by `split_of`; a column `chosen_on` says which."""
-    parts = []
-    for _, part in table[table["n"] > 0].groupby(list(SETTING), sort=False):
-        split = split_of(part, wanted)
-        parts.append(best_rho0(part, split).assign(chosen_on=split))
-    if not parts:
-        return table[table["n"] > 0].assign(chosen_on="")
-    return pd.concat(parts, ignore_index=True)
+    """`best_rho0`, with a column `chosen_on` that says on which split.
+
+    It is the wanted one where all finished trials of all rho0 have such an accuracy, else test; and
+    empty where there was nothing to choose.
+    """
+    rows, chosen_on = [], []
+    for part in _families(table):
+        is_there = wanted == "test" or (part["validation_n"] == part["n"]).all()
+        split: Split = wanted if is_there else "test"
+        rows.append(_best(part, split))
+        chosen_on.append(split if len(part) > 1 else "")
+    return table.loc[rows].reset_index(drop=True).assign(chosen_on=chosen_on)
+
+
+def _families(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Finished configurations that differ in nothing but rho0."""
+    finished = table[table["n"] > 0]
+    for _, part in finished.groupby(family_keys(table), sort=False):
+        yield part
+
+
+def _best(part: pd.DataFrame, split: Split) -> Hashable:
+    """Index of the row with the highest mean, of those with the fewest diverged seeds."""
+    steady = part[part["diverged"] == part["diverged"].min()]
+    return highest(steady.fillna({f"{split}_mean": -1.0}), f"{split}_mean").name
 
 
 def optimism(trials: pd.DataFrame) -> pd.DataFrame:

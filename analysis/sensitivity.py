@@ -21,16 +21,20 @@ from analysis.intervals import CONFIDENCE, NUM_RESAMPLES
 
 MARGIN = 0.03
 """A method that may lose more than this by its rho0 must be tuned."""
+COLLAPSE = 10
+"""A seed that falls so many margins below all seeds of the best rho0 has collapsed."""
 VERDICTS: Mapping[str, str] = {
-    "sensitive": "the range exceeds the margin, and seeds alone would hardly make it",
-    "stable": "even the upper end of the range stays within the margin",
-    "mild": "a real effect, within the margin; its upper end is not",
+    "sensitive": "a rho0 at which seeds diverge or collapse, or a range that exceeds the margin "
+    "and that seeds alone would hardly make",
+    "unfinished": "not that, and trials are missing",
+    "untested": "a rho0 with fewer than two seeds, or none that differ: noise cannot be told",
     "noise": "seeds alone may well make this range, and it may be beyond the margin as well",
-    "untested": "fewer than two finished seeds, so that nothing tells noise from effect",
+    "mild": "a real effect, within the margin; its upper end is not",
+    "stable": "even the upper end of the range stays within the margin",
 }
-"""Verdict -> the rule behind it; see `sensitivity`."""
-_WORST_FIRST = ("sensitive", "noise", "untested", "mild", "stable")
+"""Verdict, the worst first -> the rule behind it; see `sensitivity`."""
 _SEED = 20211
+_ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
 
@@ -38,16 +42,22 @@ Floats = NDArray[np.float64]
 def sensitivity(
     table: pd.DataFrame, trials: pd.DataFrame | None = None, *, margin: float = MARGIN
 ) -> pd.DataFrame:
-    """One row a method, set and setting with two finished rho0 or more; test accuracies.
+    """One row a method, set and setting with two rho0 or more in its grid; test accuracies.
 
     "Seeds alone would hardly make it": the one-way analysis of variance over the rho0 has
     p < 0.05, after Benjamini and Hochberg's correction for all rows of this table. The upper end of
     the range is that of Tukey's simultaneous 95 % intervals of all differences (Tukey and Kramer's
-    if some rho0 have fewer seeds). Both take the seeds' variance to be the same at every rho0.
+    if some rho0 have fewer seeds). Both take the seeds' variance to be the same everywhere. Where
+    some seeds collapse it is not, for which there is a rule of its own: a seed has collapsed that
+    lies `COLLAPSE` margins below all those of the best rho0.
 
     Columns, beside the keys up to rho0:
-        choices: how many rho0 have a finished trial.
-        lowest_rho0, highest_rho0, decades: the grid's span; decades = log10(highest / lowest).
+        grid: how many rho0 there are.
+        choices: how many of them have a finished trial.
+        diverged: trials that have diverged.
+        collapsed: trials that have collapsed; missing without `trials`.
+        missing: trials that have not come to an end.
+        lowest_rho0, highest_rho0, decades: the span of these; decades = log10(highest / lowest).
         best_rho0, best, worst_rho0, worst: by mean test accuracy.
         range: best - worst.
         relative_drop: range / best.
@@ -64,31 +74,31 @@ def sensitivity(
     """
     keys = family_keys(table)
     probabilities = {} if trials is None else _probabilities(trials, keys)
+    seeds = {} if trials is None else _accuracies(trials, keys)
     rows: list[dict[Hashable, Any]] = []
-    finished = table[(table["n"] > 0) & table["rho0"].notna()]
-    for key, part in finished.groupby(keys, sort=False):
+    for key, part in table[table["rho0"].notna()].groupby(keys, sort=False):
         if part["rho0"].nunique() < 2:
             continue
         row = _row(part)
         p_best = probabilities.get(key, {}).get(row["best_rho0"], np.nan)
-        rows.append({**dict(zip(keys, key, strict=True)), **row, "p_best": p_best})
-    columns = [*keys, *_COLUMNS]
-    found = pd.DataFrame(rows, columns=columns)
+        collapsed = _collapsed(seeds.get(key, {}), row["best_rho0"], COLLAPSE * margin)
+        row |= {"collapsed": collapsed, "p_best": p_best}
+        rows.append({**dict(zip(keys, key, strict=True)), **row})
+    found = pd.DataFrame(rows, columns=[*keys, *_COLUMNS])
     tested = found["p"].notna()
     found["p_corrected"] = np.nan
     if tested.any():
         found.loc[tested, "p_corrected"] = stats.false_discovery_control(found.loc[tested, "p"])
-    found["verdict"] = [
-        _verdict(range_, upper, p, margin)
-        for range_, upper, p in zip(
-            found["range"], found["range_upper"], found["p_corrected"], strict=True
-        )
-    ]
+    found["verdict"] = [_verdict(row, margin) for _, row in found.iterrows()]
     return found
 
 
 _COLUMNS = (
+    "grid",
     "choices",
+    "diverged",
+    "collapsed",
+    "missing",
     "lowest_rho0",
     "highest_rho0",
     "decades",
@@ -107,13 +117,22 @@ _COLUMNS = (
 
 def _row(part: pd.DataFrame) -> dict[Hashable, float]:
     """What is said of one method, set and setting."""
+    counts: dict[Hashable, float] = {
+        "grid": part["rho0"].nunique(),
+        "diverged": part["diverged"].sum(),
+        "missing": part[["failed", "unfinished", "absent"]].sum().sum(),
+    }
+    part = part[part["n"] > 0]
     rho0 = part["rho0"].to_numpy(float)
+    if not len(rho0):
+        return {**dict.fromkeys(_COLUMNS, np.nan), **counts, "choices": 0}
     mean, std, n = (part[name].to_numpy(float) for name in ("test_mean", "test_std", "n"))
     best, worst = int(mean.argmax()), int(mean.argmin())
     positive = rho0 > 0  # a logarithm has no place for zero
     range_ = mean[best] - mean[worst]
     p, half_width = _against_seeds(mean, std, n)
     return {
+        **counts,
         "choices": len(rho0),
         "lowest_rho0": rho0.min(),
         "highest_rho0": rho0.max(),
@@ -124,10 +143,30 @@ def _row(part: pd.DataFrame) -> dict[Hashable, float]:
         "worst": mean[worst],
         "range": range_,
         "relative_drop": range_ / mean[best] if mean[best] > 0 else np.nan,
-        "range_upper": range_ + half_width,
+        "range_upper": min(range_ + half_width, 1.0),
         "slope": slope_per_decade(rho0[positive], mean[positive], n[positive]),
         "p": p,
     }
+
+
+def _accuracies(
+    trials: pd.DataFrame, keys: list[str]
+) -> dict[tuple[Hashable, ...], dict[float, Floats]]:
+    """Method, set and setting -> rho0 -> the seeds' test accuracies."""
+    annealed = completed(trials).dropna(subset="rho0")
+    result = {}
+    for key, part in annealed.groupby(keys, sort=False):
+        rho0, places = np.unique(part["rho0"].to_numpy(float), return_inverse=True)
+        accuracies = part["test_accuracy"].to_numpy(float)
+        result[key] = {value: accuracies[places == at] for at, value in enumerate(rho0.tolist())}
+    return result
+
+
+def _collapsed(accuracies: Mapping[float, Floats], best_rho0: float, depth: float) -> float:
+    if best_rho0 not in accuracies:
+        return float("nan")
+    floor = accuracies[best_rho0].min() - depth
+    return float(sum((own < floor).sum() for own in accuracies.values()))
 
 
 def slope_per_decade(rho0: Floats, mean: Floats, n: Floats) -> float:
@@ -141,17 +180,17 @@ def slope_per_decade(rho0: Floats, mean: Floats, n: Floats) -> float:
 def _against_seeds(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:
     """The p of a one-way analysis of variance, and half the width of Tukey's widest interval.
 
-    From means, deviations and counts alone, as published tables have no more. NaN where no rho0 has
-    two seeds.
+    From means, deviations and counts alone, as published tables have no more. NaN where some rho0
+    has no second seed, and where no two seeds differ but the rho0 do.
     """
     degrees = float((n - 1).sum())
-    if degrees < 1:
-        return float("nan"), float("nan")
-    inner = float((np.where(n > 1, n - 1, 0) * np.nan_to_num(std) ** 2).sum())
-    between = float((n * (mean - np.average(mean, weights=n)) ** 2).sum())
     choices = len(mean)
-    if inner == 0:
-        return (1.0 if between <= 1e-24 else 0.0), 0.0
+    if choices < 2 or (n < 2).any():
+        return float("nan"), float("nan")
+    inner = float(((n - 1) * std**2).sum())
+    between = float((n * (mean - np.average(mean, weights=n)) ** 2).sum())
+    if inner <= _ROUNDING**2:  # such as networks that all stay at chance
+        return (1.0, 0.0) if between <= _ROUNDING**2 else (float("nan"), float("nan"))
     variance = inner / degrees
     p = float(stats.f.sf(between / (choices - 1) / variance, choices - 1, degrees))
     best, worst = int(mean.argmax()), int(mean.argmin())
@@ -164,12 +203,15 @@ def _studentized(choices: int, degrees: float) -> float:
     return float(stats.studentized_range.ppf(CONFIDENCE, choices, degrees))
 
 
-def _verdict(range_: float, upper: float, p: float, margin: float) -> str:
+def _verdict(row: pd.Series, margin: float) -> str:
+    p, range_, upper = row["p_corrected"], row["range"], row["range_upper"]
+    beyond_noise = p < 1 - CONFIDENCE
+    if row["diverged"] > 0 or row["collapsed"] > 0 or (beyond_noise and range_ > margin):
+        return "sensitive"
+    if row["missing"] > 0:
+        return "unfinished"
     if np.isnan(p):
         return "untested"
-    beyond_noise = p < 1 - CONFIDENCE
-    if beyond_noise and range_ > margin:
-        return "sensitive"
     if upper <= margin:
         return "stable"
     return "mild" if beyond_noise else "noise"
@@ -199,14 +241,10 @@ def _probabilities(
 ) -> dict[tuple[Hashable, ...], dict[float, float]]:
     """Method, set and setting -> rho0 -> how often it has the best mean of resampled seeds."""
     rng = np.random.default_rng(_SEED)
-    annealed = completed(trials).dropna(subset="rho0")
-    result: dict[tuple[Hashable, ...], dict[float, float]] = {}
-    for key, part in annealed.groupby(keys, sort=False):
-        accuracies = part["test_accuracy"].to_numpy()
-        rho0, places = np.unique(part["rho0"].to_numpy(), return_inverse=True)
-        values = [accuracies[places == place] for place in range(len(rho0))]
-        result[key] = dict(zip(rho0.tolist(), probability_best(values, rng), strict=True))
-    return result
+    return {
+        key: dict(zip(by_rho0, probability_best(list(by_rho0.values()), rng), strict=True))
+        for key, by_rho0 in _accuracies(trials, keys).items()
+    }
 
 
 def probability_best(values: list[Floats], rng: np.random.Generator) -> list[float]:
@@ -232,8 +270,7 @@ def probability_best(values: list[Floats], rng: np.random.Generator) -> list[flo
 def method_verdicts(found: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFrame:
     """One row a method and setting: may its rho0 be left untuned?
 
-    A method is what the worst of its sets is: sensitive; else noise or untested, which leave it
-    open; else mild; and stable only if it is so on every set.
+    A method is what the worst of its sets is, in the order of `VERDICTS`.
 
     Columns: dataset, model, regime, method, verdict, decades (the widest grid's), range (the
     widest), at (set of the widest), reason (one line).
@@ -243,25 +280,43 @@ def method_verdicts(found: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
         margin: as a fraction.
     """
     rows = []
+    order = list(VERDICTS)
     for key, part in found.groupby([*SETTING, "method"], sort=False):
-        verdict = min(part["verdict"], key=_WORST_FIRST.index)
-        widest = highest(part, "range")
-        where = " ".join(filter(None, [widest["set"], *(widest[axis_columns(part)])]))
         counted = part["verdict"].value_counts()
-        counts = ", ".join(f"{counted[kind]} {kind}" for kind in _WORST_FIRST if kind in counted)
-        upper = widest["range_upper"]
+        widest = highest(part.fillna({"range": -1.0}), "range")
+        where = " ".join(filter(None, [widest["set"], *(widest[axis_columns(part)])]))
         rows.append(
             {
                 **dict(zip([*SETTING, "method"], key, strict=True)),
-                "verdict": verdict,
+                "verdict": min(part["verdict"], key=order.index),
                 "decades": part["decades"].max(),
                 "range": widest["range"],
                 "at": where,
-                "reason": f"moves by up to {100 * widest['range']:.1f} points"
-                + ("" if np.isnan(upper) else f" (at most {100 * upper:.1f} at 95 %)")
-                + f" on {where or 'its set'}, around {100 * widest['best']:.1f} % at best; "
-                f"margin {100 * margin:g}; sets: {counts}",
+                "reason": _reason(part, widest, where, margin)
+                + ", ".join(f"{counted[kind]} {kind}" for kind in order if kind in counted),
             }
         )
     columns = [*SETTING, "method", "verdict", "decades", "range", "at", "reason"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _reason(part: pd.DataFrame, widest: pd.Series, where: str, margin: float) -> str:
+    counts = part[["diverged", "collapsed", "missing"]].sum()
+    trials = [f"trials {name}: {count:.0f}" for name, count in counts.items() if count]
+    if widest["choices"] < 2:
+        said = "no two ρ0 finished"
+    else:
+        upper, decades = widest["range_upper"], part["decades"].max()
+        said = (
+            f"moves by up to {100 * widest['range']:.1f} points"
+            + ("" if np.isnan(upper) else f" (at most {100 * upper:.1f} at 95 %)")
+            + f" on {where or 'its set'}, around {100 * widest['best']:.1f} % at best; "
+            f"{_span(part['choices'])} of {_span(part['grid'])} ρ0"
+            + ("" if np.isnan(decades) else f" over {decades:.1f} decades")
+        )
+    return "; ".join([said, *trials, f"margin {100 * margin:g}", "sets: "])

@@ -1,9 +1,12 @@
 """Table: finished text in rows and columns, for people."""
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 import pandas as pd
+
+from analysis.schema import AXIS_PREFIX
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Table:
     def markdown(self) -> str:
         """The caption and a pipe table."""
         cells = self.body.map(lambda text: str(text).replace("|", "\\|"))
-        return f"**{self.caption}**\n\n{cells.to_markdown(index=False)}\n"
+        return f"**{self.caption}**\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def points(fraction: float, *, sign: bool = False) -> str:
@@ -29,6 +32,12 @@ def points(fraction: float, *, sign: bool = False) -> str:
     if math.isnan(fraction):
         return ""
     return f"{100 * fraction:+.2f}" if sign else f"{100 * fraction:.2f}"
+
+
+def axis_label(column: str, others: Container[str]) -> str:
+    """The header of a further axis: its name, with a word before it where that is taken."""
+    name = column.removeprefix(AXIS_PREFIX)
+    return f"axis {name}" if name in others else name
 
 
 def rho0_label(value: float) -> str:

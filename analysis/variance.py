@@ -30,7 +30,8 @@ def variance_split(trials: pd.DataFrame, *, by_method: bool = False) -> pd.DataF
     Sums of squares are taken in the order of `SOURCES`, each source given those before it; where
     all cells have equally many seeds the order does not matter, but that rho0 is nested in the
     method, as each has values of its own. Full precision and other trials without a set are left
-    out. A source with nothing to vary is not listed.
+    out. A source with nothing to vary is not listed; where no two configurations share a seed, it
+    is part of the noise.
 
     Columns: dataset, model, regime, further axes (and method with `by_method`), source, degrees
     (of freedom), squares (sum of squares), explained (squares / total), share. The last is the
@@ -76,12 +77,14 @@ def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
             found.append((source, columns - rank, residual - squares))
         residual, rank = squares, columns
     degrees = len(part) - rank
+    if degrees == 0 and found and found[-1][0] == "seed":  # nothing tells it from noise
+        _, degrees, residual = found.pop()
     total = residual + sum(squares for _, _, squares in found)
     noise = residual / degrees if degrees else float("nan")
     rows: list[dict[str, float | str]] = []
     left = 1.0
     for source, freedom, squares in [*found, ("noise", degrees, residual)]:
-        share = left
+        share = left if degrees and total > 0 else float("nan")
         if source != "noise":
             share = (squares - freedom * noise) / (total + noise) if total > 0 else float("nan")
             left -= share

@@ -279,7 +279,7 @@ def _report(options: argparse.Namespace) -> int:
             reporting.measurements_of_table(path),
             options.out or storage.root / "reports" / path.stem,
             f"Trials of {path.name}",
-            {"made by": shlex.join(["sweeps", "report", options.sweep])},
+            {"made by": shlex.join(["sweeps", "report", options.sweep, *_given(options)])},
             chosen,
         )
         show(written)
@@ -289,7 +289,11 @@ def _report(options: argparse.Namespace) -> int:
         reporting.measurements_of(sweep, storage, chosen.select_on),
         options.out or storage.root / "reports" / sweep.name,
         f"Sweep {sweep.name}",
-        reporting.sweep_facts(sweep, options.sweep, where),
+        {
+            "about": sweep.description,
+            "reproduce": shlex.join(["sweeps", "run", options.sweep, *where]),
+            "made by": shlex.join(["sweeps", "report", options.sweep, *where, *_given(options)]),
+        },
         chosen,
     )
     show(written)
@@ -297,11 +301,23 @@ def _report(options: argparse.Namespace) -> int:
 
     tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
     if tracker.has_delivered(sweep.cells):
-        tracker.log_report(sweep, written.directory)
+        tracker.log_report(sweep, written.directory, written.files)
         print(f"MLflow    {_command('ui', *where)}, run {tracker.sweep_run_name(sweep)!r}")
     else:
         print(f"MLflow    not logged: {tracker.uri} has none of these trials")
     return 0
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    """What was asked of a report, where it is not what it would be by itself."""
+    usual = {"select": "val", "compare": None, "margin": 3.0, "format": "all", "out": None}
+    given = {name: getattr(options, name) for name in usual}
+    return [
+        text
+        for name, value in given.items()
+        if value != usual[name]
+        for text in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
+    ]
 
 
 def _ui(options: argparse.Namespace) -> int:

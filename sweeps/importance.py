@@ -8,17 +8,17 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from analysis.schema import IMPORTANCE
+from analysis.aggregate import SETTING, axis_columns
 
 MOST_TRIALS = 500
-"""Of a setting; its random forest takes ten seconds for twice as many."""
+"""Its random forest takes ten seconds for twice as many."""
 
 
 def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
-    """As `analysis.schema.IMPORTANCE` says: each setting as a whole, and each of its methods.
+    """As `analysis.schema.IMPORTANCE` says, with a sweep's axes: each setting, and each method.
 
     The factors are set, method, seed and the place of rho0 in its method's grid, as its values are
-    not the same for all. Settings of more than `MOST_TRIALS` finished trials, and factors that do
+    not the same for all. Groups of more than `MOST_TRIALS` finished trials, and factors that do
     not vary, are left out.
 
     Args:
@@ -26,14 +26,15 @@ def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
     """
     finished = trials[(trials["state"] == "COMPLETE") & (trials["set"] != "")]
     rows = []
-    for key, part in finished.groupby(["dataset", "model", "regime"], sort=False):
-        if len(part) > MOST_TRIALS:
-            continue
+    axes = axis_columns(trials)
+    for key, part in finished.groupby([*SETTING, *axes], sort=False):
         groups = [("", part), *part.groupby("method", sort=False)]
         for method, group in groups:
-            for factor, importance in _importances(group):
-                rows.append([*key, method, factor, importance])
-    return pd.DataFrame(rows, columns=list(IMPORTANCE)).astype({"importance": float})
+            if len(group) <= MOST_TRIALS:
+                for factor, importance in _importances(group):
+                    rows.append([*key, method, factor, importance])
+    columns = [*SETTING, *axes, "method", "factor", "importance"]
+    return pd.DataFrame(rows, columns=columns).astype({"importance": float})
 
 
 def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:

@@ -52,6 +52,7 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
             cell.configuration_id not in configurations
             or panel in shown
             or quantization is None
+            or not quantization.rule.uses_prox
             or not quantization.quantizer.annealed
             or quantization.quantizer.random
             or folder.state() is not TrialState.COMPLETE

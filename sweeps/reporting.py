@@ -1,6 +1,5 @@
 """Reports of sweeps, and of tables from elsewhere."""
 
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ def measurements_of(sweep: SweepSpec, storage: Storage, select_on: Split) -> Mea
     """Everything that a sweep's trials have left behind.
 
     Raises:
-        ConfigurationError: none of them has finished.
+        ConfigurationError: none of them has finished, or they cannot be told apart in tables.
     """
     trials = trials_frame(sweep, storage)
     if not (trials["state"] == "COMPLETE").any():
@@ -47,7 +46,10 @@ def measurements_of(sweep: SweepSpec, storage: Storage, select_on: Split) -> Mea
             f"sweep {sweep.name}: no finished trial in --storage {storage.root}; "
             "run it first, with `sweeps run`"
         )
-    chosen = list(select(configurations(trials), select_on)["configuration_id"])
+    try:
+        chosen = list(select(configurations(trials), select_on)["configuration_id"])
+    except SchemaError as error:
+        raise ConfigurationError(f"sweep {sweep.name}: {error}") from error
     return Measurements(
         trials,
         history=history_frame(sweep, storage),
@@ -94,7 +96,7 @@ def report(
             title=title,
             facts={
                 **facts,
-                "code": git_commit() or "unknown commit",
+                "analysed at": git_commit() or "unknown commit",
                 "packages": ", ".join(f"{k} {v}" for k, v in package_versions().items()),
             },
             formats=options.formats,
@@ -106,18 +108,3 @@ def report(
         raise ConfigurationError(f"--compare: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
-
-
-def sweep_facts(sweep: SweepSpec, name: str, arguments: Collection[str]) -> dict[str, str]:
-    """How to come to the same report.
-
-    Args:
-        sweep: the sweep.
-        name: how it was called on the command line.
-        arguments: of the command that both commands need.
-    """
-    return {
-        "about": sweep.description,
-        "reproduce": shlex.join(["sweeps", "run", name, *arguments]),
-        "made by": shlex.join(["sweeps", "report", name, *arguments]),
-    }

@@ -107,7 +107,7 @@ class Tracker:
         """What the run is called that stands for the sweep as a whole."""
         return f"sweep {sweep.name}"
 
-    def log_report(self, sweep: SweepSpec, directory: Path) -> None:
+    def log_report(self, sweep: SweepSpec, directory: Path, files: Iterable[Path]) -> None:
         """Log a report's files to the run that stands for the sweep as a whole.
 
         It is found again by its tag, so that there is one however often this is done. The trials'
@@ -121,7 +121,9 @@ class Tracker:
             self.connect()
         try:
             run_id = self._sweep_run(sweep)
-            self._client.log_artifacts(run_id, str(directory), "report")
+            for file in files:
+                below = file.parent.relative_to(directory)
+                self._client.log_artifact(run_id, str(file), (Path("report") / below).as_posix())
             self._client.set_terminated(run_id)
         except MlflowException as error:
             raise ConfigurationError(

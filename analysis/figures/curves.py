@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.aggregate import axis_columns
+from analysis.aggregate import axis_columns, completed
 from analysis.figures.style import (
     method_styles,
     panels,
@@ -49,7 +49,7 @@ def _curves(
     *,
     positive: bool = False,
 ) -> Figure:
-    """A line a method at its selected rho0: mean over seeds, with a band from lowest to highest.
+    """A line a method at its selected rho0: mean over COMPLETE trials, band from lowest to highest.
 
     A panel for each set, a row for each dataset, model and regime; a dotted line where weights are
     hard-quantized and the second stage begins.
@@ -66,8 +66,9 @@ def _curves(
     settings, sets = settings_of(selected), sets_of(selected)
     figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")
     styles, further = method_styles(trials["method"]), axis_columns(selected)
-    configuration = trials.set_index("trial_id")["configuration_id"]
+    configuration = completed(trials).set_index("trial_id")["configuration_id"]
     epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
+    epochs = epochs.dropna(subset="configuration_id")
     by_configuration = dict(iter(epochs.groupby("configuration_id")))
     for row, (key, part) in zip(grid, settings, strict=False):
         for axes, name in zip(row, sets, strict=True):
@@ -76,7 +77,8 @@ def _curves(
                 records = by_configuration.get(chosen["configuration_id"])
                 if records is None:
                     continue
-                boundaries |= set(records.loc[records["stage"] == "quantize", "epoch"][-1:])
+                if "batchnorm" in set(records["stage"]):
+                    boundaries.add(records.loc[records["stage"] == "quantize", "epoch"].max())
                 values = records if not positive else records[records[column] > 0]
                 curve = factor * values.groupby("epoch")[column].agg(["mean", "min", "max"])
                 if curve.empty:
@@ -86,8 +88,7 @@ def _curves(
                 axes.fill_between(
                     curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
                 )
-            stages = set(epochs["stage"])
-            for boundary in boundaries if "batchnorm" in stages else ():
+            for boundary in boundaries:
                 axes.axvline(boundary, color="#555555", linestyle=":", linewidth=0.8)
             axes.set_title(name)
             axes.grid()

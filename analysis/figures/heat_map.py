@@ -11,6 +11,8 @@ from analysis.figures.style import SHADES, panels, sets_of, setting_name, settin
 def heat_map(selected: pd.DataFrame) -> Figure:
     """Test accuracy of each method on each set, a panel for each dataset, model and regime.
 
+    A star marks cells with fewer finished seeds than they have.
+
     Args:
         selected: what `selection.select` gives.
     """
@@ -18,16 +20,24 @@ def heat_map(selected: pd.DataFrame) -> Figure:
     settings, sets = settings_of(quantized), sets_of(quantized)
     further = axis_columns(quantized)
     names = [variant(row, further) for _, row in quantized.iterrows()]
-    rows_needed = max(len(set(names)), 1)
-    figure, (row,) = panels(1, max(len(settings), 1), sharey=True)
-    figure.set_size_inches(max(1.0 * len(sets) * len(settings) + 1.6, 4), 0.42 * rows_needed + 0.9)
+    columns = min(len(settings), 2) or 1
+    figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
+    height = 0.26 * max(len(set(names)), 1) + 0.4
+    width = 0.8 * len(sets) * columns + 1.4 + 0.07 * max(map(len, names), default=0)
+    figure.set_size_inches(width, height * len(grid) + 0.3)
+    row = grid.flat
+    for axes in row[len(settings) :]:
+        axes.set_axis_off()
     values = 100 * quantized["test_mean"]
     shown = None
     for axes, (key, part) in zip(row, settings, strict=False):
         methods = list(dict.fromkeys(names))
+        fewer = set()
         cells = pd.DataFrame(np.nan, index=methods, columns=sets)
         for _, cell in part.iterrows():
             cells.loc[variant(cell, further), cell["set"]] = 100 * cell["test_mean"]
+            if cell["n"] < cell["seeds"]:
+                fewer.add((methods.index(variant(cell, further)), sets.index(cell["set"])))
         values_of = cells.to_numpy(float)
         shown = axes.imshow(
             values_of, cmap=SHADES, vmin=values.min(), vmax=values.max(), aspect="auto"
@@ -39,7 +49,7 @@ def heat_map(selected: pd.DataFrame) -> Figure:
                 axes.text(
                     x,
                     y,
-                    "–" if np.isnan(value) else f"{value:.1f}",
+                    "–" if np.isnan(value) else f"{value:.1f}{'*' if (y, x) in fewer else ''}",
                     ha="center",
                     va="center",
                     color="black" if np.isnan(value) or value > middle else "white",
@@ -48,5 +58,5 @@ def heat_map(selected: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(methods)), methods)
         axes.set_title(setting_name(key))
     if shown is not None:
-        figure.colorbar(shown, ax=row.tolist(), label="test accuracy (%)")
+        figure.colorbar(shown, ax=list(grid.flat), label="test accuracy (%)")
     return figure

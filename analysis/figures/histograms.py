@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from analysis.figures.style import SHADES, panels, sets_of, setting_name, settings_of
+from analysis.aggregate import axis_columns
+from analysis.figures.style import SHADES, panels, sets_of, variant
 
 
 def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:
@@ -14,20 +15,16 @@ def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure
     weights, on a logarithmic scale. Each is the trial that `histograms` has for the configuration.
 
     Args:
-        selected: what `selection.select` gives.
+        selected: what `selection.select` gives, of one dataset, model and regime.
         histograms: as `schema.HISTOGRAMS` says.
     """
     part = selected[selected["configuration_id"].isin(histograms["configuration_id"])]
-    settings, sets = settings_of(part), sets_of(part)
-    rows = [
-        (key, method, of_method)
-        for key, of_setting in settings
-        for method, of_method in of_setting.groupby("method", sort=False)
-    ]
-    figure, grid = panels(max(len(rows), 1), len(sets), sharex="row")
+    sets, further = sets_of(part), axis_columns(part)
+    rows = list(part.groupby(["method", *further], sort=False))
+    figure, grid = panels(max(len(rows), 1), len(sets), sharex=True, sharey="col")
     by_configuration = dict(iter(histograms.groupby("configuration_id")))
     shown = None
-    for line, (key, method, of_method) in zip(grid, rows, strict=False):
+    for line, (_, of_method) in zip(grid, rows, strict=False):
         for axes, name in zip(line, sets, strict=True):
             axes.set_title(name)
             chosen = of_method[of_method["set"] == name]
@@ -46,10 +43,9 @@ def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure
                 shading="nearest",
                 rasterized=True,
             )
-        line[0].set_ylabel(f"{method}\nw" if len(settings) == 1 else f"{method}, {key[2]}\nw")
+        line[0].set_ylabel(f"{variant(of_method.iloc[0], further)}\nw")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     if shown is not None:
         figure.colorbar(shown, ax=list(grid.flat), label="share of the weights", shrink=0.5)
-    figure.suptitle("; ".join(setting_name(key) for key, _ in settings), fontsize="medium")
     return figure

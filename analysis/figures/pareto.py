@@ -1,5 +1,7 @@
 """Accuracy against the bits of a weight."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,7 +16,7 @@ from analysis.figures.style import (
 )
 
 
-def pareto_figure(selected: pd.DataFrame) -> Figure:
+def pareto_figure(selected: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
     """Test accuracy of each method over bits a weight; the line joins what nothing else beats.
 
     A bar is one standard deviation over seeds. Full precision counts as 32 bits. Methods stand a
@@ -22,12 +24,17 @@ def pareto_figure(selected: pd.DataFrame) -> Figure:
 
     Args:
         selected: what `selection.select` gives, with `bits`.
+        methods: all methods of the sweep, for their colours.
     """
     settings = settings_of(selected)
-    figure, (row,) = panels(1, max(len(settings), 1), sharey=True)
-    styles, further = method_styles(selected["method"]), axis_columns(selected)
-    figure.set_size_inches(max(3.5, 2.6 * len(settings) + 0.6), 2.6)
-    methods = list(dict.fromkeys(selected["method"]))
+    columns = min(len(settings), 2)
+    figure, grid = panels(-(-len(settings) // columns), columns, sharey=True)
+    figure.set_size_inches(3.4 * columns, 2.2 * len(grid) + 0.5)
+    methods = list(dict.fromkeys([*methods, *selected["method"]]))
+    styles, further = method_styles(methods), axis_columns(selected)
+    row = grid.flat
+    for axes in row[len(settings) :]:
+        axes.set_axis_off()
     for axes, (key, part) in zip(row, settings, strict=False):
         front = pareto_front(part)
         axes.step(
@@ -53,8 +60,9 @@ def pareto_figure(selected: pd.DataFrame) -> Figure:
         axes.set_title(setting_name(key))
         axes.set_xlabel("bits a weight")
         axes.grid()
-    row[0].set_ylabel("test accuracy (%)")
-    shared_legend(figure, row)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("test accuracy (%)")
+    shared_legend(figure, grid.flat)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Accuracy against rho0."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from analysis.figures.style import (
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 
 
-def sensitivity_figure(table: pd.DataFrame) -> Figure:
+def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
     """Test accuracy against rho0, a panel for each set, a row for each dataset, model and regime.
 
     An annealed method is a line over its own rho0 (log axis) with a band of one standard deviation
@@ -29,11 +30,12 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
 
     Args:
         table: what `aggregate.configurations` gives.
+        methods: all methods of the sweep, for their colours.
     """
     finished = table[table["n"] > 0]
     settings, sets = settings_of(finished), sets_of(finished)
     figure, grid = panels(len(settings), len(sets), sharey="row")
-    styles = method_styles(table["method"])
+    styles = method_styles([*methods, *table["method"]])
     for row, (key, part) in zip(grid, settings, strict=True):
         for axes, name in zip(row, sets, strict=True):
             _panel(axes, part[part["set"].isin((name, ""))], styles)

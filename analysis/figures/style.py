@@ -51,7 +51,13 @@ SHADES = "cividis"
 def method_styles(methods: Iterable[str]) -> Styles:
     """The methods' styles; those that are not in the papers get theirs in order of appearance."""
     others = [method for method in dict.fromkeys(methods) if method not in _KNOWN]
-    return {**_KNOWN, **{m: _FURTHER[i % len(_FURTHER)] for i, m in enumerate(others)}}
+    count = len(_FURTHER)
+    further = {
+        # After all colours, the same ones with the next markers.
+        method: (_FURTHER[i % count][0], _FURTHER[(i + i // count) % count][1])
+        for i, method in enumerate(others)
+    }
+    return {**_KNOWN, **further}
 
 
 def for_print() -> Any:

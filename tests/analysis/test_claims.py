@@ -28,7 +28,7 @@ def test_the_papers_tables_keep_its_claims_but_for_one_tie() -> None:
     ).set_index("claim")
     exceptions = found[found["verdict"] != "holds"]
     assert exceptions.index.tolist() == [
-        "(Reverse)ProxConnect outperforms the other two methods by fine-tuning"
+        "(Reverse)ProxConnect, the better of the two, outperforms the others by fine-tuning"
     ]
     tie = exceptions.iloc[0]
     assert (tie["verdict"], tie["ties"]) == ("holds in 5 of 6", 1)
@@ -55,7 +55,7 @@ def test_quantities_by_hand() -> None:
     assert found["verdict"].tolist() == ["fails", "holds", "holds", "holds", "not in this sweep"]
     assert found["numbers"].tolist()[:3:2] == [
         "Digits ConvNet end-to-end binary: PC (0.01) 94.00 - BC 91.00 = +3.00",
-        "Digits ConvNet end-to-end binary: PC (0.01) 94.00 - PQ (1e-06) 70.00 = +24.00",
+        "Digits ConvNet end-to-end binary: PC (0.01) 94.00 - PQ (1e-06) [n = 1] 70.00 = +24.00",
     ]
     assert found["within_noise"].tolist()[:2] == [1, 1]  # three points, of two seeds each
 
@@ -93,3 +93,16 @@ def test_every_claim_says_where_it_stands() -> None:
     for claims in CLAIMS.values():
         assert len({each.text for each in claims}) == len(claims)
         assert all("able" in each.source for each in claims)  # Table or Tables
+
+
+def test_a_lead_over_some_that_were_not_run_says_so() -> None:
+    table = configurations(trials(EXAMPLE))
+    found = evaluated(claim(Lead(("PC",), over=("BC", "rPC")), "above", 0.0), table=table)
+    assert found["verdict"].tolist() == ["holds"]
+    assert "(without rPC): PC (0.01) 94.00 - BC 91.00" in found["numbers"].iloc[0]
+
+
+def test_single_seeds_are_not_tested() -> None:
+    table = configurations(trials(row for row in EXAMPLE if row[3] == 0))
+    found = evaluated(claim(Lead(("PC",), over=("BC",)), "above", 0.0), table=table)
+    assert (found["within_noise"].iloc[0], found["untested"].iloc[0]) == (0, 1)

@@ -68,7 +68,7 @@ def test_further_axes_differ_in_dashes() -> None:
 def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:
     axes = heat_map(selected).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["BC", "PC", "PQ"]
-    assert [text.get_text() for text in axes.texts] == ["91.0", "94.0", "70.0"]
+    assert [text.get_text() for text in axes.texts] == ["91.0", "94.0", "70.0*"]
 
 
 def test_curves_have_their_stage_boundary(selected: pd.DataFrame) -> None:
@@ -83,6 +83,31 @@ def test_curves_have_their_stage_boundary(selected: pd.DataFrame) -> None:
     assert axes.get_yscale() == "log"
     gaps = {line.get_label(): line for line in axes.lines}["PC"]
     assert list(gaps.get_xdata()) == [1, 2]
+
+
+def test_curves_are_of_finished_trials_only(selected: pd.DataFrame) -> None:
+    frame = trials(EXAMPLE)
+    more = trials([("PC", "binary", 0.01, 2, 0.1)], state="RUNNING", trial_id="t99")
+    running = history_of(more)[:1].assign(validation_accuracy_hard=0.0)
+    history = pd.concat([history_of(frame), running])
+    (axes,) = learning_curves(selected, pd.concat([frame, more]), history).axes
+    curves = {line.get_label(): line for line in axes.lines}
+    assert list(curves["PC"].get_ydata()) == pytest.approx([50, 70, 80])
+    boundaries = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert set(boundaries) == {2}
+
+
+def test_methods_of_ones_own_keep_their_colours_if_some_are_missing() -> None:
+    rows = [("M1", "binary", 0.1, 0, None), ("M2", "binary", 0.1, 0, 0.9)]
+    frame = trials(rows)
+    table = configurations(frame).assign(bits=1.0)
+    chosen = select(table)
+    line = sensitivity_figure(table, frame["method"]).axes[0].lines[0]
+    bar = pareto_figure(chosen, frame["method"]).axes[0].containers[0]
+    assert (line.get_label(), bar.get_label()) == ("M2", "M2")
+    assert line.get_color() == bar[0].get_color()
+    many = method_styles([f"M{i}" for i in range(12)])
+    assert len(set(many.values())) == len(many)
 
 
 def test_histograms_and_maps(selected: pd.DataFrame) -> None:

@@ -65,7 +65,8 @@ def test_further_axes_stay_apart() -> None:
 
 def test_every_format_has_its_files(tmp_path: Path) -> None:
     report = written(trials(EXAMPLE), tmp_path, paper="proxconnect")
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!.]*") if path.is_file()}
+    assert files == {str(path.relative_to(tmp_path)) for path in report.files}
     tables = {"trials", "history", *(name for name, _ in report.findings.tables())}
     assert tables >= {"configurations", "selected", "verdicts", "sensitivity", "claims", "beside"}
     assert files == {
@@ -85,18 +86,16 @@ def test_every_format_has_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_by_itself(tmp_path: Path, name: str) -> None:
     written(trials(EXAMPLE), tmp_path, formats=[name])
-    top = {path.name for path in tmp_path.iterdir()}
-    assert (
-        top
-        == {
-            "html": {"report.html"},
-            "markdown": {"report.md"},
-            "latex": {"latex", "figures"},
-            "csv": {"tables"},
-            "parquet": {"tables"},
-            "figures": {"figures"},
-        }[name]
-    )
+    top = {path.name for path in tmp_path.glob("[!.]*")}
+    expected = {
+        "html": {"report.html", "tables"},  # for the trials, which it names
+        "markdown": {"report.md", "tables"},
+        "latex": {"latex", "figures"},
+        "csv": {"tables"},
+        "parquet": {"tables"},
+        "figures": {"figures"},
+    }
+    assert top == expected[name]
 
 
 def test_accuracies_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,10 +130,26 @@ def test_the_written_trials_are_trials_again(tmp_path: Path, ending: str) -> Non
     assert again.loc[0, "set"] == ""
 
 
+def test_another_report_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    written(trials(EXAMPLE), tmp_path, paper="proxconnect")
+    (tmp_path / "tables" / "mine.csv").write_text("of somebody else")
+    report = written(trials(EXAMPLE), tmp_path, formats=["csv"])
+    left = {path for path in tmp_path.rglob("[!.]*") if path.is_file()}
+    assert left == {*report.files, tmp_path / "tables" / "mine.csv"}
+    assert not (tmp_path / "tables" / "claims.csv").exists()
+
+
+def test_numbers_are_the_same_in_every_format(tmp_path: Path) -> None:
+    report = written(trials(EXAMPLE), tmp_path)
+    for table in report.tables:
+        for cell in table.body.to_numpy().flatten():
+            assert f" {cell} " in table.markdown()
+
+
 def test_the_same_trials_give_the_same_files(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         written(trials(EXAMPLE), tmp_path / folder, formats=["html", "figures", "csv"])
-    for path in (tmp_path / "a").rglob("*.*"):
+    for path in (tmp_path / "a").rglob("[!.]*.*"):
         other = tmp_path / "b" / path.relative_to(tmp_path / "a")
         assert path.read_bytes() == other.read_bytes(), path.name
 
@@ -158,7 +173,26 @@ def test_a_sweep_of_which_nothing_has_finished_has_a_report(tmp_path: Path) -> N
     frame[numbers] = frame[numbers].astype(float)
     report = written(frame, tmp_path, paper="proxconnect")
     names = [table.name for table in report.tables]
-    assert names == ["over_rho0_1", "over_rho0_2", "oddities", "configurations"]
+    over_rho0 = ("over_rho0_1", "over_rho0_2")
+    assert names == [
+        *("verdicts", *over_rho0, "sensitivity", "claims", "oddities", "configurations")
+    ]
+    assert report.findings.verdicts["verdict"].tolist() == ["unfinished"]
+    assert set(report.findings.claims["verdict"]) == {"not in this sweep"}
+
+
+def test_an_axis_may_be_called_as_a_column_is(tmp_path: Path) -> None:
+    frame = trials(EXAMPLE[2:8], **{"axis.model": "small", "axis.n": "7"})
+    report = written(frame, tmp_path, paper="proxconnect")
+    (table,) = [table for table in report.tables if table.name == "configurations"]
+    assert {"model", "axis model", "n", "axis n"} <= set(table.body.columns)
+
+
+def test_settings_of_any_kind_are_written(tmp_path: Path) -> None:
+    frame = trials(EXAMPLE)
+    frame["recipe.odd"] = [1, "a", None, 2.5, True] * 2
+    written(frame, tmp_path, formats=["parquet", "html"])
+    assert pd.read_parquet(tmp_path / "tables" / "trials.parquet")["recipe.odd"][1] == "a"
 
 
 def test_html_is_escaped(tmp_path: Path) -> None:

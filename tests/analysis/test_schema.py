@@ -6,8 +6,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from analysis.aggregate import configurations
 from analysis.schema import Measurements, SchemaError, validate_history, validate_trials
 from tests.analysis.frames import EXAMPLE, trials
+
+MIXED: dict[str, Any] = {
+    "method": "X",
+    "set": "binary",
+    "rho0": [float("nan")] * 2 + [0.1] * 8,
+    "configuration_id": list("aabbbbbbbb"),
+    "seed": [0, 1, *range(8)],
+}
+"""One configuration without rho0 and one with, alike but for that."""
 
 
 @pytest.mark.parametrize(
@@ -20,12 +30,28 @@ from tests.analysis.frames import EXAMPLE, trials
         (lambda f: f.assign(seed="one"), "column 'seed' is .* must hold numbers"),
         (lambda f: f.assign(bits="two"), "column 'bits' is .* must hold numbers"),
         (lambda f: f.assign(test_accuracy=float("nan")), "COMPLETE trial has no test_accuracy"),
-        (lambda f: f.assign(rho0=-0.1), "rho0 = -0.1: must be >= 0"),
+        (lambda f: f.assign(rho0=-0.1), "rho0 = -0.1: must be >= 0 and finite"),
+        (lambda f: f.assign(rho0=float("inf")), "rho0 = inf: must be >= 0 and finite"),
+        (lambda f: f.assign(seed=float("nan")), "a trial has no seed"),
+        (lambda f: f.assign(seed=0), "seed 0 of configuration_id 'FP--None' stands there twice"),
+        (lambda f: f.assign(regime=["a", "b"] * 5), "'FP--None' stands for different configura"),
+        (lambda f: f.assign(configuration_id=f["trial_id"]), "'t1' and others have the same data"),
+        (lambda f: f.assign(**MIXED), "some trials have a rho0 and some have none"),
+        (lambda f: f.assign(**{"a": 1}).rename(columns={"a": 7}), "column 7: names of columns"),
     ],
 )
 def test_wrong_tables_are_named(change: Any, message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         validate_trials(change(trials(EXAMPLE)))
+
+
+def test_other_types_and_rows_become_plain() -> None:
+    odd = trials(EXAMPLE).convert_dtypes()
+    odd.index = [0] * len(odd)
+    frame = validate_trials(odd)
+    assert list(frame.index) == list(range(10))
+    assert frame["rho0"].dtype == frame["test_accuracy"].dtype == "float64"
+    pd.testing.assert_frame_equal(configurations(odd), configurations(trials(EXAMPLE)))
 
 
 def test_history_is_checked() -> None:

@@ -21,9 +21,9 @@ def test_rho0_is_chosen_by_validation_and_not_by_test() -> None:
 
 def test_without_validation_images_it_says_that_it_chose_on_test() -> None:
     frame = trials(EXAMPLE, validation_accuracy=float("nan"))
-    assert set(select(configurations(frame))["chosen_on"]) == {"test"}
-    assert set(select(configurations(trials(EXAMPLE)))["chosen_on"]) == {"validation"}
-    assert set(select(configurations(trials(EXAMPLE)), "test")["chosen_on"]) == {"test"}
+    assert set(select(configurations(frame))["chosen_on"]) == {"test", ""}
+    assert set(select(configurations(trials(EXAMPLE)))["chosen_on"]) == {"validation", ""}
+    assert set(select(configurations(trials(EXAMPLE)), "test")["chosen_on"]) == {"test", ""}
 
 
 def test_the_optimism_of_ties_is_the_expected_maximum() -> None:
@@ -53,3 +53,20 @@ def test_optimism_has_a_row_for_each_choice_and_leaves_gaps_aside() -> None:
     assert rows["choices"].tolist() == [3] * 4
     assert sorted(rows["seeds"]) == [2, 3, 3, 3]
     assert np.isnan(optimism(grid(lambda *_: 0.9, seeds=1))["optimism"]).all()
+
+
+def test_a_rho0_of_which_seeds_diverge_is_not_chosen() -> None:
+    rows = [("PC", "binary", 0.01, seed, 0.9) for seed in range(3)]
+    better = [("PC", "binary", 0.1, seed, 0.95 if seed == 0 else None) for seed in range(3)]
+    for split in ("validation", "test"):
+        (chosen,) = select(configurations(trials(rows + better)), split).to_dict("records")
+        assert chosen["rho0"] == 0.01
+
+
+def test_validation_accuracies_of_some_seeds_do_not_choose() -> None:
+    frame = grid(lambda method, levels, place, seed: 0.9 - 0.1 * place, sets=("binary",))
+    part = (frame["method"] == "PC") & (frame["rho0"] == 0.1)
+    frame.loc[part, "validation_accuracy"] = [0.99, np.nan, np.nan]
+    found = select(configurations(frame)).set_index("method")
+    assert found["chosen_on"].to_dict() == {"PQ": "validation", "PC": "test"}
+    assert found.loc["PC", "rho0"] == 0.001

@@ -165,3 +165,52 @@ def test_rho0_of_zero_has_no_decade_and_no_part_in_the_slope() -> None:
     found = analysed(frame)
     assert found["decades"].isna().all()
     assert found["slope"].tolist() == pytest.approx([0.1] * 4, abs=1e-3)
+
+
+def test_a_rho0_at_which_seeds_diverge_makes_a_method_sensitive() -> None:
+    rows = [("PC", "binary", rho0, seed, 0.95) for rho0 in (0.01, 0.1) for seed in range(3)]
+    frame = trials(rows + [("PC", "binary", 1.0, seed, None) for seed in range(3)])
+    (row,) = analysed(frame).to_dict("records")
+    assert (row["grid"], row["choices"], row["diverged"]) == (3, 2, 3)
+    assert row["verdict"] == "sensitive"
+    (verdict,) = method_verdicts(analysed(frame)).to_dict("records")
+    assert "2 of 3 ρ0 over 1.0 decades; trials diverged: 3" in verdict["reason"]
+
+
+def test_what_is_not_finished_is_not_called_stable() -> None:
+    frame = grid(lambda *_: 0.9, noise=0.001)
+    late = (frame["set"] == "ternary") & (frame["rho0"] == 0.1)
+    frame.loc[late, "state"] = "WAITING"
+    found = analysed(frame)
+    assert found["verdict"].tolist() == ["stable", "unfinished"] * 2
+    assert found["missing"].tolist() == [0, 3] * 2
+    verdicts = method_verdicts(found)
+    assert set(verdicts["verdict"]) == {"unfinished"}
+    assert "trials missing: 6" in verdicts["reason"].iloc[0]
+
+
+def test_collapsing_seeds_are_no_noise() -> None:
+    """Their variance hides them from an analysis of variance."""
+    accuracies = {0.01: (0.90, 0.901, 0.899), 0.1: (0.90, 0.1, 0.1), 1.0: (0.9, 0.901, 0.902)}
+    frame = trials(
+        ("PC", "binary", rho0, seed, accuracy)
+        for rho0, seeds in accuracies.items()
+        for seed, accuracy in enumerate(seeds)
+    )
+    (row,) = analysed(frame).to_dict("records")
+    assert row["p"] > 0.05
+    assert (row["verdict"], row["collapsed"]) == ("sensitive", 2)
+    assert row["range_upper"] <= 1
+
+
+def test_seeds_that_do_not_differ_prove_nothing() -> None:
+    accuracies = {0.01: (0.9, 0.9), 0.1: (0.92, 0.92), 1.0: (0.9, 0.9)}
+    for alike in (accuracies, {**accuracies, 1.0: (0.91,)}):
+        frame = trials(
+            ("PC", "binary", rho0, seed, accuracy)
+            for rho0, seeds in alike.items()
+            for seed, accuracy in enumerate(seeds)
+        )
+        # The last has a seed less, which is therefore missing.
+        expected = "untested" if len(frame) == 6 else "unfinished"
+        assert analysed(frame)["verdict"].tolist() == [expected]

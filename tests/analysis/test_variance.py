@@ -9,11 +9,6 @@ import statsmodels.formula.api as smf
 from analysis.variance import variance_split
 from tests.analysis.frames import grid
 
-FORMULA = (
-    "test_accuracy ~ C(set) + C(method) + C(set):C(method) + C(method):C(rho0)"
-    " + C(set):C(method):C(rho0) + C(seed)"
-)
-
 
 def shares(frame: pd.DataFrame, column: str = "share") -> dict[str, float]:
     return variance_split(frame).set_index("source")[column].to_dict()
@@ -122,3 +117,12 @@ def test_without_repetition_nothing_is_called_noise() -> None:
     found = variance_split(grid(lambda m, s, place, seed: 0.5 + 0.1 * place, seeds=1))
     assert found.set_index("source").loc["noise", "degrees"] == 0
     assert np.isnan(found["share"]).all()
+
+
+def test_seeds_of_their_own_are_part_of_the_noise() -> None:
+    frame = grid(lambda *_: 0.5, noise=0.05)
+    frame["seed"] = range(len(frame))
+    found = variance_split(frame).set_index("source")
+    assert "seed" not in found.index
+    assert found.loc["noise", "degrees"] == len(frame) - 12
+    assert found.loc["noise", "share"] == pytest.approx(1, abs=0.35)
