@@ -186,7 +186,7 @@ def test_what_is_not_finished_is_not_called_stable() -> None:
     assert found["missing"].tolist() == [0, 3] * 2
     verdicts = method_verdicts(found)
     assert set(verdicts["verdict"]) == {"unfinished"}
-    assert "trials missing: 6" in verdicts["reason"].iloc[0]
+    assert "trials missing: 3" in verdicts["reason"].iloc[0]
 
 
 def test_collapsing_seeds_are_no_noise() -> None:
