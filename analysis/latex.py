@@ -40,7 +40,8 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{booktabs}
 \usepackage{graphicx}
 """
-_FITTED = r"width=\linewidth,height=0.8\textheight,keepaspectratio"
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
+"""As it is, but made smaller if it is wider than the text."""
 
 
 def latex_text(text: str) -> str:
@@ -74,8 +75,7 @@ def latex_table(table: Table) -> str:
     return (
         "\\begin{table}[htbp]\n\\centering\\small\n"
         f"\\caption{{{latex_text(table.caption)}.}}\n\\label{{tab:{table.name}}}\n"
-        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
-        f"{tabular.rstrip()}}}\n\\end{{table}}\n"
+        f"{_FITTED}%\n{tabular.rstrip()}}}\n\\end{{table}}\n"
     )
 
 
@@ -100,7 +100,7 @@ def latex_document(
     for path, caption in figures:
         lines += [
             r"\begin{figure}[htbp]\centering",
-            rf"\includegraphics[{_FITTED}]{{{path}}}",
+            rf"{_FITTED}\includegraphics{{{path}}}}}",
             rf"\caption{{{latex_text(caption)}}}",
             r"\end{figure}",
         ]

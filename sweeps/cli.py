@@ -9,13 +9,17 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
-from sweeps.loading import load_sweep, named_sweeps
+from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
+
+if TYPE_CHECKING:
+    from sweeps.launch import Resources
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
@@ -42,11 +46,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: object, text: str, *, sweep: bool = True, tables: bool = False
+        name: str,
+        run: object,
+        text: str,
+        *,
+        sweep: bool = True,
+        study: bool = False,
+        tables: bool = False,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
-        if sweep:
+        if study:
+            known = ", ".join(named_studies())
+            sub.add_argument("study", metavar="NAME|FILE.py", help=f"one of {known}, or a file")
+        elif sweep:
             known = ", ".join(named_sweeps())
             what, others = "NAME|FILE.py", "or a file"
             if tables:
@@ -64,51 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", _plan, "Show what would run.")
     plan.add_argument("--json", action="store_true", help="for programs")
 
-    run = command("run", _run, "Train the trials that are not finished.")
-    run.add_argument("--tracking-uri", metavar="URI", help="MLflow server (default: embedded)")
-    run.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
-    run.add_argument("--concurrency", type=_count, metavar="N", help="most trials at once")
-    run.add_argument(
-        "--cpus-per-trial", type=_share, metavar="X", help="default: one a thread and a worker"
+    _training_options(command("run", _run, "Train the trials that are not finished."))
+
+    search = command("search", _search, "Search for configurations with Optuna.", study=True)
+    _training_options(search)
+    search.add_argument(
+        "--study-storage",
+        metavar="URL",
+        help="Optuna's storage, such as postgresql://...; drivers with the same one share the work "
+        "(default: a SQLite file)",
     )
-    run.add_argument(
-        "--gpus-per-trial", type=_share, default=0.0, metavar="X", help="may be a fraction"
-    )
-    run.add_argument(
-        "--retries",
-        type=_number,
-        default=3,
-        metavar="N",
-        help="how often a trial that crashed is taken up again (default: 3)",
-    )
-    run.add_argument(
-        "--pack",
-        type=_pack,
-        default=1,
-        metavar="auto|K",
-        help="train up to K trials as one stacked network; auto measures what is fastest "
-        "(default: 1)",
-    )
-    run.add_argument(
-        "--execution",
-        default="",
-        metavar="OPTIONS",
-        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2",
-    )
-    run.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder of the datasets (default: data)",
-    )
-    run.add_argument(
-        "--scratch",
-        type=Path,
-        metavar="DIR",
-        help="folder on each machine's own disk, to copy or unpack the data to once",
-    )
-    run.add_argument("--quiet", action="store_true", help="show no progress")
 
     command("status", _status, "Show how far a sweep is.")
     report = command(
@@ -147,6 +125,54 @@ def _parser() -> argparse.ArgumentParser:
     ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.", sweep=False)
     ui.add_argument("--port", type=_count, default=5000, metavar="N")
     return parser
+
+
+def _training_options(command: argparse.ArgumentParser) -> None:
+    """What `run` and `search` have in common."""
+    command.add_argument("--tracking-uri", metavar="URI", help="MLflow server (default: embedded)")
+    command.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
+    command.add_argument("--concurrency", type=_count, metavar="N", help="most trials at once")
+    command.add_argument(
+        "--cpus-per-trial", type=_share, metavar="X", help="default: one a thread and a worker"
+    )
+    command.add_argument(
+        "--gpus-per-trial", type=_share, default=0.0, metavar="X", help="may be a fraction"
+    )
+    command.add_argument(
+        "--retries",
+        type=_number,
+        default=3,
+        metavar="N",
+        help="how often a trial that crashed is taken up again (default: 3)",
+    )
+    command.add_argument(
+        "--pack",
+        type=_pack,
+        default=1,
+        metavar="auto|K",
+        help="train up to K trials as one stacked network; auto measures what is fastest "
+        "(default: 1)",
+    )
+    command.add_argument(
+        "--execution",
+        default="",
+        metavar="OPTIONS",
+        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2",
+    )
+    command.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the datasets (default: data)",
+    )
+    command.add_argument(
+        "--scratch",
+        type=Path,
+        metavar="DIR",
+        help="folder on each machine's own disk, to copy or unpack the data to once",
+    )
+    command.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def _count(text: str) -> int:
@@ -204,7 +230,7 @@ def _run(options: argparse.Namespace) -> int:
     from sweeps.tracking import undelivered
 
     if cells or undelivered(sweep.cells, storage, options.tracking_uri):
-        from sweeps.launch import Resources, run_cells
+        from sweeps.launch import run_cells
 
         try:
             run_cells(
@@ -213,22 +239,53 @@ def _run(options: argparse.Namespace) -> int:
                 storage,
                 tracking_uri=options.tracking_uri,
                 data_dir=options.data,
-                resources=Resources(
-                    address=options.address,
-                    concurrency=options.concurrency,
-                    cpus_per_trial=options.cpus_per_trial,
-                    gpus_per_trial=options.gpus_per_trial,
-                    execution=parse_execution(options.execution),
-                    retries=options.retries,
-                    pack=options.pack,
-                    scratch=options.scratch,
-                ),
+                resources=_resources(options),
                 quiet=options.quiet,
             )
         except KeyboardInterrupt:
             print(f"\nstopped; to go on: {_command(*sys.argv[1:])}", file=sys.stderr)
             return EXIT_INTERRUPTED
     return _summary(sweep, storage)
+
+
+def _resources(options: argparse.Namespace) -> "Resources":
+    from sweeps.launch import Resources
+
+    return Resources(
+        address=options.address,
+        concurrency=options.concurrency,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        execution=parse_execution(options.execution),
+        retries=options.retries,
+        pack=options.pack,
+        scratch=options.scratch,
+    )
+
+
+def _search(options: argparse.Namespace) -> int:
+    from sweeps.launch import run_study
+    from sweeps.race import best_lines
+
+    study = load_study(options.study)
+    storage = Storage(options.storage)
+    print(f"{study.name}: {study.configurations} configurations", flush=True)
+    try:
+        run_study(
+            study,
+            storage,
+            study_storage=options.study_storage,
+            tracking_uri=options.tracking_uri,
+            data_dir=options.data,
+            resources=_resources(options),
+            quiet=options.quiet,
+        )
+    except KeyboardInterrupt:
+        print(f"\nstopped; to go on: {_command(*sys.argv[1:])}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    for line in best_lines(study, storage, options.study_storage):
+        print(line)
+    return 0
 
 
 def _summary(sweep: SweepSpec, storage: Storage) -> int:

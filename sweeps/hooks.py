@@ -18,6 +18,7 @@ from ray.tune.stopper import Stopper
 from quantlab.errors import first_line
 from sweeps.delivery import Delivery
 from sweeps.progress import Progress
+from sweeps.race import Race
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
@@ -28,7 +29,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def name_of(trial: Trial) -> str:
     """How Tune calls what trains a pack of cells: after the first of them."""
-    return str(trial.config["fingerprints"][0])
+    return str(next(iter(trial.config["trials"])))
 
 
 def folder_name_of(trial: Trial) -> str:
@@ -39,21 +40,25 @@ def folder_name_of(trial: Trial) -> str:
 class NextCell(Searcher):
     """Tune asks here what to run next; the answer may be to wait for a trial that is running."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule | Race) -> None:
         super().__init__()
         self._schedule = schedule
 
     def suggest(self, trial_id: str) -> Any:
-        """Fingerprints of a pack as Tune's configuration, None to wait, or the end."""
+        """A pack, recipes by fingerprint, as Tune's configuration; None to wait, or the end."""
         cells = self._schedule.next()
         if cells:
-            return {"fingerprints": [cell.fingerprint for cell in cells]}
+            return {"trials": {cell.fingerprint: cell.recipe for cell in cells}}
         return Searcher.FINISHED if self._schedule.is_over else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Nothing: `Watch` tells the schedule."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: see `Watch`."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: what is left to do stands in the trial folders."""
@@ -63,13 +68,29 @@ class NextCell(Searcher):
 
 
 class Stop(Stopper):
-    """Ends the sweep on SIGINT or SIGTERM: workers leave a checkpoint once their step is over."""
+    """Ends the sweep on SIGINT or SIGTERM: workers leave a checkpoint once their step is over.
 
-    def __init__(self) -> None:
+    A trial that is out of a study's race is stopped in the same way.
+    """
+
+    def __init__(self, schedule: Schedule | Race | None = None) -> None:
+        self._schedule = schedule
         self.requested = False
+        self.out_of_race: set[str] = set()
+        """Tune's ids of trials that were stopped by themselves."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        if self._schedule is None or result["done"] or len(result["running"]) != 1:
+            return False  # the others of a pack go on
+        (fingerprint,) = result["running"]
+        if not self._schedule.is_hopeless(fingerprint):
+            return False
+        self.out_of_race.add(trial_id)
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: see `Watch`."""
+        return {}
 
     def stop_all(self) -> bool:
         """Whether a signal has come."""
@@ -102,14 +123,14 @@ class Watch(tune.Callback):
 
     def __init__(
         self,
-        cells: list[Cell],
-        schedule: Schedule,
+        schedule: Schedule | Race,
+        stop: Stop,
         storage: Storage,
         delivery: Delivery,
         progress: Progress,
     ) -> None:
-        self._cells = {cell.fingerprint: cell for cell in cells}
         self._schedule = schedule
+        self._stop = stop
         self._storage = storage
         self._delivery = delivery
         self._progress = progress
@@ -148,6 +169,9 @@ class Watch(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         _forget_metrics(trial)
+        if trial.trial_id in self._stop.out_of_race:
+            for cell in self._pack(trial):
+                self._ended(cell, TrialState.RUNNING)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -178,7 +202,7 @@ class Watch(tune.Callback):
         return TrialState.FAILED
 
     def _pack(self, trial: Trial) -> list[Cell]:
-        return [self._cells[fingerprint] for fingerprint in trial.config["fingerprints"]]
+        return [self._schedule.cell(fingerprint) for fingerprint in trial.config["trials"]]
 
     def _ended(self, cell: Cell, state: TrialState) -> None:
         children = self._schedule.ended(cell, state)

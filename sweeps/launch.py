@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -34,9 +34,11 @@ from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.probe import fastest_packing
 from sweeps.progress import Progress
+from sweeps.race import Race
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
+from sweeps.study import StudySpec
 from sweeps.tracking import Tracker
 from sweeps.worker import Work, Worker
 
@@ -99,24 +101,97 @@ def run_cells(
         KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
     """
     storage.require_writable()
-    with storage.locked(), ThreadPoolExecutor(1) as pool:
+    with storage.locked():
         preflight(cells, storage, data_dir)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
+        with _services(tracker, sweep.cells, resources if cells else None) as (slots, delivery):
+            if not cells:
+                return
+            progress = Progress(
+                sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
+            )
+            with progress:
+                schedule = Schedule(
+                    cells,
+                    storage,
+                    retries=resources.retries,
+                    names={cell.fingerprint: cell.name for cell in sweep.cells},
+                    packing=_packing(cells, data_dir, resources, progress),
+                )
+                for cell in schedule.failed_at_once:
+                    progress.ended(cell, TrialState.FAILED)
+                _tune(sweep.name, schedule, storage, data_dir, resources, slots, delivery, progress)
+
+
+def run_study(
+    spec: StudySpec,
+    storage: Storage,
+    *,
+    study_storage: str | None,
+    tracking_uri: str | None,
+    data_dir: Path,
+    resources: Resources,
+    quiet: bool = False,
+) -> None:
+    """Try configurations until the study's budget is spent; other drivers may take part.
+
+    Raises:
+        ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`; nothing has
+            been trained then.
+        KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
+    """
+    if resources.pack is None:
+        raise ConfigurationError("--pack auto: a search needs a number, as its trials come singly")
+    spec.require_valid()
+    storage.require_writable()
+    with storage.locked(shared=True):
+        race = Race(
+            spec,
+            storage,
+            study_storage,
+            retries=resources.retries,
+            packing=Packing(resources.pack),
+        )
+        preflight(race.known_cells, storage, data_dir)
+        tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
+        with _services(tracker, race.cells, resources) as (slots, delivery):
+            progress = Progress(
+                race.cells,
+                storage,
+                to_run=spec.configurations * len(spec.seeds),
+                stream=sys.stdout,
+                quiet=quiet,
+            )
+            race.on_judged = progress.say
+            with progress:
+                _tune(spec.name, race, storage, data_dir, resources, slots, delivery, progress)
+
+
+@contextmanager
+def _services(
+    tracker: Tracker, cells: Sequence[Cell], resources: Resources | None
+) -> Iterator[tuple[int, Delivery]]:
+    """The tracking server, and Ray if there is something to train.
+
+    Args:
+        tracker: where trials are recorded.
+        cells: trials with perhaps something that the server does not have yet.
+        resources: of the trials to train; None for none.
+
+    Yields:
+        How many trials may wait in Ray for a place, and the delivery to the server.
+    """
+    with ThreadPoolExecutor(1) as pool:
         # Making a new database takes seconds, and so does starting Ray.
-        reached = pool.submit(_reach, tracker, sweep)
+        reached = pool.submit(_reach, tracker, cells)
         try:
-            slots = _connect(resources) if cells else 0
+            slots = _connect(resources) if resources else 0
             reached.result()
             delivery = Delivery(tracker)
-            for cell in sweep.cells:
+            for cell in cells:
                 delivery.announce(cell)
             try:
-                if cells:
-                    progress = Progress(
-                        sweep, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
-                    )
-                    with progress:
-                        _tune(sweep, cells, storage, data_dir, resources, slots, delivery, progress)
+                yield slots, delivery
             finally:
                 ray.shutdown()
                 for cell in cells:
@@ -133,7 +208,7 @@ def run_cells(
             ray.shutdown()
 
 
-def _reach(tracker: Tracker, sweep: SweepSpec) -> None:
+def _reach(tracker: Tracker, cells: Sequence[Cell]) -> None:
     """Connect; a server that was there before and is away now does not keep a sweep from going on.
 
     Raises:
@@ -142,14 +217,14 @@ def _reach(tracker: Tracker, sweep: SweepSpec) -> None:
     try:
         tracker.connect()
     except ConfigurationError as error:
-        if not tracker.has_delivered(sweep.cells):
+        if not tracker.has_delivered(cells):
             raise
         print(f"sweeps: {error}; going on, and trying again", file=sys.stderr, flush=True)
 
 
 def _tune(
-    sweep: SweepSpec,
-    cells: list[Cell],
+    name: str,
+    schedule: Schedule | Race,
     storage: Storage,
     data_dir: Path,
     resources: Resources,
@@ -158,26 +233,15 @@ def _tune(
     progress: Progress,
 ) -> None:
     _send_file_modules_by_value()
-    names = {cell.fingerprint: cell.name for cell in sweep.cells}
-    schedule = Schedule(
-        cells,
-        storage,
-        retries=resources.retries,
-        names=names,
-        packing=_packing(cells, data_dir, resources, progress),
-    )
-    for cell in schedule.failed_at_once:
-        progress.ended(cell, TrialState.FAILED)
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
     work = Work(
-        recipes={cell.fingerprint: cell.recipe for cell in cells},
         storage=storage,
         data_dir=data_dir.absolute(),
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus_per_trial else "cpu",
         execution=resources.execution,
     )
-    stop = Stop()
+    stop = Stop(schedule)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
         {"cpu": resources.cpus, "gpu": resources.gpus_per_trial},
@@ -195,11 +259,11 @@ def _tune(
                 trial_dirname_creator=folder_name_of,
             ),
             run_config=tune.RunConfig(
-                name=f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}",
+                name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
                 storage_path=str(storage.root / "ray"),
                 verbose=0,
                 stop=stop,
-                callbacks=[Watch(cells, schedule, storage, delivery, progress)],
+                callbacks=[Watch(schedule, stop, storage, delivery, progress)],
             ),
         )
         try:

@@ -1,4 +1,4 @@
-"""Finding a sweep: by its name among the grids, or by the path of a file."""
+"""Finding a sweep or a study: by its name among those that ship, or by the path of a file."""
 
 import importlib
 import pkgutil
@@ -7,11 +7,18 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import sweeps.grids
+import sweeps.studies
 from quantlab import ConfigurationError
 from sweeps.source_identity import with_identities
 from sweeps.spec import SweepSpec
+
+if TYPE_CHECKING:
+    from sweeps.study import StudySpec
+
+T = TypeVar("T")
 
 FILE_MODULE_PREFIX = "sweep_file_"
 """Modules made from a user's files are called so; workers get their classes by value."""
@@ -22,6 +29,11 @@ def named_sweeps() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(sweeps.grids.__path__))
 
 
+def named_studies() -> list[str]:
+    """Names of the studies that ship."""
+    return sorted(module.name for module in pkgutil.iter_modules(sweeps.studies.__path__))
+
+
 def load_sweep(name_or_path: str) -> SweepSpec:
     """The sweep of a name, or of a Python file (its path ends in ``.py``) that defines ``SWEEP``.
 
@@ -29,25 +41,46 @@ def load_sweep(name_or_path: str) -> SweepSpec:
         ConfigurationError: there is none, the file cannot be run, or the sweep is not valid; all
             of its cells have been expanded once this returns.
     """
-    if name_or_path.endswith(".py"):
-        module = _load_file(Path(name_or_path))
-    elif name_or_path in named_sweeps():
-        module = importlib.import_module(f"sweeps.grids.{name_or_path}")
-    else:
-        raise ConfigurationError(
-            f"sweep {name_or_path!r}: unknown; sweeps: {', '.join(named_sweeps())}; "
-            "or the path of a file that ends in .py"
-        )
-    sweep = getattr(module, "SWEEP", None)
-    if not isinstance(sweep, SweepSpec):
-        raise ConfigurationError(f"sweep {name_or_path!r}: defines no SWEEP = SweepSpec(...)")
+    sweep = _load("sweep", name_or_path, named_sweeps(), "sweeps.grids", "SWEEP", SweepSpec)
     _ = sweep.cells
     return sweep
 
 
-def _load_file(path: Path) -> ModuleType:
+def load_study(name_or_path: str) -> "StudySpec":
+    """The study of a name, or of a Python file that defines ``STUDY``.
+
+    Raises:
+        ConfigurationError: there is none, or the file cannot be run.
+    """
+    from sweeps.study import StudySpec  # Optuna takes its time to import
+
+    return _load("study", name_or_path, named_studies(), "sweeps.studies", "STUDY", StudySpec)
+
+
+def _load(
+    what: str, name_or_path: str, names: list[str], package: str, variable: str, kind: type[T]
+) -> T:
+    if name_or_path.endswith(".py"):
+        module = _load_file(Path(name_or_path), what)
+    elif name_or_path in names:
+        module = importlib.import_module(f"{package}.{name_or_path}")
+    else:
+        plural = {"sweep": "sweeps", "study": "studies"}[what]
+        raise ConfigurationError(
+            f"{what} {name_or_path!r}: unknown; {plural}: {', '.join(names)}; "
+            "or the path of a file that ends in .py"
+        )
+    found = getattr(module, variable, None)
+    if not isinstance(found, kind):
+        raise ConfigurationError(
+            f"{what} {name_or_path!r}: defines no {variable} = {kind.__name__}(...)"
+        )
+    return found
+
+
+def _load_file(path: Path, what: str) -> ModuleType:
     if not path.is_file():
-        raise ConfigurationError(f"sweep {str(path)!r}: no such file")
+        raise ConfigurationError(f"{what} {str(path)!r}: no such file")
     module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there

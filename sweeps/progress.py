@@ -1,6 +1,7 @@
 """What the terminal shows while a sweep runs: a live display, or a plain line now and then."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -9,7 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from sweeps.spec import Cell, SweepSpec
+from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 
 SHOWN_RUNNING = 8
@@ -25,7 +26,7 @@ class Progress:
 
     def __init__(
         self,
-        sweep: SweepSpec,
+        cells: Sequence[Cell],
         storage: Storage,
         *,
         to_run: int,
@@ -36,7 +37,7 @@ class Progress:
         """Look up what is finished already.
 
         Args:
-            sweep: whose trials are counted.
+            cells: trials that are counted, as far as they are known.
             storage: where they lie.
             to_run: trials that are not finished.
             stream: where to show it.
@@ -44,7 +45,7 @@ class Progress:
             every_seconds: the least time between two plain lines.
         """
         self._storage = storage
-        self._total = len(sweep.cells)
+        self._total = max(len(cells), to_run)
         self._to_run = to_run
         self._stream = stream
         self._every = every_seconds
@@ -57,7 +58,7 @@ class Progress:
         self._started: float | None = None
         self._printed = time.monotonic()
         self._best: tuple[float, str] | None = None
-        for cell in sweep.cells:
+        for cell in cells:
             self._consider(cell)
         self._live: Live | None = None
         if stream.isatty() and not quiet:

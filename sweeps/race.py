@@ -5,12 +5,15 @@ knows stands in Optuna's storage and in the trial folders: a race that was kille
 """
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 import optuna
+from optuna.samplers import RandomSampler
+from optuna.trial import BaseTrial, FixedTrial
 from optuna.trial import TrialState as State
 
 from quantlab import Recipe, configuration_id, fingerprint
@@ -21,6 +24,28 @@ from sweeps.study import StudySpec
 
 _TRIED = (State.COMPLETE, State.PRUNED, State.FAIL, State.RUNNING)
 """States that count against the budget."""
+
+
+def url_of(storage: Storage, study_storage: str | None) -> str:
+    """Of Optuna's storage: the given one, or a SQLite file."""
+    return study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
+
+
+def best_lines(spec: StudySpec, storage: Storage, study_storage: str | None) -> list[str]:
+    """How a study stands, in words: counts, and the best configurations with their parameters."""
+    study = optuna.load_study(study_name=spec.name, storage=url_of(storage, study_storage))
+    counts = Counter(trial.state.name for trial in study.trials)
+    lines = [f"{spec.name}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
+    if not counts["COMPLETE"]:
+        return lines
+    for trial in sorted(study.best_trials, key=lambda trial: trial.number):
+        values = ", ".join(
+            f"{objective.name} {value:.4f}"
+            for objective, value in zip(spec.objectives, trial.values, strict=True)
+        )
+        lines.append(f"best: configuration {trial.number}, {values}")
+        lines += [f"  {name} = {value}" for name, value in trial.params.items()]
+    return lines
 
 
 @dataclass
@@ -69,7 +94,7 @@ class Race:
         self._packing = packing
         self._folder = storage.root / "studies" / spec.name
         (self._folder / "claims").mkdir(parents=True, exist_ok=True)
-        self.url = study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
+        self.url = url_of(storage, study_storage)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self._alone():
             self.study = optuna.create_study(
@@ -90,6 +115,7 @@ class Race:
         self._ready: list[Cell] = []
         self._is_spent = False
         self._out: dict[str, Cell] = {}
+        self._cells: dict[str, Cell] = {}
         self._retries_left: dict[str, int] = {}
         self._waiting: dict[str, list[Contender]] = {}
         """Configurations that came to a trial which another one of this process is at."""
@@ -97,6 +123,8 @@ class Race:
         """None: see `Schedule`."""
         self.num_waiting = 0
         """None: see `Schedule`."""
+        self.on_judged: Callable[[str], None] = lambda line: None
+        """Called with a line on each configuration that has come to its end."""
 
     def next(self) -> list[Cell]:
         """Trials to be trained as one pack; none if the budget is spent."""
@@ -112,7 +140,7 @@ class Race:
         alike = [cell for cell in self._ready if self._packing.kind(cell) == kind][:most]
         for cell in alike:
             self._ready.remove(cell)
-            self._out[cell.fingerprint] = cell
+            self._out[cell.fingerprint] = self._cells[cell.fingerprint] = cell
         return alike
 
     @property
@@ -127,7 +155,7 @@ class Race:
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state is State.WAITING or "recipe" not in frozen.user_attrs:
                 continue
-            recipe = self.spec.recipe(optuna.trial.FixedTrial(frozen.params))
+            recipe = self.spec.recipe(FixedTrial(frozen.params))
             for seed in self.spec.seeds:
                 cell = self._cell(frozen.number, recipe, seed)
                 if self._storage.trial(cell.fingerprint).state() is not TrialState.WAITING:
@@ -140,8 +168,8 @@ class Race:
         return self._is_spent and not self._out and not self._ready
 
     def cell(self, fingerprint: str) -> Cell:
-        """A trial that was handed out, and has not ended."""
-        return self._out[fingerprint]
+        """A trial that was handed out."""
+        return self._cells[fingerprint]
 
     def is_out(self, cell: Cell) -> bool:
         """Whether it was handed out, and has not ended."""
@@ -161,13 +189,13 @@ class Race:
             self._ready.insert(0, cell)
         return True
 
-    def is_hopeless(self, cell: Cell) -> bool:
-        """Whether its learning curve so far has put its configuration out of the race."""
-        contender = self._contenders.get(cell.fingerprint)
+    def is_hopeless(self, fingerprint: str) -> bool:
+        """Whether a trial's learning curve so far has put its configuration out of the race."""
+        contender = self._contenders.get(fingerprint)
         if contender is None or len(self.spec.objectives) > 1:
             return False
         before = len(contender.values) * contender.epochs
-        for record in self._storage.trial(cell.fingerprint).read_history():
+        for record in self._storage.trial(fingerprint).read_history():
             step, accuracy = before + record["epoch"], record["validation_accuracy_hard"]
             is_last = record["epoch"] == contender.epochs
             if step <= contender.reported or accuracy is None or is_last:
@@ -235,8 +263,22 @@ class Race:
             contender.reported = step
 
     def _tell(self, contender: Contender, **outcome: Any) -> None:
-        self.study.tell(contender.trial, **outcome)
+        told = self.study.tell(contender.trial, **outcome)
         contender.claim.close()
+        line = f"configuration {told.number}: {told.state.name.lower()} after "
+        line += f"{len(contender.values)} of {len(self.spec.seeds)} seeds"
+        if told.values:
+            line += ": " + ", ".join(f"{value:.4f}" for value in told.values)
+        self.on_judged(line)
+
+    @property
+    def known_cells(self) -> list[Cell]:
+        """Trials of the study's known points, or of some point of its space."""
+        trials: list[BaseTrial] = [FixedTrial(dict(point)) for point in self.spec.known]
+        if not trials:
+            trials.append(optuna.create_study(sampler=RandomSampler(seed=0)).ask())
+        recipes = [self.spec.recipe(trial) for trial in trials]
+        return [self._cell(0, recipe, self.spec.seeds[0]) for recipe in recipes]
 
     def _recruit(self) -> bool:
         """Take over a configuration that nobody is at any more, or ask for a new one."""

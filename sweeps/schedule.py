@@ -82,6 +82,14 @@ class Schedule:
         """Cells that were handed out and have not ended."""
         return list(self._out.values())
 
+    def cell(self, fingerprint: str) -> Cell:
+        """One of the cells."""
+        return self._order[self._places[fingerprint]]
+
+    def is_hopeless(self, fingerprint: str) -> bool:
+        """Whether a trial need not be trained to its end: never, in a sweep."""
+        return False
+
     def is_out(self, cell: Cell) -> bool:
         """Whether it was handed out, and has not ended."""
         return cell.fingerprint in self._out

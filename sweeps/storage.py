@@ -139,18 +139,21 @@ class Storage:
             ) from error
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, shared: bool = False) -> Iterator[None]:
         """Be the only driver at work on this folder; a driver that dies lets go of it.
+
+        Args:
+            shared: let others be at work on it that share it, too.
 
         Raises:
             ConfigurationError: another one is at work on it.
         """
         with (self.root / ".lock").open("a") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ConfigurationError(
-                    f"--storage {self.root}: another `sweeps run` is at work on it; "
+                    f"--storage {self.root}: another `sweeps` command is at work on it; "
                     "wait until it ends, or give another folder"
                 ) from error
             except OSError as error:

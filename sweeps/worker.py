@@ -1,7 +1,7 @@
 """A Ray actor that trains one pack of trials after another."""
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,6 @@ TRANSIENT = (OSError, torch.AcceleratorError)
 class Work:
     """What all trials of a sweep have in common."""
 
-    recipes: Mapping[str, Recipe]
-    """Fingerprint -> recipe."""
     storage: Storage
     data_dir: Path
     scratch: Path | None
@@ -45,28 +43,29 @@ class Worker(tune.Trainable):
     trial that is tried again goes on from its folder.
     """
 
-    def setup(self, config: Mapping[str, Sequence[str]], **parameters: Work) -> None:
+    def setup(self, config: Mapping[str, Mapping[str, Recipe]], **parameters: Work) -> None:
         """Begin a pack.
 
         Args:
-            config: holds the trials' fingerprints.
+            config: holds the trials' recipes by their fingerprints, under ``trials``.
             parameters: `Work` under the name ``work``.
         """
         self._work = parameters["work"]
-        self._begin(config["fingerprints"])
+        self._begin(config["trials"])
 
-    def reset_config(self, new_config: Mapping[str, Sequence[str]]) -> bool:
+    def reset_config(self, new_config: Mapping[str, Mapping[str, Recipe]]) -> bool:
         """Begin another pack in the same process."""
         self.cleanup()
-        self._begin(new_config["fingerprints"])
+        self._begin(new_config["trials"])
         return True
 
     def step(self) -> dict[str, Any]:
         """Train for `STEP_SECONDS`, or to the end.
 
         Returns:
-            For Tune, ``done``; for `hooks.Watch`, ``states`` of trials that have ended since the
-            last step, and ``largest``, the size of packs that fit into memory, where others do not.
+            For Tune, ``done``; for `hooks`, ``running``, the trials that have not ended, ``states``
+            of those that have since the last step, and ``largest``, the size of packs that fit into
+            memory, where others do not.
         """
         started = time.monotonic()
         done = True
@@ -80,7 +79,12 @@ class Worker(tune.Trainable):
             if done or state.is_finished:
                 self._untold.remove(fingerprint)
                 states[fingerprint] = state.value
-        return {"done": done, "states": states, "largest": self._largest}
+        return {
+            "done": done,
+            "running": list(self._untold),
+            "states": states,
+            "largest": self._largest,
+        }
 
     def cleanup(self) -> None:
         """Leave checkpoints if the pack is being stopped."""
@@ -92,19 +96,19 @@ class Worker(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: see the class."""
 
-    def _begin(self, fingerprints: Sequence[str]) -> None:
-        self._untold = list(fingerprints)
+    def _begin(self, trials: Mapping[str, Recipe]) -> None:
+        self._untold = list(trials)
         self._largest: int | None = None
-        self._training = self._train(fingerprints)
+        self._training = self._train(trials)
 
-    def _train(self, fingerprints: Sequence[str]) -> Generator[None, None, None]:
+    def _train(self, trials: Mapping[str, Recipe]) -> Generator[None, None, None]:
         """Train a pack; one that breaks goes on as two, down to the trials that are to blame."""
         work = self._work
-        packs = [list(fingerprints)]
+        packs = [list(trials)]
         while packs:
             pack = packs.pop(0)
             training = train_trials(
-                [(work.recipes[name], work.storage.trial(name)) for name in pack],
+                [(trials[name], work.storage.trial(name)) for name in pack],
                 data_dir=work.data_dir,
                 scratch=work.scratch,
                 device=work.device,

@@ -72,3 +72,24 @@ def changed(text: str, old: str, new: str) -> str:
     """The text with something changed that must be in it."""
     assert old in text
     return text.replace(old, new)
+
+
+STUDY = (
+    TINY
+    + """
+from quantlab import override
+from sweeps.study import StudySpec
+
+BASE = SWEEP.cells[-1].recipe
+
+
+def space(trial):
+    return override(
+        BASE, "quantization.sharpness.rho0", trial.suggest_float("rho0", 0.1, 10, log=True)
+    )
+
+
+STUDY = StudySpec(name="tiny-study", space=space, configurations=12, seeds=(0, 1))
+"""
+)
+"""A study over the sharpness of that quantizer."""

@@ -74,7 +74,7 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     second = command(tmp_path, "run", "tiny.py")
     assert second.returncode == 2
     (line,) = second.stderr.splitlines()
-    assert "another `sweeps run` is at work on it" in line
+    assert "another `sweeps` command is at work on it" in line
     output, errors = first.communicate(timeout=120)
     assert first.returncode == 1
     assert output.splitlines()[-1] == "tiny: 4 COMPLETE, 2 FAILED"

@@ -139,18 +139,19 @@ recipes = {fingerprint(recipe): recipe for recipe in LARGE}
 storage = Storage(folder)
 storage.require_writable()
 execution = Execution(keep_memory=False)
-work = Work(recipes, storage, folder, None, "cpu", execution)
+work = Work(storage, folder, None, "cpu", execution)
 class Here(Worker):
     def setup(self, config):
         super().setup(config, work=work)
 
 
-alone = Here({"fingerprints": list(recipes)[:1]})
+first, *others = recipes.items()
+alone = Here({"trials": dict([first])})
 while not alone.step()["done"]:  # imports, caches and threads are there
     pass
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + spare, used + spare))
-worker = Here({"fingerprints": list(recipes)[1:]})
+worker = Here({"trials": dict(others)})
 states = {}
 while True:
     result = worker.step()

@@ -34,7 +34,7 @@ def show(stream: io.StringIO, storage: Storage, *, quiet: bool = False) -> str:
         folder = storage.trial(cell.fingerprint)
         folder.path.mkdir(parents=True)
         folder.write(folder.result, {"state": "COMPLETE", "validation_accuracy": score})
-    progress = Progress(SWEEP, storage, to_run=3, stream=stream, quiet=quiet, every_seconds=0)
+    progress = Progress(SWEEP.cells, storage, to_run=3, stream=stream, quiet=quiet, every_seconds=0)
     with progress:
         for cell in (complete, interrupted, diverged):
             progress.started(cell, waiting=0)

@@ -159,9 +159,9 @@ def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
         for epoch in (1, 2):
             record = {"epoch": epoch, "validation_accuracy_hard": accuracy, "seconds": 1}
             folder.append_history(record)
-    assert not race.is_hopeless(good)
+    assert not race.is_hopeless(good.fingerprint)
     race.ended(good, finish(storage, good))
-    assert race.is_hopeless(bad)
+    assert race.is_hopeless(bad.fingerprint)
     race.ended(bad, TrialState.RUNNING)
     assert counts(race.study)[State.PRUNED] == 1
     assert not race.is_out(bad)

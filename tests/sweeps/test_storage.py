@@ -36,7 +36,7 @@ def test_history_survives_a_line_cut_short(tmp_path: Path) -> None:
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    refused = pytest.raises(ConfigurationError, match=r"another `sweeps run` is at work")
+    refused = pytest.raises(ConfigurationError, match=r"another `sweeps` command is at work")
     with storage.locked(), refused, storage.locked():
         pass
     with storage.locked():

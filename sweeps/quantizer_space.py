@@ -1,0 +1,84 @@
+"""Spaces of quantizers for studies; every point is a proximal map, as `Knots` and `Tanh` are."""
+
+from optuna.trial import BaseTrial
+
+from quantlab.quantizers import Quantizer
+from quantlab.quantizers.growth import Geometric, Growth, Power, Saturating
+from quantlab.quantizers.knots import Half, Knots
+from quantlab.quantizers.mixture import Averaged
+from quantlab.quantizers.tanh import Tanh
+from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT, UpdateRule
+
+RULES: dict[str, UpdateRule] = {
+    "PC": PROX_CONNECT,
+    "PQ": PROX_QUANT,
+    "rPC": REVERSE_PROX_CONNECT,
+}
+
+
+def suggest_rule(trial: BaseTrial) -> UpdateRule:
+    """An update rule; its name is the parameter ``rule``."""
+    return RULES[trial.suggest_categorical("rule", list(RULES))]
+
+
+def suggest_growth(trial: BaseTrial, name: str, *, saturating: bool = False) -> Growth:
+    """A law of growth, with parameters ``NAME.law``, ``NAME.start`` and the law's own.
+
+    Args:
+        trial: is asked.
+        name: of the parameter that grows.
+        saturating: let it be a law that stays below 1.
+    """
+    laws = ["power", "geometric", *(["saturating"] if saturating else [])]
+    law = trial.suggest_categorical(f"{name}.law", laws)
+    start = trial.suggest_float(f"{name}.start", 1e-4, 1.0, log=True)
+    if law == "geometric":
+        return Geometric(start, trial.suggest_float(f"{name}.factor", 1.02, 1.6))
+    exponent = trial.suggest_float(f"{name}.exponent", 0.5, 2.0)
+    return Power(start, exponent) if law == "power" else Saturating(start, exponent)
+
+
+def suggest_levels(trial: BaseTrial, most: int = 8) -> tuple[float, ...]:
+    """A symmetric set of 2 to `most` levels between -1 and 1, with 0 if their number is odd.
+
+    The positive ones divide [0, 1] as the parameters ``level.1``, ``level.2``, ... do.
+    """
+    count = trial.suggest_int("levels", 2, most)
+    shares = [trial.suggest_float(f"level.{i}", 0.1, 1.0) for i in range(1, count // 2 + 1)]
+    sums = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
+    zero = [0.0] if count % 2 else []
+    return (*(-level for level in reversed(sums)), *zero, *sums)
+
+
+def suggest_quantizer(
+    trial: BaseTrial, levels: tuple[float, ...], *, symmetric: bool = True, smooth: bool = True
+) -> Quantizer:
+    """Free knots between the levels, perhaps mixed with a smooth map.
+
+    Args:
+        trial: is asked.
+        levels: the quantization set.
+        symmetric: make the map odd, for a symmetric set.
+        smooth: let it be a mixture with `Tanh`, whose share is ``tanh.share``.
+    """
+    count = (len(levels) - 1) * (1 if symmetric else 2)
+    halves = tuple(
+        Half(
+            snap=1.0 if i == 0 else trial.suggest_float(f"snap.{i}", 0.25, 4.0, log=True),
+            jump=trial.suggest_float(f"jump.{i}", 0.0, 2.0),
+            bend=trial.suggest_float(f"bend.{i}", 0.1, 0.9),
+        )
+        for i in range(count)
+    )
+    knots = Knots(
+        levels,
+        rho=suggest_growth(trial, "rho"),
+        varrho=suggest_growth(trial, "varrho", saturating=True),
+        halves=halves,
+    )
+    if not smooth or not trial.suggest_categorical("mixed", [False, True]):
+        return knots
+    share = trial.suggest_float("tanh.share", 0.1, 0.9)
+    return Averaged(
+        levels, (knots, Tanh(levels, beta=suggest_growth(trial, "beta"))), (1 - share, share)
+    )

@@ -1,0 +1,120 @@
+"""`sweeps search` as it is typed: real Ray, MLflow and Optuna, and drivers that are killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import TrialState as State
+
+from tests.conftest import SWEEPS, Command
+from tests.sweeps.sweep_files import STUDY
+
+pytestmark = pytest.mark.slow
+
+
+def study_of(folder: Path) -> optuna.Study:
+    return optuna.load_study(
+        study_name="tiny-study", storage=f"sqlite:///{folder / 'runs' / 'optuna.db'}"
+    )
+
+
+def require_everything_once(folder: Path, budget: int) -> None:
+    """The budget to the last configuration, and no trial that was trained twice."""
+    study = study_of(folder)
+    counts = Counter(trial.state for trial in study.trials)
+    assert set(counts) <= {State.COMPLETE, State.PRUNED}
+    assert sum(counts.values()) == budget
+    assert len({trial.params["rho0"] for trial in study.trials}) == budget
+    for trial in (folder / "runs" / "trials").iterdir():
+        lines = (trial / "history.jsonl").read_text().splitlines()
+        epochs = [json.loads(line)["epoch"] for line in lines]
+        assert epochs == list(range(1, len(epochs) + 1))
+    for trial in study.trials:
+        if trial.state is State.COMPLETE:
+            assert trial.last_step == 2 * 3  # two seeds of three epochs
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    log = (folder / "log").open("ab")
+    return subprocess.Popen(
+        [SWEEPS, "search", "study.py", "--concurrency", "2"],
+        cwd=folder,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def finished(folder: Path) -> int:
+    return len(list((folder / "runs" / "trials").glob("*/result.json")))
+
+
+def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "study.py").write_text(STUDY.replace("configurations=12", "configurations=5"))
+    done = command(tmp_path, "search", "study.py", "--concurrency", "2")
+    assert done.returncode == 0, done.stderr
+    assert "tiny-study: 5 configurations" in done.stdout
+    assert "best: configuration" in done.stdout
+    assert "rho0 = " in done.stdout
+    require_everything_once(tmp_path, 5)
+    again = command(tmp_path, "search", "study.py", "--concurrency", "2")
+    assert again.returncode == 0, again.stderr
+    require_everything_once(tmp_path, 5)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny-study")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.data.tags["fingerprint"] for run in runs}) == len(runs) == finished(tmp_path)
+
+
+@pytest.mark.timeout(400)
+def test_a_driver_killed_five_times_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "study.py").write_text(STUDY)
+    rng = random.Random(0)
+    for _ in range(5):
+        before = finished(tmp_path)
+        driver = start(tmp_path)
+        while driver.poll() is None and finished(tmp_path) < before + rng.randrange(1, 4):
+            time.sleep(0.05)
+        time.sleep(rng.random())
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    last = start(tmp_path)
+    assert last.wait(200) == 0, (tmp_path / "log").read_text()
+    require_everything_once(tmp_path, 12)
+
+
+@pytest.mark.timeout(400)
+def test_two_drivers_share_a_study(tmp_path: Path) -> None:
+    (tmp_path / "study.py").write_text(STUDY)
+    drivers = [start(tmp_path), start(tmp_path)]
+    for driver in drivers:
+        assert driver.wait(250) == 0, (tmp_path / "log").read_text()
+    require_everything_once(tmp_path, 12)
+    told = (tmp_path / "log").read_text()
+    assert told.count("configuration ") >= 12
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("search", "nothing"), "study 'nothing': unknown; studies: "),
+        (("search", "study.py", "--pack", "auto"), "--pack auto: a search needs a number"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, quick_command: Command, change: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "study.py").write_text(STUDY)
+    done = quick_command(tmp_path, *change)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "runs" / "trials").exists()
