@@ -46,7 +46,7 @@ bench-analysis: $(READY)
 	$(BIN)/python benchmarks/interval_coverage.py
 
 chaos: $(READY)
-	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos
+	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/test_search.py
 
 .venv/.ready-bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"

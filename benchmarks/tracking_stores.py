@@ -34,7 +34,7 @@ from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
-from sweeps.tracking import Tracker
+from sweeps.tracking import NOT_METRICS, Tracker
 from sweeps.trial import run_trial
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -134,7 +134,7 @@ def expected_records(cells: Sequence[Cell], storage: Storage) -> Counter[tuple[s
         for cell in cells
         for record in storage.trial(cell.fingerprint).read_history()
         for key, value in record.items()
-        if key not in ("stage", "epoch", "step", "time") and value is not None
+        if key not in NOT_METRICS and value is not None
     )
 
 

@@ -120,9 +120,9 @@ def _digest(data: object) -> str:
 
 def _default(field: "dataclasses.Field[Any]") -> object:
     """A field's default value; something equal to nothing else if it has none."""
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+    # Of a class that was pickled by value and read again, the marker is another object of its kind.
+    factory: object = field.default_factory
+    return factory() if callable(factory) else field.default
 
 
 def _class_name(kind: type) -> str:

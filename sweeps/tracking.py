@@ -52,7 +52,8 @@ _RUN_IS_GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_S
 """What the stores answer for a run that was deleted, for good or into the bin."""
 _SWEEP_RUN = "report_of"
 """Tag of the run that stands for a sweep: the sweep's name."""
-_NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram")
+NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram")
+"""Of a record in a trial's history."""
 
 
 class Tracker:
@@ -284,7 +285,7 @@ def _metrics(history: list[dict[str, Any]]) -> list[Metric]:
         Metric(key, float(value), int(1000 * record["time"]), record["epoch"])
         for record in history
         for key, value in record.items()
-        if key not in _NOT_METRICS and value is not None
+        if key not in NOT_METRICS and value is not None
     ]
 
 

@@ -78,7 +78,7 @@ def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome,
     assert all(address == page or address.startswith("data:") for address in addresses)
     assert browser.find_element(By.TAG_NAME, "h1").text == "Sweep tiny"
     figure = browser.find_element(By.TAG_NAME, "svg")
-    assert figure.size["width"] > 300
+    assert figure.size["width"] > 200
     assert figure.size["height"] > 100
     abouts = [element.text for element in browser.find_elements(By.CLASS_NAME, "about")]
     assert any("Test accuracy in % over ρ0: MD" in about for about in abouts)

@@ -20,7 +20,7 @@ from quantlab.datasets.digits import Digits
 from sweeps.delivery import Delivery
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
-from sweeps.tracking import Tracker, undelivered
+from sweeps.tracking import NOT_METRICS, Tracker, undelivered
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.services import (
@@ -132,7 +132,7 @@ def assert_everything_is_there_once(
                 if record[key] is not None
             ]
             for key in history[0]
-            if key not in ("stage", "epoch", "step", "time")
+            if key not in NOT_METRICS
         }
         assert len(curves["train_loss"]) >= EPOCHS
         assert set(run.data.metrics) - ONE_VALUE == {key for key, curve in curves.items() if curve}
