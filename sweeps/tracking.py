@@ -5,6 +5,7 @@ Workers only write to their folder; the driver brings what is new there to the t
 `delivery.json` says how far the server is.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -77,7 +78,8 @@ class Tracker:
     def connect(self) -> None:
         """Find the experiment, or make it.
 
-        To be done once, before any other process touches a new SQLite store.
+        Another driver on the same storage waits meanwhile: two that make a SQLite store at once
+        would both make its tables.
 
         Raises:
             ConfigurationError: the server does not answer, or the URI is not one.
@@ -86,17 +88,21 @@ class Tracker:
         is_server = self.uri.startswith(("http:", "https:"))
         location = None if is_server else (self.storage.artifacts / self._name).as_uri()
         try:
-            self._client = mlflow.MlflowClient(tracking_uri=self.uri)
-            experiment = self._client.get_experiment_by_name(self._name)
-            self._experiment = (
-                experiment.experiment_id
-                if experiment
-                else self._client.create_experiment(self._name, location, EXPERIMENT_TAGS)
-            )
+            with (self.storage.root / ".mlflow.lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._experiment = self._find_experiment(location)
         except Exception as error:  # each kind of store raises its own
             raise ConfigurationError(
                 f"--tracking-uri {self.uri}: cannot be used ({first_line(error)})"
             ) from error
+
+    def _find_experiment(self, location: str | None) -> str:
+        """Its id; made, with its artifacts at the location, if it is not there."""
+        self._client = mlflow.MlflowClient(tracking_uri=self.uri)
+        experiment = self._client.get_experiment_by_name(self._name)
+        if experiment:
+            return str(experiment.experiment_id)
+        return str(self._client.create_experiment(self._name, location, EXPERIMENT_TAGS))
 
     def has_delivered(self, cells: Iterable[Cell]) -> bool:
         """Whether any trial has once been brought to this server."""
