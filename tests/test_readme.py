@@ -21,3 +21,11 @@ def test_the_readmes_code_runs(
     *epochs, accuracy = capsys.readouterr().out.splitlines()
     assert len(epochs) == 2 + 5
     assert 0 < float(accuracy) <= 1
+
+
+def test_the_study_of_the_docs_is_one() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "search.md").read_text(encoding="utf-8")
+    (study,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(study, scope)
+    scope["STUDY"].require_valid()
