@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         help="Optuna's storage, such as postgresql://...; drivers with the same one share the work "
         "(default: a SQLite file)",
     )
+    search.add_argument(
+        "--promote",
+        type=Path,
+        metavar="FILE.py",
+        help="write a sweep that holds the winner against the known points on fresh seeds",
+    )
 
     command("status", _status, "Show how far a sweep is.")
     report = command(
@@ -265,6 +271,7 @@ def _resources(options: argparse.Namespace) -> "Resources":
 
 def _search(options: argparse.Namespace) -> int:
     from sweeps.launch import run_study
+    from sweeps.promotion import snippet, winner, write_confirmation
     from sweeps.race import best_lines
 
     study = load_study(options.study)
@@ -285,6 +292,11 @@ def _search(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     for line in best_lines(study, storage, options.study_storage):
         print(line)
+    best = winner(study, storage, options.study_storage)
+    print(f"\n{snippet(study, best.params)}")
+    if options.promote is not None:
+        write_confirmation(study, options.study, storage, options.study_storage, options.promote)
+        print(f"\nto confirm it: {_command('run', str(options.promote))}")
     return 0
 
 

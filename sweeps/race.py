@@ -104,7 +104,7 @@ class Race:
                 pruner=spec.pruner,
                 load_if_exists=True,
             )
-            for point in () if self.study.trials else spec.known:
+            for point in () if self.study.trials else spec.known.values():
                 self.study.enqueue_trial(dict(point))
             # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
             drivers = self.study.user_attrs.get("drivers", 0)
@@ -274,7 +274,7 @@ class Race:
     @property
     def known_cells(self) -> list[Cell]:
         """Trials of the study's known points, or of some point of its space."""
-        trials: list[BaseTrial] = [FixedTrial(dict(point)) for point in self.spec.known]
+        trials: list[BaseTrial] = [FixedTrial(dict(point)) for point in self.spec.known.values()]
         if not trials:
             trials.append(optuna.create_study(sampler=RandomSampler(seed=0)).ask())
         recipes = [self.spec.recipe(trial) for trial in trials]

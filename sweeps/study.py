@@ -70,8 +70,10 @@ class StudySpec:
     sampler: Callable[[int], BaseSampler] = tree_of_parzen_estimators
     """Makes a sampler from a seed."""
     pruner: BasePruner = field(default_factory=better_half)
-    known: tuple[Mapping[str, Any], ...] = ()
-    """Points of the space to begin with, as values of its parameters."""
+    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Points of the space to begin with, and to hold the winner against: label -> values."""
+    confirmation_seeds: tuple[int, ...] = tuple(range(100, 110))
+    """Those with which the winner is confirmed; none of `seeds`."""
     seed: int = 0
     """Of the sampler."""
     description: str = ""
@@ -90,6 +92,11 @@ class StudySpec:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigurationError(
                 f"StudySpec.seeds = {self.seeds}: must be one or more, each once"
+            )
+        if not self.confirmation_seeds or set(self.confirmation_seeds) & set(self.seeds):
+            raise ConfigurationError(
+                f"StudySpec.confirmation_seeds = {self.confirmation_seeds}: must be one or more, "
+                f"and none of the seeds {self.seeds}"
             )
         if not self.objectives:
             raise ConfigurationError("StudySpec.objectives = (): must be at least one")
@@ -123,12 +130,12 @@ class StudySpec:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         self.recipe(trial)
-        for point in self.known:
+        for label, point in self.known.items():
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")  # of a value beyond its bounds
                     self.recipe(optuna.trial.FixedTrial(dict(point)))
             except (ValueError, UserWarning) as error:
                 raise ConfigurationError(
-                    f"study {self.name}, known point {dict(point)}: {error}"
+                    f"study {self.name}, known point {label!r}: {error}"
                 ) from error

@@ -11,6 +11,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.loading import load_study, named_studies
+from sweeps.promotion import snippet
 from sweeps.quantizer_space import suggest_levels, suggest_quantizer
 
 LINE = torch.linspace(-1.3, 1.3, 521, dtype=torch.float64)
@@ -50,7 +51,7 @@ def test_points_are_recipes_with_proximal_maps(name: str) -> None:
 )
 def test_the_first_known_point_is_the_papers_pc(name: str, rho0: float) -> None:
     spec = load_study(name)
-    recipe = spec.recipe(optuna.trial.FixedTrial(dict(spec.known[0])))
+    recipe = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["PC"])))
     assert recipe.quantization is not None
     assert recipe.quantization.rule == PROX_CONNECT
     for step in (0, 17, 340):
@@ -62,7 +63,7 @@ def test_the_first_known_point_is_the_papers_pc(name: str, rho0: float) -> None:
 
 def test_the_second_one_is_binary_connect() -> None:
     spec = load_study("digits_quantizers")
-    recipe = spec.recipe(optuna.trial.FixedTrial(dict(spec.known[1])))
+    recipe = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["BC"])))
     own = quantizer_of(recipe).prox(LINE, 1.0)
     torch.testing.assert_close(own, Nearest(TERNARY).prox(LINE, 1.0))
 
@@ -78,3 +79,12 @@ def test_levels_are_symmetric_sets_of_any_size_asked_for() -> None:
         assert (quantizer.prox(LINE, 3.0).diff() >= -1e-12).all()
         sizes.add(len(levels))
     assert sizes == set(range(2, 9))
+
+
+def test_a_winner_is_printed_as_python_that_makes_it() -> None:
+    spec = load_study("digits_quantizers")
+    for trial in random_trials(6):
+        recipe = spec.recipe(trial)
+        scope: dict[str, object] = {}
+        exec(snippet(spec, trial.params), scope)
+        assert scope["QUANTIZER"] == quantizer_of(recipe)

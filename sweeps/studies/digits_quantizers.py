@@ -1,7 +1,8 @@
 """The embedded default: a ternary quantizer for the demo's network, on digits.
 
 The setting is that of `sweeps.grids.digits`, its ternary set. What is searched is the update rule,
-the map and how it is annealed. PC at the middle rho0 of that grid, and BC, are tried first.
+the map and how it is annealed. PC at the middle rho0 of that grid, BC, and
+PQ at its best rho0 are tried first.
 """
 
 from optuna.trial import BaseTrial
@@ -34,8 +35,9 @@ STUDY = StudySpec(
     description="ternary quantizers and update rules for a small network on digits",
     space=space,
     configurations=60,
-    known=(
-        {**PC, "rho.start": 0.12, "varrho.start": 0.12},  # L at 0.06, in half-gaps of 0.5
-        {**PC, "rho.start": 1.0, "varrho.start": 1.0},  # the projector: BinaryConnect
-    ),
+    known={
+        "PC": {**PC, "rho.start": 0.12, "varrho.start": 0.12},  # L at 0.06, in half-gaps of 0.5
+        "BC": {**PC, "rho.start": 1.0, "varrho.start": 1.0},  # the projector
+        "PQ": {**PC, "rule": "PQ", "rho.start": 0.02, "varrho.start": 0.02},  # L at 0.01
+    },
 )

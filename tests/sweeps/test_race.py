@@ -90,10 +90,10 @@ def test_a_study_spends_its_budget_and_drops_the_worse_half(tmp_path: Path) -> N
 
 def test_known_points_come_first(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(known=({"rho0": 0.1}, {"rho0": 0.5}), configurations=4), storage)
+    race = Race(spec(known={"a": {"rho0": 0.1}, "b": {"rho0": 0.5}}, configurations=4), storage)
     run(race, storage, at_once=1)
     assert [trial.params["rho0"] for trial in race.study.trials[:2]] == [0.1, 0.5]
-    Race(spec(known=({"rho0": 0.1},), configurations=4), storage)  # not once more
+    Race(spec(known={"a": {"rho0": 0.1}}, configurations=4), storage)  # not once more
     assert len(race.study.trials) == 4
 
 
@@ -184,7 +184,7 @@ def test_diverged_counts_and_failed_is_no_result(tmp_path: Path) -> None:
 def test_the_same_point_twice_is_trained_once(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     point = {"rho0": 0.1}
-    race = Race(spec(configurations=3, known=(point,) * 3), storage)
+    race = Race(spec(configurations=3, known=dict.fromkeys("abc", point)), storage)
     run(race, storage, at_once=3)
     assert counts(race.study)[State.COMPLETE] == 3
     assert len({trial.value for trial in race.study.trials}) == 1
@@ -223,11 +223,12 @@ def test_bad_studies_are_named() -> None:
         ({"seeds": (1, 1)}, r"StudySpec.seeds = \(1, 1\): must be one or more, each once"),
         ({"name": "a b"}, "StudySpec.name = 'a b'"),
         ({"objectives": ()}, "must be at least one"),
+        ({"confirmation_seeds": (2, 3)}, "and none of the seeds"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             spec(**changes)
-    with pytest.raises(ConfigurationError, match=r"known point \{'rho0': 5\}"):
-        spec(known=({"rho0": 5},)).require_valid()
+    with pytest.raises(ConfigurationError, match="known point 'far'"):
+        spec(known={"far": {"rho0": 5}}).require_valid()
     with pytest.raises(ConfigurationError, match="gives None, no Recipe"):
         spec(space=lambda trial: None).require_valid()
-    spec(known=({"rho0": 0.5},)).require_valid()
+    spec(known={"a": {"rho0": 0.5}}).require_valid()

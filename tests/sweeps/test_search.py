@@ -75,6 +75,20 @@ def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> Non
     assert len({run.data.tags["fingerprint"] for run in runs}) == len(runs) == finished(tmp_path)
 
 
+def test_the_winner_is_promoted_to_a_grid(tmp_path: Path, command: Command) -> None:
+    text = STUDY.replace("configurations=12", 'configurations=2, known={"one": {"rho0": 1.0}}')
+    text = text.replace("seeds=(0, 1)", "seeds=(0,), confirmation_seeds=(7, 8)")
+    (tmp_path / "study.py").write_text(text)
+    done = command(tmp_path, "search", "study.py", "--promote", "confirm.py", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "QUANTIZER = Tanh(levels=(-1.0, 1.0))" in done.stdout
+    plan = command(tmp_path, "plan", "confirm.py", "--json")
+    assert plan.returncode == 0, plan.stderr
+    blocks = {block["label"]: block["trials"] for block in json.loads(plan.stdout)["blocks"]}
+    best = study_of(tmp_path).best_params["rho0"]
+    assert blocks == {"winner": 2} | ({} if best == 1.0 else {"one": 2})
+
+
 KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 2
 
 
