@@ -181,6 +181,7 @@ def _services(
     Yields:
         How many trials may wait in Ray for a place, and the delivery to the server.
     """
+    _send_file_modules_by_value()
     with ThreadPoolExecutor(1) as pool:
         # Making a new database takes seconds, and so does starting Ray.
         reached = pool.submit(_reach, tracker, cells)
@@ -232,7 +233,6 @@ def _tune(
     delivery: Delivery,
     progress: Progress,
 ) -> None:
-    _send_file_modules_by_value()
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
     work = Work(
         storage=storage,

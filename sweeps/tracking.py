@@ -88,6 +88,7 @@ class Tracker:
         is_server = self.uri.startswith(("http:", "https:"))
         location = None if is_server else (self.storage.artifacts / self._name).as_uri()
         try:
+            self.storage.root.mkdir(parents=True, exist_ok=True)
             with (self.storage.root / ".mlflow.lock").open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 self._experiment = self._find_experiment(location)

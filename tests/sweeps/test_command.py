@@ -109,7 +109,9 @@ def test_a_table_from_elsewhere_is_reported_on(
     tables = tiny_copy / "runs" / "reports" / "tiny" / "tables"
     for ending in ("csv", "parquet"):
         shutil.copy(tables / f"trials.{ending}", tmp_path / f"mine.{ending}")
-        done = quick_command(tmp_path, "report", f"mine.{ending}", "--out", ending)
+        done = quick_command(
+            tmp_path, "report", f"mine.{ending}", "--out", ending, "--format", "csv"
+        )
         assert done.returncode == 0, done.stderr
         again = pd.read_csv(tmp_path / ending / "tables" / "configurations.csv")
         pd.testing.assert_frame_equal(again, pd.read_csv(tables / "configurations.csv"))

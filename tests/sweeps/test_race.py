@@ -119,7 +119,7 @@ def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
 
 def drive(folder: Path, seconds: float) -> None:
     storage = Storage(folder)
-    race = Race(spec(configurations=30), storage)
+    race = Race(spec(configurations=16), storage)
     while cells := race.next():
         for cell in cells:
             time.sleep(seconds)
@@ -128,24 +128,24 @@ def drive(folder: Path, seconds: float) -> None:
 
 @pytest.mark.slow
 def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path) -> None:
-    Race(spec(configurations=30), Storage(tmp_path))  # the database
+    Race(spec(configurations=16), Storage(tmp_path))  # the database
     context = multiprocessing.get_context("spawn")
     first, second = (
         context.Process(target=drive, args=(tmp_path, seconds)) for seconds in (0.05, 0.03)
     )
     first.start()
     second.start()
-    while len(trained(Storage(tmp_path))) < 15:
+    while len(trained(Storage(tmp_path))) < 8:
         time.sleep(0.01)
     assert first.pid is not None
     os.kill(first.pid, signal.SIGKILL)
     first.join()
     second.join(60)
     assert second.exitcode == 0
-    race = Race(spec(configurations=30), Storage(tmp_path))
+    race = Race(spec(configurations=16), Storage(tmp_path))
     run(race, Storage(tmp_path))
     states = counts(race.study)
-    assert states[State.COMPLETE] + states[State.PRUNED] == 30
+    assert states[State.COMPLETE] + states[State.PRUNED] == 16
     assert set(trained(Storage(tmp_path))) == {1}
 
 
