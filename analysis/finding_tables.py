@@ -66,8 +66,8 @@ def _build(
         ],
         columns=list(wanted),
     )
-    for key in ("dataset", "model", "regime"):  # what is the same in all rows goes without saying
-        if key in body and len(body) > 1 and body[key].nunique() == 1 and key != "model":
+    for key in ("dataset", "regime"):  # said once, where it is the same in all rows
+        if key in body and len(body) > 1 and body[key].nunique() == 1:
             caption += f"; {body[key].iloc[0]}"
             body = body.drop(columns=key)
     return Table(name, section, caption, body.astype(str))

@@ -12,26 +12,18 @@ from analysis.aggregate import completed, family_keys, highest
 Split = Literal["validation", "test"]
 
 
-def best_rho0(table: pd.DataFrame, split: Split = "validation") -> pd.DataFrame:
+def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
     """One row for each configuration up to its rho0: the one of the highest mean.
 
     Rows without a finished trial are left out, and those of which more seeds diverged than of
-    others; of equal ones, the first stays.
+    others; of equal ones, the first stays. A column `chosen_on` says on which split: the wanted one
+    where all finished trials of all rho0 have such an accuracy, else test; it is empty where there
+    was nothing to choose.
 
     Args:
         table: what `aggregate.configurations` gives.
-        split: ``"validation"``, with which the test accuracies of a row played no part in choosing
+        wanted: ``"validation"``, with which the test accuracies of a row played no part in choosing
             it, or ``"test"``, the papers' way, which is optimistic (see `optimism`).
-    """
-    rows = [_best(part, split) for part in _families(table)]
-    return table.loc[rows].reset_index(drop=True)
-
-
-def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
-    """`best_rho0`, with a column `chosen_on` that says on which split.
-
-    It is the wanted one where all finished trials of all rho0 have such an accuracy, else test; and
-    empty where there was nothing to choose.
     """
     rows, chosen_on = [], []
     for part in _families(table):

@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
@@ -17,9 +17,6 @@ from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
-
-if TYPE_CHECKING:
-    from sweeps.launch import Resources
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
@@ -34,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"sweeps: error: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        print(f"\nstopped; to go on: {_command(*(arguments or sys.argv[1:]))}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone
         sys.stdout = None
         return EXIT_INCOMPLETE
@@ -238,35 +238,29 @@ def _run(options: argparse.Namespace) -> int:
     if cells or undelivered(sweep.cells, storage, options.tracking_uri):
         from sweeps.launch import run_cells
 
-        try:
-            run_cells(
-                sweep,
-                cells,
-                storage,
-                tracking_uri=options.tracking_uri,
-                data_dir=options.data,
-                resources=_resources(options),
-                quiet=options.quiet,
-            )
-        except KeyboardInterrupt:
-            print(f"\nstopped; to go on: {_command(*sys.argv[1:])}", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        run_cells(sweep, cells, storage, **_training(options))
     return _summary(sweep, storage)
 
 
-def _resources(options: argparse.Namespace) -> "Resources":
+def _training(options: argparse.Namespace) -> dict[str, Any]:
+    """What `_training_options` asked for, as `run_cells` and `run_study` take it."""
     from sweeps.launch import Resources
 
-    return Resources(
-        address=options.address,
-        concurrency=options.concurrency,
-        cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=options.gpus_per_trial,
-        execution=parse_execution(options.execution),
-        retries=options.retries,
-        pack=options.pack,
-        scratch=options.scratch,
-    )
+    return {
+        "tracking_uri": options.tracking_uri,
+        "data_dir": options.data,
+        "quiet": options.quiet,
+        "resources": Resources(
+            address=options.address,
+            concurrency=options.concurrency,
+            cpus_per_trial=options.cpus_per_trial,
+            gpus_per_trial=options.gpus_per_trial,
+            execution=parse_execution(options.execution),
+            retries=options.retries,
+            pack=options.pack,
+            scratch=options.scratch,
+        ),
+    }
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -277,19 +271,7 @@ def _search(options: argparse.Namespace) -> int:
     study = load_study(options.study)
     storage = Storage(options.storage)
     print(f"{study.name}: {study.configurations} configurations", flush=True)
-    try:
-        run_study(
-            study,
-            storage,
-            study_storage=options.study_storage,
-            tracking_uri=options.tracking_uri,
-            data_dir=options.data,
-            resources=_resources(options),
-            quiet=options.quiet,
-        )
-    except KeyboardInterrupt:
-        print(f"\nstopped; to go on: {_command(*sys.argv[1:])}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    run_study(study, storage, study_storage=options.study_storage, **_training(options))
     for line in best_lines(study, storage, options.study_storage):
         print(line)
     best = winner(study, storage, options.study_storage)

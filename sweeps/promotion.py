@@ -24,8 +24,6 @@ from sweeps.spec import Block, SweepSpec
 
 STUDY = load_study({source!r})
 WINNER = {params}
-
-
 REFERENCES = {{label: point for label, point in STUDY.known.items() if dict(point) != WINNER}}
 
 
@@ -71,7 +69,7 @@ def write_confirmation(
         path: of the file.
 
     Raises:
-        ConfigurationError: nothing has won yet, or the seeds are not fresh.
+        ConfigurationError: nothing has won yet.
     """
     best = winner(spec, storage, study_storage)
     study = optuna.load_study(study_name=spec.name, storage=url_of(storage, study_storage))

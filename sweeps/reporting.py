@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.aggregate import configurations
-from analysis.published import UnknownPaperError
 from analysis.report import Report, write_report
 from analysis.schema import Measurements, SchemaError
 from analysis.selection import Split, select
@@ -87,7 +86,7 @@ def report(
     """Write it.
 
     Raises:
-        ConfigurationError: the paper is not known, or the folder cannot be written to.
+        ConfigurationError: the folder cannot be written to.
     """
     try:
         return write_report(
@@ -104,7 +103,5 @@ def report(
             paper=options.paper,
             margin=options.margin,
         )
-    except UnknownPaperError as error:
-        raise ConfigurationError(f"--compare: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error

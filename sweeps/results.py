@@ -106,7 +106,7 @@ def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
 def histograms_frame(
     sweep: SweepSpec, storage: Storage, configurations: Collection[str]
 ) -> pd.DataFrame:
-    """Each configuration's weights after each epoch that has a histogram, of its first trial.
+    """Each configuration's weights after each epoch with a histogram, of its first COMPLETE trial.
 
     Args:
         sweep: whose trials.

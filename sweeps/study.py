@@ -110,8 +110,8 @@ class StudySpec:
         """The recipe of a point of the space.
 
         Raises:
-            ConfigurationError: the space gives something else, or images for validation are
-                missing.
+            ConfigurationError: the space gives something else, or a recipe that holds out no
+                images, by which alone it could be judged.
         """
         try:
             recipe = self.space(trial)
@@ -119,6 +119,9 @@ class StudySpec:
             raise ConfigurationError(f"study {self.name}, {trial.params}: {error}") from error
         if not isinstance(recipe, Recipe):
             raise ConfigurationError(f"study {self.name}: its space gives {recipe!r}, no Recipe")
+        if recipe.dataset.validation_images == 0:
+            what = f"{recipe.dataset.name}.validation_images = 0: a search needs some"
+            raise ConfigurationError(f"study {self.name}: {what}")
         return recipe
 
     def require_valid(self) -> None:

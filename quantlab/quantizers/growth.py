@@ -18,10 +18,10 @@ from quantlab.quantizers.base import Sharpness
 
 @dataclass(frozen=True)
 class Growth(ABC):
-    """A nondecreasing function of the sharpness, >= 0; `start` is its value at sharpness 1."""
+    """A nondecreasing function of the sharpness, >= 0."""
 
     start: float
-    """>= 0; with 0 it stays 0 for ever."""
+    """Value at sharpness 1 (of `Saturating`: before it saturates), >= 0; 0 stays 0 for ever."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

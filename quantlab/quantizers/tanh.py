@@ -19,7 +19,7 @@ class Tanh(Quantizer):
     """P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and half-width h.
 
     The mirror-descent paper's tanh projection (its equations (12) and (21)), gap by gap, divided so
-    that levels stay where they are. Sharpness 0 gives clipping to [q_1, q_b], infinity the
+    that levels stay where they are. With beta = 0 it is clipping to [q_1, q_b], in the limit the
     projector, which is taken from beta = 1e9 on. The middle of a gap stays where it is, but in the
     projector, where it goes up.
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.aggregate import configurations
-from analysis.selection import best_of_test, best_rho0, optimism, select
+from analysis.selection import best_of_test, optimism, select
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 
@@ -12,11 +12,11 @@ def test_rho0_is_chosen_by_validation_and_not_by_test() -> None:
     frame = trials(EXAMPLE)
     worse_on_validation = (frame["rho0"] == 0.01) & (frame["method"] == "PC")
     frame.loc[worse_on_validation, "validation_accuracy"] = 0.5
-    best = best_rho0(configurations(frame)).set_index("method")
+    best = select(configurations(frame)).set_index("method")
     assert best.loc["PC", "rho0"] == 0.1
     assert best.loc["PC", "test_mean"] == pytest.approx(0.805)
     assert set(best.index) == {"FP", "BC", "PC", "PQ"}
-    assert best_rho0(configurations(frame), "test").set_index("method").loc["PC", "rho0"] == 0.01
+    assert select(configurations(frame), "test").set_index("method").loc["PC", "rho0"] == 0.01
 
 
 def test_without_validation_images_it_says_that_it_chose_on_test() -> None:

@@ -231,4 +231,8 @@ def test_bad_studies_are_named() -> None:
         spec(known={"far": {"rho0": 5}}).require_valid()
     with pytest.raises(ConfigurationError, match="gives None, no Recipe"):
         spec(space=lambda trial: None).require_valid()
+    with pytest.raises(ConfigurationError, match="validation_images = 0: a search needs some"):
+        spec(
+            space=lambda trial: override(space(trial), "dataset.validation_images", 0)
+        ).require_valid()
     spec(known={"a": {"rho0": 0.5}}).require_valid()
