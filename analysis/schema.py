@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "RUNNING", "WAITING")
-"""COMPLETE and DIVERGED are results of a configuration; FAILED is a fault to mend; RUNNING has been
-started (and perhaps interrupted); WAITING has not."""
+STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "STOPPED", "RUNNING", "WAITING")
+"""COMPLETE and DIVERGED are results of a configuration; FAILED is a fault to mend; STOPPED was put
+out of a study's race; RUNNING has been started (and perhaps interrupted); WAITING has not."""
 
 AXIS_PREFIX: Final = "axis."
 """Further axes of a sweep, beyond those below, stand in columns ``axis.<name>`` as text."""

@@ -50,5 +50,8 @@ class Outcome:
     validation_accuracy: float
     """NaN without validation images."""
     test_accuracy: float
+    bits: float
+    """A quantized weight's: log2 of the number of levels, the mean over all quantized weights; 32
+    in full precision."""
     epochs: int
     steps: int

@@ -32,6 +32,7 @@ from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.update_rules import Point
 from quantlab.weight_histogram import WeightHistogram
+from quantlab.weights import group_of_weights
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
 """Where the accuracy on the validation images is measured after every epoch."""
@@ -145,8 +146,28 @@ class TrainingRun:
         with evaluating, self.optimizer.weights_at(self._final_point):
             validation, test = self._accuracy("validation"), self._accuracy("test")
         return Outcome(
-            validation_accuracy=validation, test_accuracy=test, epochs=self.epoch, steps=self.step
+            validation_accuracy=validation,
+            test_accuracy=test,
+            bits=self._bits(),
+            epochs=self.epoch,
+            steps=self.step,
         )
+
+    def _bits(self) -> float:
+        quantization = self.recipe.quantization
+        if quantization is None:
+            return 32.0
+        groups = quantization.groups
+        group_of = group_of_weights(
+            self.model, quantization.exclude, [group.layers for group in groups]
+        )
+        count, total = 0, 0.0
+        for name, place in group_of.items():
+            quantizer = quantization.quantizer if place is None else groups[place].quantizer
+            weights = self.model.get_parameter(name).numel()
+            count += weights
+            total += weights * math.log2(len(quantizer.levels))
+        return total / count
 
     def final_weights(self) -> dict[str, Tensor]:
         """The finished network's state dict, hard-quantized, on the CPU."""

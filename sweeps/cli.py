@@ -265,19 +265,21 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
 
 def _search(options: argparse.Namespace) -> int:
     from sweeps.launch import run_study
-    from sweeps.promotion import snippet, winner, write_confirmation
-    from sweeps.race import best_lines
+    from sweeps.promotion import write_confirmation
+    from sweeps.snippet import formula, snippet
+    from sweeps.study_results import load, recipe_of, summary_lines, winner
 
-    study = load_study(options.study)
+    spec = load_study(options.study)
     storage = Storage(options.storage)
-    print(f"{study.name}: {study.configurations} configurations", flush=True)
-    run_study(study, storage, study_storage=options.study_storage, **_training(options))
-    for line in best_lines(study, storage, options.study_storage):
-        print(line)
-    best = winner(study, storage, options.study_storage)
-    print(f"\n{snippet(study, best.params)}")
+    print(f"{spec.name}: {spec.configurations} configurations", flush=True)
+    run_study(spec, storage, study_storage=options.study_storage, **_training(options))
+    study = load(spec, storage, options.study_storage)
+    print("\n".join(summary_lines(spec, study)))
+    quantization = recipe_of(spec, winner(spec, study)).quantization
+    if quantization is not None:
+        print(f"\n{formula(quantization)}\n\n{snippet(quantization)}")
     if options.promote is not None:
-        write_confirmation(study, options.study, storage, options.study_storage, options.promote)
+        write_confirmation(spec, options.study, study, options.promote)
         print(f"\nto confirm it: {_command('run', str(options.promote))}")
     return 0
 

@@ -158,9 +158,10 @@ def run_study(
             progress = Progress(
                 race.cells,
                 storage,
-                to_run=spec.configurations * len(spec.seeds),
+                to_run=0,
                 stream=sys.stdout,
                 quiet=quiet,
+                tally=lambda: race.tally,
             )
             race.on_judged = progress.say
             with progress:

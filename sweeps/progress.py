@@ -1,7 +1,8 @@
 """What the terminal shows while a sweep runs: a live display, or a plain line now and then."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -12,6 +13,20 @@ from rich.text import Text
 
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a sweep or a study is."""
+
+    done: int
+    """Of which there is a result."""
+    total: int
+    left: int
+    """What is still to be tried; what has failed is neither done nor left."""
+    what: str
+    """Is counted, with a space before it; empty for trials."""
+
 
 SHOWN_RUNNING = 8
 """The live display names so many of the running trials."""
@@ -33,19 +48,23 @@ class Progress:
         stream: TextIO,
         quiet: bool = False,
         every_seconds: float = 10.0,
+        tally: Callable[[], Tally] | None = None,
     ) -> None:
         """Look up what is finished already.
 
         Args:
-            cells: trials that are counted, as far as they are known.
+            cells: trials that are counted.
             storage: where they lie.
             to_run: trials that are not finished.
             stream: where to show it.
             quiet: show nothing but warnings.
             every_seconds: the least time between two plain lines.
+            tally: how far it is, where the number of trials is not known before; None to count
+                trials.
         """
         self._storage = storage
-        self._total = max(len(cells), to_run)
+        self._total = len(cells)
+        self._tally = tally or self._count
         self._to_run = to_run
         self._stream = stream
         self._every = every_seconds
@@ -56,6 +75,7 @@ class Progress:
         self._interrupted = 0
         self._trained = 0
         self._started: float | None = None
+        self._left_before = 0
         self._printed = time.monotonic()
         self._best: tuple[float, str] | None = None
         for cell in cells:
@@ -88,6 +108,7 @@ class Progress:
         """A trial runs; `waiting` others wait for initial weights."""
         if self._started is None:  # rates leave Ray's start out
             self._started = time.monotonic()
+            self._left_before = self._tally().left
         self._running[cell.fingerprint] = cell.name
         self._waiting = waiting
 
@@ -113,7 +134,7 @@ class Progress:
         now = time.monotonic()
         if self._live or self._quiet:
             return
-        if now - self._printed >= self._every or self._ended == self._to_run:
+        if now - self._printed >= self._every or self._tally().left == 0:
             self._printed = now
             self._print(self._line())
 
@@ -130,29 +151,30 @@ class Progress:
         if score is not None and (self._best is None or score > self._best[0]):
             self._best = (score, cell.name)
 
-    @property
-    def _ended(self) -> int:
-        return sum(self._states.values())
-
-    @property
-    def _finished(self) -> int:
+    def _count(self) -> Tally:
+        """Of trials."""
         now = sum(count for state, count in self._states.items() if state.is_finished)
-        return self._total - self._to_run + now
+        done = self._total - self._to_run + now
+        return Tally(done, self._total, self._to_run - sum(self._states.values()), "")
 
     def _display(self) -> Group:
-        names = list(self._running.values())
+        names, tally = list(self._running.values()), self._tally()
         more = len(names) - SHOWN_RUNNING
         lines = [f"  {name}" for name in names[:SHOWN_RUNNING]]
         if more > 0:
             lines.append(f"  and {more} more")
         return Group(
-            ProgressBar(total=self._total, completed=self._finished, width=60),
+            ProgressBar(total=tally.total, completed=tally.done, width=60),
             Text(self._line()),
             Text("\n".join(lines), style="dim"),
         )
 
     def _line(self) -> str:
-        parts = [f"{self._finished}/{self._total} finished", f"{len(self._running)} running"]
+        tally = self._tally()
+        parts = [
+            f"{tally.done}/{tally.total}{tally.what} finished",
+            f"{len(self._running)} running",
+        ]
         if self._waiting:
             parts.append(f"{self._waiting} waiting")
         for state, word in ((TrialState.DIVERGED, "diverged"), (TrialState.FAILED, "failed")):
@@ -161,12 +183,13 @@ class Progress:
         if self._interrupted:
             parts.append(f"{self._interrupted} taken up again")
         if self._trained and self._started is not None:
-            rate = self._trained / (time.monotonic() - self._started)
-            parts.append(f"{3600 * rate:.0f} trials/h")
-            minutes, seconds = divmod(int((self._to_run - self._ended) / rate), 60)
-            hours, minutes = divmod(minutes, 60)
-            left = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-            parts.append(f"{left} left")
+            elapsed = time.monotonic() - self._started
+            parts.append(f"{3600 * self._trained / elapsed:.0f} trials/h")
+            if tried := self._left_before - tally.left:
+                minutes, seconds = divmod(int(elapsed / tried * tally.left), 60)
+                hours, minutes = divmod(minutes, 60)
+                clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+                parts.append(f"{clock}:{seconds:02d} left")
         if self._best:
             parts.append(f"best validation {100 * self._best[0]:.2f} % ({self._best[1]})")
         return " · ".join(parts)

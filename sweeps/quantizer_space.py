@@ -1,12 +1,17 @@
 """Spaces of quantizers for studies; every point is a proximal map, as `Knots` and `Tanh` are."""
 
+from collections.abc import Callable, Sequence
+
 from optuna.trial import BaseTrial
 
+from quantlab.models import ModelSpec
+from quantlab.models.learned_scales import LearnedScales
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.growth import Geometric, Growth, Power, Saturating
 from quantlab.quantizers.knots import Half, Knots
 from quantlab.quantizers.mixture import Averaged
 from quantlab.quantizers.tanh import Tanh
+from quantlab.recipe import WeightGroup
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT, UpdateRule
 
 RULES: dict[str, UpdateRule] = {
@@ -38,13 +43,45 @@ def suggest_growth(trial: BaseTrial, name: str, *, saturating: bool = False) -> 
     return Power(start, exponent) if law == "power" else Saturating(start, exponent)
 
 
-def suggest_levels(trial: BaseTrial, most: int = 8) -> tuple[float, ...]:
+def suggest_scales(trial: BaseTrial, model: ModelSpec) -> ModelSpec:
+    """The model as it is, or with a learned scale for each layer: parameter ``scales``."""
+    if trial.suggest_categorical("scales", ["fixed", "learned"]) == "fixed":
+        return model
+    return LearnedScales(base=model)
+
+
+def suggest_groups(
+    trial: BaseTrial,
+    layers: Sequence[str],
+    quantizer: Callable[[tuple[float, ...]], Quantizer],
+    most: int = 8,
+) -> tuple[WeightGroup, ...]:
+    """A quantization set for each layer, as parameters ``LAYER.levels`` and so on.
+
+    Args:
+        trial: is asked.
+        layers: names or patterns, each of layers that share a set.
+        quantizer: the map on a set.
+        most: levels of a set.
+    """
+    return tuple(
+        WeightGroup(layers=(layer,), quantizer=quantizer(suggest_levels(trial, most, f"{layer}.")))
+        for layer in layers
+    )
+
+
+def suggest_levels(trial: BaseTrial, most: int = 8, prefix: str = "") -> tuple[float, ...]:
     """A symmetric set of 2 to `most` levels between -1 and 1, with 0 if their number is odd.
 
     The positive ones divide [0, 1] as the parameters ``level.1``, ``level.2``, ... do.
+
+    Args:
+        trial: is asked, first for ``levels``, their number.
+        most: of them.
+        prefix: of the parameters' names.
     """
-    count = trial.suggest_int("levels", 2, most)
-    shares = [trial.suggest_float(f"level.{i}", 0.1, 1.0) for i in range(1, count // 2 + 1)]
+    count = trial.suggest_int(f"{prefix}levels", 2, most)
+    shares = [trial.suggest_float(f"{prefix}level.{i}", 0.1, 1.0) for i in range(1, count // 2 + 1)]
     sums = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
     zero = [0.0] if count % 2 else []
     return (*(-level for level in reversed(sums)), *zero, *sums)

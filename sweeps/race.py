@@ -5,10 +5,10 @@ knows stands in Optuna's storage and in the trial folders: a race that was kille
 """
 
 import fcntl
-from collections import Counter
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import optuna
@@ -16,36 +16,16 @@ from optuna.samplers import RandomSampler
 from optuna.trial import BaseTrial, FixedTrial
 from optuna.trial import TrialState as State
 
-from quantlab import Recipe, configuration_id, fingerprint
+from quantlab import Recipe, configuration_id
 from sweeps.packing import ALONE, Packing
+from sweeps.progress import Tally
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec
+from sweeps.study_results import cell_of, cells_of, describe, url_of
 
 _TRIED = (State.COMPLETE, State.PRUNED, State.FAIL, State.RUNNING)
 """States that count against the budget."""
-
-
-def url_of(storage: Storage, study_storage: str | None) -> str:
-    """Of Optuna's storage: the given one, or a SQLite file."""
-    return study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
-
-
-def best_lines(spec: StudySpec, storage: Storage, study_storage: str | None) -> list[str]:
-    """How a study stands, in words: counts, and the best configurations with their parameters."""
-    study = optuna.load_study(study_name=spec.name, storage=url_of(storage, study_storage))
-    counts = Counter(trial.state.name for trial in study.trials)
-    lines = [f"{spec.name}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
-    if not counts["COMPLETE"]:
-        return lines
-    for trial in sorted(study.best_trials, key=lambda trial: trial.number):
-        values = ", ".join(
-            f"{objective.name} {value:.4f}"
-            for objective, value in zip(spec.objectives, trial.values, strict=True)
-        )
-        lines.append(f"best: configuration {trial.number}, {values}")
-        lines += [f"  {name} = {value}" for name, value in trial.params.items()]
-    return lines
 
 
 @dataclass
@@ -123,6 +103,8 @@ class Race:
         """None: see `Schedule`."""
         self.num_waiting = 0
         """None: see `Schedule`."""
+        self._judged = 0
+        """Configurations that have come to their end, whoever tried them."""
         self.on_judged: Callable[[str], None] = lambda line: None
         """Called with a line on each configuration that has come to its end."""
 
@@ -151,16 +133,13 @@ class Race:
     @property
     def cells(self) -> list[Cell]:
         """Every trial of the study so far, of all its drivers."""
-        found: dict[str, Cell] = {}
-        for frozen in self.study.get_trials(deepcopy=False):
-            if frozen.state is State.WAITING or "recipe" not in frozen.user_attrs:
-                continue
-            recipe = self.spec.recipe(FixedTrial(frozen.params))
-            for seed in self.spec.seeds:
-                cell = self._cell(frozen.number, recipe, seed)
-                if self._storage.trial(cell.fingerprint).state() is not TrialState.WAITING:
-                    found.setdefault(cell.fingerprint, cell)
-        return list(found.values())
+        return cells_of(self.spec, self.study, self._storage)
+
+    @property
+    def tally(self) -> Tally:
+        """How far it is, for people."""
+        total = self.spec.configurations
+        return Tally(self._judged, total, max(total - self._judged, 0), " configurations")
 
     @property
     def is_over(self) -> bool:
@@ -204,7 +183,7 @@ class Race:
         return contender.reported > 0 and contender.trial.should_prune()
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
-        """Take note of how a trial has ended; a running one has been put out of the race.
+        """Take note of how a trial has ended; a stopped one has been put out of the race.
 
         Returns:
             Nothing: see `Schedule`.
@@ -217,11 +196,13 @@ class Race:
         return []
 
     def _judge(self, contender: Contender, cell: Cell, state: TrialState) -> None:
+        folder = self._storage.trial(cell.fingerprint)
         if not state.is_finished:
-            how = State.PRUNED if state is TrialState.RUNNING else State.FAIL
+            if state is TrialState.STOPPED:
+                folder.write(folder.stopped, {"by": f"study {self.spec.name}", "time": time.time()})
+            how = State.PRUNED if state is TrialState.STOPPED else State.FAIL
             self._tell(contender, state=how)
             return
-        folder = self._storage.trial(cell.fingerprint)
         result = folder.read(folder.result)
         contender.values.append(
             [
@@ -240,13 +221,21 @@ class Race:
         if is_single and values:
             self._report(contender, [own[0] for own in values], len(values) * contender.epochs)
         if len(values) == len(seeds):
-            means = [sum(own) / len(values) for own in zip(*values, strict=True)]
-            self._tell(contender, values=means)
+            self._tell(
+                contender,
+                values=[
+                    objective.over_seeds(own)
+                    for objective, own in zip(
+                        self.spec.objectives, zip(*values, strict=True), strict=True
+                    )
+                ],
+            )
             return
         if is_single and values and contender.trial.should_prune():
             self._tell(contender, state=State.PRUNED)
             return
-        cell = self._cell(contender.trial.number, contender.recipe, seeds[len(values)])
+        seed = seeds[len(values)]
+        cell = cell_of(self.spec, contender.trial.number, contender.recipe, seed)
         if cell.fingerprint in self._contenders:
             self._waiting.setdefault(cell.fingerprint, []).append(contender)
             return
@@ -259,13 +248,14 @@ class Race:
 
     def _report(self, contender: Contender, values: Sequence[float], step: int) -> None:
         if step > contender.reported:
-            contender.trial.report(sum(values) / len(values), step)
+            contender.trial.report(self.spec.objectives[0].over_seeds(values), step)
             contender.reported = step
 
     def _tell(self, contender: Contender, **outcome: Any) -> None:
         told = self.study.tell(contender.trial, **outcome)
         contender.claim.close()
-        line = f"configuration {told.number}: {told.state.name.lower()} after "
+        self._judged += 1
+        line = f"{describe(self.spec, told)}: {told.state.name.lower()} after "
         line += f"{len(contender.values)} of {len(self.spec.seeds)} seeds"
         if told.values:
             line += ": " + ", ".join(f"{value:.4f}" for value in told.values)
@@ -278,12 +268,13 @@ class Race:
         if not trials:
             trials.append(optuna.create_study(sampler=RandomSampler(seed=0)).ask())
         recipes = [self.spec.recipe(trial) for trial in trials]
-        return [self._cell(0, recipe, self.spec.seeds[0]) for recipe in recipes]
+        return [cell_of(self.spec, 0, recipe, self.spec.seeds[0]) for recipe in recipes]
 
     def _recruit(self) -> bool:
         """Take over a configuration that nobody is at any more, or ask for a new one."""
         with self._alone():
             trials = self.study.get_trials(deepcopy=False)
+            self._judged = sum(frozen.state.is_finished() for frozen in trials)
             mine = {each.trial.number for each in self._all()}
             for frozen in trials:
                 if frozen.state is State.RUNNING and frozen.number not in mine:
@@ -310,18 +301,6 @@ class Race:
         yield from self._contenders.values()
         for waiting in self._waiting.values():
             yield from waiting
-
-    def _cell(self, number: int, recipe: Recipe, seed: int) -> Cell:
-        seeded = replace(recipe, seed=seed)
-        return Cell(
-            sweep=self.spec.name,
-            block="search",
-            method="search",
-            coordinates={"configuration": str(number)},
-            recipe=seeded,
-            fingerprint=fingerprint(seeded),
-            configuration_id=configuration_id(seeded),
-        )
 
     def _claim(self, number: int) -> IO[str] | None:
         """Be the only process at a configuration; None if another one is. A dead one lets go."""

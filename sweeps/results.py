@@ -1,7 +1,8 @@
 """From trial folders to the tables of `analysis.schema`."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,13 +39,20 @@ def level_set(cell: Cell) -> str:
     return cell.coordinates.get("set") or set_name(quantization.quantizer.levels)
 
 
-def bits(recipe: Recipe) -> float:
-    """Bits a quantized weight: log2 of the number of levels, the most of any layer; 32 for none."""
+def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
+    """Bits a quantized weight; see `quantlab.records.Outcome`.
+
+    NaN where layers have sets of different sizes, and the trial's result does not say what share
+    each has of the network.
+    """
+    if "bits" in result:
+        return float(result["bits"])
     quantization = recipe.quantization
     if quantization is None:
         return 32.0
     quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
-    return math.log2(max(len(quantizer.levels) for quantizer in quantizers))
+    sizes = {len(quantizer.levels) for quantizer in quantizers}
+    return math.log2(sizes.pop()) if len(sizes) == 1 else math.nan
 
 
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
@@ -76,7 +84,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "epochs": len(history),
                 "seconds": sum(record["seconds"] for record in history),
                 "git_commit": result.get("git_commit", ""),
-                "bits": bits(cell.recipe),
+                "bits": bits(cell.recipe, result),
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()

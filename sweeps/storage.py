@@ -9,6 +9,7 @@
                                    *.refused       a damaged checkpoint, or another recipe's
                                    result.json     there once the trial is finished, for good
                                    failure.json    there while the last attempt failed
+                                   stopped.json    there while a study has put it out of its race
                                    weights.pt      the finished network
                                    delivery.json   what the tracking server already has
                                    .lock           held by the process that trains it
@@ -37,6 +38,7 @@ class TrialState(Enum):
     COMPLETE = "COMPLETE"
     DIVERGED = "DIVERGED"
     FAILED = "FAILED"
+    STOPPED = "STOPPED"
 
     @property
     def is_finished(self) -> bool:
@@ -54,6 +56,7 @@ class TrialFolder:
         self.checkpoint = path / "checkpoint.pt"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
+        self.stopped = path / "stopped.json"
         self.weights = path / "weights.pt"
         self.delivery = path / "delivery.json"
 
@@ -72,6 +75,8 @@ class TrialFolder:
             return TrialState(result["state"])
         if self.failure.exists():
             return TrialState.FAILED
+        if self.stopped.exists():
+            return TrialState.STOPPED
         return TrialState.RUNNING if self.recipe.exists() else TrialState.WAITING
 
     @contextmanager

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ _STATUS = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.DIVERGED: "FINISHED",
     TrialState.FAILED: "FAILED",
+    TrialState.STOPPED: "KILLED",
 }
 _RUN_IS_GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 """What the stores answer for a run that was deleted, for good or into the bin."""
@@ -188,7 +190,8 @@ class Tracker:
             if known["state"]:
                 return
         run_id = known["run_id"]
-        if known["state"] == TrialState.FAILED.value != state.value:  # it is being mended
+        before = known["state"]
+        if before in ("FAILED", "STOPPED") and before != state.value:  # it is trained after all
             self._client.update_run(run_id, status="RUNNING")
             if "error" in self._client.get_run(run_id).data.tags:
                 self._client.delete_tag(run_id, "error")
@@ -258,19 +261,21 @@ class Tracker:
         self, run_id: str, folder: TrialFolder, state: TrialState, history: list[dict[str, Any]]
     ) -> None:
         """Final figures, artifacts and status."""
-        outcome = folder.read(folder.result) or folder.read(folder.failure)
-        when = int(1000 * outcome["time"])
+        files = (folder.result, folder.failure, folder.stopped)
+        outcome: dict[str, Any] = next(filter(None, map(folder.read, files)), {})
+        when = int(1000 * outcome.get("time", time.time()))  # a file may be gone by now
         finals = {"seconds_total": sum(record["seconds"] for record in history)}
         if state is TrialState.COMPLETE:
             accuracies = {key: outcome[key] for key in ("validation_accuracy", "test_accuracy")}
             finals |= {key: value for key, value in accuracies.items() if value is not None}
         tags = {
             key: outcome[key]
-            for key in ("git_commit", "device", "execution", "pack", "host", "error")
+            for key in ("git_commit", "device", "execution", "pack", "host", "error", "by")
             if outcome.get(key)
         }
         packages = {
-            f"package.{name}": version for name, version in json.loads(outcome["packages"]).items()
+            f"package.{name}": version
+            for name, version in json.loads(outcome.get("packages", "{}")).items()
         }
         self._client.log_batch(
             run_id,

@@ -110,6 +110,7 @@ def train_trials(
         for recipe, folder in (trials[place] for place in places):
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
             folder.failure.unlink(missing_ok=True)
+            folder.stopped.unlink(missing_ok=True)
         try:
             for recipe, _ in (trials[place] for place in places):
                 here = stage(recipe, data_dir, scratch)

@@ -1,5 +1,7 @@
 """Every study that ships: points are recipes with proximal maps, and the known ones are right."""
 
+import math
+
 import optuna
 import pytest
 import torch
@@ -11,8 +13,8 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.loading import load_study, named_studies
-from sweeps.promotion import snippet
 from sweeps.quantizer_space import suggest_levels, suggest_quantizer
+from sweeps.snippet import formula, snippet
 
 LINE = torch.linspace(-1.3, 1.3, 521, dtype=torch.float64)
 
@@ -22,14 +24,20 @@ def quantizer_of(recipe: Recipe) -> Quantizer:
     return recipe.quantization.quantizer
 
 
+def quantizers_of(recipe: Recipe) -> list[Quantizer]:
+    assert recipe.quantization is not None
+    return [recipe.quantization.quantizer, *(g.quantizer for g in recipe.quantization.groups)]
+
+
+def middles(quantizer: Quantizer) -> torch.Tensor:
+    levels = torch.tensor(quantizer.levels, dtype=torch.float64)
+    return (levels[1:] + levels[:-1]) / 2
+
+
 def random_trials(count: int) -> list[optuna.Trial]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [study.ask() for _ in range(count)]
-
-
-def test_these_ship() -> None:
-    assert named_studies() == ["cifar10_resnet20_quantizers", "digits_quantizers"]
 
 
 @pytest.mark.parametrize("name", named_studies())
@@ -38,12 +46,17 @@ def test_points_are_recipes_with_proximal_maps(name: str) -> None:
     assert spec.name == name
     spec.require_valid()
     for trial in random_trials(40):
-        quantizer = quantizer_of(spec.recipe(trial))
-        for sharpness in (1.0, 5.0, 40.0):
-            image = quantizer.prox(LINE, sharpness)
-            assert (image.diff() >= -1e-12).all()
-            fixed = torch.tensor(quantizer.levels, dtype=torch.float64)
-            torch.testing.assert_close(quantizer.prox(fixed, sharpness), fixed)
+        for quantizer in quantizers_of(spec.recipe(trial)):
+            for sharpness in (1.0, 5.0, 40.0):
+                image = quantizer.prox(LINE, sharpness)
+                assert (image.diff() >= -1e-12).all()
+                fixed = torch.tensor(quantizer.levels, dtype=torch.float64)
+                torch.testing.assert_close(quantizer.prox(fixed, sharpness), fixed)
+            # No closer than this to the middle, where the jump is.
+            far = (LINE[:, None] - middles(quantizer)).abs().min(dim=1).values > 1e-3
+            torch.testing.assert_close(
+                quantizer.prox(LINE, math.inf)[far], quantizer.hard(LINE)[far]
+            )
 
 
 @pytest.mark.parametrize(
@@ -81,10 +94,44 @@ def test_levels_are_symmetric_sets_of_any_size_asked_for() -> None:
     assert sizes == set(range(2, 9))
 
 
-def test_a_winner_is_printed_as_python_that_makes_it() -> None:
-    spec = load_study("digits_quantizers")
+def test_these_ship() -> None:
+    assert named_studies() == ["cifar10_resnet20_quantizers", "digits_bits", "digits_quantizers"]
+
+
+@pytest.mark.parametrize("name", named_studies())
+def test_a_winner_is_printed_as_python_that_makes_it(name: str) -> None:
+    spec = load_study(name)
     for trial in random_trials(6):
-        recipe = spec.recipe(trial)
+        quantization = spec.recipe(trial).quantization
+        assert quantization is not None
         scope: dict[str, object] = {}
-        exec(snippet(spec, trial.params), scope)
-        assert scope["QUANTIZER"] == quantizer_of(recipe)
+        text = snippet(quantization)
+        exec(text, scope)
+        assert scope["QUANTIZATION"] == quantization
+        assert max(map(len, text.splitlines())) <= 110
+
+
+def test_a_formula_has_the_numbers() -> None:
+    spec = load_study("digits_quantizers")
+    quantization = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["PC"]))).quantization
+    assert quantization is not None
+    lines = formula(quantization).splitlines()
+    assert lines[0] == "gradient at w = P(w*), step from w*"
+    assert lines[1] == "s = Linear(rho0=1.0)"
+    assert "rho = 0.12 s, varrho = 0.12 s" in lines
+    assert "from -1 to -0.5: r = min(1, 1 rho), v = min(1, 1 varrho), b = 0.5" in lines
+
+
+def test_layers_have_sets_of_their_own_and_perhaps_scales() -> None:
+    spec = load_study("digits_bits")
+    sizes, names = set(), set()
+    for trial in random_trials(30):
+        recipe = spec.recipe(trial)
+        assert recipe.quantization is not None
+        sizes |= {tuple(len(g.quantizer.levels) for g in recipe.quantization.groups)}
+        names.add(recipe.model.name)
+    assert len(sizes) > 25
+    assert names == {"ConvNet", "ConvNet with scales"}
+    quaternary = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["PC quaternary"])))
+    for quantizer in quantizers_of(quaternary)[1:]:
+        assert quantizer.levels == pytest.approx((-1, -0.3, 0.3, 1))

@@ -58,6 +58,11 @@ class Quantizer(ABC):
         """Whether the map draws from torch's default generators; its mean is then monotone."""
         return False
 
+    @property
+    def formula(self) -> str:
+        """The map for people, in one or more lines, with s for the sharpness."""
+        return f"P(w*) = {self!r}"
+
     @abstractmethod
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """The proximal map.

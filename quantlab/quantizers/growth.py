@@ -39,6 +39,10 @@ class Growth(ABC):
         return math.inf if self.start else 0.0
 
     @abstractmethod
+    def formula(self) -> str:
+        """The law for people, with s for the sharpness."""
+
+    @abstractmethod
     def at(self, sharpness: Sharpness) -> Sharpness:
         """The value; a float for a float, a tensor for a tensor."""
 
@@ -54,6 +58,11 @@ class Power(Growth):
         super().__post_init__()
         if self.exponent == 0:
             raise ConfigurationError(f"{type(self).__name__}.exponent = 0.0: must be > 0")
+
+    def formula(self) -> str:
+        """``0.12 s^1.5``."""
+        power = "" if self.exponent == 1 else f"^{self.exponent:.4g}"
+        return f"{self.start:.4g} s{power}" if self.start else "0"
 
     def at(self, sharpness: Sharpness) -> Sharpness:
         """The power; 0 for start 0, also at infinite sharpness."""
@@ -78,6 +87,10 @@ class Saturating(Power):
         """1, if it grows at all."""
         return 1.0 if self.start else 0.0
 
+    def formula(self) -> str:
+        """``1 - 1 / (1 + 0.12 s^1.5)``."""
+        return f"1 - 1 / (1 + {super().formula()})"
+
     def at(self, sharpness: Sharpness) -> Sharpness:
         """The saturated power."""
         return 1 - 1 / (1 + super().at(sharpness))
@@ -94,6 +107,10 @@ class Geometric(Growth):
         super().__post_init__()
         if self.factor <= 1:
             raise ConfigurationError(f"Geometric.factor = {self.factor}: must be > 1")
+
+    def formula(self) -> str:
+        """``0.12 * 1.1^(s - 1)``."""
+        return f"{self.start:.4g} * {self.factor:.4g}^(s - 1)" if self.start else "0"
 
     def at(self, sharpness: Sharpness) -> Sharpness:
         """The power of the factor; infinite where that is beyond all numbers."""

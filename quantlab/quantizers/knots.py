@@ -99,6 +99,30 @@ class Knots(Quantizer):
             return self.halves + self.halves[::-1]
         return self.halves * (2 * gaps)
 
+    @property
+    def formula(self) -> str:
+        """With its numbers, a line for each half of a gap, or for each that is no mirror image."""
+        lines = [
+            "P(w*) = q +- h (1 - v) g((x - r) / (1 - r)), or q where x <= r, r = 1 or v = 1",
+            "with q the nearest level, h half the gap, x = |w* - q| / h; g: (0, 0), (1/2, b), "
+            "(1, 1) in lines",
+            f"rho = {self.rho.formula()}, varrho = {self.varrho.formula()}",
+        ]
+        ends = [
+            (level, middle)
+            for low, high in pairwise(self.levels)
+            for level, middle in ((low, (low + high) / 2), (high, (low + high) / 2))
+        ]
+        is_mirrored = len(self.halves) == len(self.levels) - 1
+        for half, (level, middle) in zip(self.all_halves, ends, strict=True):
+            lines.append(
+                f"from {level:.4g} to {middle:.4g}: r = min(1, {half.snap:.4g} rho), "
+                f"v = min(1, {half.jump:.4g} varrho), b = {half.bend:.4g}"
+            )
+        if is_mirrored:
+            lines = [*lines[: 3 + len(self.halves)], "the other halves are their mirror image"]
+        return "\n".join(lines)
+
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """The map of the class."""

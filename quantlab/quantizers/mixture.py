@@ -72,6 +72,16 @@ class Averaged(Quantizer):
         """If any member is."""
         return any(member.random for member in self.members)
 
+    @property
+    def formula(self) -> str:
+        """The sum, and then each member by itself."""
+        terms = [f"{alpha:.4g} P{i}(w*)" for i, alpha in enumerate(self.alphas, start=1)]
+        members = [
+            member.formula.replace("P(w*)", f"P{i}(w*)", 1)
+            for i, member in enumerate(self.members, start=1)
+        ]
+        return "\n".join([f"P(w*) = {' + '.join(terms)}", *members])
+
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """The weighted sum of the members' values."""
@@ -91,6 +101,11 @@ class RandomChoice(Averaged):
     def random(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def formula(self) -> str:
+        """That of the mean over the choice, and that it is chosen."""
+        return f"at each step, one of the maps by its weight; in the mean\n{super().formula}"
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:

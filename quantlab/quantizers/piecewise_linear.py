@@ -128,6 +128,15 @@ class PiecewiseLinear(Quantizer):
                     f"PiecewiseLinear.{field} = {value}: must be finite and >= 0"
                 )
 
+    @property
+    def formula(self) -> str:
+        """With its numbers."""
+        unit = ", in half-gaps" if self.relative else ""
+        return (
+            f"P(w*) = L_rho^varrho(w*) on the levels {self.levels}\n"
+            f"rho = {self.rho_scale:.4g} s, varrho = {self.varrho_scale:.4g} s{unit}"
+        )
+
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """L at the two scaled shifts."""

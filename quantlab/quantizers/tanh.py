@@ -32,6 +32,14 @@ class Tanh(Quantizer):
         if not isinstance(self.beta, Growth) or self.beta.limit < math.inf:
             raise ConfigurationError(f"Tanh.beta = {self.beta!r}: must be a Growth without limit")
 
+    @property
+    def formula(self) -> str:
+        """With its numbers."""
+        return (
+            "P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and "
+            f"half-width h, of the levels {self.levels}\nbeta = {self.beta.formula()}"
+        )
+
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """The map of the class."""

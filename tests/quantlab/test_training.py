@@ -19,6 +19,8 @@ from quantlab import (
     Recipe,
     Stage,
     TrainingRun,
+    WeightGroup,
+    override,
 )
 from quantlab.checkpoint import load_checkpoint, save_checkpoint
 from quantlab.models.convnet import ConvNet
@@ -169,6 +171,18 @@ def test_excluded_layers_stay_in_full_precision() -> None:
     nothing = Quantization(rule=PROX_CONNECT, quantizer=Nearest(), exclude=("*",))
     with pytest.raises(ConfigurationError, match="leaves no layer to quantize"):
         TrainingRun(quantized(quantization=nothing))
+
+
+def test_bits_are_the_mean_over_quantized_weights() -> None:
+    """ConvNet(4): 36, 288, 576 and 80 weights; conv1 in full precision, two levels in linear."""
+    group = WeightGroup(layers=("Linear",), quantizer=PiecewiseLinear(BINARY))
+    recipe = override(quantized(epochs=1), "quantization.groups", (group,))
+    recipe = override(recipe, "quantization.exclude", ("conv1",))
+    recipe = override(recipe, "quantization.quantizer.levels", QUATERNARY)
+    run = TrainingRun(recipe, data_dir=Path("data"))
+    for _ in run:
+        pass
+    assert run.outcome().bits == pytest.approx((80 * 1 + (288 + 576) * 2) / (80 + 288 + 576))
 
 
 def test_divergence_is_told_with_its_step() -> None:

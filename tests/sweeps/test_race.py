@@ -6,8 +6,10 @@ import random
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import BaseTrial
@@ -162,7 +164,8 @@ def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
     assert not race.is_hopeless(good.fingerprint)
     race.ended(good, finish(storage, good))
     assert race.is_hopeless(bad.fingerprint)
-    race.ended(bad, TrialState.RUNNING)
+    race.ended(bad, TrialState.STOPPED)
+    assert storage.trial(bad.fingerprint).state() is TrialState.STOPPED
     assert counts(race.study)[State.PRUNED] == 1
     assert not race.is_out(bad)
 
@@ -179,6 +182,22 @@ def test_diverged_counts_and_failed_is_no_result(tmp_path: Path) -> None:
     assert complete.value is not None
     assert complete.value < 0.67  # a third of it is 0
     assert failed.state is State.FAIL
+
+
+def test_a_cautious_objective_takes_students_bound() -> None:
+    """Of one in ten samples, the mean is on the other side."""
+    rng = np.random.default_rng(0)
+    cautious = replace(VALIDATION_ACCURACY, cautious=0.9)
+    samples = rng.normal(0.7, 0.05, size=(4000, 3))
+    wrong = np.mean([cautious.over_seeds(sample) > 0.7 for sample in samples])
+    assert 0.08 < wrong < 0.12
+    assert cautious.over_seeds([0.5]) == 0.5
+    assert cautious.over_seeds([0.5, 0.5, 0.5]) == pytest.approx(0.5)
+    # Of what shall be small, the bound is above.
+    assert replace(BITS, cautious=0.9).over_seeds([1.0, 2.0]) > 1.5
+    assert VALIDATION_ACCURACY.over_seeds([0.2, 0.4]) == pytest.approx(0.3)
+    with pytest.raises(ConfigurationError, match=r"Objective.cautious = 1.5: must be 0, or betw"):
+        replace(BITS, cautious=1.5)
 
 
 def test_the_same_point_twice_is_trained_once(tmp_path: Path) -> None:

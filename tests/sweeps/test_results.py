@@ -21,7 +21,8 @@ from tests.conftest import Ran
 
 def test_bits_of_the_papers_sets() -> None:
     found = {
-        cell.coordinates.get("set", ""): bits(cell.recipe) for cell in load_sweep("digits").cells
+        cell.coordinates.get("set", ""): bits(cell.recipe, {})
+        for cell in load_sweep("digits").cells
     }
     assert found == {
         "": 32.0,

@@ -76,7 +76,8 @@ def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> Non
     again = command(tmp_path, "search", "study.py", "--promote", "confirm.py")
     assert again.returncode == 0, again.stderr
     require_everything_once(tmp_path, 3)
-    assert "QUANTIZER = Tanh(levels=(-1.0, 1.0))" in again.stdout
+    assert "QUANTIZATION = Quantization(" in again.stdout
+    assert "quantizer=Tanh(levels=(-1.0, 1.0))" in again.stdout
     plan = command(tmp_path, "plan", "confirm.py", "--json")
     assert plan.returncode == 0, plan.stderr
     blocks = {block["label"]: block["trials"] for block in json.loads(plan.stdout)["blocks"]}

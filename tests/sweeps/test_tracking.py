@@ -146,6 +146,38 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(tiny: Ran, tmp_pat
     assert after == before
 
 
+def test_a_trial_that_was_stopped_is_closed_until_it_goes_on(tiny: Ran, tmp_path: Path) -> None:
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    cell, tracker = sweep.cells[0], Tracker(sweep.name, storage, None)
+    folder = storage.trial(cell.fingerprint)
+    result, history = folder.read(folder.result), folder.read_history()
+
+    def run() -> mlflow.entities.Run:
+        tracker.deliver(cell)
+        (found,) = [run for run in runs_of(storage) if run.info.run_name == cell.name]
+        return found
+
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    (gone,) = [run for run in runs_of(storage) if run.info.run_name == cell.name]
+    client.delete_run(gone.info.run_id)
+    folder.delivery.unlink()
+    folder.result.unlink()
+    folder.rewind_history(1)
+    assert run().info.status == "RUNNING"
+    folder.write(folder.stopped, {"by": "study mine", "time": history[0]["time"]})
+    stopped = run()
+    assert stopped.info.status == "KILLED"
+    assert (stopped.data.tags["state"], stopped.data.tags["by"]) == ("STOPPED", "study mine")
+    folder.stopped.unlink()
+    folder.append_history(history[1])
+    assert run().info.status == "RUNNING"
+    folder.write(folder.result, result)
+    last = run()
+    assert (last.info.status, last.data.tags["state"]) == ("FINISHED", "COMPLETE")
+
+
 def test_another_server_gets_everything(tiny: Ran, tmp_path: Path) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")

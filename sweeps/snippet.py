@@ -1,0 +1,87 @@
+"""What a study has found, for people: as a formula, and as Python that a grid can use."""
+
+import dataclasses
+from collections.abc import Iterator
+from enum import Enum
+
+from quantlab import Quantization
+from quantlab.update_rules import Point
+from sweeps.loading import FILE_MODULE_PREFIX
+
+WIDTH = 96
+"""Longer lines of Python are broken."""
+_POINTS = {Point.LATENT: "w*", Point.PROXIMAL: "w = P(w*)"}
+
+
+def formula(quantization: Quantization) -> str:
+    """The update rule, the clock, and the map of each group of layers with its numbers."""
+    rule = quantization.rule
+    lines = [
+        f"gradient at {_POINTS[rule.gradient_at]}, step from {_POINTS[rule.update_from]}",
+        f"s = {source(quantization.sharpness)}",
+    ]
+    for group in quantization.groups:
+        lines.append(f"{', '.join(group.layers)}: {group.quantizer.formula}")
+    if not quantization.groups:
+        lines.append(quantization.quantizer.formula)
+    return "\n".join(lines)
+
+
+def snippet(quantization: Quantization) -> str:
+    """Python that makes it, with what it needs to be imported.
+
+    Classes of a user's own file are named without an import: they are beside the study there.
+    """
+    modules: dict[str, set[str]] = {}
+    for kind in _kinds(quantization):
+        if not kind.__module__.startswith(FILE_MODULE_PREFIX):
+            modules.setdefault(kind.__module__, set()).add(kind.__name__)
+    imports = [f"from {name} import {', '.join(sorted(modules[name]))}" for name in sorted(modules)]
+    return "\n".join([*imports, "", f"QUANTIZATION = {source(quantization)}"])
+
+
+def source(value: object, indent: int = 0) -> str:
+    """Python that makes a value of nested dataclasses, less the fields that have their defaults."""
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = [
+            f"{field.name}={source(own, indent + 4)}"
+            for field in dataclasses.fields(value)
+            if (own := getattr(value, field.name)) != _default(field)
+        ]
+        return _call(f"{type(value).__name__}(", parts, ")", indent)
+    if isinstance(value, tuple):
+        parts = [source(item, indent + 4) for item in value]
+        return f"({parts[0]},)" if len(parts) == 1 else _call("(", parts, ")", indent)
+    return repr(value)
+
+
+def _default(field: dataclasses.Field[object]) -> object:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _call(head: str, parts: list[str], tail: str, indent: int) -> str:
+    """On one line if it fits, else a line a part."""
+    line = f"{head}{', '.join(parts)}{tail}"
+    if "\n" not in line and indent + len(line) <= WIDTH:
+        return line
+    inner = " " * (indent + 4)
+    return "\n".join([head, *(f"{inner}{part}," for part in parts), " " * indent + tail])
+
+
+def _kinds(value: object) -> Iterator[type]:
+    """Classes that the value's Python names."""
+    if isinstance(value, Enum):
+        yield type(value)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _kinds(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield type(value)
+        for field in dataclasses.fields(value):
+            own = getattr(value, field.name)
+            if own != _default(field):
+                yield from _kinds(own)

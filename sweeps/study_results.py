@@ -1,0 +1,149 @@
+"""What a study has found so far, read from Optuna's storage and the trial folders."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial
+from optuna.trial import TrialState as State
+
+from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
+from sweeps.spec import Cell
+from sweeps.storage import Storage, TrialState
+from sweeps.study import StudySpec
+
+
+def url_of(storage: Storage, study_storage: str | None) -> str:
+    """Of Optuna's storage: the given one, or a SQLite file."""
+    return study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
+
+
+def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna.Study:
+    """The study in Optuna's storage.
+
+    Raises:
+        ConfigurationError: it has not been begun there, or there is no such storage.
+    """
+    url = url_of(storage, study_storage)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    is_missing = study_storage is None and not (storage.root / "optuna.db").exists()
+    try:
+        if is_missing:  # SQLite would make the file
+            raise KeyError
+        return optuna.load_study(study_name=spec.name, storage=url)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"study {spec.name}: not begun in {url}; begin it with `sweeps search`"
+        ) from error
+
+
+def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:
+    """The trial of a configuration with a seed."""
+    seeded = replace(recipe, seed=seed)
+    return Cell(
+        sweep=spec.name,
+        block="search",
+        method="search",
+        coordinates={"configuration": str(number)},
+        recipe=seeded,
+        fingerprint=fingerprint(seeded),
+        configuration_id=configuration_id(seeded),
+    )
+
+
+def recipe_of(spec: StudySpec, trial: FrozenTrial) -> Recipe:
+    """A configuration's recipe; its seed is not used."""
+    return spec.recipe(FixedTrial(trial.params))
+
+
+def trials_of(
+    spec: StudySpec, study: optuna.Study, storage: Storage
+) -> Iterator[tuple[FrozenTrial, list[Cell]]]:
+    """Each configuration that has been tried, with those of its seeds that have been begun."""
+    for frozen in study.get_trials(deepcopy=False):
+        if frozen.state is State.WAITING or "recipe" not in frozen.user_attrs:
+            continue
+        recipe = recipe_of(spec, frozen)
+        cells = [cell_of(spec, frozen.number, recipe, seed) for seed in spec.seeds]
+        begun = [
+            cell
+            for cell in cells
+            if storage.trial(cell.fingerprint).state() is not TrialState.WAITING
+        ]
+        yield frozen, begun
+
+
+def cells_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[Cell]:
+    """Every trial of a study so far, of all its drivers, each once."""
+    found: dict[str, Cell] = {}
+    for _, cells in trials_of(spec, study, storage):
+        for cell in cells:
+            found.setdefault(cell.fingerprint, cell)
+    return list(found.values())
+
+
+def known_label(spec: StudySpec, params: Mapping[str, Any]) -> str:
+    """What the study calls a known point; empty for any other."""
+    return next((label for label, known in spec.known.items() if dict(known) == dict(params)), "")
+
+
+def describe(spec: StudySpec, trial: FrozenTrial) -> str:
+    """``configuration 7``, ``configuration 0 (PC)``."""
+    label = known_label(spec, trial.params)
+    return f"configuration {trial.number}" + (f" ({label})" if label else "")
+
+
+def best_first(spec: StudySpec, study: optuna.Study) -> list[FrozenTrial]:
+    """Configurations that were tried to their end, the best in the first objective first."""
+    sign = -1 if spec.objectives[0].direction == "maximize" else 1
+    complete = study.get_trials(deepcopy=False, states=(State.COMPLETE,))
+    return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
+    """The best new configuration: known points are what it has to beat.
+
+    Of several objectives, the best in the first. If nothing but known points has been tried to its
+    end, the best of these.
+
+    Raises:
+        ConfigurationError: nothing has been tried to its end yet.
+    """
+    complete = best_first(spec, study)
+    if not complete:
+        raise ConfigurationError(f"study {spec.name}: no configuration has been tried to its end")
+    new = [trial for trial in complete if not known_label(spec, trial.params)]
+    return (new or complete)[0]
+
+
+def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
+    """Its objectives, for people; accuracies in percent."""
+    return ", ".join(
+        f"{objective.name} "
+        + (f"{100 * value:.2f} %" if "accuracy" in objective.name else f"{value:.4g}")
+        for objective, value in zip(spec.objectives, trial.values, strict=True)
+    )
+
+
+def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
+    """How a study stands: counts, the winner, and the known points it has to beat."""
+    trials = study.get_trials(deepcopy=False)
+    counts = Counter(trial.state.name for trial in trials)
+    lines = [f"{spec.name}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
+    if not counts["COMPLETE"]:
+        return lines
+    best = winner(spec, study)
+    first = best_first(spec, study)[0]
+    what = "best" if first.number == best.number else "best new"
+    lines.append(f"{what}: {describe(spec, best)}, {values_text(spec, best)}")
+    for trial in trials:
+        if known_label(spec, trial.params) and trial.number != best.number:
+            outcome = values_text(spec, trial) if trial.values else trial.state.name.lower()
+            lines.append(f"known: {describe(spec, trial)}, {outcome}")
+    if len(spec.objectives) > 1:
+        lines.append(f"{len(study.best_trials)} configurations that no other beats in everything:")
+        front = sorted(study.best_trials, key=lambda trial: trial.values)
+        lines += [f"  {describe(spec, trial)}, {values_text(spec, trial)}" for trial in front]
+    return lines
