@@ -49,7 +49,7 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
         fields = {
             item.name: canonical(getattr(value, item.name), defaults=defaults)
             for item in dataclasses.fields(value)
-            if defaults or getattr(value, item.name) != _default(item)
+            if defaults or getattr(value, item.name) != default_of(item)
         }
         return {"type": _class_name(type(value)), **fields}
     if isinstance(value, Mapping):
@@ -118,7 +118,7 @@ def _digest(data: object) -> str:
     return hashlib.sha256(_json({"format": FORMAT, "recipe": data}).encode()).hexdigest()[:16]
 
 
-def _default(field: "dataclasses.Field[Any]") -> object:
+def default_of(field: "dataclasses.Field[Any]") -> object:
     """A field's default value; something equal to nothing else if it has none."""
     # Of a class that was pickled by value and read again, the marker is another object of its kind.
     factory: object = field.default_factory

@@ -3,8 +3,6 @@
 import argparse
 import json
 import os
-import shlex
-import shutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,7 +11,8 @@ from typing import Any
 
 from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
-from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
+from sweeps.command_line import command_line
+from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sweeps: error: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        print(f"\nstopped; to go on: {_command(*(arguments or sys.argv[1:]))}", file=sys.stderr)
+        print(f"\nstopped; to go on: {command_line(*(arguments or sys.argv[1:]))}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone
         sys.stdout = None
@@ -49,22 +48,18 @@ def _parser() -> argparse.ArgumentParser:
         name: str,
         run: object,
         text: str,
-        *,
-        sweep: bool = True,
-        study: bool = False,
+        *names: str,
         tables: bool = False,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
-        if study:
-            known = ", ".join(named_studies())
-            sub.add_argument("study", metavar="NAME|FILE.py", help=f"one of {known}, or a file")
-        elif sweep:
-            known = ", ".join(named_sweeps())
-            what, others = "NAME|FILE.py", "or a file"
-            if tables:
-                what, others = f"{what}|TABLE.csv", "a file, or a table of trials (.csv, .parquet)"
-            sub.add_argument("sweep", metavar=what, help=f"one of {known}, {others}")
+        if names:
+            sub.add_argument(
+                "sweep",
+                metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else ""),
+                help=f"one of {', '.join(names)}, a file"
+                + (", or a table of trials (.csv, .parquet)" if tables else ""),
+            )
         sub.add_argument(
             "--storage",
             type=Path,
@@ -74,19 +69,15 @@ def _parser() -> argparse.ArgumentParser:
         )
         return sub
 
-    plan = command("plan", _plan, "Show what would run.")
+    grids, studies = named_sweeps(), named_studies()
+    plan = command("plan", _plan, "Show what would run.", *grids)
     plan.add_argument("--json", action="store_true", help="for programs")
 
-    _training_options(command("run", _run, "Train the trials that are not finished."))
+    _training_options(command("run", _run, "Train the trials that are not finished.", *grids))
 
-    search = command("search", _search, "Search for configurations with Optuna.", study=True)
+    search = command("search", _search, "Search for configurations with Optuna.", *studies)
     _training_options(search)
-    search.add_argument(
-        "--study-storage",
-        metavar="URL",
-        help="Optuna's storage, such as postgresql://...; drivers with the same one share the work "
-        "(default: a SQLite file)",
-    )
+    _study_storage(search)
     search.add_argument(
         "--promote",
         type=Path,
@@ -94,13 +85,17 @@ def _parser() -> argparse.ArgumentParser:
         help="write a sweep that holds the winner against the known points on fresh seeds",
     )
 
-    command("status", _status, "Show how far a sweep is.")
+    status = command("status", _status, "Show how far a sweep or a study is.", *grids, *studies)
+    _study_storage(status)
     report = command(
         "report",
         _report,
         "Write tables, figures and the HTML page, and print what matters most.",
+        *grids,
+        *studies,
         tables=True,
     )
+    _study_storage(report)
     report.add_argument("--out", type=Path, metavar="DIR", help="default: STORAGE/reports/SWEEP")
     report.add_argument(
         "--format",
@@ -128,9 +123,18 @@ def _parser() -> argparse.ArgumentParser:
         "--tracking-uri", metavar="URI", help="MLflow server to log it to (default: embedded)"
     )
 
-    ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.", sweep=False)
+    ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.")
     ui.add_argument("--port", type=_count, default=5000, metavar="N")
     return parser
+
+
+def _study_storage(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--study-storage",
+        metavar="URL",
+        help="Optuna's storage, such as postgresql://...; drivers with the same one share the work "
+        "(default: a SQLite file)",
+    )
 
 
 def _training_options(command: argparse.ArgumentParser) -> None:
@@ -206,14 +210,6 @@ def _share(text: str) -> float:
     return value
 
 
-def _command(*arguments: str) -> str:
-    """How to call this command from here: by its path where the name alone would not be found."""
-    program = "sweeps" if shutil.which("sweeps") else os.path.relpath(sys.argv[0])
-    if program.endswith(".py"):
-        program = f"{sys.executable} -m sweeps"
-    return f"{program} {shlex.join(arguments)}"
-
-
 def _states(sweep: SweepSpec, storage: Storage) -> list[TrialState]:
     return [storage.trial(cell.fingerprint).state() for cell in sweep.cells]
 
@@ -269,18 +265,17 @@ def _search(options: argparse.Namespace) -> int:
     from sweeps.snippet import formula, snippet
     from sweeps.study_results import load, recipe_of, summary_lines, winner
 
-    spec = load_study(options.study)
+    spec = load_study(options.sweep)
     storage = Storage(options.storage)
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
     run_study(spec, storage, study_storage=options.study_storage, **_training(options))
     study = load(spec, storage, options.study_storage)
     print("\n".join(summary_lines(spec, study)))
-    quantization = recipe_of(spec, winner(spec, study)).quantization
-    if quantization is not None:
-        print(f"\n{formula(quantization)}\n\n{snippet(quantization)}")
+    recipe = recipe_of(spec, winner(spec, study))
+    print(f"\n{formula(recipe)}\n\n{snippet(recipe)}")
     if options.promote is not None:
-        write_confirmation(spec, options.study, study, options.promote)
-        print(f"\nto confirm it: {_command('run', str(options.promote))}")
+        write_confirmation(spec, options.sweep, study, options.promote)
+        print(f"\nto confirm it: {command_line('run', str(options.promote))}")
     return 0
 
 
@@ -302,75 +297,20 @@ def _summary(sweep: SweepSpec, storage: Storage) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    return _summary(load_sweep(options.sweep), Storage(options.storage))
+    spec, storage = load_either(options.sweep), Storage(options.storage)
+    if isinstance(spec, SweepSpec):
+        return _summary(spec, storage)
+    from sweeps.study_results import is_over, load, summary_lines
+
+    study = load(spec, storage, options.study_storage)
+    print("\n".join(summary_lines(spec, study)))
+    return 0 if is_over(spec, study) else EXIT_INCOMPLETE
 
 
 def _report(options: argparse.Namespace) -> int:
-    from analysis.published import PAPERS
-    from analysis.report import FORMATS
-    from sweeps import reporting
-    from sweeps.terminal import show
+    from sweeps.report_command import report
 
-    formats = list(FORMATS) if options.format == "all" else options.format.split(",")
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise ConfigurationError(
-            f"--format {options.format}: {unknown[0]!r} is not one of {', '.join(FORMATS)}"
-        )
-    if options.compare not in (None, *PAPERS):
-        raise ConfigurationError(f"--compare {options.compare}: must be one of {', '.join(PAPERS)}")
-    chosen = reporting.ReportOptions(
-        formats=formats,
-        select_on="test" if options.select == "test" else "validation",
-        paper=options.compare,
-        margin=options.margin / 100,
-    )
-    where = [] if options.storage == Path("runs") else ["--storage", str(options.storage)]
-    storage = Storage(options.storage)
-    if options.sweep.endswith(reporting.TABLES):
-        path = Path(options.sweep)
-        written = reporting.report(
-            reporting.measurements_of_table(path),
-            options.out or storage.root / "reports" / path.stem,
-            f"Trials of {path.name}",
-            {"made by": shlex.join(["sweeps", "report", options.sweep, *_given(options)])},
-            chosen,
-        )
-        show(written)
-        return 0
-    sweep = load_sweep(options.sweep)
-    written = reporting.report(
-        reporting.measurements_of(sweep, storage, chosen.select_on),
-        options.out or storage.root / "reports" / sweep.name,
-        f"Sweep {sweep.name}",
-        {
-            "about": sweep.description,
-            "reproduce": shlex.join(["sweeps", "run", options.sweep, *where]),
-            "made by": shlex.join(["sweeps", "report", options.sweep, *where, *_given(options)]),
-        },
-        chosen,
-    )
-    show(written)
-    from sweeps.tracking import Tracker
-
-    tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
-    if tracker.has_delivered(sweep.cells):
-        tracker.log_report(sweep, written.directory, written.files)
-        print(f"MLflow    {_command('ui', *where)}, run {tracker.sweep_run_name(sweep)!r}")
-    else:
-        print(f"MLflow    not logged: {tracker.uri} has none of these trials")
-    return 0
-
-
-def _given(options: argparse.Namespace) -> list[str]:
-    """What was asked of a report, where it is not what it would be by itself."""
-    usual = {"select": "val", "compare": None, "margin": 3.0, "format": "all", "out": None}
-    given = {name: getattr(options, name) for name in usual}
-    return [
-        text
-        for name, value in given.items()
-        if value != usual[name]
-        for text in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
-    ]
+    return report(options)
 
 
 def _ui(options: argparse.Namespace) -> int:

@@ -57,6 +57,26 @@ def load_study(name_or_path: str) -> "StudySpec":
     return _load("study", name_or_path, named_studies(), "sweeps.studies", "STUDY", StudySpec)
 
 
+def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
+    """The sweep or the study of a name, or of a Python file; the study if it defines both.
+
+    Raises:
+        ConfigurationError: see `load_sweep` and `load_study`.
+    """
+    if name_or_path in named_studies():
+        return load_study(name_or_path)
+    if not name_or_path.endswith(".py"):
+        return load_sweep(name_or_path)
+    module = _load_file(Path(name_or_path), "sweep")
+    if hasattr(module, "STUDY"):
+        from sweeps.study import StudySpec
+
+        return _defined(module, "study", name_or_path, "STUDY", StudySpec)
+    sweep = _defined(module, "sweep", name_or_path, "SWEEP", SweepSpec)
+    _ = sweep.cells
+    return sweep
+
+
 def _load(
     what: str, name_or_path: str, names: list[str], package: str, variable: str, kind: type[T]
 ) -> T:
@@ -70,6 +90,10 @@ def _load(
             f"{what} {name_or_path!r}: unknown; {plural}: {', '.join(names)}; "
             "or the path of a file that ends in .py"
         )
+    return _defined(module, what, name_or_path, variable, kind)
+
+
+def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, kind: type[T]) -> T:
     found = getattr(module, variable, None)
     if not isinstance(found, kind):
         raise ConfigurationError(

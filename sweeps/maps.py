@@ -1,6 +1,6 @@
 """The proximal maps of a sweep, as curves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from sweeps.results import level_set
-from sweeps.spec import SweepSpec
-from sweeps.storage import Storage, TrialState
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage import Storage, TrialFolder, TrialState
 
 NUM_POINTS = 601
 SHARES = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "end": 1.0}
@@ -60,11 +60,35 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
             continue
         shown.add(panel)
         where = {"figure": TRAINED, "row": panel[0], "column": panel[1]}
-        epochs = [record for record in folder.read_history() if record["stage"] == "quantize"]
-        for moment, record in _moments(epochs):
-            curve = _curve(quantization.quantizer, record["sharpness"])
-            frames.append(pd.DataFrame({**where, "curve": moment} | curve))
+        frames += [frame.assign(**where) for frame in _annealed(quantization.quantizer, folder)]
     return pd.concat(frames)[list(MAPS)]
+
+
+def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
+    """The maps of some trials, as `analysis.schema.MAPS` says; one of each group of layers.
+
+    Args:
+        shown: heading -> trial; those whose maps are random, unannealed or untrained are left out.
+        storage: where trials are.
+    """
+    frames = []
+    for heading, cell in shown.items():
+        quantization, folder = cell.recipe.quantization, storage.trial(cell.fingerprint)
+        if quantization is None or not folder.read_history():
+            continue
+        groups = {", ".join(group.layers): group.quantizer for group in quantization.groups}
+        for layers, quantizer in (groups or {"": quantization.quantizer}).items():
+            if quantizer.annealed and not quantizer.random:
+                where = {"figure": TRAINED, "row": layers, "column": heading}
+                frames += [frame.assign(**where) for frame in _annealed(quantizer, folder)]
+    return pd.concat(frames)[list(MAPS)] if frames else pd.DataFrame(columns=list(MAPS))
+
+
+def _annealed(quantizer: Quantizer, folder: TrialFolder) -> Iterator[pd.DataFrame]:
+    """The map at some moments of a training."""
+    epochs = [record for record in folder.read_history() if record["stage"] == "quantize"]
+    for moment, record in _moments(epochs):
+        yield pd.DataFrame({"curve": moment} | _curve(quantizer, record["sharpness"]))
 
 
 def _moments(epochs: Sequence[dict[str, float]]) -> Iterator[tuple[str, dict[str, float]]]:

@@ -25,6 +25,12 @@ def git_commit() -> str:
         return ""
 
 
+def analysed_with() -> dict[str, str]:
+    """Lines of a report's head."""
+    packages = ", ".join(f"{name} {version}" for name, version in package_versions().items())
+    return {"analysed at": git_commit() or "unknown commit", "packages": packages}
+
+
 @lru_cache(maxsize=1)
 def package_versions() -> dict[str, str]:
     """Python's version and those of the packages that numbers depend on."""

@@ -82,7 +82,7 @@ def suggest_levels(trial: BaseTrial, most: int = 8, prefix: str = "") -> tuple[f
     """
     count = trial.suggest_int(f"{prefix}levels", 2, most)
     shares = [trial.suggest_float(f"{prefix}level.{i}", 0.1, 1.0) for i in range(1, count // 2 + 1)]
-    sums = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
+    sums = [round(sum(shares[: i + 1]) / sum(shares), 4) for i in range(len(shares))]
     zero = [0.0] if count % 2 else []
     return (*(-level for level in reversed(sums)), *zero, *sums)
 

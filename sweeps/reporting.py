@@ -13,7 +13,7 @@ from analysis.selection import Split, select
 from quantlab import ConfigurationError
 from sweeps.importance import importance_frame
 from sweeps.maps import maps_frame
-from sweeps.provenance import git_commit, package_versions
+from sweeps.provenance import analysed_with
 from sweeps.results import histograms_frame, history_frame, trials_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
@@ -93,11 +93,7 @@ def report(
             measurements,
             out,
             title=title,
-            facts={
-                **facts,
-                "analysed at": git_commit() or "unknown commit",
-                "packages": ", ".join(f"{k} {v}" for k, v in package_versions().items()),
-            },
+            facts={**facts, **analysed_with()},
             formats=options.formats,
             select_on=options.select_on,
             paper=options.paper,

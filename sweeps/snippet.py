@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from enum import Enum
 
-from quantlab import Quantization
+from quantlab import Recipe
+from quantlab.canonical import default_of
 from quantlab.update_rules import Point
 from sweeps.loading import FILE_MODULE_PREFIX
 
@@ -13,11 +14,15 @@ WIDTH = 96
 _POINTS = {Point.LATENT: "w*", Point.PROXIMAL: "w = P(w*)"}
 
 
-def formula(quantization: Quantization) -> str:
+def formula(recipe: Recipe) -> str:
     """The update rule, the clock, and the map of each group of layers with its numbers."""
+    quantization = recipe.quantization
+    if quantization is None:
+        return f"{recipe.model.name} in full precision"
     rule = quantization.rule
     lines = [
-        f"gradient at {_POINTS[rule.gradient_at]}, step from {_POINTS[rule.update_from]}",
+        f"{recipe.model.name}: gradient at {_POINTS[rule.gradient_at]}, "
+        f"step from {_POINTS[rule.update_from]}",
         f"s = {source(quantization.sharpness)}",
     ]
     for group in quantization.groups:
@@ -27,17 +32,18 @@ def formula(quantization: Quantization) -> str:
     return "\n".join(lines)
 
 
-def snippet(quantization: Quantization) -> str:
-    """Python that makes it, with what it needs to be imported.
+def snippet(recipe: Recipe) -> str:
+    """Python that makes the model and the quantization of a recipe, with what is to be imported.
 
     Classes of a user's own file are named without an import: they are beside the study there.
     """
     modules: dict[str, set[str]] = {}
-    for kind in _kinds(quantization):
+    for kind in (*_kinds(recipe.model), *_kinds(recipe.quantization)):
         if not kind.__module__.startswith(FILE_MODULE_PREFIX):
             modules.setdefault(kind.__module__, set()).add(kind.__name__)
     imports = [f"from {name} import {', '.join(sorted(modules[name]))}" for name in sorted(modules)]
-    return "\n".join([*imports, "", f"QUANTIZATION = {source(quantization)}"])
+    values = [f"MODEL = {source(recipe.model)}", f"QUANTIZATION = {source(recipe.quantization)}"]
+    return "\n".join([*imports, "", *values])
 
 
 def source(value: object, indent: int = 0) -> str:
@@ -48,19 +54,16 @@ def source(value: object, indent: int = 0) -> str:
         parts = [
             f"{field.name}={source(own, indent + 4)}"
             for field in dataclasses.fields(value)
-            if (own := getattr(value, field.name)) != _default(field)
-        ]
+            if (own := getattr(value, field.name)) != default_of(field) or field.name == "levels"
+        ]  # a map without its set would say little
         return _call(f"{type(value).__name__}(", parts, ")", indent)
     if isinstance(value, tuple):
         parts = [source(item, indent + 4) for item in value]
-        return f"({parts[0]},)" if len(parts) == 1 else _call("(", parts, ")", indent)
+        if len(parts) == 1:
+            return f"({parts[0]},)"
+        are_plain = all(isinstance(item, int | float | str) for item in value)
+        return f"({', '.join(parts)})" if are_plain else _call("(", parts, ")", indent)
     return repr(value)
-
-
-def _default(field: dataclasses.Field[object]) -> object:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
 
 
 def _call(head: str, parts: list[str], tail: str, indent: int) -> str:
@@ -83,5 +86,5 @@ def _kinds(value: object) -> Iterator[type]:
         yield type(value)
         for field in dataclasses.fields(value):
             own = getattr(value, field.name)
-            if own != _default(field):
+            if own != default_of(field):
                 yield from _kinds(own)

@@ -143,7 +143,13 @@ def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
             outcome = values_text(spec, trial) if trial.values else trial.state.name.lower()
             lines.append(f"known: {describe(spec, trial)}, {outcome}")
     if len(spec.objectives) > 1:
-        lines.append(f"{len(study.best_trials)} configurations that no other beats in everything:")
         front = sorted(study.best_trials, key=lambda trial: trial.values)
-        lines += [f"  {describe(spec, trial)}, {values_text(spec, trial)}" for trial in front]
+        lines += [f"front: {describe(spec, trial)}, {values_text(spec, trial)}" for trial in front]
     return lines
+
+
+def is_over(spec: StudySpec, study: optuna.Study) -> bool:
+    """Whether the budget is spent, and nothing is being tried."""
+    states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
+    tried = sum(count for state, count in states.items() if state.is_finished())
+    return not states[State.RUNNING] and tried >= spec.configurations

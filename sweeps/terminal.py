@@ -8,7 +8,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis.accuracy_tables import ACCURACY, OVER_RHO0
-from analysis.report import FORMATS, Report
+from analysis.report import Report
+from analysis.report_files import FORMATS
+from analysis.study_report import StudyReport
 from analysis.tables import Table
 
 _SHOWN = (ACCURACY, OVER_RHO0)
@@ -36,6 +38,11 @@ def show(report: Report) -> None:
     for row in claims:
         console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
     console.print()
+    show_files(report)
+
+
+def show_files(report: Report | StudyReport) -> None:
+    """Print where a report's files are."""
     for name in report.formats:
         print(f"{name:<10}{report.directory / FORMATS[name]}")
 

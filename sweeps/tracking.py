@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 from quantlab import ConfigurationError, flatten
 from quantlab.errors import first_line
 from sweeps.results import level_set, rho0
-from sweeps.spec import Cell, SweepSpec
+from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder, TrialState
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -53,8 +53,8 @@ _STATUS = {
 }
 _RUN_IS_GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 """What the stores answer for a run that was deleted, for good or into the bin."""
-_SWEEP_RUN = "report_of"
-"""Tag of the run that stands for a sweep: the sweep's name."""
+_RUN_OF_ALL = "report_of"
+"""Tag of the run that stands for a sweep or a study: its name."""
 NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram")
 """Of a record in a trial's history."""
 
@@ -112,13 +112,10 @@ class Tracker:
         folders = (self.storage.trial(cell.fingerprint) for cell in cells)
         return any(folder.read(folder.delivery).get("uri") == self.uri for folder in folders)
 
-    @staticmethod
-    def sweep_run_name(sweep: SweepSpec) -> str:
-        """What the run is called that stands for the sweep as a whole."""
-        return f"sweep {sweep.name}"
-
-    def log_report(self, sweep: SweepSpec, directory: Path, files: Iterable[Path]) -> None:
-        """Log a report's files to the run that stands for the sweep as a whole.
+    def log_report(
+        self, run_name: str, description: str, directory: Path, files: Iterable[Path]
+    ) -> None:
+        """Log a report's files to the run that stands for a sweep or a study as a whole.
 
         It is found again by its tag, so that there is one however often this is done. The trials'
         runs are not nested below it: MLflow's UI would hide them all behind one line, and could not
@@ -130,7 +127,7 @@ class Tracker:
         if not self._experiment:
             self.connect()
         try:
-            run_id = self._sweep_run(sweep)
+            run_id = self._run_of_all(run_name, description)
             for file in files:
                 below = file.parent.relative_to(directory)
                 self._client.log_artifact(run_id, str(file), (Path("report") / below).as_posix())
@@ -141,16 +138,14 @@ class Tracker:
                 f"({first_line(error)})"
             ) from error
 
-    def _sweep_run(self, sweep: SweepSpec) -> str:
+    def _run_of_all(self, name: str, description: str) -> str:
         found = self._client.search_runs(
-            [self._experiment], f"tags.{_SWEEP_RUN} = '{sweep.name}'", max_results=1
+            [self._experiment], f"tags.{_RUN_OF_ALL} = '{name}'", max_results=1
         )
         if found:
             return str(found[0].info.run_id)
-        tags = {_SWEEP_RUN: sweep.name, "mlflow.note.content": sweep.description}
-        run = self._client.create_run(
-            self._experiment, run_name=self.sweep_run_name(sweep), tags=tags
-        )
+        tags = {_RUN_OF_ALL: name, "mlflow.note.content": description}
+        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
         return str(run.info.run_id)
 
     def deliver(self, cell: Cell) -> None:

@@ -14,6 +14,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from analysis.study_report import write_study_report
+from tests.analysis.studies import made_study
 from tests.conftest import SWEEPS, Ran, run_command
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -102,18 +104,32 @@ def test_tables_are_sorted_by_a_click(browser: webdriver.Chrome, page: str) -> N
         assert shown == sorted(shown, reverse=direction == "descending")
 
 
+@pytest.fixture(scope="module")
+def study_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("study")
+    study = made_study(is_multi=True)
+    write_study_report(study, folder, title="Study made", facts={"a": "b"}, formats=["html"])
+    return (folder / "report.html").as_uri()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_report_fits_the_screen_and_is_legible(
-    browser: webdriver.Chrome, page: str, scheme: str, width: int
+@pytest.mark.parametrize("which", ["page", "study_page"])
+def test_a_report_fits_the_screen_and_is_legible(
+    browser: webdriver.Chrome,
+    request: pytest.FixtureRequest,
+    which: str,
+    scheme: str,
+    width: int,
 ) -> None:
+    page = request.getfixturevalue(which)
     screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get(page)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    for selector in ("p.about", "td", "a", "dd"):
+    for selector in ("p.about", "td", "a", "dd", *(["pre"] if which == "study_page" else [])):
         assert contrast(browser, selector) >= 4.5, selector
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

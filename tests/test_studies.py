@@ -102,21 +102,19 @@ def test_these_ship() -> None:
 def test_a_winner_is_printed_as_python_that_makes_it(name: str) -> None:
     spec = load_study(name)
     for trial in random_trials(6):
-        quantization = spec.recipe(trial).quantization
-        assert quantization is not None
+        recipe = spec.recipe(trial)
         scope: dict[str, object] = {}
-        text = snippet(quantization)
+        text = snippet(recipe)
         exec(text, scope)
-        assert scope["QUANTIZATION"] == quantization
+        assert (scope["MODEL"], scope["QUANTIZATION"]) == (recipe.model, recipe.quantization)
         assert max(map(len, text.splitlines())) <= 110
 
 
 def test_a_formula_has_the_numbers() -> None:
     spec = load_study("digits_quantizers")
-    quantization = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["PC"]))).quantization
-    assert quantization is not None
-    lines = formula(quantization).splitlines()
-    assert lines[0] == "gradient at w = P(w*), step from w*"
+    recipe = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["PC"])))
+    lines = formula(recipe).splitlines()
+    assert lines[0] == "ConvNet: gradient at w = P(w*), step from w*"
     assert lines[1] == "s = Linear(rho0=1.0)"
     assert "rho = 0.12 s, varrho = 0.12 s" in lines
     assert "from -1 to -0.5: r = min(1, 1 rho), v = min(1, 1 varrho), b = 0.5" in lines

@@ -1,16 +1,13 @@
 """Every figure of a report, in its order."""
 
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.accuracy_tables import ACCURACY, OVER_RHO0
 from analysis.aggregate import SETTING
 from analysis.figures.curves import gap_curves, learning_curves
+from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
@@ -33,24 +30,6 @@ _MAPS = {
     "ρ0, in the first setting that has it. PQ and rPC apply theirs to the same weight again and "
     "again, so that small shifts add up.",
 }
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure and where it goes."""
-
-    name: str
-    """Of its files."""
-    section: str
-    caption: str
-    figure: Figure
-
-    @cached_property
-    def svg(self) -> str:
-        """The figure as an SVG file; the same trials give the same text."""
-        text = io.StringIO()
-        self.figure.savefig(text, format="svg", metadata={"Date": None})
-        return text.getvalue()
 
 
 def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:

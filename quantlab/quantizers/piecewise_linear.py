@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
-from quantlab.quantization_sets import nearest_level
+from quantlab.quantization_sets import nearest_level, set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 
 
@@ -133,7 +133,7 @@ class PiecewiseLinear(Quantizer):
         """With its numbers."""
         unit = ", in half-gaps" if self.relative else ""
         return (
-            f"P(w*) = L_rho^varrho(w*) on the levels {self.levels}\n"
+            f"P(w*) = L_rho^varrho(w*) on {set_name(self.levels)} levels\n"
             f"rho = {self.rho_scale:.4g} s, varrho = {self.varrho_scale:.4g} s{unit}"
         )
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.quantization_sets import set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.quantizers.growth import Growth, Power
 
@@ -37,7 +38,7 @@ class Tanh(Quantizer):
         """With its numbers."""
         return (
             "P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and "
-            f"half-width h, of the levels {self.levels}\nbeta = {self.beta.formula()}"
+            f"half-width h, of {set_name(self.levels)} levels\nbeta = {self.beta.formula()}"
         )
 
     @at_least_float32

@@ -93,9 +93,9 @@ def test_a_report_is_logged_to_one_run_of_the_sweep(tiny: Ran, tmp_path: Path) -
         (tmp_path / "report" / "report.html").write_text(text)
         (tmp_path / "report" / "mine.txt").write_text("not of the report")
         files = [tmp_path / "report" / "report.html"]
-        tracker.log_report(sweep, tmp_path / "report", files)
+        tracker.log_report("sweep tiny", "small", tmp_path / "report", files)
     runs = runs_of(storage)
-    (own,) = [run for run in runs if run.data.tags.get("report_of") == "tiny"]
+    (own,) = [run for run in runs if run.data.tags.get("report_of") == "sweep tiny"]
     assert len(runs) == 7
     assert (own.info.run_name, own.info.status) == ("sweep tiny", "FINISHED")
     client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
@@ -109,7 +109,7 @@ def test_a_report_that_cannot_be_logged_is_still_there(tiny: Ran, tmp_path: Path
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     tracker = Tracker(sweep.name, Storage(tmp_path), "http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match=r"--tracking-uri http.*: cannot be"):
-        tracker.log_report(sweep, tmp_path, [])
+        tracker.log_report("sweep tiny", "", tmp_path, [])
 
 
 def test_the_same_trials_of_another_storage_are_the_same_runs(tiny: Ran, tmp_path: Path) -> None:

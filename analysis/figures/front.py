@@ -1,0 +1,49 @@
+"""What a study with two objectives has found: every configuration, and the Pareto front."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.style import method_styles, panels, shared_legend
+
+_BEST, _OTHER = "#0072b2", "#bbbbbb"
+
+
+def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) -> Figure:
+    """The first objective over the second; the line joins what no other beats in both.
+
+    Args:
+        configurations: as `study_schema.CONFIGURATIONS` says; those without values are left out.
+        objectives: two names -> maximize or minimize.
+    """
+    (first, _), (second, direction) = objectives.items()
+    across, up = f"objective.{second}", f"objective.{first}"
+    tried = configurations.dropna(subset=[across, up])
+    scale = 100 if "accuracy" in first else 1
+    front = tried[tried["on_front"]].sort_values(across)
+    known = tried[tried["label"] != ""]
+    styles = method_styles(known["label"])
+    # Nothing is known between two points but that the step is reached.
+    where: Literal["post", "pre"] = "post" if direction == "minimize" else "pre"
+    figure, grid = panels(1, 2)
+    figure.set_size_inches(6.8, 3.0)
+    for axes in grid[0]:
+        axes.plot(tried[across], scale * tried[up], "o", color=_OTHER, markersize=3, label="others")
+        axes.step(front[across], scale * front[up], where=where, color=_BEST, linewidth=0.8)
+        axes.plot(front[across], scale * front[up], "o", color=_BEST, label="beaten by no other")
+        for label, x, y in known[["label", across, up]].itertuples(index=False):
+            colour, marker = styles[label]
+            style = {"color": colour, "markerfacecolor": "none", "markersize": 8}
+            axes.plot(x, scale * y, marker or "d", label=label, linestyle="none", **style)
+        axes.set_xlabel(second)
+        axes.grid()
+    grid[0, 0].set_ylabel(first + (" (%)" if scale == 100 else ""))
+    grid[0, 0].set_title("every configuration")
+    grid[0, 1].set_title("around the front")
+    low, high = scale * front[up].min(), scale * front[up].max()
+    beyond = 0.5 * (high - low) or 0.01 * abs(high) or 1.0
+    grid[0, 1].set_ylim(low - beyond, high + beyond)
+    shared_legend(figure, grid.flat)
+    return figure

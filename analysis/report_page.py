@@ -1,0 +1,102 @@
+"""The HTML page of a sweep's report."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.figures.drawn import Drawn
+from analysis.finding_tables import CONFIGURATIONS, VERDICT
+from analysis.findings import Findings
+from analysis.page import render_page
+from analysis.schema import RECIPE_PREFIX
+from analysis.sensitivity import VERDICTS
+from analysis.tables import Table, points
+
+
+def render_report(
+    title: str,
+    facts: Mapping[str, str],
+    trials: pd.DataFrame,
+    findings: Findings,
+    tables: Sequence[Table],
+    drawn: Sequence[Drawn],
+    recompute: str,
+) -> str:
+    """The page's text.
+
+    Args:
+        title: heading.
+        facts: lines of the head.
+        trials: as `schema.TRIALS` says.
+        findings: what follows from them.
+        tables: of the findings.
+        drawn: figures of the findings.
+        recompute: code that gives the accuracies back.
+    """
+    common, recipes = _recipes(trials, findings.configurations)
+    counts = trials["state"].value_counts()
+    return render_page(
+        "report.html.j2",
+        title=title,
+        facts={**facts, "trials ran at": ", ".join(sorted(set(trials["git_commit"]) - {""}))},
+        tables=tables,
+        drawn=drawn,
+        last=CONFIGURATIONS,
+        without=(VERDICT,),  # the page has sentences instead
+        num_trials=len(trials),
+        states=[(state, int(count)) for state, count in counts.items()],
+        verdict_section=VERDICT,
+        margin=100 * findings.margin,
+        rules=VERDICTS,
+        verdicts=findings.verdicts.to_dict("records"),
+        common=common,
+        recipes=recipes,
+        trials=_trial_rows(trials),
+        recompute=recompute,
+    )
+
+
+def _recipes(
+    trials: pd.DataFrame, configurations: pd.DataFrame
+) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, str]]]]]:
+    """What all recipes have in common, and name and rest of each configuration's."""
+    columns = [column for column in trials.columns if column.startswith(RECIPE_PREFIX)]
+    columns = [column for column in columns if column != f"{RECIPE_PREFIX}seed"]
+    first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
+    first = first.loc[configurations["configuration_id"]]
+    texts = first[columns].astype(object).where(first[columns].notna(), "").astype(str)
+    same = [column for column in columns if texts[column].nunique() == 1]
+    common = [(_short(column), texts[column].iloc[0]) for column in same]
+    others = [column for column in columns if column not in same]
+    own = []
+    for (_, row), name in zip(texts[others].iterrows(), _names(first), strict=True):
+        own.append((name, [(_short(column), row[column]) for column in others if row[column]]))
+    return [item for item in common if item[1]], own
+
+
+def _names(first: pd.DataFrame) -> list[str]:
+    """A configuration's name is its first trial's, but for the seed."""
+    return [name.rsplit(" seed=", 1)[0] for name in first["name"]]
+
+
+def _short(column: str) -> str:
+    return column.removeprefix(RECIPE_PREFIX)
+
+
+def _trial_rows(trials: pd.DataFrame) -> list[list[str]]:
+    columns = [
+        "name",
+        "state",
+        "validation_accuracy",
+        "test_accuracy",
+        "epochs",
+        "seconds",
+        "trial_id",
+    ]
+    rows = [["trial", "state", "validation %", "test %", "epochs", "seconds", "fingerprint"]]
+    for name, state, validation, test, epochs, seconds, trial_id in trials[columns].itertuples(
+        index=False
+    ):
+        accuracies = [points(value) for value in (validation, test)]
+        rows.append([name, state, *accuracies, f"{epochs:.0f}", f"{seconds:.1f}", trial_id])
+    return rows

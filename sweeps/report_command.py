@@ -1,0 +1,146 @@
+"""`sweeps report`: of a sweep, of a study, or of a table from elsewhere."""
+
+import argparse
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from analysis.published import PAPERS
+from analysis.report import Report
+from analysis.report_files import FORMATS
+from analysis.study_report import StudyReport
+from quantlab import ConfigurationError
+from sweeps import reporting
+from sweeps.command_line import command_line
+from sweeps.loading import load_either
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage import Storage
+from sweeps.study import StudySpec
+from sweeps.study_reporting import report_study
+from sweeps.study_results import cells_of, load, summary_lines
+from sweeps.terminal import show, show_files
+from sweeps.tracking import Tracker
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write it, print what matters most, and log it to MLflow; the exit code.
+
+    Raises:
+        ConfigurationError: an option is wrong, or there is nothing to report on.
+    """
+    formats = list(FORMATS) if options.format == "all" else options.format.split(",")
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise ConfigurationError(
+            f"--format {options.format}: {unknown[0]!r} is not one of {', '.join(FORMATS)}"
+        )
+    if options.compare not in (None, *PAPERS):
+        raise ConfigurationError(f"--compare {options.compare}: must be one of {', '.join(PAPERS)}")
+    chosen = reporting.ReportOptions(
+        formats=formats,
+        select_on="test" if options.select == "test" else "validation",
+        paper=options.compare,
+        margin=options.margin / 100,
+    )
+    if options.sweep.endswith(reporting.TABLES):
+        _of_table(options, chosen)
+        return 0
+    spec = load_either(options.sweep)
+    if isinstance(spec, SweepSpec):
+        _of_sweep(spec, options, chosen)
+    else:
+        _of_study(spec, options, formats)
+    return 0
+
+
+def _of_table(options: argparse.Namespace, chosen: reporting.ReportOptions) -> None:
+    path = Path(options.sweep)
+    written = reporting.report(
+        reporting.measurements_of_table(path),
+        options.out or Storage(options.storage).root / "reports" / path.stem,
+        f"Trials of {path.name}",
+        {"made by": shlex.join(["sweeps", "report", options.sweep, *_given(options)])},
+        chosen,
+    )
+    show(written)
+
+
+def _of_sweep(
+    sweep: SweepSpec, options: argparse.Namespace, chosen: reporting.ReportOptions
+) -> None:
+    storage = Storage(options.storage)
+    written = reporting.report(
+        reporting.measurements_of(sweep, storage, chosen.select_on),
+        options.out or storage.root / "reports" / sweep.name,
+        f"Sweep {sweep.name}",
+        _facts(sweep, "run", options),
+        chosen,
+    )
+    show(written)
+    _log(f"sweep {sweep.name}", sweep, sweep.cells, written, options)
+
+
+def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) -> None:
+    for name in ("--select", "--compare", "--margin"):
+        if name in _given(options):
+            raise ConfigurationError(f"{name}: is for sweeps; {spec.name} is a study")
+    storage = Storage(options.storage)
+    study = load(spec, storage, options.study_storage)
+    written = report_study(
+        spec,
+        study,
+        storage,
+        options.out or storage.root / "reports" / spec.name,
+        _facts(spec, "search", options),
+        formats,
+    )
+    print("\n".join(summary_lines(spec, study)), end="\n\n")
+    show_files(written)
+    _log(f"study {spec.name}", spec, cells_of(spec, study, storage), written, options)
+
+
+def _facts(
+    spec: SweepSpec | StudySpec, made_by: str, options: argparse.Namespace
+) -> dict[str, str]:
+    """Lines of a report's head."""
+    where = _where(options)
+    if options.study_storage:
+        where += ["--study-storage", options.study_storage]
+    return {
+        "about": spec.description,
+        "reproduce": shlex.join(["sweeps", made_by, options.sweep, *where]),
+        "made by": shlex.join(["sweeps", "report", options.sweep, *where, *_given(options)]),
+    }
+
+
+def _log(
+    run_name: str,
+    spec: SweepSpec | StudySpec,
+    cells: Iterable[Cell],
+    written: Report | StudyReport,
+    options: argparse.Namespace,
+) -> None:
+    """To MLflow, if the trials are there."""
+    storage = Storage(options.storage)
+    tracker = Tracker(spec.experiment or spec.name, storage, options.tracking_uri)
+    if tracker.has_delivered(cells):
+        tracker.log_report(run_name, spec.description, written.directory, written.files)
+        print(f"MLflow    {command_line('ui', *_where(options))}, run {run_name!r}")
+    else:
+        print(f"MLflow    not logged: {tracker.uri} has none of these trials")
+
+
+def _where(options: argparse.Namespace) -> list[str]:
+    """The storage, unless it is the usual one."""
+    return [] if options.storage == Path("runs") else ["--storage", str(options.storage)]
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    """What was asked of a report, where it is not what it would be by itself."""
+    usual = {"select": "val", "compare": None, "margin": 3.0, "format": "all", "out": None}
+    given = {name: getattr(options, name) for name in usual}
+    return [
+        text
+        for name, value in given.items()
+        if value != usual[name]
+        for text in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
+    ]

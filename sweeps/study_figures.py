@@ -1,0 +1,139 @@
+"""Optuna's own visualisations of a study, as figures of a report."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib
+import numpy as np
+import optuna
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from optuna.trial import TrialState as State
+
+from analysis.figures.drawn import Drawn
+from analysis.study_report import FOUND, RACE, SPACE
+from sweeps.study import StudySpec
+
+MOST_PARAMETERS = 4
+"""So many of the most important are looked at closely."""
+_WIDTH, _HEIGHT = 6.4, 3.2
+
+
+def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
+    """What Optuna has to show of a study; what needs more configurations is left out."""
+    complete = study.get_trials(deepcopy=False, states=(State.COMPLETE,))
+    if len(complete) < 2:
+        return
+    is_single = len(spec.objectives) == 1
+    if not is_single:
+        reference = _reference(spec, complete)
+        yield _drawn(
+            "hypervolume",
+            FOUND,
+            "Hypervolume of the front so far, from the worst of each objective that was met "
+            f"({', '.join(f'{value:.4g}' for value in reference)}): how much better it became with "
+            "each configuration.",
+            "plot_hypervolume_history",
+            study,
+            reference_point=reference,
+        )
+    for place, objective in enumerate(spec.objectives):
+        ending = "" if is_single else f"_{place + 1}"
+        about: dict[str, Any] = {"target_name": objective.name}
+        if not is_single:
+            about["target"] = _value(place)
+        yield _drawn(
+            f"history{ending}",
+            RACE,
+            f"The {objective.name} of each configuration that was tried to its end, in the order "
+            "they were asked for; the line is the best so far.",
+            "plot_optimization_history",
+            study,
+            **about,
+        )
+        parameters = {name for trial in complete for name in trial.params}
+        if len(parameters) > 1 and len({trial.values[place] for trial in complete}) > 3:
+            yield from _space(study, place, ending, about)
+    if is_single and any(trial.intermediate_values for trial in study.trials):
+        yield _drawn(
+            "curves",
+            RACE,
+            "What the pruner was told, epoch by epoch: the mean over the seeds so far, the current "
+            "one with its learning curve. A line that ends early was out of the race.",
+            "plot_intermediate_values",
+            study,
+        )
+    yield _drawn("timeline", RACE, "When each configuration was at it.", "plot_timeline", study)
+
+
+def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) -> Iterator[Drawn]:
+    """What matters, and how."""
+    target = about.get("target")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is experimental in Optuna
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        importances = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, target=target
+        )
+    first = list(importances)[:MOST_PARAMETERS]
+    name = about["target_name"]
+    yield _drawn(
+        f"importance{ending}",
+        SPACE,
+        f"fANOVA's share of each parameter in the variance of the {name}, over the configurations "
+        "that were tried to their end; a search looks more closely where it is good, so that this "
+        "is not the variance over the whole space.",
+        "plot_param_importances",
+        study,
+        evaluator=evaluator,
+        **about,
+    )
+    yield _drawn(
+        f"slice{ending}",
+        SPACE,
+        f"The {name} over each of the parameters that matter most; darker: later.",
+        "plot_slice",
+        study,
+        params=first,
+        **about,
+    )
+
+
+def _drawn(
+    name: str, section: str, caption: str, plot: str, *arguments: Any, **options: Any
+) -> Drawn:
+    return Drawn(name, section, caption, _figure(plot, *arguments, **options))
+
+
+def _figure(plot: str, *arguments: Any, **options: Any) -> Figure:
+    """Made by Optuna, which sets a style of its own for everything, and made to fit a page."""
+    draw = getattr(optuna.visualization.matplotlib, plot)
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        warnings.simplefilter("ignore")
+        matplotlib.use("Agg")
+        axes = np.atleast_1d(np.asarray(draw(*arguments, **options), dtype=object))
+        figure: Figure = axes.flat[0].figure
+        for each in axes.flat:
+            if each.get_legend() is not None and len(each.get_legend().get_texts()) > 8:
+                each.get_legend().remove()  # a line for each configuration
+        figure.set_size_inches(_WIDTH, _HEIGHT * (1 + (plot == "plot_param_importances")))
+        figure.set_layout_engine("constrained")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        pyplot.close(figure)
+    return figure
+
+
+def _value(place: int) -> Callable[[optuna.trial.FrozenTrial], float]:
+    return lambda trial: float(trial.values[place])
+
+
+def _reference(spec: StudySpec, complete: list[optuna.trial.FrozenTrial]) -> list[float]:
+    """The worst value of each objective."""
+    return [
+        (max if objective.direction == "minimize" else min)(
+            trial.values[place] for trial in complete
+        )
+        for place, objective in enumerate(spec.objectives)
+    ]

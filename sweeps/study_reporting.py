@@ -1,0 +1,101 @@
+"""Reports of studies."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as State
+
+from analysis.study_report import StudyReport, write_study_report
+from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
+from quantlab import ConfigurationError
+from sweeps.maps import quantizer_maps
+from sweeps.provenance import analysed_with
+from sweeps.snippet import formula, snippet
+from sweeps.spec import Cell
+from sweeps.storage import Storage
+from sweeps.study import StudySpec
+from sweeps.study_figures import optuna_figures
+from sweeps.study_results import describe, known_label, recipe_of, summary_lines, trials_of, winner
+
+
+def measurements_of_study(
+    spec: StudySpec, study: optuna.Study, storage: Storage
+) -> StudyMeasurements:
+    """Everything that a study has left behind.
+
+    Raises:
+        ConfigurationError: no configuration has been tried to its end.
+    """
+    best = winner(spec, study)
+    front = {trial.number for trial in study.best_trials}
+    rows, cells = [], {}
+    for trial, begun in trials_of(spec, study, storage):
+        rows.append(_row(spec, trial, begun, storage) | {"on_front": trial.number in front})
+        cells[trial.number] = begun
+    recipe = recipe_of(spec, best)
+    shown = [best.number, *(row["configuration"] for row in rows if row["label"])]
+    return StudyMeasurements(
+        configurations=pd.DataFrame(rows),
+        objectives={objective.name: objective.direction for objective in spec.objectives},
+        maps=quantizer_maps(
+            {
+                describe(spec, study.trials[number]): cells[number][0]
+                for number in dict.fromkeys(shown)
+                if cells[number]
+            },
+            storage,
+        ),
+        standing=summary_lines(spec, study),
+        winner=describe(spec, best),
+        formula=formula(recipe),
+        snippet=snippet(recipe),
+    )
+
+
+def _row(
+    spec: StudySpec, trial: FrozenTrial, begun: list[Cell], storage: Storage
+) -> dict[str, Any]:
+    folders = [storage.trial(cell.fingerprint) for cell in begun]
+    history = [record for folder in folders for record in folder.read_history()]
+    values = trial.values if trial.state is State.COMPLETE else [None] * len(spec.objectives)
+    named = zip(spec.objectives, values, strict=True)
+    return {
+        "configuration": trial.number,
+        "label": known_label(spec, trial.params),
+        "state": trial.state.name,
+        "seeds": sum(folder.state().is_finished for folder in folders),
+        "epochs": len(history),
+        "seconds": sum(record["seconds"] for record in history),
+        **{f"{OBJECTIVE_PREFIX}{objective.name}": value for objective, value in named},
+        **{f"{PARAMETER_PREFIX}{name}": value for name, value in trial.params.items()},
+    }
+
+
+def report_study(
+    spec: StudySpec,
+    study: optuna.Study,
+    storage: Storage,
+    out: Path,
+    facts: Mapping[str, str],
+    formats: Collection[str],
+) -> StudyReport:
+    """Write it.
+
+    Raises:
+        ConfigurationError: nothing has been tried to its end, or the folder cannot be written to.
+    """
+    try:
+        return write_study_report(
+            measurements_of_study(spec, study, storage),
+            out,
+            title=f"Study {spec.name}",
+            facts={**facts, **analysed_with()},
+            draw=lambda: optuna_figures(spec, study),
+            formats=formats,
+        )
+    except OSError as error:
+        raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error

@@ -1,0 +1,79 @@
+"""What a study has found, on results that are made up: no training."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.figures.style import for_print
+from quantlab import ConfigurationError, Recipe, override
+from sweeps.race import Race
+from sweeps.storage import Storage
+from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec
+from sweeps.study_figures import optuna_figures
+from sweeps.study_reporting import measurements_of_study
+from sweeps.study_results import is_over, load, summary_lines, winner
+from tests.sweeps.test_race import BaseTrial, run, space, spec
+
+
+def levels(trial: BaseTrial) -> Recipe:
+    count = trial.suggest_int("levels", 2, 5)
+    return override(space(trial), "quantization.quantizer.levels", tuple(map(float, range(count))))
+
+
+def raced(folder: Path, **changes: object) -> tuple[StudySpec, Storage]:
+    made, storage = spec(**changes), Storage(folder)
+    run(Race(made, storage), storage)
+    return made, storage
+
+
+def test_the_winner_is_new_and_known_points_are_named(tmp_path: Path) -> None:
+    made, storage = raced(tmp_path, known={"PC": {"rho0": 0.1}})
+    study = load(made, storage, None)
+    assert study.best_trial.number == 0
+    assert winner(made, study).number != 0
+    assert is_over(made, study)
+    lines = summary_lines(made, study)
+    assert lines[0].startswith("made: ")
+    assert lines[1].startswith("best new: configuration ")
+    assert "known: configuration 0 (PC), validation accuracy 90.10 %" in lines
+    measured = measurements_of_study(made, study, storage)
+    table = measured.configurations.set_index("configuration")
+    assert table.loc[0, "label"] == "PC"
+    assert table.loc[0, "seeds"] == 3
+    assert table.loc[table["state"] == "PRUNED", "seeds"].max() < 3
+    assert table.loc[table["state"] == "PRUNED", "objective.validation accuracy"].isna().all()
+    assert measured.winner == f"configuration {winner(made, study).number}"
+    with for_print():
+        names = [drawn.name for drawn in optuna_figures(made, study)]
+    assert names == ["history", "curves", "timeline"]  # one parameter has nothing to compare
+
+
+def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> None:
+    made, storage = raced(tmp_path, space=levels, objectives=(VALIDATION_ACCURACY, BITS))
+    study = load(made, storage, None)
+    measured = measurements_of_study(made, study, storage)
+    table = measured.configurations
+    values = table[["objective.validation accuracy", "objective.bits a weight"]].to_numpy()
+    for row, (accuracy, bits) in zip(table.itertuples(), values, strict=True):
+        beaten = ((values[:, 0] >= accuracy) & (values[:, 1] <= bits)) & (
+            (values[:, 0] > accuracy) | (values[:, 1] < bits)
+        )
+        assert row.on_front == (not beaten.any())
+    with for_print():
+        drawn = {item.name: item.figure for item in optuna_figures(made, study)}
+    (line,) = [line for line in drawn["hypervolume"].axes[0].get_lines() if len(line.get_xdata())]
+    heights = list(line.get_ydata())
+    assert len(heights) == 20
+    assert heights == sorted(heights)
+    lost, worst = values[:, 0].min(), values[:, 1].max()
+    volume, reached = 0.0, lost
+    for accuracy, bits in sorted(values[table["on_front"]].tolist()):
+        volume, reached = volume + (accuracy - reached) * (worst - bits), accuracy
+    assert heights[-1] == pytest.approx(volume)
+    assert {"importance_1", "importance_2", "slice_1"} <= set(drawn)
+
+
+def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"study made: not begun in sqlite.*optuna.db"):
+        load(spec(), Storage(tmp_path), None)
+    assert not (tmp_path / "optuna.db").exists()
