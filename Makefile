@@ -5,12 +5,13 @@
 # make bench-sweep  measures what orchestration and tracking cost (about 25 minutes)
 # make bench-packs  measures packs against lone trials (about 10 minutes)
 # make bench-analysis  measures how large a table the analysis takes, and what its intervals cover
+# make bench-search  holds the search against random draws and Tune's OptunaSearch (12 minutes)
 # make chaos  kills everything in a long sweep, over and over (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format bench bench-sweep bench-packs bench-analysis chaos clean
+.PHONY: demo test lint format bench bench-sweep bench-packs bench-analysis bench-search chaos clean
 
 demo: $(READY)
 	$(BIN)/sweeps run digits --pack 9
@@ -44,6 +45,10 @@ bench-packs: .venv/.ready-bench
 bench-analysis: $(READY)
 	$(BIN)/python benchmarks/analysis_scale.py
 	$(BIN)/python benchmarks/interval_coverage.py
+
+bench-search: $(READY)
+	$(BIN)/python benchmarks/search_against_random.py
+	$(BIN)/python benchmarks/optuna_search.py
 
 chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/test_search.py

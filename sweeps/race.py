@@ -6,6 +6,7 @@ knows stands in Optuna's storage and in the trial folders: a race that was kille
 
 import fcntl
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,13 +17,13 @@ from optuna.samplers import RandomSampler
 from optuna.trial import BaseTrial, FixedTrial
 from optuna.trial import TrialState as State
 
-from quantlab import Recipe, configuration_id
+from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.packing import ALONE, Packing
 from sweeps.progress import Tally
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage import Storage, TrialState, write_atomically
 from sweeps.study import StudySpec
-from sweeps.study_results import cell_of, cells_of, describe, url_of
+from sweeps.study_results import cell_of, cells_of, describe, open_storage, shown, url_of
 
 _TRIED = (State.COMPLETE, State.PRUNED, State.FAIL, State.RUNNING)
 """States that count against the budget."""
@@ -67,6 +68,10 @@ class Race:
             study_storage: URL of Optuna's storage; None for a SQLite file in `storage`.
             retries: how often a trial is handed out again whose process died.
             packing: how many trials of a kind are trained as one.
+
+        Raises:
+            ConfigurationError: there is no such storage of Optuna's, or the trials of this study
+                lie elsewhere.
         """
         self.spec = spec
         self._storage = storage
@@ -74,16 +79,16 @@ class Race:
         self._packing = packing
         self._folder = storage.root / "studies" / spec.name
         (self._folder / "claims").mkdir(parents=True, exist_ok=True)
-        self.url = url_of(storage, study_storage)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        url = url_of(storage, study_storage)
         with self._alone():
             self.study = optuna.create_study(
-                storage=self.url,
+                storage=open_storage(url),
                 study_name=spec.name,
                 directions=spec.directions,
                 pruner=spec.pruner,
                 load_if_exists=True,
             )
+            self._require_own(url)
             for point in () if self.study.trials else spec.known.values():
                 self.study.enqueue_trial(dict(point))
             # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
@@ -107,6 +112,21 @@ class Race:
         """Configurations that have come to their end, whoever tried them."""
         self.on_judged: Callable[[str], None] = lambda line: None
         """Called with a line on each configuration that has come to its end."""
+
+    def _require_own(self, url: str) -> None:
+        """The trials and the claims of a study are in one folder, which all its drivers share."""
+        file = self._folder / "identity"
+        own = file.read_text(encoding="utf-8") if file.exists() else ""
+        known = self.study.user_attrs.get("folder")
+        if known is None:
+            own = own or uuid.uuid4().hex
+            write_atomically(file, own)
+            self.study.set_user_attr("folder", own)
+        elif known != own:
+            raise ConfigurationError(
+                f"--storage {self._storage.root}: study {self.spec.name} of {shown(url)} has its "
+                "trials in another folder; all its drivers must have the same one"
+            )
 
     def next(self) -> list[Cell]:
         """Trials to be trained as one pack; none if the budget is spent."""
@@ -171,15 +191,16 @@ class Race:
     def is_hopeless(self, fingerprint: str) -> bool:
         """Whether a trial's learning curve so far has put its configuration out of the race."""
         contender = self._contenders.get(fingerprint)
-        if contender is None or len(self.spec.objectives) > 1:
+        curve = self.spec.objectives[0].curve
+        if contender is None or curve is None or len(self.spec.objectives) > 1:
             return False
         before = len(contender.values) * contender.epochs
         for record in self._storage.trial(fingerprint).read_history():
-            step, accuracy = before + record["epoch"], record["validation_accuracy_hard"]
+            step, value = before + record["epoch"], record[curve]
             is_last = record["epoch"] == contender.epochs
-            if step <= contender.reported or accuracy is None or is_last:
+            if step <= contender.reported or value is None or is_last:
                 continue
-            self._report(contender, [*(own[0] for own in contender.values), accuracy], step)
+            self._report(contender, [*(own[0] for own in contender.values), value], step)
         return contender.reported > 0 and contender.trial.should_prune()
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:

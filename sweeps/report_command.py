@@ -17,7 +17,7 @@ from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.study import StudySpec
 from sweeps.study_reporting import report_study
-from sweeps.study_results import cells_of, load, summary_lines
+from sweeps.study_results import cells_of, load, shown, summary_lines
 from sweeps.terminal import show, show_files
 from sweeps.tracking import Tracker
 
@@ -104,7 +104,7 @@ def _facts(
     """Lines of a report's head."""
     where = _where(options)
     if options.study_storage:
-        where += ["--study-storage", options.study_storage]
+        where += ["--study-storage", shown(options.study_storage)]
     return {
         "about": spec.description,
         "reproduce": shlex.join(["sweeps", made_by, options.sweep, *where]),

@@ -29,6 +29,9 @@ class Objective:
     """Recipe and result of a COMPLETE trial -> value."""
     of_diverged: float
     """What a diverged trial counts as, the worst that there is; leaving it out would reward it."""
+    curve: str | None = None
+    """Of `analysis.schema.HISTORY`, what shows it after each epoch; None if nothing does, so that
+    only whole seeds can be compared."""
     cautious: float = 0.0
     """Confidence, in (0.5, 1), of a bound that stands for the mean of a configuration's seeds: with
     0.9, the mean is worse in one of ten cases. 0 takes the mean itself."""
@@ -55,6 +58,7 @@ VALIDATION_ACCURACY = Objective(
     "maximize",
     of=lambda recipe, result: float(result["validation_accuracy"]),
     of_diverged=0.0,
+    curve="validation_accuracy_hard",
 )
 """A fraction; the test images have no part in a search."""
 BITS = Objective("bits a weight", "minimize", of=bits, of_diverged=32.0)
@@ -66,9 +70,15 @@ def tree_of_parzen_estimators(seed: int) -> BaseSampler:
     return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def better_half(startup: int = 8) -> BasePruner:
-    """Goes on with what is in the better half of all that have come as far."""
-    return PercentilePruner(50.0, n_startup_trials=startup)
+def better_half(startup: int = 8, after: int = 0) -> BasePruner:
+    """Goes on with what is in the better half of all that have come as far.
+
+    Args:
+        startup: configurations that are tried to their end before any is dropped.
+        after: epochs of the first seed before which none is dropped. What is annealed slowly is
+            still far from its set then, and its hard accuracy says little.
+    """
+    return PercentilePruner(50.0, n_startup_trials=startup, n_warmup_steps=after)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as State
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
+from quantlab.errors import first_line
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec
@@ -20,6 +24,31 @@ def url_of(storage: Storage, study_storage: str | None) -> str:
     return study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
 
 
+def shown(url: str) -> str:
+    """A storage's URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Connect to Optuna's storage.
+
+    Raises:
+        ConfigurationError: there is none at that URL.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Several drivers wait for one another's turn at a SQLite file, and a server may start anew.
+    turn = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {}
+    try:
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **turn})
+    except Exception as error:  # each kind of database raises its own
+        raise ConfigurationError(
+            f"--study-storage {shown(url)}: cannot be used ({first_line(error)})"
+        ) from error
+
+
 def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna.Study:
     """The study in Optuna's storage.
 
@@ -27,16 +56,13 @@ def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna
         ConfigurationError: it has not been begun there, or there is no such storage.
     """
     url = url_of(storage, study_storage)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    is_missing = study_storage is None and not (storage.root / "optuna.db").exists()
+    not_begun = f"study {spec.name}: not begun in {shown(url)}; begin it with `sweeps search`"
+    if study_storage is None and not (storage.root / "optuna.db").exists():
+        raise ConfigurationError(not_begun)  # SQLite would make the file
     try:
-        if is_missing:  # SQLite would make the file
-            raise KeyError
-        return optuna.load_study(study_name=spec.name, storage=url)
+        return optuna.load_study(study_name=spec.name, storage=open_storage(url))
     except KeyError as error:
-        raise ConfigurationError(
-            f"study {spec.name}: not begun in {url}; begin it with `sweeps search`"
-        ) from error
+        raise ConfigurationError(not_begun) from error
 
 
 def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
+import pytest
 
 DEADLINE_SECONDS = 120.0
 """A service that has not started or ended by then never will."""
@@ -50,6 +51,12 @@ def postgresql_programs() -> Path | None:
     if found or on_path:
         return (found[-1] if found else Path(str(on_path)).resolve()).parent
     return None
+
+
+needs_postgresql = pytest.mark.skipif(
+    postgresql_programs() is None and "QUANTLAB_REQUIRE_POSTGRES" not in os.environ,
+    reason="PostgreSQL is not installed",
+)
 
 
 class PostgreSQL:

@@ -12,7 +12,7 @@ from quantlab.quantization_sets import TERNARY
 from sweeps.grids.proxconnect_resnet20_end_to_end_ternary import SWEEP
 from sweeps.quantizer_space import suggest_quantizer, suggest_rule
 from sweeps.studies.digits_quantizers import CLOCK, PC
-from sweeps.study import StudySpec
+from sweeps.study import StudySpec, better_half
 
 BASE = next(cell.recipe for cell in SWEEP.cells if cell.method == "PC")
 
@@ -34,6 +34,7 @@ STUDY = StudySpec(
     description="ternary quantizers and update rules for ResNet20 on CIFAR-10, end to end",
     space=space,
     configurations=100,
+    pruner=better_half(after=BASE.epochs // 2),
     known={
         "PC": {**PC, "rho.start": 0.02, "varrho.start": 0.02},  # L at 1e-2, in half-gaps of 0.5
         "BC": {**PC, "rho.start": 1.0, "varrho.start": 1.0},  # the projector

@@ -12,7 +12,7 @@ from quantlab.quantization_sets import TERNARY
 from quantlab.schedules import Linear
 from sweeps.grids.digits import BASE
 from sweeps.quantizer_space import suggest_quantizer, suggest_rule
-from sweeps.study import StudySpec
+from sweeps.study import StudySpec, better_half
 
 CLOCK = Linear(rho0=1.0)
 """1 + t / B: one more each epoch; the laws of growth are functions of it."""
@@ -35,6 +35,7 @@ STUDY = StudySpec(
     description="ternary quantizers and update rules for a small network on digits",
     space=space,
     configurations=60,
+    pruner=better_half(after=BASE.epochs // 2),
     known={
         "PC": {**PC, "rho.start": 0.12, "varrho.start": 0.12},  # L at 0.06, in half-gaps of 0.5
         "BC": {**PC, "rho.start": 1.0, "varrho.start": 1.0},  # the projector

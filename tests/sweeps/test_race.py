@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from quantlab import ConfigurationError, Recipe, override
 from sweeps.race import Race
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
-from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec, better_half
+from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, StudySpec, better_half
 from tests.quantlab.recipes import quantized
+from tests.services import PostgreSQL, needs_postgresql, postgresql
 
 
 def space(trial: BaseTrial) -> Recipe:
@@ -119,9 +122,24 @@ def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
     assert set(trained(storage)) == {1}
 
 
-def drive(folder: Path, seconds: float) -> None:
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Of Optuna's storage; None for the SQLite file that there is without asking."""
+    if request.param == "sqlite":
+        return None
+    server: PostgreSQL = request.getfixturevalue("server")
+    return server.create(f"studies_{time.time_ns()}")
+
+
+def drive(folder: Path, url: str | None, seconds: float) -> None:
     storage = Storage(folder)
-    race = Race(spec(configurations=16), storage)
+    race = Race(spec(configurations=16), storage, url)
     while cells := race.next():
         for cell in cells:
             time.sleep(seconds)
@@ -129,11 +147,11 @@ def drive(folder: Path, seconds: float) -> None:
 
 
 @pytest.mark.slow
-def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path) -> None:
-    Race(spec(configurations=16), Storage(tmp_path))  # the database
+def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str | None) -> None:
+    Race(spec(configurations=16), Storage(tmp_path), url)  # the database
     context = multiprocessing.get_context("spawn")
     first, second = (
-        context.Process(target=drive, args=(tmp_path, seconds)) for seconds in (0.05, 0.03)
+        context.Process(target=drive, args=(tmp_path, url, seconds)) for seconds in (0.05, 0.03)
     )
     first.start()
     second.start()
@@ -144,11 +162,40 @@ def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path) -> None:
     first.join()
     second.join(60)
     assert second.exitcode == 0
-    race = Race(spec(configurations=16), Storage(tmp_path))
+    race = Race(spec(configurations=16), Storage(tmp_path), url)
     run(race, Storage(tmp_path))
     states = counts(race.study)
     assert states[State.COMPLETE] + states[State.PRUNED] == 16
     assert set(trained(Storage(tmp_path))) == {1}
+
+
+@pytest.mark.slow
+@needs_postgresql
+def test_a_database_may_start_anew_meanwhile(tmp_path: Path, server: PostgreSQL) -> None:
+    storage = Storage(tmp_path)
+    race = Race(spec(configurations=6), storage, server.create("restarted"))
+    for cell in race.next():
+        race.ended(cell, finish(storage, cell))
+    server.stop()
+    server.start()
+    run(race, storage)
+    assert sum(counts(race.study).values()) == 6
+
+
+def test_the_trials_of_a_study_lie_in_one_folder(tmp_path: Path) -> None:
+    """A driver elsewhere would see no claims, and take over what another one is at."""
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    Race(spec(), Storage(tmp_path / "here"), url)
+    Race(spec(), Storage(tmp_path / "here"), url)
+    with pytest.raises(ConfigurationError, match=r"study made of sqlite:.* in another folder"):
+        Race(spec(), Storage(tmp_path / "there"), url)
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg2://me:secret@127.0.0.1:9/x", "nonsense"])
+def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path, url: str) -> None:
+    named = re.escape(url.replace("secret", "***"))  # not for every log
+    with pytest.raises(ConfigurationError, match=rf"--study-storage {named}: cannot be used"):
+        Race(spec(), Storage(tmp_path), url)
 
 
 def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
@@ -168,6 +215,23 @@ def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
     assert storage.trial(bad.fingerprint).state() is TrialState.STOPPED
     assert counts(race.study)[State.PRUNED] == 1
     assert not race.is_out(bad)
+
+
+def test_without_a_curve_only_whole_seeds_are_compared(tmp_path: Path) -> None:
+    """Such as a loss: the accuracies of the epochs say nothing of it."""
+    loss = Objective(
+        "loss", "minimize", lambda recipe, result: 1 - result["validation_accuracy"], 9.0
+    )
+    storage = Storage(tmp_path)
+    race = Race(spec(pruner=better_half(startup=1), objectives=(loss,)), storage)
+    good, bad = race.next()[0], race.next()[0]
+    folder = storage.trial(bad.fingerprint)
+    folder.path.mkdir(parents=True)
+    folder.append_history({"epoch": 1, "validation_accuracy_hard": 0.0, "seconds": 1})
+    race.ended(good, finish(storage, good))
+    assert not race.is_hopeless(bad.fingerprint)
+    run(race, storage)
+    assert race.study.best_params["rho0"] == pytest.approx(0.1, abs=0.05)
 
 
 def test_diverged_counts_and_failed_is_no_result(tmp_path: Path) -> None:

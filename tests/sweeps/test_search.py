@@ -62,7 +62,7 @@ def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> Non
     settings = 'configurations=3, confirmation_seeds=(7, 8), known={"one": {"rho0": 1.0}}'
     text = STUDY.replace("configurations=12", settings)
     (tmp_path / "study.py").write_text(text)
-    done = command(tmp_path, "search", "study.py", "--concurrency", "2")
+    done = command(tmp_path, "search", "study.py", "--concurrency", "2", "--pack", "2")
     assert done.returncode == 0, done.stderr
     assert "tiny-study: 3 configurations" in done.stdout
     assert re.search(r"best( new)?: configuration [12], validation accuracy ", done.stdout)

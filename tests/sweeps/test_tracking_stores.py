@@ -4,7 +4,6 @@ Real processes, real PostgreSQL, MLflow's real server; only the network between 
 """
 
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,18 +26,13 @@ from tests.services import (
     MlflowServer,
     PostgreSQL,
     mlflow_server,
+    needs_postgresql,
     network,
     postgresql,
-    postgresql_programs,
     wait_until,
 )
 
 pytestmark = pytest.mark.slow
-
-needs_postgresql = pytest.mark.skipif(
-    not postgresql_programs() and "QUANTLAB_REQUIRE_POSTGRES" not in os.environ,
-    reason="PostgreSQL is not installed",
-)
 
 PROCESSES = 4
 EPOCHS = 30
