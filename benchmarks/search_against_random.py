@@ -3,8 +3,8 @@
 The study is `digits_quantizers` with its known points, seeds and pruner; a network with one hidden
 layer, trained for half of the epochs, stands in for its network: a fifth of a second a training.
 Only the sampler differs; as a random search drops more of its configurations early, it is also
-given half as many again, for about the same epochs. The best new configuration is judged by its mean
-over seeds that no search has used.
+given half as many again. The best new configuration is judged by its mean over seeds that no search
+has used.
 """
 
 import argparse
@@ -142,13 +142,19 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     with for_print():
         figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         axes = figure.subplots()
-        colours = ("#0072b2", "#777777", "#d55e00")
-        for name, colour in zip(SEARCHES, colours, strict=True):
+        # "random" is the beginning of "random, more".
+        for name, colour in (("TPE", "#0072b2"), ("random, more", "#d55e00")):
             curves = [result["curve"] for result in results if result["search"] == name]
             for curve in curves:
                 axes.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=0.5, alpha=0.5)
             middle = [median(values) for values in zip(*curves, strict=True)]
-            axes.plot(range(1, len(middle) + 1), middle, color=colour, linewidth=2, label=name)
+            axes.plot(
+                range(1, len(middle) + 1),
+                middle,
+                color=colour,
+                linewidth=2,
+                label=name.split(",")[0],
+            )
         axes.set_xlabel("configurations")
         axes.set_ylabel("best mean validation accuracy so far")
         axes.grid()

@@ -261,16 +261,21 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
 
 def _search(options: argparse.Namespace) -> int:
     from sweeps.launch import run_study
-    from sweeps.promotion import write_confirmation
+    from sweeps.promotion import require_free, write_confirmation
     from sweeps.snippet import formula, snippet
-    from sweeps.study_results import load, recipe_of, summary_lines, winner
+    from sweeps.study_results import is_over, load, recipe_of, summary_lines, winner
 
     spec = load_study(options.sweep)
     storage = Storage(options.storage)
+    if options.promote is not None:
+        require_free(options.promote)
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
     run_study(spec, storage, study_storage=options.study_storage, **_training(options))
     study = load(spec, storage, options.study_storage)
     print("\n".join(summary_lines(spec, study)))
+    if not is_over(spec, study):
+        print("sweeps: not all of them have been tried; the same command goes on", file=sys.stderr)
+        return EXIT_INCOMPLETE
     recipe = recipe_of(spec, winner(spec, study))
     print(f"\n{formula(recipe)}\n\n{snippet(recipe)}")
     if options.promote is not None:

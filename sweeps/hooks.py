@@ -171,7 +171,8 @@ class Watch(tune.Callback):
         _forget_metrics(trial)
         if trial.trial_id in self._stop.out_of_race:
             for cell in self._pack(trial):
-                self._ended(cell, TrialState.STOPPED)
+                if self._schedule.is_out(cell):
+                    self._ended(cell, TrialState.STOPPED)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

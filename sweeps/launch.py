@@ -154,7 +154,10 @@ def run_study(
         )
         preflight(race.known_cells, storage, data_dir)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
-        with _services(tracker, race.cells, resources) as (slots, delivery):
+        # What waits in Ray has been asked for already, before there were results to learn from, and
+        # no other driver can have it.
+        slots = resources.concurrency or 1
+        with _services(tracker, race.cells, resources) as (_, delivery):
             progress = Progress(
                 race.cells,
                 storage,
@@ -270,6 +273,8 @@ def _tune(
         try:
             with _tune_silenced(), stop.on_signals():
                 tuner.fit()
+        except ConfigurationError:
+            raise
         except Exception as error:
             # Such as a process that Ray's own memory monitor killed: Tune gives up on everything.
             failures_of_ray += 1

@@ -66,6 +66,12 @@ def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
     if name_or_path in named_studies():
         return load_study(name_or_path)
     if not name_or_path.endswith(".py"):
+        if name_or_path not in named_sweeps():
+            both = ", ".join([*named_sweeps(), *named_studies()])
+            raise ConfigurationError(
+                f"sweep {name_or_path!r}: unknown; sweeps and studies: {both}; "
+                "or the path of a file that ends in .py"
+            )
         return load_sweep(name_or_path)
     module = _load_file(Path(name_or_path), "sweep")
     if hasattr(module, "STUDY"):

@@ -12,6 +12,7 @@ from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from sweeps.results import level_set
+from sweeps.snippet import other_layers
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 
@@ -77,7 +78,10 @@ def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
         if quantization is None or not folder.read_history():
             continue
         groups = {", ".join(group.layers): group.quantizer for group in quantization.groups}
-        for layers, quantizer in (groups or {"": quantization.quantizer}).items():
+        rest = other_layers(cell.recipe)
+        if rest is not None:
+            groups[rest] = quantization.quantizer
+        for layers, quantizer in groups.items():
             if quantizer.annealed and not quantizer.random:
                 where = {"figure": TRAINED, "row": layers, "column": heading}
                 frames += [frame.assign(**where) for frame in _annealed(quantizer, folder)]

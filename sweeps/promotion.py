@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 
+from quantlab import ConfigurationError
 from sweeps.storage import write_atomically
 from sweeps.study import StudySpec
 from sweeps.study_results import values_text, winner
@@ -19,13 +20,13 @@ from optuna.trial import FixedTrial
 from sweeps.loading import load_study
 from sweeps.spec import Block, SweepSpec
 
-STUDY = load_study({source!r})
+SEARCH = load_study({source!r})
 WINNER = {params}
-REFERENCES = {{label: point for label, point in STUDY.known.items() if dict(point) != WINNER}}
+REFERENCES = {{label: point for label, point in SEARCH.known.items() if dict(point) != WINNER}}
 
 
 def block(label, point):
-    return Block(label, base=STUDY.recipe(FixedTrial(dict(point))))
+    return Block(label, base=SEARCH.recipe(FixedTrial(dict(point))))
 
 
 SWEEP = SweepSpec(
@@ -35,6 +36,23 @@ SWEEP = SweepSpec(
     seeds={seeds},
 )
 '''
+
+_SAME = _GRID.index("{")
+"""So many letters all these files begin with."""
+
+
+def require_free(path: Path) -> None:
+    """Before a search begins: that its winner can be written to a file.
+
+    Raises:
+        ConfigurationError: it is no Python file, has no folder, or is something else already.
+    """
+    if path.suffix != ".py":
+        raise ConfigurationError(f"--promote {path}: must end in .py, as files of sweeps do")
+    if not path.absolute().parent.is_dir():
+        raise ConfigurationError(f"--promote {path}: there is no folder {path.absolute().parent}")
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(_GRID[:_SAME]):
+        raise ConfigurationError(f"--promote {path}: is there already, and no sweep of a winner")
 
 
 def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: Path) -> None:

@@ -18,15 +18,27 @@ from optuna.trial import BaseTrial, FixedTrial
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
-from sweeps.packing import ALONE, Packing
+from sweeps.packing import ALONE, Packing, Suspects
 from sweeps.progress import Tally
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState, write_atomically
 from sweeps.study import StudySpec
-from sweeps.study_results import cell_of, cells_of, describe, open_storage, shown, url_of
+from sweeps.study_results import (
+    cell_of,
+    cells_of,
+    describe,
+    failed_points,
+    num_judged,
+    open_storage,
+    recipe_of,
+    shown,
+    url_of,
+)
 
-_TRIED = (State.COMPLETE, State.PRUNED, State.FAIL, State.RUNNING)
-"""States that count against the budget."""
+_TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
+"""States that count against the budget; what has failed says nothing of its configuration."""
+_FAILURES_IN_A_ROW = 3
+"""So many are the fault of what is around them, and no more is asked for."""
 
 
 @dataclass
@@ -89,8 +101,11 @@ class Race:
                 load_if_exists=True,
             )
             self._require_own(url)
-            for point in () if self.study.trials else spec.known.values():
-                self.study.enqueue_trial(dict(point))
+            self._require_unchanged()
+            for point in spec.known.values():
+                self.study.enqueue_trial(dict(point), skip_if_exists=True)
+            for point in failed_points(self.study):
+                self.study.enqueue_trial(point)
             # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
             drivers = self.study.user_attrs.get("drivers", 0)
             self.study.set_user_attr("drivers", drivers + 1)
@@ -108,6 +123,8 @@ class Race:
         """None: see `Schedule`."""
         self.num_waiting = 0
         """None: see `Schedule`."""
+        self._failures_in_a_row = 0
+        self._suspects = Suspects()
         self._judged = 0
         """Configurations that have come to their end, whoever tried them."""
         self.on_judged: Callable[[str], None] = lambda line: None
@@ -128,6 +145,29 @@ class Race:
                 "trials in another folder; all its drivers must have the same one"
             )
 
+    def _require_unchanged(self) -> None:
+        """What was tried before must be comparable with what will be."""
+        spec = self.spec
+        now = {
+            "objectives": [
+                [objective.name, objective.direction, objective.cautious]
+                for objective in spec.objectives
+            ],
+            "seeds": list(spec.seeds),
+        }
+        before = self.study.user_attrs.get("judged_by")
+        if before is None:
+            self.study.set_user_attr("judged_by", now)
+        for name, value in now.items():
+            if before is not None and before[name] != value:
+                raise ConfigurationError(
+                    f"study {spec.name}: was begun with {name} = {before[name]}, and now has "
+                    f"{value}; give it another name"
+                )
+        for frozen in self.study.get_trials(deepcopy=False):
+            if "recipe" in frozen.user_attrs:
+                recipe_of(spec, frozen)
+
     def next(self) -> list[Cell]:
         """Trials to be trained as one pack; none if the budget is spent."""
         while not self._ready and self._recruit():
@@ -135,11 +175,11 @@ class Race:
         self._is_spent = not self._ready
         if self._is_spent:
             return []
-        kind = self._packing.kind(self._ready[0])
+        kind = self._kind(self._ready[0])
         most = self._packing.size(kind, self.spec.configurations)
         while len(self._ready) < most and self._recruit():
             pass
-        alike = [cell for cell in self._ready if self._packing.kind(cell) == kind][:most]
+        alike = [cell for cell in self._ready if self._kind(cell) == kind][:most]
         for cell in alike:
             self._ready.remove(cell)
             self._out[cell.fingerprint] = self._cells[cell.fingerprint] = cell
@@ -174,6 +214,10 @@ class Race:
         """Whether it was handed out, and has not ended."""
         return cell.fingerprint in self._out
 
+    def _kind(self, cell: Cell) -> str:
+        is_alone = self._suspects.are_alone(cell.fingerprint)
+        return cell.fingerprint if is_alone else self._packing.kind(cell)
+
     def limit_packs(self, cell: Cell, size: int) -> bool:
         """See `Schedule`."""
         return self._packing.limit(self._packing.kind(cell), size)
@@ -181,9 +225,12 @@ class Race:
     def again(self, cell: Cell, *, counts: bool = True, of_pack: bool = False) -> bool:
         """Take back a trial whose training was cut short; see `Schedule`."""
         left = self._retries_left.setdefault(cell.fingerprint, self._retries)
-        if counts and left == 0:
-            return False
-        self._retries_left[cell.fingerprint] = left - counts
+        if counts and of_pack:
+            self._suspects.add(cell.fingerprint)
+        elif counts:
+            if left == 0:
+                return False
+            self._retries_left[cell.fingerprint] = left - 1
         if self._out.pop(cell.fingerprint, None) is not None:
             self._ready.insert(0, cell)
         return True
@@ -221,9 +268,13 @@ class Race:
         if not state.is_finished:
             if state is TrialState.STOPPED:
                 folder.write(folder.stopped, {"by": f"study {self.spec.name}", "time": time.time()})
-            how = State.PRUNED if state is TrialState.STOPPED else State.FAIL
-            self._tell(contender, state=how)
+                self._tell(contender, state=State.PRUNED)
+                return
+            self._failures_in_a_row += 1
+            reason = folder.read(folder.failure).get("error", "no reason given")
+            self._tell(contender, f": {reason}", state=State.FAIL)
             return
+        self._failures_in_a_row = 0
         result = folder.read(folder.result)
         contender.values.append(
             [
@@ -272,15 +323,15 @@ class Race:
             contender.trial.report(self.spec.objectives[0].over_seeds(values), step)
             contender.reported = step
 
-    def _tell(self, contender: Contender, **outcome: Any) -> None:
+    def _tell(self, contender: Contender, why: str = "", **outcome: Any) -> None:
         told = self.study.tell(contender.trial, **outcome)
         contender.claim.close()
         self._judged += 1
         line = f"{describe(self.spec, told)}: {told.state.name.lower()} after "
         line += f"{len(contender.values)} of {len(self.spec.seeds)} seeds"
-        if told.values:
+        if told.state is State.COMPLETE:
             line += ": " + ", ".join(f"{value:.4f}" for value in told.values)
-        self.on_judged(line)
+        self.on_judged(line + why)
 
     @property
     def known_cells(self) -> list[Cell]:
@@ -295,12 +346,16 @@ class Race:
         """Take over a configuration that nobody is at any more, or ask for a new one."""
         with self._alone():
             trials = self.study.get_trials(deepcopy=False)
-            self._judged = sum(frozen.state.is_finished() for frozen in trials)
+            self._judged = num_judged(self.study)
+            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+                return False
             mine = {each.trial.number for each in self._all()}
             for frozen in trials:
                 if frozen.state is State.RUNNING and frozen.number not in mine:
                     claim = self._claim(frozen.number)
-                    if claim is not None:
+                    if claim is not None and not self._is_running(frozen.number):
+                        claim.close()  # it was told since
+                    elif claim is not None:
                         # There is no public way from a stored trial to one that can go on.
                         trial = optuna.trial.Trial(self.study, frozen._trial_id)
                         reported = max(frozen.intermediate_values, default=0)
@@ -312,8 +367,18 @@ class Race:
             assert claim is not None, "nobody else can know of it"
             return self._enter(trial, claim, 0)
 
+    def _is_running(self, number: int) -> bool:
+        return self.study.get_trials(deepcopy=False)[number].state is State.RUNNING
+
     def _enter(self, trial: optuna.Trial, claim: IO[str], reported: int) -> bool:
-        recipe = self.spec.recipe(trial)
+        try:
+            recipe = self.spec.recipe(trial)
+        except (ConfigurationError, optuna.TrialPruned) as error:
+            self.study.tell(trial, state=State.PRUNED)  # there is nothing to train, now or later
+            claim.close()
+            self._judged += 1
+            self.on_judged(f"configuration {trial.number}: makes no recipe ({error})")
+            return True
         trial.set_user_attr("recipe", configuration_id(recipe))
         self._go_on(Contender(trial, recipe, claim, reported=reported))
         return True

@@ -46,6 +46,8 @@ def report(options: argparse.Namespace) -> int:
         return 0
     spec = load_either(options.sweep)
     if isinstance(spec, SweepSpec):
+        if options.study_storage:
+            raise ConfigurationError(f"--study-storage: is for studies; {spec.name} is a sweep")
         _of_sweep(spec, options, chosen)
     else:
         _of_study(spec, options, formats)

@@ -4,7 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sweeps.packing import ALONE, Packing
+from sweeps.packing import ALONE, Packing, Suspects
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.trial import record_failure
@@ -38,10 +38,7 @@ class Schedule:
         self._packing = packing
         self._storage = storage
         self._names = names or {}
-        self._shaken: set[str] = set()
-        """Cells whose pack died."""
-        self._alone: set[str] = set()
-        """Cells whose pack died again: whatever kills it shall not take others along for ever."""
+        self._suspects = Suspects()
         self._retries_left = {cell.fingerprint: retries for cell in cells}
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
@@ -125,9 +122,7 @@ class Schedule:
             Whether it will be handed out again; if not, it has yet to be reported as ended.
         """
         if counts and of_pack:
-            (self._alone if cell.fingerprint in self._shaken else self._shaken).add(
-                cell.fingerprint
-            )
+            self._suspects.add(cell.fingerprint)
         elif counts:
             if self._retries_left[cell.fingerprint] == 0:
                 return False
@@ -156,7 +151,7 @@ class Schedule:
     def _push(self, cell: Cell) -> None:
         is_parent = cell.fingerprint in self._parents
         entry = (not is_parent, self._places[cell.fingerprint])
-        is_alone = cell.fingerprint in self._alone
+        is_alone = self._suspects.are_alone(cell.fingerprint)
         kind = cell.fingerprint if is_alone else self._packing.kind(cell)
         heapq.heappush(self._ready[kind], entry)
 

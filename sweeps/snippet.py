@@ -4,9 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 from enum import Enum
 
+import torch
+
 from quantlab import Recipe
 from quantlab.canonical import default_of
 from quantlab.update_rules import Point
+from quantlab.weights import group_of_weights
 from sweeps.loading import FILE_MODULE_PREFIX
 
 WIDTH = 96
@@ -26,10 +29,28 @@ def formula(recipe: Recipe) -> str:
         f"s = {source(quantization.sharpness)}",
     ]
     for group in quantization.groups:
-        lines.append(f"{', '.join(group.layers)}: {group.quantizer.formula}")
-    if not quantization.groups:
-        lines.append(quantization.quantizer.formula)
+        own = "" if group.sharpness is None else f" with s = {source(group.sharpness)}"
+        lines.append(f"{', '.join(group.layers)}{own}: {group.quantizer.formula}")
+    rest = other_layers(recipe)
+    if rest is not None:
+        lines.append(f"{f'{rest}: ' if rest else ''}{quantization.quantizer.formula}")
     return "\n".join(lines)
+
+
+def other_layers(recipe: Recipe) -> str | None:
+    """What layers without a quantizer of their own are called; empty if no layer has one.
+
+    Returns:
+        None if all layers have one.
+    """
+    quantization = recipe.quantization
+    if quantization is None or not quantization.groups:
+        return ""
+    with torch.device("meta"):  # names are all that is wanted
+        model = recipe.model.build(num_classes=2, num_channels=recipe.dataset.num_channels)
+    groups = [group.layers for group in quantization.groups]
+    places = group_of_weights(model, quantization.exclude, groups).values()
+    return "other layers" if None in places else None
 
 
 def snippet(recipe: Recipe) -> str:

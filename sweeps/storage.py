@@ -80,9 +80,13 @@ class TrialFolder:
         return TrialState.RUNNING if self.recipe.exists() else TrialState.WAITING
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only process that trains this trial; wait for another one to end or die."""
-        with (self.path / ".lock").open("a") as file:
+    def locked(self, name: str = ".lock") -> Iterator[None]:
+        """Be the only process that trains this trial; wait for another one to end or die.
+
+        Args:
+            name: of the file, another one for what is not training.
+        """
+        with (self.path / name).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

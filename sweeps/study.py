@@ -12,8 +12,12 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import BaseTrial
 from scipy import stats
 
-from quantlab import ConfigurationError, Recipe
+from analysis.schema import HISTORY
+from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.results import bits
+
+WINNER = "winner"
+"""What a confirmation calls the best new point."""
 
 Space = Callable[[BaseTrial], Recipe]
 """Define-by-run: asks a trial for values, and gives the recipe they make; its seed is not used."""
@@ -37,6 +41,14 @@ class Objective:
     0.9, the mean is worse in one of ten cases. 0 takes the mean itself."""
 
     def __post_init__(self) -> None:
+        if self.direction not in ("maximize", "minimize"):
+            raise ConfigurationError(
+                f"Objective.direction = {self.direction!r}: must be 'maximize' or 'minimize'"
+            )
+        if self.curve is not None and self.curve not in HISTORY:
+            raise ConfigurationError(
+                f"Objective.curve = {self.curve!r}: must be None or one of {', '.join(HISTORY)}"
+            )
         if self.cautious and not 0.5 < self.cautious < 1:
             raise ConfigurationError(
                 f"Objective.cautious = {self.cautious!r}: must be 0, or between 0.5 and 1"
@@ -71,7 +83,7 @@ def tree_of_parzen_estimators(seed: int) -> BaseSampler:
 
 
 def better_half(startup: int = 8, after: int = 0) -> BasePruner:
-    """Goes on with what is in the better half of all that have come as far.
+    """Drops what has never been as good as the median of finished configurations was by then.
 
     Args:
         startup: configurations that are tried to their end before any is dropped.
@@ -128,8 +140,24 @@ class StudySpec:
                 f"StudySpec.confirmation_seeds = {self.confirmation_seeds}: must be one or more, "
                 f"and none of the seeds {self.seeds}"
             )
-        if not self.objectives:
-            raise ConfigurationError("StudySpec.objectives = (): must be at least one")
+        is_tuple = isinstance(self.objectives, tuple) and self.objectives
+        if not is_tuple or not all(isinstance(item, Objective) for item in self.objectives):
+            raise ConfigurationError(
+                f"StudySpec.objectives = {self.objectives!r}: must be a tuple of at least one "
+                "Objective"
+            )
+        if not callable(self.sampler) or not isinstance(self.sampler(0), BaseSampler):
+            raise ConfigurationError(
+                f"StudySpec.sampler = {self.sampler!r}: must make a sampler of Optuna's from a seed"
+            )
+        if not all(isinstance(point, Mapping) for point in self.known.values()):
+            raise ConfigurationError(
+                f"StudySpec.known = {self.known!r}: must be labels with parameters and their values"
+            )
+        if WINNER in self.known:
+            raise ConfigurationError(
+                f"StudySpec.known has {WINNER!r}: that is what the best new point is called"
+            )
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
@@ -145,7 +173,9 @@ class StudySpec:
         """
         try:
             recipe = self.space(trial)
-        except ConfigurationError as error:
+        except optuna.TrialPruned:
+            raise
+        except Exception as error:  # whatever the user's code does
             raise ConfigurationError(f"study {self.name}, {trial.params}: {error}") from error
         if not isinstance(recipe, Recipe):
             raise ConfigurationError(f"study {self.name}: its space gives {recipe!r}, no Recipe")
@@ -163,12 +193,22 @@ class StudySpec:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         self.recipe(trial)
+        labels: dict[str, str] = {}
         for label, point in self.known.items():
+            fixed = optuna.trial.FixedTrial(dict(point))
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")  # of a value beyond its bounds
-                    self.recipe(optuna.trial.FixedTrial(dict(point)))
-            except (ValueError, UserWarning) as error:
+                    recipe = self.recipe(fixed)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"known point {label!r}: {error}") from error
+            if unused := set(point) - set(fixed.params):
                 raise ConfigurationError(
-                    f"study {self.name}, known point {label!r}: {error}"
-                ) from error
+                    f"study {self.name}, known point {label!r}: the space does not ask for "
+                    f"{', '.join(sorted(unused))}"
+                )
+            other = labels.setdefault(configuration_id(recipe), label)
+            if other != label:
+                raise ConfigurationError(
+                    f"study {self.name}: known points {other!r} and {label!r} are the same recipe"
+                )

@@ -80,8 +80,41 @@ def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:
 
 
 def recipe_of(spec: StudySpec, trial: FrozenTrial) -> Recipe:
-    """A configuration's recipe; its seed is not used."""
-    return spec.recipe(FixedTrial(trial.params))
+    """A configuration's recipe; its seed is not used.
+
+    Raises:
+        ConfigurationError: the study's space makes another recipe of it than when it was tried.
+    """
+    try:
+        recipe = spec.recipe(FixedTrial(trial.params))
+        is_same = trial.user_attrs.get("recipe") in (None, configuration_id(recipe))
+    except ConfigurationError:
+        is_same = False
+    if not is_same:
+        raise ConfigurationError(
+            f"study {spec.name}: its space has changed since configuration {trial.number} was "
+            "tried; give the study another name"
+        )
+    return recipe
+
+
+def failed_points(study: optuna.Study) -> list[dict[str, Any]]:
+    """Parameters of configurations that failed, and have not been tried again since."""
+    trials = study.get_trials(deepcopy=False)
+    return [
+        trial.params
+        for trial in trials
+        if trial.state is State.FAIL
+        and not any(
+            trial.params in (later.params, later.system_attrs.get("fixed_params"))
+            for later in trials[trial.number + 1 :]
+        )
+    ]
+
+
+def num_judged(study: optuna.Study) -> int:
+    """Configurations that have come to their end, other than by a failure."""
+    return len(study.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED)))
 
 
 def trials_of(
@@ -166,7 +199,8 @@ def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
     lines.append(f"{what}: {describe(spec, best)}, {values_text(spec, best)}")
     for trial in trials:
         if known_label(spec, trial.params) and trial.number != best.number:
-            outcome = values_text(spec, trial) if trial.values else trial.state.name.lower()
+            is_complete = trial.state is State.COMPLETE
+            outcome = values_text(spec, trial) if is_complete else trial.state.name.lower()
             lines.append(f"known: {describe(spec, trial)}, {outcome}")
     if len(spec.objectives) > 1:
         front = sorted(study.best_trials, key=lambda trial: trial.values)
@@ -175,7 +209,5 @@ def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
 
 
 def is_over(spec: StudySpec, study: optuna.Study) -> bool:
-    """Whether the budget is spent, and nothing is being tried."""
-    states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
-    tried = sum(count for state, count in states.items() if state.is_finished())
-    return not states[State.RUNNING] and tried >= spec.configurations
+    """Whether the budget is spent, and no driver is at what is left of it."""
+    return num_judged(study) >= spec.configurations

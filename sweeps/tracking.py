@@ -160,6 +160,12 @@ class Tracker:
         folder = self.storage.trial(cell.fingerprint)
         if not self._experiment:
             self.connect()
+        if folder.state() is TrialState.WAITING:
+            return
+        with folder.locked(".delivery.lock"):  # another driver of a study may be at it, too
+            self._deliver_once(cell, folder)
+
+    def _deliver_once(self, cell: Cell, folder: TrialFolder) -> None:
         try:
             self._deliver(cell, folder)
         except Exception as error:

@@ -54,8 +54,12 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
+def results_of(folder: Path) -> list[Path]:
+    return list((folder / "runs" / "trials").glob("*/result.json"))
+
+
 def finished(folder: Path) -> int:
-    return len(list((folder / "runs" / "trials").glob("*/result.json")))
+    return len(results_of(folder))
 
 
 def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> None:
@@ -97,6 +101,8 @@ def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> Non
     assert plan.returncode == 0, plan.stderr
     blocks = {block["label"]: block["trials"] for block in json.loads(plan.stdout)["blocks"]}
     assert blocks == {"winner": 2, "one": 2}
+    status = command(tmp_path, "status", "confirm.py")
+    assert (status.returncode, status.stdout) == (1, "tiny-study-confirmed: 4 WAITING\n")
 
 
 KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
@@ -110,6 +116,7 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -
         STUDY.replace("configurations=12", f"configurations={budget}")
     )
     rng = random.Random(0)
+    results: dict[Path, str] = {}
     for _ in range(KILLS):
         before = finished(tmp_path)
         driver = start(tmp_path)
@@ -118,9 +125,13 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -
         time.sleep(rng.random())
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
+        results |= {path: path.read_text() for path in results_of(tmp_path)}
     last = start(tmp_path)
     assert last.wait(300) == 0, (tmp_path / "log").read_text()
     require_everything_once(tmp_path, budget)
+    assert results
+    for path, text in results.items():  # with the time at which it was trained
+        assert path.read_text() == text
 
 
 @pytest.mark.timeout(400)
@@ -139,6 +150,8 @@ def test_two_drivers_share_a_study(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (("search", "nothing"), "study 'nothing': unknown; studies: "),
+        (("search", "study.py", "--promote", "no/x.py"), "--promote no/x.py: there is no folder"),
+        (("search", "study.py", "--promote", "study.py"), "study.py: is there already, and no"),
         (("search", "study.py", "--pack", "auto"), "--pack auto: a search needs a number"),
     ],
 )
