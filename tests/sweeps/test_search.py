@@ -15,6 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState as State
 
+from sweeps.cli import main
 from tests.conftest import SWEEPS, Command
 from tests.sweeps.sweep_files import STUDY
 
@@ -62,11 +63,17 @@ def finished(folder: Path) -> int:
     return len(results_of(folder))
 
 
-def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> None:
+def test_a_search_from_the_command_line(
+    tmp_path: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     settings = 'configurations=3, confirmation_seeds=(7, 8), known={"one": {"rho0": 1.0}}'
     text = STUDY.replace("configurations=12", settings)
     (tmp_path / "study.py").write_text(text)
-    done = command(tmp_path, "search", "study.py", "--concurrency", "2", "--pack", "2")
+    options = ("--concurrency", "2", "--pack", "2", "--promote", "confirm.py")
+    done = command(tmp_path, "search", "study.py", *options)
     assert done.returncode == 0, done.stderr
     assert "tiny-study: 3 configurations" in done.stdout
     assert re.search(r"best( new)?: configuration [12], validation accuracy ", done.stdout)
@@ -78,31 +85,33 @@ def test_a_search_from_the_command_line(tmp_path: Path, command: Command) -> Non
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert len({run.data.tags["fingerprint"] for run in runs}) == len(runs) == finished(tmp_path)
-    # Again: nothing is left to do but to promote the winner to a grid.
-    again = command(tmp_path, "search", "study.py", "--promote", "confirm.py")
-    assert again.returncode == 0, again.stderr
-    require_everything_once(tmp_path, 3)
-    assert "QUANTIZATION = Quantization(" in again.stdout
-    assert "quantizer=Tanh(levels=(-1.0, 1.0))" in again.stdout
-    status = command(tmp_path, "status", "study.py")
-    assert status.returncode == 0, status.stderr
-    assert status.stdout in done.stdout
-    report = command(tmp_path, "report", "study.py", "--format", "html,csv")
-    assert report.returncode == 0, report.stderr
+    assert "QUANTIZATION = Quantization(" in done.stdout
+    assert "quantizer=Tanh(levels=(-1.0, 1.0))" in done.stdout
+    # The other commands start no processes, and need none of their own.
+    monkeypatch.chdir(tmp_path)
+
+    def shown(*arguments: str) -> tuple[int, str]:
+        code = main(arguments)
+        return code, capsys.readouterr().out
+
+    code, text = shown("status", "study.py")
+    assert code == 0
+    assert text in done.stdout
+    code, text = shown("report", "study.py", "--format", "html,csv")
+    assert code == 0
     page = (tmp_path / "runs" / "reports" / "tiny-study" / "report.html").read_text()
     assert "quantizer=Tanh(levels=(-1.0, 1.0))" in page
-    assert "run 'study tiny-study'" in report.stdout
+    assert "run 'study tiny-study'" in text
     names = {
         run.data.tags.get("mlflow.runName")
         for run in client.search_runs([experiment.experiment_id])
     }
     assert "study tiny-study" in names
-    plan = command(tmp_path, "plan", "confirm.py", "--json")
-    assert plan.returncode == 0, plan.stderr
-    blocks = {block["label"]: block["trials"] for block in json.loads(plan.stdout)["blocks"]}
+    code, text = shown("plan", "confirm.py", "--json")
+    assert code == 0
+    blocks = {block["label"]: block["trials"] for block in json.loads(text)["blocks"]}
     assert blocks == {"winner": 2, "one": 2}
-    status = command(tmp_path, "status", "confirm.py")
-    assert (status.returncode, status.stdout) == (1, "tiny-study-confirmed: 4 WAITING\n")
+    assert shown("status", "confirm.py") == (1, "tiny-study-confirmed: 4 WAITING\n")
 
 
 KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
@@ -139,8 +148,9 @@ def test_two_drivers_share_a_study(tmp_path: Path) -> None:
     text = STUDY.replace("configurations=12", "configurations=5")
     (tmp_path / "study.py").write_text(text)
     drivers = [start(tmp_path), start(tmp_path)]
-    for driver in drivers:
-        assert driver.wait(250) == 0, (tmp_path / "log").read_text()
+    codes = sorted(driver.wait(250) for driver in drivers)
+    # Who finds the rest in the other's hands says so, and ends with 1.
+    assert codes in ([0, 0], [0, 1]), (tmp_path / "log").read_text()
     require_everything_once(tmp_path, 5)
     told = (tmp_path / "log").read_text()
     assert told.count("configuration ") >= 5
