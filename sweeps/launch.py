@@ -154,10 +154,10 @@ def run_study(
         )
         preflight(race.known_cells, storage, data_dir)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
-        # What waits in Ray has been asked for already, before there were results to learn from, and
-        # no other driver can have it.
-        slots = resources.concurrency or 1
         with _services(tracker, race.cells, resources) as (_, delivery):
+            # What waits in Ray has been asked for already, before there were results to learn from,
+            # and no other driver can have it; but with nothing waiting, Tune starts no more actors.
+            slots = resources.concurrency or _places(resources)
             progress = Progress(
                 race.cells,
                 storage,
@@ -364,6 +364,19 @@ def _connect(resources: Resources) -> int:
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
+
+
+def _places(resources: Resources) -> int:
+    """How many trials fit at once into the machines that there are; at least one."""
+    places = 0
+    for node in ray.nodes():
+        shares = [
+            node["Resources"].get(kind, 0) // needed
+            for kind, needed in (("CPU", resources.cpus), ("GPU", resources.gpus_per_trial))
+            if needed
+        ]
+        places += int(min(shares)) if node["Alive"] and shares else 0
+    return max(1, places)
 
 
 def _require_answer(address: str) -> None:
