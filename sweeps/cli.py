@@ -14,7 +14,7 @@ from quantlab.execution import parse_execution
 from sweeps.command_line import command_line
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
-from sweeps.spec import SweepSpec
+from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 
 EXIT_INCOMPLETE = 1
@@ -210,8 +210,8 @@ def _share(text: str) -> float:
     return value
 
 
-def _states(sweep: SweepSpec, storage: Storage) -> list[TrialState]:
-    return [storage.trial(cell.fingerprint).state() for cell in sweep.cells]
+def _states(cells: Sequence[Cell], storage: Storage) -> list[TrialState]:
+    return [storage.trial(cell.fingerprint).state() for cell in cells]
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -263,7 +263,7 @@ def _search(options: argparse.Namespace) -> int:
     from sweeps.launch import run_study
     from sweeps.promotion import require_free, write_confirmation
     from sweeps.snippet import formula, snippet
-    from sweeps.study_results import is_over, load, recipe_of, summary_lines, winner
+    from sweeps.study_results import cells_of, is_over, load, recipe_of, summary_lines, winner
 
     spec = load_study(options.sweep)
     storage = Storage(options.storage)
@@ -273,6 +273,7 @@ def _search(options: argparse.Namespace) -> int:
     run_study(spec, storage, study_storage=options.study_storage, **_training(options))
     study = load(spec, storage, options.study_storage)
     print("\n".join(summary_lines(spec, study)))
+    _print_failures(cells_of(spec, study, storage), storage)
     if not is_over(spec, study):
         print("sweeps: not all of them have been tried; the same command goes on", file=sys.stderr)
         return EXIT_INCOMPLETE
@@ -286,19 +287,24 @@ def _search(options: argparse.Namespace) -> int:
 
 def _summary(sweep: SweepSpec, storage: Storage) -> int:
     """Print what is incomplete; the exit code."""
-    states = _states(sweep, storage)
+    states = _states(sweep.cells, storage)
+    _print_failures(sweep.cells, storage)
+    counts = Counter(states)
+    text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
+    print(f"{sweep.name}: {text}")
+    return 0 if all(state.is_finished for state in states) else EXIT_INCOMPLETE
+
+
+def _print_failures(cells: Sequence[Cell], storage: Storage) -> None:
+    """A line for each reason."""
     failed: dict[str, list[str]] = defaultdict(list)
-    for cell, state in zip(sweep.cells, states, strict=True):
+    for cell, state in zip(cells, _states(cells, storage), strict=True):
         if state is TrialState.FAILED:
             folder = storage.trial(cell.fingerprint)
             failed[folder.read(folder.failure).get("error", "unknown reason")].append(cell.name)
     for reason, names in failed.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         print(f"sweeps: failed: {names[0]}{others}: {reason}", file=sys.stderr)
-    counts = Counter(states)
-    text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
-    print(f"{sweep.name}: {text}")
-    return 0 if all(state.is_finished for state in states) else EXIT_INCOMPLETE
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -59,8 +59,8 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         yield _drawn(
             "curves",
             RACE,
-            "What the pruner was told, epoch by epoch: the mean over the seeds so far, the current "
-            "one with its learning curve. A line that ends early was out of the race.",
+            "What the pruner was told, epoch by epoch: the objective over the seeds so far, the "
+            "current one with its learning curve. A line that ends early was out of the race.",
             "plot_intermediate_values",
             study,
         )
@@ -81,9 +81,9 @@ def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) 
     yield _drawn(
         f"importance{ending}",
         SPACE,
-        f"fANOVA's share of each parameter in the variance of the {name}, over the configurations "
-        "that were tried to their end; a search looks more closely where it is good, so that this "
-        "is not the variance over the whole space.",
+        f"fANOVA's share of each parameter that all have in the variance of the {name}, over the "
+        "configurations that were tried to their end; a search looks more closely where it is "
+        "good, so that this is not the variance over the whole space.",
         "plot_param_importances",
         study,
         evaluator=evaluator,
