@@ -240,7 +240,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _training(options: argparse.Namespace) -> dict[str, Any]:
     """What `_training_options` asked for, as `run_cells` and `run_study` take it."""
-    from sweeps.launch import Resources
+    from sweeps.resources import Resources
 
     return {
         "tracking_uri": options.tracking_uri,

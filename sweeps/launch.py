@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 # Before Ray is imported: our own records stand in for Tune's log files and snapshots, and Ctrl-C is
@@ -26,15 +25,15 @@ from ray.exceptions import RayError
 
 from quantlab import ConfigurationError
 from quantlab.errors import first_line
-from quantlab.execution import DEFAULT_EXECUTION, Execution
 from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of
 from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
-from sweeps.probe import fastest_packing
+from sweeps.probe import alive_nodes, fastest_packing
 from sweeps.progress import Progress
 from sweeps.race import Race
+from sweeps.resources import Resources
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -47,40 +46,6 @@ logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 PENDING_TRIALS = 200
 """Trials that wait in Ray for a free place at once, which is what a cluster grows by."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """Where trials run, and with how much each."""
-
-    address: str | None = None
-    """A Ray cluster; None for that of the environment's RAY_ADDRESS, else Ray on this machine."""
-    concurrency: int | None = None
-    """The most trials at once; None for as many as fit."""
-    cpus_per_trial: float | None = None
-    """What Ray sets aside; None for one for each thread and loader process."""
-    gpus_per_trial: float = 0.0
-    """May be a fraction; 0 trains on the CPU."""
-    execution: Execution = DEFAULT_EXECUTION
-    """How trials are computed."""
-    retries: int = 3
-    """How often a trial is taken up again whose process died, or lost its disk or its GPU."""
-    pack: int | None = 1
-    """The most trials that are trained as one; None for as many as are fastest, by a probe."""
-    scratch: Path | None = None
-    """A folder on each machine's own disk for the data; None to read it where it lies."""
-
-    def __post_init__(self) -> None:
-        if self.pack != 1 and (self.execution.compile or self.execution.workers):
-            raise ConfigurationError(
-                "--pack: has neither --execution compile nor workers; leave them out, or --pack"
-            )
-
-    @property
-    def cpus(self) -> float:
-        """CPUs of a trial."""
-        needed = self.execution.threads + self.execution.workers
-        return needed if self.cpus_per_trial is None else self.cpus_per_trial
 
 
 def run_cells(
@@ -157,7 +122,7 @@ def run_study(
         with _services(tracker, race.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,
             # and no other driver can have it; but with nothing waiting, Tune starts no more actors.
-            slots = resources.concurrency or _places(resources)
+            slots = resources.concurrency or resources.slots(alive_nodes())
             progress = Progress(
                 race.cells,
                 storage,
@@ -302,10 +267,7 @@ def _packing(
         cells,
         data_dir=data_dir.absolute(),
         scratch=resources.scratch and resources.scratch.absolute(),
-        execution=resources.execution,
-        cpus=resources.cpus,
-        gpus=resources.gpus_per_trial,
-        concurrency=resources.concurrency,
+        resources=resources,
     )
     for line in lines:
         progress.say(line)
@@ -345,7 +307,7 @@ def _connect(resources: Resources) -> int:
             raise ConfigurationError(
                 f"--address {address}: no Ray cluster ({first_line(error)}){hint}"
             ) from error
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
         ("--cpus-per-trial", "CPU", resources.cpus),
@@ -364,19 +326,6 @@ def _connect(resources: Resources) -> int:
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
-
-
-def _places(resources: Resources) -> int:
-    """How many trials fit at once into the machines that there are; at least one."""
-    places = 0
-    for node in ray.nodes():
-        shares = [
-            node["Resources"].get(kind, 0) // needed
-            for kind, needed in (("CPU", resources.cpus), ("GPU", resources.gpus_per_trial))
-            if needed
-        ]
-        places += int(min(shares)) if node["Alive"] and shares else 0
-    return max(1, places)
 
 
 def _require_answer(address: str) -> None:

@@ -11,6 +11,7 @@ from quantlab.errors import first_line
 from quantlab.execution import Execution
 from quantlab.pack_probe import SIZES, PackTimes, measure_packs
 from sweeps.packing import Packing, choose_packing
+from sweeps.resources import Resources, places_of_nodes
 from sweeps.spec import Cell
 from sweeps.staging import stage
 
@@ -20,10 +21,7 @@ def fastest_packing(
     *,
     data_dir: Path,
     scratch: Path | None,
-    execution: Execution,
-    cpus: float,
-    gpus: float,
-    concurrency: int | None,
+    resources: Resources,
 ) -> tuple[Packing, list[str]]:
     """Measure packs of every kind of which there are more trials than places.
 
@@ -33,17 +31,14 @@ def fastest_packing(
         cells: to be trained.
         data_dir: where datasets lie.
         scratch: see `staging.stage`.
-        execution: how to compute.
-        cpus: of a trial or pack.
-        gpus: of a trial or pack; may be a fraction.
-        concurrency: the most trials or packs at once; None for as many as fit.
+        resources: of a trial or pack.
 
     Returns:
         The packing, and what there is to say about it, a line a kind.
     """
-    places = places_of_nodes(
-        [node["Resources"] for node in ray.nodes() if node["Alive"]], cpus=cpus, gpus=gpus
-    )
+    cpus, gpus, execution = resources.cpus, resources.gpus_per_trial, resources.execution
+    nodes = alive_nodes()
+    places = places_of_nodes(nodes, cpus=cpus, gpus=gpus)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_measure)
     share = 0.8 * min(1.0, gpus) if gpus else 0.8 / max([1, *places])
 
@@ -57,21 +52,12 @@ def fastest_packing(
             return _not_measured(error)
         return times
 
-    slots = max(1, sum(places))
-    return choose_packing(cells, measure, slots=min(slots, concurrency or slots))
+    return choose_packing(cells, measure, slots=resources.slots(nodes))
 
 
-def places_of_nodes(nodes: Sequence[dict[str, float]], *, cpus: float, gpus: float) -> list[int]:
-    """How many trials or packs each of a cluster's nodes has room for."""
-    found = []
-    for node in nodes:
-        room = [
-            int(node.get(kind, 0) / needed)
-            for kind, needed in (("CPU", cpus), ("GPU", gpus))
-            if needed
-        ]
-        found.append(min(room, default=1))
-    return found
+def alive_nodes() -> list[dict[str, float]]:
+    """What each of the cluster's machines has, by kind."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _measure(

@@ -4,13 +4,11 @@ It hands out trials as `sweeps.schedule.Schedule` does, so that the same workers
 knows stands in Optuna's storage and in the trial folders: a race that was killed goes on from both.
 """
 
-import fcntl
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from itertools import chain
+from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -20,23 +18,12 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.packing import ALONE, Packing, Suspects
 from sweeps.progress import Tally
+from sweeps.shared_study import Claimed, SharedStudy
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState, write_atomically
+from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec
-from sweeps.study_results import (
-    cell_of,
-    cells_of,
-    describe,
-    failed_points,
-    num_judged,
-    open_storage,
-    recipe_of,
-    shown,
-    url_of,
-)
+from sweeps.study_results import cell_of, cells_of, describe
 
-_TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
-"""States that count against the budget; what has failed says nothing of its configuration."""
 _FAILURES_IN_A_ROW = 3
 """So many are the fault of what is around them, and no more is asked for."""
 
@@ -45,14 +32,17 @@ _FAILURES_IN_A_ROW = 3
 class Contender:
     """A configuration in the race, of this process."""
 
-    trial: optuna.Trial
+    claimed: Claimed
     recipe: Recipe
-    claim: IO[str]
-    """Open and locked for as long as this process is at it."""
     values: list[list[float]] = field(default_factory=list)
     """Of each seed that has ended, the objectives."""
     reported: int = 0
     """The last step of which the pruner knows."""
+
+    @property
+    def trial(self) -> optuna.Trial:
+        """Optuna's."""
+        return self.claimed.trial
 
     @property
     def epochs(self) -> int:
@@ -77,39 +67,20 @@ class Race:
         Args:
             spec: the study.
             storage: where trials lie.
-            study_storage: URL of Optuna's storage; None for a SQLite file in `storage`.
+            study_storage: see `SharedStudy`.
             retries: how often a trial is handed out again whose process died.
             packing: how many trials of a kind are trained as one.
 
         Raises:
-            ConfigurationError: there is no such storage of Optuna's, or the trials of this study
-                lie elsewhere.
+            ConfigurationError: see `SharedStudy`.
         """
         self.spec = spec
         self._storage = storage
         self._retries = retries
         self._packing = packing
-        self._folder = storage.root / "studies" / spec.name
-        (self._folder / "claims").mkdir(parents=True, exist_ok=True)
-        url = url_of(storage, study_storage)
-        with self._alone():
-            self.study = optuna.create_study(
-                storage=open_storage(url),
-                study_name=spec.name,
-                directions=spec.directions,
-                pruner=spec.pruner,
-                load_if_exists=True,
-            )
-            self._require_own(url)
-            self._require_unchanged()
-            for point in spec.known.values():
-                self.study.enqueue_trial(dict(point), skip_if_exists=True)
-            for point in failed_points(self.study):
-                self.study.enqueue_trial(point)
-            # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
-            drivers = self.study.user_attrs.get("drivers", 0)
-            self.study.set_user_attr("drivers", drivers + 1)
-            self.study.sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
+        self._shared = SharedStudy(spec, storage, study_storage)
+        self.study = self._shared.study
+        """In Optuna's storage."""
         self._contenders: dict[str, Contender] = {}
         """Fingerprint of the trial that is ready or out -> its configuration."""
         self._ready: list[Cell] = []
@@ -125,48 +96,8 @@ class Race:
         """None: see `Schedule`."""
         self._failures_in_a_row = 0
         self._suspects = Suspects()
-        self._judged = 0
-        """Configurations that have come to their end, whoever tried them."""
         self.on_judged: Callable[[str], None] = lambda line: None
         """Called with a line on each configuration that has come to its end."""
-
-    def _require_own(self, url: str) -> None:
-        """The trials and the claims of a study are in one folder, which all its drivers share."""
-        file = self._folder / "identity"
-        own = file.read_text(encoding="utf-8") if file.exists() else ""
-        known = self.study.user_attrs.get("folder")
-        if known is None:
-            own = own or uuid.uuid4().hex
-            write_atomically(file, own)
-            self.study.set_user_attr("folder", own)
-        elif known != own:
-            raise ConfigurationError(
-                f"--storage {self._storage.root}: study {self.spec.name} of {shown(url)} has its "
-                "trials in another folder; all its drivers must have the same one"
-            )
-
-    def _require_unchanged(self) -> None:
-        """What was tried before must be comparable with what will be."""
-        spec = self.spec
-        now = {
-            "objectives": [
-                [objective.name, objective.direction, objective.cautious]
-                for objective in spec.objectives
-            ],
-            "seeds": list(spec.seeds),
-        }
-        before = self.study.user_attrs.get("judged_by")
-        if before is None:
-            self.study.set_user_attr("judged_by", now)
-        for name, value in now.items():
-            if before is not None and before[name] != value:
-                raise ConfigurationError(
-                    f"study {spec.name}: was begun with {name} = {before[name]}, and now has "
-                    f"{value}; give it another name"
-                )
-        for frozen in self.study.get_trials(deepcopy=False):
-            if "recipe" in frozen.user_attrs:
-                recipe_of(spec, frozen)
 
     def next(self) -> list[Cell]:
         """Trials to be trained as one pack; none if the budget is spent."""
@@ -198,8 +129,8 @@ class Race:
     @property
     def tally(self) -> Tally:
         """How far it is, for people."""
-        total = self.spec.configurations
-        return Tally(self._judged, total, max(total - self._judged, 0), " configurations")
+        judged, total = self._shared.num_judged, self.spec.configurations
+        return Tally(judged, total, max(total - judged, 0), " configurations")
 
     @property
     def is_over(self) -> bool:
@@ -324,9 +255,7 @@ class Race:
             contender.reported = step
 
     def _tell(self, contender: Contender, why: str = "", **outcome: Any) -> None:
-        told = self.study.tell(contender.trial, **outcome)
-        contender.claim.close()
-        self._judged += 1
+        told = self._shared.tell(contender.claimed, **outcome)
         line = f"{describe(self.spec, told)}: {told.state.name.lower()} after "
         line += f"{len(contender.values)} of {len(self.spec.seeds)} seeds"
         if told.state is State.COMPLETE:
@@ -343,64 +272,20 @@ class Race:
         return [cell_of(self.spec, 0, recipe, self.spec.seeds[0]) for recipe in recipes]
 
     def _recruit(self) -> bool:
-        """Take over a configuration that nobody is at any more, or ask for a new one."""
-        with self._alone():
-            trials = self.study.get_trials(deepcopy=False)
-            self._judged = num_judged(self.study)
-            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
-                return False
-            mine = {each.trial.number for each in self._all()}
-            for frozen in trials:
-                if frozen.state is State.RUNNING and frozen.number not in mine:
-                    claim = self._claim(frozen.number)
-                    if claim is not None and not self._is_running(frozen.number):
-                        claim.close()  # it was told since
-                    elif claim is not None:
-                        # There is no public way from a stored trial to one that can go on.
-                        trial = optuna.trial.Trial(self.study, frozen._trial_id)
-                        reported = max(frozen.intermediate_values, default=0)
-                        return self._enter(trial, claim, reported)
-            if sum(frozen.state in _TRIED for frozen in trials) >= self.spec.configurations:
-                return False
-            trial = self.study.ask()
-            claim = self._claim(trial.number)
-            assert claim is not None, "nobody else can know of it"
-            return self._enter(trial, claim, 0)
-
-    def _is_running(self, number: int) -> bool:
-        return self.study.get_trials(deepcopy=False)[number].state is State.RUNNING
-
-    def _enter(self, trial: optuna.Trial, claim: IO[str], reported: int) -> bool:
+        """Let another configuration into the race; false if there is none to be had."""
+        if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+            return False
+        contenders = chain(self._contenders.values(), *self._waiting.values())
+        claimed = self._shared.claim({contender.trial.number for contender in contenders})
+        if claimed is None:
+            return False
         try:
-            recipe = self.spec.recipe(trial)
+            recipe = self.spec.recipe(claimed.trial)
         except (ConfigurationError, optuna.TrialPruned) as error:
-            self.study.tell(trial, state=State.PRUNED)  # there is nothing to train, now or later
-            claim.close()
-            self._judged += 1
-            self.on_judged(f"configuration {trial.number}: makes no recipe ({error})")
+            # There is nothing to train, now or later.
+            told = self._shared.tell(claimed, state=State.PRUNED)
+            self.on_judged(f"configuration {told.number}: makes no recipe ({error})")
             return True
-        trial.set_user_attr("recipe", configuration_id(recipe))
-        self._go_on(Contender(trial, recipe, claim, reported=reported))
+        claimed.trial.set_user_attr("recipe", configuration_id(recipe))
+        self._go_on(Contender(claimed, recipe, reported=claimed.reported))
         return True
-
-    def _all(self) -> Iterator[Contender]:
-        yield from self._contenders.values()
-        for waiting in self._waiting.values():
-            yield from waiting
-
-    def _claim(self, number: int) -> IO[str] | None:
-        """Be the only process at a configuration; None if another one is. A dead one lets go."""
-        file = (self._folder / "claims" / str(number)).open("a")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only driver that asks: otherwise two would both take the last of the budget."""
-        with (self._folder / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield

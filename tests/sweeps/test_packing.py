@@ -11,7 +11,7 @@ import pytest
 from quantlab.models.mlp import MLP
 from quantlab.pack_probe import PackTimes
 from sweeps.packing import Packing, choose_packing
-from sweeps.probe import places_of_nodes
+from sweeps.resources import places_of_nodes
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import TrialState
 from sweeps.trial import run_trial, train_trials

@@ -114,8 +114,8 @@ def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
             for cell in race.next():
                 if rng.random() < 0.7:
                     race.ended(cell, finish(storage, cell))
-        for contender in list(race._all()):
-            contender.claim.close()  # what the system does for a dead process
+        for contender in list(race._contenders.values()):
+            contender.claimed.lock.close()  # what the system does for a dead process
     last = Race(spec(), storage)
     run(last, storage)
     states = counts(last.study)
@@ -331,14 +331,14 @@ def test_what_was_told_since_is_not_taken_over(
     first = Race(spec(configurations=2, seeds=(0,)), storage)
     (cell,) = first.next()
     second = Race(spec(configurations=2, seeds=(0,)), storage)
-    claim = second._claim
+    lock = second._shared._lock
 
     def late(number: int) -> IO[str] | None:
         if number == 0:
             first.ended(cell, finish(storage, cell))
-        return claim(number)
+        return lock(number)
 
-    monkeypatch.setattr(second, "_claim", late)
+    monkeypatch.setattr(second._shared, "_lock", late)
     run(second, storage)
     assert counts(second.study) == {State.COMPLETE: 2}
     assert set(trained(storage)) == {1}

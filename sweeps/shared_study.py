@@ -1,0 +1,172 @@
+"""SharedStudy: a study in Optuna's storage that several drivers are at, each able to die."""
+
+import fcntl
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as State
+
+from quantlab import ConfigurationError
+from sweeps.storage import Storage, write_atomically
+from sweeps.study import StudySpec
+from sweeps.study_results import (
+    failed_points,
+    num_judged,
+    open_storage,
+    recipe_of,
+    shown,
+    url_of,
+)
+
+_TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
+"""States that count against the budget; what has failed says nothing of its configuration."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A configuration that this process alone is at."""
+
+    trial: optuna.Trial
+    reported: int
+    """The last step that the pruner was told of, by a driver that died; 0 for a new one."""
+    lock: IO[str]
+    """Held for as long as the file is open; a process that dies lets go of it."""
+
+
+class SharedStudy:
+    """Gives out configurations, new ones or those of dead drivers, each to one driver."""
+
+    def __init__(self, spec: StudySpec, storage: Storage, study_storage: str | None) -> None:
+        """Find the study or make it, with its known points first in the queue.
+
+        Args:
+            spec: the study.
+            storage: where trials and claims lie.
+            study_storage: URL of Optuna's storage; None for a SQLite file in `storage`.
+
+        Raises:
+            ConfigurationError: there is no such storage of Optuna's, the trials of this study lie
+                elsewhere, or what was tried before cannot be compared with what will be.
+        """
+        self._spec = spec
+        self._root = storage.root
+        self._folder = storage.root / "studies" / spec.name
+        (self._folder / "claims").mkdir(parents=True, exist_ok=True)
+        url = url_of(storage, study_storage)
+        self.num_judged = 0
+        """Configurations that have come to their end, whoever tried them, failures left out."""
+        with self._alone():
+            self.study = optuna.create_study(
+                storage=open_storage(url),
+                study_name=spec.name,
+                directions=spec.directions,
+                pruner=spec.pruner,
+                load_if_exists=True,
+            )
+            self._require_own_folder(url)
+            self._require_unchanged()
+            for point in spec.known.values():
+                self.study.enqueue_trial(dict(point), skip_if_exists=True)
+            for point in failed_points(self.study):
+                self.study.enqueue_trial(point)
+            # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
+            drivers = self.study.user_attrs.get("drivers", 0)
+            self.study.set_user_attr("drivers", drivers + 1)
+            self.study.sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
+
+    def claim(self, mine: Collection[int]) -> Claimed | None:
+        """A configuration that nobody is at any more, or a new one; None if the budget is spent.
+
+        Args:
+            mine: numbers of those that this process is at.
+        """
+        with self._alone():
+            trials = self.study.get_trials(deepcopy=False)
+            self.num_judged = num_judged(self.study)
+            for frozen in trials:
+                if frozen.state is not State.RUNNING or frozen.number in mine:
+                    continue
+                lock = self._lock(frozen.number)
+                if lock is None:
+                    continue
+                if self._is_running(frozen.number):
+                    # There is no public way from a stored trial to one that can go on.
+                    trial = optuna.trial.Trial(self.study, frozen._trial_id)
+                    return Claimed(trial, max(frozen.intermediate_values, default=0), lock)
+                lock.close()  # its driver has told it since
+            if sum(frozen.state in _TRIED for frozen in trials) >= self._spec.configurations:
+                return None
+            trial = self.study.ask()
+            lock = self._lock(trial.number)
+            assert lock is not None, "nobody else can know of it"
+            return Claimed(trial, 0, lock)
+
+    def tell(self, claimed: Claimed, **outcome: Any) -> FrozenTrial:
+        """How a configuration has ended, with the arguments of Optuna's own `tell`."""
+        told = self.study.tell(claimed.trial, **outcome)
+        claimed.lock.close()
+        self.num_judged += told.state is not State.FAIL
+        return told
+
+    def _is_running(self, number: int) -> bool:
+        return self.study.get_trials(deepcopy=False)[number].state is State.RUNNING
+
+    def _lock(self, number: int) -> IO[str] | None:
+        """Be the only process at a configuration; None if another one is."""
+        file = (self._folder / "claims" / str(number)).open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only driver that asks: otherwise two would both take the last of the budget."""
+        with (self._folder / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _require_own_folder(self, url: str) -> None:
+        """The trials and the claims of a study are in one folder, which all its drivers share."""
+        file = self._folder / "identity"
+        own = file.read_text(encoding="utf-8") if file.exists() else ""
+        known = self.study.user_attrs.get("folder")
+        if known is None:
+            own = own or uuid.uuid4().hex
+            write_atomically(file, own)
+            self.study.set_user_attr("folder", own)
+        elif known != own:
+            raise ConfigurationError(
+                f"--storage {self._root}: study {self._spec.name} of {shown(url)} has its "
+                "trials in another folder; all its drivers must have the same one"
+            )
+
+    def _require_unchanged(self) -> None:
+        """What was tried before must be comparable with what will be."""
+        spec = self._spec
+        now = {
+            "objectives": [
+                [objective.name, objective.direction, objective.cautious]
+                for objective in spec.objectives
+            ],
+            "seeds": list(spec.seeds),
+        }
+        before = self.study.user_attrs.get("judged_by")
+        if before is None:
+            self.study.set_user_attr("judged_by", now)
+        for name, value in now.items():
+            if before is not None and before[name] != value:
+                raise ConfigurationError(
+                    f"study {spec.name}: was begun with {name} = {before[name]}, and now has "
+                    f"{value}; give it another name"
+                )
+        for frozen in self.study.get_trials(deepcopy=False):
+            if "recipe" in frozen.user_attrs:
+                recipe_of(spec, frozen)
