@@ -12,7 +12,7 @@ from analysis.figures.maps import maps_figure
 from analysis.figures.style import for_print
 from analysis.page import render_page
 from analysis.report_files import FORMATS, ReportFiles
-from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
+from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements, is_fraction
 from analysis.tables import Table
 
 FOUND, RACE, SPACE, ALL = (
@@ -125,12 +125,11 @@ def _body(study: StudyMeasurements, rows: pd.DataFrame) -> pd.DataFrame:
         "seeds": rows["seeds"].astype(str),
     }
     for name in study.objectives:
-        is_accuracy = "accuracy" in name
         values = rows[f"{OBJECTIVE_PREFIX}{name}"]
-        header = f"{name} %" if is_accuracy else name
-        columns[header] = values.map(
-            lambda value, scale=100 if is_accuracy else 1: _number(scale * value)
-        )
+        if is_fraction(name):
+            columns[f"{name} %"] = (100 * values).map(_number)
+        else:
+            columns[name] = values.map(_number)
     for column in parameters:
         columns[column.removeprefix(PARAMETER_PREFIX)] = rows[column].map(_number)
     return pd.DataFrame(columns).reset_index(drop=True)

@@ -25,6 +25,11 @@ CONFIGURATIONS: Final[Mapping[str, str]] = {
 """Column -> meaning; one row a configuration."""
 
 
+def is_fraction(objective: str) -> bool:
+    """Whether people are shown an objective in percent, as all accuracies are."""
+    return "accuracy" in objective
+
+
 @dataclass(frozen=True)
 class StudyMeasurements:
     """What a study has found so far."""

@@ -132,8 +132,8 @@ def _study_storage(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--study-storage",
         metavar="URL",
-        help="Optuna's storage, such as postgresql://...; drivers with the same one share the work "
-        "(default: a SQLite file)",
+        help="Optuna's storage, such as postgresql+psycopg2://...; drivers with the same one share "
+        "the work (default: a SQLite file)",
     )
 
 

@@ -38,6 +38,7 @@ from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec
+from sweeps.study_results import cell_of
 from sweeps.tracking import Tracker
 from sweeps.worker import Work, Worker
 
@@ -107,7 +108,7 @@ def run_study(
     """
     if resources.pack is None:
         raise ConfigurationError("--pack auto: a search needs a number, as its trials come singly")
-    spec.require_valid()
+    examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
     storage.require_writable()
     with storage.locked(shared=True):
         race = Race(
@@ -117,7 +118,7 @@ def run_study(
             retries=resources.retries,
             packing=Packing(resources.pack),
         )
-        preflight(race.known_cells, storage, data_dir)
+        preflight(examples, storage, data_dir)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with _services(tracker, race.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,

@@ -67,11 +67,8 @@ def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
         return load_study(name_or_path)
     if not name_or_path.endswith(".py"):
         if name_or_path not in named_sweeps():
-            both = ", ".join([*named_sweeps(), *named_studies()])
-            raise ConfigurationError(
-                f"sweep {name_or_path!r}: unknown; sweeps and studies: {both}; "
-                "or the path of a file that ends in .py"
-            )
+            both = [*named_sweeps(), *named_studies()]
+            raise _unknown("sweep", name_or_path, "sweeps and studies", both)
         return load_sweep(name_or_path)
     module = _load_file(Path(name_or_path), "sweep")
     if hasattr(module, "STUDY"):
@@ -92,11 +89,15 @@ def _load(
         module = importlib.import_module(f"{package}.{name_or_path}")
     else:
         plural = {"sweep": "sweeps", "study": "studies"}[what]
-        raise ConfigurationError(
-            f"{what} {name_or_path!r}: unknown; {plural}: {', '.join(names)}; "
-            "or the path of a file that ends in .py"
-        )
+        raise _unknown(what, name_or_path, plural, names)
     return _defined(module, what, name_or_path, variable, kind)
+
+
+def _unknown(what: str, name: str, plural: str, names: list[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what} {name!r}: unknown; {plural}: {', '.join(names)}; "
+        "or the path of a file that ends in .py"
+    )
 
 
 def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, kind: type[T]) -> T:

@@ -7,7 +7,7 @@ import optuna
 
 from quantlab import ConfigurationError
 from sweeps.storage import write_atomically
-from sweeps.study import StudySpec
+from sweeps.study import WINNER, StudySpec
 from sweeps.study_results import values_text, winner
 
 _GRID = '''"""Does the winner of the study {name} win on seeds it was not chosen by?
@@ -32,7 +32,7 @@ def block(label, point):
 SWEEP = SweepSpec(
     name="{name}-confirmed",
     description="the winner of {name} and the points that were known, on fresh seeds",
-    blocks=(block("winner", WINNER), *(block(*point) for point in REFERENCES.items())),
+    blocks=(block({label!r}, WINNER), *(block(*point) for point in REFERENCES.items())),
     seeds={seeds},
 )
 '''
@@ -70,6 +70,7 @@ def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: 
     best = winner(spec, study)
     text = _GRID.format(
         name=spec.name,
+        label=WINNER,
         number=best.number,
         tried=sum(trial.state.is_finished() for trial in study.trials),
         found=values_text(spec, best),

@@ -11,8 +11,6 @@ from itertools import chain
 from typing import Any
 
 import optuna
-from optuna.samplers import RandomSampler
-from optuna.trial import BaseTrial, FixedTrial
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
@@ -261,15 +259,6 @@ class Race:
         if told.state is State.COMPLETE:
             line += ": " + ", ".join(f"{value:.4f}" for value in told.values)
         self.on_judged(line + why)
-
-    @property
-    def known_cells(self) -> list[Cell]:
-        """Trials of the study's known points, or of some point of its space."""
-        trials: list[BaseTrial] = [FixedTrial(dict(point)) for point in self.spec.known.values()]
-        if not trials:
-            trials.append(optuna.create_study(sampler=RandomSampler(seed=0)).ask())
-        recipes = [self.spec.recipe(trial) for trial in trials]
-        return [cell_of(self.spec, 0, recipe, self.spec.seeds[0]) for recipe in recipes]
 
     def _recruit(self) -> bool:
         """Let another configuration into the race; false if there is none to be had."""

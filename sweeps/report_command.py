@@ -41,16 +41,17 @@ def report(options: argparse.Namespace) -> int:
         paper=options.compare,
         margin=options.margin / 100,
     )
-    if options.sweep.endswith(reporting.TABLES):
-        _of_table(options, chosen)
-        return 0
-    spec = load_either(options.sweep)
-    if isinstance(spec, SweepSpec):
-        if options.study_storage:
-            raise ConfigurationError(f"--study-storage: is for studies; {spec.name} is a sweep")
-        _of_sweep(spec, options, chosen)
-    else:
+    is_table = options.sweep.endswith(reporting.TABLES)
+    spec = None if is_table else load_either(options.sweep)
+    if isinstance(spec, StudySpec):
         _of_study(spec, options, formats)
+        return 0
+    if options.study_storage:
+        raise ConfigurationError(f"--study-storage: is for studies; {options.sweep} is none")
+    if spec is None:
+        _of_table(options, chosen)
+    else:
+        _of_sweep(spec, options, chosen)
     return 0
 
 

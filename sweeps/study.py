@@ -184,15 +184,18 @@ class StudySpec:
             raise ConfigurationError(f"study {self.name}: {what}")
         return recipe
 
-    def require_valid(self) -> None:
+    def require_valid(self) -> list[Recipe]:
         """Try the space at a random point and at the known ones.
+
+        Returns:
+            The recipes there.
 
         Raises:
             ConfigurationError: a point makes no recipe, or a known one is not in the space.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-        self.recipe(trial)
+        recipes = [self.recipe(trial)]
         labels: dict[str, str] = {}
         for label, point in self.known.items():
             fixed = optuna.trial.FixedTrial(dict(point))
@@ -212,3 +215,5 @@ class StudySpec:
                 raise ConfigurationError(
                     f"study {self.name}: known points {other!r} and {label!r} are the same recipe"
                 )
+            recipes.append(recipe)
+        return recipes

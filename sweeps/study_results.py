@@ -12,6 +12,7 @@ from optuna.trial import TrialState as State
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from analysis.study_schema import is_fraction
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
 from quantlab.errors import first_line
 from sweeps.spec import Cell
@@ -181,7 +182,7 @@ def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
     """Its objectives, for people; accuracies in percent."""
     return ", ".join(
         f"{objective.name} "
-        + (f"{100 * value:.2f} %" if "accuracy" in objective.name else f"{value:.4g}")
+        + (f"{100 * value:.2f} %" if is_fraction(objective.name) else f"{value:.4g}")
         for objective, value in zip(spec.objectives, trial.values, strict=True)
     )
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.style import method_styles, panels, shared_legend
+from analysis.study_schema import is_fraction
 
 _BEST, _OTHER = "#0072b2", "#bbbbbb"
 
@@ -21,7 +22,7 @@ def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) ->
     (first, _), (second, direction) = objectives.items()
     across, up = f"objective.{second}", f"objective.{first}"
     tried = configurations.dropna(subset=[across, up])
-    scale = 100 if "accuracy" in first else 1
+    scale = 100 if is_fraction(first) else 1
     front = tried[tried["on_front"]].sort_values(across)
     known = tried[tried["label"] != ""]
     styles = method_styles(known["label"])
