@@ -1,0 +1,73 @@
+"""Identities of recipes that have been given out: these literals never change.
+
+A finished trial is found by its fingerprint. Whoever has to change a line here orphans the results
+of everybody who trained that grid.
+"""
+
+import hashlib
+
+import optuna
+import pytest
+
+from quantlab import configuration_id
+from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
+
+GRIDS: dict[str, str] = {
+    "cifar10_jpeg_fine_tuning": "50361b9b11260fc9",
+    "cifar10_jpeg_smoke": "98e29f5c64357d24",
+    "digits": "a2d617eba5dca60a",
+    "proxconnect": "53da9d01485a6e7f",
+    "proxconnect_cifar10": "a0d3c4a9229fe1a9",
+    "proxconnect_imagenet": "de2e5b6011052d06",
+    "proxconnect_resnet20": "8de9c271e1d325ae",
+    "proxconnect_resnet20_end_to_end": "0ecc24f133c38546",
+    "proxconnect_resnet20_end_to_end_ternary": "ef77fa3214141fe0",
+    "proxconnect_smoke": "63f7e25e1e1d0c89",
+}
+"""Of each grid that ships, SHA-256 over its sorted fingerprints."""
+
+KNOWN_POINTS: dict[str, dict[str, str]] = {
+    "cifar10_resnet20_quantizers": {
+        "PC": "391902787d202f44",
+        "BC": "cc429530e9c07115",
+    },
+    "digits_bits": {
+        "PC binary": "4357b34c31fcdf53",
+        "PC ternary": "5f77dceeb8f33853",
+        "PC quaternary": "2a0f5e3d878a7fcf",
+    },
+    "digits_quantizers": {
+        "PC": "2f69250a31ca10c0",
+        "BC": "6c589b4492677c52",
+        "PQ": "76e4b16cfea9e389",
+    },
+}
+"""Of each study that ships, the configurations of its known points."""
+
+
+def digest_of_grid(name: str) -> str:
+    fingerprints = sorted(cell.fingerprint for cell in load_sweep(name).cells)
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
+
+
+def known_points(name: str) -> dict[str, str]:
+    spec = load_study(name)
+    return {
+        label: configuration_id(spec.recipe(optuna.trial.FixedTrial(dict(point))))
+        for label, point in spec.known.items()
+    }
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_fingerprints_of_a_grid(name: str) -> None:
+    assert digest_of_grid(name) == GRIDS[name]
+
+
+@pytest.mark.parametrize("name", KNOWN_POINTS)
+def test_known_points_of_a_study(name: str) -> None:
+    assert known_points(name) == KNOWN_POINTS[name]
+
+
+def test_everything_that_ships_stands_here() -> None:
+    assert set(named_sweeps()) == set(GRIDS)
+    assert set(named_studies()) == set(KNOWN_POINTS)
