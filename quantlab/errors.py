@@ -1,16 +1,25 @@
 """Errors that callers are expected to handle."""
 
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+
+_LONGEST_MESSAGE = 1000
 
 
 class ConfigurationError(ValueError):
     """Something a user wrote is not allowed.
 
-    The message is one line that names the field, its value and what is allowed.
+    The message is one line that names the field, its value and what is allowed. Values may be long,
+    have several lines, or hold what no terminal can show; what becomes of them is `one_line`.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -30,6 +39,53 @@ class LostProcessError(OSError):
 
 class MemoryExhaustedError(RuntimeError):
     """Memory does not hold what was being done. The message says what that was."""
+
+
+def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
+    """A text as one line that any terminal can show, without its middle if it is very long."""
+    lines = [line.strip() for line in text.splitlines()]
+    text = " ".join(line for line in lines if line) if len(lines) > 1 else text
+    if len(text) > longest:
+        text = f"{text[: 2 * longest // 3]} [...] {text[-longest // 4 :]}"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, for a message: one line, and not a long one."""
+    try:
+        text = repr(value)
+    except Exception as error:  # a class of the user's
+        text = f"<{type(value).__name__}, whose repr fails: {error}>"
+    return one_line(text, longest=200)
+
+
+def described(error: BaseException) -> str:
+    """What an error of the user's own code says, and which function and line of it are to blame.
+
+    Such as ``KeyError: 'x' (mine.py, line 12, in space)``; the place is the innermost one that is
+    neither Python's, nor of an installed package, nor of quantlab, and is left out if none is.
+    """
+    says = str(error).strip()
+    text = type(error).__name__ + (f": {says}" if says else "")
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if _is_users(frame.filename)), None)
+    where = "" if frame is None else f" ({frame.filename}, line {frame.lineno}, in {frame.name})"
+    return one_line(text + where)
+
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_NOT_USERS = tuple(
+    f"{folder}/"
+    for folder in (
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(_REPOSITORY / package for package in ("quantlab", "sweeps", "analysis")),
+    )
+)
+
+
+def _is_users(file: str) -> bool:
+    path = str(Path(file).resolve())
+    return not file.startswith("<") and not path.startswith(_NOT_USERS)
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from quantlab.datasets import DatasetSpec
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.quantizers import Quantizer
@@ -249,8 +249,13 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
     name, *rest = names
     if isinstance(value, Mapping):
         return {**value, name: _override(value.get(name), rest, new, path)}
-    if isinstance(value, tuple) and name.isdigit() and int(name) < len(value):
-        position = int(name)
+    if isinstance(value, tuple):
+        position = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
+        if not 0 <= position < len(value):
+            raise ConfigurationError(
+                f"path {path!r}: {name!r} must be a position of {brief(value)}, which has "
+                f"{len(value)} items, the first at 0"
+            )
         changed = _override(value[position], rest, new, path)
         return (*value[:position], changed, *value[position + 1 :])
     if not dataclasses.is_dataclass(value) or isinstance(value, type):

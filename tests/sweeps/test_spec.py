@@ -1,9 +1,13 @@
 """Sweeps as values: expansion, identity, and what bad ones are told."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from quantlab import ConfigurationError, Quantization
 from quantlab.quantization_sets import BINARY, TERNARY
@@ -12,7 +16,7 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from sweeps.loading import load_sweep
-from sweeps.spec import Axis, Block, SweepSpec
+from sweeps.spec import Axis, Block, PublishedCost, SweepSpec
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.sweep_files import TINY, WITH_CHILD
 
@@ -101,7 +105,7 @@ def test_bad_axes_and_names() -> None:
         Axis("x", "epochs", ())
     with pytest.raises(ConfigurationError, match=r"SweepSpec\.name = 'a/b'"):
         SweepSpec(name="a/b", base=quantized(), blocks=(Block("A"),), seeds=(0,))
-    with pytest.raises(ConfigurationError, match="a seed stands there twice"):
+    with pytest.raises(ConfigurationError, match=r"sweep test: seeds = \(1, 1\): .* each once"):
         sweep(Block("A"), seeds=(1, 1))
 
 
@@ -168,7 +172,10 @@ def test_an_axis_may_be_the_method() -> None:
 
 def test_what_has_no_identity_is_refused() -> None:
     undecorated = Quantization(rule=PROX_CONNECT, quantizer=Undecorated())
-    with pytest.raises(ConfigurationError, match=r"block 'A': .*Undecorated must be decorated"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"block 'A', override 'quantization': .*Undecorated must be decorated",
+    ):
         _ = sweep(Block("A", overrides={"quantization": undecorated})).cells
 
 
@@ -226,3 +233,158 @@ def test_a_file_may_name_a_trial_with_a_class_of_its_own(tmp_path: Path) -> None
     (tmp_path / "own.py").write_text(WITH_CHILD)
     cells = {cell.name: cell for cell in load_sweep(str(tmp_path / "own.py")).cells}
     assert cells["child seed=0"].parent == cells["MD rho0=0.5 seed=0"].fingerprint
+
+
+RHO0 = "quantization.sharpness.rho0"
+
+
+def cells_of(path: str, values: Any, **changes: Any) -> list[tuple[str, str]]:
+    """Names and fingerprints of a sweep over one axis."""
+    spec = SweepSpec(
+        name="test",
+        base=quantized(),
+        blocks=(Block("PC", axes=(Axis("x", path, values),)),),
+        **({"seeds": (0,)} | changes),
+    )
+    return [(cell.name, cell.fingerprint) for cell in spec.cells]
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "same"),
+    [
+        (RHO0, np.array([0.1, 1.0]), (0.1, 1.0)),
+        (RHO0, np.array([0.1, 1.0], dtype=np.float32), (0.1, 1.0)),
+        (RHO0, torch.tensor([0.1, 1.0]), (0.1, 1.0)),
+        (RHO0, torch.tensor([0.1, 1.0], dtype=torch.float64, requires_grad=True), (0.1, 1.0)),
+        (RHO0, torch.tensor([0.5, 1.0], dtype=torch.bfloat16), (0.5, 1.0)),
+        (RHO0, (np.float16(0.1), np.longdouble(0.5)), (0.1, 0.5)),
+        (RHO0, pd.Series([0.1, 1.0], index=["a", "b"]), (0.1, 1.0)),
+        (RHO0, {"low": np.float64(0.1), "high": np.int8(1)}, {"low": 0.1, "high": 1}),
+        ("batch_size", range(16, 64, 16), (16, 32, 48)),
+        ("batch_size", 2 ** np.arange(5, 7), (32, 64)),
+        ("quantization.quantizer.levels", np.array([[-1, 0, 1], [-2, 0, 2]]), None),
+        ("quantization.quantizer.levels", {"t": np.array([-1, 0, 1])}, {"t": (-1, 0, 1)}),
+        ("quantization.latent_bound", (None, np.float64(1)), (None, 1.0)),
+        ("optimizer.options.nesterov", np.array([True, False]), (True, False)),
+    ],
+)
+def test_numbers_of_other_libraries_are_numbers(path: str, values: Any, same: Any) -> None:
+    same = ((-1, 0, 1), (-2, 0, 2)) if same is None else same
+    assert cells_of(path, values) == cells_of(path, same)
+
+
+def test_seeds_may_be_ranges_and_arrays() -> None:
+    expected = cells_of(RHO0, (0.1,), seeds=(3, 4))
+    for seeds in ([3, 4], range(3, 5), np.arange(3, 5), torch.arange(3, 5), (np.int64(3), 4)):
+        assert cells_of(RHO0, (0.1,), seeds=seeds) == expected
+
+
+def test_values_name_themselves() -> None:
+    axis = Axis("x", "model.hidden", (None, True, False, 1, (8,), (8, 0.5), "a\tb", 10**50))
+    assert list(axis.labelled)[:7] == ["None", "True", "False", "1", "(8,)", "(8, 0.5)", "a b"]
+    for value, reason in (
+        (Nearest(), r"the value Nearest.* has no short name: give a mapping .*'mine': Nearest\("),
+        (tuple(range(100)), ".* has no short name"),
+        (1j, ".* has no short name"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"axis 'x': {reason}"):
+            Axis("x", "epochs", (value,))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Axis("x", "epochs", (n for n in (1, 2))), r"not generator; tuple\(\.\.\.\) makes"),  # type: ignore[arg-type]
+        (lambda: Axis("x", "epochs", {1, 2}), r"axis 'x': values = \{1, 2\}: must be a tuple"),  # type: ignore[arg-type]
+        (lambda: Axis("x", "epochs", None), "axis 'x': values = None: must be a tuple"),  # type: ignore[arg-type]
+        (lambda: Axis("x", "epochs", "ab"), "axis 'x': values = 'ab': must be a tuple"),
+        (lambda: Axis("x", "epochs", np.array(3)), r"axis 'x': values = array\(3\)"),  # type: ignore[arg-type]
+        (lambda: Axis("x", "epochs", range(10**12)), "at most 100,000 of them, and has 1,000,000"),
+        (lambda: Axis("x", "epochs", {1: 1}), "axis 'x': label = 1: must be text, such as '1'"),  # type: ignore[dict-item]
+        (lambda: Axis("x", "epochs", {None: 1}), "axis 'x': label = None: must be text"),  # type: ignore[dict-item]
+        (
+            lambda: Axis("x", "epochs", {"a b": 1, "a\nb": 2}),
+            "axis 'x': a value stands there twice",
+        ),
+        (lambda: Axis("x", None, (1,)), "axis 'x': path = None: must be names of fields"),  # type: ignore[arg-type]
+        (lambda: Axis("x", "seed", (1,)), "axis 'x': path = 'seed': seeds stand in"),
+        (lambda: Axis(None, "epochs", (1,)), "axis None: the name must be letters"),  # type: ignore[arg-type]
+        (lambda: Axis("seed", "epochs", (1,)), "axis 'seed': that is what a trial's seed is"),
+        (lambda: Axis("x", "epochs", {"a": torch.empty(1, device="meta")}), "no plain numbers"),
+        (lambda: Block(5), "Block.label = 5: must be text, such as '5', not int"),  # type: ignore[arg-type]
+        (lambda: Block(""), "Block.label = '': must have 1 to 200 letters"),
+        (lambda: Block("x" * 300), r"Block.label = 'xx.*and has 300"),
+        (lambda: Block("a\udcff"), r"Block.label = 'a\\udcff': .*cannot be written down"),
+        (lambda: Block("a\x1b[1m"), r"Block.label = 'a\\x1b\[1m': .*cannot be written down"),
+        (lambda: Block("A", axes=SETS), r"axes = Axis\(.*a tuple of one needs its comma"),  # type: ignore[arg-type]
+        (lambda: Block("A", axes=None), "block 'A': axes = None: must be a tuple"),  # type: ignore[arg-type]
+        (lambda: Block("A", axes=(("x", "epochs", (1,)),)), r"axes: \('x', .*must be Axis\("),  # type: ignore[arg-type]
+        (lambda: Block("A", axes=(SETS, SETS)), "two axes are called 'set'"),
+        (
+            lambda: Block("A", axes=(Axis("a", RHO0, (1,)), Axis("b", "quantization", {"q": 1}))),
+            "axis 'b' replaces what axis 'a' sets .*put it before",
+        ),
+        (
+            lambda: Block("A", overrides=[("epochs", 3)]),
+            r"overrides = \[\('epochs', 3\)\]: must be",
+        ),  # type: ignore[arg-type]
+        (lambda: Block("A", overrides={3: 3}), "overrides: 3: must be text"),  # type: ignore[dict-item]
+        (lambda: Block("A", overrides={"seed": 3}), "overrides has 'seed': seeds stand in"),
+        (lambda: Block("A", cost=5), r"cost = 5: must be PublishedCost\(\.\.\.\) or None"),  # type: ignore[arg-type]
+        (lambda: Block("A", base={"epochs": 3}), r"base = \{'epochs': 3\}: must be Recipe"),  # type: ignore[arg-type]
+        (lambda: Block("A", method=3), "block 'A': method = 3: must be text"),  # type: ignore[arg-type]
+        (lambda: Block("A", seeds=(-1,)), "block 'A': seeds: -1: must be a whole number of 0 to"),
+        (lambda: PublishedCost("a", float("nan"), "b", "c"), "PublishedCost.hours = nan"),
+        (lambda: PublishedCost("a", 1.0, "b", 3), "PublishedCost.source = 3: must be text"),  # type: ignore[arg-type]
+        (lambda: sweep(Block("A"), seeds=(True,)), "seeds: True: must be a whole number"),
+        (lambda: sweep(Block("A"), seeds=(0.0,)), r"seeds: 0\.0: must be a whole number"),  # type: ignore[arg-type]
+        (lambda: sweep(Block("A"), seeds=(2**63,)), "seeds: 9223372036854775808: must be"),
+        (lambda: sweep(Block("A"), seeds=3), "seeds = 3: must be a tuple, such as"),  # type: ignore[arg-type]
+        (lambda: sweep(Block("A"), seeds=(n for n in (1, 2))), "not generator"),  # type: ignore[arg-type]
+        (lambda: SweepSpec(name="a", blocks=Block("A"), seeds=(0,)), "needs its comma"),  # type: ignore[arg-type]
+        (lambda: SweepSpec(name=3, blocks=(), seeds=(0,)), r"SweepSpec\.name = 3: must be letters"),  # type: ignore[arg-type]
+        (lambda: SweepSpec(name="名" * 40, blocks=(), seeds=(0,)), "at most 100 bytes of them"),
+        (lambda: SweepSpec(name="a", base={}, blocks=(), seeds=(0,)), r"base = \{\}: must be"),  # type: ignore[arg-type]
+        (
+            lambda: sweep(Block("A", axes=(Axis("x", "epochs", range(1, 60_000)),))),
+            "sweep test: makes 119,998 trials; must be at most 100,000",
+        ),
+    ],
+)
+def test_what_makes_no_sweep_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        make()
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        (
+            Axis("x", "quantization.quantizer", {"mine": Undecorated()}),
+            "axis 'x', value 'mine': .*Undecorated must be decorated",
+        ),
+        (Axis("x", "quantization.quantizer.levels.²", (1,)), "'²' must be a position of"),
+        (Axis("x", "quantization.quantizer.levels.3", (1,)), "'3' must be a position of"),
+    ],
+)
+def test_a_value_without_a_form_names_its_axis(axis: Axis, message: str) -> None:
+    spec = SweepSpec(name="t", base=quantized(), blocks=(Block("A", axes=(axis,)),), seeds=(0,))
+    with pytest.raises(ConfigurationError, match=message):
+        _ = spec.cells
+
+
+def test_labels_may_be_in_any_script() -> None:
+    for label in (
+        "λ-PC",
+        "二値化",
+        "PC 🚀",
+        "a/b|c",
+        "**b**",
+        'it\'s "q"',
+        "=1+1",
+        "$x$",
+        "L" * 200,
+    ):
+        assert Block(label).label == label
+    assert Block(" two\nlines ").label == "two lines"
