@@ -103,8 +103,8 @@ def ours(folder: Path, path: Path) -> tuple[float, list[float], list[int], list[
         raise RuntimeError(f"sweeps run ended with {code}")
     sweep, storage = load_sweep(str(path)), Storage(folder / "runs")
     folders = [storage.trial(cell.fingerprint) for cell in sweep.cells]
-    seconds = [sum(epoch["seconds"] for epoch in folder.read_history()) for folder in folders]
-    ends = sorted(folder.read(folder.result)["time"] for folder in folders)
+    seconds = [folder.read_history().seconds for folder in folders]
+    ends = sorted(result.time for folder in folders if (result := folder.result.read()))
     return wall, seconds, memory, ends
 
 

@@ -32,6 +32,7 @@ from quantlab.models.convnet import ConvNet
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT
+from sweeps.sealed_json import plain
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.tracking import NOT_METRICS, Tracker
@@ -123,6 +124,12 @@ def prepare_trials(root: Path) -> Storage:
     for cell in others:
         folder = storage.trial(cell.fingerprint)
         shutil.copytree(trained.path, folder.path)
+        folder.history.unlink()
+        for epoch in trained.read_history():
+            folder.append_history(epoch)
+        result = trained.result.read()
+        assert result is not None
+        folder.result.write(result)
         folder.recipe.write_text(canonical_json(cell.recipe) + "\n", encoding="utf-8")
     return storage
 
@@ -130,10 +137,10 @@ def prepare_trials(root: Path) -> Storage:
 def expected_records(cells: Sequence[Cell], storage: Storage) -> Counter[tuple[str, str, int]]:
     """How often each (fingerprint, metric, epoch) must be in the store: once."""
     return Counter(
-        (cell.fingerprint, key, record["epoch"])
+        (cell.fingerprint, key, record.epoch)
         for cell in cells
         for record in storage.trial(cell.fingerprint).read_history()
-        for key, value in record.items()
+        for key, value in plain(record).items()
         if key not in NOT_METRICS and value is not None
     )
 

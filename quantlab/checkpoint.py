@@ -2,10 +2,12 @@
 
 import io
 import os
+import shutil
+import zipfile
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -57,7 +59,10 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
     try:
         with naming_exhausted_memory(f"loading checkpoint {path}"):
             data = path.read_bytes()  # what the file system refuses says nothing of the content
+            _require_intact(io.BytesIO(data))
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except IsADirectoryError as error:
+        raise ConfigurationError(f"checkpoint {path}: a folder") from error
     except (OSError, MemoryExhaustedError):
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -72,15 +77,43 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
     return state
 
 
-def load_last_good(path: Path, *, fingerprint: str) -> tuple[dict[str, Any] | None, list[str]]:
+def require_intact_archive(path: Path) -> None:
+    """Make sure that a file of `torch.save` is as it was written, which torch itself does not.
+
+    Raises:
+        OSError: the file cannot be read now; FileNotFoundError if there is none.
+        ConfigurationError: it is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError as error:
+        raise ConfigurationError(f"{path}: a folder") from error
+    try:
+        _require_intact(io.BytesIO(data))
+    except Exception as error:  # zipfile raises many kinds for a damaged file
+        raise ConfigurationError(f"{path}: damaged ({type(error).__name__})") from error
+
+
+def _require_intact(file: IO[bytes]) -> None:
+    """Check the sums that the archive has of its parts."""
+    with zipfile.ZipFile(file) as archive:
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(name)
+
+
+def load_last_good(
+    path: Path, *, fingerprint: str, most_epochs: int | None = None
+) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest training state that can be used.
 
-    A file that is refused is renamed to ``*.refused``, so that the next checkpoint does not put it
+    A file that is refused is renamed to ``*.damaged``, so that the next checkpoint does not put it
     in the place of a good one.
 
     Args:
         path: the checkpoint; the one before it is looked for beside it.
         fingerprint: of the recipe that goes on.
+        most_epochs: a state that is further is refused, since the records of its epochs are lost;
+            None for no such limit.
 
     Returns:
         The state, None if there is none; and what was wrong with the files that were refused.
@@ -92,12 +125,18 @@ def load_last_good(path: Path, *, fingerprint: str) -> tuple[dict[str, Any] | No
     refused: list[str] = []
     for candidate in (path, previous_checkpoint(path)):
         try:
-            return load_checkpoint(candidate, fingerprint=fingerprint), refused
+            state = load_checkpoint(candidate, fingerprint=fingerprint)
+            if most_epochs is not None and state["epoch"] > most_epochs:
+                raise ConfigurationError(
+                    f"checkpoint {candidate}: of {state['epoch']} epochs, of which the records of "
+                    f"only {most_epochs} are there"
+                )
+            return state, refused
         except FileNotFoundError:
             continue
         except ConfigurationError as error:
             refused.append(str(error))
-            candidate.replace(candidate.with_name(f"{candidate.name}.refused"))
+            set_aside(candidate)
     return None, refused
 
 
@@ -107,6 +146,20 @@ def remove_checkpoints(path: Path) -> None:
         file.unlink(missing_ok=True)
     for file in path.parent.glob(f".{path.stem}.*.partial"):
         file.unlink(missing_ok=True)
+
+
+SET_ASIDE = ".damaged"
+"""Ending of what is of no use, and is kept for people to look at."""
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file or folder to ``*.damaged``, in place of what has that name."""
+    target = path.with_name(path.name + SET_ASIDE)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+    path.rename(target)
 
 
 def own_copy(value: Any) -> Any:

@@ -301,7 +301,9 @@ def _print_failures(cells: Sequence[Cell], storage: Storage) -> None:
     for cell, state in zip(cells, _states(cells, storage), strict=True):
         if state is TrialState.FAILED:
             folder = storage.trial(cell.fingerprint)
-            failed[folder.read(folder.failure).get("error", "unknown reason")].append(cell.name)
+            failure = folder.failure.read()
+            reason = "unknown reason" if failure is None else failure.error
+            failed[reason].append(cell.name)
     for reason, names in failed.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         print(f"sweeps: failed: {names[0]}{others}: {reason}", file=sys.stderr)

@@ -44,8 +44,10 @@ def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
         if not state.is_finished:
             unfinished.add(cell.fingerprint)
         if state is TrialState.COMPLETE:  # a diverged one was cut short
-            measured[_shape(cell)].append(sum(epoch["seconds"] for epoch in folder.read_history()))
-            devices[_shape(cell)] = folder.read(folder.result)["device"]
+            history, result = folder.read_history(), folder.result.read()
+            if history.is_whole and result is not None:
+                measured[_shape(cell)].append(history.seconds)
+                devices[_shape(cell)] = result.device
     rows: dict[tuple[str, float | None, str], list[Cell]] = defaultdict(list)
     key: tuple[str, float | None, str]
     for cell in sweep.cells:

@@ -198,7 +198,8 @@ class Watch(tune.Callback):
     def _failed(self, cell: Cell, reason: str) -> TrialState:
         """Write down why, unless the trial itself has done so."""
         folder = self._storage.trial(cell.fingerprint)
-        if folder.read(folder.failure).get("time", 0) < self._started:
+        failure = folder.failure.read()
+        if failure is None or failure.time < self._started:
             record_failure(folder, reason)
         return TrialState.FAILED
 

@@ -11,6 +11,8 @@ from analysis.schema import MAPS
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.records import Stage
+from sweeps.records import Epoch
 from sweeps.results import level_set
 from sweeps.snippet import other_layers
 from sweeps.spec import Cell, SweepSpec
@@ -57,6 +59,7 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
             or not quantization.quantizer.annealed
             or quantization.quantizer.random
             or folder.state() is not TrialState.COMPLETE
+            or not folder.read_history().is_whole
         ):
             continue
         shown.add(panel)
@@ -75,7 +78,8 @@ def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
     frames = []
     for heading, cell in shown.items():
         quantization, folder = cell.recipe.quantization, storage.trial(cell.fingerprint)
-        if quantization is None or not folder.read_history():
+        history = folder.read_history()
+        if quantization is None or not history or not history.is_whole:
             continue
         groups = {", ".join(group.layers): group.quantizer for group in quantization.groups}
         rest = other_layers(cell.recipe)
@@ -90,12 +94,12 @@ def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
 
 def _annealed(quantizer: Quantizer, folder: TrialFolder) -> Iterator[pd.DataFrame]:
     """The map at some moments of a training."""
-    epochs = [record for record in folder.read_history() if record["stage"] == "quantize"]
+    epochs = [record for record in folder.read_history() if record.stage is Stage.QUANTIZE]
     for moment, record in _moments(epochs):
-        yield pd.DataFrame({"curve": moment} | _curve(quantizer, record["sharpness"]))
+        yield pd.DataFrame({"curve": moment} | _curve(quantizer, record.sharpness))
 
 
-def _moments(epochs: Sequence[dict[str, float]]) -> Iterator[tuple[str, dict[str, float]]]:
+def _moments(epochs: Sequence[Epoch]) -> Iterator[tuple[str, Epoch]]:
     """The first epoch, and those at some shares of the first stage."""
     yield "after the first epoch", epochs[0]
     for name, share in SHARES.items():

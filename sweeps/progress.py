@@ -128,8 +128,8 @@ class Progress:
         self._waiting = waiting
         folder = self._storage.trial(cell.fingerprint)
         self._states[state] += 1
-        if warning := folder.read(folder.result).get("warning"):
-            self._print(f"{cell.name}: warning: {warning}")
+        if (result := folder.result.read()) and result.warning:
+            self._print(f"{cell.name}: warning: {result.warning}")
         self._consider(cell)
         now = time.monotonic()
         if self._live or self._quiet:
@@ -147,7 +147,8 @@ class Progress:
     def _consider(self, cell: Cell) -> None:
         """Whether it is the best one."""
         folder = self._storage.trial(cell.fingerprint)
-        score = folder.read(folder.result).get("validation_accuracy")
+        result = folder.result.read()
+        score = None if result is None else result.validation_accuracy
         if score is not None and (self._best is None or score > self._best[0]):
             self._best = (score, cell.name)
 

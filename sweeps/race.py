@@ -16,6 +16,7 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.packing import ALONE, Packing, Suspects
 from sweeps.progress import Tally
+from sweeps.records import Stopped
 from sweeps.shared_study import Claimed, SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
@@ -172,9 +173,9 @@ class Race:
             return False
         before = len(contender.values) * contender.epochs
         for record in self._storage.trial(fingerprint).read_history():
-            step, value = before + record["epoch"], record[curve]
-            is_last = record["epoch"] == contender.epochs
-            if step <= contender.reported or value is None or is_last:
+            step, value = before + record.epoch, getattr(record, curve)
+            is_last = record.epoch == contender.epochs
+            if step <= contender.reported or value != value or is_last:
                 continue
             self._report(contender, [*(own[0] for own in contender.values), value], step)
         return contender.reported > 0 and contender.trial.should_prune()
@@ -194,20 +195,21 @@ class Race:
 
     def _judge(self, contender: Contender, cell: Cell, state: TrialState) -> None:
         folder = self._storage.trial(cell.fingerprint)
-        if not state.is_finished:
+        result = folder.result.read()
+        if result is None or not state.is_finished:
             if state is TrialState.STOPPED:
-                folder.write(folder.stopped, {"by": f"study {self.spec.name}", "time": time.time()})
+                folder.stopped.write(Stopped(by=f"study {self.spec.name}", time=time.time()))
                 self._tell(contender, state=State.PRUNED)
                 return
             self._failures_in_a_row += 1
-            reason = folder.read(folder.failure).get("error", "no reason given")
+            failure = folder.failure.read()
+            reason = "no reason given" if failure is None else failure.error
             self._tell(contender, f": {reason}", state=State.FAIL)
             return
         self._failures_in_a_row = 0
-        result = folder.read(folder.result)
         contender.values.append(
             [
-                objective.of(cell.recipe, result)
+                objective.of(cell.recipe, result.as_mapping())
                 if state is TrialState.COMPLETE
                 else objective.of_diverged
                 for objective in self.spec.objectives

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS
 from quantlab import Recipe, flatten
 from quantlab.quantization_sets import set_name
+from sweeps.sealed_json import plain
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 
@@ -45,7 +46,7 @@ def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     NaN where layers have sets of different sizes, and the trial's result does not say what share
     each has of the network.
     """
-    if "bits" in result:
+    if result.get("bits") is not None:
         return float(result["bits"])
     quantization = recipe.quantization
     if quantization is None:
@@ -62,9 +63,8 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
         state = folder.state()
-        result = folder.read(folder.result)
+        result = folder.result.read()
         history = folder.read_history()
-        complete = state is TrialState.COMPLETE
         rows.append(
             {
                 "sweep": sweep.name,
@@ -79,12 +79,12 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "rho0": rho0(cell),
                 "seed": cell.recipe.seed,
                 "state": state.value,
-                "validation_accuracy": result["validation_accuracy"] if complete else None,
-                "test_accuracy": result["test_accuracy"] if complete else None,
-                "epochs": len(history),
-                "seconds": sum(record["seconds"] for record in history),
-                "git_commit": result.get("git_commit", ""),
-                "bits": bits(cell.recipe, result),
+                "validation_accuracy": result and result.validation_accuracy,
+                "test_accuracy": result and result.test_accuracy,
+                "epochs": history.leading if result is None else result.epochs,
+                "seconds": history.seconds,
+                "git_commit": "" if result is None else result.git_commit,
+                "bits": bits(cell.recipe, {} if result is None else result.as_mapping()),
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()
@@ -104,7 +104,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
 def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     """One row for every epoch of every trial of a sweep."""
     rows = [
-        {"trial_id": cell.fingerprint, **record}
+        {"trial_id": cell.fingerprint, **plain(record)}
         for cell in sweep.cells
         for record in storage.trial(cell.fingerprint).read_history()
     ]
@@ -131,16 +131,16 @@ def histograms_frame(
             continue
         wanted.remove(cell.configuration_id)
         for record in folder.read_history():
-            if not (histogram := record.get("weight_histogram")):
+            if (histogram := record.weight_histogram) is None:
                 continue
-            counts = np.array(histogram["counts"], dtype=float)
-            weights = np.linspace(histogram["low"], histogram["high"], len(counts))
+            counts = np.array(histogram.counts, dtype=float)
+            weights = np.linspace(histogram.low, histogram.high, len(counts))
             frames.append(
                 pd.DataFrame(
                     {
                         "configuration_id": cell.configuration_id,
                         "trial_id": cell.fingerprint,
-                        "epoch": record["epoch"],
+                        "epoch": record.epoch,
                         "weight": weights,
                         "fraction": counts / max(counts.sum(), 1),
                     }

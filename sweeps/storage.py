@@ -6,7 +6,7 @@
                                    history.jsonl   one line an epoch
                                    checkpoint.pt   the last saved state, with
                                    checkpoint.previous.pt  the one before it
-                                   *.refused       a damaged checkpoint, or another recipe's
+                                   *.damaged       what was found damaged, or of another recipe
                                    result.json     there once the trial is finished, for good
                                    failure.json    there while the last attempt failed
                                    stopped.json    there while a study has put it out of its race
@@ -17,33 +17,80 @@
     <storage>/ray/                                 Ray Tune's own files
 """
 
+import errno
 import fcntl
-import json
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
+from quantlab.checkpoint import require_intact_archive, set_aside
+from sweeps.damage import tell
+from sweeps.records import Delivered, Epoch, Failure, History, Result, Stopped
+from sweeps.records import TrialState as TrialState
+from sweeps.sealed_json import DamagedError, NewerError, decode, encode
+
+R = TypeVar("R")
 
 
-class TrialState(Enum):
-    """How far a trial is; see `analysis.schema.STATES`."""
+class RecordFile(Generic[R]):
+    """A JSON file of a trial's folder: one record, written and replaced as a whole."""
 
-    WAITING = "WAITING"
-    RUNNING = "RUNNING"
-    """Started; whether a process is still at it is not known here."""
-    COMPLETE = "COMPLETE"
-    DIVERGED = "DIVERGED"
-    FAILED = "FAILED"
-    STOPPED = "STOPPED"
+    def __init__(self, path: Path, kind: type[R], *, if_damaged: str) -> None:
+        """Nothing is read yet.
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether there is nothing left to train."""
-        return self in (TrialState.COMPLETE, TrialState.DIVERGED)
+        Args:
+            path: of the file, in the folder of the trial that it belongs to.
+            kind: its content, a class of `sweeps.records`.
+            if_damaged: what is done then, for people.
+        """
+        self.path = path
+        self._kind = kind
+        self._if_damaged = if_damaged
+
+    def read(self) -> R | None:
+        """The record; None if there is none, or a damaged one, which is told of.
+
+        Raises:
+            ConfigurationError: it is of a later version of this program.
+            OSError: the file cannot be read now.
+        """
+        try:
+            return self._decoded()
+        except DamagedError as error:
+            tell(self.path, f"damaged ({error})", self._if_damaged)
+            return None
+
+    def write(self, record: R) -> None:
+        """Put it in the place of the one before."""
+        text = encode(record, self.path.parent.name, indent=1)
+        write_atomically(self.path, text + "\n")
+
+    def exists(self) -> bool:
+        """Whether there is something, be it damaged."""
+        return os.path.lexists(self.path)
+
+    def remove(self) -> None:
+        """If there is one. What is damaged is set aside."""
+        try:
+            self._decoded()
+        except DamagedError:
+            set_aside(self.path)
+        self.path.unlink(missing_ok=True)
+
+    def _decoded(self) -> R | None:
+        text = read_text(self.path)
+        if text is None:
+            return None
+        if not text.endswith("}\n"):
+            raise DamagedError("cut short" if text else "empty")
+        try:
+            return decode(self._kind, text[:-1], self.path.parent.name)
+        except NewerError as error:
+            raise ConfigurationError(f"{self.path}: {error}; update it") from error
 
 
 class TrialFolder:
@@ -54,16 +101,32 @@ class TrialFolder:
         self.recipe = path / "recipe.json"
         self.history = path / "history.jsonl"
         self.checkpoint = path / "checkpoint.pt"
-        self.result = path / "result.json"
-        self.failure = path / "failure.json"
-        self.stopped = path / "stopped.json"
         self.weights = path / "weights.pt"
-        self.delivery = path / "delivery.json"
+        self.result = RecordFile(
+            path / "result.json",
+            Result,
+            if_damaged="it does not count, and `sweeps run` trains the trial again",
+        )
+        self.failure = RecordFile(
+            path / "failure.json", Failure, if_damaged="why the trial failed is not known"
+        )
+        self.stopped = RecordFile(
+            path / "stopped.json", Stopped, if_damaged="who stopped the trial is not known"
+        )
+        self.delivery = RecordFile(
+            path / "delivery.json", Delivered, if_damaged="the tracking server is asked anew"
+        )
 
     @property
     def fingerprint(self) -> str:
         """The trial's identity."""
         return self.path.name
+
+    def make(self) -> None:
+        """Make the folder, if it is not there; what has come into its place is set aside."""
+        if (self.path.is_symlink() and not self.path.exists()) or self.path.is_file():
+            set_aside(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def sibling(self, fingerprint: str) -> "TrialFolder":
         """The folder of another trial of the same storage."""
@@ -71,8 +134,8 @@ class TrialFolder:
 
     def state(self) -> TrialState:
         """Read off which files are there."""
-        if result := self.read(self.result):
-            return TrialState(result["state"])
+        if result := self.result.read():
+            return result.state
         if self.failure.exists():
             return TrialState.FAILED
         if self.stopped.exists():
@@ -90,38 +153,118 @@ class TrialFolder:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def read(self, file: Path) -> dict[str, Any]:
-        """A JSON file of this folder; empty if it is not there, or was lost in a power cut."""
+    def read_history(self) -> History:
+        """The epochs so far; what is damaged is left out, and told of.
+
+        The last line of a trial that is not finished may have been cut short by a crash, which is
+        no news.
+
+        Raises:
+            ConfigurationError: it is of a later version of this program.
+            OSError: the file cannot be read now.
+        """
+        result = self.result.read()
+        history, damages = self._scan_history(result)
+        if damages:
+            more = f" (and {len(damages) - 1} more)" if len(damages) > 1 else ""
+            then = "the trial's result counts, its learning curves have gaps"
+            if result is None:
+                then = f"`sweeps run` goes on after epoch {history.leading} at most"
+            tell(self.history, damages[0] + more, then)
+        return history
+
+    def _scan_history(self, result: Result | None) -> tuple[History, list[str]]:
+        """What is intact of the history, and what is wrong with the rest."""
+        total = None if result is None else result.epochs
         try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-            return {}
-        return content
+            lines = (read_text(self.history) or "").split("\n")
+        except DamagedError as error:
+            return History([], total=total), [f"damaged ({error})"]
+        epochs: list[Epoch] = []
+        damages = []
+        for number, line in enumerate(lines, start=1):
+            is_last = number == len(lines)
+            if is_last and not line:
+                continue
+            try:
+                epochs.append(decode(Epoch, line, self.fingerprint))
+            except DamagedError as error:
+                if not is_last:  # that one was perhaps cut short by a crash
+                    damages.append(f"line {number} is damaged ({error})")
+            except NewerError as error:
+                raise ConfigurationError(f"{self.history}: {error}; update it") from error
+        history = History(epochs, total=total)
+        if len(history) < len(epochs):
+            damages.append("an epoch stands there twice")
+        if not history.is_whole:
+            damages.append(
+                f"epoch {history.leading + 1} is missing"
+                if result is None
+                else f"of {result.epochs} epochs there are {len(history)}"
+            )
+        return history, damages
 
-    def write(self, file: Path, content: Mapping[str, Any]) -> None:
-        """Replace a JSON file of this folder, whole."""
-        write_atomically(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-    def read_history(self) -> list[dict[str, Any]]:
-        """The epochs so far, oldest first; a last line cut short by a crash is left out."""
-        try:
-            lines = self.history.read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines[:-1]]
-
-    def append_history(self, record: Mapping[str, Any]) -> None:
+    def append_history(self, epoch: Epoch) -> None:
         """Add an epoch."""
         with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, sort_keys=True) + "\n")
+            file.write(encode(epoch, self.fingerprint) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def rewind_history(self, epoch: int) -> None:
-        """Keep the first `epoch` epochs: those that a checkpoint stands behind."""
-        kept = [record for record in self.read_history() if record["epoch"] <= epoch]
-        lines = [json.dumps(record, sort_keys=True) + "\n" for record in kept]
+        """Keep the first `epoch` epochs: those that a checkpoint stands behind.
+
+        A damaged file is set aside.
+        """
+        history, damages = self._scan_history(None)
+        if damages:
+            set_aside(self.history)
+        lines = [
+            encode(record, self.fingerprint) + "\n" for record in history if record.epoch <= epoch
+        ]
         write_atomically(self.history, "".join(lines))
+
+    def intact_weights(self) -> Path:
+        """The file of the finished network; there may be none.
+
+        Raises:
+            ConfigurationError: it is damaged, or another trial's.
+            OSError: it cannot be read now.
+        """
+        result = self.result.read()
+        if not os.path.lexists(self.weights):
+            return self.weights
+        if result is None or not result.weights_sha256:  # an older one
+            require_intact_archive(self.weights)
+        elif self.weights.is_dir() or _sha256(self.weights) != result.weights_sha256:
+            raise ConfigurationError(f"{self.weights}: damaged, or another trial's")
+        return self.weights
+
+    def is_done(self) -> bool:
+        """Whether there is nothing to train: it has finished, and its network is there."""
+        state = self.state()
+        if state is not TrialState.COMPLETE:
+            return state.is_finished
+        try:
+            return self.intact_weights().exists()
+        except ConfigurationError:
+            return False
+
+    def clear(self) -> None:
+        """Before it is trained: remove what an earlier attempt has said of its end.
+
+        What is damaged is set aside, and so are the result and the network of a trial that is not
+        done.
+        """
+        for path in self.path.glob("*.*"):
+            if path.suffix in (".json", ".jsonl", ".pt") and path.is_dir():
+                set_aside(path)
+        if self.result.exists():
+            for path in (self.result.path, self.weights):
+                if os.path.lexists(path):
+                    set_aside(path)
+        for file in (self.failure, self.stopped):
+            file.remove()
 
 
 class Storage:
@@ -194,3 +337,29 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def read_text(path: Path) -> str | None:
+    """A text file; None if there is none.
+
+    Raises:
+        DamagedError: it is no text, or no file.
+        OSError: it cannot be read now.
+    """
+    try:
+        # Whatever has come into its place, such as a pipe: nothing waits for it.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read().decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError as error:
+        raise DamagedError("not UTF-8") from error
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+            raise DamagedError("not a file") from error
+        raise
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -60,7 +60,7 @@ def _row(
     spec: StudySpec, trial: FrozenTrial, begun: list[Cell], storage: Storage
 ) -> dict[str, Any]:
     folders = [storage.trial(cell.fingerprint) for cell in begun]
-    history = [record for folder in folders for record in folder.read_history()]
+    histories = [folder.read_history() for folder in folders]
     values = trial.values if trial.state is State.COMPLETE else [None] * len(spec.objectives)
     named = zip(spec.objectives, values, strict=True)
     return {
@@ -68,8 +68,8 @@ def _row(
         "label": known_label(spec, trial.params),
         "state": trial.state.name,
         "seeds": sum(folder.state().is_finished for folder in folders),
-        "epochs": len(history),
-        "seconds": sum(record["seconds"] for record in history),
+        "epochs": sum(map(len, histories)),
+        "seconds": sum(history.seconds for history in histories),
         **{f"{OBJECTIVE_PREFIX}{objective.name}": value for objective, value in named},
         **{f"{PARAMETER_PREFIX}{name}": value for name, value in trial.params.items()},
     }

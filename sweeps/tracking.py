@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError, flatten
 from quantlab.errors import first_line
+from sweeps.records import Delivered, Epoch, History
 from sweeps.results import level_set, rho0
+from sweeps.sealed_json import plain
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder, TrialState
 
@@ -110,7 +113,7 @@ class Tracker:
     def has_delivered(self, cells: Iterable[Cell]) -> bool:
         """Whether any trial has once been brought to this server."""
         folders = (self.storage.trial(cell.fingerprint) for cell in cells)
-        return any(folder.read(folder.delivery).get("uri") == self.uri for folder in folders)
+        return any(_known(folder, self.uri) is not None for folder in folders)
 
     def log_report(
         self, run_name: str, description: str, directory: Path, files: Iterable[Path]
@@ -173,7 +176,7 @@ class Tracker:
             is_gone = isinstance(error, MlflowException) and error.error_code in _RUN_IS_GONE
             if not is_gone or not folder.delivery.exists():
                 raise
-            folder.delivery.unlink()
+            folder.delivery.remove()
             self._deliver(cell, folder)
 
     def _deliver(self, cell: Cell, folder: TrialFolder) -> None:
@@ -181,31 +184,31 @@ class Tracker:
         if state is TrialState.WAITING or _is_delivered(folder, state, self.uri):
             return
         history = folder.read_history()
-        known = folder.read(folder.delivery)
-        if known.get("uri") != self.uri:
+        known = _known(folder, self.uri)
+        if known is None:
             run = self._run(cell, history)
-            known = {"uri": self.uri, "run_id": run.info.run_id, "epoch": 0, "state": ""}
+            known = Delivered(uri=self.uri, run_id=run.info.run_id, epoch=0, state="")
             if run.info.status == "FINISHED" and state.is_finished:
-                known |= {"epoch": len(history), "state": state.value}
-            folder.write(folder.delivery, known)
-            if known["state"]:
+                known = replace(known, epoch=len(history), state=state.value)
+            folder.delivery.write(known)
+            if known.state:
                 return
-        run_id = known["run_id"]
-        before = known["state"]
+        run_id = known.run_id
+        before = known.state
         if before in ("FAILED", "STOPPED") and before != state.value:  # it is trained after all
             self._client.update_run(run_id, status="RUNNING")
             if "error" in self._client.get_run(run_id).data.tags:
                 self._client.delete_tag(run_id, "error")
         if run_id not in self._met:
             self._met.add(run_id)
-            known["epoch"] = max(known["epoch"], self._last_epoch(run_id))
-        fresh = [record for record in history if record["epoch"] > known["epoch"]]
+            known = replace(known, epoch=max(known.epoch, self._last_epoch(run_id)))
+        fresh = [record for record in history if record.epoch > known.epoch]
         for start in range(0, len(fresh), EPOCHS_A_BATCH):
             self._client.log_batch(run_id, metrics=_metrics(fresh[start : start + EPOCHS_A_BATCH]))
         if state in _STATUS:
             self._close(run_id, folder, state, history)
-        epoch = fresh[-1]["epoch"] if fresh else known["epoch"]
-        folder.write(folder.delivery, {**known, "epoch": epoch, "state": state.value})
+        epoch = fresh[-1].epoch if fresh else known.epoch
+        folder.delivery.write(replace(known, epoch=epoch, state=state.value))
 
     def _last_epoch(self, run_id: str) -> int:
         """How far the server's curves go, whoever delivered them.
@@ -217,7 +220,7 @@ class Tracker:
         points = self._client.get_metric_history(run_id, "train_loss")
         return max((point.step for point in points), default=0)
 
-    def _run(self, cell: Cell, history: list[dict[str, Any]]) -> Run:
+    def _run(self, cell: Cell, history: History) -> Run:
         """The trial's run: the one that bears its fingerprint, or a new one; described anew."""
         found = self._client.search_runs(
             [self._experiment], f"tags.fingerprint = '{cell.fingerprint}'", max_results=1
@@ -225,7 +228,7 @@ class Tracker:
         if found:
             run = found[0]
         else:
-            start = history[0]["time"] - history[0]["seconds"] if history else None
+            start = history[0].time - history[0].seconds if history else None
             run = self._client.create_run(
                 self._experiment,
                 start_time=None if start is None else int(1000 * start),
@@ -258,14 +261,12 @@ class Tracker:
         )
         return run
 
-    def _close(
-        self, run_id: str, folder: TrialFolder, state: TrialState, history: list[dict[str, Any]]
-    ) -> None:
+    def _close(self, run_id: str, folder: TrialFolder, state: TrialState, history: History) -> None:
         """Final figures, artifacts and status."""
-        files = (folder.result, folder.failure, folder.stopped)
-        outcome: dict[str, Any] = next(filter(None, map(folder.read, files)), {})
+        record = folder.result.read() or folder.failure.read() or folder.stopped.read()
+        outcome: dict[str, Any] = {} if record is None else plain(record)
         when = int(1000 * outcome.get("time", time.time()))  # a file may be gone by now
-        finals = {"seconds_total": sum(record["seconds"] for record in history)}
+        finals = {"seconds_total": history.seconds} if history.is_whole else {}
         if state is TrialState.COMPLETE:
             accuracies = {key: outcome[key] for key in ("validation_accuracy", "test_accuracy")}
             finals |= {key: value for key, value in accuracies.items() if value is not None}
@@ -276,7 +277,7 @@ class Tracker:
         }
         packages = {
             f"package.{name}": version
-            for name, version in json.loads(outcome.get("packages", "{}")).items()
+            for name, version in json.loads(outcome.get("packages") or "{}").items()
         }
         self._client.log_batch(
             run_id,
@@ -286,25 +287,31 @@ class Tracker:
                 for key, value in {**tags, **packages, "state": state.value}.items()
             ],
         )
-        for file in (folder.recipe, folder.weights, folder.failure):
+        for file in (folder.recipe, folder.weights, folder.failure.path):
             if file.exists():
                 self._client.log_artifact(run_id, str(file))
         self._client.set_terminated(run_id, status=_STATUS[state], end_time=when)
 
 
-def _metrics(history: list[dict[str, Any]]) -> list[Metric]:
+def _metrics(history: Sequence[Epoch]) -> list[Metric]:
     """Some epochs' points, on all curves."""
     return [
-        Metric(key, float(value), int(1000 * record["time"]), record["epoch"])
-        for record in history
-        for key, value in record.items()
+        Metric(key, float(value), int(1000 * epoch.time), epoch.epoch)
+        for epoch in history
+        for key, value in plain(epoch).items()
         if key not in NOT_METRICS and value is not None
     ]
 
 
 def _is_delivered(folder: TrialFolder, state: TrialState, uri: str) -> bool:
-    known = folder.read(folder.delivery)
-    return state.is_finished and known.get("uri") == uri and known.get("state") == state.value
+    known = _known(folder, uri)
+    return state.is_finished and known is not None and known.state == state.value
+
+
+def _known(folder: TrialFolder, uri: str) -> Delivered | None:
+    """What a server has of a trial; None if nothing is known of that."""
+    known = folder.delivery.read()
+    return known if known is not None and known.uri == uri else None
 
 
 def undelivered(cells: Iterable[Cell], storage: Storage, uri: str | None) -> list[Cell]:

@@ -1,14 +1,15 @@
 """What a worker does for its trials. It knows folders, and nothing of Ray or MLflow."""
 
+import hashlib
 import json
+import math
 import platform
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
-from enum import Enum
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from quantlab.checkpoint import (
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs import PackedRun, PackEvent
 from sweeps.provenance import git_commit, package_versions
+from sweeps.records import Computed, Epoch, Failure, Result
 from sweeps.staging import stage
 from sweeps.storage import TrialFolder, TrialState, write_atomically
 
@@ -100,17 +102,14 @@ def train_trials(
     """
     with ExitStack() as locks:
         for _, folder in sorted(trials, key=lambda trial: trial[1].fingerprint):
-            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.make()
             locks.enter_context(folder.locked())  # a worker may outlive its driver by seconds
-        places = [
-            place for place, (_, folder) in enumerate(trials) if not folder.state().is_finished
-        ]
+        places = [place for place, (_, folder) in enumerate(trials) if not folder.is_done()]
         if not places:
             return
         for recipe, folder in (trials[place] for place in places):
+            folder.clear()
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
-            folder.failure.unlink(missing_ok=True)
-            folder.stopped.unlink(missing_ok=True)
         try:
             for recipe, _ in (trials[place] for place in places):
                 here = stage(recipe, data_dir, scratch)
@@ -149,9 +148,10 @@ def record_failure(
         device: what it ran on; empty if it did not come so far.
         execution: how it was computed.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    content = {"error": error, "traceback": traceback, "time": time.time()}
-    folder.write(folder.failure, {**content, **_where(device, execution)})
+    folder.make()
+    where = _where(device, execution)
+    failure = Failure(error=error, traceback=traceback, time=time.time(), **asdict(where))
+    folder.failure.write(failure)
 
 
 class _Log:
@@ -163,10 +163,15 @@ class _Log:
         """Go on from the last good checkpoint, in a pack of some size."""
         self._run = run
         self._folder = folder
-        self._where = _where(device, execution) | {"pack": pack}
-        self._notes: dict[str, str] = {}
+        self._where = _where(device, execution)
+        self._pack = pack
+        self._warning = ""
         self.is_over = False
-        state_dict, refused = load_last_good(folder.checkpoint, fingerprint=folder.fingerprint)
+        state_dict, refused = load_last_good(
+            folder.checkpoint,
+            fingerprint=folder.fingerprint,
+            most_epochs=folder.read_history().leading,
+        )
         warned = []
         if state_dict is not None:
             run.load_state_dict(state_dict)
@@ -181,12 +186,13 @@ class _Log:
             warned.append(f"{'; '.join(refused)}; {went_on}")
         if warned:
             # A worker's warning is seen by nobody, so it stands in the result as well.
-            self._notes["warning"] = "; ".join(warned)
-            warnings.warn(self._notes["warning"], stacklevel=2)
+            self._warning = "; ".join(warned)
+            warnings.warn(self._warning, stacklevel=2)
         folder.rewind_history(run.epoch)
 
     def write(self, record: EpochRecord) -> None:
-        self._folder.append_history({**_plain(record), "time": time.time()})
+        values = {item.name: getattr(record, item.name) for item in fields(record)}
+        self._folder.append_history(Epoch(**values, time=time.time()))
 
     def save(self) -> None:
         if not self.is_over:
@@ -204,21 +210,32 @@ class _Log:
             self.diverge(error)
             return
         save_atomically(self._folder.weights, self._run.final_weights())
-        self._close(TrialState.COMPLETE, _json_numbers(asdict(outcome)))
+        with self._folder.weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        values = asdict(outcome)
+        if math.isnan(outcome.validation_accuracy):  # of no images
+            values["validation_accuracy"] = None
+        self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
 
     def diverge(self, error: NonFiniteLossError) -> None:
-        details = {
-            "error": str(error),
-            "epochs": self._run.epoch,
-            "steps": error.step,
-            "last_finite_loss": error.last_finite_loss,
-        }
-        self._close(TrialState.DIVERGED, _json_numbers(details))
+        last = error.last_finite_loss
+        self._close(
+            state=TrialState.DIVERGED,
+            error=str(error),
+            epochs=self._run.epoch,
+            steps=error.step,
+            last_finite_loss=None if math.isnan(last) else last,
+        )
 
-    def _close(self, state: TrialState, details: dict[str, Any]) -> None:
-        self._folder.write(
-            self._folder.result,
-            {"state": state.value, "time": time.time(), **details, **self._notes, **self._where},
+    def _close(self, **details: Any) -> None:
+        self._folder.result.write(
+            Result(
+                time=time.time(),
+                warning=self._warning,
+                pack=self._pack,
+                **details,
+                **asdict(self._where),
+            )
         )
         remove_checkpoints(self._folder.checkpoint)
         self.is_over = True
@@ -239,7 +256,7 @@ def _train(
         data_dir=data_dir,
         device=device,
         execution=execution,
-        weights_of=lambda fingerprint: folder.sibling(fingerprint).weights,
+        weights_of=lambda fingerprint: folder.sibling(fingerprint).intact_weights(),
     )
     logs = [
         _Log(run, folder, device, execution, len(trials))
@@ -275,28 +292,15 @@ def _train(
             log.complete()
 
 
-def _plain(record: EpochRecord) -> dict[str, Any]:
-    """A record as JSON data."""
-    values = asdict(record)
-    return _json_numbers(
-        {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}
-    )
-
-
-def _json_numbers(values: dict[str, Any]) -> dict[str, Any]:
-    """None for NaN, which JSON does not have: the accuracy of no images, a loss never seen."""
-    return {key: None if value != value else value for key, value in values.items()}
-
-
-def _where(device: str, execution: Execution) -> dict[str, Any]:
+def _where(device: str, execution: Execution) -> Computed:
     name = platform.machine()
     if device.startswith("cuda"):
         # This also runs while a failure is recorded, which may be that there is no such device.
         name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "not available"
-    return {
-        "device": f"{device} ({name})",
-        "execution": str(execution),
-        "host": platform.node(),
-        "git_commit": git_commit(),
-        "packages": json.dumps(package_versions()),
-    }
+    return Computed(
+        device=f"{device} ({name})",
+        execution=str(execution),
+        host=platform.node(),
+        git_commit=git_commit(),
+        packages=json.dumps(package_versions()),
+    )

@@ -12,6 +12,7 @@ from sweeps.loading import load_sweep, named_sweeps
 from sweeps.plan import plan_of
 from sweeps.results import regime, trials_frame
 from sweeps.storage import Storage
+from tests.sweeps.trial_files import ended
 
 
 def paper_blocks(model: str, *regimes: str, sets: int = 3) -> dict[str, int]:
@@ -145,8 +146,7 @@ def test_the_smoke_grids_report_has_the_papers_tables(tmp_path: Path) -> None:
         folder = storage.trial(cell.fingerprint)
         folder.path.mkdir(parents=True)
         score = 0.5 + number / 1000
-        accuracies = {"validation_accuracy": score, "test_accuracy": score}
-        folder.write(folder.result, {"state": "COMPLETE", **accuracies})
+        folder.result.write(ended(validation_accuracy=score, test_accuracy=score))
     table = configurations(trials_frame(sweep, storage))
     sensitivity, methods = sensitivity_tables(table), method_tables(select(table))
     sets = ["binary", "ternary", "quaternary"]

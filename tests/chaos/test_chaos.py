@@ -276,10 +276,12 @@ def assert_nearly_the_same(sweep: SweepSpec, found: Storage, expected: Storage) 
     for cell in sweep.cells:
         own, other = found.trial(cell.fingerprint), expected.trial(cell.fingerprint)
         for key in ("train_loss", "validation_accuracy_hard"):
-            curves = [[record[key] for record in of.read_history()] for of in (own, other)]
+            curves = [[getattr(epoch, key) for epoch in of.read_history()] for of in (own, other)]
             assert curves[0] == pytest.approx(curves[1], rel=1e-6), cell.name
-        accuracies = [of.read(of.result)["test_accuracy"] for of in (own, other)]
-        assert accuracies[0] == accuracies[1], cell.name
+        results = [of.result.read() for of in (own, other)]
+        assert results[0]
+        assert results[1]
+        assert results[0].test_accuracy == results[1].test_accuracy, cell.name
         torch.testing.assert_close(
             torch.load(own.weights), torch.load(other.weights), rtol=1e-6, atol=1e-6
         )
@@ -349,9 +351,9 @@ def check_runs(sweep: SweepSpec, storage: Storage, uri: str) -> None:
         assert run.info.status == "FINISHED"
         history = folder.read_history()
         total = cell.recipe.epochs + cell.recipe.batchnorm_epochs
-        assert [record["epoch"] for record in history] == list(range(1, total + 1))
+        assert [record.epoch for record in history] == list(range(1, total + 1))
         for key in ("train_loss", "validation_accuracy_hard"):
             curve = client.get_metric_history(run.info.run_id, key)
             assert [(point.step, point.value) for point in curve] == [
-                (record["epoch"], record[key]) for record in history
+                (record.epoch, getattr(record, key)) for record in history
             ]

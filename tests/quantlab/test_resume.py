@@ -192,7 +192,7 @@ def test_the_previous_good_checkpoint_is_used(tmp_path: Path) -> None:
     save_checkpoint(file, {"epoch": 5}, fingerprint="a")
     (tmp_path / f".{file.stem}.next{file.suffix}.partial").write_bytes(b"half")
     remove_checkpoints(file)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".refused"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".damaged"}
 
 
 def test_a_crash_between_the_two_files_loses_nothing(tmp_path: Path) -> None:

@@ -94,13 +94,13 @@ def test_a_pack_leaves_what_its_trials_would_leave_alone(tmp_path: Path) -> None
     cells = cells_of("PC")[:4]
     trials = [(cell.recipe, folder_of(cell.recipe, tmp_path)) for cell in cells]
     run_trial(*trials[1], data_dir=tmp_path)
-    before = trials[1][1].result.read_bytes()
+    before = trials[1][1].result.path.read_bytes()
     for events in train_trials(trials, data_dir=tmp_path):
         assert all(event.member != 1 for event in events)
-    assert trials[1][1].result.read_bytes() == before
+    assert trials[1][1].result.path.read_bytes() == before
     for recipe, folder in trials:
         assert folder.state() is TrialState.COMPLETE
-        assert [record["epoch"] for record in folder.read_history()] == [1, 2, 3, 4, 5]
+        assert [record.epoch for record in folder.read_history()] == [1, 2, 3, 4, 5]
         assert folder.weights.exists()
         assert json.loads(folder.recipe.read_text())["recipe"]["seed"] == recipe.seed
         assert not folder.checkpoint.exists()
@@ -120,7 +120,7 @@ def test_a_stopped_pack_goes_on_alone(tmp_path: Path) -> None:
         assert folder.checkpoint.exists()
         run_trial(recipe, folder, data_dir=tmp_path)
     for (_, one), (_, other) in zip(whole, stopped, strict=True):
-        losses = [[record["train_loss"] for record in of.read_history()] for of in (one, other)]
+        losses = [[record.train_loss for record in of.read_history()] for of in (one, other)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 

@@ -13,6 +13,7 @@ from sweeps.progress import Progress
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import small_recipe
+from tests.sweeps.trial_files import ended
 
 SWEEP = SweepSpec(
     name="shown",
@@ -33,7 +34,7 @@ def show(stream: io.StringIO, storage: Storage, *, quiet: bool = False) -> str:
     for cell, score in ((before, 0.5), (complete, 0.75)):
         folder = storage.trial(cell.fingerprint)
         folder.path.mkdir(parents=True)
-        folder.write(folder.result, {"state": "COMPLETE", "validation_accuracy": score})
+        folder.result.write(ended(validation_accuracy=score))
     progress = Progress(SWEEP.cells, storage, to_run=3, stream=stream, quiet=quiet, every_seconds=0)
     with progress:
         for cell in (complete, interrupted, diverged):

@@ -22,12 +22,14 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.packing import Packing
 from sweeps.race import Race
+from sweeps.records import Failure
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, StudySpec, better_half
 from sweeps.study_results import failed_points, num_judged
 from tests.quantlab.recipes import quantized
 from tests.services import PostgreSQL, needs_postgresql, postgresql
+from tests.sweeps.trial_files import ended, epoch
 
 
 def space(trial: BaseTrial) -> Recipe:
@@ -53,7 +55,7 @@ def finish(storage: Storage, cell: Cell, state: str = "COMPLETE") -> TrialState:
     folder.path.mkdir(parents=True, exist_ok=True)
     with (folder.path / "trained").open("a") as file:
         file.write("once\n")
-    folder.write(folder.result, {"state": state, "validation_accuracy": score(cell)})
+    folder.result.write(ended(TrialState(state), validation_accuracy=score(cell)))
     return TrialState(state)
 
 
@@ -209,9 +211,8 @@ def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
     for cell, accuracy in ((good, 0.8), (bad, 0.2)):
         folder = storage.trial(cell.fingerprint)
         folder.path.mkdir(parents=True)
-        for epoch in (1, 2):
-            record = {"epoch": epoch, "validation_accuracy_hard": accuracy, "seconds": 1}
-            folder.append_history(record)
+        for number in (1, 2):
+            folder.append_history(epoch(number, validation_accuracy_hard=accuracy))
     assert not race.is_hopeless(good.fingerprint)
     race.ended(good, finish(storage, good))
     assert race.is_hopeless(bad.fingerprint)
@@ -231,7 +232,7 @@ def test_without_a_curve_only_whole_seeds_are_compared(tmp_path: Path) -> None:
     good, bad = race.next()[0], race.next()[0]
     folder = storage.trial(bad.fingerprint)
     folder.path.mkdir(parents=True)
-    folder.append_history({"epoch": 1, "validation_accuracy_hard": 0.0, "seconds": 1})
+    folder.append_history(epoch(1, validation_accuracy_hard=0.0))
     race.ended(good, finish(storage, good))
     assert not race.is_hopeless(bad.fingerprint)
     race.ended(bad, finish(storage, bad))
@@ -271,7 +272,7 @@ def test_after_failures_in_a_row_nothing_more_is_asked_for(tmp_path: Path) -> No
         (cell,) = race.next()
         folder = storage.trial(cell.fingerprint)
         folder.path.mkdir(parents=True)
-        folder.write(folder.failure, {"error": "the disk is full"})
+        folder.failure.write(Failure(error="the disk is full", time=0))
         race.ended(cell, TrialState.FAILED)
     assert race.next() == []
     assert race.is_over

@@ -50,7 +50,7 @@ def test_histograms_and_maps_of_a_sweep(tiny: Ran) -> None:
     own = maps[maps["figure"] == "maps"]
     assert own["row"].unique().tolist() == ["MD"]
     curve = own[own["curve"] == "after the first epoch"]
-    sharpness = storage.trial(histograms["trial_id"].iloc[0]).read_history()[0]["sharpness"]
+    sharpness = storage.trial(histograms["trial_id"].iloc[0]).read_history()[0].sharpness
     expected = torch.tanh((1 + sharpness) * torch.tensor(curve["latent"].to_numpy()))
     assert np.allclose(curve["proximal"], expected)
 

@@ -9,10 +9,12 @@ from quantlab import ConfigurationError, Recipe, fingerprint
 from quantlab.initial_weights import TrialWeights
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
+from sweeps.records import Failure
 from sweeps.schedule import Schedule
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import small_recipe
+from tests.sweeps.trial_files import ended
 
 
 def child_of(recipe: Recipe) -> Recipe:
@@ -37,9 +39,9 @@ def finish(storage: Storage, cell: Cell, state: TrialState) -> None:
     folder = storage.trial(cell.fingerprint)
     folder.path.mkdir(parents=True)
     if state is TrialState.FAILED:
-        folder.write(folder.failure, {"error": "RuntimeError: broken"})
+        folder.failure.write(Failure(error="RuntimeError: broken", time=0))
     else:
-        folder.write(folder.result, {"state": state.value})
+        folder.result.write(ended(state))
 
 
 def names(schedule: Schedule) -> list[str]:
@@ -85,7 +87,9 @@ def test_a_failed_parent_fails_its_descendants(state: TrialState, tmp_path: Path
     for cell in failed:
         folder = storage.trial(cell.fingerprint)
         assert folder.state() is TrialState.FAILED
-        errors.append(folder.read(folder.failure)["error"])
+        failure = folder.failure.read()
+        assert failure is not None
+        errors.append(failure.error)
     assert errors[0] == f"not started: 'parent seed=7', which it starts from, {word}"
     assert errors[1] == "not started: 'child batch=10 seed=0', which it starts from, failed"
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from quantlab import ConfigurationError
+from sweeps.records import Failure
 from sweeps.storage import Storage, TrialState
+from tests.sweeps.trial_files import ended, epoch
 
 
 def test_states_are_read_off_the_files(tmp_path: Path) -> None:
@@ -14,9 +16,9 @@ def test_states_are_read_off_the_files(tmp_path: Path) -> None:
     folder.path.mkdir(parents=True)
     folder.recipe.write_text("{}")
     assert folder.state() is TrialState.RUNNING
-    folder.write(folder.failure, {"error": "x"})
+    folder.failure.write(Failure(error="x", time=0))
     assert folder.state() is TrialState.FAILED
-    folder.write(folder.result, {"state": "COMPLETE"})
+    folder.result.write(ended())
     assert folder.state() is TrialState.COMPLETE
 
 
@@ -24,14 +26,14 @@ def test_history_survives_a_line_cut_short(tmp_path: Path) -> None:
     folder = Storage(tmp_path).trial("abc")
     folder.path.mkdir(parents=True)
     assert folder.read_history() == []
-    for epoch in (1, 2, 3):
-        folder.append_history({"epoch": epoch})
+    for number in (1, 2, 3):
+        folder.append_history(epoch(number))
     with folder.history.open("a") as file:
         file.write('{"epoch": 4')
-    assert [record["epoch"] for record in folder.read_history()] == [1, 2, 3]
+    assert [record.epoch for record in folder.read_history()] == [1, 2, 3]
     folder.rewind_history(2)
-    folder.append_history({"epoch": 3})
-    assert [record["epoch"] for record in folder.read_history()] == [1, 2, 3]
+    folder.append_history(epoch(3))
+    assert [record.epoch for record in folder.read_history()] == [1, 2, 3]
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -10,12 +11,19 @@ import pytest
 from quantlab import ConfigurationError
 from sweeps.delivery import Delivery
 from sweeps.loading import load_sweep
+from sweeps.records import Result, Stopped
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage import Storage, TrialFolder
 from sweeps.tracking import Tracker, undelivered
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.slow
+
+
+def result_of(folder: TrialFolder) -> Result:
+    result = folder.result.read()
+    assert result is not None
+    return result
 
 
 def runs_of(storage: Storage) -> list[mlflow.entities.Run]:
@@ -52,11 +60,11 @@ def test_one_run_a_trial_with_params_tags_and_curves(tiny: Ran) -> None:
     assert run.data.tags["set"] == "binary"
     assert run.data.metrics["rho0"] == 0.5
     assert run.data.metrics["seed"] == 1
-    assert run.data.metrics["test_accuracy"] == folder.read(folder.result)["test_accuracy"]
+    assert run.data.metrics["test_accuracy"] == result_of(folder).test_accuracy
     client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
     curve = client.get_metric_history(run.info.run_id, "train_loss")
     assert [(point.step, point.value) for point in curve] == [
-        (record["epoch"], record["train_loss"]) for record in folder.read_history()
+        (epoch.epoch, epoch.train_loss) for epoch in folder.read_history()
     ]
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert artifacts == {"recipe.json", "weights.pt"}
@@ -70,7 +78,7 @@ def test_delivering_again_changes_nothing(tiny: Ran, tmp_path: Path) -> None:
     tracker = Tracker(sweep.name, storage, None)
     before = curves(storage)
     for cell in sweep.cells:
-        storage.trial(cell.fingerprint).delivery.unlink()
+        storage.trial(cell.fingerprint).delivery.remove()
     assert len(undelivered(sweep.cells, storage, None)) == 6
     for cell in sweep.cells:
         tracker.deliver(cell)
@@ -121,13 +129,13 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(tiny: Ran, tmp_pat
     unfinished = sweep.cells[0]
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
-        folder.delivery.unlink()
-        history = [{**record, "time": record["time"] + 1000} for record in folder.read_history()]
+        folder.delivery.remove()
+        history = folder.read_history()
         folder.history.write_text("")
-        for record in history:
-            folder.append_history(record)
-        result = folder.read(folder.result)
-        folder.write(folder.result, {**result, "time": result["time"] + 1000})
+        for epoch in history:
+            folder.append_history(replace(epoch, time=epoch.time + 1000))
+        result = result_of(folder)
+        folder.result.write(replace(result, time=result.time + 1000))
     client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
     (run,) = [r for r in runs_of(storage) if r.info.run_name == unfinished.name]
     client.update_run(run.info.run_id, status="RUNNING")
@@ -152,7 +160,7 @@ def test_a_trial_that_was_stopped_is_closed_until_it_goes_on(tiny: Ran, tmp_path
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     cell, tracker = sweep.cells[0], Tracker(sweep.name, storage, None)
     folder = storage.trial(cell.fingerprint)
-    result, history = folder.read(folder.result), folder.read_history()
+    result, history = result_of(folder), folder.read_history()
 
     def run() -> mlflow.entities.Run:
         tracker.deliver(cell)
@@ -162,18 +170,18 @@ def test_a_trial_that_was_stopped_is_closed_until_it_goes_on(tiny: Ran, tmp_path
     client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
     (gone,) = [run for run in runs_of(storage) if run.info.run_name == cell.name]
     client.delete_run(gone.info.run_id)
-    folder.delivery.unlink()
-    folder.result.unlink()
+    folder.delivery.remove()
+    folder.result.remove()
     folder.rewind_history(1)
     assert run().info.status == "RUNNING"
-    folder.write(folder.stopped, {"by": "study mine", "time": history[0]["time"]})
+    folder.stopped.write(Stopped(by="study mine", time=history[0].time))
     stopped = run()
     assert stopped.info.status == "KILLED"
     assert (stopped.data.tags["state"], stopped.data.tags["by"]) == ("STOPPED", "study mine")
-    folder.stopped.unlink()
+    folder.stopped.remove()
     folder.append_history(history[1])
     assert run().info.status == "RUNNING"
-    folder.write(folder.result, result)
+    folder.result.write(result)
     last = run()
     assert (last.info.status, last.data.tags["state"]) == ("FINISHED", "COMPLETE")
 
@@ -258,14 +266,16 @@ def test_a_deleted_run_is_made_anew(tiny: Ran, tmp_path: Path) -> None:
     cell = sweep.cells[0]
     tracker.deliver(cell)
     folder = storage.trial(cell.fingerprint)
-    known = folder.read(folder.delivery)
-    mlflow.MlflowClient(tracking_uri=uri).delete_run(known["run_id"])
-    folder.write(folder.delivery, {**known, "epoch": 1, "state": "RUNNING"})
+    known = folder.delivery.read()
+    assert known is not None
+    mlflow.MlflowClient(tracking_uri=uri).delete_run(known.run_id)
+    folder.delivery.write(replace(known, epoch=1, state="RUNNING"))
     tracker.deliver(cell)
-    again = folder.read(folder.delivery)
-    assert again["run_id"] != known["run_id"]
+    again = folder.delivery.read()
+    assert again is not None
+    assert again.run_id != known.run_id
     client = mlflow.MlflowClient(tracking_uri=uri)
-    curve = client.get_metric_history(again["run_id"], "train_loss")
+    curve = client.get_metric_history(again.run_id, "train_loss")
     assert [point.step for point in curve] == [1, 2]
 
 

@@ -17,6 +17,7 @@ import pytest
 from quantlab import EpochRecord
 from quantlab.datasets.digits import Digits
 from sweeps.delivery import Delivery
+from sweeps.sealed_json import plain
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.tracking import NOT_METRICS, Tracker, undelivered
@@ -79,7 +80,7 @@ def train(
 def copy(source: TrialFolder, target: TrialFolder, epochs: int | None = None) -> None:
     """A trial as it is in the end, or as it was after so many epochs."""
     if epochs is None:
-        ignored = shutil.ignore_patterns(source.delivery.name)
+        ignored = shutil.ignore_patterns(source.delivery.path.name)
         shutil.copytree(source.path, target.path, dirs_exist_ok=True, ignore=ignored)
         return
     target.path.mkdir(parents=True, exist_ok=True)
@@ -114,11 +115,13 @@ def assert_everything_is_there_once(
     )
     for run in runs:
         folder = trained.trial(run.data.tags["fingerprint"])
-        history, result = folder.read_history(), folder.read(folder.result)
+        result = folder.result.read()
+        assert result is not None
+        history = [plain(epoch) for epoch in folder.read_history()]
         assert run.info.status == "FINISHED"
         assert run.data.tags["state"] == "COMPLETE"
         assert run.data.params["epochs"] == str(EPOCHS)
-        assert run.data.metrics["test_accuracy"] == result["test_accuracy"]
+        assert run.data.metrics["test_accuracy"] == result.test_accuracy
         curves = {
             key: [
                 (record["epoch"], record[key], int(1000 * record["time"]))
@@ -162,7 +165,8 @@ def train_share(number: int, root: Path) -> None:
 
 
 def has_delivered_epochs(folder: TrialFolder) -> bool:
-    return bool(folder.read(folder.delivery).get("epoch") == folder.read_history()[-1]["epoch"])
+    known = folder.delivery.read()
+    return known is not None and known.epoch == folder.read_history()[-1].epoch
 
 
 def deliver_share(number: int, trained: Path, root: Path, uri: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from quantlab.datasets.imagenet import ImageNet
 from quantlab.initial_weights import TrialWeights
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.schedules import Constant
+from sweeps.records import Result
+from sweeps.sealed_json import plain
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.trial import PAUSE_STEPS, run_trial, train_trials
 from tests.quantlab.image_trees import write_images
@@ -36,13 +39,21 @@ def folder_of(recipe: Recipe, root: Path) -> TrialFolder:
     return Storage(root).trial(fingerprint(recipe))
 
 
+def result_of(folder: TrialFolder) -> Result:
+    result = folder.result.read()
+    assert result is not None
+    return result
+
+
 def comparable(folder: TrialFolder) -> tuple[Any, ...]:
     """All results but for times."""
     history = [
-        {k: v for k, v in record.items() if k not in ("seconds", "time")}
+        {k: v for k, v in plain(record).items() if k not in ("seconds", "time")}
         for record in folder.read_history()
     ]
-    result = {k: v for k, v in folder.read(folder.result).items() if k not in ("time", "warning")}
+    result = {
+        k: v for k, v in result_of(folder).as_mapping().items() if k not in ("time", "warning")
+    }
     weights = torch.load(folder.weights, weights_only=True)
     return history, result, {name: value.tolist() for name, value in weights.items()}
 
@@ -55,15 +66,16 @@ def test_a_finished_trial_leaves_its_results(tmp_path: Path) -> None:
     assert run_trial(recipe, folder, data_dir=tmp_path, report=seen.append) is TrialState.COMPLETE
     assert folder.state() is TrialState.COMPLETE
     assert [record.epoch for record in seen] == [1, 2, 3, 4, 5]
-    assert [record["epoch"] for record in folder.read_history()] == [1, 2, 3, 4, 5]
-    result = folder.read(folder.result)
-    assert 0 <= result["test_accuracy"] <= 1
-    assert json.loads(result["packages"])["torch"] == torch.__version__.split("+")[0]
+    assert [record.epoch for record in folder.read_history()] == [1, 2, 3, 4, 5]
+    result = result_of(folder)
+    assert result.test_accuracy is not None
+    assert 0 <= result.test_accuracy <= 1
+    assert json.loads(result.packages)["torch"] == torch.__version__.split("+")[0]
     names = {path.name for path in folder.path.iterdir()}
     assert names == {".lock", "recipe.json", "history.jsonl", "result.json", "weights.pt"}
-    before = folder.result.stat().st_mtime_ns
+    before = folder.result.path.stat().st_mtime_ns
     assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.COMPLETE
-    assert folder.result.stat().st_mtime_ns == before
+    assert folder.result.path.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4])
@@ -80,7 +92,7 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(cut: int, tmp_path: P
         run_trial(recipe, killed, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
     assert killed.state() is TrialState.RUNNING
     # The next epoch's record was written, its checkpoint not.
-    killed.append_history({**killed.read_history()[-1], "epoch": cut + 1})
+    killed.append_history(replace(killed.read_history()[-1], epoch=cut + 1))
     with killed.history.open("a") as file:
         file.write('{"epoch": ')
     seen: list[EpochRecord] = []
@@ -97,7 +109,7 @@ def test_a_damaged_checkpoint_starts_the_trial_anew(tmp_path: Path) -> None:
     damaged.checkpoint.write_bytes(b"half a check")
     with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the trial started anew"):
         run_trial(recipe, damaged, data_dir=tmp_path)
-    assert "the trial started anew" in damaged.read(damaged.result)["warning"]
+    assert "the trial started anew" in result_of(damaged).warning
     assert comparable(damaged) == comparable(whole)
 
 
@@ -117,7 +129,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the one before it was used"):
         run_trial(recipe, damaged, data_dir=tmp_path, report=seen.append)
     assert [record.epoch for record in seen] == [4, 5]
-    assert "the one before it was used" in damaged.read(damaged.result)["warning"]
+    assert "the one before it was used" in result_of(damaged).warning
     assert comparable(damaged) == comparable(whole)
 
 
@@ -133,7 +145,7 @@ def test_fine_tuning_starts_from_its_parents_network(tmp_path: Path) -> None:
     scratch = quantized()
     run_trial(scratch, folder_of(scratch, tmp_path), data_dir=tmp_path)
     losses = [
-        folder_of(recipe, tmp_path).read_history()[0]["train_loss"] for recipe in (child, scratch)
+        folder_of(recipe, tmp_path).read_history()[0].train_loss for recipe in (child, scratch)
     ]
     assert losses[0] < losses[1]  # it has learned something before
 
@@ -142,7 +154,7 @@ def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
     recipe = quantized(epochs=1, batchnorm_epochs=0)
     folder = folder_of(recipe, tmp_path)
     run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True))
-    execution = folder.read(folder.result)["execution"]
+    execution = result_of(folder).execution
     assert execution == (
         "channels_last,bf16,no-compile,deterministic,keep_memory,workers=0,threads=1"
     )
@@ -175,14 +187,14 @@ def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None
     # It is told of the finished trial too, although the last resumption changed nothing.
     with pytest.warns(UserWarning, match=r"computed with execution .*,bf16,.* not bit-identical"):
         run_trial(recipe, folder, data_dir=tmp_path)
-    assert "not bit-identical" in folder.read(folder.result)["warning"]
+    assert "not bit-identical" in result_of(folder).warning
 
 
 def test_without_validation_images_the_accuracy_is_null(tmp_path: Path) -> None:
     recipe = small_recipe(dataset=Digits(validation_images=0, train_images=100), epochs=1)
     folder = folder_of(recipe, tmp_path)
     assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.COMPLETE
-    assert folder.read(folder.result)["validation_accuracy"] is None
+    assert result_of(folder).validation_accuracy is None
     assert "NaN" not in folder.history.read_text()
 
 
@@ -201,9 +213,10 @@ def test_one_broken_image_is_one_clear_failure(workers: int, tmp_path: Path) -> 
     folder = folder_of(recipe, tmp_path)
     with pytest.raises(ConfigurationError):
         run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(workers=workers))
-    error = folder.read(folder.failure)["error"]
-    assert error.startswith(f"ConfigurationError: {broken}: not a readable image (")
-    assert "\n" not in error
+    failure = folder.failure.read()
+    assert failure is not None
+    assert failure.error.startswith(f"ConfigurationError: {broken}: not a readable image (")
+    assert "\n" not in failure.error
 
 
 def test_divergence_is_a_result(tmp_path: Path) -> None:
@@ -212,9 +225,10 @@ def test_divergence_is_a_result(tmp_path: Path) -> None:
     assert run_trial(recipe, folder, data_dir=tmp_path) is TrialState.DIVERGED
     assert folder.state() is TrialState.DIVERGED
     assert folder.state().is_finished
-    result = folder.read(folder.result)
-    assert "not finite at step" in result["error"]
-    assert result["last_finite_loss"] > 0
+    result = result_of(folder)
+    assert "not finite at step" in result.error
+    assert result.last_finite_loss is not None
+    assert result.last_finite_loss > 0
 
 
 def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:
@@ -225,9 +239,10 @@ def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:
             run_trial(recipe, folder, data_dir=tmp_path)
         assert folder.state() is TrialState.FAILED
         assert not folder.state().is_finished
-    failure = folder.read(folder.failure)
-    assert failure["error"].startswith("ConfigurationError: ImageFolder.folder = 'none'")
-    assert "Traceback" in failure["traceback"]
+    failure = folder.failure.read()
+    assert failure is not None
+    assert failure.error.startswith("ConfigurationError: ImageFolder.folder = 'none'")
+    assert "Traceback" in failure.traceback
 
 
 def test_a_trial_that_is_stopped_leaves_its_state(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ import json
 
 import torch
 
+from sweeps.sealed_json import plain
 from sweeps.storage import TrialFolder
 
-NOT_RESULTS = ("seconds", "time", "git_commit")
-"""When, and from which commit: two runs may well differ in these."""
+NOT_RESULTS = ("seconds", "time", "git_commit", "weights_sha256")
+"""When, and from which commit: two runs may well differ in these; the weights are looked at."""
 
 
 def trial_hash(folder: TrialFolder) -> str:
@@ -16,9 +17,10 @@ def trial_hash(folder: TrialFolder) -> str:
     digest = hashlib.sha256()
     for name, value in torch.load(folder.weights, weights_only=True).items():
         digest.update(name.encode() + value.numpy().tobytes())
-    result = folder.read(folder.result)
+    result = folder.result.read()
+    assert result is not None
     for record in [*folder.read_history(), result]:
-        kept = {key: value for key, value in record.items() if key not in NOT_RESULTS}
+        kept = {key: value for key, value in plain(record).items() if key not in NOT_RESULTS}
         digest.update(json.dumps(kept, sort_keys=True).encode())
-    assert "warning" not in result
+    assert not result.warning
     return digest.hexdigest()

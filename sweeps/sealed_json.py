@@ -1,0 +1,169 @@
+"""Dataclasses as JSON with a seal: a digest, by which any change from outside is found out.
+
+A sealed text is a JSON object whose first entry is the digest of all that follows it and of its
+owner's name, so that neither a flipped bit nor the file of another trial passes for the truth::
+
+    {"digest": "0123456789abcdef", "epochs": 3, ...}
+
+Texts from before there were seals are read, too; all that can be checked of them is their form.
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Any, TypeVar, Union
+
+from quantlab import ConfigurationError
+
+T = TypeVar("T")
+
+_HEAD = '{"digest": "'
+_DIGITS = 16
+_BODY = len(_HEAD) + _DIGITS + 2
+"""Where the text begins that the digest is of: behind the quotation mark and the comma."""
+
+
+class DamagedError(ValueError):
+    """A text is not what was written. The message says in a few words what is wrong with it."""
+
+
+class NewerError(ConfigurationError):
+    """A text is of a later version of this program."""
+
+
+def encode(value: Any, owner: str, *, indent: int | None = None) -> str:
+    """A dataclass as sealed JSON, with its class's ``VERSION``; fields at their default left out.
+
+    Args:
+        value: an instance of a dataclass, of what `decode` understands.
+        owner: whom it belongs to, such as a fingerprint.
+        indent: as of `json.dumps`; None for one line.
+    """
+    content = {
+        field.name: plain(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if not _is_default(field, getattr(value, field.name))
+    }
+    content["version"] = value.VERSION
+    body = json.dumps(content, indent=indent, sort_keys=True)[1:]
+    if indent is None:
+        body = " " + body
+    return f'{_HEAD}{_digest(body, owner)}",{body}'
+
+
+def decode(kind: type[T], text: str, owner: str) -> T:
+    """Read back what `encode` has made, or its like from before there were seals.
+
+    Raises:
+        DamagedError: the text was changed, belongs to another owner, or is no such record.
+        NewerError: it is of a later version.
+    """
+    sealed = text.startswith(_HEAD)
+    if sealed and text[len(_HEAD) : _BODY] != f'{_digest(text[_BODY:], owner)}",':
+        raise DamagedError("changed since it was written, or of another trial")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError("not JSON") from error
+    if not isinstance(content, dict):
+        raise DamagedError("not a JSON object")
+    version = content.pop("version", 0)
+    content.pop("digest", None)
+    if sealed and version > kind.VERSION:  # type: ignore[attr-defined]
+        raise NewerError(f"of version {version}, which is later than this program's")
+    if version and not sealed:
+        raise DamagedError("without its digest")
+    return _typed(kind, content)
+
+
+def plain(value: Any) -> Any:
+    """As JSON data: None for NaN, which JSON does not have; an enum's value; lists."""
+    if isinstance(value, float):
+        return None if value != value else value
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _digest(body: str, owner: str) -> str:
+    return hashlib.sha256(f"{owner}\n{body}".encode()).hexdigest()[:_DIGITS]
+
+
+def _is_default(field: "dataclasses.Field[Any]", value: Any) -> bool:
+    return field.default is not dataclasses.MISSING and bool(value == field.default)
+
+
+def _typed(kind: type[T], content: Any) -> T:
+    if not isinstance(content, dict):
+        raise DamagedError("not a JSON object")
+    readers, required = _readers(kind)  # type: ignore[arg-type]
+    values = {}
+    for name, value in content.items():
+        if name not in readers:
+            raise DamagedError(f"has an unknown {name!r:.40}")
+        try:
+            values[name] = readers[name](value)
+        except (TypeError, ValueError) as error:
+            raise DamagedError(f"{name} = {value!r:.40}") from error
+    if missing := required - values.keys():
+        raise DamagedError(f"has no {min(missing)!r}")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
+
+
+@lru_cache(maxsize=32)
+def _readers(kind: type) -> tuple[dict[str, Callable[[Any], Any]], frozenset[str]]:
+    """Of each field, what makes its value of JSON data; and which fields must be there."""
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)
+    required = frozenset(
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
+    return {field.name: _reader(hints[field.name]) for field in fields}, required
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """A function that raises TypeError or ValueError for what is not of the type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        (other,) = (_reader(item) for item in arguments if item is not type(None))
+        return lambda value: None if value is None else other(value)
+    if origin is tuple:
+        item = _reader(arguments[0])
+        return lambda value: tuple(item(one) for one in _exactly(list, value))
+    if hint is float:
+        return _number
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return lambda value: _typed(hint, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint
+    return lambda value: _exactly(hint, value)
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return float("nan")
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)
+
+
+def _exactly(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError
+    return value

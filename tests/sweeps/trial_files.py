@@ -1,0 +1,33 @@
+"""Records of trials that were never trained."""
+
+from typing import Any
+
+from quantlab import Stage
+from sweeps.records import Epoch, Result
+from sweeps.storage import TrialState
+
+
+def ended(state: TrialState = TrialState.COMPLETE, **details: Any) -> Result:
+    """A result that is made up."""
+    if state is TrialState.COMPLETE:
+        details = {"test_accuracy": 0.5} | details
+    return Result(**({"state": state, "time": 0.0, "epochs": 0} | details))
+
+
+def epoch(number: int, **details: Any) -> Epoch:
+    """A line of a history that is made up."""
+    settings: dict[str, Any] = {
+        "stage": Stage.QUANTIZE,
+        "epoch": number,
+        "step": 10 * number,
+        "learning_rate": 0.1,
+        "sharpness": 1.0,
+        "train_loss": 1 / number,
+        "validation_accuracy_latent": 0.5,
+        "validation_accuracy_proximal": 0.5,
+        "validation_accuracy_hard": 0.5,
+        "quantization_gap": 0.0,
+        "seconds": 1.0,
+        "time": 1000.0 + number,
+    }
+    return Epoch(**(settings | details))
