@@ -15,8 +15,8 @@ import torch
 
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.evaluation import accuracy
-from quantlab.models.base import load_weights
 from quantlab.models.resnet import ResNet
+from quantlab.state_dicts import load_weights
 
 
 def main() -> None:

@@ -65,8 +65,11 @@ class Execution:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def layout(self, inputs: Tensor) -> Tensor:
-        """A batch (batch, channels, height, width) in the memory format of the forward pass."""
-        if not self.channels_last:
+        """A batch (batch, channels, height, width) in the memory format of the forward pass.
+
+        Batches of another rank, such as signals, have no other format.
+        """
+        if not self.channels_last or inputs.dim() != 4:
             return inputs
         return inputs.contiguous(memory_format=torch.channels_last)
 

@@ -12,8 +12,8 @@ import torchvision.models
 from torch import nn
 
 from quantlab.data_files import require_relative
-from quantlab.errors import ConfigurationError, first_line
-from quantlab.models.base import fit_weights, load_weights
+from quantlab.errors import ConfigurationError, brief, first_line
+from quantlab.state_dicts import fit_weights, load_weights
 
 
 def no_other_trials(fingerprint: str) -> Path:
@@ -60,7 +60,7 @@ class InitialWeights(ABC):
 
 @dataclass(frozen=True)
 class WeightsFile(InitialWeights):
-    """A state dict in a file, as public checkpoints come; see `quantlab.models.base.load_weights`.
+    """A state dict in a file, as public checkpoints come; see `quantlab.state_dicts.load_weights`.
 
     The recipe's identity holds the name and the digest, not the content: give the digest wherever
     the name alone does not settle which weights are meant.
@@ -70,6 +70,9 @@ class WeightsFile(InitialWeights):
     """Path within the data folder (relative: a recipe holds no path of a machine)."""
     sha256: str = ""
     """First digits of the file's SHA-256, checked before use; "" for no check."""
+    entry: str = ""
+    """Under which name the file holds the state dict, such as ``"state_dict_ema"``; "" for the only
+    one that it holds, or that fits."""
 
     def __post_init__(self) -> None:
         require_relative(self, "file")
@@ -77,6 +80,8 @@ class WeightsFile(InitialWeights):
             raise ConfigurationError(
                 f"WeightsFile.sha256 = {self.sha256!r}: must be up to 64 hexadecimal digits"
             )
+        if not isinstance(self.entry, str):
+            raise ConfigurationError(f"WeightsFile.entry = {brief(self.entry)}: must be text")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -97,7 +102,7 @@ class WeightsFile(InitialWeights):
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         self.check(data_dir, weights_of)
-        load_weights(model, data_dir / self.file)
+        load_weights(model, data_dir / self.file, self.entry)
 
 
 @dataclass(frozen=True)

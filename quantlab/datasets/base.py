@@ -37,6 +37,18 @@ class Splits:
     num_classes: int
 
 
+@dataclass(frozen=True)
+class Dimensions:
+    """What a network for a dataset takes and gives."""
+
+    num_classes: int
+    image: tuple[int, ...]
+    """Of a network input without its batch: (channels, height, width), or (channels, length) for
+    signals."""
+    dtype: torch.dtype = torch.float32
+    """Of a network input."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(ABC):
     """Where images come from, and how they are split and normalized.
@@ -86,6 +98,19 @@ class DatasetSpec(ABC):
     def files(self) -> tuple[str, ...]:
         """Files and folders within the data folder that it reads; none if it needs none."""
         return ()
+
+    @property
+    def dimensions(self) -> Dimensions | None:
+        """What is known of the images without any file; None if that is nothing."""
+        return None
+
+    def find_dimensions(self, data_dir: Path) -> Dimensions:
+        """Number of classes and shape of the network inputs, from as few files as possible.
+
+        Raises:
+            ConfigurationError: see `load`.
+        """
+        return self.dimensions or self._dimensions_of(self.load(data_dir))
 
     @abstractmethod
     def check(self, data_dir: Path) -> None:
@@ -167,6 +192,18 @@ class DatasetSpec(ABC):
         scale = pixels.new_tensor(self.std, dtype=torch.float32).mul_(255).reciprocal_()
         shift = pixels.new_tensor(self.mean, dtype=torch.float32).mul_(-255).mul_(scale)
         return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
+
+    def _dimensions_of(self, splits: Splits) -> Dimensions:
+        """Those of the first training batch, augmented as in training."""
+        first = splits.train.take(torch.arange(min(2, len(splits.train))))
+        generator = torch.Generator().manual_seed(0)
+        inputs, _ = next(iter(self.batches(first, batch_size=2, generator=generator)))
+        return Dimensions(splits.num_classes, tuple(inputs.shape[1:]), inputs.dtype)
+
+    def _reads_as(self, kind: "type[DatasetSpec]") -> bool:
+        """Whether its images are those of a class, and not of a subclass that reads others."""
+        names = ("read", "load", "batches", "normalize", "num_channels")
+        return all(getattr(type(self), name, None) is getattr(kind, name, None) for name in names)
 
     def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
         """Hold validation images out, and keep as many of the others as asked for."""

@@ -8,6 +8,7 @@ import torch
 import torchvision.datasets
 
 from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.base import Dimensions
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import ConfigurationError
 
@@ -36,6 +37,11 @@ class CIFAR10(InMemoryDataset):
     def files(self) -> tuple[str, ...]:
         """The folder of torchvision's files."""
         return (self.source.base_folder,)
+
+    @property
+    def dimensions(self) -> Dimensions | None:
+        """Of the set, whatever is left out of it."""
+        return Dimensions(self.num_classes, (3, 32, 32)) if self._reads_as(CIFAR10) else None
 
     def check(self, data_dir: Path) -> None:
         """Look for torchvision's files under the data folder; download them if they are missing."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from quantlab.datasets.base import Dimensions
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 
 
@@ -23,6 +24,11 @@ class Digits(InMemoryDataset):
     def num_channels(self) -> int:
         """One, grey."""
         return 1
+
+    @property
+    def dimensions(self) -> Dimensions | None:
+        """Of the set, whatever is left out of it."""
+        return Dimensions(10, (1, 8, 8)) if self._reads_as(Digits) else None
 
     def check(self, data_dir: Path) -> None:
         """The images are part of scikit-learn; there need only be enough of them."""

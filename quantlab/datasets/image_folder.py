@@ -7,18 +7,21 @@ import numpy as np
 import torch
 
 from quantlab.data_files import read_image, require_relative
+from quantlab.datasets.base import Dimensions
+from quantlab.datasets.class_folders import class_names, labelled_files
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import ConfigurationError
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(InMemoryDataset):
     """``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``, all images of one size.
 
-    Classes are the sub-folders of ``train``, in alphabetical order. Images are read as RGB and kept
-    in memory as a whole; sets that do not fit there are not for this class.
+    Classes are the sub-folders of ``train``, in alphabetical order, less hidden ones. Images are
+    read as RGB (see `quantlab.data_files.read_image`) and kept in memory as a whole; sets that do
+    not fit there are not for this class.
     """
 
     folder: str
@@ -45,19 +48,26 @@ class ImageFolder(InMemoryDataset):
         """The one folder."""
         return (self.folder,)
 
+    def find_dimensions(self, data_dir: Path) -> Dimensions:
+        """The class folders, and the size of one image."""
+        if not self._reads_as(ImageFolder):
+            return super().find_dimensions(data_dir)
+        classes = self._classes(data_dir)
+        path, _ = self._files(data_dir, "train", classes)[0]
+        width, height = read_image(path).size
+        return Dimensions(len(classes), (3, height, width))
+
     def check(self, data_dir: Path) -> None:
         """Look for the two trees of class folders, and count their images."""
         classes = self._classes(data_dir)
-        train, test = (
-            len(_files(data_dir / self.folder / split, classes)) for split in ("train", "test")
-        )
+        train, test = (len(self._files(data_dir, split, classes)) for split in ("train", "test"))
         self._check_sizes(train, test)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
         """All images of both trees."""
         classes = self._classes(data_dir)
         train, test = (
-            _read_tree(data_dir / self.folder / split, classes) for split in ("train", "test")
+            _read_files(self._files(data_dir, split, classes)) for split in ("train", "test")
         )
         if train.pixels.shape[1:] != test.pixels.shape[1:]:
             raise ConfigurationError(
@@ -74,31 +84,17 @@ class ImageFolder(InMemoryDataset):
                     f"ImageFolder.folder = {self.folder!r}: no folder {root / split}; "
                     "it must hold one sub-folder of images a class"
                 )
-        train, test = (
-            sorted(child.name for child in (root / split).iterdir() if child.is_dir())
-            for split in ("train", "test")
-        )
-        if not train:
-            raise ConfigurationError(f"{root / 'train'}: no class folders in it")
+        train, test = class_names(root / "train"), class_names(root / "test")
         if unknown := sorted(set(test) - set(train)):
             raise ConfigurationError(f"{root / 'test'}: classes {unknown} are not in train")
         return train
 
-
-def _files(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
-    """Image files with their labels, in a fixed order."""
-    return [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((root / name).glob("*"))
-        if path.suffix.lower() in _SUFFIXES
-    ]
+    def _files(self, data_dir: Path, split: str, classes: list[str]) -> list[tuple[str, int]]:
+        root = data_dir / self.folder / split
+        return labelled_files(root, classes, _SUFFIXES, nested=False, may_lack=split == "test")
 
 
-def _read_tree(root: Path, classes: list[str]) -> Images:
-    files = _files(root, classes)
-    if not files:
-        raise ConfigurationError(f"{root}: no images ({', '.join(sorted(_SUFFIXES))}) in it")
+def _read_files(files: list[tuple[str, int]]) -> Images:
     first = np.asarray(read_image(files[0][0]))
     pixels = np.empty((len(files), *first.shape), dtype=np.uint8)
     for index, (path, _) in enumerate(files):

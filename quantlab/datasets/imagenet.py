@@ -9,14 +9,16 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-import torchvision.datasets
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
 from quantlab.data_files import read_image, require_relative
-from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
-from quantlab.errors import ConfigurationError, LostProcessError, first_line
+from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
+from quantlab.datasets.class_folders import class_names, labelled_files
+from quantlab.errors import ConfigurationError, LostProcessError
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,12 @@ class ImageNet(DatasetSpec):
         train, test, _ = self._files(data_dir, torch.device("cpu"))
         self._check_sizes(len(train), len(test))
 
+    def find_dimensions(self, data_dir: Path) -> Dimensions:
+        """The class folders, and the size of a crop."""
+        if not self._reads_as(ImageNet):
+            return super().find_dimensions(data_dir)
+        return Dimensions(len(self._classes(data_dir)), (3, self.crop, self.crop))
+
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
         """The splits as lists of files."""
         return self._split(*self._files(data_dir, torch.device(device)))
@@ -129,23 +137,33 @@ class ImageNet(DatasetSpec):
 
     def _files(self, data_dir: Path, device: torch.device) -> tuple[ImageFiles, ImageFiles, int]:
         root = data_dir / self.folder
+        classes = self._classes(data_dir)
+        train, test = (
+            labelled_files(root / split, classes, _SUFFIXES, nested=True)
+            for split in ("train", "val")
+        )
+        return _image_files(train, device), _image_files(test, device), len(classes)
+
+    def _classes(self, data_dir: Path) -> list[str]:
+        root = data_dir / self.folder
         found = []
         for split in ("train", "val"):
             try:
-                found.append(torchvision.datasets.ImageFolder(str(root / split)))
-            except FileNotFoundError as error:
+                found.append(class_names(root / split))
+            except ConfigurationError as error:
                 raise ConfigurationError(
                     f"ImageNet.folder = {self.folder!r}: {root / split} must hold one sub-folder "
-                    f"of images a class ({first_line(error)})"
+                    f"of images a class ({error})"
                 ) from error
-        if found[0].classes != found[1].classes:
-            odd = sorted(set(found[0].classes) ^ set(found[1].classes))
+        if found[0] != found[1]:
+            odd = sorted(set(found[0]) ^ set(found[1]))
             raise ConfigurationError(f"{root}: classes {odd} are not in both of train and val")
-        train, test = (
-            ImageFiles([path for path, _ in tree.samples], torch.tensor(tree.targets), device)
-            for tree in found
-        )
-        return train, test, len(found[0].classes)
+        return found[0]
+
+
+def _image_files(files: Sequence[tuple[str, int]], device: torch.device) -> ImageFiles:
+    labels = torch.tensor([label for _, label in files])
+    return ImageFiles([path for path, _ in files], labels, device)
 
 
 Decoded: TypeAlias = tuple[Tensor, Tensor] | ConfigurationError

@@ -3,15 +3,15 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from quantlab.datasets.augmentation import CropFlip
-from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
+from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
 from quantlab.random_numbers import RandomNumbers
+from quantlab.remembering import remembering
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Images:
     """Images with their labels."""
 
     pixels: Tensor
-    """(num_images, channels, height, width) uint8."""
+    """(num_images, channels, height, width) uint8; (num_images, channels, length) for signals."""
     labels: Tensor
     """(num_images,) int64 in [0, num_classes)."""
 
@@ -45,6 +45,10 @@ class InMemoryDataset(DatasetSpec):
     @abstractmethod
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
         """All training images, all test images, and the number of classes."""
+
+    def find_dimensions(self, data_dir: Path) -> Dimensions:
+        """Those that are known, or else of the images, which are not kept."""
+        return self.dimensions or self._dimensions_of(_read(self, data_dir, torch.device("cpu")))
 
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
         """The splits on the device, remembered."""
@@ -91,10 +95,21 @@ class InMemoryDataset(DatasetSpec):
             pixels = images.pixels[indices.flatten()]
             if generators and self.augmentation is not None:
                 pixels = self.augmentation(pixels, *generators)
-            yield self.normalize(pixels).unflatten(0, indices.shape), images.labels[indices]
+            inputs = self._inputs(pixels)
+            yield inputs.unflatten(0, indices.shape), images.labels[indices]
+
+    def _inputs(self, pixels: Tensor) -> Tensor:
+        if pixels.dim() == 4:
+            return self.normalize(pixels)
+        # With signals, there is no width.
+        return self.normalize(pixels.flatten(2).unsqueeze(3)).view(pixels.shape)
 
 
-@lru_cache(maxsize=4)
+@remembering(4)
 def _load(spec: InMemoryDataset, data_dir: Path, device: torch.device) -> Splits:
+    return _read(spec, data_dir, device)
+
+
+def _read(spec: InMemoryDataset, data_dir: Path, device: torch.device) -> Splits:
     train, test, num_classes = spec.read(data_dir)
     return spec._split(train.to(device), test.to(device), num_classes)

@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from quantlab import ConfigurationError
 from quantlab.models import ModelSpec
-from quantlab.models.base import load_weights
 from quantlab.models.convnet import ConvNet
 from quantlab.models.resnet import ResNet
 from quantlab.weights import quantized_weights
@@ -34,35 +31,6 @@ def test_models_give_logits(spec: ModelSpec) -> None:
 def test_names() -> None:
     assert ResNet(depth=56).name == "ResNet56"
     assert ResNet(depth=8, width=8).name == "ResNet8-w8"
-
-
-def test_public_checkpoints_load_with_their_module_prefix(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    source, target = (ResNet(depth=8).build(num_classes=10, num_channels=3) for _ in range(2))
-    prefixed = {f"module.{name}": value for name, value in source.state_dict().items()}
-    file = tmp_path / "resnet.th"
-    torch.save({"state_dict": prefixed, "best_prec1": 91.7}, file)
-    load_weights(target, file)
-    inputs = torch.randn(2, 3, 32, 32)
-    assert torch.equal(source.eval()(inputs), target.eval()(inputs))
-    torch.save(source.state_dict(), file)
-    load_weights(target, file)
-
-
-def test_bad_weight_files_are_named(tmp_path: Path) -> None:
-    model = ConvNet().build(num_classes=10, num_channels=1)
-    with pytest.raises(ConfigurationError, match="no such file"):
-        load_weights(model, tmp_path / "none.th")
-    file = tmp_path / "bad.th"
-    file.write_bytes(b"not a checkpoint")
-    with pytest.raises(ConfigurationError, match="not a readable checkpoint"):
-        load_weights(model, file)
-    torch.save([1, 2], file)
-    with pytest.raises(ConfigurationError, match="holds no state dict"):
-        load_weights(model, file)
-    torch.save(ResNet(depth=8).build(num_classes=10, num_channels=3).state_dict(), file)
-    with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*key"):
-        load_weights(model, file)
 
 
 @pytest.mark.parametrize("depth", [7, 9, 2, 21])

@@ -1,0 +1,39 @@
+"""Results that are remembered by equal arguments, which need not be hashable."""
+
+from collections.abc import Callable
+from functools import wraps
+from threading import Lock
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def remembering(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """As `functools.lru_cache`, also for arguments with lists in them, as users' classes may have.
+
+    Args:
+        most: so many results are kept; the one that was not used for the longest time goes first.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        lock = Lock()
+        kept: list[tuple[object, T]] = []
+
+        @wraps(function)
+        def remembered(*args: P.args, **kwargs: P.kwargs) -> T:
+            call = (args, kwargs)
+            with lock:
+                for position, (known, result) in enumerate(kept):
+                    if known == call:
+                        kept.append(kept.pop(position))
+                        return result
+            result = function(*args, **kwargs)
+            with lock:
+                kept.append((call, result))
+                del kept[:-most]
+            return result
+
+        return remembered
+
+    return decorate
