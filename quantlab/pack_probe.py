@@ -107,7 +107,8 @@ def seconds_a_step(pack: PackedRun, seconds: float) -> float:
     """
     first = next(_times(pack, pause_steps=1))  # makes the stack
     first = min(first, *islice(_times(pack, pause_steps=1), 2))
-    pause_steps = max(1, min(20, int(0.1 / first)))
+    # At least one pause within an epoch: the time of its last steps is never taken.
+    pause_steps = max(1, min(20, int(0.1 / first), pack.members[0].steps_per_epoch - 1))
     found: list[float] = []
     started = time.perf_counter()
     for taken in _times(pack, pause_steps):

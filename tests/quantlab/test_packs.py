@@ -27,7 +27,7 @@ from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
-from quantlab.pack_probe import PackTimes, measure_packs
+from quantlab.pack_probe import PackTimes, measure_packs, seconds_a_step
 from quantlab.packs import PackedRun
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
@@ -483,6 +483,12 @@ def test_the_probe_measures_until_larger_packs_are_no_faster() -> None:
     assert str(times).startswith("1: 1.00, 3: ")
     assert PackTimes({1: 1.0, 3: 0.97, 9: 1.1}).best == 1
     assert PackTimes({1: 1.0, 3: 0.7, 9: 0.6}, "27 do not fit").best == 9
+
+
+def test_steps_of_short_and_fast_epochs_are_timed() -> None:
+    """Two steps an epoch, many of them in the time between two pauses."""
+    recipe = quantized(model=MLP(hidden=(2,)), batch_size=100, epochs=10_000)
+    assert 0 < seconds_a_step(PackedRun([recipe]), 0.01) < 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,230 @@
+"""What a GPU computes: the CPU's numbers, repeatable to the bit, in packs as alone.
+
+Without a CUDA device they are skipped. ``QUANTLAB_GPU_TESTS_ON=cpu`` runs them on the CPU, which
+shows that they are sound, not that a GPU is right.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from quantlab import (
+    EpochRecord,
+    MemoryExhaustedError,
+    NonFiniteLossError,
+    OptimizerSpec,
+    Quantization,
+    Recipe,
+    TrainingRun,
+)
+from quantlab.errors import naming_exhausted_memory
+from quantlab.execution import Execution
+from quantlab.models.resnet import ResNet
+from quantlab.packs import PackedRun
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.recipe import Averaging
+from quantlab.schedules import Linear, StepDecay
+from quantlab.update_rules import (
+    POST_TRAINING,
+    PROX_CONNECT,
+    PROX_QUANT,
+    REVERSE_PROX_CONNECT,
+    UpdateRule,
+)
+from tests.quantlab.recipes import ADAM, AUGMENTED_DIGITS, SGD, quantized
+
+DEVICE = os.environ.get("QUANTLAB_GPU_TESTS_ON", "cuda")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        DEVICE == "cuda" and not torch.cuda.is_available(), reason="there is no CUDA device"
+    ),
+]
+
+EXACT = Execution()
+OTHER = OptimizerSpec(learning_rate=StepDecay(0.02, milestones=(1,)), options={"momentum": 0.5})
+
+
+def member(
+    seed: int,
+    rule: UpdateRule = PROX_CONNECT,
+    quantizer: Any = PiecewiseLinear(),  # noqa: B008
+    rho0: float = 0.05,
+    *,
+    optimizer: OptimizerSpec = SGD,
+    **options: Any,
+) -> Recipe:
+    """7 steps an epoch, the last one smaller; augmented images."""
+    quantization = Quantization(rule=rule, quantizer=quantizer, sharpness=Linear(rho0), **options)
+    return quantized(
+        dataset=AUGMENTED_DIGITS,
+        quantization=quantization,
+        optimizer=optimizer,
+        epochs=2,
+        batchnorm_epochs=1,
+        seed=seed,
+    )
+
+
+MEMBERS = [
+    member(0),
+    member(1, rho0=0.2),
+    member(2, PROX_QUANT),
+    member(3, REVERSE_PROX_CONNECT),
+    member(4, POST_TRAINING, Nearest()),
+    member(5, quantizer=Nearest((-1.0, 1.0)), optimizer=OTHER),
+    member(6, PROX_QUANT, StochasticRounding()),
+    member(7, averaging=Averaging(start_epoch=1)),
+    member(8, latent_bound=0.3),
+]
+
+
+@pytest.fixture(autouse=True)
+def _exact_products() -> Iterator[None]:
+    """Convolutions in full float32: cuDNN's default rounds factors to 10 bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def trained(recipe: Recipe, device: str = DEVICE, **settings: Any) -> list[EpochRecord]:
+    return [replace(record, seconds=0) for record in TrainingRun(recipe, device=device, **settings)]
+
+
+def packed(
+    recipes: Sequence[Recipe], execution: Execution = EXACT
+) -> tuple[PackedRun, list[list[EpochRecord]]]:
+    pack = PackedRun(recipes, device=DEVICE, execution=execution)
+    records: list[list[EpochRecord]] = [[] for _ in recipes]
+    for event in pack:
+        assert event.record is not None
+        records[event.member].append(replace(event.record, seconds=0))
+    return pack, records
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM])
+def test_losses_are_the_cpus(optimizer: OptimizerSpec) -> None:
+    """Of the first epoch, to rounding; later on training is chaotic."""
+    recipe = member(0, optimizer=optimizer)
+    own, other = trained(recipe), trained(recipe, "cpu")
+    assert own[0].train_loss == pytest.approx(other[0].train_loss, rel=1e-3)
+    assert own[0].learning_rate == other[0].learning_rate
+    assert own[1].sharpness == other[1].sharpness
+    assert own[0].quantization_gap == pytest.approx(other[0].quantization_gap, rel=1e-2)
+
+
+def test_a_run_is_repeatable_to_the_bit() -> None:
+    recipe = replace(member(0), model=ResNet(depth=8, width=8))
+    assert trained(recipe) == trained(recipe)
+
+
+@pytest.mark.parametrize("pauses", [1, 4])
+def test_an_interrupted_run_goes_on_to_the_bit(pauses: int) -> None:
+    recipe = member(6, PROX_QUANT, StochasticRounding())
+    whole = TrainingRun(recipe, device=DEVICE)
+    expected = [replace(record, seconds=0) for record in whole]
+    first = TrainingRun(recipe, device=DEVICE)
+    training, records = first.train(pause_steps=2), []
+    for _ in range(pauses):
+        if (record := next(training)) is not None:
+            records.append(record)
+    second = TrainingRun(recipe, device=DEVICE)
+    second.load_state_dict(first.state_dict())
+    records += list(second)
+    assert [replace(record, seconds=0) for record in records] == expected
+    for name, weight in second.final_weights().items():
+        assert torch.equal(weight, whole.final_weights()[name])
+
+
+def test_an_interrupted_pack_goes_on_to_the_bit() -> None:
+    whole, expected = packed(MEMBERS)
+    first = PackedRun(MEMBERS, device=DEVICE)
+    training = first.train(pause_steps=3)
+    for _ in range(5):
+        next(training)
+    second = PackedRun(MEMBERS, device=DEVICE)
+    for run, earlier in zip(second.members, first.members, strict=True):
+        run.load_state_dict(earlier.state_dict())
+    last = {event.member: event.record for event in second if event.record is not None}
+    for place, record in last.items():
+        assert replace(record, seconds=0) == expected[place][-1]
+        for name, weight in second.members[place].final_weights().items():
+            assert torch.equal(weight, whole.members[place].final_weights()[name])
+
+
+def test_members_of_a_pack_are_as_alone() -> None:
+    _, found = packed(MEMBERS)
+    for recipe, records in zip(MEMBERS, found, strict=True):
+        expected = trained(recipe)
+        assert records[0].train_loss == pytest.approx(expected[0].train_loss, rel=1e-3)
+        assert records[0].sharpness == expected[0].sharpness
+        assert [record.stage for record in records] == [record.stage for record in expected]
+
+
+def test_a_member_that_diverges_leaves_the_others_as_they_are() -> None:
+    huge = replace(SGD, learning_rate=StepDecay(1e20, milestones=(5,)))
+    bad = member(3, POST_TRAINING, optimizer=huge)
+    others = MEMBERS[:3]
+    _, expected = packed(others)
+    pack = PackedRun([*others[:1], bad, *others[1:]], device=DEVICE)
+    records: dict[int, list[EpochRecord]] = {}
+    errors = {}
+    for event in pack.train(pause_steps=3):
+        for one in event:
+            if one.error is not None:
+                errors[one.member] = one.error
+            elif one.record is not None:
+                records.setdefault(one.member, []).append(replace(one.record, seconds=0))
+    assert list(errors) == [1]
+    assert isinstance(errors[1], NonFiniteLossError)
+    assert pack.members[1].step == errors[1].step < 5
+    for place, own in zip((0, 2, 3), expected, strict=True):
+        for record, other in zip(records[place], own, strict=True):
+            assert record.train_loss == pytest.approx(other.train_loss, rel=1e-3)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="the CPU has more memory than this asks for")
+def test_exhausted_memory_is_named_and_half_a_pack_goes_on() -> None:
+    free, total = torch.cuda.mem_get_info()
+    recipes = [replace(member(seed), model=ResNet(depth=8, width=64)) for seed in range(8)]
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(6e8 / total)
+    try:
+        with pytest.raises(MemoryExhaustedError, match="out of memory while"):
+            list(PackedRun([replace(one, batch_size=150) for one in recipes * 8], device=DEVICE))
+        size = len(recipes)
+        while True:  # what a worker does
+            try:
+                packed(recipes[:size])
+                break
+            except MemoryExhaustedError:
+                size //= 2
+        assert size >= 1
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    assert free > 0
+
+
+def test_memory_errors_have_one_name() -> None:
+    with (
+        pytest.raises(MemoryExhaustedError, match="out of memory while asking for much"),
+        naming_exhausted_memory("asking for much"),
+    ):
+        torch.empty(2**50, dtype=torch.uint8, device=DEVICE)
+
+
+def test_bf16_differs_by_its_rounding() -> None:
+    execution = Execution(bf16=True)
+    _, found = packed(MEMBERS[:3], execution)
+    for recipe, records in zip(MEMBERS[:3], found, strict=True):
+        expected = trained(recipe, execution=execution)
+        assert records[0].train_loss == pytest.approx(expected[0].train_loss, rel=1e-2)
