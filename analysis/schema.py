@@ -26,7 +26,10 @@ TRIALS: Final[Mapping[str, tuple[str, str]]] = {
     "regime": ("text", "end-to-end, from random weights, or fine-tuning"),
     "method": ("text", "BC, PQ, rPC, PC, FP, or what the sweep calls it"),
     "set": ("text", "quantization set; empty in full precision"),
-    "rho0": ("number", "sharpness at step 0; missing where nothing is annealed"),
+    "rho0": (
+        "number",
+        "the axis rho0, else that of the sharpness schedule; missing where there is neither",
+    ),
     "seed": ("number", "seed of the trial"),
     "state": ("text", "one of " + ", ".join(STATES)),
     "validation_accuracy": (
@@ -45,6 +48,10 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
         "number",
         "bits a quantized weight, log2 of the number of levels; 32 in full precision",
     ),
+    "network_bits": (
+        "number",
+        "bits of a number that the network stores, with 32 for all that is not quantized",
+    ),
 }
 """Further columns, for what needs them; so are `AXIS_PREFIX` and `RECIPE_PREFIX`."""
 
@@ -54,7 +61,7 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "epoch": ("number", "epochs finished, over both stages, from 1"),
     "step": ("number", "gradient steps finished"),
     "learning_rate": ("number", "of the epoch's last step"),
-    "sharpness": ("number", "rho_t of the epoch's last step"),
+    "sharpness": ("number", "rho_t of the epoch's last step; w is mapped with the next"),
     "train_loss": ("number", "mean cross-entropy over the epoch"),
     "validation_accuracy_latent": ("fraction", "at w*"),
     "validation_accuracy_proximal": ("fraction", "at P(w*)"),

@@ -40,6 +40,7 @@ def _common(recipe: Recipe) -> dict[str, Any]:
         "batchnorm_epochs": recipe.batchnorm_epochs,
         "optimizer.algorithm": algorithm.__name__,
         "quantization.exclude": None if quantization is None else quantization.exclude,
+        "quantization.include": None if quantization is None else quantization.include,
         "quantization.groups.layers": quantization
         and tuple(group.layers for group in quantization.groups),
     }

@@ -1,6 +1,6 @@
 """ProxOptimizer: any torch optimizer on latent weights, the model seeing their proximal map."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ class ProxOptimizer(Optimizer):
         """Take over the quantized weights.
 
         Args:
-            weights: name -> (parameter, its quantizer); may be empty.
+            weights: name -> (parameter, its quantizer), each parameter once; may be empty.
             others: parameters that stay in full precision, optimized as they are.
             make_base: builds the torch optimizer over the given parameters.
             rule: the cell of the 2x2.
@@ -73,7 +73,12 @@ class ProxOptimizer(Optimizer):
             flat: give `make_base` one flat tensor instead of many. Faster for small models; only
                 for an elementwise optimizer (see `ELEMENTWISE`), and for models whose parameters
                 all take part in every step: one that does not has a zero gradient, not none.
+
+        Raises:
+            ValueError: a parameter stands there twice.
         """
+        others = list(others)
+        _require_once([*(parameter for parameter, _ in weights.values()), *others])
         self.rule = rule
         self.sharpness = sharpness
         self.latent_bound = latent_bound
@@ -95,7 +100,7 @@ class ProxOptimizer(Optimizer):
         ]
         # What the base optimizer moves, each with the model's parameters that bring its gradient.
         make_moved = flat_moved if flat else shaped_moved
-        self.moved = list(make_moved(self.groups, list(others)))
+        self.moved = list(make_moved(self.groups, others))
         self.base = make_base([moved.target for moved in self.moved])
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups = self.base.param_groups
@@ -185,10 +190,11 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def harden(self) -> None:
-        """Quantize for good: write P_Q(w*) into the model's parameters and freeze them.
+        """Quantize for good: write the hard weights into the model's parameters and freeze them.
 
-        With averaging, it is the average of the iterates that is projected. The parameters are
-        detached from this optimizer, which must not be stepped again.
+        They are the projection P_Q of what the rule hands from step to step: of w* or, where steps
+        start from it, of w = P(w*); with averaging, of the average of the iterates. The parameters
+        are detached from this optimizer, which must not be stepped again.
         """
         for group in self.groups:
             hard = self._at(group, Point.HARD)
@@ -287,7 +293,7 @@ class ProxOptimizer(Optimizer):
     def _at(self, group: QuantizedWeights, point: Point) -> Tensor:
         """The flat weights of a group at a point; a buffer of the group is not copied."""
         if point is Point.HARD:
-            return group.quantizer.hard(group.latent if group.average is None else group.average)
+            return group.quantizer.hard(self._iterate(group))
         if point is Point.LATENT:
             return group.latent
         if point is Point.AVERAGED:
@@ -297,3 +303,21 @@ class ProxOptimizer(Optimizer):
         if self.rule.uses_prox:
             return group.proximal
         return group.quantizer.prox(group.latent, group.sharpness(self.num_steps))
+
+    def _iterate(self, group: QuantizedWeights) -> Tensor:
+        """What is projected in the end.
+
+        Where steps start from w, the latent weights are a step on the way to the next w, and a map
+        that draws, or moves weights past the middle of a gap, makes another network of them.
+        """
+        if group.average is not None:
+            return group.average
+        return group.proximal if self.rule.update_from is Point.PROXIMAL else group.latent
+
+
+def _require_once(parameters: Sequence[nn.Parameter]) -> None:
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise ValueError(
+            "a parameter stands there twice; one that layers share must be given under one name, "
+            "and be quantized or stay in full precision"
+        )

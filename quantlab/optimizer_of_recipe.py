@@ -25,7 +25,9 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     if quantization is None:
         return plain_optimizer(recipe.optimizer, model)
     groups = quantization.groups
-    group_of = group_of_weights(model, quantization.exclude, [group.layers for group in groups])
+    group_of = group_of_weights(
+        model, quantization.exclude, [group.layers for group in groups], quantization.include
+    )
     annealing = [
         _annealing(group.quantizer, group.sharpness or quantization.sharpness, steps_per_epoch)
         for group in groups

@@ -207,7 +207,7 @@ def cifar10_fine_tuning(
         model=model,
         dataset=parent.dataset,
         initial_weights=pretrained or TrialWeights(fingerprint(parent)),
-        optimizer=CIFAR10_ADAM_FIXED if method is PQ else CIFAR10_ADAM_DECAYED,
+        optimizer=CIFAR10_ADAM_FIXED if method == PQ else CIFAR10_ADAM_DECAYED,
         quantization=method.quantization(levels, rho0),
         epochs=200,
         batchnorm_epochs=100,

@@ -160,12 +160,25 @@ class Quantization:
     """Layers with other quantizers; a layer in none of them takes `quantizer` and `sharpness`."""
     averaging: Averaging | None = None
     """Keep the average of the iterates and quantize that in the end; None for the last iterate."""
+    include: tuple[str, ...] = ()
+    """Shell-style patterns of the names of further parameters, of two or more dimensions, to
+    quantize: ``"*.in_proj_weight"`` of attention, ``"embedding.weight"``."""
+    reestimate_batchnorm: bool = False
+    """Take batch normalization's running statistics anew, over the training images, wherever hard
+    weights are evaluated or the network is hardened; False for those of the training so far, which
+    belong to the weights at which the gradient was taken."""
 
     def __post_init__(self) -> None:
         _check_type(self, "rule", UpdateRule)
         _check_type(self, "quantizer", Quantizer)
         _check_type(self, "sharpness", Schedule)
         _patterns(self, "exclude")
+        _patterns(self, "include")
+        if not isinstance(self.reestimate_batchnorm, bool):
+            raise ConfigurationError(
+                f"Quantization.reestimate_batchnorm = {self.reestimate_batchnorm!r}: must be True "
+                "or False"
+            )
         if self.averaging is not None:
             _check_type(self, "averaging", Averaging)
         _items(self, "groups", WeightGroup, "a sequence of WeightGroup")

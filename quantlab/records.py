@@ -29,12 +29,17 @@ class EpochRecord:
     sharpness: float
     """rho_t of the epoch's last step, outside of weight groups with their own; 0 where the
     quantizer is not annealed, and once it is over."""
+    sharpness_after: float
+    """rho_t once that step is done: what w was mapped with for the accuracies, the gap and the
+    histogram below."""
     train_loss: float
     """Mean cross-entropy over the epoch's images, at the weights of the gradient."""
     validation_accuracy_latent: float
     validation_accuracy_proximal: float
     validation_accuracy_hard: float
-    """At the three points; all the same once hard-quantized, or in full precision."""
+    """At the three points; all the same once hard-quantized, or in full precision. Batch
+    normalization has the statistics of the training so far, which are those of the weights at which
+    the gradient was taken; unless the recipe takes those of hard weights anew."""
     quantization_gap: float
     """Root mean square of w less the hard weights, over the quantized weights."""
     weight_histogram: WeightHistogram | None
@@ -53,5 +58,8 @@ class Outcome:
     bits: float
     """A quantized weight's: log2 of the number of levels, the mean over all quantized weights; 32
     in full precision."""
+    network_bits: float
+    """The mean over all numbers that the network stores, of which those that are not quantized
+    have 32: excluded and other layers, biases, normalization; a shared weight counts once."""
     epochs: int
     steps: int

@@ -143,7 +143,10 @@ class Stack:
         """Place -> record, at the end of everybody's epoch."""
         started = time.perf_counter()
         points = VALIDATED if self.runs[0].is_quantizing else VALIDATED[:1]
-        measured = {point: self._validation_accuracies(point) for point in points}
+        measured = {point: [*self._validation_accuracies(point)] for point in points}
+        for row, run in enumerate(self.runs):
+            if run.reestimates:
+                measured[Point.HARD][row] = run.accuracy_at(Point.HARD)
         gaps, histograms = [], []
         for run in self.runs:
             with _random_numbers(run):

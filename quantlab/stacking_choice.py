@@ -60,6 +60,7 @@ class _Trial:
                 for parameter in copy.parameters():  # zeros, too, become something
                     noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
                     parameter.add_(noise, alpha=0.1)
+                    parameter.requires_grad_()  # those that the model froze as well
                 for buffer in copy.buffers():  # running variances stay positive
                     if buffer.is_floating_point():
                         buffer.mul_(1.0 + torch.rand(buffer.shape, generator=generator))

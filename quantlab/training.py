@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from itertools import islice
@@ -14,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantlab.batch_statistics import buffers_kept, reestimate, require_last_batch_fits
+from quantlab.bits import bits_by_weight, mean_bits
 from quantlab.canonical import fingerprint
 from quantlab.checkpoint import own_copy
 from quantlab.epoch import EpochInProgress
@@ -32,7 +35,6 @@ from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.update_rules import Point
 from quantlab.weight_histogram import WeightHistogram
-from quantlab.weights import group_of_weights
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
 """Where the accuracy on the validation images is measured after every epoch."""
@@ -65,8 +67,8 @@ class TrainingRun:
                 that start from another trial's network.
 
         Raises:
-            ConfigurationError: data or weights are missing, or a name in the recipe matches
-                nothing.
+            ConfigurationError: data or weights are missing, a name in the recipe matches nothing,
+                or the network cannot take the last batch of an epoch.
             MemoryExhaustedError: the device cannot hold data and model.
         """
         self.recipe = recipe
@@ -97,6 +99,12 @@ class TrainingRun:
             if recipe.initial_weights is not None:
                 recipe.initial_weights.load(model, data_dir, weights_of)
             self.model = model.to(self.device).train()
+            require_last_batch_fits(
+                self.model, self.splits.train, recipe.dataset, batch_size=recipe.batch_size
+            )
+            self._bits, self._network_bits = mean_bits(
+                self.model, bits_by_weight(self.model, recipe.quantization)
+            )
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if self.execution.compile else self.model
@@ -143,35 +151,20 @@ class TrainingRun:
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise NonFiniteLossError(self.step, self.last_loss)
         evaluating = naming_exhausted_memory(f"evaluating {self.what}")
-        with evaluating, self.optimizer.weights_at(self._final_point):
+        with evaluating, self.weights_at(self._final_point):
             validation, test = self._accuracy("validation"), self._accuracy("test")
         return Outcome(
             validation_accuracy=validation,
             test_accuracy=test,
-            bits=self._bits(),
+            bits=self._bits,
+            network_bits=self._network_bits,
             epochs=self.epoch,
             steps=self.step,
         )
 
-    def _bits(self) -> float:
-        quantization = self.recipe.quantization
-        if quantization is None:
-            return 32.0
-        groups = quantization.groups
-        group_of = group_of_weights(
-            self.model, quantization.exclude, [group.layers for group in groups]
-        )
-        count, total = 0, 0.0
-        for name, place in group_of.items():
-            quantizer = quantization.quantizer if place is None else groups[place].quantizer
-            weights = self.model.get_parameter(name).numel()
-            count += weights
-            total += weights * math.log2(len(quantizer.levels))
-        return total / count
-
     def final_weights(self) -> dict[str, Tensor]:
         """The finished network's state dict, hard-quantized, on the CPU."""
-        with self.optimizer.weights_at(self._final_point):
+        with self.weights_at(self._final_point):
             state = self.model.state_dict()
             return {name: value.detach().cpu().clone() for name, value in state.items()}
 
@@ -204,7 +197,7 @@ class TrainingRun:
         self.step = state["step"]
         self.last_loss = state["last_loss"]
         if Stage(state["stage"]) is Stage.BATCHNORM:
-            self._enter_batchnorm()
+            self._harden()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["epoch_in_progress"] is not None:
@@ -265,6 +258,7 @@ class TrainingRun:
             step=self.step,
             learning_rate=self.recipe.optimizer.learning_rate.at(last, self.steps_per_epoch),
             sharpness=self.optimizer.sharpness(last),
+            sharpness_after=self.optimizer.sharpness(self.step),
             train_loss=epoch.loss_sum / len(self.splits.train),
             validation_accuracy_latent=accuracies[Point.LATENT],
             validation_accuracy_proximal=accuracies[Point.PROXIMAL],
@@ -283,8 +277,49 @@ class TrainingRun:
         """How messages call what is being trained."""
         return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
 
+    @property
+    def reestimates(self) -> bool:
+        """Whether hard weights are evaluated with statistics of their own."""
+        quantization = self.recipe.quantization
+        return self.is_quantizing and quantization is not None and quantization.reestimate_batchnorm
+
+    @contextmanager
+    def weights_at(self, point: Point) -> Iterator[None]:
+        """Put weights into the model, as `ProxOptimizer` does, with the statistics that go along.
+
+        Args:
+            point: HARD brings statistics of its own, if the recipe wants them.
+        """
+        with self.optimizer.weights_at(point):
+            if not (point is Point.HARD and self.reestimates):
+                yield
+                return
+            with buffers_kept(self.model):
+                self._reestimate()
+                yield
+
+    def accuracy_at(self, point: Point, split: str = "validation") -> float:
+        """The fraction of a split's images that the weights at a point classify right."""
+        with self.weights_at(point):
+            return self._accuracy(split)
+
+    def _reestimate(self) -> None:
+        reestimate(
+            self.model,
+            self.splits.train,
+            self.recipe.dataset,
+            batch_size=self.recipe.batch_size,
+            execution=self.execution,
+        )
+
     def _enter_batchnorm(self) -> None:
         """Hard quantization (B.1.4). The learning-rate schedule goes on; moments start anew."""
+        is_wanted = self.reestimates
+        self._harden()
+        if is_wanted:
+            self._reestimate()
+
+    def _harden(self) -> None:
         self.optimizer.harden()
         self.stage = Stage.BATCHNORM
         self.optimizer = plain_optimizer(self.recipe.optimizer, self.model)
@@ -358,8 +393,4 @@ class TrainingRun:
         """At three points, which coincide where nothing is being quantized."""
         if not self.is_quantizing:
             return dict.fromkeys(VALIDATED, self._accuracy("validation"))
-        accuracies = {}
-        for point in VALIDATED:
-            with self.optimizer.weights_at(point):
-                accuracies[point] = self._accuracy("validation")
-        return accuracies
+        return {point: self.accuracy_at(point) for point in VALIDATED}

@@ -27,8 +27,8 @@ class Point(Enum):
     PROXIMAL = "proximal"
     """w = P(w*), the (semi-)quantized weights."""
     HARD = "hard"
-    """P_Q(w*), every weight projected onto the quantization set; P_Q of the average if one is
-    kept."""
+    """Every weight projected onto the quantization set by P_Q: w*; w, where steps start from it;
+    the average, if one is kept."""
     AVERAGED = "averaged"
     """The running average of the proximal weights over the steps, where one is kept."""
 

@@ -10,11 +10,8 @@ from quantlab.errors import ConfigurationError
 _WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-def quantized_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Parameter]:
-    """The weights of all convolution and linear layers, less those of excluded layers.
-
-    Chosen by module type, so that batch normalization and biases stay in full precision
-    (ProxConnect paper, B.1.1).
+def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Module]:
+    """All convolution and linear layers, less excluded ones.
 
     Args:
         model: any module.
@@ -22,67 +19,166 @@ def quantized_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str
             ``"layer3.*"``).
 
     Returns:
-        Parameter names in the order of the model's layers, with the parameters.
+        Names in the order of the model, with the layers.
 
     Raises:
-        ConfigurationError: a pattern matches no such layer, or no layer is left.
+        ConfigurationError: a pattern matches no such layer.
     """
-    layers = _weight_layers(model)
+    layers = {
+        name: module for name, module in model.named_modules() if isinstance(module, _WEIGHT_LAYERS)
+    }
     excluded = {
         name for pattern in exclude for name in _matching(layers, pattern, "quantization.exclude")
     }
-    chosen = {
-        f"{name}.weight": module.get_parameter("weight")
-        for name, module in layers.items()
-        if name not in excluded
-    }
-    if not chosen:
-        raise ConfigurationError(
-            f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize; "
-            f"layers: {', '.join(layers)}"
-        )
-    return chosen
+    return {name: layer for name, layer in layers.items() if name not in excluded}
+
+
+def quantized_weights(
+    model: nn.Module, exclude: Sequence[str] = (), include: Sequence[str] = ()
+) -> dict[str, nn.Parameter]:
+    """The weights of all convolution and linear layers, less those of excluded layers.
+
+    Chosen by module type, so that batch normalization and biases stay in full precision
+    (ProxConnect paper, B.1.1). Weights that the model has frozen (``requires_grad=False``) stay as
+    they are. A weight that layers share is one weight, under the name of the first of them.
+
+    Args:
+        model: any module.
+        exclude: see `weight_layers`.
+        include: shell-style patterns of the names of further parameters of two or more dimensions
+            (``"*.in_proj_weight"``).
+
+    Returns:
+        Parameter names in the order of the model's layers, with the parameters.
+
+    Raises:
+        ConfigurationError: a pattern matches nothing, only some of the layers that share a weight
+            are excluded, or nothing is left.
+    """
+    weights: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, weight in _weights_under_all_names(model, exclude, include).items():
+        weights.setdefault(id(weight), (name, weight))
+    return dict(weights.values())
 
 
 def group_of_weights(
-    model: nn.Module, exclude: Sequence[str], groups: Sequence[Sequence[str]]
+    model: nn.Module,
+    exclude: Sequence[str],
+    groups: Sequence[Sequence[str]],
+    include: Sequence[str] = (),
 ) -> dict[str, int | None]:
     """The weight group of every quantized weight: the product map of Theorem 3.2.
 
     Args:
         model: any module.
-        exclude: as in `quantized_weights`.
+        exclude: see `weight_layers`.
         groups: for each group, its module types and patterns of layer names.
+        include: see `quantized_weights`.
 
     Returns:
         Parameter names in the order of the model's layers, each with the position of the one group
         it belongs to, or None if it belongs to none.
 
     Raises:
-        ConfigurationError: a pattern matches no quantized layer, or a layer is in two groups.
+        ConfigurationError: see `quantized_weights`; or a pattern matches no quantized layer, a
+            layer is in two groups, or layers that share a weight are not in the same one.
     """
-    layers = _weight_layers(model)
-    quantized = {
-        name: layers[name]
-        for name in (weight.removesuffix(".weight") for weight in quantized_weights(model, exclude))
-    }
+    weights = _weights_under_all_names(model, exclude, include)
+    layers = {_layer_of(name): model.get_submodule(_layer_of(name)) for name in weights}
     member_of: dict[str, int] = {}
     for position, patterns in enumerate(groups):
         for pattern in patterns:
             where = f"quantization.groups[{position}].layers"
-            for name in _matching(quantized, pattern, where):
+            for name in _matching(layers, pattern, where):
                 if member_of.setdefault(name, position) != position:
                     raise ConfigurationError(
                         f"{where}: {pattern!r} matches {name}, which is already in "
                         f"groups[{member_of[name]}]; a layer belongs to one group"
                     )
-    return {f"{name}.weight": member_of.get(name) for name in quantized}
+    found: dict[int, tuple[str, int | None]] = {}
+    for name, weight in weights.items():
+        place = member_of.get(_layer_of(name))
+        first, same = found.setdefault(id(weight), (name, place))
+        if place != same:
+            raise ConfigurationError(
+                f"quantization.groups: {_layer_of(first)} and {_layer_of(name)} share one weight, "
+                "and only one of them is in a group, or they are in two; put both into one group"
+            )
+    return dict(found.values())
 
 
-def _weight_layers(model: nn.Module) -> dict[str, nn.Module]:
+def full_precision_weights(
+    model: nn.Module, exclude: Sequence[str] = (), include: Sequence[str] = ()
+) -> dict[str, nn.Parameter]:
+    """Parameters of two or more dimensions that are not quantized, each under its first name.
+
+    Args:
+        model: any module.
+        exclude: see `weight_layers`.
+        include: see `quantized_weights`.
+
+    Raises:
+        ConfigurationError: see `quantized_weights`.
+    """
+    quantized = {id(weight) for weight in quantized_weights(model, exclude, include).values()}
     return {
-        name: module for name, module in model.named_modules() if isinstance(module, _WEIGHT_LAYERS)
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.dim() >= 2 and id(weight) not in quantized
     }
+
+
+def _weights_under_all_names(
+    model: nn.Module, exclude: Sequence[str], include: Sequence[str]
+) -> dict[str, nn.Parameter]:
+    """As `quantized_weights`, with a shared weight under each of its names."""
+    layers, left = weight_layers(model), weight_layers(model, exclude)
+    chosen = {f"{name}.weight": _weight_of(name, layer) for name, layer in left.items()}
+    further = {
+        name: parameter
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.dim() >= 2 and name not in {f"{layer}.weight" for layer in layers}
+    }
+    for pattern in include:
+        names = [name for name in further if fnmatchcase(name, pattern)]
+        if not names:
+            raise ConfigurationError(
+                f"quantization.include: {pattern!r} matches no further parameter of two or more "
+                f"dimensions; there are {', '.join(further) or 'none'}"
+            )
+        chosen |= {name: further[name] for name in names}
+    trained = {name: weight for name, weight in chosen.items() if weight.requires_grad}
+    for name in [name for name in layers if name not in left]:
+        weight = layers[name]._parameters.get("weight")
+        shared = [_layer_of(other) for other, same in trained.items() if same is weight]
+        if shared:
+            raise ConfigurationError(
+                f"quantization.exclude = {tuple(exclude)}: {name} shares its weight with "
+                f"{shared[0]}, which is not excluded; exclude both or neither"
+            )
+    if not trained:
+        frozen = " that the model has not frozen" if chosen else ""
+        raise ConfigurationError(
+            f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize{frozen}; "
+            f"layers: {', '.join(layers)}"
+        )
+    return trained
+
+
+def _weight_of(name: str, layer: nn.Module) -> nn.Parameter:
+    weight = layer._parameters.get("weight")
+    if weight is None:
+        raise ConfigurationError(
+            f"{name or type(layer).__name__}.weight: is computed from other parameters (by a "
+            "parametrization), which cannot be quantized; name the layer in quantization.exclude, "
+            "or remove the parametrization"
+        )
+    return weight
+
+
+def _layer_of(name: str) -> str:
+    """The layer of a parameter."""
+    return name.rpartition(".")[0]
 
 
 def _matching(layers: Mapping[str, nn.Module], pattern: str, where: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The proximal maps of a sweep, as curves."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -96,7 +97,11 @@ def _annealed(quantizer: Quantizer, folder: TrialFolder) -> Iterator[pd.DataFram
     """The map at some moments of a training."""
     epochs = [record for record in folder.read_history() if record.stage is Stage.QUANTIZE]
     for moment, record in _moments(epochs):
-        yield pd.DataFrame({"curve": moment} | _curve(quantizer, record.sharpness))
+        # As beside the histogram; older histories do not have it.
+        after, sharpness = record.sharpness_after, record.sharpness
+        yield pd.DataFrame(
+            {"curve": moment} | _curve(quantizer, sharpness if math.isnan(after) else after)
+        )
 
 
 def _moments(epochs: Sequence[Epoch]) -> Iterator[tuple[str, Epoch]]:

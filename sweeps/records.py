@@ -38,6 +38,8 @@ class Epoch(EpochRecord):
     VERSION: ClassVar[int] = 1
     weight_histogram: WeightHistogram | None = None
     """Older histories have none."""
+    sharpness_after: float = math.nan
+    """NaN in older histories."""
     time: float
     """When it ended: seconds since 1970."""
 
@@ -107,6 +109,8 @@ class Result(Computed):
     """None if it has diverged."""
     bits: float | None = None
     """See `quantlab.records.Outcome`; older results have none."""
+    network_bits: float | None = None
+    """The same."""
     error: str = ""
     """How it diverged."""
     last_finite_loss: float | None = None

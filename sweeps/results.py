@@ -10,21 +10,45 @@ import pandas as pd
 from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS
 from quantlab import Recipe, flatten
 from quantlab.quantization_sets import set_name
+from quantlab.quantizers.growth import takes_a_clock
+from quantlab.schedules import Constant
 from sweeps.sealed_json import plain
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 
 
 def rho0(cell: Cell) -> float | None:
-    """The sharpness at step 0; None where nothing is annealed while training."""
+    """How strongly weights are drawn to the set: the rho0 that sensitivity is about.
+
+    It is what the sweep's axis ``rho0`` says, if there is one of numbers; else the schedule's field
+    of that name, or its constant. None where nothing is annealed while training, where the schedule
+    has no rho0, and where the map takes it as a clock for laws of its own.
+    """
+    if (own := _number(cell.coordinates.get("rho0"))) is not None:
+        return own
     quantization = cell.recipe.quantization
     if (
         quantization is None
         or not quantization.quantizer.annealed
         or not quantization.rule.uses_prox
+        or takes_a_clock(quantization.quantizer)
     ):
         return None
-    return quantization.sharpness.at(0, 1)
+    sharpness = quantization.sharpness
+    return (
+        sharpness.value
+        if isinstance(sharpness, Constant)
+        else _number(getattr(sharpness, "rho0", None))
+    )
+
+
+def _number(value: object) -> float | None:
+    """A finite number >= 0, also as a label has it; None for anything else."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if 0 <= number < math.inf else None
 
 
 def regime(cell: Cell) -> str:
@@ -56,6 +80,16 @@ def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     return math.log2(sizes.pop()) if len(sizes) == 1 else math.nan
 
 
+def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
+    """Bits of a number that the network stores; see `quantlab.records.Outcome`.
+
+    NaN of a quantized network whose result does not say.
+    """
+    if result.get("network_bits") is not None:
+        return float(result["network_bits"])
+    return 32.0 if recipe.quantization is None else math.nan
+
+
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     """One row for every cell of a sweep, finished or not."""
     core = ("method", "set", "rho0", "seed")
@@ -64,6 +98,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
         folder = storage.trial(cell.fingerprint)
         state = folder.state()
         result = folder.result.read()
+        values = {} if result is None else result.as_mapping()
         history = folder.read_history()
         rows.append(
             {
@@ -84,11 +119,12 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "epochs": history.leading if result is None else result.epochs,
                 "seconds": history.seconds,
                 "git_commit": "" if result is None else result.git_commit,
-                "bits": bits(cell.recipe, {} if result is None else result.as_mapping()),
+                "bits": bits(cell.recipe, values),
+                "network_bits": network_bits(cell.recipe, values),
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()
-                    if axis not in core
+                    if axis not in core or (axis == "rho0" and rho0(cell) is None)
                 },
                 **{f"{RECIPE_PREFIX}{key}": value for key, value in flatten(cell.recipe).items()},
             }

@@ -49,7 +49,7 @@ def other_layers(recipe: Recipe) -> str | None:
     with torch.device("meta"):  # names are all that is wanted
         model = recipe.model.build(num_classes=2, num_channels=recipe.dataset.num_channels)
     groups = [group.layers for group in quantization.groups]
-    places = group_of_weights(model, quantization.exclude, groups).values()
+    places = group_of_weights(model, quantization.exclude, groups, quantization.include).values()
     return "other layers" if None in places else None
 
 

@@ -241,7 +241,7 @@ class Tracker:
             **cell.coordinates,
             "method": cell.method,
             "set": level_set(cell),
-            "rho0": "" if value is None else f"{value:g}",
+            "rho0": cell.coordinates.get("rho0", "") if value is None else f"{value:g}",
         }
         # The UI sorts runs by params and metrics, not by tags, and params only as text.
         numbers = {"seed": cell.recipe.seed, **({} if value is None else {"rho0": value})}

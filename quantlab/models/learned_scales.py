@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.models.base import ModelSpec
-from quantlab.weights import quantized_weights
+from quantlab.weights import weight_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,7 @@ class LearnedScales(ModelSpec):
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
         """The network; module and parameter names stay, and each layer has a ``scale`` more."""
         model = self.base.build(num_classes=num_classes, num_channels=num_channels)
-        for name in quantized_weights(model, self.exclude):
-            layer = model.get_submodule(name.removesuffix(".weight"))
+        for layer in weight_layers(model, self.exclude).values():
             layer.add_module("scale", _Scale())
             layer.register_forward_hook(_scaled)
         return model

@@ -7,7 +7,7 @@ law of its own.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor
@@ -120,3 +120,20 @@ class Geometric(Growth):
             return self.start * torch.pow(self.factor, sharpness - 1)
         exponent = (sharpness - 1) * math.log(self.factor)
         return self.start * math.exp(exponent) if exponent < 700 else math.inf
+
+
+def takes_a_clock(quantizer: object) -> bool:
+    """Whether parameters of a map follow its sharpness by laws of their own.
+
+    The rho0 of its schedule then says how fast the clock goes, and nothing of how far weights move.
+
+    Args:
+        quantizer: a map, or a part of one.
+    """
+    if isinstance(quantizer, Growth):
+        return True
+    if isinstance(quantizer, tuple):
+        return any(map(takes_a_clock, quantizer))
+    if not is_dataclass(quantizer) or isinstance(quantizer, type):
+        return False
+    return any(takes_a_clock(getattr(quantizer, field.name)) for field in fields(quantizer))

@@ -14,6 +14,7 @@ from quantlab import (
     EpochRecord,
     NonFiniteLossError,
     OptimizerSpec,
+    Point,
     Quantization,
     Quantizer,
     Recipe,
@@ -78,8 +79,18 @@ def test_t31_hard_weights_are_in_the_set_and_frozen(rule: Any, optimizer: Optimi
 
 
 def test_records_tell_the_schedules() -> None:
-    records = list(TrainingRun(quantized(epochs=4)))
+    run = TrainingRun(quantized(epochs=4))
     steps = 7  # ceil(200 / 32)
+    records = []
+    for record in run:
+        records.append(record)
+        if record.stage is Stage.QUANTIZE:  # w is mapped with the sharpness of the next step
+            assert record.sharpness_after == 0.05 * (1 + record.step / steps)
+            with run.optimizer.weights_at(Point.LATENT):
+                latent = run.model.get_parameter("conv2.weight").detach().clone()
+            mapped = PiecewiseLinear().prox(latent, record.sharpness_after)
+            assert mapped.equal(run.model.get_parameter("conv2.weight"))
+    assert [record.sharpness_after for record in records[4:]] == [0, 0]
     assert [record.step for record in records] == [steps * epoch for epoch in range(1, 7)]
     assert records[0].sharpness == pytest.approx(0.05 * (1 + (steps - 1) / steps))
     assert [r.learning_rate for r in records] == pytest.approx([0.05] * 3 + [0.005] * 3)
@@ -142,7 +153,7 @@ def test_binaryconnect_is_proxconnect_with_the_projector() -> None:
             quantization=Quantization(rule=PROX_CONNECT, quantizer=quantizer, sharpness=sharpness)
         )
         run = TrainingRun(recipe)
-        records = [dict(r, sharpness=0) for r in without_time(list(run))]
+        records = [dict(r, sharpness=0, sharpness_after=0) for r in without_time(list(run))]
         outcomes.append((records, run.outcome()))
     assert outcomes[0] == outcomes[1]
 

@@ -8,15 +8,24 @@ import torch
 
 from analysis.schema import Measurements
 from analysis.variance import variance_split
+from quantlab import Quantization, Quantizer, Schedule
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
+from quantlab.quantizers.knots import Knots
+from quantlab.quantizers.mixture import Averaged
+from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.tanh import Tanh
+from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
+from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
 from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
 from sweeps.maps import EXAMPLES, maps_frame
-from sweeps.results import bits, histograms_frame, trials_frame
+from sweeps.results import bits, histograms_frame, network_bits, rho0, trials_frame
+from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
 from tests.analysis.frames import grid
 from tests.conftest import Ran
+from tests.quantlab.recipes import small_recipe
 
 
 def test_bits_of_the_papers_sets() -> None:
@@ -31,6 +40,69 @@ def test_bits_of_the_papers_sets() -> None:
         "quaternary": 2.0,
     }
     assert [len(levels) for levels in (BINARY, TERNARY, QUATERNARY)] == [2, 3, 4]
+
+
+def test_bits_of_the_network_are_missing_in_older_results() -> None:
+    full, quantized = load_sweep("digits").cells[0].recipe, load_sweep("digits").cells[-1].recipe
+    assert network_bits(full, {}) == 32
+    assert np.isnan(network_bits(quantized, {"bits": 1.0}))
+    assert network_bits(quantized, {"bits": 1.0, "network_bits": 1.7}) == 1.7
+
+
+def rho0_of(
+    quantizer: Quantizer,
+    sharpness: Schedule,
+    axis: Axis | None = None,
+    rule: UpdateRule = PROX_QUANT,
+) -> list[float | None]:
+    quantization = Quantization(rule=rule, quantizer=quantizer, sharpness=sharpness)
+    sweep = SweepSpec(
+        name="a",
+        base=small_recipe(quantization=quantization),
+        blocks=(Block("A", axes=(axis,) if axis else ()),),
+        seeds=(0,),
+    )
+    return [rho0(cell) for cell in sweep.cells]
+
+
+def test_rho0_is_what_the_axis_says() -> None:
+    schedule = ProxQuantEpochs(rate=1, eta=Constant(0.05))
+    rates = Axis("rho0", "quantization.sharpness.rate", (0.1, 1.0, 10.0))
+    assert rho0_of(PiecewiseLinear(), schedule, rates) == [0.1, 1, 10]
+    by_name = Axis("rho0", "quantization.sharpness", {"1e-2": Linear(0.01), "2e-2": Linear(0.02)})
+    assert rho0_of(PiecewiseLinear(), schedule, by_name) == [0.01, 0.02]
+    growth = Axis("rho0", "quantization.quantizer.rho.start", (0.2, 0.4))
+    assert rho0_of(Knots(), Linear(1), growth) == [0.2, 0.4]
+    # A label that is no number leaves it to the schedule.
+    words = Axis("rho0", "quantization.sharpness", {"low": Linear(0.01), "high": Linear(0.02)})
+    assert rho0_of(PiecewiseLinear(), schedule, words) == [0.01, 0.02]
+
+
+def test_rho0_is_that_of_the_schedule_where_it_means_that() -> None:
+    eta = Constant(0.05)
+    assert rho0_of(PiecewiseLinear(), Linear(0.3)) == [0.3]
+    assert rho0_of(PiecewiseLinear(), InversePi(0.3, eta)) == [0.3]
+    assert rho0_of(PiecewiseLinear(), Constant(0.3)) == [0.3]
+    assert rho0_of(PiecewiseLinear(), ProxQuantEpochs(rate=1, eta=eta)) == [None]
+    assert rho0_of(Nearest(), Linear(0.3)) == [None]
+    assert rho0_of(PiecewiseLinear(), Linear(0.3), rule=POST_TRAINING) == [None]
+    # Maps whose parameters follow the sharpness as a clock.
+    for quantizer in (Knots(), Tanh(), Averaged(members=(Knots(), Nearest()))):
+        assert rho0_of(quantizer, Linear(1)) == [None]
+
+
+def test_an_axis_of_words_without_a_rho0_stays_an_axis(tmp_path: Path) -> None:
+    quantization = Quantization(rule=PROX_QUANT, quantizer=Knots(), sharpness=Linear(1))
+    words = Axis("rho0", "quantization.sharpness", {"slow": Linear(1), "fast": Linear(2)})
+    sweep = SweepSpec(
+        name="a",
+        base=small_recipe(quantization=quantization),
+        blocks=(Block("A", axes=(words,)),),
+        seeds=(0,),
+    )
+    frame = trials_frame(sweep, Storage(tmp_path))
+    assert frame["rho0"].isna().all()
+    assert frame["axis.rho0"].tolist() == ["slow", "fast"]
 
 
 @pytest.mark.slow
@@ -50,7 +122,7 @@ def test_histograms_and_maps_of_a_sweep(tiny: Ran) -> None:
     own = maps[maps["figure"] == "maps"]
     assert own["row"].unique().tolist() == ["MD"]
     curve = own[own["curve"] == "after the first epoch"]
-    sharpness = storage.trial(histograms["trial_id"].iloc[0]).read_history()[0].sharpness
+    sharpness = storage.trial(histograms["trial_id"].iloc[0]).read_history()[0].sharpness_after
     expected = torch.tanh((1 + sharpness) * torch.tensor(curve["latent"].to_numpy()))
     assert np.allclose(curve["proximal"], expected)
 
