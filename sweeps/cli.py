@@ -11,10 +11,12 @@ from typing import Any
 
 from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
+from sweeps import damage
 from sweeps.command_line import command_line
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
 from sweeps.spec import Cell, SweepSpec
+from sweeps.standing import states_of
 from sweeps.storage import Storage, TrialState
 
 EXIT_INCOMPLETE = 1
@@ -25,6 +27,7 @@ EXIT_INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 trials are missing, 2 bad input."""
     options = _parser().parse_args(arguments)
+    damage.forget()
     try:
         return int(options.run(options))
     except ConfigurationError as error:
@@ -210,10 +213,6 @@ def _share(text: str) -> float:
     return value
 
 
-def _states(cells: Sequence[Cell], storage: Storage) -> list[TrialState]:
-    return [storage.trial(cell.fingerprint).state() for cell in cells]
-
-
 def _plan(options: argparse.Namespace) -> int:
     sweep = load_sweep(options.sweep)
     plan = plan_of(sweep, Storage(options.storage))
@@ -224,9 +223,8 @@ def _plan(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     sweep = load_sweep(options.sweep)
     storage = Storage(options.storage)
-    cells = [
-        cell for cell in sweep.cells if not storage.trial(cell.fingerprint).state().is_finished
-    ]
+    states = states_of(sweep.cells, storage)
+    cells = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
     print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
     # MLflow takes seconds to import and Ray more; both wait until they are needed.
     from sweeps.tracking import undelivered
@@ -287,20 +285,20 @@ def _search(options: argparse.Namespace) -> int:
 
 def _summary(sweep: SweepSpec, storage: Storage) -> int:
     """Print what is incomplete; the exit code."""
-    states = _states(sweep.cells, storage)
+    states = states_of(sweep.cells, storage)
     _print_failures(sweep.cells, storage)
-    counts = Counter(states)
+    counts = Counter(states.values())
     text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
     print(f"{sweep.name}: {text}")
-    return 0 if all(state.is_finished for state in states) else EXIT_INCOMPLETE
+    return 0 if all(state.is_finished for state in states.values()) else EXIT_INCOMPLETE
 
 
 def _print_failures(cells: Sequence[Cell], storage: Storage) -> None:
     """A line for each reason."""
     failed: dict[str, list[str]] = defaultdict(list)
-    for cell, state in zip(cells, _states(cells, storage), strict=True):
-        if state is TrialState.FAILED:
-            folder = storage.trial(cell.fingerprint)
+    for cell in cells:
+        folder = storage.trial(cell.fingerprint)
+        if folder.state() is TrialState.FAILED:
             failure = folder.failure.read()
             reason = "unknown reason" if failure is None else failure.error
             failed[reason].append(cell.name)

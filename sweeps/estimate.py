@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from sweeps.spec import Cell, SweepSpec
+from sweeps.standing import states_of
 from sweeps.storage import Storage, TrialState
 
 
@@ -37,12 +38,14 @@ def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
     costs = {block.label: block.cost for block in sweep.blocks}
     measured: dict[Hashable, list[float]] = defaultdict(list)
     devices: dict[Hashable, str] = {}
-    unfinished = set()
+    unfinished = {
+        fingerprint
+        for fingerprint, state in states_of(sweep.cells, storage).items()
+        if not state.is_finished
+    }
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
         state = folder.state()
-        if not state.is_finished:
-            unfinished.add(cell.fingerprint)
         if state is TrialState.COMPLETE:  # a diverged one was cut short
             history, result = folder.read_history(), folder.result.read()
             if history.is_whole and result is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sweeps.estimate import estimates
 from sweeps.spec import Cell, SweepSpec
+from sweeps.standing import states_of
 from sweeps.storage import Storage, TrialState
 
 
@@ -14,7 +15,7 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
     ``to_run`` counts trials that are not finished, and ``waiting`` those among them whose initial
     weights are another trial's that is not complete. Hours are `sweeps.estimate`'s.
     """
-    states = {cell.fingerprint: storage.trial(cell.fingerprint).state() for cell in sweep.cells}
+    states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
 
     def is_waiting(cell: Cell) -> bool:

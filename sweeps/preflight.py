@@ -25,7 +25,7 @@ def preflight(cells: list[Cell], storage: Storage, data_dir: Path) -> None:
             if weights.fingerprint in to_train or parent.state() is TrialState.DIVERGED:
                 continue  # which the schedule sees to
         if weights is not None:
-            weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).weights)
+            weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).intact_weights())
     scopes = dict.fromkeys(
         (
             cell.recipe.model,

@@ -237,7 +237,10 @@ class TrialFolder:
         if result is None or not result.weights_sha256:  # an older one
             require_intact_archive(self.weights)
         elif self.weights.is_dir() or _sha256(self.weights) != result.weights_sha256:
-            raise ConfigurationError(f"{self.weights}: damaged, or another trial's")
+            raise ConfigurationError(
+                f"{self.weights}: damaged, or another trial's; to train that trial again, remove "
+                f"its {self.result.path.name}"
+            )
         return self.weights
 
     def is_done(self) -> bool:
