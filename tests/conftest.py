@@ -1,11 +1,12 @@
 """A small sweep of a user's own file, run once by the command itself: real Ray, real MLflow."""
 
+import fcntl
 import io
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def command() -> Command:
 
 @pytest.fixture
 def quick_command() -> Command:
-    """The same within this process, for what goes wrong before anything is started."""
+    """The same within this process, which has everything imported already."""
 
     def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         output, errors = io.StringIO(), io.StringIO()
@@ -69,10 +70,56 @@ def tiny_copy(tiny: Ran, tmp_path: Path) -> Path:
     return tmp_path / "tiny"
 
 
+@contextmanager
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all of pytest's processes share, and whether it is still to be filled.
+
+    The others wait as long as the block takes. What fails within it is tried again by the next.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if base.name.startswith("popen-"):  # of one of several processes
+        base = base.parent
+    folder = base / f"shared-{name}"
+    folder.mkdir(exist_ok=True)
+    with (base / f"shared-{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder / ".made"
+        yield folder, not made.exists()
+        made.touch()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with tables and nothing in them: MLflow takes seconds to make one."""
+    with made_once(tmp_path_factory, "mlflow") as (folder, is_new):
+        if is_new:
+            from sweeps.tracking import mlflow  # with our settings, which it reads when imported
+
+            client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+            client.search_experiments()
+        return folder / "mlflow.db"
+
+
+@pytest.fixture
+def storage_with_store(empty_store: Path) -> Callable[[Path], Path]:
+    """Makes a storage folder that has such a database."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(empty_store, folder / "mlflow.db")
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("tiny")
-    (folder / "tiny.py").write_text(TINY)
-    done = run_command(folder, "run", "tiny.py", "--concurrency", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Ran(folder, done.stdout)
+    """Nobody changes what is in it; see `tiny_copy`."""
+    with made_once(tmp_path_factory, "tiny") as (folder, is_new):
+        output = folder / "output"
+        if is_new:
+            (folder / "tiny.py").write_text(TINY)
+            done = run_command(folder, "run", "tiny.py", "--concurrency", "2")
+            assert done.returncode == 0, done.stdout + done.stderr
+            output.write_text(done.stdout)
+        return Ran(folder, output.read_text())

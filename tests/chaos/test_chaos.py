@@ -9,6 +9,7 @@ and 4 drivers killed, 3 nodes lost, the tracking server away twice for 20 s.
 
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -56,7 +57,7 @@ PLAN = (
     )
     if LONG
     else Plan(
-        3, 60, workers=2, drivers=1, nodes=1, outages=1, outage_seconds=4, most_pause_seconds=2
+        2, 40, workers=2, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
     )
 )
 
@@ -288,10 +289,12 @@ def assert_nearly_the_same(sweep: SweepSpec, found: Storage, expected: Storage) 
 
 
 @pytest.fixture(scope="module")
-def calm(folder: Path) -> Storage:
+def calm(folder: Path, empty_store: Path) -> Storage:
     """What the sweep gives if nothing happens."""
     (folder / "gate").touch()
     storage = Storage(folder / "calm")
+    storage.root.mkdir()
+    shutil.copy(empty_store, storage.root / "mlflow.db")
     Driver(folder, storage).finish()
     return storage
 

@@ -25,8 +25,8 @@ def test_the_sweep_ran_with_the_users_own_quantizer(tiny: Ran) -> None:
     assert sum('"type":"Tanh@' in recipe for recipe in recipes) == 4
 
 
-def test_plan_counts_what_is_finished(tiny: Ran, command: Command) -> None:
-    done = command(tiny.folder, "plan", "tiny.py", "--json")
+def test_plan_counts_what_is_finished(tiny: Ran, quick_command: Command) -> None:
+    done = quick_command(tiny.folder, "plan", "tiny.py", "--json")
     assert done.returncode == 0
     plan = json.loads(done.stdout)
     counts = {"trials": 6, "finished": 6, "to_run": 0, "waiting": 0}
@@ -39,10 +39,10 @@ def test_plan_counts_what_is_finished(tiny: Ran, command: Command) -> None:
         f"{count} finished on cpu ({platform.machine()})" for count in (2, 4)
     ]
     assert all(cost["hours"] > 0 == cost["hours_to_run"] for cost in plan["costs"])
-    fresh = command(tiny.folder, "plan", "tiny.py", "--json", "--storage", "elsewhere")
+    fresh = quick_command(tiny.folder, "plan", "tiny.py", "--json", "--storage", "elsewhere")
     assert json.loads(fresh.stdout)["finished"] == 0
     assert not (tiny.folder / "elsewhere").exists()
-    text = command(tiny.folder, "plan", "tiny.py").stdout
+    text = quick_command(tiny.folder, "plan", "tiny.py").stdout
     assert re.search(r"all +6 +6 +0 +0\n", text)
 
 
@@ -58,11 +58,13 @@ def test_the_same_command_again_trains_nothing(tiny: Ran, command: Command) -> N
     assert after == files
 
 
-def test_one_more_seed_runs_only_its_cells(tiny: Ran, command: Command, tmp_path: Path) -> None:
+def test_one_more_seed_runs_only_its_cells(
+    tiny: Ran, quick_command: Command, tmp_path: Path
+) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     (tmp_path / "copy.py").write_text(TINY.replace("seeds=(0, 1)", "seeds=(0, 1, 2)"))
     before = {path.name for path in (tmp_path / "runs" / "trials").iterdir()}
-    done = command(tmp_path, "run", "copy.py", "--pack", "auto", "--concurrency", "1")
+    done = quick_command(tmp_path, "run", "copy.py", "--pack", "auto", "--concurrency", "1")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "tiny: 9 trials, 3 to run"
@@ -76,8 +78,10 @@ def test_one_more_seed_runs_only_its_cells(tiny: Ran, command: Command, tmp_path
     assert len(after - before) == 3
 
 
-def test_status_and_report(tiny_copy: Path, command: Command, tmp_path: Path) -> None:
-    status = command(tiny_copy, "status", "tiny.py")
+def test_status_and_report(
+    tiny_copy: Path, command: Command, quick_command: Command, tmp_path: Path
+) -> None:
+    status = quick_command(tiny_copy, "status", "tiny.py")
     assert (status.returncode, status.stdout) == (0, "tiny: 6 COMPLETE\n")
     out = tmp_path / "out"
     done = command(tiny_copy, "report", "tiny.py", "--out", str(out), "--compare", "proxconnect")
@@ -198,10 +202,10 @@ def test_bad_arguments_are_one_line(
     ],
 )
 def test_a_service_that_is_not_there_is_one_line(
-    option: str, value: str, message: str, command: Command, tmp_path: Path
+    option: str, value: str, message: str, quick_command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.py").write_text(TINY)
-    assert_one_line(command(tmp_path, "run", "tiny.py", option, value), message, tmp_path)
+    assert_one_line(quick_command(tmp_path, "run", "tiny.py", option, value), message, tmp_path)
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], message: str, folder: Path) -> None:

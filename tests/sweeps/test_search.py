@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -20,6 +21,11 @@ from tests.conftest import SWEEPS, Command
 from tests.sweeps.sweep_files import STUDY
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _store(storage_with_store: Callable[[Path], Path], tmp_path: Path) -> None:
+    storage_with_store(tmp_path / "runs")
 
 
 def study_of(folder: Path) -> optuna.Study:
@@ -65,7 +71,7 @@ def finished(folder: Path) -> int:
 
 def test_a_search_from_the_command_line(
     tmp_path: Path,
-    command: Command,
+    quick_command: Command,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -73,7 +79,7 @@ def test_a_search_from_the_command_line(
     text = STUDY.replace("configurations=12", settings)
     (tmp_path / "study.py").write_text(text)
     options = ("--concurrency", "2", "--pack", "2", "--promote", "confirm.py")
-    done = command(tmp_path, "search", "study.py", *options)
+    done = quick_command(tmp_path, "search", "study.py", *options)
     assert done.returncode == 0, done.stderr
     assert "tiny-study: 3 configurations" in done.stdout
     assert re.search(r"best( new)?: configuration [12], validation accuracy ", done.stdout)
