@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -393,7 +393,9 @@ def assert_complete(file: Path, storage: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_submitted_job_runs_a_sweep(tmp_path: Path) -> None:
+def test_a_submitted_job_runs_a_sweep(
+    storage_with_store: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """It finds its own cluster, and the file in the folder that was sent along.
 
     All on one node: nodes that share a machine clear away each other's copy of that folder.
@@ -401,16 +403,17 @@ def test_a_submitted_job_runs_a_sweep(tmp_path: Path) -> None:
     file = tmp_path / "laptop" / "tiny.py"
     file.parent.mkdir()
     file.write_text(TINY)
+    storage = storage_with_store(tmp_path / "runs")
     with head_node("--num-cpus=2") as cluster:
         done = cluster.run(
             *("ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", "."),
-            *("--", "sweeps", "run", "tiny.py", "--storage", str(tmp_path / "runs")),
+            *("--", "sweeps", "run", "tiny.py", "--storage", str(storage)),
             cwd=file.parent,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tiny: 6 COMPLETE" in done.stdout.splitlines()
     assert [path.name for path in file.parent.iterdir()] == ["tiny.py"]
-    assert_complete(file, tmp_path / "runs")
+    assert_complete(file, storage)
 
 
 @pytest.mark.slow
@@ -432,17 +435,20 @@ def test_nodes_come_with_trials_and_go_with_them(growing: RayCluster, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_on_nodes_that_come_for_it(growing: RayCluster, tmp_path: Path) -> None:
+def test_a_sweep_runs_on_nodes_that_come_for_it(
+    growing: RayCluster, storage_with_store: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """Its quantizer's class is in a folder that they cannot import from."""
     (tmp_path / "driver").mkdir()
     (tmp_path / "sweep").mkdir()
     file = tmp_path / "sweep" / "tiny.py"
     file.write_text(TINY)
+    storage = storage_with_store(tmp_path / "runs")
     done = growing.run(
         *(SWEEPS, "run", str(file), "--address", growing.address),
-        *("--storage", str(tmp_path / "runs"), "--concurrency", "2"),
+        *("--storage", str(storage), "--concurrency", "2"),
         cwd=tmp_path / "driver",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "tiny: 6 COMPLETE"
-    assert_complete(file, tmp_path / "runs")
+    assert_complete(file, storage)
