@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
@@ -18,11 +18,13 @@ from ray.tune.stopper import Stopper
 from quantlab.errors import first_line
 from sweeps.delivery import Delivery
 from sweeps.progress import Progress
-from sweeps.race import Race
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.trial import record_failure
+
+if TYPE_CHECKING:
+    from sweeps.race import Race
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +42,7 @@ def folder_name_of(trial: Trial) -> str:
 class NextCell(Searcher):
     """Tune asks here what to run next; the answer may be to wait for a trial that is running."""
 
-    def __init__(self, schedule: Schedule | Race) -> None:
+    def __init__(self, schedule: "Schedule | Race") -> None:
         super().__init__()
         self._schedule = schedule
 
@@ -73,7 +75,7 @@ class Stop(Stopper):
     A trial that is out of a study's race is stopped in the same way.
     """
 
-    def __init__(self, schedule: Schedule | Race | None = None) -> None:
+    def __init__(self, schedule: "Schedule | Race | None" = None) -> None:
         self._schedule = schedule
         self.requested = False
         self.out_of_race: set[str] = set()
@@ -123,7 +125,7 @@ class Watch(tune.Callback):
 
     def __init__(
         self,
-        schedule: Schedule | Race,
+        schedule: "Schedule | Race",
         stop: Stop,
         storage: Storage,
         delivery: Delivery,

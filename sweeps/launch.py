@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before Ray is imported: our own records stand in for Tune's log files and snapshots, and Ctrl-C is
 # ours.
@@ -32,15 +33,16 @@ from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.probe import alive_nodes, fastest_packing
 from sweeps.progress import Progress
-from sweeps.race import Race
 from sweeps.resources import Resources
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
-from sweeps.study import StudySpec
-from sweeps.study_results import cell_of
 from sweeps.tracking import Tracker
 from sweeps.worker import Work, Worker
+
+if TYPE_CHECKING:
+    from sweeps.race import Race
+    from sweeps.study import StudySpec
 
 # It would report every attempt that another one has made good.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
@@ -90,7 +92,7 @@ def run_cells(
 
 
 def run_study(
-    spec: StudySpec,
+    spec: "StudySpec",
     storage: Storage,
     *,
     study_storage: str | None,
@@ -108,6 +110,10 @@ def run_study(
     """
     if resources.pack is None:
         raise ConfigurationError("--pack auto: a search needs a number, as its trials come singly")
+    # Optuna takes a second to import, for nothing in a sweep.
+    from sweeps.race import Race
+    from sweeps.study_results import cell_of
+
     examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
     storage.require_writable()
     with storage.locked(shared=True):
@@ -195,7 +201,7 @@ def _reach(tracker: Tracker, cells: Sequence[Cell]) -> None:
 
 def _tune(
     name: str,
-    schedule: Schedule | Race,
+    schedule: "Schedule | Race",
     storage: Storage,
     data_dir: Path,
     resources: Resources,
