@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.aggregate import ROUNDING, axis_columns
+from analysis.aggregate import WITHOUT, axis_columns
 from analysis.tables import Table, axis_label, points, rho0_label
 
 ACCURACY = "Accuracy"
@@ -15,10 +15,10 @@ OVER_RHO0 = "Accuracy over ρ0"
 def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
     """For each regime and annealed method, accuracy over rho0: the layout of Tables 6-11.
 
-    A row is a model and a set, a column a rho0; the highest mean test accuracy of a row is bold.
+    A row is a model and a set, a column a rho0; what leads in a row is bold.
 
     Args:
-        table: what `aggregate.configurations` gives.
+        table: what `aggregate.configurations` gives, with `comparison.with_leaders`.
     """
     annealed = table[table["rho0"].notna()]
     return [
@@ -26,8 +26,8 @@ def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
             f"over_rho0_{number}",
             OVER_RHO0,
             f"Test accuracy in % over ρ0: {method}, {regime}, {dataset}. Mean (standard deviation) "
-            f"over {_seeds(part)}; bold: the highest mean of a row",
-            _pivot(part, [rho0_label(value) for value in part["rho0"]], bold=True),
+            f"over {_seeds(part)}{_bold_note(part)}",
+            _pivot(part, [rho0_label(value) for value in part["rho0"]]),
         )
         for number, ((dataset, regime, method), part) in enumerate(
             annealed.groupby(["dataset", "regime", "method"], sort=False), start=1
@@ -38,20 +38,21 @@ def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
 def method_tables(selected: pd.DataFrame) -> list[Table]:
     """For each regime, the methods side by side, each at its best rho0: the layout of Tables 2-3.
 
-    The rho0 stands in the cell, and the caption says what it was chosen on. A row's highest mean
-    test accuracy among quantized networks is bold.
+    The rho0 stands in the cell, and the caption says what it was chosen on. What leads in a row is
+    bold.
 
     Args:
-        selected: what `selection.select` gives.
+        selected: what `selection.select` gives, with `comparison.with_leaders`.
     """
     tables = []
     settings = selected.groupby(["dataset", "regime"], sort=False)
     for number, ((dataset, regime), part) in enumerate(settings, start=1):
         quantized = part[part["set"] != ""]
-        body = _pivot(quantized, list(quantized["method"]), bold=True, name_rho0=True)
+        body = _pivot(quantized, list(quantized["method"]), name_rho0=True)
         caption = (
             f"Test accuracy in %: methods at their best ρ0, {regime}, {dataset}. Mean (standard "
             f"deviation) over {_seeds(part)}; ρ0 chosen on {_chosen_on(part)}"
+            + _bold_note(quantized)
         )
         usual = int(part["n"].max())
         full = [
@@ -74,14 +75,20 @@ def _chosen_on(part: pd.DataFrame) -> str:
     return f"validation images, or on test images (optimistic) for {', '.join(names)}"
 
 
+def _bold_note(part: pd.DataFrame) -> str:
+    if "leads" not in part or not part["leads"].any():
+        return ""
+    return (
+        "; bold: the highest mean of a row, and what a paired 95 % interval does not tell from it"
+    )
+
+
 def _seeds(part: pd.DataFrame) -> str:
     counts = sorted({int(count) for count in part["seeds"]})
     return f"{' or '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
 
 
-def _pivot(
-    part: pd.DataFrame, columns: Sequence[str], *, bold: bool, name_rho0: bool = False
-) -> pd.DataFrame:
+def _pivot(part: pd.DataFrame, columns: Sequence[str], *, name_rho0: bool = False) -> pd.DataFrame:
     """Rows (model, set, further axes) against the given column labels."""
     axes = axis_columns(part)
     keys = ["model", "set", *axes]
@@ -90,11 +97,10 @@ def _pivot(
     usual = int(part["n"].max()) if len(part) else 0
     rows = []
     for key, row in cells.groupby(keys, sort=False, dropna=False):
-        best = row["test_mean"].round(ROUNDING).max()
         texts = dict.fromkeys(order, "")
         for _, cell in row.iterrows():
             text = _cell(cell, usual)
-            if bold and cell["n"] > 0 and round(cell["test_mean"], ROUNDING) == best:
+            if cell.get("leads", False):
                 text = f"**{text}**"
             if name_rho0 and not pd.isna(cell["rho0"]):
                 text += f" at {rho0_label(cell['rho0'])}"
@@ -107,11 +113,7 @@ def _pivot(
 
 def _cell(row: pd.Series, usual: int) -> str:
     """``97.31 (0.21)``, and in words whatever is not complete or rests on fewer seeds."""
-    missing = [
-        f"{int(row[column])} {column}"
-        for column in ("diverged", "failed", "unfinished", "absent")
-        if row[column]
-    ]
+    missing = [f"{int(row[column])} {column}" for column in WITHOUT if row[column]]
     if row["n"] == 0:
         return ", ".join(missing)
     std = "" if pd.isna(row["test_std"]) else f" ({points(row['test_std'])})"

@@ -18,9 +18,12 @@ COUNTS = {
     "n": ("COMPLETE",),
     "diverged": ("DIVERGED",),
     "failed": ("FAILED",),
+    "stopped": ("STOPPED",),
     "unfinished": ("RUNNING", "WAITING"),
 }
-"""Column -> states that it counts."""
+"""Column -> states that it counts; every state is in one of them."""
+WITHOUT = ("diverged", "failed", "stopped", "unfinished", "absent")
+"""Columns that count seeds without an accuracy."""
 ROUNDING = 9
 """Decimals of a fraction in which accuracies are told apart."""
 _SEED = 20210
@@ -41,15 +44,15 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
     """One row a configuration, in the order of the trials.
 
     Accuracies are averaged over COMPLETE trials only, and the row says how many there are: `n`
-    complete, `diverged`, `failed`, and `unfinished` (running or waiting), which add up to `seeds`.
-    `absent` counts seeds of which there is no trial at all although the method has them elsewhere
-    in the same setting. Standard deviations have ddof = 1; they and the intervals are missing for a
-    single trial.
+    complete, `diverged`, `failed`, `stopped` (put out of a study's race) and `unfinished` (running
+    or waiting), which add up to `seeds`. `absent` counts seeds of which there is no trial at all
+    although the method has them elsewhere in the same setting. Standard deviations have ddof = 1;
+    they and the intervals are missing for a single trial.
 
-    Columns: the keys, further axes, configuration_id, seeds, n, diverged, failed, unfinished,
-    absent, validation_n (complete trials with a validation accuracy), mean and std of the
-    validation and test accuracy, and both intervals of the mean test accuracy at 95 % (test_t_low,
-    test_t_high, test_bootstrap_low, test_bootstrap_high), all as fractions.
+    Columns: the keys, further axes, configuration_id, seeds, n, those of `WITHOUT`, validation_n
+    (complete trials with a validation accuracy), mean and std of the validation and test accuracy,
+    and both intervals of the mean test accuracy at 95 % (test_t_low, test_t_high,
+    test_bootstrap_low, test_bootstrap_high), all as fractions.
     """
     trials = validate_trials(trials)
     keys = [*KEYS, *axis_columns(trials), "configuration_id"]

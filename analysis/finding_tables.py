@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from analysis.accuracy_tables import method_tables, sensitivity_tables
-from analysis.aggregate import SETTING, axis_columns
+from analysis.aggregate import SETTING, WITHOUT, axis_columns
 from analysis.findings import Findings
 from analysis.intervals import bootstrap_coverage
 from analysis.published import PAPERS, STAND_IN, oddities
@@ -181,7 +181,7 @@ def _beside_note(importance: pd.DataFrame) -> str:
     return (
         ""
         if importance.empty
-        else ". fANOVA: importance by Optuna, main effects only; not for very many trials"
+        else ". fANOVA: importance by Optuna, main effects only; not for many trials or methods"
     )
 
 
@@ -361,9 +361,7 @@ def configuration_table(findings: Findings) -> Table:
             "ρ0": _of("rho0", rho0_label),
             "n": "n",
             "not finished": lambda row: ", ".join(
-                f"{row[name]} {name}"
-                for name in ("diverged", "failed", "unfinished", "absent")
-                if row[name]
+                f"{row[name]} {name}" for name in WITHOUT if row[name]
             ),
             "validation %": lambda row: _mean(row["validation_mean"], row["validation_std"]),
             "test %": lambda row: _mean(row["test_mean"], row["test_std"]),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from analysis.aggregate import configurations
+from analysis.aggregate import SETTING, axis_columns, configurations, family_keys
 from analysis.claims import CLAIMS, evaluate_claims
-from analysis.comparison import compare_methods
+from analysis.comparison import compare_methods, with_leaders
 from analysis.published import rank_agreement, side_by_side
 from analysis.schema import Measurements
 from analysis.selection import Split, optimism, select
@@ -20,9 +20,9 @@ class Findings:
     """What follows from some trials; the function in brackets tells a table's rows and columns."""
 
     configurations: pd.DataFrame
-    """[`aggregate.configurations`]"""
+    """[`aggregate.configurations`]; those that lead over rho0 [`comparison.with_leaders`]."""
     selected: pd.DataFrame
-    """Each method at its best rho0 [`selection.select`]."""
+    """Each method at its best rho0 [`selection.select`]; methods that lead on their set."""
     verdicts: pd.DataFrame
     """May a method's rho0 be left untuned? [`sensitivity.method_verdicts`]"""
     sensitivity: pd.DataFrame
@@ -76,10 +76,15 @@ def analyse(
     """
     trials = measurements.trials
     table = configurations(trials)
-    if "bits" in trials:
-        bits = trials.groupby("configuration_id")["bits"].first()
-        table["bits"] = table["configuration_id"].map(bits)
+    for column in ("bits", "classes"):
+        if column in trials:
+            values = trials.groupby("configuration_id")[column].first()
+            table[column] = table["configuration_id"].map(values)
+    table = with_leaders(table, trials, family_keys(table))
     selected = select(table, select_on)
+    quantized = selected[selected["set"] != ""]
+    leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)])["leads"]
+    selected["leads"] = leaders.reindex(selected.index, fill_value=False)
     found = sensitivity(table, trials, margin=margin)
     beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper)
     return Findings(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from analysis.tables import Table
+from analysis.tables import Table, bold
 
 LONGEST = 45
 """Rows that fit a page; longer tables are left to the CSV files."""
@@ -22,7 +22,9 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     "<": r"$<$",
     ">": r"$>$",
+    "|": r"\textbar{}",
     "ρ": r"$\rho$",
+    "…": r"\ldots{}",
     "ϱ": r"$\varrho$",
     "τ": r"$\tau$",
     "ω": r"$\omega$",
@@ -45,38 +47,46 @@ _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 
 
 def latex_text(text: str) -> str:
-    """Plain text as LaTeX; what stands in ``**`` is bold, and rho0 has its index."""
-    parts = []
-    for position, part in enumerate(text.split("**")):
-        escaped = "".join(_letter(letter) for letter in part)
-        escaped = escaped.replace(r"$\rho$0", r"$\rho_0$")
-        escaped = re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
-        parts.append(rf"\textbf{{{escaped}}}" if position % 2 else escaped)
-    return "".join(parts)
+    """Plain text as LaTeX; a cell's number in ``**`` is bold, and rho0 has its index."""
+    first, rest = bold(text)
+    return (rf"\textbf{{{_escaped(first)}}}" if first else "") + _escaped(rest)
+
+
+def _escaped(text: str) -> str:
+    escaped = "".join(map(_letter, text)).replace(r"$\rho$0", r"$\rho_0$")
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
 
 def _letter(letter: str) -> str:
     """One letter; what pdflatex does not know is named by its number, so that all compiles."""
     if letter in _SPECIAL:
         return _SPECIAL[letter]
-    return letter if letter <= _LAST_KNOWN else f"[U+{ord(letter):04X}]"
+    if letter <= _LAST_KNOWN and letter.isprintable():
+        return letter
+    return f"[U+{ord(letter):04X}]"
 
 
 def latex_table(table: Table) -> str:
     """A floating table, shrunk to the text's width if it is wider."""
-    body = table.body.map(lambda cell: latex_text(str(cell)))
+    body = table.body.map(lambda cell: _cell(str(cell)))
     formats = []
     for position, column in enumerate(table.body.columns):
         longest = max((len(str(cell)) for cell in table.body[column]), default=0)
         is_text = position == 0 or not table.body[column].str.contains(r"\d").any()
         formats.append("p{4.3cm}" if longest > _WIDE_CELL else "l" if is_text else "r")
-    body.columns = [latex_text(str(column)) for column in body.columns]
+    body.columns = [_cell(str(column)) for column in body.columns]
     tabular = body.to_latex(index=False, escape=False, column_format="".join(formats))
     return (
         "\\begin{table}[htbp]\n\\centering\\small\n"
         f"\\caption{{{latex_text(table.caption)}.}}\n\\label{{tab:{table.name}}}\n"
         f"{_FITTED}%\n{tabular.rstrip()}}}\n\\end{{table}}\n"
     )
+
+
+def _cell(cell: str) -> str:
+    text = latex_text(cell)
+    # Behind the end of a row, these would be taken for its options.
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
 def latex_document(

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.drawn import Drawn
-from analysis.tables import Table
+from analysis.tables import Table, bold
 
 _LONG = 40
 _PIXELS_AN_INCH = 112
@@ -83,10 +83,8 @@ def _rows(table: Table) -> list[list[Markup]]:
     """Header and cells, with ``**`` turned into bold type."""
 
     def cell(text: str) -> Markup:
-        if text.startswith("**"):
-            inner, _, rest = text[2:].partition("**")
-            return Markup("<b>{}</b>{}").format(inner, rest)
-        return escape(text)
+        first, rest = bold(text)
+        return Markup("<b>{}</b>{}").format(first, rest) if first else escape(rest)
 
     body = table.body
     return [

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.aggregate import SETTING, axis_columns, highest
+from analysis.aggregate import SETTING, WITHOUT, axis_columns, highest
 from analysis.intervals import t_interval
 
 PAPERS: Mapping[str, str] = {
@@ -83,10 +83,7 @@ def published_configurations(paper: str) -> pd.DataFrame:
     return rows.drop(columns=["table", "at_best", "mean", "std"]).assign(
         configuration_id=[" ".join(map(str, key)) for key in rows[[*_CELL, "rho0"]].to_numpy()],
         seeds=rows["n"],
-        diverged=0,
-        failed=0,
-        unfinished=0,
-        absent=0,
+        **dict.fromkeys(WITHOUT, 0),
         validation_n=0,
         validation_mean=np.nan,
         validation_std=np.nan,

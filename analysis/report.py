@@ -1,7 +1,8 @@
 """A folder of results: a page, Markdown, LaTeX, figures, and every table as CSV and Parquet."""
 
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,14 @@ from analysis.figures.gallery import all_figures
 from analysis.figures.style import for_print
 from analysis.finding_tables import all_tables
 from analysis.findings import Findings, analyse
+from analysis.labels import names_of, renamed, shown
 from analysis.report_files import FORMATS, ReportFiles
 from analysis.report_page import render_report
 from analysis.schema import Measurements
 from analysis.selection import Split
 from analysis.sensitivity import MARGIN
 from analysis.tables import Table
+from analysis.text import plain
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ def write_report(
         UnknownPaperError: there are no numbers of such a paper.
         OSError: the directory cannot be written to.
     """
+    trials, title = measurements.trials, plain(title)
+    measurements = _with_names_shown(measurements)
+    facts = {name: plain(fact) for name, fact in facts.items()}
     findings = analyse(measurements, select_on=select_on, paper=paper, margin=margin)
     tables = all_tables(findings, measurements.importance)
     files = ReportFiles(directory, formats)
@@ -85,7 +91,7 @@ def write_report(
     end = f"Every accuracy from `tables/trials.csv`:\n\n{code}\n"
     files.write_markdown(title, f"{states(measurements.trials)}.", tables, end)
     files.write_latex(title, tables, drawn)
-    files.write_table("trials", measurements.trials, is_named=True)
+    files.write_table("trials", trials, is_named=True)
     files.write_table("history", measurements.history)
     for name, table in findings.tables():
         files.write_table(name, table)
@@ -93,9 +99,21 @@ def write_report(
     return Report(findings, tables, directory, files.formats, tuple(files.written))
 
 
+def _with_names_shown(measurements: Measurements) -> Measurements:
+    """The same, with names as they are shown in all that is for people."""
+    names = shown(names_of(measurements.trials))
+    return replace(
+        measurements,
+        trials=renamed(measurements.trials, names),
+        maps=renamed(measurements.maps, names),
+        importance=renamed(measurements.importance, names),
+    )
+
+
 def recompute(measurements: Measurements) -> str:
     """Two lines of pandas that give every accuracy of the tables back from trials.csv."""
-    keys = ", ".join(f'"{key}"' for key in [*KEYS, *axis_columns(measurements.trials)])
+    names = [*KEYS, *axis_columns(measurements.trials)]
+    keys = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
     return (
         'trials = pd.read_csv("tables/trials.csv").query("state == \'COMPLETE\'")\n'
         f"100 * trials.groupby([{keys}], dropna=False)"

@@ -11,6 +11,7 @@ from analysis.page import render_page
 from analysis.schema import RECIPE_PREFIX
 from analysis.sensitivity import VERDICTS
 from analysis.tables import Table, points
+from analysis.text import plain
 
 
 def render_report(
@@ -64,7 +65,7 @@ def _recipes(
     columns = [column for column in columns if column != f"{RECIPE_PREFIX}seed"]
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
     first = first.loc[configurations["configuration_id"]]
-    texts = first[columns].astype(object).where(first[columns].notna(), "").astype(str)
+    texts = first[columns].astype(object).where(first[columns].notna(), "").astype(str).map(plain)
     same = [column for column in columns if texts[column].nunique() == 1]
     common = [(_short(column), texts[column].iloc[0]) for column in same]
     others = [column for column in columns if column not in same]

@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from analysis.text import brief, plain
+
 STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "STOPPED", "RUNNING", "WAITING")
 """COMPLETE and DIVERGED are results of a configuration; FAILED is a fault to mend; STOPPED was put
 out of a study's race; RUNNING has been started (and perhaps interrupted); WAITING has not."""
@@ -52,8 +54,25 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
         "number",
         "bits of a number that the network stores, with 32 for all that is not quantized",
     ),
+    "classes": ("number", "classes of the dataset: guessing is right once in as many"),
+    "training_images": ("number", "images it was trained on, without those held out"),
+    "pack": ("number", "trials that were trained together as one network; 1 if it was alone"),
+    "execution": ("text", "how it was computed, as `--execution` takes it"),
+    "device": ("text", "what computed it"),
 }
 """Further columns, for what needs them; so are `AXIS_PREFIX` and `RECIPE_PREFIX`."""
+_LEAST = {
+    "rho0": 0,
+    "seed": None,
+    "epochs": 0,
+    "seconds": 0,
+    "bits": 0,
+    "network_bits": 0,
+    "classes": 1,
+    "pack": 1,
+    "training_images": 0,
+}
+"""Column of finite numbers -> the least that makes sense, if there is one."""
 
 HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "trial_id": ("text", "fingerprint of the recipe"),
@@ -101,8 +120,15 @@ IMPORTANCE: Final[Mapping[str, tuple[str, str]]] = {
 """Column -> (kind, meaning); what another estimator makes of the variance."""
 
 
+_LONGEST = 600
+"""Letters of a message, which may quote what is in a table."""
+
+
 class SchemaError(ValueError):
-    """A table is not as the schema says; the message names the column."""
+    """A table is not as the schema says; the message names the column, in one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(brief(plain(message), _LONGEST))
 
 
 def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,34 +138,64 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         SchemaError: a column is missing or of the wrong kind, a trial or a configuration's seed
-            stands there twice, a state is unknown, a rho0 is negative or infinite, a COMPLETE
-            trial has no test accuracy, or configurations cannot be told apart by their columns.
+            stands there twice, a state is unknown, a number is infinite or out of its range, a
+            COMPLETE trial has no test accuracy, or configurations cannot be told apart by their
+            columns.
     """
     if odd := [column for column in frame.columns if not isinstance(column, str)]:
         raise SchemaError(f"trials: column {odd[0]!r}: names of columns must be text")
     present = {name: of for name, of in TRIALS_MAY_HAVE.items() if name in frame.columns}
     _validate(frame, {**TRIALS, **present}, "trials")
-    texts = [column for column, (kind, _) in TRIALS.items() if kind == "text"]
+    known = {**TRIALS, **present}
+    texts = [column for column, (kind, _) in known.items() if kind == "text"]
     texts += [column for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
-    numbers = [column for column in {**TRIALS, **present} if column not in texts]
-    frame = frame.reset_index(drop=True).assign(
-        **{column: frame[column].astype(object).fillna("").astype(str).array for column in texts},
+    numbers = [column for column in known if column not in texts]
+    frame = frame.reset_index(drop=True)
+    frame = frame.assign(
+        **{column: frame[column].astype(object).map(_as_text) for column in texts},
         **{column: frame[column].to_numpy("float64", na_value=np.nan) for column in numbers},
     )
     if not frame["trial_id"].is_unique:
         twice = frame.loc[frame["trial_id"].duplicated(), "trial_id"].iloc[0]
-        raise SchemaError(f"trials: trial_id {twice!r} stands there twice; it must be unique")
+        raise SchemaError(
+            f"trials: trial_id {brief(twice)!r} stands there twice; it must be unique"
+        )
     unknown = set(frame["state"]) - set(STATES)
     if unknown:
-        raise SchemaError(f"trials: state {sorted(unknown)[0]!r} is not one of {', '.join(STATES)}")
-    wrong = frame.loc[(frame["rho0"] < 0) | np.isinf(frame["rho0"]), "rho0"]
-    if len(wrong):
-        raise SchemaError(f"trials: rho0 = {wrong.iloc[0]:g}: must be >= 0 and finite")
+        raise SchemaError(
+            f"trials: state {brief(sorted(unknown)[0])!r} is not one of {', '.join(STATES)}"
+        )
+    _require_finite(frame)
     complete = frame["state"] == "COMPLETE"
     if frame.loc[complete, "test_accuracy"].isna().any():
         raise SchemaError("trials: a COMPLETE trial has no test_accuracy")
     _require_told_apart(frame)
     return frame
+
+
+def _as_text(value: object) -> str:
+    """What may have been taken for a number as people write it: 2, not 2.0; empty if missing."""
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float | np.floating):
+        if np.isnan(value):
+            return ""
+        return str(int(value)) if float(value).is_integer() else str(value)
+    return str(value)
+
+
+def _require_finite(frame: pd.DataFrame) -> None:
+    """No infinity where a number is counted with, and nothing below its least value."""
+    for column, least in _LEAST.items():
+        if column not in frame:
+            continue
+        values = frame[column]
+        wrong = values[np.isinf(values) | (False if least is None else values < least)]
+        if len(wrong):
+            allowed = "finite" if least is None else f">= {least} and finite"
+            raise SchemaError(f"trials: {column} = {wrong.iloc[0]:g}: must be {allowed}")
 
 
 def _require_told_apart(frame: pd.DataFrame) -> None:
@@ -150,8 +206,8 @@ def _require_told_apart(frame: pd.DataFrame) -> None:
     if len(twice):
         row = twice.iloc[0]
         raise SchemaError(
-            f"trials: seed {row['seed']:g} of configuration_id {row['configuration_id']!r} stands "
-            "there twice"
+            f"trials: seed {row['seed']:g} of configuration_id "
+            f"{brief(row['configuration_id'])!r} stands there twice"
         )
     axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
     family = ["dataset", "model", "regime", "method", "set", *axes]
@@ -166,12 +222,12 @@ def _require_told_apart(frame: pd.DataFrame) -> None:
     ):
         same = described[described.duplicated(columns)]
         if len(same):
-            raise SchemaError("trials: " + what.format(same.iloc[0]["configuration_id"]))
+            raise SchemaError("trials: " + what.format(brief(same.iloc[0]["configuration_id"])))
     has_rho0 = described["rho0"].notna().groupby([described[key] for key in family])
     mixed = has_rho0.nunique()
     if (mixed > 1).any():
         where = " ".join(filter(None, map(str, mixed.index[mixed.to_numpy() > 1][0])))
-        raise SchemaError(f"trials: {where}: some trials have a rho0 and some have none")
+        raise SchemaError(f"trials: {brief(where)}: some trials have a rho0 and some have none")
 
 
 def validate_history(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,12 +12,14 @@ from scipy import stats
 from analysis.aggregate import (
     KEYS,
     SETTING,
+    WITHOUT,
     axis_columns,
     completed,
     family_keys,
     highest,
 )
 from analysis.intervals import CONFIDENCE, NUM_RESAMPLES
+from analysis.tables import rho0_label
 
 MARGIN = 0.03
 """A method that may lose more than this by its rho0 must be tuned."""
@@ -26,13 +28,16 @@ COLLAPSE = 10
 VERDICTS: Mapping[str, str] = {
     "sensitive": "a rho0 at which seeds diverge or collapse, or a range that exceeds the margin "
     "and that seeds alone would hardly make",
-    "unfinished": "not that, and trials are missing",
+    "at chance": "at no rho0 does the mean accuracy leave chance: no rho0 that was tried works",
+    "unfinished": "none of these, and trials are missing",
     "untested": "a rho0 with fewer than two seeds, or none that differ: noise cannot be told",
     "noise": "seeds alone may well make this range, and it may be beyond the margin as well",
     "mild": "a real effect, within the margin; its upper end is not",
     "stable": "even the upper end of the range stays within the margin",
 }
 """Verdict, the worst first -> the rule behind it; see `sensitivity`."""
+_OPEN = tuple(column for column in WITHOUT if column != "diverged")
+"""Columns that count trials of which nobody knows what they would have come to."""
 _SEED = 20211
 _ROUNDING = 1e-9
 
@@ -56,16 +61,20 @@ def sensitivity(
         choices: how many of them have a finished trial.
         diverged: trials that have diverged.
         collapsed: trials that have collapsed; missing without `trials`.
-        missing: trials that have not come to an end.
+        chance: accuracy of guessing, 1 / number of classes; missing where the table has none.
+        missing: trials that have not come to an end: failed, stopped, unfinished or absent.
         lowest_rho0, highest_rho0, decades: the span of these; decades = log10(highest / lowest).
         best_rho0, best, worst_rho0, worst: by mean test accuracy.
         range: best - worst.
         relative_drop: range / best.
         range_upper: upper end of the range.
         slope: least squares of accuracy on log10 rho0, per decade.
+        alike_decades, alike_range: the most it moves over any `alike_decades`, with straight lines
+            between its rho0 on a logarithmic axis. These are the narrowest grid's of the methods of
+            the same setting, so that a wide grid and a narrow one can be set side by side.
         p, p_corrected: of the analysis of variance, before and after correction.
         p_best: probability that best_rho0 is best, over resampled seeds; missing without `trials`.
-        verdict: a key of `VERDICTS`.
+        verdict: a key of `VERDICTS`, which holds for the rho0 that were tried.
 
     Args:
         table: what `aggregate.configurations` gives, or published means and deviations in its form.
@@ -90,7 +99,7 @@ def sensitivity(
     if tested.any():
         found.loc[tested, "p_corrected"] = stats.false_discovery_control(found.loc[tested, "p"])
     found["verdict"] = [_verdict(row, margin) for _, row in found.iterrows()]
-    return found
+    return _over_equal_spans(found, table)
 
 
 _COLUMNS = (
@@ -99,6 +108,7 @@ _COLUMNS = (
     "diverged",
     "collapsed",
     "missing",
+    "chance",
     "lowest_rho0",
     "highest_rho0",
     "decades",
@@ -120,7 +130,8 @@ def _row(part: pd.DataFrame) -> dict[Hashable, float]:
     counts: dict[Hashable, float] = {
         "grid": part["rho0"].nunique(),
         "diverged": part["diverged"].sum(),
-        "missing": part[["failed", "unfinished", "absent"]].sum().sum(),
+        "missing": part[list(_OPEN)].sum().sum(),
+        "chance": 1 / part["classes"].iloc[0] if "classes" in part else np.nan,
     }
     part = part[part["n"] > 0]
     rho0 = part["rho0"].to_numpy(float)
@@ -147,6 +158,40 @@ def _row(part: pd.DataFrame) -> dict[Hashable, float]:
         "slope": slope_per_decade(rho0[positive], mean[positive], n[positive]),
         "p": p,
     }
+
+
+def _over_equal_spans(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """With `alike_decades` and `alike_range`."""
+    keys = family_keys(table)
+    curves = {
+        key: (np.log10(part["rho0"].to_numpy(float)), part["test_mean"].to_numpy(float))
+        for key, part in table[(table["n"] > 0) & (table["rho0"] > 0)].groupby(keys, sort=False)
+    }
+    spans = found["decades"].where(found["decades"] > 0)
+    spans = spans.groupby([found[key] for key in SETTING]).transform("min")
+    ranges = [
+        np.nan if np.isnan(span) or key not in curves else range_within(*curves[key], span)
+        for key, span in zip(found[keys].itertuples(index=False, name=None), spans, strict=True)
+    ]
+    return found.assign(alike_decades=spans, alike_range=ranges)
+
+
+def range_within(places: Floats, heights: Floats, span: float) -> float:
+    """The largest difference of a broken line between two places that are at most `span` apart.
+
+    It is taken where both are corners, or one is and the other `span` away.
+
+    Args:
+        places: (corners,) of the line, in any order.
+        heights: (corners,).
+        span: >= 0, in the unit of the places.
+    """
+    order = np.argsort(places)
+    places, heights = places[order], heights[order]
+    others = np.concatenate([places, places - span, places + span]).clip(places[0], places[-1])
+    near = np.abs(places[:, None] - others) <= span * (1 + _ROUNDING)
+    differences = np.abs(heights[:, None] - np.interp(others, places, heights))
+    return float(differences[near].max())
 
 
 def _accuracies(
@@ -208,6 +253,8 @@ def _verdict(row: pd.Series, margin: float) -> str:
     beyond_noise = p < 1 - CONFIDENCE
     if row["diverged"] > 0 or row["collapsed"] > 0 or (beyond_noise and range_ > margin):
         return "sensitive"
+    if row["best"] - row["chance"] <= min(margin, row["chance"]):
+        return "at chance"
     if row["missing"] > 0:
         return "unfinished"
     if np.isnan(p):
@@ -273,7 +320,8 @@ def method_verdicts(found: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
     A method is what the worst of its sets is, in the order of `VERDICTS`.
 
     Columns: dataset, model, regime, method, verdict, decades (the widest grid's), range (the
-    widest), at (set of the widest), reason (one line).
+    widest), at (set of the widest), alike_decades and alike_range (the widest, over equal spans of
+    rho0), reason (one line).
 
     Args:
         found: what `sensitivity` gave, with the same margin.
@@ -292,11 +340,14 @@ def method_verdicts(found: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFr
                 "decades": part["decades"].max(),
                 "range": widest["range"],
                 "at": where,
+                "alike_decades": widest["alike_decades"],
+                "alike_range": part["alike_range"].max(),
                 "reason": _reason(part, widest, where, margin)
                 + ", ".join(f"{counted[kind]} {kind}" for kind in order if kind in counted),
             }
         )
-    columns = [*SETTING, "method", "verdict", "decades", "range", "at", "reason"]
+    columns = [*SETTING, "method", "verdict", "decades", "range", "at", "alike_decades"]
+    columns += ["alike_range", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -311,12 +362,24 @@ def _reason(part: pd.DataFrame, widest: pd.Series, where: str, margin: float) ->
     if widest["choices"] < 2:
         said = "no two ρ0 finished"
     else:
-        upper, decades = widest["range_upper"], part["decades"].max()
+        upper = widest["range_upper"]
         said = (
             f"moves by up to {100 * widest['range']:.1f} points"
             + ("" if np.isnan(upper) else f" (at most {100 * upper:.1f} at 95 %)")
             + f" on {where or 'its set'}, around {100 * widest['best']:.1f} % at best; "
-            f"{_span(part['choices'])} of {_span(part['grid'])} ρ0"
-            + ("" if np.isnan(decades) else f" over {decades:.1f} decades")
+            f"{_span(part['choices'])} of {_span(part['grid'])} ρ0{_tried(part)}"
         )
     return "; ".join([said, *trials, f"margin {100 * margin:g}", "sets: "])
+
+
+def _tried(part: pd.DataFrame) -> str:
+    """From which rho0 to which, and what is left of the range over as few decades as others'."""
+    low, high = part["lowest_rho0"].min(), part["highest_rho0"].max()
+    said = f" from {rho0_label(low)} to {rho0_label(high)}"
+    decades, alike = part["decades"].max(), part["alike_decades"].min()
+    if np.isnan(decades):
+        return said
+    said += f", {decades:.1f} decades"
+    if alike < decades * (1 - _ROUNDING):
+        said += f" ({100 * part['alike_range'].max():.1f} points over any {alike:.1f} of them)"
+    return said

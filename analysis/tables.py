@@ -1,6 +1,7 @@
 """Table: finished text in rows and columns, for people."""
 
 import math
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -19,12 +20,30 @@ class Table:
     """Heading under which a report has it."""
     caption: str
     body: pd.DataFrame
-    """Columns of strings; what stands in ``**`` is bold, such as the best cell of a row."""
+    """Columns of strings; a number in ``**`` at the start of a cell is bold, see `bold`."""
 
     def markdown(self) -> str:
         """The caption and a pipe table."""
-        cells = self.body.map(lambda text: str(text).replace("|", "\\|"))
+        cells = self.body.map(lambda text: _markdown(str(text)))
+        cells.columns = [_markdown(str(column)) for column in cells.columns]
         return f"**{self.caption}**\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def bold(cell: str) -> tuple[str, str]:
+    """What of a cell is bold, and the rest: ``**94.00 (1.41)** at 1e-2``; names never are."""
+    if match := _BOLD.fullmatch(cell):
+        return match[1], match[2]
+    return "", cell
+
+
+_BOLD = re.compile(r"\*\*(\d[^*]*)\*\*(.*)", re.DOTALL)
+
+
+def _markdown(cell: str) -> str:
+    """A cell that is shown as it is written: no emphasis, mathematics, tags or links of its own."""
+    first, rest = bold(cell)
+    rest = re.sub(r"([\\|*`$~]|<(?=[\w/!?])|\](?=\())", r"\\\1", rest)
+    return f"**{first}**{rest}" if first else rest
 
 
 def points(fraction: float, *, sign: bool = False) -> str:

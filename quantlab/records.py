@@ -63,3 +63,7 @@ class Outcome:
     have 32: excluded and other layers, biases, normalization; a shared weight counts once."""
     epochs: int
     steps: int
+    classes: int
+    """Of the dataset; guessing is right once in as many."""
+    training_images: int
+    """What is left of the dataset's once validation images are held out."""

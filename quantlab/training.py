@@ -160,6 +160,8 @@ class TrainingRun:
             network_bits=self._network_bits,
             epochs=self.epoch,
             steps=self.step,
+            classes=self.splits.num_classes,
+            training_images=len(self.splits.train),
         )
 
     def final_weights(self) -> dict[str, Tensor]:

@@ -12,14 +12,16 @@ from analysis.aggregate import SETTING, axis_columns
 
 MOST_TRIALS = 500
 """Its random forest takes ten seconds for twice as many."""
+MOST_VALUES = 8
+"""Of a set, a method or a seed: its time doubles with each, to minutes for 12 and years for 60."""
 
 
 def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
     """As `analysis.schema.IMPORTANCE` says, with a sweep's axes: each setting, and each method.
 
     The factors are set, method, seed and the place of rho0 in its method's grid, as its values are
-    not the same for all. Groups of more than `MOST_TRIALS` finished trials, and factors that do
-    not vary, are left out.
+    not the same for all. Groups of more than `MOST_TRIALS` finished trials or with a factor of more
+    than `MOST_VALUES` values, and factors that do not vary, are left out.
 
     Args:
         trials: as `analysis.schema.TRIALS` says.
@@ -42,6 +44,8 @@ def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
     columns = {"set": part["set"], "method": part["method"], "ρ0": place, "seed": part["seed"]}
     varying = {name: values for name, values in columns.items() if values.nunique() > 1}
     if len(varying) < 2 or part["test_accuracy"].nunique() < 2:
+        return
+    if any(values.nunique() > MOST_VALUES for name, values in varying.items() if name != "ρ0"):
         return
     distributions: dict[str, BaseDistribution] = {
         name: IntDistribution(int(values.min()), int(values.max()))

@@ -111,6 +111,10 @@ class Result(Computed):
     """See `quantlab.records.Outcome`; older results have none."""
     network_bits: float | None = None
     """The same."""
+    classes: int | None = None
+    """The same."""
+    training_images: int | None = None
+    """The same."""
     error: str = ""
     """How it diverged."""
     last_finite_loss: float | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from analysis.published import PAPERS
+from analysis.reading import is_table
 from analysis.report import Report
 from analysis.report_files import FORMATS
 from analysis.study_report import StudyReport
@@ -41,8 +42,7 @@ def report(options: argparse.Namespace) -> int:
         paper=options.compare,
         margin=options.margin / 100,
     )
-    is_table = options.sweep.endswith(reporting.TABLES)
-    spec = None if is_table else load_either(options.sweep)
+    spec = None if is_table(options.sweep) else load_either(options.sweep)
     if isinstance(spec, StudySpec):
         _of_study(spec, options, formats)
         return 0

@@ -4,9 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from analysis.aggregate import configurations
+from analysis.reading import read_trials
 from analysis.report import Report, write_report
 from analysis.schema import Measurements, SchemaError
 from analysis.selection import Split, select
@@ -17,9 +16,6 @@ from sweeps.provenance import analysed_with
 from sweeps.results import histograms_frame, history_frame, trials_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
-
-TABLES = (".csv", ".parquet")
-"""Endings of tables of trials, which can be reported on as sweeps are."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,11 @@ def measurements_of_table(path: Path) -> Measurements:
         ConfigurationError: it cannot be read, or a column is not as `analysis.schema.TRIALS` says.
     """
     try:
-        trials = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-        measurements = Measurements(trials)
+        measurements = Measurements(read_trials(path))
     except SchemaError as error:
         raise ConfigurationError(f"{path}: {error}") from error
-    except (OSError, ValueError) as error:  # pandas and pyarrow raise their own kinds of these
-        raise ConfigurationError(f"{path}: cannot be read as a table ({error})") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
     if not (measurements.trials["state"] == "COMPLETE").any():
         raise ConfigurationError(f"{path}: no trial is COMPLETE")
     return Measurements(measurements.trials, importance=importance_frame(measurements.trials))

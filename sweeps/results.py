@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS
+from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS, TRIALS_MAY_HAVE
 from quantlab import Recipe, flatten
 from quantlab.quantization_sets import set_name
 from quantlab.quantizers.growth import takes_a_clock
@@ -90,6 +90,10 @@ def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     return 32.0 if recipe.quantization is None else math.nan
 
 
+_OF_RESULTS = ("classes", "training_images", "pack", "execution", "device")
+"""What a result tells of itself and tables show; missing in those of earlier releases."""
+
+
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     """One row for every cell of a sweep, finished or not."""
     core = ("method", "set", "rho0", "seed")
@@ -121,6 +125,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "git_commit": "" if result is None else result.git_commit,
                 "bits": bits(cell.recipe, values),
                 "network_bits": network_bits(cell.recipe, values),
+                **{name: values.get(name) for name in _OF_RESULTS},
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()
@@ -130,8 +135,9 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    numbers = [column for column, (kind, _) in TRIALS.items() if kind != "text"]
-    frame[numbers] = frame[numbers].apply(pd.to_numeric)
+    known = {**TRIALS, **TRIALS_MAY_HAVE}
+    numbers = [name for name, (kind, _) in known.items() if kind != "text" and name in frame]
+    frame[numbers] = frame[numbers].astype(float)  # a seed may be larger than any integer of NumPy
     axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
     frame[axes] = frame[axes].fillna("")
     return frame

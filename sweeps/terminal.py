@@ -1,7 +1,5 @@
 """Reports in the terminal."""
 
-import re
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -11,17 +9,19 @@ from analysis.accuracy_tables import ACCURACY, OVER_RHO0
 from analysis.report import Report
 from analysis.report_files import FORMATS
 from analysis.study_report import StudyReport
-from analysis.tables import Table
+from analysis.tables import Table, bold
 
 _SHOWN = (ACCURACY, OVER_RHO0)
 """Sections whose tables are shown; the others are in the files."""
+_MOST_COLUMNS = 12
+"""Of a table that a terminal has room for."""
 
 
 def show(report: Report) -> None:
     """Print the accuracies, a line a method on its rho0, and which of the paper's claims hold."""
     console = Console()
     for table in report.tables:
-        if table.section in _SHOWN:
+        if table.section in _SHOWN and table.body.shape[1] <= _MOST_COLUMNS:
             console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
     verdicts = report.findings.verdicts.to_dict("records")
     if verdicts:
@@ -59,14 +59,13 @@ def render(table: Table) -> RichTable:
         padding=(0, 1, 0, 0),
     )
     for position, column in enumerate(table.body.columns):
-        rendered.add_column(str(column), justify="left" if position < 2 else "right", no_wrap=True)
+        header = Text(str(column))  # not markup, whatever a method is called
+        rendered.add_column(header, justify="left" if position < 2 else "right", no_wrap=True)
     for row in table.body.itertuples(index=False):
         rendered.add_row(*(_text(str(cell).replace(" at ", "\nat ")) for cell in row))
     return rendered
 
 
 def _text(cell: str) -> Text:
-    text = Text()
-    for position, part in enumerate(re.split(r"\*\*", cell)):
-        text.append(part, style="bold" if position % 2 else "")
-    return text
+    first, rest = bold(cell)
+    return Text.assemble((first, "bold"), rest)

@@ -1,6 +1,7 @@
 """Every figure of a report, in its order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,8 +14,9 @@ from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import pareto_figure
 from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import setting_name, settings_of
+from analysis.figures.style import drawn, setting_name, settings_of
 from analysis.findings import Findings
+from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
 
 SETTINGS_A_PAGE = 4
@@ -34,10 +36,21 @@ _MAPS = {
 
 def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
     """The figures for which there is something to show. To be used within `style.for_print`."""
-    for drawn in _drawn(measurements, findings):
-        drawn.figure.draw_without_rendering()
-        drawn.figure.set_layout_engine("none")  # it is laid out now; each file would do it again
-        yield drawn
+    names = drawn(names_of(measurements.trials))
+    measurements = replace(
+        measurements,
+        trials=renamed(measurements.trials, names),
+        maps=renamed(measurements.maps, names),
+    )
+    findings = replace(
+        findings,
+        configurations=renamed(findings.configurations, names),
+        selected=renamed(findings.selected, names),
+    )
+    for figure in _drawn(measurements, findings):
+        figure.figure.draw_without_rendering()
+        figure.figure.set_layout_engine("none")  # it is laid out now; each file would do it again
+        yield figure
 
 
 def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:

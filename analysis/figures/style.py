@@ -8,9 +8,12 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from analysis.aggregate import SETTING
+from analysis.labels import shown
+from analysis.text import plain
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.2, 1.9
 """Inches; three panels side by side fill a page's text width of 7 inches."""
@@ -29,8 +32,13 @@ PRINT: dict[Any, Any] = {
 }
 """At the size they are made for, no letter is smaller than 7 points."""
 
+LONGEST = 24
+"""Letters of a name; a panel is as wide."""
 _HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.062
 """Inches that an entry of a legend takes, and each letter of it."""
+
+_LINE_HEIGHT, _FREE_LINES = 0.16, 3
+"""Inches of a legend's line, and how many of them a figure has room for."""
 
 Styles = Mapping[str, tuple[str, str]]
 """Method -> (colour, marker)."""
@@ -58,6 +66,22 @@ def method_styles(methods: Iterable[str]) -> Styles:
         for i, method in enumerate(others)
     }
     return {**_KNOWN, **further}
+
+
+def drawn(names: Iterable[str]) -> dict[str, str]:
+    """Name -> what is drawn for it; see `labels.shown`.
+
+    Letters that the font does not have are named by their number, and what stands between two ``$``
+    is no mathematics.
+    """
+    known = get_font(findfont(FontProperties())).get_charmap()
+
+    def write(name: str) -> str:
+        return "".join(
+            letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in plain(name)
+        )
+
+    return {name: own.replace("$", r"\$") for name, own in shown(names, LONGEST, write).items()}
 
 
 def for_print() -> Any:
@@ -105,11 +129,15 @@ def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
     }
     if handles:
         widest = _HANDLE_WIDTH + _LETTER_WIDTH * max(map(len, handles))
+        columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
+        lines = -(-len(handles) // columns)
+        # A legend of many lines takes no room from the panels.
+        figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * max(0, lines - _FREE_LINES))
         figure.legend(
             list(handles.values()),
             list(handles),
             loc="outside upper center",
-            ncols=max(1, min(len(handles), int(figure.get_figwidth() / widest))),
+            ncols=columns,
             frameon=False,
             columnspacing=1.2,
         )

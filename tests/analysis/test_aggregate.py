@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.aggregate import configurations
+from analysis.aggregate import COUNTS, WITHOUT, configurations
 from analysis.intervals import t_interval
+from analysis.schema import STATES
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 
@@ -56,3 +57,13 @@ def test_an_accuracy_of_an_unfinished_trial_is_not_counted() -> None:
 def test_the_same_trials_give_the_same_table() -> None:
     frame = grid(lambda *_: 0.9, noise=0.02)
     pd.testing.assert_frame_equal(configurations(frame), configurations(frame))
+
+
+def test_every_state_is_counted_once_and_the_counts_add_up() -> None:
+    assert sorted(state for states in COUNTS.values() for state in states) == sorted(STATES)
+    assert {*WITHOUT, "n"} == {*COUNTS, "absent"}
+    frame = trials([("PC", "binary", 0.1, seed, 0.9) for seed in range(len(STATES))])
+    frame["state"] = STATES
+    row = configurations(frame).iloc[0]
+    assert row["stopped"] == 1
+    assert row[list(COUNTS)].sum() == row["seeds"] == len(STATES)

@@ -4,7 +4,11 @@ import pytest
 from scipy import stats
 
 from analysis.aggregate import configurations
-from analysis.comparison import compare_methods, probability_of_improvement
+from analysis.comparison import (
+    compare_methods,
+    probability_of_improvement,
+    with_leaders,
+)
 from analysis.selection import select
 from tests.analysis.frames import grid, trials
 
@@ -54,3 +58,22 @@ def test_probability_of_improvement_counts_pairs() -> None:
     assert probability_of_improvement([1, 2, 3], [1, 2, 3]) == 0.5
     assert probability_of_improvement([3, 4], [1, 3]) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
     assert probability_of_improvement([0.1], [0.2]) == 0.0
+
+
+def test_those_lead_whom_a_paired_interval_does_not_tell_from_the_best() -> None:
+    accuracies = {
+        "best": (0.90, 0.92, 0.97),
+        "luck": (0.92, 0.90, 0.95),  # differences -0.02, 0.02, 0.02
+        "less": (0.88, 0.90, 0.95),  # 0.02 less with every seed: told apart, as seeds are paired
+        "once": (0.96,),
+    }
+    rows = [
+        (method, "binary", None, seed, accuracy)
+        for method, own in accuracies.items()
+        for seed, accuracy in enumerate(own)
+    ]
+    frame = trials(rows[:-1])
+    found = with_leaders(configurations(frame), frame, ["set"]).set_index("method")["leads"]
+    assert found.to_dict() == {"best": True, "luck": True, "less": False}
+    frame = trials(rows)  # the highest mean has one seed only
+    assert not with_leaders(configurations(frame), frame, ["set"])["leads"].any()

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.accuracy_tables import method_tables, sensitivity_tables
 from analysis.aggregate import configurations
+from analysis.findings import analyse
 from analysis.published import UnknownPaperError
 from analysis.report import FORMATS, Report, recompute, write_report
 from analysis.schema import HISTORY, Measurements
@@ -21,8 +22,9 @@ def written(frame: pd.DataFrame, folder: Path, **options: Any) -> Report:
 
 
 def test_tables_have_the_papers_layout() -> None:
-    table = configurations(trials(EXAMPLE))
-    (methods,) = method_tables(select(table))
+    findings = analyse(Measurements(trials(EXAMPLE)))
+    table = findings.configurations
+    (methods,) = method_tables(findings.selected)
     assert list(methods.body.columns) == ["model", "set", "BC", "PC", "PQ"]
     assert methods.body.iloc[0].tolist() == [
         "ConvNet",

@@ -11,6 +11,7 @@ from analysis.aggregate import configurations
 from analysis.sensitivity import (
     method_verdicts,
     probability_best,
+    range_within,
     regrets,
     sensitivity,
 )
@@ -174,7 +175,7 @@ def test_a_rho0_at_which_seeds_diverge_makes_a_method_sensitive() -> None:
     assert (row["grid"], row["choices"], row["diverged"]) == (3, 2, 3)
     assert row["verdict"] == "sensitive"
     (verdict,) = method_verdicts(analysed(frame)).to_dict("records")
-    assert "2 of 3 ρ0 over 1.0 decades; trials diverged: 3" in verdict["reason"]
+    assert "2 of 3 ρ0 from 1e-2 to 0.1, 1.0 decades; trials diverged: 3" in verdict["reason"]
 
 
 def test_what_is_not_finished_is_not_called_stable() -> None:
@@ -214,3 +215,44 @@ def test_seeds_that_do_not_differ_prove_nothing() -> None:
         # The last has a seed less, which is therefore missing.
         expected = "untested" if len(frame) == 6 else "unfinished"
         assert analysed(frame)["verdict"].tolist() == [expected]
+
+
+def test_a_method_at_chance_everywhere_is_not_noise() -> None:
+    heights = {"PC": (0.12, 0.10, 0.08), "PQ": (0.10, 0.10, 0.9)}
+    frame = grid(
+        lambda method, levels, place, seed: heights[method][place] + 0.005 * ((seed + place) % 3),
+        sets=("binary",),
+    )
+    of = analysed(frame).set_index("method")
+    assert of["chance"].isna().all()
+    assert of.loc["PC", "verdict"] == "sensitive"  # 4 points, if nobody knows how many classes
+    table = configurations(frame).assign(classes=10.0)
+    of = sensitivity(table, frame, margin=0.1).set_index("method")
+    assert of["verdict"].to_dict() == {"PC": "at chance", "PQ": "sensitive"}
+    many = sensitivity(table.assign(classes=1000.0), frame, margin=0.1).set_index("method")
+    assert many.loc["PC", "verdict"] == "stable"  # 12 % is far from chance there
+
+
+def test_grids_of_any_width_are_compared_over_equal_spans() -> None:
+    line = np.array([0.0, 1.0, 3.0]), np.array([0.5, 0.9, 0.9])
+    assert range_within(*line, 0.5) == pytest.approx(0.2)
+    assert range_within(*line, 1.0) == pytest.approx(0.4)
+    assert range_within(*line, 9.0) == pytest.approx(0.4)
+    peak = np.array([2.0, 0.0, 1.0]), np.array([0.1, 0.1, 0.5])
+    assert range_within(*peak, 0.75) == pytest.approx(0.3)
+    rng = np.random.default_rng(0)
+    places, heights = np.sort(rng.uniform(0, 3, 7)), rng.uniform(size=7)
+    fine = np.linspace(places[0], places[-1], 3001)
+    curve = np.interp(fine, places, heights)
+    width = int(0.6 / (fine[1] - fine[0]))
+    brute = max(np.ptp(curve[start : start + width + 1]) for start in range(len(fine) - width))
+    assert range_within(places, heights, 0.6) == pytest.approx(brute, abs=0.01)
+    wide = grid(lambda *key: 0.9 - 0.1 * key[2], methods=("PQ",), sets=("binary",))
+    narrow = trials([("PC", "binary", r, s, 0.9) for r in (0.1, 0.2) for s in range(3)])
+    narrow["trial_id"] += "n"
+    frame = pd.concat([wide, narrow], ignore_index=True)
+    of = analysed(frame).set_index("method")
+    assert of["alike_decades"].tolist() == pytest.approx([np.log10(2)] * 2)
+    assert of.loc["PQ", "alike_range"] == pytest.approx(0.1 * np.log10(2))
+    reason = method_verdicts(analysed(frame)).set_index("method").loc["PQ", "reason"]
+    assert "from 1e-3 to 0.1, 2.0 decades (3.0 points over any 0.3 of them)" in reason

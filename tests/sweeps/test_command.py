@@ -176,7 +176,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("report", "tiny.py", "--storage", "new"), "no finished trial"),
         (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not one of html, markdown, "),
         (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
-        (("report", "no.csv"), "no.csv: cannot be read as a table"),
+        (("report", "no.csv"), "no.csv: cannot be read (No such file"),
         (("ui", "--storage", "new"), "no MLflow database in it yet"),
         (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
         (
