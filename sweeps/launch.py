@@ -25,6 +25,8 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayError
 
 from quantlab import ConfigurationError
+from quantlab.canonical import NAMED
+from quantlab.code_origin import is_added_module
 from quantlab.errors import first_line
 from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of
@@ -157,7 +159,7 @@ def _services(
     Yields:
         How many trials may wait in Ray for a place, and the delivery to the server.
     """
-    _send_file_modules_by_value()
+    _send_users_modules_by_value()
     with ThreadPoolExecutor(1) as pool:
         # Making a new database takes seconds, and so does starting Ray.
         reached = pool.submit(_reach, tracker, cells)
@@ -216,6 +218,11 @@ def _tune(
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus_per_trial else "cpu",
         execution=resources.execution,
+        modules=tuple(
+            sys.modules[name]
+            for name in sorted({name for reach in NAMED.values() for name in reach.imported_late})
+            if is_added_module(sys.modules[name])
+        ),
     )
     stop = Stop(schedule)
     trainable = tune.with_resources(
@@ -352,8 +359,10 @@ def _tune_silenced() -> Iterator[None]:
         yield
 
 
-def _send_file_modules_by_value() -> None:
-    """Classes of a user's sweep file travel with the recipe: workers cannot import that file."""
+def _send_users_modules_by_value() -> None:
+    """Classes of a user's files travel with the recipe: workers need not be able to import them."""
+    reached = {name for reach in NAMED.values() for name in reach.modules}
     for name, module in list(sys.modules.items()):
-        if name.startswith(FILE_MODULE_PREFIX):
+        is_reached = name in reached and is_added_module(module)
+        if name.startswith(FILE_MODULE_PREFIX) or is_reached:
             cloudpickle.register_pickle_by_value(module)

@@ -1,10 +1,13 @@
 """Finding a sweep or a study: by its name among those that ship, or by the path of a file."""
 
+import dataclasses
 import importlib
 import pkgutil
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 import sweeps.grids
 import sweeps.studies
 from quantlab import ConfigurationError
-from sweeps.source_identity import with_identities
+from quantlab.canonical import NAMED, canonical
+from quantlab.code_origin import SOURCE, is_installed, is_users
+from quantlab.source_identity import Reach
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -41,9 +46,9 @@ def load_sweep(name_or_path: str) -> SweepSpec:
         ConfigurationError: there is none, the file cannot be run, or the sweep is not valid; all
             of its cells have been expanded once this returns.
     """
-    sweep = _load("sweep", name_or_path, named_sweeps(), "sweeps.grids", "SWEEP", SweepSpec)
-    _ = sweep.cells
-    return sweep
+    return _expanded(
+        _load("sweep", name_or_path, named_sweeps(), "sweeps.grids", "SWEEP", SweepSpec)
+    )
 
 
 def load_study(name_or_path: str) -> "StudySpec":
@@ -75,8 +80,14 @@ def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
         from sweeps.study import StudySpec
 
         return _defined(module, "study", name_or_path, "STUDY", StudySpec)
-    sweep = _defined(module, "sweep", name_or_path, "SWEEP", SweepSpec)
-    _ = sweep.cells
+    return _expanded(_defined(module, "sweep", name_or_path, "SWEEP", SweepSpec))
+
+
+def _expanded(sweep: SweepSpec) -> SweepSpec:
+    try:
+        _ = sweep.cells
+    except SystemExit as error:
+        raise ConfigurationError(f"sweep {sweep.name}: {_reason(error)}") from error
     return sweep
 
 
@@ -115,19 +126,76 @@ def _load_file(path: Path, what: str) -> ModuleType:
     module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
+    named = set(NAMED)
     try:
-        code = compile(with_identities(path.read_text(encoding="utf-8")), str(path), "exec")
-        exec(code, vars(module))
-    except Exception as error:
+        with _modules_beside(path):
+            content = path.read_bytes()  # whose first lines may tell its encoding
+            setattr(module, SOURCE, content)
+            exec(compile(content, str(path), "exec"), vars(module))
+            for kind in NAMED.keys() - named:
+                _require_unchanged(kind)
+            for kind in list(vars(module).values()):
+                if isinstance(kind, type) and dataclasses.is_dataclass(kind) and is_users(kind):
+                    with suppress(ConfigurationError):  # which matters only if a recipe has it
+                        canonical(kind)  # as it is now, before anything is run
+    except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename) == path
-        ]
-        if isinstance(error, SyntaxError):
-            lines = [error.lineno]
-        where = f"{path}, line {lines[-1]}" if lines else str(path)
-        kind = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
-        raise ConfigurationError(f"{where}: {kind}{error}") from error
+        raise ConfigurationError(f"{_place(error, path)}: {_reason(error)}") from error
     return module
+
+
+@contextmanager
+def _modules_beside(path: Path) -> Iterator[None]:
+    """Let a file import modules that lie beside it, as if Python ran it; installed ones go before.
+
+    Those beside a file that was loaded earlier are forgotten: another file's may have their names.
+    """
+    for name in _beside:
+        sys.modules.pop(name, None)
+    _beside.clear()
+    folder = str(path.absolute().parent)
+    before = set(sys.modules)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for name in sys.modules.keys() - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder) and not is_installed(file):
+                _beside.append(name)
+
+
+_beside: list[str] = []
+
+
+def _require_unchanged(kind: type) -> None:
+    """What a file changes after it has asked for a fingerprint would be missing in it."""
+    if Reach(kind).digest != NAMED[kind].digest:
+        raise ConfigurationError(
+            f"class {kind.__qualname__}: what it uses was changed after a fingerprint with it had "
+            "been asked for; ask for it at the end of the file"
+        )
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """The file, and the line in it that the error came by."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename) == path
+    ]
+    if isinstance(error, SyntaxError) and (error.filename is None or Path(error.filename) == path):
+        lines = [error.lineno]
+    return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
+
+
+def _reason(error: BaseException) -> str:
+    """In one line, for people."""
+    if isinstance(error, SystemExit):
+        return "it ends Python by sys.exit or the like, which code of a sweep must not do"
+    text = " ".join(str(error).split())
+    if isinstance(error, ConfigurationError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

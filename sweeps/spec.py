@@ -299,7 +299,7 @@ class SweepSpec:
             except Exception as error:  # whatever a value's own code does
                 raise ConfigurationError(
                     f"sweep {self.name}, block {block.label!r}{_culprit(block, labels)}: "
-                    f"{error if isinstance(error, TypeError) else described(error)}"
+                    f"{error if isinstance(error, ConfigurationError) else described(error)}"
                 ) from error
             coordinates = {
                 axis.name: label for axis, (label, _) in zip(block.axes, labels, strict=True)

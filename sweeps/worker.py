@@ -1,10 +1,12 @@
 """A Ray actor that trains one pack of trials after another."""
 
+import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -33,6 +35,8 @@ class Work:
     scratch: Path | None
     device: str
     execution: Execution
+    modules: tuple[ModuleType, ...] = ()
+    """Modules of the user's that the code of the trials imports while it runs."""
 
 
 class Worker(tune.Trainable):
@@ -51,6 +55,8 @@ class Worker(tune.Trainable):
             parameters: `Work` under the name ``work``.
         """
         self._work = parameters["work"]
+        for module in self._work.modules:
+            sys.modules.setdefault(module.__name__, module)
         self._begin(config["trials"])
 
     def reset_config(self, new_config: Mapping[str, Mapping[str, Recipe]]) -> bool:

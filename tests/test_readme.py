@@ -1,10 +1,13 @@
 """The README's Python is run as it stands."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sweeps.loading import load_sweep
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -14,9 +17,9 @@ def test_the_readmes_code_runs(
 ) -> None:
     sweep, core = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, Any] = {"__name__": __name__}
-    exec(sweep, scope)
-    assert len(scope["SWEEP"].cells) == 2 * 3 * 3
+    Path("tanh.py").write_text(sweep, encoding="utf-8")
+    assert len(load_sweep("tanh.py").cells) == 2 * 3 * 3
+    scope = vars(sys.modules["sweep_file_tanh"])
     exec(core, scope)
     *epochs, accuracy = capsys.readouterr().out.splitlines()
     assert len(epochs) == 2 + 5

@@ -1,0 +1,73 @@
+"""Which classes and functions of this package are of the release, and so count by their name.
+
+A class that a user adds to the package counts with its source instead (see `source_identity`), and
+so does one of the release until it stands here. A definition that moves to another module moves
+here, too, and keeps its identity.
+"""
+
+RELEASE = {
+    "quantlab.canonical": (
+        "canonical canonical_json configuration_id default_of fingerprint flatten"
+    ),
+    "quantlab.checkpoint": (
+        "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
+        "save_atomically save_checkpoint"
+    ),
+    "quantlab.compatibility": "pack_key require_compatible",
+    "quantlab.data_files": "read_image require_relative",
+    "quantlab.datasets.augmentation": "CropFlip",
+    "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
+    "quantlab.datasets.cifar": "CIFAR10 CIFAR100",
+    "quantlab.datasets.digits": "Digits",
+    "quantlab.datasets.image_folder": "ImageFolder",
+    "quantlab.datasets.imagenet": "ImageFiles ImageNet",
+    "quantlab.datasets.in_memory": "Images InMemoryDataset",
+    "quantlab.epoch": "EpochInProgress",
+    "quantlab.errors": (
+        "ConfigurationError LostProcessError MemoryExhaustedError NonFiniteLossError "
+        "first_line naming_exhausted_memory"
+    ),
+    "quantlab.evaluation": "accuracy stacked_accuracies",
+    "quantlab.execution": "Execution keep_freed_memory parse_execution",
+    "quantlab.initial_weights": (
+        "InitialWeights TorchvisionWeights TrialWeights WeightsFile no_other_trials"
+    ),
+    "quantlab.models.base": "ModelSpec fit_weights global_average load_weights",
+    "quantlab.models.convnet": "ConvNet",
+    "quantlab.models.learned_scales": "LearnedScales",
+    "quantlab.models.mlp": "MLP",
+    "quantlab.models.resnet": "ResNet",
+    "quantlab.models.torchvision_model": "TorchvisionModel",
+    "quantlab.optimizer": "ProxOptimizer",
+    "quantlab.optimizer_of_recipe": "optimizer_of plain_optimizer",
+    "quantlab.pack_probe": "PackTimes measure_packs seconds_a_step",
+    "quantlab.packs": "PackEvent PackedRun",
+    "quantlab.proxconnect_paper": (
+        "Method cifar10 cifar10_end_to_end cifar10_fine_tuning cifar10_full_precision "
+        "imagenet imagenet_end_to_end imagenet_fine_tuning"
+    ),
+    "quantlab.quantization_sets": "nearest_level quantization_set set_name",
+    "quantlab.quantizers.base": "Quantizer at_least_float32",
+    "quantlab.quantizers.binary_relax": "BinaryRelax",
+    "quantlab.quantizers.growth": "Geometric Growth Power Saturating",
+    "quantlab.quantizers.knots": "Half Knots",
+    "quantlab.quantizers.mixture": "Averaged RandomChoice",
+    "quantlab.quantizers.nearest": "Nearest",
+    "quantlab.quantizers.piecewise_linear": "PiecewiseLinear piecewise_linear",
+    "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
+    "quantlab.quantizers.tanh": "Tanh",
+    "quantlab.random_numbers": "RandomNumbers part_seed",
+    "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
+    "quantlab.records": "EpochRecord Outcome Stage",
+    "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
+    "quantlab.stack": "Stack",
+    "quantlab.stacked_network": "StackedNetwork Stacking",
+    "quantlab.stacked_optimizer": "StackMember StackedOptimizer neighbours",
+    "quantlab.stacking_choice": "choose_stacking",
+    "quantlab.training": "TrainingRun",
+    "quantlab.update_rules": "Point UpdateRule",
+    "quantlab.weight_histogram": "WeightHistogram weight_histogram",
+    "quantlab.weight_memory": "Moved QuantizedWeights flat_moved shaped_moved",
+    "quantlab.weights": "group_of_weights quantized_weights",
+}
+"""Module -> its public classes and functions."""

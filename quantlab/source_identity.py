@@ -1,0 +1,385 @@
+"""The identity of code that is not of the release: a digest of all that a class can reach.
+
+A recipe with a user's class has another fingerprint once that class is changed, or anything it
+uses: functions, base classes, constants, wherever in the user's files they come from. Code counts
+by its `normal_form`, data by its value, however that came about; an object of a library, which is
+neither, by the statements that make it. What cannot be followed, such as ``exec``, is refused;
+where names are computed, the whole file counts. Installed packages count by their names only. The
+names of the user's files and modules do not count, so that a copy is the same class.
+"""
+
+import ast
+import builtins
+import dataclasses
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property, partial
+from pathlib import PurePath
+from re import Pattern
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any
+
+from quantlab.code_origin import (
+    home_of,
+    is_added_module,
+    is_users,
+    is_users_module,
+    public_name,
+    release_name,
+)
+from quantlab.module_source import (
+    covers,
+    definitions,
+    imported_by,
+    is_of_file,
+    library_import,
+    making,
+    statements,
+    tree_of,
+)
+from quantlab.normal_form import normal_form, plain, references
+
+_REFUSED = {"import_module", "spec_from_file_location", "run_path", "run_module", "exec_module"}
+_REFUSED_BUILTINS = {"exec", "eval", "compile", "__import__"}
+_WHOLE_FILE = {"__subclasses__", "__globals__", "f_globals"}
+_WHOLE_FILE_BUILTINS = {"globals", "locals", "vars"}
+
+
+class UntraceableError(Exception):
+    """Code that a recipe uses cannot be followed to its source; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class _Making:
+    """The statements that make the object of a name."""
+
+    module: ModuleType
+    name: str
+
+
+class Reach:
+    """All that a class of the user's can reach, as entries for classes, functions and modules."""
+
+    def __init__(self, kind: type) -> None:
+        """Follow it.
+
+        Raises:
+            UntraceableError: it uses what cannot be followed.
+        """
+        self.modules: set[str] = set()
+        """Names of the modules with code of the user's that it reaches."""
+        self.imported_late: set[str] = set()
+        """Names of those among them that are imported within functions."""
+        self._what = f"class {kind.__qualname__}"
+        self._folder = ""
+        self._numbers: dict[str, int] = {}
+        self._keys: dict[object, str] = {}
+        self._targets: list[Any] = []
+        self._open: set[int] = set()
+        self._entry(kind, kind, kind.__qualname__, self._module_of(kind))
+        lines = []
+        for place, target in enumerate(self._targets):  # which grow meanwhile
+            if isinstance(target, type):
+                parts = self._of_class(target)
+            elif isinstance(target, FunctionType):
+                parts = self._of_function(target)
+            elif isinstance(target, _Making):
+                parts = self._of_making(target)
+            else:
+                parts = self._of_module(target)
+            lines += [f"{place}", *(f" {part}" for part in parts)]
+        self.digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits."""
+
+    def _refused(self, why: str) -> UntraceableError:
+        return UntraceableError(f"{self._what}: {why}, so that its identity cannot be told")
+
+    def _entry(self, identity: object, target: Any, name: str, module: ModuleType) -> str:
+        """A reference to what is described once; modules are numbered as they are met."""
+        if identity not in self._keys:
+            self.modules.add(module.__name__)
+            if not self._targets:
+                self._folder = str(PurePath(getattr(module, "__file__", None) or "").parent)
+            number = self._numbers.setdefault(module.__name__, len(self._numbers))
+            self._keys[identity] = f"<{len(self._targets)} {number}:{name}>"
+            self._targets.append(target)  # which also keeps its `id` from being used again
+        return self._keys[identity]
+
+    def _module_of(self, value: Any) -> ModuleType:
+        module = home_of(value)
+        if module is None:
+            raise self._refused(f"{_name(value)} comes from no module that is loaded")
+        return module
+
+    # Values.
+
+    def of_value(self, value: Any) -> str | None:
+        """A value as text; classes, functions and modules of the user's as references to entries.
+
+        Returns:
+            None for an object that only the statements that make it can tell.
+
+        Raises:
+            UntraceableError: code in it cannot be followed.
+        """
+        kind = type(value)
+        if value is None or kind in (bool, int, float, complex, bytes, type(...)):
+            return plain(value)
+        if kind is str:
+            is_there = len(self._folder) > 1 and value.startswith(self._folder)
+            return plain(f"<folder>{value.removeprefix(self._folder)}" if is_there else value)
+        if id(value) in self._open:
+            return "<itself>"
+        self._open.add(id(value))
+        try:
+            return self._of_code(value) if _is_code(value) else self._of_data(value)
+        finally:
+            self._open.remove(id(value))
+
+    def _of_items(self, name: str, items: Iterable[Any]) -> str | None:
+        texts = [self.of_value(item) for item in items]
+        known = [text for text in texts if text is not None]
+        return f"{name}({','.join(known)})" if len(known) == len(texts) else None
+
+    def _of_data(self, value: Any) -> str | None:
+        kind = type(value)
+        if kind in (tuple, list):
+            return self._of_items(kind.__name__, value)
+        if kind in (set, frozenset):  # whose order changes from process to process
+            return self._of_items("set", sorted(value, key=_set_order))
+        if kind in (dict, OrderedDict, MappingProxyType):
+            return self._of_items("dict", [part for pair in value.items() for part in pair])
+        if kind in (range, slice):
+            return self._of_items(kind.__name__, [value.start, value.stop, value.step])
+        if isinstance(value, PurePath):
+            return self._of_items("path", [str(value)])
+        if isinstance(value, Pattern):
+            return self._of_items("pattern", [value.pattern, value.flags])
+        if isinstance(value, Enum):
+            return self._of_items("enum", [kind, value.name])
+        if all(hasattr(value, name) for name in ("tolist", "dtype", "shape")):  # NumPy's, torch's
+            return self._of_items("array", [str(value.dtype), *value.shape, value.tolist()])
+        if dataclasses.is_dataclass(value):
+            own = {field.name: getattr(value, field.name, None) for field in _fields(value)}
+            return self._of_items("object", [kind, own])
+        if is_users(kind):
+            slots = {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
+            own = {**slots, **getattr(value, "__dict__", {})}
+            return self._of_items("object", [kind, dict(sorted(own.items()))])
+        return None
+
+    def _of_code(self, value: Any) -> str | None:
+        if isinstance(value, ModuleType):
+            if not is_added_module(value):
+                return f"module {value.__name__}"
+            return self._entry(id(value), value, "", value)
+        if (inner := _inner(value)) is not None:
+            return self._of_items(f"{type(value).__name__} {_name(value)}", inner)
+        if (name := release_name(value)) is not None:
+            return f"release {name}"
+        if not isinstance(value, type | FunctionType) or not is_users(value):
+            return public_name(value)
+        return self._entry(value, value, _name(value), self._module_of(value))
+
+    # Code.
+
+    def _of_class(self, kind: type) -> Iterator[str]:
+        module = self._module_of(kind)
+        nodes = definitions(module, kind.__qualname__.split(".")[0])
+        for node in nodes:
+            yield from self._of_source(node, module, {})
+        yield f"bases {[self.of_value(each) for each in (*kind.__bases__, type(kind))]}"
+        for field in _fields(kind):
+            default = (
+                field.default_factory if field.default is dataclasses.MISSING else field.default
+            )
+            yield f"field {field.name} {field.init} {field.kw_only} {self.of_value(default)}"
+        if issubclass(kind, Enum):
+            for name, member in kind.__members__.items():
+                yield f"member {name} {self.of_value(member.value)}"
+        for name, value in sorted(vars(kind).items()):
+            functions = _inner(value) or [value]
+            is_code = any(isinstance(each, FunctionType) for each in functions)
+            is_special = name.startswith("__") or issubclass(kind, Enum)
+            if is_special and not any(map(self._is_written, functions)):
+                continue  # data of Python's own, or made by `dataclass` from what has been counted
+            if is_code and all(self._stands_in(each, nodes, module) for each in functions):
+                for each in functions:
+                    yield from self._of_closure(each)
+            elif (text := self.of_value(value)) is not None:
+                yield f"{name} = {text}"
+
+    def _is_written(self, function: Any) -> bool:
+        if not isinstance(function, FunctionType):
+            return False
+        module = home_of(function)
+        return module is not None and is_users_module(module) and is_of_file(function, module)
+
+    def _stands_in(self, function: Any, nodes: list[ast.stmt], module: ModuleType) -> bool:
+        if function is None:
+            return True  # a property without a setter
+        if not isinstance(function, FunctionType) or not is_of_file(function, module):
+            return False
+        return any(covers(node, function) for node in nodes)
+
+    def _of_function(self, function: FunctionType) -> Iterator[str]:
+        module = self._module_of(function)
+        if not is_of_file(function, module):
+            raise self._refused(f"{_name(function)} was made by exec or the like")
+        nodes = definitions(module, _name(function).split(".")[0])
+        if not nodes:  # a lambda
+            nodes = [node for node in statements(module) if covers(node, function)][:1]
+        if not nodes:
+            raise self._refused(f"{_name(function)} does not stand in {module.__file__} any more")
+        for node in nodes:
+            yield from self._of_source(node, module, _closure(function))
+        yield from self._of_closure(function)
+        yield f"defaults {self.of_value([function.__defaults__, function.__kwdefaults__])}"
+
+    def _of_closure(self, function: FunctionType | None) -> Iterator[str]:
+        if function is not None:
+            for key, value in sorted({**_closure(function), **vars(function)}.items()):
+                yield f"{_name(function)}, {key} = {self.of_value(value)}"
+
+    def _of_module(self, module: ModuleType) -> Iterator[str]:
+        tree = tree_of(module)
+        if tree is None:
+            raise self._refused(f"module {module.__name__} has no source")
+        yield from self._of_source(tree, module, {})
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("__"):
+                yield f"{name} = {self.of_value(value)}"
+
+    def _of_making(self, target: _Making) -> Iterator[str]:
+        nodes = making(target.module, target.name)
+        for node in nodes:
+            yield from self._of_source(node, target.module, {})
+        if not nodes:
+            yield f"somewhere in {self._of_code(target.module)}"
+
+    def _of_source(
+        self, node: ast.AST, module: ModuleType, closure: Mapping[str, Any]
+    ) -> Iterator[str]:
+        """The code itself, and what each of its names stands for."""
+        yield normal_form(node)
+        at_top = statements(module)
+        computes_names = False
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Import | ast.ImportFrom):
+                yield from self._of_import(inner, module, late=inner not in at_top)
+            name = getattr(inner, "attr", None) or getattr(inner, "id", None)
+            if name in _REFUSED:
+                raise self._refused(f"it uses {name}; import by a statement instead")
+            computes_names |= name in _WHOLE_FILE
+        for chain in sorted(set(references(node))):
+            computes_names |= chain[:2] == ("sys", "modules")
+            if chain[0] not in closure and chain[0] not in vars(module):
+                if chain[0] in _REFUSED_BUILTINS:
+                    raise self._refused(f"it uses {chain[0]}; write the code out instead")
+                computes_names |= chain[0] in _WHOLE_FILE_BUILTINS
+            if (text := self._of_reference(chain, module, closure)) is not None:
+                yield f"{'.'.join(chain)}: {text}"
+        if computes_names and node in at_top:
+            yield f"all of {self._entry(id(module), module, '', module)}"
+
+    def _of_reference(
+        self, chain: tuple[str, ...], module: ModuleType, closure: Mapping[str, Any]
+    ) -> str | None:
+        name, *rest = chain
+        if name in closure:
+            return self.of_value(closure[name])
+        if name not in vars(module):
+            is_missing = not hasattr(builtins, name) and making(module, name)
+            return self._made(module, name) if is_missing else None
+        value = vars(module)[name]
+        while rest and isinstance(value, ModuleType) and is_users_module(value):
+            if rest[0].startswith("__") or not hasattr(value, rest[0]):
+                break
+            self.modules.add(value.__name__)
+            module, name = value, rest.pop(0)
+            value = getattr(module, name)
+        is_library = _is_code(value) and not isinstance(value, ModuleType) and not _inner(value)
+        if is_library and not is_users(value) and (found := library_import(module, name)):
+            return found  # does not depend on how the library is laid out
+        text = self.of_value(value)
+        return self._made(module, name) if text is None else text
+
+    def _made(self, module: ModuleType, name: str) -> str:
+        return self._entry((module.__name__, name), _Making(module, name), name, module)
+
+    def _of_import(
+        self, node: ast.Import | ast.ImportFrom, module: ModuleType, *, late: bool
+    ) -> Iterator[str]:
+        """Of the user's modules, what is imported by a statement within the code at hand."""
+        try:
+            found = imported_by(node, module)
+        except Exception as error:  # whatever the user's module raises
+            raise self._refused(f"the import in line {node.lineno} fails ({error!r})") from error
+        for source, name in found:
+            self.modules.add(source.__name__)
+            if late:
+                self.imported_late.add(source.__name__)
+            value = getattr(source, name, source)
+            yield f"import {name}: {self.of_value(value) or self._made(source, name)}"
+
+
+def _is_code(value: object) -> bool:
+    if isinstance(value, type | ModuleType | FunctionType) or _inner(value) is not None:
+        return True
+    return callable(value) and hasattr(value, "__qualname__")
+
+
+def _inner(value: Any) -> list[Any] | None:
+    """What a wrapper of functions wraps; None for anything else."""
+    if isinstance(value, type | ModuleType):
+        return None
+    if isinstance(value, staticmethod | classmethod):
+        return [value.__func__]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, property):
+        return [value.fget, value.fset, value.fdel]
+    if isinstance(value, cached_property):
+        return [value.func]
+    if isinstance(value, partial):
+        return [value.func, value.args, value.keywords]
+    home = home_of(value) if isinstance(value, FunctionType) else None
+    if hasattr(value, "__wrapped__") and (home is None or not is_users_module(home)):
+        return [value.__wrapped__, getattr(value, "registry", None)]  # that of `singledispatch`
+    return None
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, FunctionType):
+        return value.__code__.co_qualname
+    return str(getattr(value, "__qualname__", ""))
+
+
+def _set_order(value: Any) -> tuple[str, str]:
+    return type(value).__name__, getattr(value, "__qualname__", None) or ascii(value)
+
+
+def _fields(value: Any) -> "tuple[dataclasses.Field[Any], ...]":
+    return dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+
+
+def _slots(kind: type) -> Iterator[str]:
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
+        yield from [slots] if isinstance(slots, str) else slots
+
+
+def _closure(function: FunctionType) -> dict[str, Any]:
+    """What a function has from the functions around it, as far as that is bound."""
+    found = {}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    for name, cell in cells:
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue
+    found.pop("__class__", None)
+    return found
