@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 
-_SWITCHES = ("channels_last", "bf16", "compile", "deterministic", "keep_memory")
+_SWITCHES = ("channels_last", "bf16", "compile", "graph", "deterministic", "keep_memory")
 _NUMBERS = {"workers": 0, "threads": 1}
 """Name -> least value."""
 
@@ -32,6 +32,9 @@ class Execution:
     compile: bool = False
     """The network through `torch.compile` (seconds to minutes at the start; needs a C++ compiler
     on the CPU): operations are fused and reordered."""
+    graph: bool = True
+    """On CUDA, the steps of a pack, also of one trial, as a graph that the GPU runs by itself;
+    without effect where a step needs the CPU."""
     deterministic: bool = True
     """On CUDA, deterministic algorithms only, without which no resumed trial is bit-identical."""
     keep_memory: bool = True

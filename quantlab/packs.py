@@ -4,13 +4,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 
 from quantlab.canonical import canonical
-from quantlab.compatibility import require_compatible
+from quantlab.compatibility import pack_key, require_compatible
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
@@ -42,7 +41,7 @@ class PackedRun:
     A member's state dict is that of a `TrainingRun`, either of which can go on from it.
 
     Members that go on from different states catch up with one another first. A pack of one recipe
-    is a `TrainingRun` in all but its events.
+    is a `TrainingRun` in all but its events, except that on a GPU its steps are recorded, too.
     """
 
     def __init__(
@@ -72,10 +71,12 @@ class PackedRun:
         """
         require_compatible(recipes)
         self.stacking = stacking
-        """How the networks are computed as one; None if there is but one."""
+        """How the networks are computed as one; None if there is but one, by itself."""
         if len(recipes) > 1:
             _require_fitting(execution)
             self.stacking = stacking or _stacking_for(recipes[0], data_dir, device)
+        elif execution.graph and torch.device(device).type == "cuda":
+            self.stacking = stacking or _stacking_alone(recipes[0], data_dir, device, execution)
         self.members = [
             TrainingRun(
                 recipe,
@@ -161,14 +162,10 @@ class PackedRun:
             assert self.stacking is not None
             self._stack = Stack(self.members, together, self.stacking, self.execution)
         stack = self._stack
-        batches = stack.batches()
         while epochs[0].batches < until:
             started = time.perf_counter()
             left = until - epochs[0].batches
-            for inputs, labels in islice(batches, min(pause_steps or left, left)):
-                stack.step(inputs, labels)
-                if stack.has_diverged and stack.device.type == "cpu":
-                    break
+            stack.train(min(pause_steps or left, left))
             seconds = (time.perf_counter() - started) / len(together)
             stack.hand_back(seconds)
             if stack.has_diverged:
@@ -185,12 +182,22 @@ class PackedRun:
 
 
 def _require_fitting(execution: Execution) -> None:
-    if execution.compile:
-        raise ConfigurationError("Execution.compile = True: packs cannot be compiled")
     if execution.workers:
         raise ConfigurationError(
             f"Execution.workers = {execution.workers}: in a pack, every trial would have as many"
         )
+
+
+def _stacking_alone(
+    recipe: Recipe, data_dir: Path, device: torch.device | str, execution: Execution
+) -> Stacking | None:
+    """Of a stack of one; None for what can only be trained as a `TrainingRun`."""
+    try:
+        pack_key(recipe)
+        _require_fitting(execution)
+        return _stacking_for(recipe, data_dir, device)
+    except ConfigurationError:
+        return None
 
 
 _STACKINGS: dict[str, Stacking | ConfigurationError] = {}

@@ -1,21 +1,32 @@
 """Stack: the step of several training runs at once."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantlab.chunk import Chunk
+from quantlab.datasets.in_memory import InMemoryDataset
+from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError
 from quantlab.evaluation import stacked_accuracies
 from quantlab.execution import Execution
+from quantlab.graph import WARM_UP_STEPS, Record, record_on
 from quantlab.records import EpochRecord
 from quantlab.stacked_network import StackedNetwork, Stacking
-from quantlab.stacked_optimizer import StackedOptimizer, StackMember, neighbours
+from quantlab.stacked_optimizer import RECORDABLE, StackedOptimizer, StackMember, neighbours
 from quantlab.training import VALIDATED, TrainingRun
 from quantlab.update_rules import Point
+
+CHUNK_STEPS = 64
+"""Steps that are prepared at once where the CPU runs ahead of the device."""
+
+LOGITS_AT_ONCE = 16_384
+"""Of all networks, in a forward pass of an evaluation on a GPU."""
 
 
 class Stack:
@@ -27,6 +38,9 @@ class Stack:
         places: Sequence[int],
         stacking: Stacking,
         execution: Execution,
+        *,
+        chunk_steps: int | None = None,
+        record: Record | None = None,
     ) -> None:
         """Bring their memory together.
 
@@ -34,7 +48,9 @@ class Stack:
             members: of a pack.
             places: of those among them that are in the stack.
             stacking: how to compute several networks as one.
-            execution: memory format, autocast and loader processes.
+            execution: memory format, autocast, graph and loader processes.
+            chunk_steps: steps that are prepared at once; None for as many as suit the device.
+            record: what steps are recorded with; None for what suits device and execution.
         """
         of_stack = {place: _member(members[place]) for place in places}
         order = neighbours([of_stack[place] for place in places], lambda member: member.order)
@@ -45,9 +61,13 @@ class Stack:
         self._execution = execution
         self._network = StackedNetwork([run.model for run in self.runs], stacking)
         names = {id(parameter): name for name, parameter in first.model.named_parameters()}
+        on_gpu = self.device.type == "cuda"
         self._optimizer = StackedOptimizer(
             [of_stack[place] for place in self.places],
             [[names[id(source)] for source in of.sources] for of in first.optimizer.moved],
+            trial_step=first.step,
+            rates_in_tensors=record is not None
+            or (on_gpu and first.recipe.optimizer.algorithm in RECORDABLE),
         )
         self._frozen = {
             name: torch.stack([run.model.get_parameter(name).detach() for run in self.runs])
@@ -61,48 +81,130 @@ class Stack:
             [run.last_loss for run in self.runs], dtype=torch.float64, device=self.device
         )
         self._bad_steps = torch.full((count,), -1, device=self.device)
+        self._this_step = torch.full((1,), first.step, device=self.device)
         self._num_steps = 0
         self._new_steps = 0
         """Of these, how many the members do not know of yet."""
         self.has_diverged = False
+        dataset = first.recipe.dataset
+        self._ahead: InMemoryDataset | None = None
+        if isinstance(dataset, InMemoryDataset) and dataset.draws_ahead:
+            self._ahead = dataset
+        """The dataset, if its batches can be drawn ahead."""
+        self._chunk_steps = chunk_steps or (CHUNK_STEPS if on_gpu else 1)
+        self._chunks: dict[int, Chunk] = {}
+        """By the size of their batches."""
+        self._stream = torch.cuda.Stream(self.device) if on_gpu else None
+        if self._stream is not None and execution.graph:
+            record = record_on(self._stream)
+        is_recordable = self._ahead is not None and self._optimizer.is_recordable
+        self._record = record if is_recordable else None
+        self._recorded: Callable[[], None] | None = None
+        self._epoch: EpochInProgress | None = None
+        """Of the first member, for which the following were made."""
+        self._orders = torch.empty(0)
+        self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rest of everybody's epoch."""
+    def train(self, count: int) -> None:
+        """So many gradient steps of everybody, within an epoch.
+
+        On the CPU it ends with the step in which somebody diverges.
+        """
+        if self._stream is None:
+            self._train(count)
+            return
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
+            self._train(count)
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
+    def _train(self, count: int) -> None:
+        first = self.runs[0]
+        if self._epoch is not first.begin_epoch():
+            self._begin_epoch()
+        until = first.begin_epoch().batches + self._new_steps + count
+        batch_size, images = first.recipe.batch_size, len(first.splits.train)
+        while (done := first.begin_epoch().batches + self._new_steps) < until:
+            size = min(batch_size, images - done * batch_size)
+            last = until if size < batch_size else min(until, images // batch_size)
+            chunk = self._filled(done * batch_size, size, min(self._chunk_steps, last - done))
+            for _ in range(min(self._chunk_steps, last - done)):
+                self._step(chunk, is_full=size == batch_size)
+                if self.has_diverged and self._stream is None:
+                    return
+
+    def _begin_epoch(self) -> None:
+        """Everybody's order, from where they stand."""
         first = self.runs[0]
         epochs = [run.begin_epoch() for run in self.runs]
-        done = epochs[0].batches * first.recipe.batch_size
-        return first.recipe.dataset.stacked_batches(
-            first.splits.train,
-            batch_size=first.recipe.batch_size,
-            orders=torch.stack([epoch.order[done:] for epoch in epochs]),
-            random_numbers=[epoch.random for epoch in epochs],
-        )
+        self._epoch = epochs[0]
+        self._orders = torch.stack([epoch.order for epoch in epochs])
+        if self._ahead is None:
+            self._batches = first.recipe.dataset.stacked_batches(
+                first.splits.train,
+                batch_size=first.recipe.batch_size,
+                orders=self._orders[:, epochs[0].batches * first.recipe.batch_size :],
+                random_numbers=[epoch.random for epoch in epochs],
+            )
 
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
-        """One gradient step of everybody.
+    def _filled(self, start: int, size: int, steps: int) -> Chunk:
+        """The numbers of the next steps, and their batches if they can be drawn ahead."""
+        key = size if self._ahead else 0
+        if key not in self._chunks:
+            self._chunks[key] = Chunk(self.device, self._chunk_steps)
+        rows = [self._optimizer.numbers(steps)]
+        if self._ahead is not None:
+            indices = self._orders[:, start : start + steps * size]
+            rows.append(indices.unflatten(1, (steps, size)).transpose(0, 1))
+            generators = [run.begin_epoch().random.generator for run in self.runs]
+            images = size * len(self.runs)
+            drawn = [self._ahead.draw(images, generators) for _ in range(steps)]
+            changes = [one for one in drawn if one is not None]
+            rows += [torch.stack(changes)] if changes else []
+        self._chunks[key].fill(rows)
+        return self._chunks[key]
 
-        Args:
-            inputs: (K, batch, channels, height, width).
-            labels: (K, batch).
-        """
-        logits = self._network(self._weights(), inputs, self._execution)
+    def _step(self, chunk: Chunk, *, is_full: bool) -> None:
+        """One gradient step of everybody, recorded or not."""
+        if is_full and self._record is not None and self._num_steps >= WARM_UP_STEPS:
+            if self._recorded is None:
+                self._recorded = self._record(partial(self._compute, chunk, is_full=True))
+            self._recorded()
+        else:
+            self._compute(chunk, is_full=is_full)
+        self._optimizer.advance()
+        self._num_steps += 1
+        self._new_steps += 1
+
+    def _compute(self, chunk: Chunk, *, is_full: bool) -> None:
+        """All operations of a step; what changes from step to step lies in tensors."""
+        if self._ahead is None:
+            (numbers,) = chunk.next()
+            inputs, labels = next(self._batches)
+        else:
+            numbers, indices, *drawn = chunk.next()
+            images = self.runs[0].splits.train
+            inputs, labels = self._ahead.drawn_batch(images, indices, drawn[0] if drawn else None)
+        # Smaller batches would have to be compiled for themselves, once in an epoch each.
+        compiled = self._execution.compile and is_full
+        logits = self._network(self._weights(), inputs, self._execution, compiled=compiled)
         with self._execution.autocast(self.device):
             each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         losses = each.unflatten(0, labels.shape).mean(dim=1)
         values = losses.detach()
         is_bad = ~values.isfinite() & (self._bad_steps < 0)
-        self._bad_steps.masked_fill_(is_bad, self._first_step + self._num_steps)
+        self._bad_steps.copy_(torch.where(is_bad, self._this_step, self._bad_steps))
+        self._this_step.add_(1)
         is_good = self._bad_steps < 0
         self._loss_sums += torch.where(is_good, values * labels.shape[1], 0)
-        self._last_losses = torch.where(is_good, values.to(self._last_losses), self._last_losses)
+        last_losses = torch.where(is_good, values.to(self._last_losses), self._last_losses)
+        self._last_losses.copy_(last_losses)
         gradients = self._optimizer.gradients(losses)
-        if self.device.type == "cpu" and is_bad.any():  # elsewhere, looking would take time
-            self.has_diverged = True
+        if self._stream is None and self._record is None and is_bad.any():
+            self.has_diverged = True  # on a GPU, looking would take time
             for row in is_bad.nonzero().flatten().tolist():
                 self._optimizer.set_aside(row)
-        self._optimizer.step(gradients, self._first_step + self._num_steps)
-        self._num_steps += 1
-        self._new_steps += 1
+        self._optimizer.step(gradients, numbers)
 
     def hand_back(self, seconds: float) -> None:
         """Bring the members' own state up to date.
@@ -171,6 +273,7 @@ class Stack:
                 self.runs[0].splits.validation,
                 self.runs[0].recipe.dataset,
                 count=len(self.runs),
+                batch_size=125 if self._stream is None else LOGITS_AT_ONCE // len(self.runs),
                 execution=self._execution,
             )
 

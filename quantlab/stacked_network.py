@@ -54,7 +54,12 @@ class StackedNetwork:
         self._network.model.train(mode)
 
     def __call__(
-        self, weights: Mapping[str, Tensor], inputs: Tensor, execution: Execution
+        self,
+        weights: Mapping[str, Tensor],
+        inputs: Tensor,
+        execution: Execution,
+        *,
+        compiled: bool = False,
     ) -> Tensor:
         """One forward pass.
 
@@ -62,12 +67,14 @@ class StackedNetwork:
             weights: parameter name -> (K, *shape).
             inputs: (K, batch, channels, height, width), each network's own.
             execution: memory format and autocast.
+            compiled: through `torch.compile`, which takes a while for every new shape of the inputs
+                and for training and evaluation each.
 
         Returns:
             (K, batch, num_classes) logits.
         """
         with execution.autocast(inputs.device):
-            return self._network(weights, inputs, execution)
+            return self._network(weights, inputs, execution, compiled)
 
 
 class _Folded:
@@ -91,14 +98,16 @@ class _Folded:
                 stacked = buffers[f"{path}.{key}" if path else key]
                 layer._buffers[key] = stacked.flatten(0, 1) if stacked.dim() > 1 else stacked
         self.model = model
+        self._compiled = torch.compile(model, dynamic=False)
 
     def __call__(
-        self, weights: Mapping[str, Tensor], inputs: Tensor, execution: Execution
+        self, weights: Mapping[str, Tensor], inputs: Tensor, execution: Execution, compiled: bool
     ) -> Tensor:
+        model = self._compiled if compiled else self.model
         for layer, key, name, is_folded in self._places:
             setattr(layer, key, weights[name].flatten(0, 1) if is_folded else weights[name])
         folded = inputs.transpose(0, 1).flatten(1, 2)
-        logits: Tensor = self.model(execution.layout(folded)).unflatten(1, (self._count, -1))
+        logits: Tensor = model(execution.layout(folded)).unflatten(1, (self._count, -1))
         return logits.transpose(0, 1)
 
 
@@ -155,16 +164,26 @@ class _Mapped:
     def __init__(self, model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
         self.model = deepcopy(model)
         self._buffers = dict(buffers)
+        for module in self.model.modules():
+            if isinstance(module, _NORMALIZATIONS):
+                module.register_forward_pre_hook(_at_full_precision)
 
     def __call__(
-        self, weights: Mapping[str, Tensor], inputs: Tensor, execution: Execution
+        self, weights: Mapping[str, Tensor], inputs: Tensor, execution: Execution, compiled: bool
     ) -> Tensor:
         def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Tensor:
             logits: Tensor = functional_call(self.model, (weights, buffers), (inputs,))
             return logits
 
-        together: Tensor = vmap(one)(dict(weights), self._buffers, inputs)
+        mapped = torch.compile(vmap(one), dynamic=False) if compiled else vmap(one)
+        together: Tensor = mapped(dict(weights), self._buffers, inputs)
         return together
+
+
+def _at_full_precision(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Under autocast, vmap on a GPU normalizes only at the precision of the running statistics."""
+    buffers = [buffer for buffer in layer.buffers() if buffer.is_floating_point()]
+    return tuple(one.to(buffers[0].dtype) if buffers else one for one in inputs)
 
 
 def _stacked_buffers(models: Sequence[nn.Module]) -> dict[str, Tensor]:

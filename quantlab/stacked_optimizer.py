@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import TypeVar
 
@@ -13,12 +12,15 @@ from torch import Tensor, nn
 
 from quantlab.canonical import canonical
 from quantlab.optimizer import ProxOptimizer
-from quantlab.quantizers import Quantizer
 from quantlab.recipe import OptimizerSpec
 from quantlab.schedules import StepFunction
+from quantlab.stacked_maps import StackedMap, takes_a_column
 from quantlab.update_rules import Point
 
 T = TypeVar("T")
+
+RECORDABLE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+"""Optimizers that take their learning rate from a tensor, and count their steps on the device."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,29 @@ class StackedOptimizer:
     is asked for, `hand_back` has to be called.
     """
 
-    def __init__(self, members: Sequence[StackMember], names: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self,
+        members: Sequence[StackMember],
+        names: Sequence[Sequence[str]],
+        *,
+        trial_step: int,
+        rates_in_tensors: bool = False,
+    ) -> None:
         """Move the members' weights together.
 
         Args:
             members: that stand at the same step; best in the order of `neighbours`.
             names: for each tensor that an optimizer moves, of the parameters in it.
+            trial_step: which the learning rates follow; it counts over all stages.
+            rates_in_tensors: give learning rates to optimizers as tensors that stay where they
+                are, instead of as Python numbers.
         """
         self._members = members
+        self._lead = trial_step - members[0].optimizer.num_steps
+        """Steps of the stages before."""
+        self.rates_in_tensors = rates_in_tensors
+        self._functions: list[StepFunction] = []
+        """Of the optimizer's step, for each of a step's numbers."""
         self.num_steps = members[0].optimizer.num_steps
         self._names = names
         optimizers = [member.optimizer for member in members]
@@ -119,25 +136,47 @@ class StackedOptimizer:
         )
         return gradients
 
+    @property
+    def is_recordable(self) -> bool:
+        """Whether a step does the same operations every time, on numbers that `numbers` gives."""
+        return (
+            all(prox._column is not None for prox in self._maps)
+            and all(member.optimizer.averaging is None for member in self._members)
+            and all(member.spec.algorithm in RECORDABLE for member in self._members)
+        )
+
+    def numbers(self, count: int) -> Tensor:
+        """(count, how many) float64 on the CPU: learning rates and sharpness of the next steps."""
+        steps = range(self.num_steps, self.num_steps + count)
+        rows = [[function(step) for function in self._functions] for step in steps]
+        return torch.tensor(rows, dtype=torch.float64).view(count, len(self._functions))
+
+    def _add_number(self, function: StepFunction) -> int:
+        self._functions.append(function)
+        return len(self._functions) - 1
+
+    def advance(self) -> None:
+        """Count a step that has been done."""
+        self.num_steps += 1
+        for member in self._members:
+            member.optimizer.num_steps = self.num_steps
+
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], trial_step: int) -> None:
-        """One update of all latents, and the proximal maps of the result.
+    def step(self, gradients: Sequence[Tensor], numbers: Tensor) -> None:
+        """One update of all latents, and the proximal maps of the result; `advance` follows it.
 
         Args:
             gradients: see `gradients`.
-            trial_step: which the learning rates follow; it counts over all stages.
+            numbers: the step's row of `numbers`, on the device.
         """
         for member in self._members:
             if member.optimizer.averaging is not None:
                 with member.random_numbers():
                     member.optimizer.average()
         for block in self._blocks:
-            block.step(gradients, trial_step)
-        self.num_steps += 1
-        for member in self._members:
-            member.optimizer.num_steps = self.num_steps
+            block.step(gradients, numbers)
         for prox in self._maps:
-            prox(self.num_steps)
+            prox(self.num_steps + 1, numbers)
 
     @torch.no_grad()
     def set_aside(self, row: int) -> None:
@@ -160,7 +199,7 @@ class StackedOptimizer:
         tensor = self._seen[slot] if hidden is None or at_gradient is point else hidden
         return tensor.detach()[rows]
 
-    def _find_maps(self) -> Iterator["_Map"]:
+    def _find_maps(self) -> Iterator[StackedMap]:
         """One call for neighbours with the same quantizer, if it takes their sharpness in one."""
         for slot, hidden in enumerate(self._hidden):
             if hidden is None:
@@ -169,48 +208,24 @@ class StackedOptimizer:
             keys = []
             for row, (member, group) in enumerate(zip(self._members, groups, strict=True)):
                 quantizer = group.quantizer
-                alone = quantizer.random or not _takes_a_column(quantizer)
+                alone = quantizer.random or not takes_a_column(quantizer)
                 rule = member.optimizer.rule
                 keys.append((rule.gradient_at, rule.uses_prox, quantizer, row if alone else None))
             for rows in _runs(keys):
                 if not self._members[rows.start].optimizer.rule.uses_prox:
                     continue
-                yield _Map(
+                column = None
+                if keys[rows.start][-1] is None:
+                    places = [self._add_number(_after(group.sharpness)) for group in groups[rows]]
+                    column = slice(places[0], places[-1] + 1)
+                yield StackedMap(
                     quantizer=groups[rows.start].quantizer,
+                    column=column,
                     latent=self._at(slot, rows, Point.LATENT),
                     proximal=self._at(slot, rows, Point.PROXIMAL),
                     sharpness=[group.sharpness for group in groups[rows]],
                     random_numbers=self._members[rows.start].random_numbers,
                 )
-
-
-class _Map:
-    """The proximal map of some rows."""
-
-    def __init__(
-        self,
-        *,
-        quantizer: Quantizer,
-        latent: Tensor,
-        proximal: Tensor,
-        sharpness: Sequence[StepFunction],
-        random_numbers: Callable[[], AbstractContextManager[object]],
-    ) -> None:
-        self._quantizer = quantizer
-        self._latent = latent
-        self._proximal = proximal
-        self._sharpness = sharpness
-        self._random_numbers = random_numbers if quantizer.random else nullcontext
-
-    def __call__(self, step: int) -> None:
-        values = [sharpness(step) for sharpness in self._sharpness]
-        with self._random_numbers():
-            if len(set(values)) == 1:
-                mapped = self._quantizer.prox(self._latent, values[0])
-            else:
-                column = self._latent.new_tensor(values)[:, None]
-                mapped = self._quantizer.prox(self._latent, column)
-        self._proximal.copy_(mapped)
 
 
 class _Block:
@@ -222,14 +237,24 @@ class _Block:
         rows: slice,
         states: Sequence[Sequence[Mapping[str, object]]],
     ) -> None:
+        self._stack = stack
         self._rows = rows
         self._members = stack._members[rows]
+        rate, lead = self._members[0].learning_rate, stack._lead
+        self._learning_rate: StepFunction = lambda step: rate(step + lead)
+        self._place = stack._add_number(self._learning_rate)
+        self._first = stack.num_steps
         self._targets = [
             nn.Parameter(stack._at(slot, rows, Point.LATENT)) for slot in range(len(stack._seen))
         ]
         self._base = self._members[0].spec.build_fast(self._targets)
+        self._rate = self._held_rate() if stack.rates_in_tensors else None
         for target, of_slot in zip(self._targets, states, strict=True):
             together = _stacked_state(of_slot[rows], target)
+            if self._rate is not None and target.device.type != "cpu":
+                for key, value in together.items():
+                    if isinstance(value, Tensor):
+                        together[key] = value.to(target.device)
             if together:
                 self._base.state[target] = together
         self._starts = []
@@ -251,10 +276,25 @@ class _Block:
                 if limit is not None:
                     self._bounds.append((latent[some], limit))
 
-    def step(self, gradients: Sequence[Tensor], step: int) -> None:
-        rate = self._members[0].learning_rate(step)
+    def _held_rate(self) -> Tensor:
+        """Where the optimizer takes its learning rate from; it counts steps on the device, too."""
+        device = self._targets[0].device
+        # Fused kernels of a GPU read float32; the CPU's read Python's numbers exactly.
+        dtype = torch.float64 if device.type == "cpu" else torch.float32
+        rate = torch.zeros((), dtype=dtype, device=device)
         for group in self._base.param_groups:
             group["lr"] = rate
+            if device.type != "cpu" and "capturable" in group:
+                group["capturable"] = True
+        return rate
+
+    def step(self, gradients: Sequence[Tensor], numbers: Tensor) -> None:
+        if self._rate is not None:
+            self._rate.copy_(numbers[self._place])
+        else:
+            rate = self._learning_rate(self._stack.num_steps)
+            for group in self._base.param_groups:
+                group["lr"] = rate
         for target, gradient in zip(self._targets, gradients, strict=True):
             target.grad = gradient[self._rows]
         for latent, proximal in self._starts:
@@ -265,8 +305,9 @@ class _Block:
 
     def hand_back(self) -> None:
         for row, member in enumerate(self._members):
-            for group in member.optimizer.param_groups:
-                group["lr"] = self._base.param_groups[0]["lr"]
+            if self._stack.num_steps > self._first:
+                for group in member.optimizer.param_groups:
+                    group["lr"] = self._learning_rate(self._stack.num_steps - 1)
             for target, moved in zip(self._targets, member.optimizer.moved, strict=True):
                 member.optimizer.state[moved.target] = {
                     key: value[row]
@@ -297,19 +338,6 @@ def _runs(keys: Iterable[object]) -> list[slice]:
     return found
 
 
-@lru_cache(maxsize=256)
-@torch.no_grad()
-def _takes_a_column(quantizer: Quantizer) -> bool:
-    """Whether the map gives the same for two rows at once, each with its own sharpness.
-
-    Every map should; one that compares its sharpness with a number, or looks at the mean of the
-    weights, does not.
-    """
-    latent = torch.stack([torch.linspace(-2, 2, 41), torch.linspace(-1, 4, 41)])
-    sharpness = [0.3, 1.7]
-    try:
-        expected = [quantizer.prox(row, own) for row, own in zip(latent, sharpness, strict=True)]
-        together = quantizer.prox(latent, torch.tensor(sharpness)[:, None])
-    except Exception:  # it may well take numbers
-        return False
-    return torch.allclose(together, torch.stack(expected), rtol=1e-4, atol=1e-5)
+def _after(sharpness: StepFunction) -> StepFunction:
+    """What the map that ends a step takes: that of the next one."""
+    return lambda step: sharpness(step + 1)

@@ -79,6 +79,8 @@ class TrainingRun:
         if self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
             torch.use_deterministic_algorithms(self.execution.deterministic)
+            # Nothing here reads memory that it has not written: no time for filling it.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         elif self.device.type == "cpu" and self.execution.keep_memory:
             keep_freed_memory()
         self.epoch = 0

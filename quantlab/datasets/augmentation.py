@@ -36,7 +36,19 @@ class CropFlip:
         Returns:
             As `pixels`.
         """
-        count, _, height, width = pixels.shape
+        return self.apply(pixels, self.draw(len(pixels), *generators).to(pixels.device))
+
+    def draw(self, count: int, *generators: torch.Generator) -> Tensor:
+        """The random numbers of `apply`, so that they can be drawn ahead of it.
+
+        Args:
+            count: of the images.
+            generators: see `__call__`.
+
+        Returns:
+            (3, count) int64 on the CPU: which of the images and of their mirror images, and the
+            first row and column of the crop.
+        """
         share = count // len(generators)
         shifts, flips = [], []
         for generator in generators:
@@ -45,14 +57,19 @@ class CropFlip:
                 flips.append(torch.rand(share, generator=generator) < 0.5)
         rows, columns = torch.cat(shifts, dim=1)
         image = torch.arange(count)
-        # All crops of all images are views of the padded ones, of which each image picks one; a
-        # mirrored crop is a crop of the mirrored image.
-        padded = F.pad(pixels, (self.padding,) * 4)
-        if self.flip:
+        if self.flip:  # a mirrored crop is a crop of the mirrored image
             mirrored = torch.cat(flips)
-            padded = torch.cat((padded, padded.flip(3)))
             columns = torch.where(mirrored, 2 * self.padding - columns, columns)
             image = torch.where(mirrored, image + count, image)
+        return torch.stack((image, rows, columns))
+
+    def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:
+        """Augmented copies, by random numbers of `draw` on the device of the pixels."""
+        _, _, height, width = pixels.shape
+        # All crops of all images are views of the padded ones, of which each image picks one.
+        padded = F.pad(pixels, (self.padding,) * 4)
+        if self.flip:
+            padded = torch.cat((padded, padded.flip(3)))
         crops = padded.unfold(2, height, 1).unfold(3, width, 1)
-        image, rows, columns = (index.to(pixels.device) for index in (image, rows, columns))
+        image, rows, columns = drawn.unbind()
         return crops[image, :, rows, columns]

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -189,8 +190,7 @@ class DatasetSpec(ABC):
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (..., channels, height, width) as float32 network input."""
-        scale = pixels.new_tensor(self.std, dtype=torch.float32).mul_(255).reciprocal_()
-        shift = pixels.new_tensor(self.mean, dtype=torch.float32).mul_(-255).mul_(scale)
+        scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
         return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
 
     def _dimensions_of(self, splits: Splits) -> Dimensions:
@@ -242,3 +242,13 @@ class DatasetSpec(ABC):
     def _permutation(self, count: int, salt: int) -> Tensor:
         generator = torch.Generator().manual_seed(2 * self.split_seed + salt)
         return torch.randperm(count, generator=generator)
+
+
+@lru_cache(maxsize=64)
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Kept on the device, so that no batch waits for them to come there."""
+    scale = torch.tensor(std, dtype=torch.float32, device=device).mul_(255).reciprocal_()
+    shift = torch.tensor(mean, dtype=torch.float32, device=device).mul_(-255).mul_(scale)
+    return scale, shift

@@ -84,6 +84,46 @@ class InMemoryDataset(DatasetSpec):
         generators = [numbers.generator for numbers in random_numbers]
         return self._batches(images, batch_size, orders, generators)
 
+    @property
+    def draws_ahead(self) -> bool:
+        """Whether `draw` and `drawn_batch` give what `stacked_batches` does."""
+        own = type(self)
+        return (own.batches, own.stacked_batches) == (
+            InMemoryDataset.batches,
+            InMemoryDataset.stacked_batches,
+        )
+
+    def draw(self, count: int, generators: Sequence[torch.Generator]) -> Tensor | None:
+        """All random numbers of one batch, on the CPU; None where nothing is changed at random.
+
+        Args:
+            count: images of all trials.
+            generators: of each trial.
+        """
+        if not generators or self.augmentation is None:
+            return None
+        return self.augmentation.draw(count, *generators)
+
+    def drawn_batch(
+        self, images: ImageSet, indices: Tensor, drawn: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """A batch of several trials; nothing of it is made on the CPU.
+
+        Args:
+            images: of the training split.
+            indices: (num_trials, batch) positions on the images' device.
+            drawn: what `draw` gave, on that device.
+
+        Returns:
+            (num_trials, batch, channels, height, width) and (num_trials, batch).
+        """
+        assert isinstance(images, Images)
+        pixels = images.pixels[indices.flatten()]
+        if drawn is not None:
+            assert self.augmentation is not None
+            pixels = self.augmentation.apply(pixels, drawn)
+        return self._inputs(pixels).unflatten(0, indices.shape), images.labels[indices]
+
     def _batches(
         self,
         images: Images,
@@ -92,11 +132,9 @@ class InMemoryDataset(DatasetSpec):
         generators: Sequence[torch.Generator],
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for indices in orders.split(batch_size, dim=1):
-            pixels = images.pixels[indices.flatten()]
-            if generators and self.augmentation is not None:
-                pixels = self.augmentation(pixels, *generators)
-            inputs = self._inputs(pixels)
-            yield inputs.unflatten(0, indices.shape), images.labels[indices]
+            drawn = self.draw(indices.numel(), generators)
+            on_device = None if drawn is None else drawn.to(images.pixels.device)
+            yield self.drawn_batch(images, indices, on_device)
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         if pixels.dim() == 4:

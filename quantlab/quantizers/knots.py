@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
 
 _DEFAULT = Power(0.1)
@@ -129,7 +130,7 @@ class Knots(Quantizer):
         inside = latent.detach().clamp(self.levels[0], self.levels[-1])
 
         def table(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, dtype=inside.dtype, device=inside.device)
+            return constant(tuple(values), inside.dtype, inside.device)
 
         edges, anchors, widths = [], [], []
         for low, high in pairwise(self.levels):

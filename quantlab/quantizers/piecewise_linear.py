@@ -71,7 +71,7 @@ def _shift(
         return torch.where(same >= half_gap, math.inf, same)
     if isinstance(rho, Tensor) or isinstance(varrho, Tensor):
         horizontal, vertical = (
-            torch.as_tensor(shift, dtype=inside.dtype, device=inside.device)
+            shift.to(inside.dtype) if isinstance(shift, Tensor) else inside.new_full((), shift)
             for shift in (rho, varrho)
         )
         slope = (half_gap - vertical) / (half_gap - horizontal)
@@ -96,11 +96,11 @@ def _from_level_on(level: float, beyond: Sharpness, before: Sharpness, inside: T
     if not isinstance(beyond, Tensor) and not isinstance(before, Tensor) and beyond == before:
         return beyond
     # Two plain numbers would give the default dtype, not that of the weights.
-    return torch.where(
-        inside >= level,
-        torch.as_tensor(beyond, dtype=inside.dtype, device=inside.device),
-        torch.as_tensor(before, dtype=inside.dtype, device=inside.device),
+    beyond, before = (
+        shift.to(inside.dtype) if isinstance(shift, Tensor) else inside.new_full((), shift)
+        for shift in (beyond, before)
     )
+    return torch.where(inside >= level, beyond, before)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from quantlab.errors import ConfigurationError
 from quantlab.quantization_sets import set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
 
 _DEFAULT = Power(1.0)
@@ -45,14 +46,14 @@ class Tanh(Quantizer):
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """The map of the class."""
         inside = latent.detach().clamp(self.levels[0], self.levels[-1])
-        levels = torch.tensor(self.levels, dtype=inside.dtype, device=inside.device)
+        levels = constant(self.levels, inside.dtype, inside.device)
         # The last gap keeps its upper end.
         place = torch.bucketize(inside.contiguous(), levels[1:-1], right=True)
         low, high = levels[place], levels[place + 1]
         half = (high - low) / 2
         offset = (inside - low) / half - 1
         beta = self.beta.at(sharpness)
-        beta = torch.as_tensor(beta, dtype=inside.dtype, device=inside.device)
+        beta = beta.to(inside.dtype) if isinstance(beta, Tensor) else inside.new_full((), beta)
         # Below the smallest, tanh is the identity to the last bit; from the largest on, it is the
         # projector but for entries that hardly differ from the middle.
         small = beta < _SMALLEST

@@ -395,11 +395,6 @@ def test_what_may_not_differ(changes: dict[str, Any], message: str) -> None:
     assert pack_key(recipes[0]) == pack_key(quantized(PROX_QUANT, seed=5))
 
 
-def test_packs_are_not_compiled() -> None:
-    with pytest.raises(ConfigurationError, match="compile = True: packs cannot be compiled"):
-        PackedRun([quantized(seed=seed) for seed in range(2)], execution=Execution(compile=True))
-
-
 def test_an_optimizer_whose_updates_are_not_elementwise_is_refused() -> None:
     spec = OptimizerSpec(algorithm=torch.optim.Adafactor, learning_rate=Constant(0.1))
     recipes = [small_recipe(optimizer=spec, seed=seed) for seed in range(2)]

@@ -1,0 +1,149 @@
+"""Steps that are recorded once and done again: what a CUDA graph does, acted out on the CPU."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from quantlab import Recipe
+from quantlab.execution import DEFAULT_EXECUTION
+from quantlab.models.resnet import ResNet
+from quantlab.packs import PackedRun
+from quantlab.quantizers.growth import Power
+from quantlab.quantizers.knots import Half, Knots
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.quantizers.tanh import Tanh
+from quantlab.recipe import Averaging
+from quantlab.stack import Stack
+from quantlab.stacked_network import Stacking
+from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
+from tests.quantlab.test_packs import OTHER_SGD, Choosy, Double, method
+
+
+class Recording(TorchDispatchMode):
+    """Keeps all operations with the tensors that they were given, and does them again on those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        name = str(func)
+        assert not name.startswith("aten._local_scalar_dense"), "a step looks at a number"
+        assert not name.startswith("aten.lift_fresh"), "a step makes a tensor of Python numbers"
+        result = func(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
+        self.operations.append((func, args, dict(kwargs or {}), tensors))
+        return result
+
+    @torch.no_grad()
+    def play(self) -> None:
+        for func, args, kwargs, results in self.operations:
+            given = {id(one) for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+            again = [one for one in tree_leaves(func(*args, **kwargs)) if isinstance(one, Tensor)]
+            for old, new in zip(results, again, strict=True):
+                if id(old) not in given and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+def record(step: Callable[[], None]) -> Callable[[], None]:
+    """Unlike a CUDA graph it also does the operations, so the first time there is nothing left."""
+    recording, is_first = Recording(), True
+    with recording:
+        step()
+
+    def again() -> None:
+        nonlocal is_first
+        if not is_first:
+            recording.play()
+        is_first = False
+
+    return again
+
+
+def trained(
+    recipes: list[Recipe], monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> tuple[list[Any], list[Mapping[str, Tensor]], list[Stack]]:
+    stacks = []
+
+    def make(*args: Any) -> Stack:
+        stacks.append(Stack(*args, **settings))
+        return stacks[-1]
+
+    monkeypatch.setattr("quantlab.packs.Stack", make)
+    pack = PackedRun(recipes, execution=DEFAULT_EXECUTION, stacking=Stacking.FOLDED)
+    records = [(event.member, event.record) for events in pack.train(17) for event in events]
+    assert all(record is not None for _, record in records)
+    same = [(place, replace(one, seconds=0)) for place, one in records if one is not None]
+    return same, [run.final_weights() for run in pack.members], stacks
+
+
+KNOTS = Knots(rho=Power(1.0), varrho=Power(0.5), halves=(Half(0.2, 0.3, 0.4), Half(0.1, 0.0, 0.6)))
+RECORDED = {
+    "maps and rules": [
+        method(0),
+        method(1, rho0=0.3),
+        method(2, PROX_QUANT, rho0=0.05),
+        method(3, REVERSE_PROX_CONNECT, Tanh()),
+        method(4, quantizer=Nearest()),
+        method(5, POST_TRAINING, Nearest()),
+        method(6, quantizer=PiecewiseLinear(varrho_scale=0.0), latent_bound=0.3),
+        method(7, quantizer=KNOTS),
+        method(8, optimizer=OTHER_SGD),
+    ],
+    "a pack of one": [method(3, rho0=0.2)],
+    "a residual network": [
+        replace(method(seed), model=Double(ResNet(depth=8, width=4)), epochs=2) for seed in range(2)
+    ],
+}
+
+
+@pytest.mark.parametrize("recipes", RECORDED.values(), ids=RECORDED.keys())
+def test_recorded_steps_are_the_steps(
+    recipes: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit; with batches that are drawn ahead, a smaller last one, and both stages."""
+    dataset = replace(recipes[0].dataset, train_images=310)
+    recipes = [replace(recipe, dataset=dataset) for recipe in recipes]
+    one_by_one = trained(recipes, monkeypatch)
+    ahead = trained(recipes, monkeypatch, chunk_steps=8)
+    recorded = trained(recipes, monkeypatch, chunk_steps=8, record=record)
+    assert all(stack._recorded is not None for stack in recorded[2])
+    for found in (ahead, recorded):
+        assert found[0] == one_by_one[0]
+        for own, other in zip(found[1], one_by_one[1], strict=True):
+            assert all(torch.equal(value, other[name]) for name, value in own.items())
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        method(0, averaging=Averaging()),
+        method(0, PROX_QUANT, StochasticRounding()),
+        method(0, quantizer=Choosy()),
+    ],
+)
+def test_steps_that_need_the_cpu_are_not_recorded(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = [
+        replace(recipe, epochs=2, batchnorm_epochs=0),
+        *[replace(recipe, epochs=2, batchnorm_epochs=0, seed=1)],
+    ]
+    expected = trained(recipes, monkeypatch)
+    found = trained(recipes, monkeypatch, chunk_steps=4, record=record)
+    assert all(stack._recorded is None for stack in found[2])
+    assert found[0] == expected[0]
