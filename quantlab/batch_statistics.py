@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quantlab.datasets import DatasetSpec, ImageSet
 from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution
+from quantlab.recipe import Quantization
 
 
 @torch.no_grad()
@@ -58,9 +59,22 @@ def reestimate(
         module.training = mode
 
 
-def has_running_statistics(model: nn.Module) -> bool:
-    """Whether the model evaluates images by statistics that it has kept of earlier ones."""
-    return bool(_layers(model))
+def statistics_note(model: nn.Module, quantization: Quantization | None) -> str:
+    """That an average is evaluated with statistics of other weights, for people; empty if not.
+
+    Args:
+        model: any.
+        quantization: None in full precision.
+    """
+    if quantization is None or quantization.averaging is None:
+        return ""
+    if quantization.reestimate_batchnorm or not _layers(model):
+        return ""
+    return (
+        "quantization.averaging: the average is evaluated with the statistics of batch "
+        "normalization that other weights have left; quantization.reestimate_batchnorm = True "
+        "takes its own"
+    )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Every sweep that ships expands, with the number of trials written here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from analysis.accuracy_tables import method_tables, sensitivity_tables
 from analysis.aggregate import configurations
 from analysis.selection import select
+from quantlab.initial_weights import TrialWeights
 from quantlab.schedules import Linear
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.plan import plan_of
 from sweeps.results import regime, trials_frame
+from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
 from tests.sweeps.trial_files import ended
 
@@ -39,6 +42,8 @@ TRIALS = {
     "cifar10_jpeg_fine_tuning": {"BC": 2, "PQ": 2, "PC": 2},
     "cifar10_jpeg_smoke": {"PQ": 2, "PC": 2},
     "proxconnect": RESNET20 | RESNET56 | IMAGENET,
+    "proxconnect_all_images": RESNET20 | RESNET56 | IMAGENET,
+    "proxconnect_all_images_resnet20": RESNET20,
     "proxconnect_cifar10": RESNET20 | RESNET56,
     "proxconnect_imagenet": IMAGENET,
     "proxconnect_resnet20": RESNET20,
@@ -79,13 +84,30 @@ def test_the_whole_paper_in_numbers(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def fingerprints(sweep: SweepSpec) -> set[str]:
+    return {cell.fingerprint for cell in sweep.cells}
+
+
 def test_smaller_siblings_are_parts_of_the_whole() -> None:
-    whole = {cell.fingerprint for cell in load_sweep("proxconnect").cells}
     for name in TRIALS:
-        sweep = load_sweep(name)
         if name.startswith("proxconnect") and name != "proxconnect_smoke":
-            assert {cell.fingerprint for cell in sweep.cells} <= whole
-            assert sweep.experiment == "proxconnect"
+            whole = "proxconnect_all_images" if "all_images" in name else "proxconnect"
+            sweep = load_sweep(name)
+            assert fingerprints(sweep) <= fingerprints(load_sweep(whole))
+            assert sweep.experiment == whole
+
+
+def test_the_papers_own_protocol_is_the_same_grid_on_all_images() -> None:
+    ours, own = load_sweep("proxconnect"), load_sweep("proxconnect_all_images")
+    assert [cell.name for cell in own.cells] == [cell.name for cell in ours.cells]
+    for cell, other in zip(own.cells, ours.cells, strict=True):
+        assert cell.recipe.dataset == replace(other.recipe.dataset, validation_images=0)
+        pretrained = cell.recipe.initial_weights
+        assert replace(cell.recipe, dataset=other.recipe.dataset, initial_weights=None) == replace(
+            other.recipe, initial_weights=None
+        )
+        if isinstance(pretrained, TrialWeights):
+            assert pretrained.fingerprint in fingerprints(own)
 
 
 @pytest.mark.parametrize("name", ["proxconnect", "proxconnect_smoke"])

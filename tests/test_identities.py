@@ -24,6 +24,8 @@ GRIDS: dict[str, str] = {
     "cifar10_jpeg_smoke": "98e29f5c64357d24",
     "digits": "a2d617eba5dca60a",
     "proxconnect": "53da9d01485a6e7f",
+    "proxconnect_all_images": "3d2a480ae64c9052",
+    "proxconnect_all_images_resnet20": "75545185a08b1782",
     "proxconnect_cifar10": "a0d3c4a9229fe1a9",
     "proxconnect_imagenet": "de2e5b6011052d06",
     "proxconnect_resnet20": "8de9c271e1d325ae",

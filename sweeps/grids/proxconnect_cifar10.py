@@ -1,7 +1,8 @@
 """The ProxConnect paper's CIFAR-10 experiments: Tables 2, 3 and 6-11, 181 trials a network.
 
 A network is trained once in full precision; every fine-tuning trial starts from its weights. The
-recipes, their values of rho0 and the seeds are those of `quantlab.proxconnect_paper`.
+recipes, their values of rho0 and the seeds are those of `quantlab.proxconnect_paper`, which holds
+validation images out; `proxconnect_all_images` does not.
 """
 
 from collections.abc import Callable, Mapping

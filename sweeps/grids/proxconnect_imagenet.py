@@ -1,8 +1,10 @@
 """The ProxConnect paper's ImageNet experiments: Table 4, ResNet18, 9 trials a regime."""
 
 from collections.abc import Callable
+from functools import partial
 
 from quantlab import Recipe
+from quantlab.datasets import DatasetSpec
 from quantlab.proxconnect_paper import (
     BC,
     IMAGENET_END_TO_END_RHO0,
@@ -18,6 +20,28 @@ from sweeps.spec import Axis, Block, PublishedCost, SweepSpec
 _TABLE_12 = "ProxConnect paper, Table 12"
 FINE_TUNING_COST = PublishedCost("ResNet18 on ImageNet, fine-tuning", 12, "Tesla V100", _TABLE_12)
 END_TO_END_COST = PublishedCost("ResNet18 on ImageNet, end-to-end", 27, "Tesla V100", _TABLE_12)
+
+
+def blocks(dataset: DatasetSpec | None = None) -> tuple[Block, ...]:
+    """The experiments of both regimes.
+
+    Args:
+        dataset: None for that of `quantlab.proxconnect_paper`.
+    """
+    return (
+        *_regime(
+            "fine-tuning",
+            partial(imagenet_fine_tuning, dataset=dataset),
+            IMAGENET_FINE_TUNING_RHO0["PC"],
+            FINE_TUNING_COST,
+        ),
+        *_regime(
+            "end-to-end",
+            partial(imagenet_end_to_end, dataset=dataset),
+            IMAGENET_END_TO_END_RHO0["PC"],
+            END_TO_END_COST,
+        ),
+    )
 
 
 def _regime(
@@ -37,17 +61,10 @@ def _regime(
     )
 
 
-BLOCKS = (
-    *_regime(
-        "fine-tuning", imagenet_fine_tuning, IMAGENET_FINE_TUNING_RHO0["PC"], FINE_TUNING_COST
-    ),
-    *_regime("end-to-end", imagenet_end_to_end, IMAGENET_END_TO_END_RHO0["PC"], END_TO_END_COST),
-)
-
 SWEEP = SweepSpec(
     name="proxconnect_imagenet",
     description="The ProxConnect paper on ImageNet: ResNet18, both regimes",
     experiment="proxconnect",
-    blocks=BLOCKS,
+    blocks=blocks(),
     seeds=SEEDS,
 )

@@ -17,6 +17,7 @@ from quantlab import (
     TrainingRun,
     override,
 )
+from quantlab.batch_statistics import statistics_note
 from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
 from quantlab.packs import PackedRun
@@ -98,6 +99,17 @@ def test_the_second_stage_begins_with_them() -> None:
         list(resumed)
         ours, theirs = resumed.final_weights(), run.final_weights()
         assert all(value.equal(theirs[name]) for name, value in ours.items())
+
+
+def test_an_average_without_statistics_of_its_own_is_told_of() -> None:
+    own = averaged().quantization
+    model = ConvNet(width=4).build(num_classes=10, num_channels=1)
+    assert own is not None
+    others = replace(own, reestimate_batchnorm=False)
+    assert "quantization.reestimate_batchnorm = True" in statistics_note(model, others)
+    assert statistics_note(torch.nn.Linear(2, 2), others) == ""  # nothing is normalized
+    for quantization in (own, replace(others, averaging=None), None):
+        assert statistics_note(model, quantization) == ""
 
 
 def test_packs_agree() -> None:

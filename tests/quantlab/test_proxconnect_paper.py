@@ -1,6 +1,7 @@
 """The paper's settings, against its appendix; numbers here are read off the paper once more."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,29 @@ def test_the_papers_own_protocol_holds_nothing_out() -> None:
     parent = cifar10_full_precision(dataset=cifar10(validation_images=0))
     assert recipe.initial_weights == TrialWeights(fingerprint(parent))
     assert imagenet(validation_images=0).validation_images == 0
+
+
+def test_images_that_are_held_out_cost_proxquant_a_tenth_of_its_shifts() -> None:
+    """Sums of (1 + t/B) 1e-6 over 200 epochs, with B = 352 and 391; rho itself ends the same."""
+    shifts = {}
+    for images in (45_000, 50_000):
+        steps = -(-images // 128)
+        schedule = cifar10_fine_tuning(PQ, BINARY, 1e-6).quantization.sharpness  # type: ignore[union-attr]
+        shifts[images] = schedule.cumulative(200 * steps, steps)
+        assert schedule.at(200 * steps, steps) == pytest.approx(201e-6)
+    assert shifts == {
+        45_000: pytest.approx(7.11, abs=0.005),
+        50_000: pytest.approx(7.90, abs=0.005),
+    }
+    assert [-(-images // 256) for images in (1_231_167, 1_281_167)] == [4810, 5005]
+
+
+def test_an_equal_method_has_the_same_optimizer() -> None:
+    for method in (BC, PQ, RPC, PC):
+        rho0 = 1e-6 if method.annealed else None
+        assert cifar10_fine_tuning(replace(method), BINARY, rho0) == cifar10_fine_tuning(
+            method, BINARY, rho0
+        )
 
 
 CIFAR10_DATA = {

@@ -1,0 +1,24 @@
+"""The ProxConnect paper by its own protocol: trained on all images, rho0 chosen on the test images.
+
+The 380 trials of `proxconnect`, with nothing held out. An epoch has 391 steps on CIFAR-10 instead
+of 352, and 5,005 on ImageNet instead of 4,810, so that ProxQuant's and reverseProxConnect's shifts
+add up to the paper's. `sweeps report --select test` chooses rho0 as the paper does.
+"""
+
+from quantlab.proxconnect_paper import RESNET20, RESNET56, SEEDS, cifar10, imagenet
+from sweeps.grids import proxconnect_cifar10, proxconnect_imagenet
+from sweeps.spec import SweepSpec
+
+CIFAR10 = cifar10(validation_images=0)
+
+SWEEP = SweepSpec(
+    name="proxconnect_all_images",
+    description="The ProxConnect paper by its own protocol: no images held out",
+    experiment="proxconnect_all_images",
+    blocks=(
+        *proxconnect_cifar10.blocks(RESNET20, dataset=CIFAR10),
+        *proxconnect_cifar10.blocks(RESNET56, dataset=CIFAR10),
+        *proxconnect_imagenet.blocks(imagenet(validation_images=0)),
+    ),
+    seeds=SEEDS,
+)
