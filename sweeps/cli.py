@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
 from sweeps import damage
 from sweeps.command_line import command_line
+from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
 from sweeps.spec import Cell, SweepSpec
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     grids, studies = named_sweeps(), named_studies()
     plan = command("plan", _plan, "Show what would run.", *grids)
     plan.add_argument("--json", action="store_true", help="for programs")
+    _data_folder(plan)
 
     _training_options(command("run", _run, "Train the trials that are not finished.", *grids))
 
@@ -172,13 +174,7 @@ def _training_options(command: argparse.ArgumentParser) -> None:
         metavar="OPTIONS",
         help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2",
     )
-    command.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder of the datasets (default: data)",
-    )
+    _data_folder(command)
     command.add_argument(
         "--scratch",
         type=Path,
@@ -186,6 +182,16 @@ def _training_options(command: argparse.ArgumentParser) -> None:
         help="folder on each machine's own disk, to copy or unpack the data to once",
     )
     command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _data_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the datasets (default: data)",
+    )
 
 
 def _count(text: str) -> int:
@@ -215,9 +221,16 @@ def _share(text: str) -> float:
 
 def _plan(options: argparse.Namespace) -> int:
     sweep = load_sweep(options.sweep)
-    plan = plan_of(sweep, Storage(options.storage))
+    storage = Storage(options.storage)
+    plan = plan_of(sweep, storage)
     print(json.dumps(plan) if options.json else describe(plan))
+    _warn(data_warnings(sweep.cells, storage, options.data))
     return 0
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"sweeps: warning: {line}", file=sys.stderr, flush=True)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -226,6 +239,8 @@ def _run(options: argparse.Namespace) -> int:
     states = states_of(sweep.cells, storage)
     cells = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
     print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
+    told = data_warnings(sweep.cells, storage, options.data)
+    _warn(told)
     # MLflow takes seconds to import and Ray more; both wait until they are needed.
     from sweeps.tracking import undelivered
 
@@ -233,6 +248,8 @@ def _run(options: argparse.Namespace) -> int:
         from sweeps.launch import run_cells
 
         run_cells(sweep, cells, storage, **_training(options))
+    if cells and not told:
+        _warn(data_warnings(sweep.cells, storage))
     return _summary(sweep, storage)
 
 

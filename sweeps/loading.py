@@ -153,10 +153,14 @@ def _modules_beside(path: Path) -> Iterator[None]:
     for name in _beside:
         sys.modules.pop(name, None)
     _beside.clear()
+    for earlier in _folders:
+        sys.path.remove(earlier)
+    _folders.clear()
     folder = str(path.absolute().parent)
     before = set(sys.modules)
     if folder not in sys.path:
         sys.path.append(folder)
+        _folders.append(folder)
     importlib.invalidate_caches()
     try:
         yield
@@ -168,6 +172,9 @@ def _modules_beside(path: Path) -> Iterator[None]:
 
 
 _beside: list[str] = []
+"""Modules that the last file has imported from its folder."""
+_folders: list[str] = []
+"""That folder, while it is on Python's path for this alone; code may import from it later."""
 
 
 def _require_unchanged(kind: type) -> None:

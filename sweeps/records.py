@@ -123,6 +123,8 @@ class Result(Computed):
     """What people should know who read its numbers."""
     pack: int = 1
     """Trials that were trained as one with it, itself included."""
+    data_content: str = ""
+    """See `quantlab.datasets.content`; older results have none."""
     weights_sha256: str = ""
     """Of the finished network's file; older results have none."""
 

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from analysis.study_report import StudyReport
 from quantlab import ConfigurationError
 from sweeps import reporting
 from sweeps.command_line import command_line
+from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage
@@ -75,7 +77,7 @@ def _of_sweep(
         reporting.measurements_of(sweep, storage, chosen.select_on),
         options.out or storage.root / "reports" / sweep.name,
         f"Sweep {sweep.name}",
-        _facts(sweep, "run", options),
+        _facts(sweep, "run", options) | _data_facts(sweep.cells, storage),
         chosen,
     )
     show(written)
@@ -93,7 +95,7 @@ def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) 
         study,
         storage,
         options.out or storage.root / "reports" / spec.name,
-        _facts(spec, "search", options),
+        _facts(spec, "search", options) | _data_facts(cells_of(spec, study, storage), storage),
         formats,
     )
     print("\n".join(summary_lines(spec, study)), end="\n\n")
@@ -113,6 +115,14 @@ def _facts(
         "reproduce": shlex.join(["sweeps", made_by, options.sweep, *where]),
         "made by": shlex.join(["sweeps", "report", options.sweep, *where, *_given(options)]),
     }
+
+
+def _data_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:
+    """What the head says of data that changed between trials; also said on standard error."""
+    lines = data_warnings(cells, storage)
+    for line in lines:
+        print(f"sweeps: warning: {line}", file=sys.stderr)
+    return {"warning": "; ".join(lines)} if lines else {}
 
 
 def _log(

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 
 from quantlab import (
+    ConfigurationError,
     EpochRecord,
     NonFiniteLossError,
     Recipe,
     TrainingRun,
     canonical_json,
+    fingerprint,
 )
 from quantlab.checkpoint import (
     load_last_good,
@@ -28,6 +30,7 @@ from quantlab.checkpoint import (
     save_atomically,
     save_checkpoint,
 )
+from quantlab.datasets.content import content_of
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs import PackedRun, PackEvent
 from sweeps.provenance import git_commit, package_versions
@@ -111,7 +114,8 @@ def train_trials(
             folder.clear()
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         try:
-            for recipe, _ in (trials[place] for place in places):
+            for recipe, folder in (trials[place] for place in places):
+                _require_same_code(recipe, folder)
                 here = stage(recipe, data_dir, scratch)
             yield from _train(
                 {place: trials[place] for place in places},
@@ -130,6 +134,15 @@ def train_trials(
                     execution,
                 )
             raise
+
+
+def _require_same_code(recipe: Recipe, folder: TrialFolder) -> None:
+    """A class that the worker has from its own files may be another one than the driver's."""
+    if (own := fingerprint(recipe)) != folder.fingerprint:
+        raise ConfigurationError(
+            f"trial {folder.fingerprint}: is {own} on {platform.node()}, which has other code of a "
+            "class that the trial uses; bring all machines to the same code"
+        )
 
 
 def record_failure(
@@ -158,13 +171,20 @@ class _Log:
     """What a trial that is being trained leaves in its folder."""
 
     def __init__(
-        self, run: TrainingRun, folder: TrialFolder, device: str, execution: Execution, pack: int
+        self,
+        run: TrainingRun,
+        folder: TrialFolder,
+        device: str,
+        execution: Execution,
+        pack: int,
+        data_content: str,
     ) -> None:
         """Go on from the last good checkpoint, in a pack of some size."""
         self._run = run
         self._folder = folder
         self._where = _where(device, execution)
         self._pack = pack
+        self._data_content = data_content
         self._warning = ""
         self.is_over = False
         state_dict, refused = load_last_good(
@@ -233,6 +253,7 @@ class _Log:
                 time=time.time(),
                 warning=self._warning,
                 pack=self._pack,
+                data_content=self._data_content,
                 **details,
                 **asdict(self._where),
             )
@@ -258,8 +279,12 @@ def _train(
         execution=execution,
         weights_of=lambda fingerprint: folder.sibling(fingerprint).intact_weights(),
     )
+    contents: dict[int, str] = {}  # members that share their images are looked at once
+    for run in pack.members:
+        if id(run.splits) not in contents:
+            contents[id(run.splits)] = content_of(run.recipe.dataset, data_dir, run.splits)
     logs = [
-        _Log(run, folder, device, execution, len(trials))
+        _Log(run, folder, device, execution, len(trials), contents[id(run.splits)])
         for run, (_, folder) in zip(pack.members, trials.values(), strict=True)
     ]
 

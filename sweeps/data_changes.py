@@ -1,0 +1,57 @@
+"""Trials of one dataset that were trained on different data."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from quantlab.canonical import canonical
+from quantlab.datasets import DatasetSpec
+from quantlab.datasets.content import content_of
+from sweeps.spec import Cell
+from sweeps.storage import Storage
+
+
+def data_warnings(
+    cells: Iterable[Cell], storage: Storage, data_dir: Path | None = None
+) -> list[str]:
+    """A line for each dataset whose finished trials are not all of the same data.
+
+    Args:
+        cells: of a sweep or a study.
+        storage: where they are.
+        data_dir: where datasets lie, to look at what is there now; None for a look at results only.
+    """
+    datasets: dict[str, DatasetSpec] = {}
+    contents: dict[str, Counter[str]] = {}
+    for cell in cells:
+        result = storage.trial(cell.fingerprint).result.read()
+        if result is not None and result.data_content:
+            key = json.dumps(canonical(cell.recipe.dataset), sort_keys=True)
+            datasets.setdefault(key, cell.recipe.dataset)
+            contents.setdefault(key, Counter())[result.data_content] += 1
+    lines = []
+    for key, dataset in datasets.items():
+        now = "" if data_dir is None else _content_now(dataset, data_dir)
+        found = contents[key]
+        others = {content: count for content, count in found.items() if content != now}
+        counted = ", ".join(f"{content} ({count})" for content, count in sorted(others.items()))
+        if now and others:
+            lines.append(
+                f"data of {dataset.name}: {sum(others.values())} finished trials were trained on "
+                f"other data than what lies in {data_dir} now: {counted}, and now {now}; give "
+                "another --storage to train them on it, or bring the earlier data back"
+            )
+        elif len(found) > 1:
+            lines.append(
+                f"data of {dataset.name}: trials were trained on different data, and are not to be "
+                f"compared: {counted}"
+            )
+    return lines
+
+
+def _content_now(dataset: DatasetSpec, data_dir: Path) -> str:
+    try:
+        return content_of(dataset, data_dir)
+    except OSError:
+        return ""  # what cannot be read is told of by those who need it

@@ -1,0 +1,129 @@
+"""Files of sweeps as people write them: encodings, modules beside them, and whatever they raise."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+
+from quantlab import ConfigurationError
+from sweeps import launch
+from sweeps.loading import load_sweep
+from tests.sweeps.sweep_files import TINY, changed
+
+MAP = changed(
+    TINY.partition("SWEEP = ")[0], "return torch.tanh(", "return GAIN * torch.tanh("
+).replace("@dataclass", "GAIN = 1\n\n\n@dataclass", 1)
+USES_MAP = TINY.replace(TINY[TINY.index("@dataclass") : TINY.index("SWEEP = ")], "")
+
+
+def fingerprints(file: Path) -> list[str]:
+    return [cell.fingerprint for cell in load_sweep(str(file)).cells]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (TINY.encode("utf-8-sig"), "a byte order mark"),
+        (TINY.replace("\n", "\r\n").encode("utf-8-sig"), "a byte order mark and CRLF"),
+        (b"# -*- coding: latin-1 -*-\n# Gr\xf6\xdfe\n" + TINY.encode(), "a coding line"),
+    ],
+)
+def test_files_are_read_as_python_reads_them(content: bytes, name: str, tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(TINY)
+    (tmp_path / "other.py").write_bytes(content)
+    assert fingerprints(tmp_path / "other.py") == fingerprints(tmp_path / "plain.py")
+
+
+IN_A_CLASS = "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: list = []\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import sys\nsys.exit(3)", "line 2: it ends Python by sys.exit"),
+        ("raise SystemExit", "line 1: it ends Python by sys.exit"),
+        (
+            "raise RuntimeError('first\\nsecond\\n  third')",
+            "line 1: RuntimeError: first second third",
+        ),
+        ("raise KeyError", "line 1: KeyError"),
+        ("assert 1 == 2", "line 1: AssertionError"),
+        (IN_A_CLASS, "line 2: ValueError: mutable default"),
+        ("x = (", "line 1: SyntaxError: "),
+        ("x = '\ud800'".encode("utf-8", "surrogatepass").decode("latin-1"), "defines no SWEEP"),
+        ("import missing_module_of_mine", "line 1: ModuleNotFoundError: No module named"),
+    ],
+)
+def test_whatever_a_file_raises_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_sweep(str(file))
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"x = 'a\0b'", b"# coding: nonsense\n"])
+def test_what_is_no_text_is_one_line(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_sweep(str(file))
+    assert str(caught.value).startswith(str(file))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def folder_with(root: Path, map_of_it: str) -> Path:
+    root.mkdir()
+    (root / "maps_beside.py").write_text(map_of_it)
+    (root / "own.py").write_text("from maps_beside import Tanh\n" + USES_MAP)
+    return root / "own.py"
+
+
+def test_a_module_beside_the_file_counts_and_is_found(tmp_path: Path) -> None:
+    """And each file finds its own, in one process too."""
+    before = fingerprints(folder_with(tmp_path / "a", MAP))
+    again = fingerprints(folder_with(tmp_path / "b", MAP + "\nUNUSED = 1\n"))
+    other = fingerprints(folder_with(tmp_path / "c", changed(MAP, "GAIN = 1", "GAIN = 2")))
+    assert again == before
+    assert other[:2] == before[:2]  # full precision does not use the class
+    assert not set(other[2:]) & set(before[2:])
+
+
+def test_a_class_is_the_same_beside_the_file_and_in_it(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(MAP + "SWEEP = " + USES_MAP.partition("SWEEP = ")[2])
+    assert fingerprints(folder_with(tmp_path / "a", MAP)) == fingerprints(tmp_path / "own.py")
+
+
+ELSEWHERE = """
+import pickle, sys, torch
+from quantlab import fingerprint
+recipe = pickle.load(open(sys.argv[1], "rb"))
+print(fingerprint(recipe), recipe.quantization.quantizer.prox(torch.tensor(0.5), 1.0).item())
+"""
+
+
+def test_what_a_class_uses_reaches_machines_that_have_no_such_module(tmp_path: Path) -> None:
+    text = changed(MAP, "GAIN = 1", "GAIN = 2")
+    cell = load_sweep(str(folder_with(tmp_path / "a", text))).cells[-1]
+    launch._send_users_modules_by_value()
+    (tmp_path / "sent").write_bytes(cloudpickle.dumps(cell.recipe))
+    program = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "sent")]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    name, value = done.stdout.split()
+    assert name == cell.fingerprint
+    assert float(value) == pytest.approx(2 * math.tanh(2 * 0.5))
+
+
+def test_what_changes_after_a_fingerprint_was_asked_for_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    early = "\nfrom quantlab import fingerprint\nFIRST = fingerprint(SWEEP.base)\n"
+    quantized = "\nFIRST = SWEEP.cells[-1].fingerprint\n"
+    file.write_text(MAP + "SWEEP = " + TINY.partition("SWEEP = ")[2] + early + quantized)
+    load_sweep(str(file))
+    file.write_text(file.read_text() + "GAIN = 3\n")
+    with pytest.raises(ConfigurationError, match="class Tanh: what it uses was changed after"):
+        load_sweep(str(file))
