@@ -4,10 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-import measuring
-
-from benchmarks.gpu import floors, others, right, steps, table
-from benchmarks.gpu.part import Measurement, Part, Settings, run_part
+from benchmarks.gpu import floors, machine, others, right, steps, table
+from benchmarks.gpu.part import Part, Settings, run_part
 from benchmarks.gpu.report import Report
 from quantlab import execution  # noqa: F401  (imports torch, before anything is forked)
 
@@ -47,11 +45,8 @@ def main() -> None:
         found = {name: report.results(name) for name in PARTS}
         return Settings(options.device, options.data, found, until)
 
-    def describe(_: Settings) -> list[Measurement]:
-        return [Measurement("machine", lambda tell: measuring.machine())]
-
     report.begin("machine", 60)
-    run_part("machine", describe, settings(min(end, started + 60)), report)
+    run_part("machine", machine.measurements, settings(min(end, started + 60)), report)
     report.describe(report.results("machine").get("machine", {}))
     for name in options.parts:
         part, share = PARTS[name]

@@ -1,6 +1,5 @@
 """Others: processes that share the GPU, a straight-through parametrization, PARQ's optimizer."""
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from packs import members
 from peers import VARIANTS
 
-from benchmarks.gpu.part import Measurement, Settings, Tell
+from benchmarks.gpu.part import Measurement, Settings, Tell, starting
 from benchmarks.gpu.steps import recipe_for
 from quantlab import Recipe
 from quantlab.execution import parse_execution
@@ -34,7 +33,7 @@ def measurements(settings: Settings) -> Iterator[Measurement]:
 def _shared(recipe: Recipe, count: int, options: str, settings: Settings) -> Any:
     def take(tell: Tell) -> Mapping[str, Any]:
         seconds = 0.5 if settings.tiny else 4.0
-        context = multiprocessing.get_context("fork")  # this process has not touched the GPU
+        context = starting(settings.device)
         barrier = context.Barrier(count)
         ends: list[Connection] = []
         processes = []

@@ -53,12 +53,20 @@ Part = Callable[[Settings], Iterable[Measurement]]
 _RESTARTS = 8
 
 
+def starting(device: str) -> Any:
+    """How processes are started: by a fork, or afresh for a GPU.
+
+    Forks of a process that has but asked whether there is a GPU cannot use it, and importing
+    torch's compiler asks.
+    """
+    return multiprocessing.get_context("fork" if device == "cpu" else "spawn")
+
+
 def run_part(name: str, part: Part, settings: Settings, report: Report) -> str:
     """Take all measurements of a part, as far as its time goes.
 
-    They are taken in a process that is forked before anything has touched a GPU, so that neither a
-    crash nor a GPU that no longer answers ends more than one of them: the next process goes on
-    behind it.
+    They are taken in a process of their own, so that neither a crash nor a GPU that no longer
+    answers ends more than one of them: the next process goes on behind it.
 
     Returns:
         How it ended.
@@ -74,7 +82,7 @@ def run_part(name: str, part: Part, settings: Settings, report: Report) -> str:
 def _run_process(
     name: str, part: Part, settings: Settings, report: Report, done: set[str]
 ) -> str | None:
-    context = multiprocessing.get_context("fork")
+    context = starting(settings.device)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(part, settings, frozenset(done), theirs))
     process.start()

@@ -1,6 +1,7 @@
 """The command that measures on a GPU, rehearsed on the CPU."""
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -51,6 +52,21 @@ def test_killed_at_any_moment_it_leaves_what_was_done(tmp_path: Path) -> None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     assert "rates" in content(tmp_path)["parts"]["floors"]["measurements"]
+
+
+def test_parts_can_be_sent_to_processes_that_are_started_afresh(tmp_path: Path) -> None:
+    """As they are on a GPU, which forks cannot use."""
+    from benchmarks.gpu import machine, others
+    from benchmarks.gpu.__main__ import PARTS
+    from benchmarks.gpu.part import Settings, starting
+    from benchmarks.gpu.steps import recipe_for
+
+    settings = Settings("cpu", tmp_path / "data", {"floors": {}}, time.time() + 9)
+    parts = (machine.measurements, *(part for part, _ in PARTS.values()))
+    recipe = recipe_for(settings)
+    sent = (parts, settings, others._train, recipe)
+    assert pickle.loads(pickle.dumps(sent)) == sent
+    assert starting("cuda").get_start_method() == "spawn"
 
 
 def test_without_data_the_table_says_so(tmp_path: Path) -> None:
