@@ -32,7 +32,7 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
     }
 
 
-def mean_bits(model: nn.Module, bits: dict[str, float]) -> tuple[float, float]:
+def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[float, float]:
     """Bits of a quantized weight, and of a number of the whole network; both are means.
 
     The network's numbers are all that its state dict holds but counters: quantized weights, biases,
@@ -40,9 +40,13 @@ def mean_bits(model: nn.Module, bits: dict[str, float]) -> tuple[float, float]:
     however many layers it is shared.
 
     Args:
-        model: whose numbers are counted.
-        bits: see `bits_by_weight`; empty gives 32 and 32.
+        model: see `bits_by_weight`.
+        quantization: None in full precision, which gives 32 and 32.
+
+    Raises:
+        ConfigurationError: see `quantlab.weights.group_of_weights`.
     """
+    bits = bits_by_weight(model, quantization)
     sizes = {name: model.get_parameter(name).numel() for name in bits}
     quantized = sum(sizes[name] * bits[name] for name in bits)
     count = sum(sizes.values())

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantlab.batch_statistics import buffers_kept, reestimate, require_last_batch_fits
-from quantlab.bits import bits_by_weight, mean_bits
+from quantlab.batch_statistics import BatchStatistics
+from quantlab.bits import mean_bits
 from quantlab.canonical import fingerprint
 from quantlab.checkpoint import own_copy
 from quantlab.epoch import EpochInProgress
@@ -101,12 +101,11 @@ class TrainingRun:
             if recipe.initial_weights is not None:
                 recipe.initial_weights.load(model, data_dir, weights_of)
             self.model = model.to(self.device).train()
-            require_last_batch_fits(
-                self.model, self.splits.train, recipe.dataset, batch_size=recipe.batch_size
+            self._statistics = BatchStatistics(
+                self.splits.train, recipe.dataset, recipe.batch_size, execution
             )
-            self._bits, self._network_bits = mean_bits(
-                self.model, bits_by_weight(self.model, recipe.quantization)
-            )
+            self._statistics.require_last_batch_fits(self.model)
+            self._bits, self._network_bits = mean_bits(self.model, recipe.quantization)
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if self.execution.compile else self.model
@@ -298,8 +297,7 @@ class TrainingRun:
             if not (point is Point.HARD and self.reestimates):
                 yield
                 return
-            with buffers_kept(self.model):
-                self._reestimate()
+            with self._statistics.reestimated(self.model):
                 yield
 
     def accuracy_at(self, point: Point, split: str = "validation") -> float:
@@ -307,21 +305,12 @@ class TrainingRun:
         with self.weights_at(point):
             return self._accuracy(split)
 
-    def _reestimate(self) -> None:
-        reestimate(
-            self.model,
-            self.splits.train,
-            self.recipe.dataset,
-            batch_size=self.recipe.batch_size,
-            execution=self.execution,
-        )
-
     def _enter_batchnorm(self) -> None:
         """Hard quantization (B.1.4). The learning-rate schedule goes on; moments start anew."""
         is_wanted = self.reestimates
         self._harden()
         if is_wanted:
-            self._reestimate()
+            self._statistics.reestimate(self.model)
 
     def _harden(self) -> None:
         self.optimizer.harden()

@@ -13,6 +13,7 @@ from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.records import Stage
+from quantlab.schedules import Schedule
 from sweeps.records import Epoch
 from sweeps.results import level_set
 from sweeps.snippet import other_layers
@@ -82,26 +83,32 @@ def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
         history = folder.read_history()
         if quantization is None or not history or not history.is_whole:
             continue
-        groups = {", ".join(group.layers): group.quantizer for group in quantization.groups}
+        groups = {
+            ", ".join(group.layers): (group.quantizer, group.sharpness)
+            for group in quantization.groups
+        }
         rest = other_layers(cell.recipe)
         if rest is not None:
-            groups[rest] = quantization.quantizer
-        for layers, quantizer in groups.items():
+            groups[rest] = quantization.quantizer, None
+        for layers, (quantizer, own) in groups.items():
             if quantizer.annealed and not quantizer.random:
                 where = {"figure": TRAINED, "row": layers, "column": heading}
-                frames += [frame.assign(**where) for frame in _annealed(quantizer, folder)]
+                frames += [frame.assign(**where) for frame in _annealed(quantizer, folder, own)]
     return pd.concat(frames)[list(MAPS)] if frames else pd.DataFrame(columns=list(MAPS))
 
 
-def _annealed(quantizer: Quantizer, folder: TrialFolder) -> Iterator[pd.DataFrame]:
-    """The map at some moments of a training."""
+def _annealed(
+    quantizer: Quantizer, folder: TrialFolder, own: Schedule | None = None
+) -> Iterator[pd.DataFrame]:
+    """The map at some moments of a training, by the recipe's schedule or by one of its own."""
     epochs = [record for record in folder.read_history() if record.stage is Stage.QUANTIZE]
     for moment, record in _moments(epochs):
         # As beside the histogram; older histories do not have it.
-        after, sharpness = record.sharpness_after, record.sharpness
-        yield pd.DataFrame(
-            {"curve": moment} | _curve(quantizer, sharpness if math.isnan(after) else after)
-        )
+        after = record.sharpness_after
+        sharpness = record.sharpness if math.isnan(after) else after
+        if own is not None:
+            sharpness = own.at(record.step, record.step // record.epoch)
+        yield pd.DataFrame({"curve": moment} | _curve(quantizer, sharpness))
 
 
 def _moments(epochs: Sequence[Epoch]) -> Iterator[tuple[str, Epoch]]:

@@ -8,7 +8,7 @@ import torch
 
 from analysis.schema import Measurements
 from analysis.variance import variance_split
-from quantlab import Quantization, Quantizer, Schedule
+from quantlab import Quantization, Quantizer, Schedule, WeightGroup
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.knots import Knots
 from quantlab.quantizers.mixture import Averaged
@@ -19,13 +19,14 @@ from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
 from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
-from sweeps.maps import EXAMPLES, maps_frame
+from sweeps.maps import EXAMPLES, maps_frame, quantizer_maps
 from sweeps.results import bits, histograms_frame, network_bits, rho0, trials_frame
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
 from tests.analysis.frames import grid
 from tests.conftest import Ran
 from tests.quantlab.recipes import small_recipe
+from tests.sweeps.trial_files import epoch
 
 
 def test_bits_of_the_papers_sets() -> None:
@@ -137,6 +138,31 @@ def test_the_examples_are_the_maps_of_equation_13(tmp_path: Path) -> None:
         expected = quantizer.prox(latent, 1.0).numpy()
         assert np.allclose(curve["proximal"][known], expected[known])
         assert (~known).sum() <= 2  # one point at each jump
+
+
+def test_a_group_of_layers_is_drawn_by_its_own_schedule(tmp_path: Path) -> None:
+    group = WeightGroup(
+        layers=("Linear",), quantizer=PiecewiseLinear(BINARY), sharpness=Linear(0.3)
+    )
+    quantization = Quantization(
+        rule=PROX_QUANT, quantizer=PiecewiseLinear(), sharpness=Linear(0.01), groups=(group,)
+    )
+    base = small_recipe(quantization=quantization)
+    sweep = SweepSpec(name="a", base=base, blocks=(Block("A"),), seeds=(0,))
+    (cell,) = sweep.cells
+    folder = Storage(tmp_path).trial(cell.fingerprint)
+    folder.path.mkdir(parents=True)
+    for number in (1, 2):  # of 10 steps each
+        folder.append_history(epoch(number, sharpness=0.0, sharpness_after=0.01 * (1 + number)))
+    maps = quantizer_maps({"winner": cell}, Storage(tmp_path))
+    for layers, (quantizer, rho) in {
+        "Linear": (PiecewiseLinear(BINARY), 0.6),
+        "other layers": (PiecewiseLinear(), 0.02),
+    }.items():
+        curve = maps[(maps["row"] == layers) & (maps["curve"] == "after the first epoch")]
+        known = curve["proximal"].notna()
+        expected = quantizer.prox(torch.tensor(curve["latent"].to_numpy()), rho).numpy()
+        assert np.allclose(curve["proximal"][known], expected[known.to_numpy()])
 
 
 def test_fanova_agrees_with_the_variance_split_on_main_effects() -> None:
