@@ -6,6 +6,10 @@ here, too, and keeps its identity.
 """
 
 RELEASE = {
+    "quantlab.batch_statistics": (
+        "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
+    ),
+    "quantlab.bits": "bits_by_weight full_precision_note mean_bits",
     "quantlab.canonical": (
         "canonical canonical_json configuration_id default_of fingerprint flatten"
     ),
@@ -49,7 +53,7 @@ RELEASE = {
     "quantlab.quantization_sets": "nearest_level quantization_set set_name",
     "quantlab.quantizers.base": "Quantizer at_least_float32",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
-    "quantlab.quantizers.growth": "Geometric Growth Power Saturating",
+    "quantlab.quantizers.growth": "Geometric Growth Power Saturating takes_a_clock",
     "quantlab.quantizers.knots": "Half Knots",
     "quantlab.quantizers.mixture": "Averaged RandomChoice",
     "quantlab.quantizers.nearest": "Nearest",
@@ -68,6 +72,6 @@ RELEASE = {
     "quantlab.update_rules": "Point UpdateRule",
     "quantlab.weight_histogram": "WeightHistogram weight_histogram",
     "quantlab.weight_memory": "Moved QuantizedWeights flat_moved shaped_moved",
-    "quantlab.weights": "group_of_weights quantized_weights",
+    "quantlab.weights": ("full_precision_weights group_of_weights quantized_weights weight_layers"),
 }
 """Module -> its public classes and functions."""
