@@ -50,6 +50,11 @@ def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def in_full(error: BaseException) -> str:
+    """All that an error says, in one line; its class if it says nothing."""
+    return one_line(str(error).strip() or type(error).__name__)
+
+
 def brief(value: object) -> str:
     """A value as Python writes it, for a message: one line, and not a long one."""
     try:

@@ -3,15 +3,18 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from quantlab import ConfigurationError
+from quantlab.errors import in_full
 from quantlab.execution import parse_execution
-from sweeps import damage
+from sweeps import damage, signals, streams
 from sweeps.command_line import command_line
 from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
@@ -22,24 +25,63 @@ from sweeps.storage import Storage, TrialState
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
+EXIT_CUT_SHORT = 3
 EXIT_INTERRUPTED = 130
+EXIT_CODES = (
+    "exit codes: 0 all trials have finished; 1 trials have failed, or (status) are not finished; "
+    "2 bad input, nothing was trained; 3 something around the trials gave way, such as Ray or a "
+    "disk, and the same command goes on; 130 stopped by Ctrl-C or a signal, and the same command "
+    "goes on"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 done, 1 trials are missing, 2 bad input."""
-    options = _parser().parse_args(arguments)
-    damage.forget()
+    """Run the command; returns the exit code, one of `EXIT_CODES`."""
+    streams.open_closed()
+    with streams.patient("stdout") as output, streams.patient("stderr"):
+        options = _parser().parse_args(arguments)
+        damage.forget()
+        code = _ended(options, arguments or sys.argv[1:])
+        output.flush()
+        if output.error is None:
+            return code
+        if not isinstance(output.error, BrokenPipeError):  # a pipe's reader may go when it likes
+            reason = output.error.strerror
+            print(f"sweeps: standard output cannot be written to ({reason})", file=sys.stderr)
+        return code if options.run in (_run, _search) else code or EXIT_INCOMPLETE
+
+
+def _ended(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the command; whatever ends it is told in one line."""
+    trains = options.run in (_run, _search)
     try:
-        return int(options.run(options))
+        _require_folders(options)
+        with signals.handled(signals.interrupt) if trains else nullcontext():
+            return int(options.run(options))
     except ConfigurationError as error:
         print(f"sweeps: error: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except OSError as error:
+        what = in_full(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+        if isinstance(error, PermissionError):
+            print(f"sweeps: error: {what}", file=sys.stderr)
+            return EXIT_USAGE
+        print(f"sweeps: error: {what}; the same command goes on", file=sys.stderr)
+        return EXIT_CUT_SHORT
     except KeyboardInterrupt:
-        print(f"\nstopped; to go on: {command_line(*(arguments or sys.argv[1:]))}", file=sys.stderr)
+        print(f"\nstopped; to go on: {command_line(*arguments)}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has gone
-        sys.stdout = None
-        return EXIT_INCOMPLETE
+
+
+def _require_folders(options: argparse.Namespace) -> None:
+    """Options that name folders do not name something on the net."""
+    for name in ("storage", "data", "scratch", "out"):
+        folder = getattr(options, name, None)
+        first = folder.parts[0] if folder is not None and folder.parts else ""
+        if re.fullmatch(r"[A-Za-z][\w+.-]+:", first):
+            raise ConfigurationError(
+                f"--{name} {folder}: must be a folder; what lies elsewhere has to be mounted"
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         *names: str,
         tables: bool = False,
     ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+        sub = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
         sub.set_defaults(run=run)
         if names:
             sub.add_argument(
@@ -250,7 +292,12 @@ def _run(options: argparse.Namespace) -> int:
         run_cells(sweep, cells, storage, **_training(options))
     if cells and not told:
         _warn(data_warnings(sweep.cells, storage))
-    return _summary(sweep, storage)
+    code = _summary(sweep, storage)
+    have_failed = TrialState.FAILED in states_of(sweep.cells, storage).values()
+    if code == EXIT_INCOMPLETE and not have_failed:
+        print("sweeps: not all trials have ended; the same command goes on", file=sys.stderr)
+        return EXIT_CUT_SHORT
+    return code
 
 
 def _training(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,21 +1,21 @@
 """What Tune asks and tells: which cell is next, when to stop, and what became of a trial."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from quantlab import ConfigurationError
 from quantlab.errors import first_line
+from sweeps import signals
 from sweeps.delivery import Delivery
 from sweeps.progress import Progress
 from sweeps.schedule import Schedule
@@ -25,8 +25,6 @@ from sweeps.trial import record_failure
 
 if TYPE_CHECKING:
     from sweeps.race import Race
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def name_of(trial: Trial) -> str:
@@ -70,7 +68,7 @@ class NextCell(Searcher):
 
 
 class Stop(Stopper):
-    """Ends the sweep on SIGINT or SIGTERM: workers leave a checkpoint once their step is over.
+    """Ends the sweep on a signal: workers leave a checkpoint once their step is over.
 
     A trial that is out of a study's race is stopped in the same way.
     """
@@ -78,6 +76,8 @@ class Stop(Stopper):
     def __init__(self, schedule: "Schedule | Race | None" = None) -> None:
         self._schedule = schedule
         self.requested = False
+        self.error: ConfigurationError | None = None
+        """What keeps any trial from being trained."""
         self.out_of_race: set[str] = set()
         """Tune's ids of trials that were stopped by themselves."""
 
@@ -95,14 +95,14 @@ class Stop(Stopper):
         return {}
 
     def stop_all(self) -> bool:
-        """Whether a signal has come."""
-        return self.requested
+        """Whether a signal has come, or nothing can be trained."""
+        return self.requested or self.error is not None
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Listen while the sweep runs; a second signal does not wait for checkpoints."""
 
-        def handle(number: int, frame: FrameType | None) -> None:
+        def handle() -> None:
             if self.requested:
                 raise KeyboardInterrupt
             self.requested = True
@@ -112,12 +112,8 @@ class Stop(Stopper):
                 flush=True,
             )
 
-        before = {number: signal.signal(number, handle) for number in _SIGNALS}
-        try:
+        with signals.handled(handle):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class Watch(tune.Callback):
@@ -152,6 +148,9 @@ class Watch(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
+        if result["unable"]:
+            self._stop.error = ConfigurationError(result["unable"])
+            return
         if result["largest"] is not None:
             largest, cell = result["largest"], self._pack(trial)[0]
             if self._schedule.limit_packs(cell, largest):
@@ -186,6 +185,10 @@ class Watch(tune.Callback):
         _forget_metrics(trial)
         error = _error(trial)
         preempted = isinstance(error, RayActorError) and error.preempted
+        if isinstance(error, RayActorError) and error.actor_init_failed:
+            # Before any trial: it would be raised again and again, for each of them.
+            self._stop.error = ConfigurationError(f"workers cannot start: {reason_of(error)}")
+            return
         cells = [cell for cell in self._pack(trial) if self._schedule.is_out(cell)]
         for cell in cells:
             if self._schedule.again(cell, counts=not preempted, of_pack=len(cells) > 1):
@@ -193,8 +196,9 @@ class Watch(tune.Callback):
                 continue
             state = self._storage.trial(cell.fingerprint).state()
             if not state.is_finished:
-                reason = "no reason given" if error is None else first_line(error)
-                state = self._failed(cell, f"its process died, the last time too ({reason})")
+                state = self._failed(
+                    cell, f"its process died, the last time too ({reason_of(error)})"
+                )
             self._ended(cell, state)
 
     def _failed(self, cell: Cell, reason: str) -> TrialState:
@@ -219,6 +223,19 @@ def _forget_metrics(trial: Trial) -> None:
     """Tune keeps all trials, and would keep rolling averages of their metrics too, for nobody."""
     trial.run_metadata.metric_analysis.clear()
     trial.run_metadata.metric_n_steps.clear()
+
+
+def reason_of(error: Exception | None) -> str:
+    """What ended a worker, in a line, of what Ray says in many."""
+    if error is None:
+        return "no reason given"
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        return f"{type(error.cause).__name__}: {first_line(error.cause)}"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if lines and isinstance(error, RayActorError) and error.actor_init_failed:
+        return lines[-1].strip()  # of a traceback: what was raised
+    told = [line for line in lines if not line.startswith("\t")]  # those are ids
+    return " ".join(" ".join(told).split())[:500] or type(error).__name__
 
 
 def _error(trial: Trial) -> Exception | None:

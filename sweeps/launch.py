@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before Ray is imported: our own records stand in for Tune's log files and snapshots, and Ctrl-C is
 # ours.
@@ -22,12 +22,13 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import RayError
+from ray.exceptions import AuthenticationError
 
 from quantlab import ConfigurationError
 from quantlab.canonical import NAMED
 from quantlab.code_origin import is_added_module
-from quantlab.errors import first_line
+from quantlab.errors import LostProcessError, first_line, in_full
+from sweeps import signals
 from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of
 from sweeps.loading import FILE_MODULE_PREFIX
@@ -35,7 +36,7 @@ from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.probe import alive_nodes, fastest_packing
 from sweeps.progress import Progress
-from sweeps.resources import Resources
+from sweeps.resources import Resources, usable_cpus
 from sweeps.schedule import Schedule
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -214,6 +215,7 @@ def _tune(
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
     work = Work(
         storage=storage,
+        mark=storage.mark(),
         data_dir=data_dir.absolute(),
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus_per_trial else "cpu",
@@ -255,10 +257,12 @@ def _tune(
         except ConfigurationError:
             raise
         except Exception as error:
+            if stop.error is not None:
+                raise stop.error from error
             # Such as a process that Ray's own memory monitor killed: Tune gives up on everything.
             failures_of_ray += 1
             if failures_of_ray > resources.retries:
-                raise
+                raise LostProcessError(f"Ray Tune ended ({in_full(error)})") from error
             print(
                 f"sweeps: Ray Tune ended ({first_line(error)}); going on",
                 file=sys.stderr,
@@ -267,6 +271,8 @@ def _tune(
             for cell in schedule.out:
                 schedule.again(cell, counts=False)
                 progress.interrupted(cell)
+        if stop.error is not None:
+            raise stop.error
         if stop.requested:
             raise KeyboardInterrupt
 
@@ -296,15 +302,16 @@ def _connect(resources: Resources) -> int:
     """
     address = resources.address or os.environ.get("RAY_ADDRESS")  # as set in a submitted job
     if address is None:
-        # Plain None would also take up any cluster that happens to run on this machine.
         limit = resources.concurrency
-        ray.init(
-            "local",
-            num_cpus=None if limit is None else max(1, math.ceil(limit * resources.cpus)),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
+        try:
+            # Plain None would also take up any cluster that happens to run on this machine.
+            _init("local", num_cpus=cpus, include_dashboard=False)
+        except Exception as error:  # Ray raises many kinds
+            hint = "; a shorter TMPDIR, such as /tmp, helps" if "AF_UNIX" in str(error) else ""
+            raise ConfigurationError(
+                f"Ray does not start on this machine ({in_full(error)}){hint}"
+            ) from error
     else:
         if address.startswith("ray://"):
             raise ConfigurationError(
@@ -313,14 +320,9 @@ def _connect(resources: Resources) -> int:
             )
         try:
             _require_answer(address)
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError, RuntimeError, RayError) as error:
-            hint = (
-                "" if "RAY_AUTH_MODE" in os.environ else "; one with a token: RAY_AUTH_MODE=token"
-            )
-            raise ConfigurationError(
-                f"--address {address}: no Ray cluster ({first_line(error)}){hint}"
-            ) from error
+            _init(address)
+        except Exception as error:  # Ray raises many kinds
+            raise ConfigurationError(f"--address {address}: {_why_not_connected(error)}") from error
     nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
@@ -340,6 +342,31 @@ def _connect(resources: Resources) -> int:
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
+
+
+def _init(address: str, **options: Any) -> None:
+    """Let Ray start, or connect, in a way that suits batch jobs and whatever the folder holds.
+
+    Workers look for modules first where Ray's driver stood when it connected; in the user's folder
+    that might be a clone of this project, or anything of a name of its packages.
+    """
+    if paths := os.environ.get("PYTHONPATH"):  # which would be relative to another folder then
+        absolute = (os.path.abspath(path) for path in paths.split(os.pathsep) if path)
+        os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
+    with chdir(Path(__file__).parents[1]), signals.blocked_in_children():
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    signals.interrupt_on_signals()  # Ray takes SIGTERM for itself
+
+
+def _why_not_connected(error: Exception) -> str:
+    if isinstance(error, AuthenticationError):
+        mode = os.environ.get("RAY_AUTH_MODE")
+        hint = "it must be the cluster's own" if mode == "token" else "set RAY_AUTH_MODE=token"
+        return f"the Ray cluster does not accept the token, or wants one; {hint}"
+    if "mismatch" in str(error):
+        return f"the Ray cluster is of other versions ({in_full(error)})"
+    hint = "" if "RAY_AUTH_MODE" in os.environ else "; one with a token: RAY_AUTH_MODE=token"
+    return f"no Ray cluster ({in_full(error)}){hint}"
 
 
 def _require_answer(address: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from quantlab.initial_weights import TrialWeights
 from quantlab.weights import group_of_weights
 from sweeps import staging
+from sweeps.sharing import require_writable
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 
@@ -16,6 +17,9 @@ def preflight(cells: list[Cell], storage: Storage, data_dir: Path) -> None:
         ConfigurationError: the storage cannot be written, data or initial weights are missing, or
             a pattern of layer names matches nothing.
     """
+    for cell in cells:
+        folder = storage.trial(cell.fingerprint)
+        require_writable(folder.path, f"trial {cell.name!r}")
     for dataset in dict.fromkeys(cell.recipe.dataset for cell in cells):
         staging.check(dataset, data_dir)
     to_train = {cell.fingerprint for cell in cells}

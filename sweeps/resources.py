@@ -1,6 +1,8 @@
 """Resources: where trials run, with how much each, and how many fit at once."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,41 @@ class Resources:
         """
         fit = max(1, sum(places_of_nodes(nodes, cpus=self.cpus, gpus=self.gpus_per_trial)))
         return min(fit, self.concurrency or fit)
+
+
+def usable_cpus() -> int:
+    """CPUs of this machine that this process may use, >= 1: a batch job often has a share only."""
+    usable = len(os.sched_getaffinity(0))
+    for quota in _quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
+        usable = min(usable, int(quota))
+    return max(1, usable)
+
+
+def _quotas(groups: Path, root: Path) -> Iterator[float]:
+    """CPUs that this process's control groups, and those above them, have between them.
+
+    Args:
+        groups: the file that names them, of both versions of control groups.
+        root: where their files are.
+    """
+    with suppress(OSError):
+        for line in groups.read_text(encoding="utf-8").splitlines():
+            _, controllers, name = line.split(":", 2)
+            if not controllers:
+                folder, own = root, ["cpu.max"]
+            elif "cpu" in controllers.split(","):
+                folder, own = root / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            else:
+                continue
+            here = folder / name.lstrip("/")
+            for place in (here, *here.parents):
+                with suppress(OSError, ValueError):  # "max" is none; so is a root without a file
+                    text = " ".join((place / file).read_text(encoding="utf-8") for file in own)
+                    quota, period = map(float, text.split())
+                    if quota > 0:
+                        yield quota / period
+                if place == folder:
+                    break
 
 
 def places_of_nodes(nodes: Sequence[dict[str, float]], *, cpus: float, gpus: float) -> list[int]:

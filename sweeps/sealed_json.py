@@ -78,6 +78,9 @@ def decode(kind: type[T], text: str, owner: str) -> T:
         raise NewerError(f"of version {version}, which is later than this program's")
     if version and not sealed:
         raise DamagedError("without its digest")
+    if sealed:  # fields that were added later are not for this program
+        known = _readers(kind)[0]  # type: ignore[arg-type]
+        content = {name: value for name, value in content.items() if name in known}
     return _typed(kind, content)
 
 

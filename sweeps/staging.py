@@ -7,13 +7,14 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.initial_weights import InitialWeights, TrialWeights, no_other_trials
+from sweeps.sharing import locked
 
 _DAMAGED = (shutil.ReadError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 """Whatever the libraries raise for an archive that is none, or only half of one."""
@@ -112,12 +113,18 @@ def _alone(folder: Path, *, only_wait: bool) -> Iterator[None]:
     Args:
         folder: if it is not there, or cannot be written to, nothing can be brought to it.
         only_wait: nothing is missing; whoever is at it may finish, and then all go on together.
+
+    Raises:
+        ConfigurationError: something is missing, and the file system cannot lock files.
     """
     if not os.access(folder, os.W_OK):
         yield
         return
-    with (folder / ".staging.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH if only_wait else fcntl.LOCK_EX)
-        if only_wait:
-            fcntl.flock(file, fcntl.LOCK_UN)
+    lock = folder / ".staging.lock"
+    if only_wait:
+        with suppress(ConfigurationError), locked(lock, fcntl.LOCK_SH):
+            pass
+        yield
+        return
+    with locked(lock, fcntl.LOCK_EX):
         yield

@@ -15,23 +15,28 @@
                                    .lock           held by the process that trains it
     <storage>/mlflow.db, mlartifacts/              the default tracking store
     <storage>/ray/                                 Ray Tune's own files
+    <storage>/.mark                                by which workers know this folder
 """
 
 import errno
 import fcntl
 import hashlib
 import os
+import platform
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
 from quantlab.checkpoint import require_intact_archive, set_aside
+from sweeps import sharing
 from sweeps.damage import tell
 from sweeps.records import Delivered, Epoch, Failure, History, Result, Stopped
 from sweeps.records import TrialState as TrialState
 from sweeps.sealed_json import DamagedError, NewerError, decode, encode
+from sweeps.sharing import adopt_group, require_writable
 
 R = TypeVar("R")
 
@@ -149,8 +154,7 @@ class TrialFolder:
         Args:
             name: of the file, another one for what is not training.
         """
-        with (self.path / name).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with sharing.locked(self.path / name, fcntl.LOCK_EX):
             yield
 
     def read_history(self) -> History:
@@ -270,6 +274,9 @@ class TrialFolder:
             file.remove()
 
 
+_MARK_DIGITS = 32
+
+
 class Storage:
     """A folder, shared by all machines of a cluster, that holds everything sweeps leave behind."""
 
@@ -277,21 +284,57 @@ class Storage:
         self.root = root.absolute()
 
     def require_writable(self) -> None:
-        """Make the folder.
+        """Make the folder; from now on, what this process makes is its group's if the folder is.
 
         Raises:
             ConfigurationError: it cannot be made or written to.
         """
+        what = f"--storage {self.root}"
         try:
-            for folder in (self.root, self.root / "trials"):
+            adopt_group(self.root)
+            for folder in (self.root, self.root / "trials", self.root / "ray"):
                 folder.mkdir(parents=True, exist_ok=True)
+                require_writable(folder, what)
+            for name in (".lock", "mlflow.db", "mlartifacts", "optuna.db"):
+                require_writable(self.root / name, what)
             probe = self.root / f".writable.{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
+            raise ConfigurationError(f"{what}: cannot be written to ({error.strerror})") from error
+
+    def mark(self) -> str:
+        """What tells this folder from any other; it is made if it is not there yet.
+
+        Workers on other machines look for it: see `require_mark`.
+        """
+        file = self.root / ".mark"
+        try:
+            found = read_text(file) or ""
+        except DamagedError:
+            found = ""
+        if len(found) != _MARK_DIGITS:
+            if file.is_dir():
+                set_aside(file)
+            found = secrets.token_hex(_MARK_DIGITS // 2)
+            write_atomically(file, found)
+        return found
+
+    def require_mark(self, mark: str) -> None:
+        """This folder is the driver's, and not another one under the same path.
+
+        Raises:
+            ConfigurationError: it is another one, or not there.
+        """
+        try:
+            found = read_text(self.root / ".mark")
+        except DamagedError:
+            found = None
+        if found != mark:
             raise ConfigurationError(
-                f"--storage {self.root}: cannot be written to ({error.strerror})"
-            ) from error
+                f"--storage {self.root}: machine {platform.node()} does not see the driver's "
+                "folder there; mount it on all machines under the same path"
+            )
 
     @contextmanager
     def locked(self, *, shared: bool = False) -> Iterator[None]:
@@ -303,18 +346,17 @@ class Storage:
         Raises:
             ConfigurationError: another one is at work on it.
         """
-        with (self.root / ".lock").open("a") as file:
+        how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                stack.enter_context(sharing.locked(self.root / ".lock", how))
             except BlockingIOError as error:
                 raise ConfigurationError(
                     f"--storage {self.root}: another `sweeps` command is at work on it; "
                     "wait until it ends, or give another folder"
                 ) from error
-            except OSError as error:
-                raise ConfigurationError(
-                    f"--storage {self.root}: its file system cannot lock files ({error.strerror})"
-                ) from error
+            except ConfigurationError as error:
+                raise ConfigurationError(f"--storage {error}") from error
             yield
 
     def trial(self, fingerprint: str) -> TrialFolder:

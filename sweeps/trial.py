@@ -8,7 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -126,13 +126,14 @@ def train_trials(
             )
         except Exception as error:
             if len(trials) == 1:
-                record_failure(
-                    trials[0][1],
-                    f"{type(error).__name__}: {error}",
-                    traceback.format_exc(),
-                    device,
-                    execution,
-                )
+                with suppress(OSError):  # a full disk has no room for that either
+                    record_failure(
+                        trials[0][1],
+                        f"{type(error).__name__}: {error}",
+                        traceback.format_exc(),
+                        device,
+                        execution,
+                    )
             raise
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from ray import tune
 
-from quantlab import Recipe
-from quantlab.errors import MemoryExhaustedError
+from quantlab import ConfigurationError, Recipe
+from quantlab.errors import MemoryExhaustedError, in_full
 from quantlab.execution import Execution
+from sweeps.sharing import adopt_group
 from sweeps.storage import Storage
 from sweeps.trial import train_trials
 
@@ -31,6 +32,8 @@ class Work:
     """What all trials of a sweep have in common."""
 
     storage: Storage
+    mark: str
+    """Of the storage, as the driver sees it."""
     data_dir: Path
     scratch: Path | None
     device: str
@@ -54,9 +57,16 @@ class Worker(tune.Trainable):
             config: holds the trials' recipes by their fingerprints, under ``trials``.
             parameters: `Work` under the name ``work``.
         """
-        self._work = parameters["work"]
-        for module in self._work.modules:
+        work = parameters["work"]
+        self._work = work
+        self._unable = ""
+        for module in work.modules:
             sys.modules.setdefault(module.__name__, module)
+        try:
+            work.storage.require_mark(work.mark)
+            adopt_group(work.storage.root)
+        except (ConfigurationError, OSError) as error:
+            self._unable = in_full(error)
         self._begin(config["trials"])
 
     def reset_config(self, new_config: Mapping[str, Mapping[str, Recipe]]) -> bool:
@@ -69,12 +79,15 @@ class Worker(tune.Trainable):
         """Train for `STEP_SECONDS`, or to the end.
 
         Returns:
-            For Tune, ``done``; for `hooks`, ``running``, the trials that have not ended, ``states``
-            of those that have since the last step, and ``largest``, the size of packs that fit into
-            memory, where others do not.
+            For Tune, ``done``; for `hooks`, ``unable``, why nothing can be trained here, empty if
+            it can, ``running``, the trials that have not ended, ``states`` of those that have since
+            the last step, and ``largest``, the size of packs that fit into memory, where others do
+            not.
         """
         started = time.monotonic()
         done = True
+        if self._unable:
+            return {"done": True, "unable": self._unable, "running": [], "states": {}}
         for _ in self._training:
             if time.monotonic() - started >= STEP_SECONDS:
                 done = False
@@ -87,6 +100,7 @@ class Worker(tune.Trainable):
                 states[fingerprint] = state.value
         return {
             "done": done,
+            "unable": "",
             "running": list(self._untold),
             "states": states,
             "largest": self._largest,
