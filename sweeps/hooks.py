@@ -232,8 +232,8 @@ def reason_of(error: Exception | None) -> str:
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return f"{type(error.cause).__name__}: {first_line(error.cause)}"
     lines = [line for line in str(error).splitlines() if line.strip()]
-    if lines and isinstance(error, RayActorError) and error.actor_init_failed:
-        return lines[-1].strip()  # of a traceback: what was raised
+    if any(line.startswith("Traceback") or " Traceback" in line for line in lines):
+        return lines[-1].strip()  # what was raised
     told = [line for line in lines if not line.startswith("\t")]  # those are ids
     return " ".join(" ".join(told).split())[:500] or type(error).__name__
 

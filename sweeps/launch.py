@@ -27,10 +27,10 @@ from ray.exceptions import AuthenticationError
 from quantlab import ConfigurationError
 from quantlab.canonical import NAMED
 from quantlab.code_origin import is_added_module
-from quantlab.errors import LostProcessError, first_line, in_full
+from quantlab.errors import LostProcessError, in_full
 from sweeps import signals
 from sweeps.delivery import Delivery
-from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of
+from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of, reason_of
 from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
@@ -167,6 +167,7 @@ def _services(
         try:
             slots = _connect(resources) if resources else 0
             reached.result()
+            tracker.storage.share_databases()
             delivery = Delivery(tracker)
             for cell in cells:
                 delivery.announce(cell)
@@ -262,9 +263,9 @@ def _tune(
             # Such as a process that Ray's own memory monitor killed: Tune gives up on everything.
             failures_of_ray += 1
             if failures_of_ray > resources.retries:
-                raise LostProcessError(f"Ray Tune ended ({in_full(error)})") from error
+                raise LostProcessError(f"Ray Tune ended ({reason_of(error)})") from error
             print(
-                f"sweeps: Ray Tune ended ({first_line(error)}); going on",
+                f"sweeps: Ray Tune ended ({reason_of(error)}); going on",
                 file=sys.stderr,
                 flush=True,
             )

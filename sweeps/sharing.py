@@ -25,6 +25,14 @@ def adopt_group(folder: Path) -> None:
         os.umask(mask & ~(mode & stat.S_IRWXG))
 
 
+def share(file: Path) -> None:
+    """Let the group write to a file of one's own, if it may write to its folder."""
+    if file.exists() and file.stat().st_uid == os.getuid():
+        mode = file.stat().st_mode
+        if missing := file.parent.stat().st_mode & stat.S_IWGRP & ~mode:
+            file.chmod(mode | missing)
+
+
 def require_writable(path: Path, what: str) -> None:
     """A file or folder, if it is there, can be written to.
 

@@ -36,7 +36,7 @@ from sweeps.damage import tell
 from sweeps.records import Delivered, Epoch, Failure, History, Result, Stopped
 from sweeps.records import TrialState as TrialState
 from sweeps.sealed_json import DamagedError, NewerError, decode, encode
-from sweeps.sharing import adopt_group, require_writable
+from sweeps.sharing import adopt_group, require_writable, share
 
 R = TypeVar("R")
 
@@ -302,6 +302,11 @@ class Storage:
             probe.unlink()
         except OSError as error:
             raise ConfigurationError(f"{what}: cannot be written to ({error.strerror})") from error
+
+    def share_databases(self) -> None:
+        """Let the group write to databases if it may to the folder: SQLite does not ask."""
+        for name in ("mlflow.db", "optuna.db"):
+            share(self.root / name)
 
     def mark(self) -> str:
         """What tells this folder from any other; it is made if it is not there yet.
