@@ -12,7 +12,7 @@ from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
-from analysis.figures.pareto import pareto_figure
+from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import drawn, setting_name, settings_of
 from analysis.findings import Findings
@@ -75,13 +75,15 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "Mean test accuracy, each method at its chosen ρ0; *: fewer seeds than there are.",
                 heat_map(page),
             )
-        if "bits" in page:
+        if (by := axis_of_bits(page)) is not None:
+            what = BITS[by].replace("bits a ", "the bits of a ")
+            unquantized = ", all others at 32" if by == "network_bits" else ""
             yield Drawn(
                 f"pareto{suffix}",
                 ACCURACY,
-                "Accuracy against the bits of a weight, each method at its chosen ρ0; bars: one "
+                f"Accuracy against {what}{unquantized}, each method at its chosen ρ0; bars: one "
                 "standard deviation; the line joins what nothing with as few bits beats.",
-                pareto_figure(page, trials["method"]),
+                pareto_figure(page, trials["method"], by=by),
             )
     for suffix, _, page in pages:
         if history["validation_accuracy_hard"].notna().any():

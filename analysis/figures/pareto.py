@@ -1,6 +1,6 @@
 """Accuracy against the bits of a weight."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,16 +15,36 @@ from analysis.figures.style import (
     variant,
 )
 
+BITS: Mapping[str, str] = {
+    "network_bits": "bits a number of the network",
+    "bits": "bits a quantized weight",
+}
+"""What the figure can have on its axis, the better one first, and what that is called."""
 
-def pareto_figure(selected: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
-    """Test accuracy of each method over bits a weight; the line joins what nothing else beats.
+
+def axis_of_bits(selected: pd.DataFrame) -> str | None:
+    """The whole network's where they are known of every row, else a weight's; None without any.
+
+    Args:
+        selected: what `selection.select` gives.
+    """
+    if "network_bits" in selected and selected["network_bits"].notna().all():
+        return "network_bits"
+    return "bits" if "bits" in selected else None
+
+
+def pareto_figure(
+    selected: pd.DataFrame, methods: Iterable[str] = (), *, by: str = "bits"
+) -> Figure:
+    """Test accuracy of each method over its bits; the line joins what nothing else beats.
 
     A bar is one standard deviation over seeds. Full precision counts as 32 bits. Methods stand a
     little beside one another.
 
     Args:
-        selected: what `selection.select` gives, with `bits`.
+        selected: what `selection.select` gives, with the column `by`.
         methods: all methods of the sweep, for their colours.
+        by: a column of `BITS`.
     """
     settings = settings_of(selected)
     columns = min(len(settings), 2)
@@ -36,15 +56,13 @@ def pareto_figure(selected: pd.DataFrame, methods: Iterable[str] = ()) -> Figure
     for axes in row[len(settings) :]:
         axes.set_axis_off()
     for axes, (key, part) in zip(row, settings, strict=False):
-        front = pareto_front(part)
-        axes.step(
-            front["bits"], 100 * front["test_mean"], where="post", color="#999999", linewidth=0.8
-        )
+        front = pareto_front(part, by)
+        axes.step(front[by], 100 * front["test_mean"], where="post", color="#999999", linewidth=0.8)
         for _, point in part.iterrows():
             colour, marker = styles[point["method"]]
             beside = 1 + 0.035 * (methods.index(point["method"]) - (len(methods) - 1) / 2)
             axes.errorbar(
-                point["bits"] * beside,
+                point[by] * beside,
                 100 * point["test_mean"],
                 yerr=100 * (0 if pd.isna(point["test_std"]) else point["test_std"]),
                 color=colour,
@@ -54,11 +72,11 @@ def pareto_figure(selected: pd.DataFrame, methods: Iterable[str] = ()) -> Figure
                 label=variant(point, further),
             )
         axes.set_xscale("log", base=2)
-        bits = sorted(set(part["bits"]))
+        bits = sorted(set(part[by]))
         axes.set_xticks(bits, [f"{value:.3g}" for value in bits])
         axes.minorticks_off()
         axes.set_title(setting_name(key))
-        axes.set_xlabel("bits a weight")
+        axes.set_xlabel(BITS[by])
         axes.grid()
     for axes in grid[:, 0]:
         axes.set_ylabel("test accuracy (%)")
@@ -66,8 +84,8 @@ def pareto_figure(selected: pd.DataFrame, methods: Iterable[str] = ()) -> Figure
     return figure
 
 
-def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
+def pareto_front(points: pd.DataFrame, by: str = "bits") -> pd.DataFrame:
     """The rows that no other beats in accuracy with as few bits, by rising bits."""
-    ordered = points.sort_values(["bits", "test_mean"], ascending=[True, False])
+    ordered = points.sort_values([by, "test_mean"], ascending=[True, False])
     best_so_far = ordered["test_mean"].cummax().shift(fill_value=float("-inf"))
     return ordered[ordered["test_mean"] > best_so_far]

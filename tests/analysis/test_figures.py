@@ -12,7 +12,7 @@ from analysis.figures.curves import gap_curves, learning_curves
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
-from analysis.figures.pareto import pareto_figure, pareto_front
+from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, method_styles
 from analysis.schema import HISTORY
@@ -132,6 +132,17 @@ def test_histograms_and_maps(selected: pd.DataFrame) -> None:
     ).assign(proximal=np.sign(weights))
     (axes,) = maps_figure(maps).axes
     assert list(axes.lines[0].get_ydata()) == [-1, -1, 0, 1, 1]
+
+
+def test_bits_of_the_whole_network_go_before_where_all_are_known() -> None:
+    frame = configurations(trials(EXAMPLE)).assign(bits=1.0, network_bits=1.7)
+    assert axis_of_bits(frame) == "network_bits"
+    figure = pareto_figure(select(frame), by="network_bits")
+    assert figure.axes[0].get_xlabel() == "bits a number of the network"
+    assert {line.get_xdata()[0] for line in figure.axes[0].lines[:1]} == {1.7}
+    older = frame.assign(network_bits=[float("nan"), *frame["network_bits"][1:]])
+    assert axis_of_bits(older) == "bits"
+    assert axis_of_bits(older.drop(columns="bits")) is None
 
 
 def test_the_pareto_front_by_hand() -> None:
