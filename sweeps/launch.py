@@ -29,6 +29,7 @@ from quantlab.canonical import NAMED
 from quantlab.code_origin import is_added_module
 from quantlab.errors import LostProcessError, in_full
 from sweeps import signals
+from sweeps.before_training import tell_of_networks
 from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of, reason_of
 from sweeps.loading import FILE_MODULE_PREFIX
@@ -74,6 +75,7 @@ def run_cells(
     storage.require_writable()
     with storage.locked():
         preflight(cells, storage, data_dir)
+        tell_of_networks(cells, data_dir)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         with _services(tracker, sweep.cells, resources if cells else None) as (slots, delivery):
             if not cells:
@@ -128,6 +130,7 @@ def run_study(
             packing=Packing(resources.pack),
         )
         preflight(examples, storage, data_dir)
+        tell_of_networks(examples, data_dir)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with _services(tracker, race.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,

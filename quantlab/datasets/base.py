@@ -113,6 +113,16 @@ class DatasetSpec(ABC):
         """
         return self.dimensions or self._dimensions_of(self.load(data_dir))
 
+    def count_train_images(self, data_dir: Path) -> int | None:
+        """Training images of an epoch; None if only reading files would tell.
+
+        Raises:
+            ConfigurationError: see `load`.
+        """
+        if self.train_images is not None:
+            return self.train_images
+        return None if self.files else len(self.load(data_dir).train)
+
     @abstractmethod
     def check(self, data_dir: Path) -> None:
         """Make sure, before any trial starts, that the data is there; download it where possible.
