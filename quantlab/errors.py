@@ -1,12 +1,13 @@
 """Errors that callers are expected to handle."""
 
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from quantlab.code_origin import OURS, is_installed
 
 _LONGEST_MESSAGE = 1000
 
@@ -20,6 +21,10 @@ class ConfigurationError(ValueError):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(one_line(str(message)))
+
+
+class CutShortError(ConfigurationError):
+    """Something around the trials gave way, such as a database: the same command goes on later."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -79,18 +84,12 @@ def described(error: BaseException) -> str:
 
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_NOT_USERS = tuple(
-    f"{folder}/"
-    for folder in (
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        *(_REPOSITORY / package for package in ("quantlab", "sweeps", "analysis")),
-    )
-)
 
 
 def _is_users(file: str) -> bool:
-    path = str(Path(file).resolve())
-    return not file.startswith("<") and not path.startswith(_NOT_USERS)
+    path = Path(file).resolve()
+    is_ours = any(path.is_relative_to(_REPOSITORY / package) for package in OURS)
+    return not (file.startswith("<") or is_installed(file) or is_ours)
 
 
 def first_line(error: BaseException) -> str:

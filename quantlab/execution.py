@@ -100,12 +100,12 @@ def parse_execution(text: str) -> Execution:
         switch = word.removeprefix("no-")
         if switch in _SWITCHES:
             changes[switch] = switch == word
-        elif name in _NUMBERS and re.fullmatch("[0-9]+", number):
+        elif name in _NUMBERS and re.fullmatch("[0-9]{1,4}", number):
             changes[name] = int(number)
         else:
             raise ConfigurationError(
                 f"execution option {word!r}: must be one of {', '.join(_SWITCHES)}, "
-                "one of them after no-, workers=N or threads=N"
+                "one of them after no-, workers=N or threads=N, with N below 10000"
             )
     return Execution(**changes)  # type: ignore[arg-type]
 

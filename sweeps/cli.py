@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from quantlab import ConfigurationError
-from quantlab.errors import in_full
+from quantlab.errors import CutShortError, in_full
 from quantlab.execution import parse_execution
 from sweeps import damage, signals, streams
+from sweeps.arguments import (
+    Parser,
+    data_folder,
+    folder,
+    port,
+    share,
+    some_text,
+    study_storage,
+    training_options,
+)
 from sweeps.command_line import command_line
 from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
@@ -39,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, one of `EXIT_CODES`."""
     streams.open_closed()
     with streams.patient("stdout") as output, streams.patient("stderr"):
-        options = _parser().parse_args(arguments)
+        try:
+            options = _parser().parse_args(arguments)
+        except ConfigurationError as error:
+            print(f"sweeps: error: {error}", file=sys.stderr)
+            return EXIT_USAGE
         damage.forget()
         code = _ended(options, arguments or sys.argv[1:])
         output.flush()
@@ -60,7 +74,7 @@ def _ended(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             return int(options.run(options))
     except ConfigurationError as error:
         print(f"sweeps: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_CUT_SHORT if isinstance(error, CutShortError) else EXIT_USAGE
     except OSError as error:
         what = in_full(error) if error.filename is None else f"{error.filename}: {error.strerror}"
         if isinstance(error, PermissionError):
@@ -85,9 +99,7 @@ def _require_folders(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sweeps", description="Sweeps of quantized-network training."
-    )
+    parser = Parser(prog="sweeps", description="Sweeps of quantized-network training.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
@@ -98,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         tables: bool = False,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         if names:
             sub.add_argument(
                 "sweep",
@@ -108,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         sub.add_argument(
             "--storage",
-            type=Path,
+            type=folder,
             default=Path("runs"),
             metavar="DIR",
             help="folder of all results (default: runs)",
@@ -118,22 +130,22 @@ def _parser() -> argparse.ArgumentParser:
     grids, studies = named_sweeps(), named_studies()
     plan = command("plan", _plan, "Show what would run.", *grids)
     plan.add_argument("--json", action="store_true", help="for programs")
-    _data_folder(plan)
+    data_folder(plan)
 
-    _training_options(command("run", _run, "Train the trials that are not finished.", *grids))
+    training_options(command("run", _run, "Train the trials that are not finished.", *grids))
 
     search = command("search", _search, "Search for configurations with Optuna.", *studies)
-    _training_options(search)
-    _study_storage(search)
+    training_options(search)
+    study_storage(search)
     search.add_argument(
         "--promote",
-        type=Path,
+        type=folder,
         metavar="FILE.py",
         help="write a sweep that holds the winner against the known points on fresh seeds",
     )
 
     status = command("status", _status, "Show how far a sweep or a study is.", *grids, *studies)
-    _study_storage(status)
+    study_storage(status)
     report = command(
         "report",
         _report,
@@ -142,10 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         *studies,
         tables=True,
     )
-    _study_storage(report)
-    report.add_argument("--out", type=Path, metavar="DIR", help="default: STORAGE/reports/SWEEP")
+    study_storage(report)
+    report.add_argument("--out", type=folder, metavar="DIR", help="default: STORAGE/reports/SWEEP")
     report.add_argument(
         "--format",
+        type=some_text,
         default="all",
         metavar="LIST",
         help="some of html, markdown, latex, csv, parquet, figures, with commas (default: all)",
@@ -157,108 +170,28 @@ def _parser() -> argparse.ArgumentParser:
         help="choose ρ0 by validation accuracy, or like the papers by test accuracy (default: val)",
     )
     report.add_argument(
-        "--compare", metavar="PAPER", help="set published numbers beside: proxconnect, ..."
+        "--compare",
+        type=some_text,
+        metavar="PAPER",
+        help="set published numbers beside: proxconnect, ...",
     )
     report.add_argument(
         "--margin",
-        type=_share,
+        type=share,
         default=3.0,
         metavar="POINTS",
         help="how much a method may lose by its ρ0 and be called stable (default: 3)",
     )
     report.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow server to log it to (default: embedded)"
+        "--tracking-uri",
+        type=some_text,
+        metavar="URI",
+        help="MLflow server to log it to (default: embedded)",
     )
 
     ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.")
-    ui.add_argument("--port", type=_count, default=5000, metavar="N")
+    ui.add_argument("--port", type=port, default=5000, metavar="N")
     return parser
-
-
-def _study_storage(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--study-storage",
-        metavar="URL",
-        help="Optuna's storage, such as postgresql+psycopg2://...; drivers with the same one share "
-        "the work (default: a SQLite file)",
-    )
-
-
-def _training_options(command: argparse.ArgumentParser) -> None:
-    """What `run` and `search` have in common."""
-    command.add_argument("--tracking-uri", metavar="URI", help="MLflow server (default: embedded)")
-    command.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
-    command.add_argument("--concurrency", type=_count, metavar="N", help="most trials at once")
-    command.add_argument(
-        "--cpus-per-trial", type=_share, metavar="X", help="default: one a thread and a worker"
-    )
-    command.add_argument(
-        "--gpus-per-trial", type=_share, default=0.0, metavar="X", help="may be a fraction"
-    )
-    command.add_argument(
-        "--retries",
-        type=_number,
-        default=3,
-        metavar="N",
-        help="how often a trial that crashed is taken up again (default: 3)",
-    )
-    command.add_argument(
-        "--pack",
-        type=_pack,
-        default=1,
-        metavar="auto|K",
-        help="train up to K trials as one stacked network; auto measures what is fastest "
-        "(default: 1)",
-    )
-    command.add_argument(
-        "--execution",
-        default="",
-        metavar="OPTIONS",
-        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2",
-    )
-    _data_folder(command)
-    command.add_argument(
-        "--scratch",
-        type=Path,
-        metavar="DIR",
-        help="folder on each machine's own disk, to copy or unpack the data to once",
-    )
-    command.add_argument("--quiet", action="store_true", help="show no progress")
-
-
-def _data_folder(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder of the datasets (default: data)",
-    )
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
-    return value
-
-
-def _pack(text: str) -> int | None:
-    return None if text == "auto" else _count(text)
-
-
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: must be >= 0")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be >= 0")
-    return value
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -301,7 +234,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _training(options: argparse.Namespace) -> dict[str, Any]:
-    """What `_training_options` asked for, as `run_cells` and `run_study` take it."""
+    """What `training_options` asked for, as `run_cells` and `run_study` take it."""
     from sweeps.resources import Resources
 
     return {

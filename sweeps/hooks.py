@@ -95,8 +95,9 @@ class Stop(Stopper):
         return {}
 
     def stop_all(self) -> bool:
-        """Whether a signal has come, or nothing can be trained."""
-        return self.requested or self.error is not None
+        """Whether a signal has come, nothing can be trained, or a study cannot go on."""
+        has_fault = self._schedule is not None and self._schedule.fault is not None
+        return self.requested or self.error is not None or has_fault
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -72,6 +72,7 @@ def run_cells(
             trained then.
         KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
     """
+    resources = resources.for_trials(len(cells))
     storage.require_writable()
     with storage.locked():
         preflight(cells, storage, data_dir)
@@ -119,6 +120,8 @@ def run_study(
     from sweeps.race import Race
     from sweeps.study_results import cell_of
 
+    pack = resources.pack
+    resources = resources.for_trials(spec.configurations)
     examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
     storage.require_writable()
     with storage.locked(shared=True):
@@ -127,7 +130,7 @@ def run_study(
             storage,
             study_storage,
             retries=resources.retries,
-            packing=Packing(resources.pack),
+            packing=Packing(pack),
         )
         preflight(examples, storage, data_dir)
         tell_of_networks(examples, data_dir)
@@ -277,6 +280,8 @@ def _tune(
                 progress.interrupted(cell)
         if stop.error is not None:
             raise stop.error
+        if schedule.fault is not None:
+            raise schedule.fault
         if stop.requested:
             raise KeyboardInterrupt
 

@@ -18,6 +18,7 @@ from quantlab import ConfigurationError
 from quantlab.canonical import NAMED, canonical
 from quantlab.code_origin import SOURCE, is_installed, is_users
 from quantlab.source_identity import Reach
+from sweeps.arguments import suggestion
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _load(
 
 def _unknown(what: str, name: str, plural: str, names: list[str]) -> ConfigurationError:
     return ConfigurationError(
-        f"{what} {name!r}: unknown; {plural}: {', '.join(names)}; "
+        f"{what} {name!r}: unknown{suggestion(name, names)}; {plural}: {', '.join(names)}; "
         "or the path of a file that ends in .py"
     )
 

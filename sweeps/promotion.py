@@ -2,6 +2,7 @@
 
 import pprint
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import optuna
 
@@ -51,8 +52,22 @@ def require_free(path: Path) -> None:
         raise ConfigurationError(f"--promote {path}: must end in .py, as files of sweeps do")
     if not path.absolute().parent.is_dir():
         raise ConfigurationError(f"--promote {path}: there is no folder {path.absolute().parent}")
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(_GRID[:_SAME]):
-        raise ConfigurationError(f"--promote {path}: is there already, and no sweep of a winner")
+    try:
+        if path.exists() and not (path.is_file() and _is_confirmation(path)):
+            raise ConfigurationError(
+                f"--promote {path}: is there already, and no sweep of a winner"
+            )
+        with NamedTemporaryFile(dir=path.absolute().parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"--promote {path}: cannot be written to ({error.strerror})"
+        ) from error
+
+
+def _is_confirmation(path: Path) -> bool:
+    """Whether such a file was written there before."""
+    return path.read_text(encoding="utf-8", errors="replace").startswith(_GRID[:_SAME])
 
 
 def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: Path) -> None:
@@ -65,7 +80,7 @@ def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: 
         path: of the file.
 
     Raises:
-        ConfigurationError: nothing has won yet.
+        ConfigurationError: nothing has won yet, or the file cannot be written.
     """
     best = winner(spec, study)
     text = _GRID.format(
@@ -73,9 +88,15 @@ def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: 
         label=WINNER,
         number=best.number,
         tried=sum(trial.state.is_finished() for trial in study.trials),
-        found=values_text(spec, best),
+        found=values_text(spec, best).replace("\\", "\\\\").replace('"', '\\"'),
         source=str(Path(source).resolve()) if source.endswith(".py") else source,
         params=pprint.pformat(dict(best.params), sort_dicts=False, width=96),
         seeds=spec.confirmation_seeds,
     )
-    write_atomically(path, text)
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--promote {path}: cannot be written to ({error.strerror}); the search is over, and "
+            "the same command writes it"
+        ) from error

@@ -5,7 +5,8 @@ knows stands in Optuna's storage and in the trial folders: a race that was kille
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -14,13 +15,14 @@ import optuna
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
+from sweeps.database import DatabaseError
 from sweeps.packing import ALONE, Packing, Suspects
 from sweeps.progress import Tally
 from sweeps.records import Stopped
 from sweeps.shared_study import Claimed, SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
-from sweeps.study import StudySpec
+from sweeps.study import SpaceError, StudySpec
 from sweeps.study_results import cell_of, cells_of, describe
 
 _FAILURES_IN_A_ROW = 3
@@ -93,13 +95,23 @@ class Race:
         """None: see `Schedule`."""
         self.num_waiting = 0
         """None: see `Schedule`."""
+        self.fault: ConfigurationError | None = None
+        """What keeps the whole race from going on, such as a pruner that fails or a database that
+        is gone: no more is handed out then, and what is out is to be stopped."""
         self._failures_in_a_row = 0
         self._suspects = Suspects()
         self.on_judged: Callable[[str], None] = lambda line: None
         """Called with a line on each configuration that has come to its end."""
 
     def next(self) -> list[Cell]:
-        """Trials to be trained as one pack; none if the budget is spent."""
+        """Trials to be trained as one pack; none if the budget is spent, or there is a fault."""
+        cells: list[Cell] = []
+        with self._noting_faults():
+            if self.fault is None:
+                cells = self._next()
+        return cells
+
+    def _next(self) -> list[Cell]:
         while not self._ready and self._recruit():
             pass
         self._is_spent = not self._ready
@@ -114,6 +126,14 @@ class Race:
             self._ready.remove(cell)
             self._out[cell.fingerprint] = self._cells[cell.fingerprint] = cell
         return alike
+
+    @contextmanager
+    def _noting_faults(self) -> Iterator[None]:
+        """Tune would take an error for its own; so it is kept for who runs the race."""
+        try:
+            yield
+        except ConfigurationError as error:
+            self.fault = error
 
     @property
     def out(self) -> list[Cell]:
@@ -171,6 +191,13 @@ class Race:
         curve = self.spec.objectives[0].curve
         if contender is None or curve is None or len(self.spec.objectives) > 1:
             return False
+        is_hopeless = False
+        with self._noting_faults():
+            if self.fault is None:
+                is_hopeless = self._is_hopeless(contender, fingerprint, curve)
+        return is_hopeless
+
+    def _is_hopeless(self, contender: Contender, fingerprint: str, curve: str) -> bool:
         before = len(contender.values) * contender.epochs
         for record in self._storage.trial(fingerprint).read_history():
             step, value = before + record.epoch, getattr(record, curve)
@@ -178,7 +205,7 @@ class Race:
             if step <= contender.reported or value != value or is_last:
                 continue
             self._report(contender, [*(own[0] for own in contender.values), value], step)
-        return contender.reported > 0 and contender.trial.should_prune()
+        return contender.reported > 0 and self._should_prune(contender)
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
         """Take note of how a trial has ended; a stopped one has been put out of the race.
@@ -190,7 +217,11 @@ class Race:
         first = self._contenders.pop(cell.fingerprint, None)
         others = self._waiting.pop(cell.fingerprint, [])
         for contender in [*([first] if first else []), *others]:
-            self._judge(contender, cell, state)
+            with self._noting_faults():
+                if self.fault is None:
+                    self._judge(contender, cell, state)
+            if self.fault is not None:  # the next driver judges it, by its folder
+                contender.claimed.lock.close()
         return []
 
     def _judge(self, contender: Contender, cell: Cell, state: TrialState) -> None:
@@ -201,20 +232,21 @@ class Race:
                 folder.stopped.write(Stopped(by=f"study {self.spec.name}", time=time.time()))
                 self._tell(contender, state=State.PRUNED)
                 return
-            self._failures_in_a_row += 1
             failure = folder.failure.read()
-            reason = "no reason given" if failure is None else failure.error
-            self._tell(contender, f": {reason}", state=State.FAIL)
+            self._fail(contender, "no reason given" if failure is None else failure.error)
             return
-        self._failures_in_a_row = 0
-        contender.values.append(
-            [
-                objective.of(cell.recipe, result.as_mapping())
+        try:
+            values = [
+                objective.value(cell.recipe, result.as_mapping())
                 if state is TrialState.COMPLETE
                 else objective.of_diverged
                 for objective in self.spec.objectives
             ]
-        )
+        except ConfigurationError as error:
+            self._fail(contender, str(error))
+            return
+        self._failures_in_a_row = 0
+        contender.values.append(values)
         self._go_on(contender)
 
     def _go_on(self, contender: Contender) -> None:
@@ -234,7 +266,7 @@ class Race:
                 ],
             )
             return
-        if is_single and values and contender.trial.should_prune():
+        if is_single and values and self._should_prune(contender):
             self._tell(contender, state=State.PRUNED)
             return
         seed = seeds[len(values)]
@@ -251,8 +283,24 @@ class Race:
 
     def _report(self, contender: Contender, values: Sequence[float], step: int) -> None:
         if step > contender.reported:
-            contender.trial.report(self.spec.objectives[0].over_seeds(values), step)
+            with self._shared.naming("pruner"):
+                contender.trial.report(self.spec.objectives[0].over_seeds(values), step)
             contender.reported = step
+
+    def _should_prune(self, contender: Contender) -> bool:
+        with self._shared.naming("pruner"):
+            return bool(contender.trial.should_prune())
+
+    def _fail(self, contender: Contender, reason: str) -> None:
+        self._failures_in_a_row += 1
+        self._tell(contender, f": {reason}", state=State.FAIL)
+        self._say_if_last()
+
+    def _say_if_last(self) -> None:
+        if self._failures_in_a_row == _FAILURES_IN_A_ROW:
+            self.on_judged(
+                f"{_FAILURES_IN_A_ROW} configurations in a row have failed: no more is asked for"
+            )
 
     def _tell(self, contender: Contender, why: str = "", **outcome: Any) -> None:
         told = self._shared.tell(contender.claimed, **outcome)
@@ -272,6 +320,15 @@ class Race:
             return False
         try:
             recipe = self.spec.recipe(claimed.trial)
+        except DatabaseError:
+            claimed.lock.close()
+            raise
+        except SpaceError as error:
+            told = self._shared.tell(claimed, state=State.FAIL)
+            self._failures_in_a_row += 1
+            self.on_judged(f"configuration {told.number}: fail: {error}")
+            self._say_if_last()
+            return True
         except (ConfigurationError, optuna.TrialPruned) as error:
             # There is nothing to train, now or later.
             told = self._shared.tell(claimed, state=State.PRUNED)

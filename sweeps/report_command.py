@@ -15,12 +15,13 @@ from quantlab import ConfigurationError
 from sweeps import reporting
 from sweeps.command_line import command_line
 from sweeps.data_changes import data_warnings
+from sweeps.database import shown
 from sweeps.loading import load_either
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.study import StudySpec
 from sweeps.study_reporting import report_study
-from sweeps.study_results import cells_of, load, shown, summary_lines
+from sweeps.study_results import cells_of, load, summary_lines
 from sweeps.terminal import show, show_files
 from sweeps.tracking import Tracker
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -32,6 +32,15 @@ class Resources:
     """A folder on each machine's own disk for the data; None to read it where it lies."""
 
     def __post_init__(self) -> None:
+        for option, value in (
+            ("--cpus-per-trial", self.cpus_per_trial),
+            ("--gpus-per-trial", self.gpus_per_trial),
+        ):
+            is_fraction = value is not None and not float(value).is_integer()
+            if value is not None and is_fraction and not 1e-4 <= value < 1:
+                raise ConfigurationError(
+                    f"{option} {value:g}: must be a whole number, or a fraction of 0.0001 to 1"
+                )
         if self.pack != 1 and (self.execution.compile or self.execution.workers):
             raise ConfigurationError(
                 "--pack: has neither --execution compile nor workers; leave them out, or --pack"
@@ -42,6 +51,16 @@ class Resources:
         """CPUs of a trial."""
         needed = self.execution.threads + self.execution.workers
         return needed if self.cpus_per_trial is None else self.cpus_per_trial
+
+    def for_trials(self, most: int) -> "Resources":
+        """The same, with room for no more than there can ever be at once: Ray makes ready for it.
+
+        Args:
+            most: trials.
+        """
+        if self.concurrency is None:
+            return self
+        return replace(self, concurrency=max(1, min(self.concurrency, most)))
 
     def slots(self, nodes: Sequence[dict[str, float]]) -> int:
         """How many trials or packs run at once; at least one, for which there may be room later.

@@ -4,6 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from quantlab import ConfigurationError
 from sweeps.packing import ALONE, Packing, Suspects
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
@@ -47,6 +48,8 @@ class Schedule:
         """Kind -> heap of those that can be trained now; parents first, then as they come."""
         self._waiting: dict[str, list[Cell]] = defaultdict(list)
         self._out: dict[str, Cell] = {}
+        self.fault: ConfigurationError | None = None
+        """None: see `Race`."""
         self.failed_at_once: list[Cell] = []
         """Cells whose parent has diverged before."""
         hopeless = []

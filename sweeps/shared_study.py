@@ -3,28 +3,24 @@
 import fcntl
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.distributions import check_distribution_compatibility
+from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError
+from quantlab.errors import described, first_line
+from sweeps.database import DatabaseLostError, open_storage, shown, url_of
 from sweeps.storage import Storage, write_atomically
 from sweeps.study import StudySpec
-from sweeps.study_results import (
-    failed_points,
-    num_judged,
-    open_storage,
-    recipe_of,
-    shown,
-    url_of,
-)
+from sweeps.study_results import failed_points, num_judged, recipe_of
 
 _TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
-"""States that count against the budget; what has failed says nothing of its configuration."""
+"""States that count against the budget; so does what has failed, until it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +47,22 @@ class SharedStudy:
 
         Raises:
             ConfigurationError: there is no such storage of Optuna's, the trials of this study lie
-                elsewhere, or what was tried before cannot be compared with what will be.
+                elsewhere, another study has its name, or what was tried before cannot be compared
+                with what will be.
         """
         self._spec = spec
         self._root = storage.root
         self._folder = storage.root / "studies" / spec.name
-        (self._folder / "claims").mkdir(parents=True, exist_ok=True)
+        try:
+            (self._folder / "claims").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--storage {self._root}: cannot be written to ({error})"
+            ) from error
         url = url_of(storage, study_storage)
         self.num_judged = 0
         """Configurations that have come to their end, whoever tried them, failures left out."""
-        with self._alone():
+        with self._alone(), self.naming("sampler"):
             self.study = optuna.create_study(
                 storage=open_storage(url),
                 study_name=spec.name,
@@ -68,7 +70,7 @@ class SharedStudy:
                 pruner=spec.pruner,
                 load_if_exists=True,
             )
-            self._require_own_folder(url)
+            self._require_own(url)
             self._require_unchanged()
             for point in spec.known.values():
                 self.study.enqueue_trial(dict(point), skip_if_exists=True)
@@ -79,13 +81,41 @@ class SharedStudy:
             self.study.set_user_attr("drivers", drivers + 1)
             self.study.sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
 
+    @contextmanager
+    def naming(self, part: str) -> Iterator[None]:
+        """Say of which part of the study an error comes that is raised in Optuna's code.
+
+        Args:
+            part: ``"sampler"`` or ``"pruner"``.
+
+        Raises:
+            ConfigurationError: whatever was raised, in one line.
+        """
+        try:
+            yield
+        except ConfigurationError:
+            raise
+        except optuna.exceptions.StorageInternalError as error:
+            raise DatabaseLostError(
+                f"study {self._spec.name}: its storage fails ({first_line(error)}); what has "
+                "finished is kept, and the same command goes on"
+            ) from error
+        except (Exception, SystemExit) as error:  # whatever the user's code does
+            raise ConfigurationError(
+                f"study {self._spec.name}: its {part} fails: {described(error)}; what has finished "
+                "is kept, and the same command goes on"
+            ) from error
+
     def claim(self, mine: Collection[int]) -> Claimed | None:
         """A configuration that nobody is at any more, or a new one; None if the budget is spent.
 
         Args:
             mine: numbers of those that this process is at.
+
+        Raises:
+            ConfigurationError: Optuna's storage or the study's sampler fails.
         """
-        with self._alone():
+        with self._alone(), self.naming("sampler"):
             trials = self.study.get_trials(deepcopy=False)
             self.num_judged = num_judged(self.study)
             for frozen in trials:
@@ -99,7 +129,8 @@ class SharedStudy:
                     trial = optuna.trial.Trial(self.study, frozen._trial_id)
                     return Claimed(trial, max(frozen.intermediate_values, default=0), lock)
                 lock.close()  # its driver has told it since
-            if sum(frozen.state in _TRIED for frozen in trials) >= self._spec.configurations:
+            tried = sum(frozen.state in _TRIED for frozen in trials)
+            if tried + len(failed_points(self.study)) >= self._spec.configurations:
                 return None
             trial = self.study.ask()
             lock = self._lock(trial.number)
@@ -107,9 +138,14 @@ class SharedStudy:
             return Claimed(trial, 0, lock)
 
     def tell(self, claimed: Claimed, **outcome: Any) -> FrozenTrial:
-        """How a configuration has ended, with the arguments of Optuna's own `tell`."""
-        told = self.study.tell(claimed.trial, **outcome)
-        claimed.lock.close()
+        """How a configuration has ended, with the arguments of Optuna's own `tell`.
+
+        Raises:
+            ConfigurationError: Optuna's storage or the study's sampler fails; where it is the
+                sampler, the outcome is stored all the same.
+        """
+        with closing(claimed.lock), self.naming("sampler"):
+            told = self.study.tell(claimed.trial, **outcome)
         self.num_judged += told.state is not State.FAIL
         return told
 
@@ -133,11 +169,21 @@ class SharedStudy:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _require_own_folder(self, url: str) -> None:
-        """The trials and the claims of a study are in one folder, which all its drivers share."""
+    def _require_own(self, url: str) -> None:
+        """The trials and the claims of a study are in one folder, which all its drivers share.
+
+        Raises:
+            ConfigurationError: they are elsewhere, or the study in Optuna's storage is not one of
+                `sweeps search`.
+        """
         file = self._folder / "identity"
         own = file.read_text(encoding="utf-8") if file.exists() else ""
         known = self.study.user_attrs.get("folder")
+        if known is None and self.study.get_trials(deepcopy=False):
+            raise ConfigurationError(
+                f"study {self._spec.name}: {shown(url)} has one of this name that `sweeps search` "
+                "did not make; give the study another name"
+            )
         if known is None:
             own = own or uuid.uuid4().hex
             write_atomically(file, own)
@@ -170,3 +216,18 @@ class SharedStudy:
         for frozen in self.study.get_trials(deepcopy=False):
             if "recipe" in frozen.user_attrs:
                 recipe_of(spec, frozen)
+                self._require_same_parameters(frozen)
+
+    def _require_same_parameters(self, before: FrozenTrial) -> None:
+        """Optuna takes no parameter of another kind, or with other choices, than it has known."""
+        now = FixedTrial(before.params)
+        self._spec.recipe(now)
+        for name, distribution in now.distributions.items():
+            try:
+                check_distribution_compatibility(before.distributions[name], distribution)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"study {self._spec.name}: parameter {name!r} was {before.distributions[name]} "
+                    f"in configuration {before.number}, and is {distribution} now; give the study "
+                    "another name"
+                ) from error

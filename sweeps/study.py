@@ -1,80 +1,48 @@
 """StudySpec: a search as a value: its space of recipes, objectives, seeds, budget and sampler."""
 
-import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Literal
 
 import optuna
 from optuna.pruners import BasePruner, PercentilePruner
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 from optuna.trial import BaseTrial
-from scipy import stats
 
-from analysis.schema import HISTORY
 from quantlab import ConfigurationError, Recipe, configuration_id
-from sweeps.results import bits
+from quantlab.errors import brief, described
+from sweeps.database import DatabaseError
+from sweeps.labels import require_label, require_name, require_text
+from sweeps.objective import BITS, VALIDATION_ACCURACY, Objective
+from sweeps.plain_values import items_of, mapping_of, seeds_of
+
+__all__ = [
+    "BITS",
+    "VALIDATION_ACCURACY",
+    "WINNER",
+    "Objective",
+    "Space",
+    "SpaceError",
+    "StudySpec",
+    "better_half",
+    "tree_of_parzen_estimators",
+]
 
 WINNER = "winner"
 """What a confirmation calls the best new point."""
+
+_TRIES = 20
+"""Random points of a space that are looked at; some spaces leave most of theirs out."""
 
 Space = Callable[[BaseTrial], Recipe]
 """Define-by-run: asks a trial for values, and gives the recipe they make; its seed is not used."""
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What a configuration is judged by, over its seeds."""
-
-    name: str
-    direction: Literal["maximize", "minimize"]
-    of: Callable[[Recipe, Mapping[str, Any]], float]
-    """Recipe and result of a COMPLETE trial -> value."""
-    of_diverged: float
-    """What a diverged trial counts as, the worst that there is; leaving it out would reward it."""
-    curve: str | None = None
-    """Of `analysis.schema.HISTORY`, what shows it after each epoch; None if nothing does, so that
-    only whole seeds can be compared."""
-    cautious: float = 0.0
-    """Confidence, in (0.5, 1), of a bound that stands for the mean of a configuration's seeds: with
-    0.9, the mean is worse in one of ten cases. 0 takes the mean itself."""
-
-    def __post_init__(self) -> None:
-        if self.direction not in ("maximize", "minimize"):
-            raise ConfigurationError(
-                f"Objective.direction = {self.direction!r}: must be 'maximize' or 'minimize'"
-            )
-        if self.curve is not None and self.curve not in HISTORY:
-            raise ConfigurationError(
-                f"Objective.curve = {self.curve!r}: must be None or one of {', '.join(HISTORY)}"
-            )
-        if self.cautious and not 0.5 < self.cautious < 1:
-            raise ConfigurationError(
-                f"Objective.cautious = {self.cautious!r}: must be 0, or between 0.5 and 1"
-            )
-
-    def over_seeds(self, values: Sequence[float]) -> float:
-        """The mean, or Student's bound of it on the bad side; one value stands for itself."""
-        mean = math.fsum(values) / len(values)
-        if not self.cautious or len(values) == 1:
-            return mean
-        variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-        quantile = float(stats.t.ppf(self.cautious, len(values) - 1))
-        distance = quantile * math.sqrt(variance / len(values))
-        return mean + (distance if self.direction == "minimize" else -distance)
-
-
-VALIDATION_ACCURACY = Objective(
-    "validation accuracy",
-    "maximize",
-    of=lambda recipe, result: float(result["validation_accuracy"]),
-    of_diverged=0.0,
-    curve="validation_accuracy_hard",
-)
-"""A fraction; the test images have no part in a search."""
-BITS = Objective("bits a weight", "minimize", of=bits, of_diverged=32.0)
-"""The mean over all quantized weights."""
+class SpaceError(ConfigurationError):
+    """A space fails where it should make a recipe: a slip in it, other than a value not allowed."""
 
 
 def tree_of_parzen_estimators(seed: int) -> BaseSampler:
@@ -123,40 +91,80 @@ class StudySpec:
     """The MLflow experiment of its runs; its name if empty."""
 
     def __post_init__(self) -> None:
-        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
+        where = f"study {require_name(self.name, 'StudySpec.name')}"
+        if not callable(self.space):
             raise ConfigurationError(
-                f"StudySpec.name = {self.name!r}: must be letters, digits, '-' and '_'"
+                f"StudySpec.space = {brief(self.space)}: must be a function of an Optuna trial"
             )
-        if type(self.configurations) is not int or self.configurations < 1:
+        for name, least in (("configurations", 1), ("seed", 0)):
+            count = getattr(self, name)
+            if type(count) is not int or count < least:
+                raise ConfigurationError(
+                    f"StudySpec.{name} = {brief(count)}: must be a whole number >= {least}"
+                )
+        seeds = seeds_of(self.seeds, "StudySpec.seeds")
+        fresh = seeds_of(self.confirmation_seeds, "StudySpec.confirmation_seeds")
+        if set(fresh) & set(seeds):
             raise ConfigurationError(
-                f"StudySpec.configurations = {self.configurations!r}: must be a whole number >= 1"
+                f"StudySpec.confirmation_seeds = {brief(fresh)}: must be none of the seeds "
+                f"{brief(seeds)}"
             )
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+        objectives = items_of(
+            self.objectives, Objective, "StudySpec.objectives", "(VALIDATION_ACCURACY,)"
+        )
+        names = [objective.name for objective in objectives]
+        if not objectives or len(set(names)) < len(names):
             raise ConfigurationError(
-                f"StudySpec.seeds = {self.seeds}: must be one or more, each once"
+                f"StudySpec.objectives = {names}: must be at least one Objective, each of another "
+                "name"
             )
-        if not self.confirmation_seeds or set(self.confirmation_seeds) & set(self.seeds):
-            raise ConfigurationError(
-                f"StudySpec.confirmation_seeds = {self.confirmation_seeds}: must be one or more, "
-                f"and none of the seeds {self.seeds}"
+        require_text(self.description, f"{where}: description")
+        if self.experiment != "":
+            require_label(self.experiment, f"{where}: experiment")
+        self._require_parts()
+        known = {
+            require_label(label, "StudySpec.known: label"): mapping_of(
+                point, f"StudySpec.known[{label!r}]", "{'rho0': 0.1}"
             )
-        is_tuple = isinstance(self.objectives, tuple) and self.objectives
-        if not is_tuple or not all(isinstance(item, Objective) for item in self.objectives):
-            raise ConfigurationError(
-                f"StudySpec.objectives = {self.objectives!r}: must be a tuple of at least one "
-                "Objective"
-            )
-        if not callable(self.sampler) or not isinstance(self.sampler(0), BaseSampler):
-            raise ConfigurationError(
-                f"StudySpec.sampler = {self.sampler!r}: must make a sampler of Optuna's from a seed"
-            )
-        if not all(isinstance(point, Mapping) for point in self.known.values()):
-            raise ConfigurationError(
-                f"StudySpec.known = {self.known!r}: must be labels with parameters and their values"
-            )
-        if WINNER in self.known:
+            for label, point in mapping_of(
+                self.known, "StudySpec.known", "{'PC': {'rho0': 0.1}}"
+            ).items()
+        }
+        if WINNER in known:
             raise ConfigurationError(
                 f"StudySpec.known has {WINNER!r}: that is what the best new point is called"
+            )
+        for name, value in (
+            ("seeds", seeds),
+            ("confirmation_seeds", fresh),
+            ("objectives", objectives),
+            ("known", known),
+        ):
+            object.__setattr__(self, name, value)
+
+    def _require_parts(self) -> None:
+        """That the sampler and the pruner are Optuna's."""
+        try:
+            made = self.sampler(0)
+        except Exception as error:  # whatever the user's code does
+            raise ConfigurationError(
+                f"StudySpec.sampler = {brief(self.sampler)}: must make a sampler of Optuna's from "
+                f"a seed, and fails: {described(error)}"
+            ) from error
+        if not isinstance(made, BaseSampler):
+            raise ConfigurationError(
+                f"StudySpec.sampler = {brief(self.sampler)}: must make a sampler of Optuna's from "
+                f"a seed, and makes {brief(made)}"
+            )
+        if isinstance(made, GridSampler | BruteForceSampler):
+            raise ConfigurationError(
+                f"StudySpec.sampler makes a {type(made).__name__}, which stops a study by itself: "
+                "write a grid as a sweep, and give a study another sampler"
+            )
+        if not isinstance(self.pruner, BasePruner):
+            raise ConfigurationError(
+                f"StudySpec.pruner = {brief(self.pruner)}: must be a pruner of Optuna's, such as "
+                "better_half()"
             )
 
     @property
@@ -168,34 +176,45 @@ class StudySpec:
         """The recipe of a point of the space.
 
         Raises:
-            ConfigurationError: the space gives something else, or a recipe that holds out no
+            ConfigurationError: quantlab does not allow a value at this point.
+            SpaceError: the space fails, gives something else, or a recipe that holds out no
                 images, by which alone it could be judged.
+            DatabaseError: Optuna's storage is gone meanwhile.
+            optuna.TrialPruned: the space leaves this point out.
         """
+        where = f"study {self.name}"
         try:
             recipe = self.space(trial)
-        except optuna.TrialPruned:
+        except (optuna.TrialPruned, DatabaseError):
             raise
-        except Exception as error:  # whatever the user's code does
-            raise ConfigurationError(f"study {self.name}, {trial.params}: {error}") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}, {brief(trial.params)}: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever the user's code does
+            at = f"{where}, {brief(trial.params)}"
+            raise SpaceError(f"{at}: its space fails: {described(error)}") from error
         if not isinstance(recipe, Recipe):
-            raise ConfigurationError(f"study {self.name}: its space gives {recipe!r}, no Recipe")
+            raise SpaceError(f"{where}: its space gives {brief(recipe)}, no Recipe")
         if recipe.dataset.validation_images == 0:
             what = f"{recipe.dataset.name}.validation_images = 0: a search needs some"
-            raise ConfigurationError(f"study {self.name}: {what}")
+            raise SpaceError(f"{where}: {what}")
+        try:
+            configuration_id(recipe)
+        except Exception as error:  # a value without a canonical form
+            raise SpaceError(f"{where}, {brief(trial.params)}: {described(error)}") from error
         return recipe
 
     def require_valid(self) -> list[Recipe]:
-        """Try the space at a random point and at the known ones.
+        """Try the space at a random point and at the known ones, and the objectives on these.
 
         Returns:
             The recipes there.
 
         Raises:
-            ConfigurationError: a point makes no recipe, or a known one is not in the space.
+            ConfigurationError: a point makes no recipe, a known one is not in the space, or an
+                objective has no value for a result such as a trial leaves.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-        recipes = [self.recipe(trial)]
+        recipes = self._at_random()
         labels: dict[str, str] = {}
         for label, point in self.known.items():
             fixed = optuna.trial.FixedTrial(dict(point))
@@ -203,8 +222,10 @@ class StudySpec:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")  # of a value beyond its bounds
                     recipe = self.recipe(fixed)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"known point {label!r}: {error}") from error
+            except (ConfigurationError, optuna.TrialPruned) as error:
+                raise ConfigurationError(
+                    f"study {self.name}, known point {label!r}: {error}"
+                ) from error
             if unused := set(point) - set(fixed.params):
                 raise ConfigurationError(
                     f"study {self.name}, known point {label!r}: the space does not ask for "
@@ -216,4 +237,17 @@ class StudySpec:
                     f"study {self.name}: known points {other!r} and {label!r} are the same recipe"
                 )
             recipes.append(recipe)
+        for recipe, objective in product(recipes, self.objectives):
+            try:
+                objective.require_value(recipe)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"study {self.name}: {error}") from error
         return recipes
+
+    def _at_random(self) -> list[Recipe]:
+        """The recipe of the first of some random points that is not left out; none if all are."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(_TRIES):
+            with suppress(optuna.TrialPruned):
+                return [self.recipe(study.ask())]
+        return []

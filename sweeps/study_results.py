@@ -6,48 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as State
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from analysis.study_schema import is_fraction
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
-from quantlab.errors import first_line
+from sweeps.database import open_storage, shown, url_of
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec
-
-
-def url_of(storage: Storage, study_storage: str | None) -> str:
-    """Of Optuna's storage: the given one, or a SQLite file."""
-    return study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
-
-
-def shown(url: str) -> str:
-    """A storage's URL without its password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
-
-
-def open_storage(url: str) -> RDBStorage:
-    """Connect to Optuna's storage.
-
-    Raises:
-        ConfigurationError: there is none at that URL.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Several drivers wait for one another's turn at a SQLite file, and a server may start anew.
-    turn = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {}
-    try:
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **turn})
-    except Exception as error:  # each kind of database raises its own
-        raise ConfigurationError(
-            f"--study-storage {shown(url)}: cannot be used ({first_line(error)})"
-        ) from error
 
 
 def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna.Study:

@@ -138,7 +138,9 @@ def test_bad_files_are_named(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"sweep 'digit': unknown; sweeps: .*digits"):
+    with pytest.raises(
+        ConfigurationError, match=r"sweep 'digit': unknown; did you .*; sweeps: .*digits"
+    ):
         load_sweep("digit")
     with pytest.raises(ConfigurationError, match="no such file"):
         load_sweep("nowhere.py")

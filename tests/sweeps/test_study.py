@@ -1,0 +1,192 @@
+"""Studies as values: what bad ones are told, before anything is trained."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, GridSampler, RandomSampler
+from optuna.trial import BaseTrial
+
+from quantlab import ConfigurationError, Recipe, override
+from sweeps.promotion import require_free
+from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, SpaceError
+from tests.quantlab.recipes import quantized
+from tests.sweeps.made_races import space, spec
+
+
+def test_a_cautious_objective_takes_students_bound() -> None:
+    """Of one in ten samples, the mean is on the other side."""
+    rng = np.random.default_rng(0)
+    cautious = replace(VALIDATION_ACCURACY, cautious=0.9)
+    samples = rng.normal(0.7, 0.05, size=(4000, 3))
+    wrong = np.mean([cautious.over_seeds(sample) > 0.7 for sample in samples])
+    assert 0.08 < wrong < 0.12
+    assert cautious.over_seeds([0.5]) == 0.5
+    assert cautious.over_seeds([0.5, 0.5, 0.5]) == pytest.approx(0.5)
+    # Of what shall be small, the bound is above.
+    assert replace(BITS, cautious=0.9).over_seeds([1.0, 2.0]) > 1.5
+    assert VALIDATION_ACCURACY.over_seeds([0.2, 0.4]) == pytest.approx(0.3)
+    with pytest.raises(ConfigurationError, match=r"Objective.cautious = 1.5: must be 0, or betw"):
+        replace(BITS, cautious=1.5)
+
+
+def no_sampler(seed: int) -> BaseSampler:
+    raise OSError("no numbers today")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"configurations": 0}, "StudySpec.configurations = 0: must be a whole number >= 1"),
+        ({"configurations": True}, "StudySpec.configurations = True: must be a whole number"),
+        ({"seed": -1}, "StudySpec.seed = -1: must be a whole number >= 0"),
+        ({"seeds": (1, 1)}, r"StudySpec.seeds = \(1, 1\): must be one or more, each once"),
+        ({"seeds": (0.5,)}, "StudySpec.seeds: 0.5: must be a whole number"),
+        ({"seeds": 3}, "StudySpec.seeds = 3: must be a tuple"),
+        ({"name": "a b"}, "StudySpec.name = 'a b'"),
+        ({"name": 3}, "StudySpec.name = 3"),
+        ({"space": 3}, "StudySpec.space = 3: must be a function of an Optuna trial"),
+        ({"objectives": ()}, "must be at least one Objective"),
+        ({"objectives": BITS}, "a tuple of one needs its comma"),
+        ({"objectives": (BITS, BITS)}, "each of another name"),
+        ({"objectives": (3,)}, r"objectives: 3: must be Objective\("),
+        ({"sampler": RandomSampler()}, "StudySpec.sampler = .*: must make a sampler of Optuna's"),
+        ({"sampler": lambda seed: seed}, "StudySpec.sampler = .*: .*and makes 0"),
+        (
+            {"sampler": no_sampler},
+            r"fails: OSError: no numbers .*study.py, line \d+, in no",
+        ),
+        ({"sampler": lambda seed: GridSampler({"rho0": [0.1]})}, "GridSampler, which stops"),
+        ({"pruner": 3}, "StudySpec.pruner = 3: must be a pruner of Optuna's"),
+        ({"known": {"a": 3}}, r"StudySpec.known\['a'\] = 3: must be a mapping"),
+        ({"known": [3]}, r"StudySpec.known = \[3\]: must be a mapping"),
+        ({"known": {"": {}}}, "StudySpec.known: label = ''"),
+        ({"known": {"winner": {"rho0": 1}}}, "StudySpec.known has 'winner'"),
+        ({"confirmation_seeds": (2, 3)}, "must be none of the seeds"),
+        ({"description": 3}, "description = 3: must be text"),
+        ({"experiment": 3}, "experiment = 3: must be text"),
+    ],
+)
+def test_bad_studies_are_named(changes: Mapping[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        spec(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"direction": "max"}, "Objective.direction = 'max': must be 'maximize' or 'minimize'"),
+        ({"curve": "val_acc"}, "Objective.curve = 'val_acc': must be None or one of epoch, "),
+        ({"curve": "trial_id"}, "Objective.curve = 'trial_id': must be None or one of"),
+        ({"curve": ["a"]}, r"Objective.curve = \['a'\]: must be None or one of"),
+        ({"of": 3}, "Objective.of = 3: must be a function"),
+        ({"of_diverged": math.nan}, "Objective.of_diverged = nan: must be a finite number"),
+        ({"of_diverged": None}, "Objective.of_diverged = None: must be a finite number"),
+        ({"cautious": "0.9"}, "Objective.cautious = '0.9': must be a finite number"),
+        ({"name": 3}, "Objective.name = 3: must be text"),
+    ],
+)
+def test_bad_objectives_are_named(changes: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        replace(BITS, **changes)
+
+
+def test_points_of_a_space_that_make_no_recipe_are_named() -> None:
+    for known, message in (
+        ({"far": {"rho0": 5}}, "known point 'far'"),
+        ({"typo": {"rho0": 0.5, "rho1": 0.5}}, "the space does not ask for rho1"),
+        ({"a": {"rho0": 0.5}, "b": {"rho0": 0.5}}, "known points 'a' and 'b' are the same recipe"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            spec(known=known).require_valid()
+
+    def leaves_out(trial: BaseTrial) -> Recipe:
+        recipe = space(trial)
+        if trial.params["rho0"] == 0.5:
+            raise optuna.TrialPruned("not that one")
+        return recipe
+
+    with pytest.raises(ConfigurationError, match="known point 'b': not that one"):
+        spec(space=leaves_out, known={"b": {"rho0": 0.5}}).require_valid()
+    with pytest.raises(SpaceError, match=r"study made, \{\}: .*low.*high"):
+        spec(space=lambda trial: trial.suggest_float("rho0", 1, 0.1)).require_valid()
+    with pytest.raises(SpaceError, match="gives None, no Recipe"):
+        spec(space=lambda trial: None).require_valid()
+    with pytest.raises(SpaceError, match="validation_images = 0: a search needs some"):
+        spec(
+            space=lambda trial: override(space(trial), "dataset.validation_images", 0)
+        ).require_valid()
+    spec(known={"a": {"rho0": np.float64(0.5)}}).require_valid()
+
+
+def test_a_space_that_leaves_out_most_points_is_tried_again() -> None:
+    def picky(trial: BaseTrial) -> Recipe:
+        if trial.number < 3:
+            raise optuna.TrialPruned
+        return space(trial)
+
+    assert len(spec(space=picky).require_valid()) == 1
+
+
+def wrong(recipe: Recipe, result: Mapping[str, Any]) -> float:
+    return float(result["val_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        (
+            wrong,
+            r"KeyError: 'val_accuracy' .*study.py, line \d+, in wrong\); a result has",
+        ),
+        (
+            lambda recipe, result: math.nan,
+            r"its value is nan \(.*study.py, line \d+, in <lamb",
+        ),
+        (lambda recipe, result: None, "its value is None"),
+        (lambda recipe, result: "0.5", "its value is '0.5'"),
+        (lambda recipe, result: True, "its value is True"),
+        (lambda recipe, result: 1j, "its value is 1j"),
+        (lambda recipe, result: np.array([1.0, 2.0]), r"its value is \(1.0, 2.0\)"),
+        (lambda recipe, result: 10**400, "its value is 1000"),
+        (lambda recipe, result: result.no_such_thing, "AttributeError: .*no_such_thing"),
+        (lambda recipe: 1.0, "TypeError: .*takes 1 positional argument"),
+    ],
+)
+def test_objectives_are_tried_before_anything_is_trained(of: Any, message: str) -> None:
+    objective = Objective("mine", "maximize", of=of, of_diverged=0.0)
+    told = rf"study made: objective 'mine': {message}.*tried on a made-up result"
+    with pytest.raises(ConfigurationError, match=told):
+        spec(objectives=(VALIDATION_ACCURACY, objective)).require_valid()
+
+
+def test_an_objective_may_give_a_number_of_numpys() -> None:
+    def gain(recipe: Recipe, result: Mapping[str, Any]) -> Any:
+        return np.float32(result["test_accuracy"]) - np.array(0.5, dtype=np.float32)
+
+    objective = Objective("gain", "maximize", of=gain, of_diverged=0.0)
+    objective.require_value(quantized())
+    assert objective.value(quantized(), {"test_accuracy": 0.75}) == 0.25
+
+
+def test_a_winners_file_is_looked_at_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "other.py").write_text("x = 1\n")
+    (tmp_path / "bytes.py").write_bytes(b"\xff\x00")
+    for name, message in (
+        ("folder.py", "is there already, and no sweep of a winner"),
+        ("other.py", "is there already, and no sweep of a winner"),
+        ("bytes.py", "is there already, and no sweep of a winner"),
+        ("x.txt", "must end in .py"),
+        ("no/x.py", "there is no folder"),
+        (f"{'x' * 250}.py", "cannot be written to"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            require_free(tmp_path / name)
+    require_free(tmp_path / "new.py")
+    assert not list(tmp_path.glob("*new*"))
