@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import bootstrap_interval, t_interval
-from analysis.schema import AXIS_PREFIX, validate_trials
+from analysis.schema import axes_of, validate_trials
 
 SETTING = ("dataset", "model", "regime")
 """Accuracies of different settings are never put together."""
@@ -32,7 +32,7 @@ _SEED = 20210
 
 def axis_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of a sweep's further axes."""
-    return [str(column) for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
+    return axes_of(frame)
 
 
 def family_keys(frame: pd.DataFrame) -> list[str]:

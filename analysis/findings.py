@@ -8,7 +8,8 @@ import pandas as pd
 from analysis.aggregate import SETTING, axis_columns, configurations, family_keys
 from analysis.claims import CLAIMS, evaluate_claims
 from analysis.comparison import compare_methods, with_leaders
-from analysis.published import rank_agreement, side_by_side
+from analysis.protocol import recipe_of, training
+from analysis.published import rank_agreement, side_by_side, training_beside
 from analysis.schema import Measurements
 from analysis.selection import Split, optimism, select
 from analysis.sensitivity import MARGIN, method_verdicts, regrets, sensitivity
@@ -41,6 +42,10 @@ class Findings:
     """Ours and the paper's [`published.side_by_side`]; empty without a paper."""
     ranks: pd.DataFrame
     """[`published.rank_agreement`]"""
+    training: pd.DataFrame
+    """How each method was trained [`protocol.training`]."""
+    training_beside: pd.DataFrame
+    """Where that differs from a paper's training [`published.training_beside`]."""
     claims: pd.DataFrame
     """[`claims.evaluate_claims`]"""
     select: Split
@@ -86,7 +91,9 @@ def analyse(
     leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)])["leads"]
     selected["leads"] = leaders.reindex(selected.index, fill_value=False)
     found = sensitivity(table, trials, margin=margin)
-    beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper)
+    first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
+    recipes = {configuration: recipe_of(row) for configuration, row in first.iterrows()}
+    beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper, recipes)
     return Findings(
         configurations=table,
         selected=selected,
@@ -99,6 +106,10 @@ def analyse(
         comparisons=compare_methods(selected, trials),
         beside=beside,
         ranks=pd.DataFrame() if beside.empty else rank_agreement(beside),
+        training=training(trials),
+        training_beside=pd.DataFrame()
+        if paper is None
+        else training_beside(beside, selected, paper, recipes),
         claims=evaluate_claims(CLAIMS.get(paper or "", ()), selected, table),
         select=select_on,
         paper=paper,

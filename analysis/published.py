@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -14,6 +14,7 @@ from scipy import stats
 
 from analysis.aggregate import SETTING, WITHOUT, axis_columns, highest
 from analysis.intervals import t_interval
+from analysis.protocol import TRAINED, Recipe, differences
 
 PAPERS: Mapping[str, str] = {
     "proxconnect": "Dockhorn et al., Demystifying and Generalizing BinaryConnect, NeurIPS 2021",
@@ -22,7 +23,10 @@ PAPERS: Mapping[str, str] = {
 }
 """What `--compare` knows."""
 SEEDS = {"proxconnect": 3, "mirror-descent-view": 1}
-"""Runs behind each number (ProxConnect paper, checklist 3c; the other paper states one)."""
+"""Runs behind each number: ProxConnect paper, checklist 3c, but for its full-precision networks, of
+which there is one each (B.1.3). The other paper's text does not say; its code runs each once."""
+NOT_STATED = "not stated"
+"""The set of Table 4 of the ProxConnect paper, which appears nowhere in its text."""
 STAND_IN = {
     "proxconnect": ("CIFAR-10", "ResNet20"),
     "mirror-descent-view": ("CIFAR-10", "ResNet-18"),
@@ -39,7 +43,8 @@ class UnknownPaperError(ValueError):
 def published(paper: str) -> pd.DataFrame:
     """One row a printed top-1 accuracy, as fractions.
 
-    Columns: table (number), dataset, model, regime, method, set (empty in full precision), rho0
+    Columns: table (its number, or the section), dataset, model, regime, method, set (empty in full
+    precision, `NOT_STATED` where the paper does not say which), rho0
     (missing where there is none, or it is not said), at_best (it is the best of several rho0), n,
     mean, std (missing where none is printed).
 
@@ -49,12 +54,12 @@ def published(paper: str) -> pd.DataFrame:
     if paper not in PAPERS:
         raise UnknownPaperError(f"paper {paper!r}: unknown; papers: {', '.join(PAPERS)}")
     with files("analysis").joinpath("published_accuracy.csv").open(encoding="utf-8") as file:
-        printed = pd.read_csv(file, dtype={"rho0": "string"})
+        printed = pd.read_csv(file, dtype={"rho0": "string", "table": "string"})
     printed = printed[(printed["paper"] == paper) & (printed["metric"] == "top1")]
     sets = printed["quantization"].str.lower()
     return pd.DataFrame(
         {
-            "table": printed["table"],
+            "table": printed["table"].astype(object),
             "dataset": printed["dataset"],
             "model": printed["model"],
             "regime": printed["regime"].fillna("").replace({"finetune": "fine-tuning"}),
@@ -62,7 +67,7 @@ def published(paper: str) -> pd.DataFrame:
             "set": sets.where(sets != "float", ""),
             "rho0": pd.to_numeric(printed["rho0"].where(printed["rho0"] != "best")).astype(float),
             "at_best": (printed["rho0"] == "best").fillna(False).astype(bool),
-            "n": SEEDS[paper],
+            "n": np.where(sets == "float", 1, SEEDS[paper]),
             "mean": printed["mean"] / 100,
             "std": printed["std"] / 100,
         }
@@ -138,21 +143,29 @@ def _cell(row: pd.Series) -> str:
     return f"{100 * row['mean']:.2f} ({100 * row['std']:.2f})"
 
 
-def side_by_side(selected: pd.DataFrame, table: pd.DataFrame, paper: str) -> pd.DataFrame:
+def side_by_side(
+    selected: pd.DataFrame,
+    table: pd.DataFrame,
+    paper: str,
+    recipes: Mapping[Hashable, Recipe] | None = None,
+) -> pd.DataFrame:
     """One row a cell that was run and that the paper has as well: ours, theirs, the difference.
 
     Cells of the same dataset and model are compared at their best rho0 and at every rho0 that both
     have. Those of a dataset and model that the paper does not have stand beside its `STAND_IN`, at
-    the best rho0 only, and `same_setting` is False: then only signs and ranks mean anything.
+    the best rho0 only: then only signs and ranks mean anything. Where the paper does not say which
+    set it used, any of ours stands beside.
 
     Columns: dataset, model, regime, method, set, further axes, cell ("best ρ0", or the rho0),
-    rho0 (ours), ours, ours_std, n, theirs, theirs_std, table (theirs), same_setting, difference
-    (ours - theirs).
+    rho0 (ours), ours, ours_std, n, theirs, theirs_std, table (theirs), stand_in (dataset and model
+    are others), differs (in what else ours are known to differ: `protocol.PARTS`, set, ρ0 chosen
+    on), same_setting (neither), difference (ours - theirs).
 
     Args:
         selected: what `selection.select` gives.
         table: what `aggregate.configurations` gives.
         paper: a key of `PAPERS`.
+        recipes: configuration -> recipe, as `protocol.recipe_of` gives it.
 
     Raises:
         UnknownPaperError: it is not.
@@ -178,8 +191,17 @@ def side_by_side(selected: pd.DataFrame, table: pd.DataFrame, paper: str) -> pd.
             *row[["regime", "method", "set"]],
             cell,
         )
-        if (entry := theirs.get(key)) is None:
+        entry = theirs.get(key)
+        if entry is None and row["set"]:
+            entry = theirs.get((*key[:-2], NOT_STATED, cell))
+        if entry is None:
             continue
+        own = (recipes or {}).get(row["configuration_id"], {})
+        differs = list(_training_differences(row, own, paper)) if same else []
+        if same and entry["set"] != row["set"]:
+            differs.append("set")
+        if same and entry["at_best"] and row.get("chosen_on") == "validation":
+            differs.append(CHOICE)
         rows.append(
             {
                 **row[[*_CELL, *axis_columns(table), "rho0", "n", "seeds"]],
@@ -189,16 +211,62 @@ def side_by_side(selected: pd.DataFrame, table: pd.DataFrame, paper: str) -> pd.
                 "theirs": entry["mean"],
                 "theirs_std": entry["std"],
                 "table": entry["table"],
-                "same_setting": same,
+                "stand_in": not same,
+                "differs": ", ".join(differs),
+                "same_setting": same and not differs,
                 "difference": row["test_mean"] - entry["mean"],
             }
         )
     columns = [*_CELL, *axis_columns(table), "cell", "rho0", "ours", "ours_std", "n", "theirs"]
-    columns += ["theirs_std", "table", "same_setting", "difference", "seeds"]
+    columns += ["theirs_std", "table", "stand_in", "differs", "same_setting", "difference", "seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 
 _BEST = "best ρ0"
+CHOICE = "ρ0 chosen on"
+"""Of `side_by_side`'s `differs`: theirs on test images."""
+
+
+def _training_differences(
+    row: pd.Series, recipe: Recipe, paper: str
+) -> Mapping[str, tuple[str, str]]:
+    for trained in TRAINED.get(paper, ()):
+        if (_plain(trained.dataset), trained.regime) == (_plain(row["dataset"]), row["regime"]):
+            return differences(recipe, trained.of(row["method"]))
+    return {}
+
+
+def training_beside(
+    beside: pd.DataFrame, selected: pd.DataFrame, paper: str, recipes: Mapping[Hashable, Recipe]
+) -> pd.DataFrame:
+    """One row a setting and part in which our training differs from a paper's of the same names.
+
+    Columns: dataset, model, regime, what, methods, ours, theirs.
+
+    Args:
+        beside: what `side_by_side` gives.
+        selected: what `selection.select` gives.
+        paper: a key of `PAPERS`.
+        recipes: as of `side_by_side`.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    compared = set(beside.loc[~beside["stand_in"], [*_CELL]].itertuples(index=False, name=None))
+    for _, row in selected.iterrows():
+        if tuple(row[_CELL]) not in compared:
+            continue
+        where = tuple(row[[*SETTING]])
+        found = dict(_training_differences(row, recipes.get(row["configuration_id"], {}), paper))
+        if row["chosen_on"] == "validation" and paper == "proxconnect":
+            found[CHOICE] = "validation images", "test images"
+        for what, (ours, theirs) in found.items():
+            methods = rows.setdefault((*where, what, ours, theirs), [])
+            methods += [row["method"]] if row["method"] not in methods else []
+    keys = [*SETTING, "what", "ours", "theirs"]
+    found_rows = [
+        dict(zip(keys, key, strict=True)) | {"methods": ", ".join(methods)}
+        for key, methods in rows.items()
+    ]
+    return pd.DataFrame(found_rows, columns=[*SETTING, "what", "methods", "ours", "theirs"])
 
 
 def _plain(*names: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The tidy tables that the analysis reads. Every column is written here; only trials are needed."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +18,14 @@ AXIS_PREFIX: Final = "axis."
 """Further axes of a sweep, beyond those below, stand in columns ``axis.<name>`` as text."""
 RECIPE_PREFIX: Final = "recipe."
 """The recipe of a trial stands in columns ``recipe.<dotted path>``."""
+TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
+    "epochs": ("epochs",),
+    "batchnorm_epochs": ("batchnorm_epochs",),
+    "batch_size": ("batch_size",),
+    "dataset": ("dataset",),
+    "optimizer": ("optimizer",),
+}
+"""Axis -> paths of a recipe: how a trial was trained, as far as it is not its method."""
 
 TRIALS: Final[Mapping[str, tuple[str, str]]] = {
     "sweep": ("text", "name of the sweep"),
@@ -134,7 +143,8 @@ class SchemaError(ValueError):
 def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     """Check a table of trials, and give it back: text and plain floats, rows counted from 0.
 
-    Text is empty where a CSV file had nothing.
+    Text is empty where a CSV file had nothing. Where trials of one method were trained differently
+    (see `TRAINING`), a further axis says so.
 
     Raises:
         SchemaError: a column is missing or of the wrong kind, a trial or a configuration's seed
@@ -148,7 +158,7 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     _validate(frame, {**TRIALS, **present}, "trials")
     known = {**TRIALS, **present}
     texts = [column for column, (kind, _) in known.items() if kind == "text"]
-    texts += [column for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
+    texts += axes_of(frame)
     numbers = [column for column in known if column not in texts]
     frame = frame.reset_index(drop=True)
     frame = frame.assign(
@@ -169,8 +179,64 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     complete = frame["state"] == "COMPLETE"
     if frame.loc[complete, "test_accuracy"].isna().any():
         raise SchemaError("trials: a COMPLETE trial has no test_accuracy")
+    frame = _with_training_axes(frame)
     _require_told_apart(frame)
     return frame
+
+
+def setting_text(value: object) -> str:
+    """A setting of a recipe as text, the same for 30, 30.0 and what files make of them."""
+    text = _as_text(value)
+    return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
+
+
+def _with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
+    """With further axes where trials of one method were trained differently, and no axis says so.
+
+    So accuracies after 2 and after 200 epochs are not put together, whoever joined their tables.
+    """
+    setting, axes = ["dataset", "model", "regime"], axes_of(frame)
+    for name, paths in TRAINING.items():
+        columns = [column for column in frame.columns if _is_below(column, paths)]
+        if not columns or f"{AXIS_PREFIX}{name}" in axes:
+            continue
+        texts = frame[columns].map(setting_text)
+        several = texts.groupby([frame[key] for key in [*setting, "method", *axes]]).transform(
+            "nunique"
+        )
+        varying = [column for column in columns if (several[column] > 1).any()]
+        if not varying:
+            continue
+        where = (several[varying] > 1).any(axis="columns")
+        where = where.groupby([frame[key] for key in setting]).transform("any")
+        values = [
+            ", ".join(
+                value if len(columns) == 1 else f"{_last(column)}={value}"
+                for column, value in zip(varying, row, strict=True)
+            )
+            if is_here
+            else ""
+            for row, is_here in zip(
+                texts[varying].itertuples(index=False, name=None), where, strict=True
+            )
+        ]
+        frame = frame.assign(**{f"{AXIS_PREFIX}{name}": values})
+        axes.append(f"{AXIS_PREFIX}{name}")
+    return frame
+
+
+def _is_below(column: str, paths: Sequence[str]) -> bool:
+    path = column.removeprefix(RECIPE_PREFIX)
+    return path != column and any(path == one or path.startswith(f"{one}.") for one in paths)
+
+
+def _last(column: str) -> str:
+    return column.rsplit(".", 1)[-1]
+
+
+def axes_of(frame: pd.DataFrame) -> list[str]:
+    """The columns of a sweep's further axes."""
+    return [str(column) for column in frame.columns if str(column).startswith(AXIS_PREFIX)]
 
 
 def _as_text(value: object) -> str:
@@ -209,8 +275,7 @@ def _require_told_apart(frame: pd.DataFrame) -> None:
             f"trials: seed {row['seed']:g} of configuration_id "
             f"{brief(row['configuration_id'])!r} stands there twice"
         )
-    axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
-    family = ["dataset", "model", "regime", "method", "set", *axes]
+    family = ["dataset", "model", "regime", "method", "set", *axes_of(frame)]
     described = frame[[*family, "rho0", "configuration_id"]].drop_duplicates()
     for columns, what in (
         (["configuration_id"], "configuration_id {!r} stands for different configurations"),

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.aggregate import SETTING, axis_columns
 from analysis.schema import AXIS_PREFIX
 
 
@@ -74,3 +75,46 @@ def p_value(value: float) -> str:
     if math.isnan(value):
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def mean_of(mean: float, std: float) -> str:
+    """``94.00 (1.41)``, or without a deviation where there is none."""
+    return points(mean) if pd.isna(std) else f"{points(mean)} ({points(std)})"
+
+
+Format = Callable[[pd.Series], str]
+Columns = dict[str, str | Format]
+"""Header -> column of a frame, or a function of its row."""
+
+WHERE: Columns = {key: key for key in SETTING}
+FAMILY: Columns = {**WHERE, "set": "set", "method": "method"}
+
+
+def build(name: str, section: str, caption: str, frame: pd.DataFrame, columns: Columns) -> Table:
+    """A table with the given columns, and those of further axes behind the set or the regime."""
+    wanted: Columns = {}
+    after = "set" if "set" in columns else "regime"
+    for header, source in columns.items():
+        wanted[header] = source
+        if header == after:
+            wanted |= {axis_label(axis, columns): axis for axis in axis_columns(frame)}
+    body = pd.DataFrame(
+        [
+            {
+                header: row[source] if isinstance(source, str) else source(row)
+                for header, source in wanted.items()
+            }
+            for _, row in frame.iterrows()
+        ],
+        columns=list(wanted),
+    )
+    for key in ("dataset", "regime"):  # said once, where it is the same in all rows
+        if key in body and len(body) > 1 and body[key].nunique() == 1:
+            caption += f"; {body[key].iloc[0]}"
+            body = body.drop(columns=key)
+    return Table(name, section, caption, body.astype(str))
+
+
+def of(column: str, form: Callable[..., str], **options: bool) -> Format:
+    """How a column of numbers is written."""
+    return lambda row: form(row[column], **options)

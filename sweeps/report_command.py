@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from analysis.published import PAPERS
@@ -14,9 +14,11 @@ from analysis.study_report import StudyReport
 from quantlab import ConfigurationError
 from sweeps import reporting
 from sweeps.command_line import command_line
+from sweeps.computed import options_of, results_of, told
 from sweeps.data_changes import data_warnings
 from sweeps.database import shown
 from sweeps.loading import load_either
+from sweeps.records import Result
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.study import StudySpec
@@ -78,7 +80,8 @@ def _of_sweep(
         reporting.measurements_of(sweep, storage, chosen.select_on),
         options.out or storage.root / "reports" / sweep.name,
         f"Sweep {sweep.name}",
-        _facts(sweep, "run", options) | _data_facts(sweep.cells, storage),
+        _facts(sweep, "run", options, results_of(sweep.cells, storage))
+        | _data_facts(sweep.cells, storage),
         chosen,
     )
     show(written)
@@ -91,21 +94,25 @@ def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) 
             raise ConfigurationError(f"{name}: is for sweeps; {spec.name} is a study")
     storage = Storage(options.storage)
     study = load(spec, storage, options.study_storage)
+    cells = cells_of(spec, study, storage)
     written = report_study(
         spec,
         study,
         storage,
         options.out or storage.root / "reports" / spec.name,
-        _facts(spec, "search", options) | _data_facts(cells_of(spec, study, storage), storage),
+        _facts(spec, "search", options, results_of(cells, storage)) | _data_facts(cells, storage),
         formats,
     )
     print("\n".join(summary_lines(spec, study)), end="\n\n")
     show_files(written)
-    _log(f"study {spec.name}", spec, cells_of(spec, study, storage), written, options)
+    _log(f"study {spec.name}", spec, cells, written, options)
 
 
 def _facts(
-    spec: SweepSpec | StudySpec, made_by: str, options: argparse.Namespace
+    spec: SweepSpec | StudySpec,
+    made_by: str,
+    options: argparse.Namespace,
+    results: Sequence[Result],
 ) -> dict[str, str]:
     """Lines of a report's head."""
     where = _where(options)
@@ -113,7 +120,8 @@ def _facts(
         where += ["--study-storage", shown(options.study_storage)]
     return {
         "about": spec.description,
-        "reproduce": shlex.join(["sweeps", made_by, options.sweep, *where]),
+        "reproduce": shlex.join(["sweeps", made_by, options.sweep, *where, *options_of(results)]),
+        "computed": told(results),
         "made by": shlex.join(["sweeps", "report", options.sweep, *where, *_given(options)]),
     }
 

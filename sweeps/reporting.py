@@ -42,6 +42,7 @@ def measurements_of(sweep: SweepSpec, storage: Storage, select_on: Split) -> Mea
             "run it first, with `sweeps run`"
         )
     try:
+        trials = Measurements(trials).trials
         chosen = list(select(configurations(trials), select_on)["configuration_id"])
     except SchemaError as error:
         raise ConfigurationError(f"sweep {sweep.name}: {error}") from error

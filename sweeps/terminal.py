@@ -1,5 +1,6 @@
 """Reports in the terminal."""
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -35,10 +36,23 @@ def show(report: Report) -> None:
     claims = [row for row in report.findings.claims.to_dict("records") if row["cells"]]
     if claims:
         console.print(Text("\nWhat the paper claims", style="italic"))
+        for line in _otherwise(report.findings.training_beside):
+            console.print(Text(line))
     for row in claims:
         console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
     console.print()
     show_files(report)
+
+
+def _otherwise(training_beside: pd.DataFrame) -> list[str]:
+    """In what the trials differ from the paper's of the same names, each said once."""
+    if training_beside.empty:
+        return []
+    lines = training_beside[["what", "ours", "theirs"]].itertuples(index=False, name=None)
+    return [
+        f"not the paper's setting: {what} {ours}, there {theirs}"
+        for what, ours, theirs in dict.fromkeys(lines)
+    ]
 
 
 def show_files(report: Report | StudyReport) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import method_styles, panels, shared_legend
+from analysis.figures.style import drawn, method_styles, panels, shared_legend
 from analysis.study_schema import is_fraction
 
 _BEST, _OTHER = "#0072b2", "#bbbbbb"
@@ -25,7 +25,7 @@ def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) ->
     scale = 100 if is_fraction(first) else 1
     front = tried[tried["on_front"]].sort_values(across)
     known = tried[tried["label"] != ""]
-    styles = method_styles(known["label"])
+    styles, names = method_styles(known["label"]), drawn(known["label"])
     # Nothing is known between two points but that the step is reached.
     where: Literal["post", "pre"] = "post" if direction == "minimize" else "pre"
     figure, grid = panels(1, 2)
@@ -37,7 +37,7 @@ def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) ->
         for label, x, y in known[["label", across, up]].itertuples(index=False):
             colour, marker = styles[label]
             style = {"color": colour, "markerfacecolor": "none", "markersize": 8}
-            axes.plot(x, scale * y, marker or "d", label=label, linestyle="none", **style)
+            axes.plot(x, scale * y, marker or "d", label=names[label], linestyle="none", **style)
         axes.set_xlabel(second)
         axes.grid()
     grid[0, 0].set_ylabel(first + (" (%)" if scale == 100 else ""))

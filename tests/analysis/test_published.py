@@ -24,12 +24,12 @@ def test_the_best_of_the_appendix_are_the_main_tables() -> None:
     selected = select(published_configurations("proxconnect"), "test")
     main = published("proxconnect")
     main = main[main["at_best"]]
-    assert main["table"].value_counts().to_dict() == {2: 18, 3: 18}
+    assert main["table"].value_counts().to_dict() == {"2": 18, "3": 18}
     both = main.merge(selected, on=CELL, suffixes=("_main", ""))
     assert len(both) == 36
     different = both[(both["mean"] - both["test_mean"]).abs() > 1e-9]
     assert different[["table", "model", "method", "set"]].values.tolist() == [
-        [2, "ResNet56", "rPC", "ternary"]
+        ["2", "ResNet56", "rPC", "ternary"]
     ]
     assert different["mean"].tolist() == pytest.approx([0.9284])
     assert different["test_mean"].tolist() == pytest.approx([0.9285])
@@ -56,10 +56,15 @@ def test_what_does_not_fit_is_found() -> None:
 def test_counts_of_what_is_printed() -> None:
     table = published("proxconnect")
     assert table["table"].value_counts().to_dict() == {
-        **{2: 24, 3: 24, 4: 6},
-        **dict.fromkeys(range(6, 12), 18),
+        **{"section 6.1": 2, "2": 24, "3": 24, "4": 6},
+        **dict.fromkeys(map(str, range(6, 12)), 18),
     }
-    assert table[["mean", "std"]].notna().all(axis=None)
+    alone = table[table["method"] == "FP"].set_index("model")
+    assert alone["mean"].to_dict() == pytest.approx({"ResNet20": 0.9201, "ResNet56": 0.9301})
+    assert alone["n"].tolist() == [1, 1]
+    quantized = table[table["set"] != ""]
+    assert quantized[["mean", "std"]].notna().all(axis=None)
+    assert set(quantized.loc[quantized["dataset"] == "ImageNet", "set"]) == {"not stated"}
     assert (published("mirror-descent-view")["mean"] > 0.3).all()
     assert set(PAPERS) == {"proxconnect", "mirror-descent-view"}
     with pytest.raises(UnknownPaperError, match="'proxconect': unknown; papers: proxconnect, mir"):
@@ -72,11 +77,12 @@ def test_the_paper_beside_itself_is_the_same() -> None:
     assert beside["same_setting"].all()
     assert beside["difference"].abs().max() == pytest.approx(1e-4)  # the misprinted best
     at_best = beside[beside["cell"] == "best ρ0"]
-    assert len(at_best) == 48 + 2  # of Tables 2 and 3, and BinaryConnect of Table 4
+    # Of Tables 2 and 3, full precision of section 6.1, and BinaryConnect of Table 4.
+    assert len(at_best) == 48 + 2 + 2
     assert len(beside) == len(at_best) + 108 + 4
     ranks = rank_agreement(beside)
     assert ranks["tau"].min() > 0.9
-    assert set(ranks["table"]) == {2, 3, 4, 6, 7, 8, 9, 10, 11}
+    assert set(ranks["table"]) == {"2", "3", "4", *map(str, range(6, 12))}
 
 
 def test_cells_of_the_same_setting_are_compared_with_their_rho0() -> None:
@@ -84,6 +90,7 @@ def test_cells_of_the_same_setting_are_compared_with_their_rho0() -> None:
     table = configurations(frame)
     beside = side_by_side(select(table), table, "proxconnect").set_index(["method", "cell"])
     assert set(beside.index) == {
+        ("FP", "best ρ0"),
         ("BC", "best ρ0"),
         ("PC", "best ρ0"),
         ("PC", "0.01"),
@@ -93,7 +100,7 @@ def test_cells_of_the_same_setting_are_compared_with_their_rho0() -> None:
     row = beside.loc[("PC", "0.01")]
     assert (row["ours"], row["theirs"]) == pytest.approx((0.94, 0.8992))
     assert row["difference"] == pytest.approx(0.94 - 0.8992)
-    assert row["table"] == 11
+    assert row["table"] == "11"
     assert beside.loc[("BC", "best ρ0"), "theirs"] == pytest.approx(0.8751)
 
 
@@ -109,7 +116,7 @@ def test_the_reverse_order_is_minus_one() -> None:
     table = published_configurations("proxconnect")
     upside_down = table.assign(test_mean=1 - table["test_mean"])
     beside = side_by_side(select(upside_down, "test"), upside_down, "proxconnect")
-    in_appendix = beside[beside["table"] == 11]
+    in_appendix = beside[beside["table"] == "11"]
     assert rank_agreement(in_appendix)["tau"].tolist() == pytest.approx([-1, -1])
 
 

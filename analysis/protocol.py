@@ -1,0 +1,220 @@
+"""How trials were trained: what belongs to a setting beside the names of dataset and network.
+
+Trials of one method that were trained differently are told apart by `schema.validate_trials`. Here
+is what is said of methods that were, and of a paper's own training beside ours. It is read off the
+recipes; a table without `schema.RECIPE_PREFIX` columns says nothing of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.aggregate import SETTING, axis_columns
+from analysis.schema import RECIPE_PREFIX, setting_text
+
+PARTS = ("epochs", "training images", "batch size", "optimizer")
+"""Of what is said."""
+
+Recipe = Mapping[str, str]
+"""Path -> value as text."""
+
+
+def recipe_of(trial: pd.Series) -> Recipe:
+    """What a table says of a trial's recipe; empty where it has no such columns."""
+    return {
+        str(name).removeprefix(RECIPE_PREFIX): text
+        for name, value in trial.items()
+        if str(name).startswith(RECIPE_PREFIX) and (text := setting_text(value))
+    }
+
+
+def said(recipe: Recipe, training_images: float = float("nan")) -> dict[str, str]:
+    """The `PARTS` of a recipe, for people; empty where it does not say."""
+    epochs, more = recipe.get("epochs", ""), recipe.get("batchnorm_epochs", "0")
+    held_out = recipe.get("dataset.validation_images", "")
+    only = recipe.get("dataset.train_images", "")
+    if training_images == training_images:
+        images = f"{training_images:,.0f}" + (f" ({held_out} held out)" if held_out > "0" else "")
+    elif only:
+        images = only
+    else:
+        images = {"": "", "0": "all"}.get(held_out, f"all but {held_out}")
+    return {
+        "epochs": epochs + (f" + {more}" if epochs and more != "0" else ""),
+        "training images": images,
+        "batch size": recipe.get("batch_size", ""),
+        "optimizer": _optimizer(recipe),
+    }
+
+
+def _optimizer(recipe: Recipe) -> str:
+    """``SGD, StepDecay (factor 0.1, milestones 15, 22, value 0.1), momentum 0.9``."""
+    prefix = "optimizer.learning_rate"
+    if "optimizer.algorithm" not in recipe:
+        return ""
+    rate = [
+        f"{path.removeprefix(f'{prefix}.')} {value}"
+        for path, value in sorted(recipe.items())
+        if path.startswith(f"{prefix}.")
+    ]
+    options = [
+        f"{path.removeprefix('optimizer.options.')} {value}"
+        for path, value in sorted(recipe.items())
+        if path.startswith("optimizer.options.")
+    ]
+    schedule = recipe.get(prefix, "") + (f" ({', '.join(rate)})" if rate else "")
+    return ", ".join([recipe["optimizer.algorithm"].rsplit(".", 1)[-1], schedule, *options])
+
+
+def training(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row a method and setting: how it was trained, over all its configurations.
+
+    Columns: dataset, model, regime, further axes, method, is_quantized, and `PARTS`, as text;
+    several values of one part stand behind one another. Without a row if the table does not say.
+    """
+    keys = [*SETTING, *axis_columns(trials), "method"]
+    first = trials.drop_duplicates("configuration_id")
+    parts = pd.DataFrame(
+        [
+            said(recipe_of(row), row.get("training_images", float("nan")))
+            for _, row in first.iterrows()
+        ],
+        columns=list(PARTS),
+        index=first.index,
+    )
+    if not (parts != "").any(axis=None):
+        return pd.DataFrame(columns=[*keys, "is_quantized", *PARTS])
+    told = pd.concat([first[keys], parts], axis="columns").assign(is_quantized=first["set"] != "")
+    rows = [
+        {
+            **dict(zip(keys, key, strict=True)),
+            "is_quantized": part["is_quantized"].any(),
+            **{name: " / ".join(dict.fromkeys(part[name])) for name in PARTS},
+        }
+        for key, part in told.groupby(keys, sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def unlike(trained: pd.DataFrame, dataset: str, regime: str) -> list[str]:
+    """In which parts the quantized methods of a dataset and regime were not trained alike.
+
+    Args:
+        trained: what `training` gives.
+        dataset: as in its rows.
+        regime: as in its rows.
+    """
+    rows = trained[trained["is_quantized"].astype(bool)]
+    rows = rows[(rows["dataset"] == dataset) & (rows["regime"] == regime)]
+    within = rows.groupby(["model", *axis_columns(rows)], sort=False)
+    return [part for part in PARTS if len(rows) and (within[part].nunique() > 1).any()]
+
+
+@dataclass(frozen=True)
+class PublishedTraining:
+    """How a paper trained, as far as it says so."""
+
+    dataset: str
+    regime: str
+    source: str
+    recipe: Mapping[str, Any]
+    """Path -> value, of all methods."""
+    by_method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Method -> what it has for itself; a method that is not here is not told of further."""
+
+    def of(self, method: str) -> Recipe:
+        """The recipe of a method."""
+        own = {**self.recipe, **self.by_method.get(method, {})}
+        return {path: setting_text(value) for path, value in own.items()}
+
+
+def _adam(schedule: str, value: float, milestones: str = "") -> dict[str, Any]:
+    drops = {
+        "optimizer.learning_rate.milestones": milestones,
+        "optimizer.learning_rate.factor": 0.1,
+    }
+    return {
+        "optimizer.algorithm": "torch.optim.Adam",
+        "optimizer.learning_rate": schedule,
+        "optimizer.learning_rate.value": value,
+        **(drops if milestones else {}),
+    }
+
+
+def _sgd(milestones: str) -> dict[str, Any]:
+    return {
+        "optimizer.algorithm": "torch.optim.SGD",
+        "optimizer.learning_rate": "StepDecay",
+        "optimizer.learning_rate.value": 0.1,
+        "optimizer.learning_rate.milestones": milestones,
+        "optimizer.learning_rate.factor": 0.1,
+        "optimizer.options.momentum": 0.9,
+        "optimizer.options.weight_decay": 1e-4,
+    }
+
+
+def _stages(epochs: int, batchnorm_epochs: int, batch_size: int) -> dict[str, Any]:
+    return {
+        "epochs": epochs,
+        "batchnorm_epochs": batchnorm_epochs,
+        "batch_size": batch_size,
+        "dataset.validation_images": 0,
+    }
+
+
+TRAINED: Mapping[str, Sequence[PublishedTraining]] = {
+    "proxconnect": (
+        PublishedTraining(
+            "CIFAR-10",
+            "fine-tuning",
+            "B.1.4",
+            _stages(200, 100, 128),
+            {
+                "BC": _adam("StepDecay", 0.01, "81, 122"),
+                "PC": _adam("StepDecay", 0.01, "81, 122"),
+                "PQ": _adam("Constant", 0.01),
+            },
+        ),
+        PublishedTraining(
+            "CIFAR-10",
+            "end-to-end",
+            "B.1.3, B.1.5",
+            _stages(200, 100, 128) | _sgd("100, 150"),
+            {"FP": {"batchnorm_epochs": 0}},
+        ),
+        PublishedTraining(
+            "ImageNet",
+            "fine-tuning",
+            "B.6",
+            _stages(45, 5, 256) | _adam("StepDecay", 1e-4, "15, 30"),
+        ),
+        PublishedTraining("ImageNet", "end-to-end", "B.7", _stages(80, 10, 256) | _sgd("30, 60")),
+    ),
+}
+"""Paper -> how it trained. All training images are used, and rho0 is chosen on test images."""
+
+
+def differences(ours: Recipe, theirs: Recipe) -> dict[str, tuple[str, str]]:
+    """Part -> ours and theirs, where both say and it is not the same.
+
+    Args:
+        ours: a trial's recipe.
+        theirs: what a paper says; paths that it does not have are not compared.
+    """
+    said_of = {"dataset.train_images", *theirs}
+    tells_optimizer = "optimizer.algorithm" in theirs
+    own = said(
+        {
+            path: value
+            for path, value in ours.items()
+            if path in said_of or (tells_optimizer and path.startswith("optimizer."))
+        }
+    )
+    other = said(theirs)
+    return {
+        part: (own[part], other[part])
+        for part in PARTS
+        if own[part] and other[part] and own[part] != other[part]
+    }

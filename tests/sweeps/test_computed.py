@@ -1,0 +1,32 @@
+"""The command that computes trials as they were computed, and when that gives the same numbers."""
+
+from typing import Any
+
+from quantlab.execution import DEFAULT_EXECUTION, parse_execution
+from sweeps.computed import options_of, told
+from sweeps.records import Result, TrialState
+
+
+def result(**changes: Any) -> Result:
+    values: dict[str, Any] = {"execution": str(DEFAULT_EXECUTION), "device": "cpu (x86_64)"}
+    return Result(
+        state=TrialState.COMPLETE, time=0.0, epochs=1, test_accuracy=0.9, **values | changes
+    )
+
+
+def test_what_is_as_by_default_needs_no_option() -> None:
+    assert options_of([]) == []
+    assert options_of([result(), result(execution="")]) == []
+    assert told([]) == ""
+    assert told([result(), result()]).startswith("2 alone; on cpu (x86_64); the same numbers to")
+
+
+def test_packs_and_execution_are_part_of_the_command() -> None:
+    other = str(parse_execution("bf16,no-deterministic,threads=2"))
+    results = [*(result(pack=9, execution=other),) * 9, *(result(pack=3),) * 3, result()]
+    assert options_of(results) == ["--pack", "9", "--execution", "bf16,no-deterministic,threads=2"]
+    assert parse_execution(options_of(results)[-1]) == parse_execution(other)
+    assert told(results).startswith(
+        "9 in packs of 9, 3 in packs of 3, 1 alone; on cpu (x86_64); execution "
+        "bf16,no-deterministic,threads=2 and as by default; the same numbers to the last bit only"
+    )
