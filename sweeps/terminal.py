@@ -36,8 +36,8 @@ def show(report: Report) -> None:
     claims = [row for row in report.findings.claims.to_dict("records") if row["cells"]]
     if claims:
         console.print(Text("\nWhat the paper claims", style="italic"))
-        for line in _otherwise(report.findings.training_beside):
-            console.print(Text(line))
+        for said in _otherwise(report.findings.training_beside):
+            console.print(Text(said))
     for row in claims:
         console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
     console.print()
