@@ -85,6 +85,11 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
     )
 
 
+def canonical_key(value: object) -> str:
+    """The same text for equal values, whether they are hashable or not."""
+    return _json(canonical(value))
+
+
 def canonical_json(recipe: Recipe) -> str:
     """The whole recipe as one line of JSON with sorted keys."""
     return _json({"format": FORMAT, "recipe": canonical(recipe)})

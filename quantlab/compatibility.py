@@ -1,10 +1,9 @@
 """Which recipes can be trained as one pack."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from quantlab.canonical import canonical
+from quantlab.canonical import canonical_key
 from quantlab.errors import ConfigurationError
 from quantlab.optimizer import ELEMENTWISE
 from quantlab.recipe import Recipe
@@ -20,7 +19,7 @@ def pack_key(recipe: Recipe) -> str:
     Raises:
         ConfigurationError: such a recipe cannot be trained in any pack.
     """
-    return json.dumps(canonical(_common(recipe)), sort_keys=True)
+    return canonical_key(_common(recipe))
 
 
 def _common(recipe: Recipe) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from quantlab.quantizers import Quantizer
+from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point, UpdateRule
 from quantlab.weight_histogram import WeightHistogram, weight_histogram
@@ -88,15 +89,23 @@ class ProxOptimizer(Optimizer):
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
         own = own_sharpness or {}
-        members: dict[
-            tuple[Quantizer, StepFunction, torch.dtype, torch.device], list[nn.Parameter]
-        ] = {}
+        members: list[
+            tuple[
+                tuple[Quantizer, StepFunction, torch.dtype, torch.device],
+                list[nn.Parameter],
+            ]
+        ] = []
         for name, (parameter, quantizer) in weights.items():
             key = (quantizer, own.get(name, sharpness), parameter.dtype, parameter.device)
-            members.setdefault(key, []).append(parameter)
+            for known, parameters in members:
+                if are_equal(known, key):  # a quantizer need not be hashable
+                    parameters.append(parameter)
+                    break
+            else:
+                members.append((key, [parameter]))
         self.groups = [
             QuantizedWeights(quantizer, annealing, parameters, rule.gradient_at)
-            for (quantizer, annealing, _, _), parameters in members.items()
+            for (quantizer, annealing, _, _), parameters in members
         ]
         # What the base optimizer moves, each with the model's parameters that bring its gradient.
         make_moved = flat_moved if flat else shaped_moved

@@ -2,10 +2,12 @@
 
 from torch import nn
 
+from quantlab.errors import ConfigurationError
 from quantlab.optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
+from quantlab.quantizers.contract import require_contract
 from quantlab.recipe import Averaging, OptimizerSpec, Recipe
-from quantlab.schedules import Schedule, StepFunction
+from quantlab.schedules import Schedule, StepFunction, value_at
 from quantlab.update_rules import POST_TRAINING
 from quantlab.weights import group_of_weights
 
@@ -19,7 +21,8 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         steps_per_epoch: gradient steps, which schedules count in.
 
     Raises:
-        ConfigurationError: a name in the recipe matches no layer.
+        ConfigurationError: a name in the recipe matches no layer, a quantizer does not do what it
+            must (see `require_contract`), or a stage has nothing to train.
     """
     quantization = recipe.quantization
     if quantization is None:
@@ -41,9 +44,18 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
             weights[name] = parameter, groups[position].quantizer
             own_sharpness[name] = annealing[position]
     members = {id(parameter) for parameter, _ in weights.values()}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in members]
+    if recipe.batchnorm_epochs and not others:
+        raise ConfigurationError(
+            f"Recipe.batchnorm_epochs = {recipe.batchnorm_epochs}: must be 0, because nothing is "
+            f"left to train once the weights of {type(model).__name__} are quantized; or give it "
+            "biases or normalization, or name a layer in quantization.exclude"
+        )
+    for quantizer in {id(q): q for _, q in weights.values()}.values():
+        require_contract(quantizer)
     return ProxOptimizer(
         weights,
-        [p for p in model.parameters() if p.requires_grad and id(p) not in members],
+        others,
         make_base=recipe.optimizer.build_fast,
         rule=quantization.rule,
         sharpness=_annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch),
@@ -56,9 +68,15 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
 
 def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
     """Over all that (still) requires a gradient, with nothing to quantize."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ConfigurationError(
+            f"{type(model).__name__} has no parameter that is trained: it must have at least one, "
+            "and not all of them frozen (requires_grad = False)"
+        )
     return ProxOptimizer(
         {},
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        trained,
         make_base=spec.build_fast,
         rule=POST_TRAINING,
         sharpness=lambda step: 0.0,
@@ -66,14 +84,26 @@ def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
     )
 
 
+def learning_rate_of(spec: OptimizerSpec, steps_per_epoch: int) -> StepFunction:
+    """The learning rate at every step of training."""
+    schedule = spec.learning_rate
+    return lambda step: value_at(schedule, step, steps_per_epoch, "optimizer.learning_rate")
+
+
 def _annealing(quantizer: Quantizer, sharpness: Schedule, steps_per_epoch: int) -> StepFunction:
     if not quantizer.annealed:
         return lambda step: 0.0
-    return lambda step: sharpness.at(step, steps_per_epoch)
+    return lambda step: value_at(sharpness, step, steps_per_epoch, "quantization.sharpness")
 
 
 def _averaging(averaging: Averaging | None, steps_per_epoch: int) -> StepFunction | None:
     if averaging is None:
         return None
     start = averaging.start_epoch * steps_per_epoch
-    return lambda step: averaging.weight.at(step, steps_per_epoch) if step >= start else 0.0
+
+    def weight(step: int) -> float:
+        if step < start:
+            return 0.0
+        return value_at(averaging.weight, step, steps_per_epoch, "quantization.averaging.weight")
+
+    return weight

@@ -1,6 +1,5 @@
 """PackedRun: several recipes trained as one stacked network, each as if it were alone."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from quantlab.canonical import canonical
+from quantlab.canonical import canonical_key
 from quantlab.compatibility import pack_key, require_compatible
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
@@ -208,7 +207,7 @@ def _stacking_for(recipe: Recipe, data_dir: Path, device: torch.device | str) ->
     splits = recipe.dataset.load(data_dir, device)
     inputs, _ = next(iter(recipe.dataset.batches(splits.test, batch_size=1)))
     image_shape = inputs.shape[1:]
-    key = json.dumps([canonical(recipe.model), splits.num_classes, image_shape], sort_keys=True)
+    key = canonical_key((recipe.model, splits.num_classes, tuple(image_shape)))
     if key not in _STACKINGS:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)

@@ -14,8 +14,9 @@ from quantlab.datasets import DatasetSpec
 from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
+from quantlab.plain_values import plain, require_count
 from quantlab.quantizers import Quantizer
-from quantlab.schedules import Constant, Schedule
+from quantlab.schedules import Constant, Schedule, value_at
 from quantlab.update_rules import UpdateRule
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
@@ -29,15 +30,7 @@ def _check_type(owner: object, name: str, kind: type) -> None:
     value = getattr(owner, name)
     if not isinstance(value, kind):
         raise ConfigurationError(
-            f"{type(owner).__name__}.{name} = {value!r}: must be a {kind.__name__}"
-        )
-
-
-def _check_count(owner: object, name: str, least: int) -> None:
-    value = getattr(owner, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{name} = {value!r}: must be a whole number >= {least}"
+            f"{type(owner).__name__}.{name} = {brief(value)}: must be a {kind.__name__}"
         )
 
 
@@ -56,15 +49,23 @@ class OptimizerSpec:
         _check_type(self, "learning_rate", Schedule)
         if not (isinstance(self.algorithm, type) and issubclass(self.algorithm, Optimizer)):
             raise ConfigurationError(
-                f"OptimizerSpec.algorithm = {self.algorithm!r}: must be a torch.optim class"
+                f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a torch.optim class"
             )
-        plain = {k: float(v) if isinstance(v, float) else v for k, v in self.options.items()}
-        object.__setattr__(self, "options", plain)  # without NumPy's numbers
+        if not isinstance(self.options, Mapping) or not all(
+            isinstance(k, str) for k in self.options
+        ):
+            raise ConfigurationError(
+                f"OptimizerSpec.options = {brief(self.options)}: must be a mapping, such as "
+                "{'momentum': 0.9}"
+            )
+        object.__setattr__(self, "options", plain(dict(self.options)))
         try:
             self.build([nn.Parameter(torch.zeros(1))])
-        except (TypeError, ValueError) as error:
+        except ConfigurationError:
+            raise
+        except Exception as error:  # which torch's and users' optimizers raise in many kinds
             raise ConfigurationError(
-                f"OptimizerSpec.options = {dict(self.options)}: {self.algorithm.__name__} "
+                f"OptimizerSpec.options = {brief(self.options)}: {self.algorithm.__name__} "
                 f"refuses them ({error})"
             ) from error
 
@@ -76,7 +77,8 @@ class OptimizerSpec:
             execution: keyword arguments that say how to compute, such as ``fused``; those of
                 `options` go before.
         """
-        settings = {"lr": self.learning_rate.at(0, 1), **execution, **self.options}
+        rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
+        settings = {"lr": rate, **execution, **self.options}
         return self.algorithm(parameters, **settings)
 
     def build_fast(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
@@ -97,7 +99,9 @@ def _items(owner: object, name: str, kind: type, allowed: str) -> None:
     value = getattr(owner, name)
     sequence = isinstance(value, Sequence) and not isinstance(value, str)
     if not sequence or not all(isinstance(item, kind) for item in value):
-        raise ConfigurationError(f"{type(owner).__name__}.{name} = {value!r}: must be {allowed}")
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{name} = {brief(value)}: must be {allowed}"
+        )
     object.__setattr__(owner, name, tuple(value))
 
 
@@ -138,7 +142,7 @@ class Averaging:
 
     def __post_init__(self) -> None:
         _check_type(self, "weight", Schedule)
-        _check_count(self, "start_epoch", 0)
+        require_count(self, "start_epoch", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +186,13 @@ class Quantization:
         if self.averaging is not None:
             _check_type(self, "averaging", Averaging)
         _items(self, "groups", WeightGroup, "a sequence of WeightGroup")
-        bound = self.latent_bound
+        bound = plain(self.latent_bound)
         is_number = isinstance(bound, int | float) and not isinstance(bound, bool)
         if bound is not None and not (is_number and math.isfinite(bound) and bound > 0):
             raise ConfigurationError(
                 f"Quantization.latent_bound = {bound!r}: must be a number > 0, or None"
             )
+        object.__setattr__(self, "latent_bound", bound)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,10 +226,10 @@ class Recipe:
             _check_type(self, "quantization", Quantization)
         if self.initial_weights is not None:
             _check_type(self, "initial_weights", InitialWeights)
-        _check_count(self, "epochs", 1)
-        _check_count(self, "batchnorm_epochs", 0)
-        _check_count(self, "batch_size", 1)
-        _check_count(self, "seed", 0)
+        require_count(self, "epochs", 1)
+        require_count(self, "batchnorm_epochs", 0)
+        require_count(self, "batch_size", 1)
+        require_count(self, "seed", 0)
         averaging = self.quantization and self.quantization.averaging
         if averaging and averaging.start_epoch >= self.epochs:
             raise ConfigurationError(

@@ -9,6 +9,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def are_equal(first: object, second: object) -> bool:
+    """Whether two values are; those that cannot be compared, such as arrays, are not."""
+    try:
+        return first is second or bool(first == second)
+    except (ValueError, RuntimeError):
+        return False
+
+
 def remembering(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """As `functools.lru_cache`, also for arguments with lists in them, as users' classes may have.
 
@@ -25,7 +33,7 @@ def remembering(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
             call = (args, kwargs)
             with lock:
                 for position, (known, result) in enumerate(kept):
-                    if known == call:
+                    if are_equal(known, call):
                         kept.append(kept.pop(position))
                         return result
             result = function(*args, **kwargs)

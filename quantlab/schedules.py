@@ -7,31 +7,63 @@ pure, schedules have no state to checkpoint.
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief, described
+from quantlab.plain_values import plain, require_count
 
 StepFunction: TypeAlias = Callable[[int], float]
 """A schedule of which the steps of an epoch are settled: a number for every gradient step."""
 
 
+def value_at(schedule: "Schedule", step: int, steps_per_epoch: int, field: str) -> float:
+    """A schedule's value as a float, whatever kind of number it gives.
+
+    Args:
+        schedule: any, a user's too.
+        step: see `Schedule.at`.
+        steps_per_epoch: see `Schedule.at`.
+        field: how the message calls the schedule, such as ``"quantization.sharpness"``.
+
+    Raises:
+        ConfigurationError: it gives none, or one that is negative or not finite.
+    """
+    try:
+        given: object = schedule.at(step, steps_per_epoch)
+    except Exception as error:  # whatever the user's code does
+        raise ConfigurationError(
+            f"{field} = {brief(schedule)}: raises {described(error)} at step {step}"
+        ) from error
+    value = given if isinstance(given, float) else plain(given)
+    if isinstance(value, int | float) and 0 <= value < math.inf:
+        return float(value)
+    raise ConfigurationError(
+        f"{field} = {brief(schedule)}: gives {brief(given)} at step {step}; must be a number that "
+        "is finite and >= 0"
+    )
+
+
 def _set_nonnegative(owner: object, field: str) -> None:
-    value = getattr(owner, field)
+    value = plain(getattr(owner, field))
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ConfigurationError(f"{type(owner).__name__}.{field} = {value!r}: must be a number")
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{field} = {brief(value)}: must be a number"
+        )
     if not (math.isfinite(value) and value >= 0):
         raise ConfigurationError(
             f"{type(owner).__name__}.{field} = {value}: must be finite and >= 0"
         )
-    object.__setattr__(owner, field, float(value))  # NumPy's numbers do not belong in checkpoints
+    object.__setattr__(owner, field, float(value))
 
 
 def _check_eta(owner: "ProxQuantEpochs | InversePi") -> None:
     if not isinstance(owner.eta, Schedule):
-        raise ConfigurationError(f"{type(owner).__name__}.eta = {owner.eta!r}: must be a Schedule")
+        raise ConfigurationError(
+            f"{type(owner).__name__}.eta = {brief(owner.eta)}: must be a Schedule"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,8 +113,7 @@ class StepDecay(Schedule):
     def __post_init__(self) -> None:
         _set_nonnegative(self, "value")
         _set_nonnegative(self, "factor")
-        milestones = _milestones(self.milestones)
-        object.__setattr__(self, "milestones", milestones)
+        object.__setattr__(self, "milestones", _milestones(self.milestones))
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """The decayed value; constant within an epoch."""
@@ -98,12 +129,13 @@ class StepDecay(Schedule):
         )
 
 
-def _milestones(values: Sequence[int]) -> tuple[int, ...]:
-    milestones = tuple(values)
-    whole = all(isinstance(epoch, int) and epoch >= 0 for epoch in milestones)
+def _milestones(values: Iterable[int] | int) -> tuple[int, ...]:
+    is_sequence = isinstance(values, Iterable)
+    milestones = plain(tuple(values)) if isinstance(values, Iterable) else (values,)
+    whole = is_sequence and all(isinstance(epoch, int) and epoch >= 0 for epoch in milestones)
     if not whole or any(low >= high for low, high in pairwise(milestones)):
         raise ConfigurationError(
-            f"StepDecay.milestones = {milestones}: must be increasing whole epochs >= 0"
+            f"StepDecay.milestones = {brief(milestones)}: must be increasing whole epochs >= 0"
         )
     return milestones
 
@@ -124,11 +156,8 @@ class Linear(Schedule):
 
     def __post_init__(self) -> None:
         _set_nonnegative(self, "rho0")
-        period: object = self.period
-        if period is not None and (type(period) is not int or period < 1):
-            raise ConfigurationError(
-                f"Linear.period = {period!r}: must be a whole number of steps >= 1, or None"
-            )
+        if self.period is not None:
+            require_count(self, "period", 1)
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """(1 + step / B) rho0."""

@@ -282,11 +282,10 @@ class Stack:
 
 
 def _member(run: TrainingRun) -> StackMember:
-    schedule = run.recipe.optimizer.learning_rate
     return StackMember(
         optimizer=run.optimizer,
         spec=run.recipe.optimizer,
-        learning_rate=lambda step: schedule.at(step, run.steps_per_epoch),
+        learning_rate=run.learning_rate,
         random_numbers=lambda: _random_numbers(run),
     )
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from quantlab.quantizers import Quantizer
+from quantlab.remembering import remembering
 from quantlab.schedules import StepFunction
 
 
@@ -59,7 +59,7 @@ class StackedMap:
             self._proximal.copy_(self._quantizer.prox(self._latent, values[0]))
 
 
-@lru_cache(maxsize=256)
+@remembering(256)
 @torch.no_grad()
 def takes_a_column(quantizer: Quantizer) -> bool:
     """Whether the map gives the same for two rows at once, each with its own sharpness.

@@ -1,7 +1,6 @@
 """StackedOptimizer: the proximal optimizers of several trials, stepped as one."""
 
-import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,9 +9,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from quantlab.canonical import canonical
+from quantlab.canonical import canonical_key
 from quantlab.optimizer import ProxOptimizer
 from quantlab.recipe import OptimizerSpec
+from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
 from quantlab.stacked_maps import StackedMap, takes_a_column
 from quantlab.update_rules import Point
@@ -37,27 +37,29 @@ class StackMember:
     @property
     def kind(self) -> str:
         """The same for members whose base optimizers do the same."""
-        return json.dumps(canonical(self.spec), sort_keys=True)
+        return canonical_key(self.spec)
 
     @property
-    def order(self) -> tuple[Hashable, ...]:
+    def order(self) -> tuple[object, ...]:
         """Members that agree in more of this should lie closer together: they share calls."""
         rule = self.optimizer.rule
         quantizers = tuple(group.quantizer for group in self.optimizer.groups)
         return rule.gradient_at, self.kind, quantizers, self.optimizer.latent_bound, rule
 
 
-def neighbours(members: Sequence[T], order: Callable[[T], Sequence[Hashable]]) -> list[int]:
+def neighbours(members: Sequence[T], order: Callable[[T], Sequence[object]]) -> list[int]:
     """Positions of the members, such that those that agree in more lie closer together."""
-    ranks: list[dict[Hashable, int]] = []
-    keys = []
-    for member in members:
-        values = order(member)
-        ranks = ranks or [{} for _ in values]
-        keys.append(
-            [rank.setdefault(value, len(rank)) for rank, value in zip(ranks, values, strict=True)]
-        )
+    columns = zip(*map(order, members), strict=True)
+    keys = list(zip(*map(_ranks, columns), strict=True))
     return sorted(range(len(members)), key=lambda position: keys[position])
+
+
+def _ranks(values: Sequence[object]) -> list[int]:
+    """For each value the place of the first one that is equal; they need not be hashable."""
+    return [
+        next(place for place, first in enumerate(values) if are_equal(first, value))
+        for value in values
+    ]
 
 
 class StackedOptimizer:

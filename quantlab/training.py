@@ -29,7 +29,8 @@ from quantlab.execution import (
     parse_execution,
 )
 from quantlab.initial_weights import no_other_trials
-from quantlab.optimizer_of_recipe import optimizer_of, plain_optimizer
+from quantlab.models.base import require_logits
+from quantlab.optimizer_of_recipe import learning_rate_of, optimizer_of, plain_optimizer
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
 from quantlab.records import EpochRecord, Outcome, Stage
@@ -92,6 +93,7 @@ class TrainingRun:
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
+        self.learning_rate = learning_rate_of(recipe.optimizer, self.steps_per_epoch)
         seed = part_seed(recipe.seed, "initial weights")
         initial = RandomNumbers(self.device, seed=seed, default_seed=seed)
         with initial.in_use(), naming_exhausted_memory(f"building {self.what}"):
@@ -259,7 +261,7 @@ class TrainingRun:
             stage=self.stage,
             epoch=self.epoch,
             step=self.step,
-            learning_rate=self.recipe.optimizer.learning_rate.at(last, self.steps_per_epoch),
+            learning_rate=self.learning_rate(last),
             sharpness=self.optimizer.sharpness(last),
             sharpness_after=self.optimizer.sharpness(self.step),
             train_loss=epoch.loss_sum / len(self.splits.train),
@@ -358,7 +360,7 @@ class TrainingRun:
 
     def _train_step(self, inputs: Tensor, labels: Tensor) -> float:
         """One gradient step; the batch's loss before it."""
-        rate = self.recipe.optimizer.learning_rate.at(self.step, self.steps_per_epoch)
+        rate = self.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = self.optimizer.step(partial(self._loss, self.execution.layout(inputs), labels))
@@ -370,7 +372,9 @@ class TrainingRun:
         """The batch's loss, its gradient left with the parameters: the optimizer's closure."""
         self.optimizer.zero_grad()
         with self.execution.autocast(self.device):
-            loss = F.cross_entropy(self._forward(inputs), labels)
+            logits = self._forward(inputs)
+            require_logits(self.model, logits, len(labels), self.splits.num_classes)
+            loss = F.cross_entropy(logits, labels)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(self.step, self.last_loss)

@@ -1,9 +1,9 @@
 """What a sweep will cost: from finished trials of the same shape, else from published figures."""
 
 from collections import defaultdict
-from collections.abc import Hashable
 from dataclasses import dataclass
 
+from quantlab.canonical import canonical_key
 from sweeps.spec import Cell, SweepSpec
 from sweeps.standing import states_of
 from sweeps.storage import Storage, TrialState
@@ -36,8 +36,8 @@ class Estimate:
 def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
     """What the trials of a sweep take, added up by model, data and source."""
     costs = {block.label: block.cost for block in sweep.blocks}
-    measured: dict[Hashable, list[float]] = defaultdict(list)
-    devices: dict[Hashable, str] = {}
+    measured: dict[str, list[float]] = defaultdict(list)
+    devices: dict[str, str] = {}
     unfinished = {
         fingerprint
         for fingerprint, state in states_of(sweep.cells, storage).items()
@@ -82,7 +82,8 @@ def _epochs(cell: Cell) -> str:
     return f"{both if recipe.batchnorm_epochs else recipe.epochs} epochs"
 
 
-def _shape(cell: Cell) -> Hashable:
+def _shape(cell: Cell) -> str:
     """What a trial's cost depends on most."""
     recipe = cell.recipe
-    return recipe.model, recipe.dataset, recipe.batch_size, recipe.epochs, recipe.batchnorm_epochs
+    numbers = recipe.batch_size, recipe.epochs, recipe.batchnorm_epochs
+    return canonical_key((recipe.model, recipe.dataset, numbers))

@@ -75,7 +75,7 @@ def run_cells(
     resources = resources.for_trials(len(cells))
     storage.require_writable()
     with storage.locked():
-        preflight(cells, storage, data_dir)
+        preflight(cells, storage, data_dir, runs_here=not resources.gpus_per_trial)
         tell_of_networks(cells, data_dir)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         with _services(tracker, sweep.cells, resources if cells else None) as (slots, delivery):
@@ -132,7 +132,7 @@ def run_study(
             retries=resources.retries,
             packing=Packing(pack),
         )
-        preflight(examples, storage, data_dir)
+        preflight(examples, storage, data_dir, runs_here=not resources.gpus_per_trial)
         tell_of_networks(examples, data_dir)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with _services(tracker, race.cells, resources) as (_, delivery):

@@ -10,8 +10,8 @@ from scipy import stats
 from analysis.schema import HISTORY
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import brief, described
+from quantlab.plain_values import plain
 from sweeps.labels import require_label
-from sweeps.plain_values import plain
 from sweeps.records import Result, TrialState
 from sweeps.results import bits
 

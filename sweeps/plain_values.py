@@ -8,43 +8,13 @@ import torch
 
 from quantlab import ConfigurationError
 from quantlab.errors import brief
+from quantlab.plain_values import plain
 
 MOST_VALUES = 100_000
 """Of one axis, and trials of one sweep: more are a slip."""
 
 MOST_SEED = 2**63 - 1
 """Tables and databases have no larger whole numbers."""
-
-
-def plain(value: Any) -> Any:
-    """A value with Python's own numbers in it, where it has NumPy's or torch's.
-
-    A number of an array becomes the same number (one of fewer than 64 bits the shortest decimal
-    that stands for it, so that 0.1 stays 0.1), an array and a range a tuple. In a list, a tuple or
-    a mapping the items are made plain; whatever else there is stays as it is.
-
-    Raises:
-        ConfigurationError: a tensor has no numbers that could be read.
-    """
-    if isinstance(value, torch.Tensor):
-        try:
-            wide = value.detach().cpu()
-            value = (wide.float() if wide.dtype is torch.bfloat16 else wide).numpy()
-        except (RuntimeError, TypeError) as error:
-            raise ConfigurationError(f"{brief(value)} has no plain numbers ({error})") from error
-    if isinstance(value, np.floating):
-        return float(str(value)) if value.dtype.itemsize < 8 else float(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return tuple(plain(item) for item in value) if value.ndim else plain(value[()])
-    if isinstance(value, range):
-        return tuple(value)
-    if type(value) in (tuple, list):
-        return type(value)(plain(item) for item in value)
-    if type(value) is dict:
-        return {plain(key): plain(item) for key, item in value.items()}
-    return value
 
 
 def in_order(values: object, what: str, example: str) -> tuple[Any, ...]:

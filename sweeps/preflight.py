@@ -1,45 +1,173 @@
 """What would make trials fail is found out before any of them starts."""
 
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
-from quantlab.initial_weights import TrialWeights
-from quantlab.weights import group_of_weights
+from torch import nn
+
+from quantlab import ConfigurationError, Quantizer, Recipe
+from quantlab.canonical import canonical_key
+from quantlab.datasets import DatasetSpec
+from quantlab.datasets.base import Dimensions
+from quantlab.errors import described
+from quantlab.initial_weights import InitialWeights, TrialWeights
+from quantlab.quantizers.contract import require_contract
+from quantlab.rehearsal import rehearse, rehearse_schedules
 from sweeps import staging
 from sweeps.sharing import require_writable
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 
+T = TypeVar("T")
 
-def preflight(cells: list[Cell], storage: Storage, data_dir: Path) -> None:
+MOST_SHARPNESSES = 6
+"""Where a quantizer is tried, of all that the sweep's schedules give: spread from least to most."""
+
+
+def preflight(
+    cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool = True
+) -> None:
     """Find out, before any trial starts, what would make trials fail.
 
+    Args:
+        cells: to be trained.
+        storage: of all results.
+        data_dir: where datasets and weights lie.
+        runs_here: whether trials run on the CPU, as this process does.
+
     Raises:
-        ConfigurationError: the storage cannot be written, data or initial weights are missing, or
-            a pattern of layer names matches nothing.
+        ConfigurationError: data or initial weights are missing or do not fit, or see
+            `check_without_data`.
     """
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
         require_writable(folder.path, f"trial {cell.name!r}")
-    for dataset in dict.fromkeys(cell.recipe.dataset for cell in cells):
-        staging.check(dataset, data_dir)
+    recipes = [cell.recipe for cell in cells]
+    _check_maps(recipes)
+    datasets = _distinct((recipe.dataset for recipe in recipes), canonical_key)
+    dimensions = {canonical_key(dataset): _dimensions(dataset, data_dir) for dataset in datasets}
     to_train = {cell.fingerprint for cell in cells}
-    for weights in dict.fromkeys(cell.recipe.initial_weights for cell in cells):
+    for weights in _distinct((recipe.initial_weights for recipe in recipes), canonical_key):
         if isinstance(weights, TrialWeights):
             parent = storage.trial(weights.fingerprint)
             if weights.fingerprint in to_train or parent.state() is TrialState.DIVERGED:
                 continue  # which the schedule sees to
         if weights is not None:
             weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).intact_weights())
-    scopes = dict.fromkeys(
-        (
-            cell.recipe.model,
-            cell.recipe.dataset.num_channels,
-            cell.recipe.quantization.exclude,
-            tuple(group.layers for group in cell.recipe.quantization.groups),
-        )
-        for cell in cells
-        if cell.recipe.quantization is not None
+    _rehearse(
+        recipes, lambda recipe: dimensions[canonical_key(recipe.dataset)], data_dir, runs_here
     )
-    for model, num_channels, exclude, groups in scopes:
-        network = model.build(num_classes=2, num_channels=num_channels)
-        group_of_weights(network, exclude, groups)
+
+
+def check_without_data(cells: Iterable[Cell]) -> None:
+    """Of `preflight`, what can be found out without the data and without the storage.
+
+    Raises:
+        ConfigurationError: a schedule, a quantizer, a network or an optimizer does not work; see
+            `quantlab.rehearsal` and `quantlab.quantizers.contract`.
+    """
+    recipes = [cell.recipe for cell in cells]
+    _check_maps(recipes)
+    _rehearse(recipes, lambda recipe: recipe.dataset.dimensions, None, runs_here=False)
+
+
+def _check_maps(recipes: Iterable[Recipe]) -> None:
+    """Schedules, and quantizers where schedules take them."""
+    tried: dict[str, tuple[Quantizer, set[float]]] = {}
+    for recipe in _distinct(recipes, _key_of_schedules):
+        values = rehearse_schedules(recipe)
+        if (quantization := recipe.quantization) is None:
+            continue
+        common = values["quantization.sharpness"]
+        pairs = [(quantization.quantizer, common)]
+        for position, group in enumerate(quantization.groups):
+            own = values.get(f"quantization.groups.{position}.sharpness", common)
+            pairs.append((group.quantizer, own))
+        for quantizer, sharpnesses in pairs:
+            tried.setdefault(canonical_key(quantizer), (quantizer, set()))[1].update(sharpnesses)
+    for quantizer, met in tried.values():
+        ordered = sorted(met)
+        step = max(1.0, (len(ordered) - 1) / (MOST_SHARPNESSES - 1))
+        places = {round(i * step) for i in range(min(MOST_SHARPNESSES, len(ordered)))}
+        require_contract(quantizer, tuple(ordered[place] for place in sorted(places)))
+
+
+def _rehearse(
+    recipes: Iterable[Recipe],
+    dimensions_of: Callable[[Recipe], Dimensions | None],
+    data_dir: Path | None,
+    runs_here: bool,
+) -> None:
+    """Each network once with each kind of optimizer and each choice of layers."""
+    for recipe in _distinct(recipes, _key_of_network):
+        dimensions = dimensions_of(recipe)
+        if dimensions is not None:
+            rehearse(
+                recipe,
+                dimensions,
+                load=_loading(recipe.initial_weights, data_dir),
+                runs_here=runs_here,
+            )
+
+
+def _loading(weights: InitialWeights | None, data_dir: Path | None) -> Callable[[nn.Module], None]:
+    """Brings weights of a file into a network; those of other trials fit, or are not there yet."""
+    if weights is None or isinstance(weights, TrialWeights) or data_dir is None:
+        return lambda model: None
+    return lambda model: weights.load(model, data_dir, lambda fingerprint: Path(fingerprint))
+
+
+def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
+    """Of a dataset that is there; None if it is there as an archive only, and does not say."""
+    try:
+        staging.check(dataset, data_dir)
+        is_there = all((data_dir / name).exists() for name in dataset.files)
+        found = dataset.find_dimensions(data_dir) if is_there else dataset.dimensions
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever the user's code does
+        raise ConfigurationError(
+            f"dataset {type(dataset).__name__}: raises {described(error)}"
+        ) from error
+    if found is not None and found.image[0] != dataset.num_channels:
+        raise ConfigurationError(
+            f"{type(dataset).__name__}.num_channels = {dataset.num_channels}: its images have "
+            f"shape {found.image}; must be the first of these numbers"
+        )
+    return found
+
+
+def _distinct(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
+    """The first item of each key."""
+    first: dict[Hashable, T] = {}
+    for item in items:
+        first.setdefault(key(item), item)
+    return list(first.values())
+
+
+def _key_of_schedules(recipe: Recipe) -> str:
+    epochs = recipe.epochs, recipe.batchnorm_epochs
+    return canonical_key((recipe.optimizer.learning_rate, recipe.quantization, epochs))
+
+
+def _key_of_network(recipe: Recipe) -> str:
+    """Recipes with the same one have networks that work, or fail, alike."""
+    weights, quantization = recipe.initial_weights, recipe.quantization
+    layers: object = None
+    if quantization is not None:
+        names = {field.name for field in fields(quantization)}
+        layers = [getattr(quantization, name) for name in sorted(names & {"exclude", "include"})]
+        layers = layers, [group.layers for group in quantization.groups]
+    return canonical_key(
+        (
+            recipe.model,
+            recipe.dataset,
+            (recipe.optimizer.algorithm, recipe.optimizer.options),
+            layers,
+            recipe.batchnorm_epochs > 0,
+            min(2, recipe.batch_size),
+            None if isinstance(weights, TrialWeights) else weights,
+        )
+    )

@@ -11,6 +11,7 @@ from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint, 
 from quantlab.canonical import canonical
 from quantlab.errors import brief, described
 from quantlab.initial_weights import TrialWeights
+from quantlab.plain_values import plain
 from sweeps.labels import (
     LONGEST_LABEL,
     require_axis_name,
@@ -18,7 +19,7 @@ from sweeps.labels import (
     require_name,
     require_text,
 )
-from sweeps.plain_values import MOST_VALUES, in_order, items_of, mapping_of, plain, seeds_of
+from sweeps.plain_values import MOST_VALUES, in_order, items_of, mapping_of, seeds_of
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 
 from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.initial_weights import InitialWeights, TrialWeights, no_other_trials
+from quantlab.remembering import remembering
 from sweeps.sharing import locked
 
 _DAMAGED = (shutil.ReadError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
@@ -57,7 +57,7 @@ def check(dataset: DatasetSpec, data_dir: Path) -> None:
             dataset.check(data_dir)
 
 
-@lru_cache(maxsize=16)
+@remembering(16)
 def _stage(
     dataset: DatasetSpec, weights: InitialWeights | None, data_dir: Path, target: Path
 ) -> Path:

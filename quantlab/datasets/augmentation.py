@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError
+from quantlab.plain_values import require_count
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class CropFlip:
     """Mirror with probability one half."""
 
     def __post_init__(self) -> None:
-        if self.padding < 0:
-            raise ConfigurationError(f"CropFlip.padding = {self.padding}: must be >= 0")
+        require_count(self, "padding", 0)
 
     def __call__(self, pixels: Tensor, *generators: torch.Generator) -> Tensor:
         """Augmented copies, each image with its own shift and its own flip.

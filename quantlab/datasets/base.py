@@ -11,7 +11,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
+from quantlab.plain_values import plain, require_count
 from quantlab.random_numbers import RandomNumbers
 
 
@@ -75,15 +76,26 @@ class DatasetSpec(ABC):
     def __post_init__(self) -> None:
         owner = type(self).__name__
         for field, least in (("validation_images", 0), ("train_images", 1), ("test_images", 1)):
-            value = getattr(self, field)
-            if value is not None and (type(value) is not int or value < least):
-                raise ConfigurationError(
-                    f"{owner}.{field} = {value!r}: must be a whole number, at least {least}"
-                )
+            if field == "validation_images" or getattr(self, field) is not None:
+                require_count(self, field, least)
+        require_count(self, "split_seed", -(2**61))
         for field in ("mean", "std"):
-            object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
+            values = plain(getattr(self, field))
+            try:
+                numbers = tuple(float(value) for value in values)
+            except (TypeError, ValueError):
+                numbers = ()
+            if not numbers or not all(map(math.isfinite, numbers)):
+                raise ConfigurationError(
+                    f"{owner}.{field} = {brief(values)}: must be numbers, one a channel"
+                )
+            object.__setattr__(self, field, numbers)
         if any(value <= 0 for value in self.std):
             raise ConfigurationError(f"{owner}.std = {self.std}: must be > 0")
+        if len(self.mean) != len(self.std):
+            raise ConfigurationError(
+                f"{owner}.std = {self.std}: must be as many numbers as mean has, {len(self.mean)}"
+            )
 
     @property
     def name(self) -> str:

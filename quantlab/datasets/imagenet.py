@@ -17,6 +17,7 @@ from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
 from quantlab.datasets.class_folders import class_names, labelled_files
 from quantlab.errors import ConfigurationError, LostProcessError
+from quantlab.plain_values import require_count
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
@@ -63,8 +64,9 @@ class ImageNet(DatasetSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_relative(self, "folder")
-        whole = type(self.crop) is int and type(self.resize) is int
-        if not whole or not 0 < self.crop <= self.resize:
+        require_count(self, "crop", 1)
+        require_count(self, "resize", 1)
+        if self.crop > self.resize:
             raise ConfigurationError(
                 f"ImageNet.crop = {self.crop!r}: must be a whole number from 1 to resize = "
                 f"{self.resize!r}"

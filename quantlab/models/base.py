@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from quantlab.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class ModelSpec(ABC):
@@ -23,6 +25,21 @@ class ModelSpec(ABC):
     def name(self) -> str:
         """How tables call the architecture."""
         return type(self).__name__
+
+
+def require_logits(model: nn.Module, logits: object, batch: int, num_classes: int) -> None:
+    """Make sure that a forward pass gave (batch, num_classes) logits.
+
+    Raises:
+        ConfigurationError: it gave something else.
+    """
+    if isinstance(logits, Tensor) and logits.shape == (batch, num_classes):
+        return
+    kind = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+    raise ConfigurationError(
+        f"{type(model).__name__}.forward gives {kind} for {batch} images of {num_classes} classes: "
+        f"must give a tensor of shape ({batch}, {num_classes}), a logit for each class"
+    )
 
 
 def global_average(features: Tensor) -> Tensor:

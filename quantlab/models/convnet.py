@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantlab.errors import ConfigurationError
 from quantlab.models.base import ModelSpec, global_average
+from quantlab.plain_values import require_count
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class ConvNet(ModelSpec):
     """Channels of the first convolution; the other two, at half the resolution, have twice that."""
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigurationError(f"ConvNet.width = {self.width}: must be at least 1")
+        require_count(self, "width", 1)
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
         """The network, Kaiming-normal initialized."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
 from quantlab.models.base import ModelSpec
+from quantlab.plain_values import plain, require_count
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,14 @@ class MLP(ModelSpec):
     """Sizes of the hidden layers, each >= 1."""
 
     def __post_init__(self) -> None:
-        if type(self.image_size) is not int or self.image_size < 1:
+        hidden = plain(self.hidden)
+        require_count(self, "image_size", 1)
+        is_sequence = isinstance(hidden, Sequence) and not isinstance(hidden, str)
+        if not is_sequence or not all(type(size) is int and size >= 1 for size in hidden):
             raise ConfigurationError(
-                f"MLP.image_size = {self.image_size!r}: must be a whole number >= 1"
+                f"MLP.hidden = {brief(self.hidden)}: must be a sequence of whole numbers >= 1"
             )
-        is_sequence = isinstance(self.hidden, Sequence) and not isinstance(self.hidden, str)
-        if not is_sequence or not all(type(size) is int and size >= 1 for size in self.hidden):
-            raise ConfigurationError(
-                f"MLP.hidden = {self.hidden!r}: must be a sequence of whole numbers >= 1"
-            )
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", tuple(hidden))
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
         """The network, Kaiming-normal initialized."""

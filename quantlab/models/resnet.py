@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
 from quantlab.models.base import ModelSpec, global_average
+from quantlab.plain_values import require_count
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class ResNet(ModelSpec):
     """Channels of the first stage; the next two have two and four times as many."""
 
     def __post_init__(self) -> None:
+        require_count(self, "depth", 1)
+        require_count(self, "width", 1)
         if self.depth < 8 or (self.depth - 2) % 6:
             raise ConfigurationError(
                 f"ResNet.depth = {self.depth}: must be 6n + 2, such as 20 or 56"
             )
-        if self.width < 1:
-            raise ConfigurationError(f"ResNet.width = {self.width}: must be at least 1")
 
     @property
     def name(self) -> str:

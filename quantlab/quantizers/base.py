@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from quantlab.plain_values import make_plain
 from quantlab.quantization_sets import TERNARY, nearest_level, quantization_set
 
 Sharpness: TypeAlias = float | Tensor
@@ -46,6 +47,7 @@ class Quantizer(ABC):
     """The quantization set Q, strictly increasing, at least two levels."""
 
     def __post_init__(self) -> None:
+        make_plain(self)
         object.__setattr__(self, "levels", quantization_set(self.levels))
 
     @property

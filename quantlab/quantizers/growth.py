@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.plain_values import plain
 from quantlab.quantizers.base import Sharpness
 
 
@@ -25,7 +26,7 @@ class Growth(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            value = plain(getattr(self, field.name))
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (is_number and math.isfinite(value) and value >= 0):
                 raise ConfigurationError(

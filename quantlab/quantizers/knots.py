@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.plain_values import plain
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
@@ -29,7 +30,7 @@ class Half:
 
     def __post_init__(self) -> None:
         for name, most in (("snap", math.inf), ("jump", math.inf), ("bend", 1.0)):
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (is_number and math.isfinite(value) and 0 <= value <= most):
                 allowed = "finite and >= 0" if most == math.inf else "in [0, 1]"

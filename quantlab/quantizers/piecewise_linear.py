@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
 from quantlab.quantization_sets import nearest_level, set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 
@@ -123,9 +123,10 @@ class PiecewiseLinear(Quantizer):
         super().__post_init__()
         for field in ("rho_scale", "varrho_scale"):
             value = getattr(self, field)
-            if not (math.isfinite(value) and value >= 0):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value) and value >= 0):
                 raise ConfigurationError(
-                    f"PiecewiseLinear.{field} = {value}: must be finite and >= 0"
+                    f"PiecewiseLinear.{field} = {brief(value)}: must be finite and >= 0"
                 )
 
     @property

@@ -65,7 +65,7 @@ def test_sizes_are_checked() -> None:
     with pytest.raises(ConfigurationError, match=r"test_images = 361: only 360"):
         Digits(test_images=361).load(Path("unused"))
     with pytest.raises(
-        ConfigurationError, match=r"validation_images = -1: must be a whole number, at least 0"
+        ConfigurationError, match=r"validation_images = -1: must be a whole number >= 0"
     ):
         Digits(validation_images=-1)
     with pytest.raises(ConfigurationError, match=r"train_images = '5': must be a whole number"):

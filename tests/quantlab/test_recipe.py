@@ -149,7 +149,7 @@ def test_bad_parts_are_named() -> None:
     assert SGD.build([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"] == 0.05
     assert Linear(0).rho0 == 0
     for path, value in (("model.width", "16"), ("model.width", "a")):
-        with pytest.raises(ConfigurationError, match=f"path '{path}': '{value}' is not allowed"):
+        with pytest.raises(ConfigurationError, match=f"ConvNet.width = '{value}': must be a whole"):
             override(quantized(), path, value)
     with pytest.raises(ConfigurationError, match=r"exclude = 'conv1': must be a sequence"):
         Quantization(rule=PROX_CONNECT, quantizer=Nearest(), exclude="conv1")  # type: ignore[arg-type]

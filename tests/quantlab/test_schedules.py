@@ -89,7 +89,7 @@ def test_inverse_pi_is_linear_for_the_step_size_of_one_epoch() -> None:
         (lambda: StepDecay(0.1, (-1,)), r"milestones"),
         (
             lambda: Linear(0.1, period=0),
-            r"Linear\.period = 0: must be a whole number of steps >= 1",
+            r"Linear\.period = 0: must be a whole number >= 1",
         ),
         (lambda: ProxQuantEpochs(-1, eta=Constant(1)), r"ProxQuantEpochs\.rate = -1"),
         (lambda: ProxQuantEpochs(1, eta=1), r"ProxQuantEpochs\.eta = 1: must be a Schedule"),

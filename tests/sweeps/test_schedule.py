@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from quantlab import ConfigurationError, Recipe, fingerprint
 from quantlab.initial_weights import TrialWeights
@@ -124,7 +125,7 @@ def test_a_parent_that_is_not_in_the_sweep_must_be_complete(tmp_path: Path) -> N
     with pytest.raises(ConfigurationError, match="it must be trained first"):
         preflight([cells["child"]], storage, tmp_path)
     finish(storage, cells["parent"], TrialState.COMPLETE)
-    storage.trial(fingerprint(PARENT)).weights.touch()
+    torch.save({}, storage.trial(fingerprint(PARENT)).weights)
     preflight([cells["child"]], storage, tmp_path)
     assert names(Schedule([cells["child"]], storage)) == ["child"]
 

@@ -1,0 +1,160 @@
+"""Rehearsal: one gradient step of a recipe on noise, which finds what would make trials fail."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantlab.datasets.base import Dimensions
+from quantlab.errors import ConfigurationError, described
+from quantlab.execution import Execution
+from quantlab.models.base import require_logits
+from quantlab.optimizer import ProxOptimizer
+from quantlab.optimizer_of_recipe import optimizer_of, plain_optimizer
+from quantlab.recipe import Recipe
+from quantlab.schedules import Schedule, value_at
+
+LARGEST_STEP = 30_000_000
+"""Parameters of a network up to which a whole step is rehearsed, and not only its forward pass."""
+
+_STEPS_PER_EPOCH = 100
+"""Of the rehearsal, where schedules count in epochs."""
+
+
+def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
+    """Ask the schedules for their values here and there from the first to the last step.
+
+    Args:
+        recipe: any.
+
+    Returns:
+        The values by the schedule's field.
+
+    Raises:
+        ConfigurationError: see `quantlab.schedules.value_at`.
+    """
+    schedules: dict[str, Schedule] = {
+        "optimizer.learning_rate": recipe.optimizer.learning_rate,
+    }
+    if (quantization := recipe.quantization) is not None:
+        schedules["quantization.sharpness"] = quantization.sharpness
+        for position, group in enumerate(quantization.groups):
+            if group.sharpness is not None:
+                schedules[f"quantization.groups.{position}.sharpness"] = group.sharpness
+        if quantization.averaging is not None:
+            schedules["quantization.averaging.weight"] = quantization.averaging.weight
+    epochs = recipe.epochs + recipe.batchnorm_epochs
+    places = {0, 1, epochs * _STEPS_PER_EPOCH - 1}
+    places |= {epoch * _STEPS_PER_EPOCH for epoch in range(0, epochs, -(-epochs // 8))}
+    return {
+        field: [value_at(schedule, step, _STEPS_PER_EPOCH, field) for step in sorted(places)]
+        for field, schedule in schedules.items()
+    }
+
+
+def rehearse(
+    recipe: Recipe,
+    dimensions: Dimensions,
+    *,
+    load: Callable[[nn.Module], None] = lambda model: None,
+    runs_here: bool = True,
+) -> None:
+    """Build the network and its optimizer, and take a step of each stage on two images of noise.
+
+    Torch's generators are left as they were. Of networks of more than `LARGEST_STEP` parameters,
+    there is but a forward pass.
+
+    Args:
+        recipe: what is to be trained.
+        dimensions: of its dataset.
+        load: brings initial weights into the network; by default none.
+        runs_here: whether the network must be able to run on this machine's CPU; one that is made
+            for another device may well not.
+
+    Raises:
+        ConfigurationError: something of the recipe does not work; the message says what, in the
+            words of the user's own code where that raised an error.
+    """
+    name = recipe.model.name
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        torch.default_generator.manual_seed(0)
+        model = _built(recipe, dimensions)
+        load(model)
+        model.train()
+        batch = min(2, recipe.batch_size)
+        inputs = Execution().layout(torch.rand(batch, *dimensions.image).to(dimensions.dtype))
+        labels = torch.arange(batch) % dimensions.num_classes
+        try:
+            _step(recipe, model, inputs, labels, dimensions.num_classes)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"model {name}: {error}") from error
+        except Exception as error:
+            if runs_here:
+                raise ConfigurationError(
+                    f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on images of "
+                    f"shape {dimensions.image} raises {described(error)}"
+                ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Two images are too few for several threads, which would wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _step(
+    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, num_classes: int
+) -> None:
+    if sum(parameter.numel() for parameter in model.parameters()) > LARGEST_STEP:
+        with torch.no_grad():
+            require_logits(model, model(inputs), len(labels), num_classes)
+        return
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        logits = model(inputs)
+        require_logits(model, logits, len(labels), num_classes)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        return loss.item()
+
+    optimizer: ProxOptimizer = optimizer_of(recipe, model, _STEPS_PER_EPOCH)
+    optimizer.step(closure)
+    if recipe.batchnorm_epochs:
+        optimizer.harden()
+        optimizer = plain_optimizer(recipe.optimizer, model)
+        optimizer.step(closure)
+
+
+def _built(recipe: Recipe, dimensions: Dimensions) -> nn.Module:
+    what = f"model {recipe.model.name}"
+    build: Any = recipe.model.build  # which may give anything
+    try:
+        network: Any = build(
+            num_classes=dimensions.num_classes, num_channels=recipe.dataset.num_channels
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever the user's code does
+        raise ConfigurationError(f"{what}: build raises {described(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise ConfigurationError(
+            f"{what}: build gives {type(network).__name__}: must give a torch.nn.Module"
+        )
+    for path, parameter in network.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            layer = network.get_submodule(path.rpartition(".")[0])
+            raise ConfigurationError(
+                f"{what}: {path} has no shape yet ({type(layer).__name__}): must have one once it "
+                "is built; use a layer that is told its sizes"
+            )
+    built: nn.Module = network
+    return built

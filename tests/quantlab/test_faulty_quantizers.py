@@ -1,0 +1,205 @@
+"""Quantizers that are none are refused, in one line that says what they did."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from quantlab import ConfigurationError, Quantization, Quantizer, TrainingRun
+from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
+from quantlab.quantizers.contract import require_contract
+from quantlab.quantizers.nearest import Nearest
+from quantlab.update_rules import PROX_CONNECT
+from tests.quantlab.recipes import quantized
+from tests.quantlab.test_quantizer_contract import CLASSES, level_sets, sharpnesses
+
+Prox = Callable[[Tensor, float], Any]
+Hard = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Mine(Quantizer):
+    """A map of a test."""
+
+    map: Prox = lambda latent, sharpness: latent
+    limit: Hard | None = None
+    draws: bool = False
+
+    @property
+    def random(self) -> bool:
+        return self.draws
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Any:
+        return self.map(latent, sharpness)
+
+    def hard(self, latent: Tensor) -> Any:
+        return super().hard(latent) if self.limit is None else self.limit(latent)
+
+
+def raises(latent: Tensor, sharpness: float) -> Tensor:
+    raise KeyError("missing")
+
+
+FAULTS: dict[str, tuple[Prox, str]] = {
+    "a scalar": (lambda w, s: w.mean(), r"gives shape \(\) for weights of shape"),
+    "one entry": (lambda w, s: w[:1], r"gives shape \(1,\)"),
+    "another shape": (lambda w, s: w[None], r"gives shape \(1, \d+\)"),
+    "a number": (lambda w, s: 0.5, "gives a float: must give a torch.Tensor"),
+    "nothing": (lambda w, s: None, "gives None"),
+    "an array": (lambda w, s: np.tanh(w.numpy()), r"gives a numpy\.ndarray"),
+    "a tuple": (lambda w, s: (w, w), "gives a tuple"),
+    "booleans": (lambda w, s: w > 0, r"gives torch\.bool for weights of torch\.float32"),
+    "doubles": (lambda w, s: w.double(), r"gives torch\.float64"),
+    "complex": (lambda w, s: w.to(torch.complex64), r"gives torch\.complex64"),
+    "NaN": (lambda w, s: w * math.nan, "gives nan for the weight .*must be finite"),
+    "infinity": (lambda w, s: 1 / w, "gives inf for the weight 0"),
+    "in place": (lambda w, s: w.clamp_(-1, 1), "must not work in place"),
+    "not monotone": (lambda w, s: torch.sin(5 * w), "must be nondecreasing"),
+    "decreasing": (lambda w, s: -w, "must be nondecreasing"),
+    "random, unsaid": (lambda w, s: w + torch.rand_like(w), "property `random`"),
+    "an error": (raises, r"raises KeyError: 'missing' \(.*test_faulty.*, in raises\)"),
+}
+LIMITS: dict[str, tuple[Hard, str]] = {
+    "off the set": (lambda w: w / 2, r"hard gives .*must give levels only, \(-1\.0, 0\.0, 1\.0\)"),
+    "nothing": (lambda w: None, "hard gives None"),
+    "one entry": (lambda w: w[:1].sign(), r"hard gives shape \(1,\)"),
+    "in place": (lambda w: w.clamp_(-1, 1).sign_(), "hard changes the weights"),
+    "decreasing": (lambda w: -w.sign(), "hard gives .*must be nondecreasing"),
+    "integers": (lambda w: w.sign().long(), r"hard gives torch\.int64"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faulty_maps_are_refused(fault: str) -> None:
+    prox, says = FAULTS[fault]
+    with pytest.raises(ConfigurationError, match=rf"Mine\.prox at sharpness 0.*{says}") as raised:
+        require_contract(Mine(map=prox))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("fault", LIMITS)
+def test_faulty_limits_are_refused(fault: str) -> None:
+    hard, says = LIMITS[fault]
+    with pytest.raises(ConfigurationError, match=rf"Mine\.{says}"):
+        require_contract(Mine(limit=hard))
+
+
+def test_a_fault_at_some_sharpness_is_found_there() -> None:
+    late = Mine(map=lambda w, s: w if s < 3 else -w)
+    require_contract(late, (0.0, 1.0))
+    with pytest.raises(ConfigurationError, match=r"at sharpness 4 .*nondecreasing"):
+        require_contract(late, (0.0, 1.0, 4.0))
+
+
+def test_of_random_maps_the_mean_is_held_to_the_contract() -> None:
+    def noisy(slope: float) -> Prox:
+        return lambda w, s: slope * w + 2 * torch.randn_like(w)
+
+    require_contract(Mine(map=noisy(1.0), draws=True))
+    require_contract(Mine(map=noisy(0.0), draws=True))
+    with pytest.raises(ConfigurationError, match="in the mean, less for the weight"):
+        require_contract(Mine(map=noisy(-1.0), draws=True))
+    shifted = Mine(map=lambda w, s: w + torch.randn(()), draws=True)  # one draw for all
+    require_contract(shifted)
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@given(levels=level_sets, sharpness=sharpnesses)
+@settings(deadline=None, max_examples=25)
+def test_the_packages_quantizers_keep_the_contract(
+    cls: type[Quantizer], levels: tuple[float, ...], sharpness: float
+) -> None:
+    state = torch.get_rng_state()
+    require_contract(cls(levels=levels), (sharpness,))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+good_maps = st.sampled_from(
+    [
+        lambda w, s: w,
+        lambda w, s: w.clamp(-1, 1),
+        lambda w, s: torch.tanh((1 + s) * w),
+        lambda w, s: w.sign(),
+        lambda w, s: w + s * w.sign(),
+        lambda w, s: torch.zeros_like(w),
+    ]
+)
+
+
+@given(
+    before=good_maps,
+    after=good_maps,
+    fault=st.one_of(st.none(), st.sampled_from(sorted(FAULTS))),
+    levels=st.sampled_from([BINARY, TERNARY, QUATERNARY]),
+)
+@settings(deadline=None, max_examples=300)
+def test_compositions_are_refused_if_and_only_if_a_part_is_faulty(
+    before: Prox, after: Prox, fault: str | None, levels: tuple[float, ...]
+) -> None:
+    def prox(latent: Tensor, sharpness: float) -> Any:
+        image = before(latent, sharpness)
+        if fault in ("in place", "not monotone", "infinity"):  # which `before` may hide
+            image = latent
+        return after(image, sharpness) if fault is None else FAULTS[fault][0](image, sharpness)
+
+    quantizer = Mine(levels=levels, map=prox)
+    is_hidden = fault == "decreasing" and torch.equal(
+        before(torch.linspace(-2, 2, 9), 0.1), torch.zeros(9)
+    )
+    if fault is None or is_hidden:
+        require_contract(quantizer)
+        return
+    with pytest.raises(ConfigurationError, match=r"^Mine\.prox at sharpness [^\n]*$"):
+        require_contract(quantizer)
+
+
+@dataclass(frozen=True)
+class Alias(Nearest):
+    """The identity, its argument itself."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return latent
+
+
+@dataclass(frozen=True)
+class Copy(Nearest):
+    """The identity, a copy."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return latent.clone()
+
+
+def test_a_map_may_give_its_argument() -> None:
+    def trained(quantizer: Quantizer) -> dict[str, Tensor]:
+        run = TrainingRun(
+            quantized(
+                quantization=Quantization(rule=PROX_CONNECT, quantizer=quantizer),
+                epochs=1,
+                batchnorm_epochs=0,
+            )
+        )
+        list(run)
+        return run.final_weights()
+
+    for name, value in trained(Alias()).items():
+        assert torch.equal(value, trained(Copy())[name])
+
+
+@dataclass(frozen=True)
+class Mean(Nearest):
+    """One number for all weights."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return latent.mean()
+
+
+def test_no_training_begins_with_a_faulty_quantizer() -> None:
+    with pytest.raises(ConfigurationError, match=r"Mean\.prox gives shape \(\)"):
+        TrainingRun(quantized(quantization=Quantization(rule=PROX_CONNECT, quantizer=Mean())))

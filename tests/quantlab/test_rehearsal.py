@@ -1,0 +1,305 @@
+"""Networks, optimizers and schedules that would make trials fail are found in a rehearsal."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quantlab import ConfigurationError, OptimizerSpec, Recipe, TrainingRun, override
+from quantlab.canonical import fingerprint
+from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.base import Dimensions
+from quantlab.datasets.digits import Digits
+from quantlab.models import ModelSpec
+from quantlab.models.convnet import ConvNet
+from quantlab.models.mlp import MLP
+from quantlab.models.resnet import ResNet
+from quantlab.packs import PackedRun
+from quantlab.quantizers.growth import Power
+from quantlab.quantizers.knots import Half, Knots
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.rehearsal import rehearse, rehearse_schedules
+from quantlab.schedules import Constant, Linear, Schedule, StepDecay
+from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
+
+DIGITS = Dimensions(10, (1, 8, 8))
+
+
+@dataclass(frozen=True)
+class Built(ModelSpec):
+    """A network of a test."""
+
+    make: Callable[[int], Any]
+
+    def build(self, *, num_classes: int, num_channels: int) -> Any:
+        return self.make(num_classes)
+
+
+class Net(nn.Module):
+    """A linear layer, and something done to what it gives."""
+
+    def __init__(self, after: Callable[[Tensor], Any], outputs: int = 10, **fields: bool) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, outputs, **fields)
+        self.after = after
+
+    def forward(self, x: Tensor) -> Any:
+        return self.after(self.fc(x.flatten(1)))
+
+
+def fails(num_classes: int) -> nn.Module:
+    raise RuntimeError("cannot\nbuild")
+
+
+def frozen(num_classes: int) -> nn.Module:
+    return Net(lambda y: y).requires_grad_(False)
+
+
+def needs_colour(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, num_classes))
+
+
+NETWORKS: dict[str, tuple[Callable[[int], Any], str]] = {
+    "raises": (fails, r"build raises RuntimeError: cannot build \(.*in fails\)"),
+    "None": (lambda n: None, "build gives NoneType: must give a torch.nn.Module"),
+    "a function": (lambda n: lambda x: x, "build gives function"),
+    "lazy": (lambda n: nn.Sequential(nn.Flatten(), nn.LazyLinear(n)), r"1\.weight has no shape"),
+    "a tuple": (lambda n: Net(lambda y: (y, y)), r"forward gives tuple for 2 images"),
+    "a scalar": (lambda n: Net(torch.sum), r"forward gives shape \(\)"),
+    "more classes": (lambda n: Net(lambda y: y, 50), r"gives shape \(2, 50\).*of 10 classes"),
+    "fewer classes": (lambda n: Net(lambda y: y, 5), r"gives shape \(2, 5\)"),
+    "integers": (lambda n: Net(lambda y: y.long()), r"a step with SGD .* raises "),
+    "detached": (lambda n: Net(torch.detach), r"raises RuntimeError: .*grad"),
+    "a wrong layer": (needs_colour, r"images of shape \(1, 8, 8\) raises RuntimeError: .*channels"),
+    "frozen": (frozen, "leaves no layer to quantize that the model has not frozen"),
+    "parametrized": (
+        lambda n: nn.Sequential(
+            nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, n))
+        ),
+        r"1\.weight: is computed from other parameters",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", NETWORKS)
+def test_faulty_networks_are_refused(fault: str) -> None:
+    make, says = NETWORKS[fault]
+    recipe = quantized(model=Built(make), batchnorm_epochs=0)
+    state = torch.get_rng_state()
+    with pytest.raises(ConfigurationError, match=rf"^model Built: .*{says}") as raised:
+        rehearse(recipe, DIGITS)
+    assert "\n" not in str(raised.value)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_network_for_another_device_need_not_run_here() -> None:
+    recipe = quantized(model=Built(needs_colour))
+    rehearse(recipe, DIGITS, runs_here=False)
+    with pytest.raises(ConfigurationError, match="forward gives tuple"):
+        rehearse(quantized(model=Built(lambda n: Net(lambda y: (y,)))), DIGITS, runs_here=False)
+
+
+def test_something_must_be_left_to_train_in_each_stage() -> None:
+    bare = quantized(model=Built(lambda n: Net(lambda y: y, bias=False)))
+    for begin in (lambda recipe: rehearse(recipe, DIGITS), TrainingRun):
+        with pytest.raises(ConfigurationError, match=r"batchnorm_epochs = 2: must be 0, because"):
+            begin(bare)
+        with pytest.raises(ConfigurationError, match="no parameter that is trained"):
+            begin(small_recipe(model=Built(frozen)))
+    rehearse(replace(bare, batchnorm_epochs=0), DIGITS)
+
+
+def test_outputs_of_the_wrong_number_are_not_trained() -> None:
+    run = TrainingRun(small_recipe(model=Built(lambda n: Net(lambda y: y, 50))))
+    with pytest.raises(ConfigurationError, match=r"Net\.forward gives shape \(32, 50\)"):
+        next(iter(run))
+
+
+@pytest.mark.parametrize("algorithm", [torch.optim.LBFGS, torch.optim.Adam, torch.optim.Rprop])
+def test_any_optimizer_is_rehearsed(algorithm: type[torch.optim.Optimizer]) -> None:
+    spec = OptimizerSpec(algorithm=algorithm, learning_rate=Constant(0.01))
+    rehearse(quantized(optimizer=spec), DIGITS)
+
+
+def test_optimizers_that_refuse_their_options_are_named() -> None:
+    for options in ({"foreach": True, "fused": True}, {"momentum": "high"}, {"lr": "much"}):
+        with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.options = .* refuses them"):
+            OptimizerSpec(learning_rate=Constant(0.1), options=options)
+    for options in ([("momentum", 0.9)], {1: 2}):
+        with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.options .*must be a mapping"):
+            OptimizerSpec(learning_rate=Constant(0.1), options=options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Own(Schedule):
+    """A schedule of a test."""
+
+    of: Callable[[int], Any]
+
+    def at(self, step: int, steps_per_epoch: int) -> Any:
+        return self.of(step)
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -0.1, None, "0.1", torch.ones(2), np.nan, 1j], ids=repr
+)
+@pytest.mark.parametrize(
+    "path", ["optimizer.learning_rate", "quantization.sharpness", "quantization.averaging.weight"]
+)
+def test_schedules_that_give_no_number_are_refused(value: object, path: str) -> None:
+    from quantlab.recipe import Averaging
+
+    recipe = override(quantized(), "quantization.averaging", Averaging())
+    recipe = override(recipe, path, Own(lambda step: 0.1 if step < 200 else value))
+    with pytest.raises(ConfigurationError, match=rf"{path} = Own.* gives .* at step 200; must be"):
+        rehearse_schedules(recipe)
+
+
+def test_an_error_of_a_schedule_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"sharpness = .*raises ZeroDivisionError"):
+        rehearse_schedules(override(quantized(), "quantization.sharpness", Own(lambda step: 1 / 0)))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, torch.tensor, np.array])
+def test_schedules_may_give_numbers_of_any_kind(kind: Callable[[float], Any]) -> None:
+    def recipe(of: Callable[[int], Any]) -> Recipe:
+        changed = override(quantized(epochs=1), "quantization.sharpness", Own(of))
+        return override(changed, "optimizer.learning_rate", Own(of))
+
+    (record, *_), (plain, *_) = (
+        list(TrainingRun(recipe(of))) for of in (lambda step: kind(0.125), lambda step: 0.125)
+    )
+    assert type(record.sharpness) is type(record.learning_rate) is float
+    assert replace(record, seconds=0) == replace(plain, seconds=0)
+
+
+class Signal(nn.Module):
+    """Rows of a digit as channels of a signal."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm1d(8)
+        self.fc = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(self.norm(self.conv(x)).relu().flatten(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals(Digits):
+    """Digits without an axis of channels."""
+
+    mean: tuple[float, ...] = tuple(channel / 10 for channel in range(8))
+    std: tuple[float, ...] = (0.5,) * 8
+
+    @property
+    def num_channels(self) -> int:
+        return 8
+
+    def read(self, data_dir: Any) -> Any:
+        train, test, num_classes = super().read(data_dir)
+        train, test = (replace(images, pixels=images.pixels[:, 0]) for images in (train, test))
+        return train, test, num_classes
+
+
+def test_signals_are_trained_alone_and_in_packs(tmp_path: Any) -> None:
+    dataset = Signals(train_images=64, validation_images=20, test_images=20)
+    assert dataset.dimensions is None
+    found = dataset.find_dimensions(tmp_path)
+    assert found == Dimensions(10, (8, 8))
+    recipe = quantized(model=Built(Signal), dataset=dataset, epochs=1, batchnorm_epochs=1)
+    rehearse(recipe, found)
+    assert len(list(TrainingRun(recipe))) == 2
+    splits = dataset.load(tmp_path)
+    (inputs, _), *_ = dataset.batches(splits.train, batch_size=4)
+    pixels = splits.train.pixels[:4] / 255
+    expected = (pixels - torch.tensor(dataset.mean)[:, None]) / 0.5
+    torch.testing.assert_close(inputs, expected)
+    pack = PackedRun([recipe, replace(recipe, seed=1)])
+    assert sum(len(events) for events in pack.train()) == 4
+
+
+def test_numpys_numbers_are_numbers_in_every_field() -> None:
+    i, f = np.int64, np.float32
+    pairs: list[tuple[Any, Any]] = [
+        (MLP(image_size=i(8), hidden=np.array([4, 4])), MLP(image_size=8, hidden=(4, 4))),
+        (ConvNet(width=np.int32(4)), ConvNet(width=4)),
+        (ResNet(depth=i(8), width=i(2)), ResNet(depth=8, width=2)),
+        (Linear(f(0.1), period=i(3)), Linear(0.1, period=3)),
+        (StepDecay(f(0.1), milestones=np.arange(2)), StepDecay(0.1, milestones=(0, 1))),
+        (Constant(torch.tensor(0.1)), Constant(0.1)),
+        (PiecewiseLinear(rho_scale=f(0.1)), PiecewiseLinear(rho_scale=0.1)),
+        (Knots(rho=Power(f(0.3)), halves=(Half(f(1)),)), Knots(rho=Power(0.3))),
+        (CropFlip(padding=i(2)), CropFlip(padding=2)),
+        (Digits(train_images=i(9), mean=np.array([0.3])), Digits(train_images=9, mean=(0.3,))),
+        (
+            quantized(epochs=i(3), seed=np.uint8(2), batch_size=i(4)),
+            quantized(epochs=3, seed=2, batch_size=4),
+        ),
+        (
+            OptimizerSpec(learning_rate=Constant(1), options={"momentum": f(0.9)}),
+            OptimizerSpec(learning_rate=Constant(1), options={"momentum": 0.9}),
+        ),
+    ]
+    for ours, plain in pairs:
+        assert ours == plain
+        assert repr(ours) == repr(plain)
+    assert fingerprint(small_recipe(model=pairs[0][0])) == fingerprint(
+        small_recipe(model=pairs[0][1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Digits(train_images=np.float64(3.5)), r"train_images = 3\.5: must be a whole"),
+        (lambda: Digits(mean=0.3), r"Digits\.mean = 0\.3: must be numbers, one a channel"),
+        (lambda: Digits(mean=("a",)), r"Digits\.mean = \('a',\)"),
+        (lambda: Digits(std=(0.3, 0.3)), r"std = \(0\.3, 0\.3\): must be as many numbers"),
+        (lambda: Digits(split_seed="a"), r"split_seed = 'a'"),
+        (lambda: StepDecay(0.1, milestones=3), r"milestones = \(3,\): must be"),
+        (lambda: StepDecay(0.1, milestones="ab"), r"milestones = \('a', 'b'\)"),
+        (lambda: PiecewiseLinear(rho_scale="a"), r"rho_scale = 'a': must be finite"),
+        (lambda: ConvNet(width=0.5), r"ConvNet\.width = 0\.5: must be a whole number >= 1"),
+        (lambda: ResNet(depth="20"), r"ResNet\.depth = '20': must be a whole"),
+        (lambda: CropFlip(padding=None), r"CropFlip\.padding = None"),
+    ],
+)
+def test_values_of_other_kinds_are_named(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make()
+
+
+def test_recipes_with_lists_in_their_fields_are_trained() -> None:
+    @dataclass(frozen=True)
+    class Stack(ModelSpec):
+        hidden: list[int]
+
+        def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+            sizes = [*self.hidden, 4]
+            return MLP(hidden=tuple(sizes)).build(
+                num_classes=num_classes, num_channels=num_channels
+            )
+
+    @dataclass(frozen=True)
+    class Listed(PiecewiseLinear):
+        notes: Any = ()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Some(Digits):
+        notes: Any = ()
+
+    dataset = Some(**(vars(SMALL_DIGITS) | {"notes": [1]}))
+    recipe = override(quantized(epochs=1), "quantization.quantizer", Listed(notes=[1, 2]))
+    recipe = replace(recipe, model=Stack([6]), dataset=dataset, batchnorm_epochs=0)
+    run = TrainingRun(recipe)
+    assert len(run.optimizer.groups) == 1
+    assert len(list(run)) == 1
+    pack = PackedRun([recipe, override(recipe, "quantization.quantizer", Listed(notes=[3]))])
+    assert sum(len(events) for events in pack.train()) == 2

@@ -1,0 +1,123 @@
+"""What would make trials fail is found before any starts, with the numbers of the data itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from quantlab import ConfigurationError, Recipe, override
+from quantlab.datasets.image_folder import ImageFolder
+from quantlab.initial_weights import WeightsFile
+from quantlab.models import ModelSpec
+from quantlab.models.convnet import ConvNet
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.schedules import Schedule
+from sweeps.preflight import check_without_data, preflight
+from sweeps.spec import Axis, Block, SweepSpec
+from sweeps.storage import Storage
+from tests.quantlab.image_trees import CLASSES, write_images
+from tests.quantlab.recipes import quantized, small_recipe
+
+BUILT: list[tuple[int, int]] = []
+
+
+@dataclass(frozen=True)
+class Particular(ModelSpec):
+    """A head for one number of classes only; its sizes are a list."""
+
+    classes: int
+    sizes: list[int]
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        BUILT.append((num_classes, num_channels))
+        if num_classes != self.classes:
+            raise ValueError(f"this head is for {self.classes} classes")
+        return ConvNet(width=self.sizes[0]).build(
+            num_classes=num_classes, num_channels=num_channels
+        )
+
+
+def sweep(base: Recipe, *axes: Axis) -> SweepSpec:
+    return SweepSpec(name="mine", base=base, blocks=(Block("PC", axes=axes),), seeds=(0, 1))
+
+
+def both(spec: SweepSpec, tmp_path: Path) -> None:
+    check_without_data(spec.cells)
+    preflight(list(spec.cells), Storage(tmp_path), tmp_path)
+
+
+def test_networks_are_built_for_the_classes_of_the_data(tmp_path: Path) -> None:
+    BUILT.clear()
+    rho0 = Axis("rho0", "quantization.sharpness.rho0", (0.1, 0.2, 0.3))
+    both(sweep(quantized(model=Particular(10, [4])), rho0), tmp_path)
+    assert BUILT == [(10, 1)] * 2  # once without the data and once with it, whatever is annealed
+    with pytest.raises(ConfigurationError, match=r"build raises ValueError: this head is for 9"):
+        check_without_data(sweep(quantized(model=Particular(9, [4]))).cells)
+
+
+def test_what_an_image_folder_holds_is_found_with_the_data(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_images(tmp_path / "data" / "pets", {"train": 2, "test": 1})
+    for path in (tmp_path / "data" / "pets").glob("*/*/*.jpg"):
+        from PIL import Image
+
+        Image.open(path).resize((16, 8)).save(path)
+    dataset = ImageFolder(folder="pets", validation_images=1)
+    spec = sweep(quantized(model=Particular(len(CLASSES), [2]), dataset=dataset))
+    BUILT.clear()
+    check_without_data(spec.cells)
+    assert BUILT == []
+    preflight(list(spec.cells), Storage(tmp_path), tmp_path / "data")
+    assert BUILT == [(3, 3)]
+
+
+def test_weights_of_a_file_must_fit(tmp_path: Path) -> None:
+    torch.save(ConvNet(width=3).build(num_classes=10, num_channels=1).state_dict(), tmp_path / "w")
+    recipe = quantized(initial_weights=WeightsFile("w"))
+    preflight(list(sweep(override(recipe, "model.width", 3)).cells), Storage(tmp_path), tmp_path)
+    with pytest.raises(ConfigurationError, match=r"w: does not fit _ConvNet: 'conv1\.weight' is"):
+        preflight(list(sweep(recipe).cells), Storage(tmp_path), tmp_path)
+
+
+@dataclass(frozen=True)
+class Falling(Schedule):
+    """Below zero from some step on."""
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        return 0.1 if step < steps_per_epoch else -0.1
+
+
+@dataclass(frozen=True)
+class Late(PiecewiseLinear):
+    """Decreasing above some sharpness."""
+
+    def prox(self, latent: Any, sharpness: Any) -> Any:
+        return super().prox(latent, sharpness) * (1 if sharpness < 0.5 else -1)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda r: override(r, "optimizer.learning_rate", Falling()), "gives -0.1 at step 100"),
+        (lambda r: override(r, "quantization.sharpness", Falling()), "gives -0.1 at step 100"),
+        (lambda r: override(r, "quantization.quantizer", Late()), "Late.prox at sharpness 0.6"),
+        (lambda r: override(r, "quantization.exclude", ("fc",)), "'fc' matches no layer"),
+    ],
+)
+def test_what_needs_no_data_is_found_without_it(
+    change: Callable[[Recipe], Recipe], says: str, tmp_path: Path
+) -> None:
+    base = override(quantized(), "quantization.sharpness.rho0", 0.1)
+    check_without_data(sweep(base).cells)
+    with pytest.raises(ConfigurationError, match=says):
+        check_without_data(sweep(change(override(base, "quantization.sharpness.rho0", 0.6))).cells)
+
+
+def test_full_precision_is_rehearsed_too(tmp_path: Path) -> None:
+    both(sweep(small_recipe()), tmp_path)
+    with pytest.raises(ConfigurationError, match="this head is for 3"):
+        both(sweep(replace(small_recipe(), model=Particular(3, [2]))), tmp_path)
