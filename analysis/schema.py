@@ -93,8 +93,8 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "train_loss": ("number", "mean cross-entropy over the epoch"),
     "validation_accuracy_latent": ("fraction", "at w*"),
     "validation_accuracy_proximal": ("fraction", "at P(w*)"),
-    "validation_accuracy_hard": ("fraction", "at P_Q(w*)"),
-    "quantization_gap": ("number", "root mean square of w - P_Q(w*)"),
+    "validation_accuracy_hard": ("fraction", "at the hard weights: P_Q of what is quantized in the end"),
+    "quantization_gap": ("number", "root mean square of w less the hard weights"),
     "seconds": ("number", "wall time of the epoch"),
 }
 """Column -> (kind, meaning); one row an epoch of a trial."""

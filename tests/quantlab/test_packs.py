@@ -162,6 +162,8 @@ METHODS = [
     method(23, optimizer=SECRETS[0]),
     method(24, optimizer=SECRETS[1]),
     method(12, averaging=Averaging(start_epoch=2)),
+    method(25, averaging=Averaging(start_epoch=1), reestimate_batchnorm=True),
+    method(26, REVERSE_PROX_CONNECT, StochasticRounding(), reestimate_batchnorm=True),
     method(13, optimizer=OTHER_SGD),
     method(14, REVERSE_PROX_CONNECT, Nearest((-1.0, 1.0)), optimizer=OTHER_SGD),
 ]
