@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from quantlab.code_origin import is_users, release_name
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief, described
 from quantlab.recipe import Recipe
 from quantlab.source_identity import Reach, UntraceableError
 
@@ -80,7 +80,7 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item, defaults=defaults) for item in value]
     raise ConfigurationError(
-        f"{value!r} has no canonical form; a recipe holds numbers, text, classes, frozen "
+        f"{brief(value)} has no canonical form; a recipe holds numbers, text, classes, frozen "
         "dataclasses, and sequences and mappings of these"
     )
 
@@ -197,6 +197,8 @@ def name_by_source(kind: type) -> str:
         reach = Reach(kind)
     except UntraceableError as error:
         raise ConfigurationError(str(error)) from error
+    except Exception as error:  # of the user's own objects, when they are looked at
+        raise ConfigurationError(f"class {kind.__qualname__}: {described(error)}") from error
     name = f"{kind.__qualname__}@{reach.digest}"
     setattr(kind, CANONICAL_NAME, name)
     NAMED[kind] = reach

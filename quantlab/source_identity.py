@@ -12,14 +12,11 @@ import ast
 import builtins
 import dataclasses
 import hashlib
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, partial
-from pathlib import PurePath
-from re import Pattern
-from types import FunctionType, MappingProxyType, MethodType, ModuleType
+from pathlib import Path, PurePath
+from types import FunctionType, ModuleType
 from typing import Any
 
 from quantlab.code_origin import (
@@ -40,12 +37,19 @@ from quantlab.module_source import (
     statements,
     tree_of,
 )
-from quantlab.normal_form import normal_form, plain, references
+from quantlab.normal_form import normal_form, references
+from quantlab.value_text import OPAQUE, ValueText, fields_of, inner_of, is_code
 
 _REFUSED = {"import_module", "spec_from_file_location", "run_path", "run_module", "exec_module"}
 _REFUSED_BUILTINS = {"exec", "eval", "compile", "__import__"}
 _WHOLE_FILE = {"__subclasses__", "__globals__", "f_globals"}
 _WHOLE_FILE_BUILTINS = {"globals", "locals", "vars"}
+_OF_THE_FILE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__loader__"}
+"""Names that say where the code is."""
+_GENERATED = {f"__{name}__" for name in ("init", "repr", "eq", "hash", "new", "replace")}
+_GENERATED |= {f"__{name}__" for name in ("lt", "le", "gt", "ge", "setattr", "delattr")}
+_GENERATED |= {f"__{name}__" for name in ("getstate", "setstate", "getnewargs")}
+"""Methods that `dataclass` and its like make from what has been counted."""
 
 
 class UntraceableError(Exception):
@@ -60,7 +64,7 @@ class _Making:
     name: str
 
 
-class Reach:
+class Reach(ValueText):
     """All that a class of the user's can reach, as entries for classes, functions and modules."""
 
     def __init__(self, kind: type) -> None:
@@ -69,16 +73,15 @@ class Reach:
         Raises:
             UntraceableError: it uses what cannot be followed.
         """
+        super().__init__()
         self.modules: set[str] = set()
         """Names of the modules with code of the user's that it reaches."""
         self.imported_late: set[str] = set()
         """Names of those among them that are imported within functions."""
         self._what = f"class {kind.__qualname__}"
-        self._folder = ""
         self._numbers: dict[str, int] = {}
         self._keys: dict[object, str] = {}
         self._targets: list[Any] = []
-        self._open: set[int] = set()
         self._entry(kind, kind, kind.__qualname__, self._module_of(kind))
         lines = []
         for place, target in enumerate(self._targets):  # which grow meanwhile
@@ -102,7 +105,7 @@ class Reach:
         if identity not in self._keys:
             self.modules.add(module.__name__)
             if not self._targets:
-                self._folder = str(PurePath(getattr(module, "__file__", None) or "").parent)
+                self.folder = str(PurePath(getattr(module, "__file__", None) or "").parent)
             number = self._numbers.setdefault(module.__name__, len(self._numbers))
             self._keys[identity] = f"<{len(self._targets)} {number}:{name}>"
             self._targets.append(target)  # which also keeps its `id` from being used again
@@ -114,85 +117,31 @@ class Reach:
             raise self._refused(f"{_name(value)} comes from no module that is loaded")
         return module
 
-    # Values.
-
-    def of_value(self, value: Any) -> str | None:
-        """A value as text; classes, functions and modules of the user's as references to entries.
-
-        Returns:
-            None for an object that only the statements that make it can tell.
-
-        Raises:
-            UntraceableError: code in it cannot be followed.
-        """
-        kind = type(value)
-        if value is None or kind in (bool, int, float, complex, bytes, type(...)):
-            return plain(value)
-        if kind is str:
-            is_there = len(self._folder) > 1 and value.startswith(self._folder)
-            return plain(f"<folder>{value.removeprefix(self._folder)}" if is_there else value)
-        if id(value) in self._open:
-            return "<itself>"
-        self._open.add(id(value))
-        try:
-            return self._of_code(value) if _is_code(value) else self._of_data(value)
-        finally:
-            self._open.remove(id(value))
-
-    def _of_items(self, name: str, items: Iterable[Any]) -> str | None:
-        texts = [self.of_value(item) for item in items]
-        known = [text for text in texts if text is not None]
-        return f"{name}({','.join(known)})" if len(known) == len(texts) else None
-
-    def _of_data(self, value: Any) -> str | None:
-        kind = type(value)
-        if kind in (tuple, list):
-            return self._of_items(kind.__name__, value)
-        if kind in (set, frozenset):  # whose order changes from process to process
-            return self._of_items("set", sorted(value, key=_set_order))
-        if kind in (dict, OrderedDict, MappingProxyType):
-            return self._of_items("dict", [part for pair in value.items() for part in pair])
-        if kind in (range, slice):
-            return self._of_items(kind.__name__, [value.start, value.stop, value.step])
-        if isinstance(value, PurePath):
-            return self._of_items("path", [str(value)])
-        if isinstance(value, Pattern):
-            return self._of_items("pattern", [value.pattern, value.flags])
-        if isinstance(value, Enum):
-            return self._of_items("enum", [kind, value.name])
-        if all(hasattr(value, name) for name in ("tolist", "dtype", "shape")):  # NumPy's, torch's
-            return self._of_items("array", [str(value.dtype), *value.shape, value.tolist()])
-        if dataclasses.is_dataclass(value):
-            own = {field.name: getattr(value, field.name, None) for field in _fields(value)}
-            return self._of_items("object", [kind, own])
-        if is_users(kind):
-            slots = {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
-            own = {**slots, **getattr(value, "__dict__", {})}
-            return self._of_items("object", [kind, dict(sorted(own.items()))])
-        return None
-
     def _of_code(self, value: Any) -> str | None:
         if isinstance(value, ModuleType):
             if not is_added_module(value):
                 return f"module {value.__name__}"
             return self._entry(id(value), value, "", value)
-        if (inner := _inner(value)) is not None:
-            return self._of_items(f"{type(value).__name__} {_name(value)}", inner)
+        if (inner := inner_of(value)) is not None:
+            return self.of_items(f"{type(value).__name__} {_name(value)}", inner)
         if (name := release_name(value)) is not None:
             return f"release {name}"
-        if not isinstance(value, type | FunctionType) or not is_users(value):
+        if not is_users(value):
             return public_name(value)
+        if not isinstance(value, type | FunctionType):  # compiled
+            home = self._module_of(value)
+            return f"{_name(value)} of {self._entry(id(home), home, '', home)}"
         return self._entry(value, value, _name(value), self._module_of(value))
-
-    # Code.
 
     def _of_class(self, kind: type) -> Iterator[str]:
         module = self._module_of(kind)
+        if tree_of(module) is None:
+            yield self._of_file(module)
         nodes = definitions(module, kind.__qualname__.split(".")[0])
         for node in nodes:
             yield from self._of_source(node, module, {})
         yield f"bases {[self.of_value(each) for each in (*kind.__bases__, type(kind))]}"
-        for field in _fields(kind):
+        for field in fields_of(kind):
             default = (
                 field.default_factory if field.default is dataclasses.MISSING else field.default
             )
@@ -201,22 +150,25 @@ class Reach:
             for name, member in kind.__members__.items():
                 yield f"member {name} {self.of_value(member.value)}"
         for name, value in sorted(vars(kind).items()):
-            functions = _inner(value) or [value]
+            functions = inner_of(value) or [value]
             is_code = any(isinstance(each, FunctionType) for each in functions)
             is_special = name.startswith("__") or issubclass(kind, Enum)
-            if is_special and not any(map(self._is_written, functions)):
-                continue  # data of Python's own, or made by `dataclass` from what has been counted
+            if is_special and not any(map(self._is_own, functions)):
+                continue
             if is_code and all(self._stands_in(each, nodes, module) for each in functions):
                 for each in functions:
                     yield from self._of_closure(each)
             elif (text := self.of_value(value)) is not None:
                 yield f"{name} = {text}"
 
-    def _is_written(self, function: Any) -> bool:
+    def _is_own(self, function: Any) -> bool:
+        """Whether a special method is neither a library's nor generated."""
         if not isinstance(function, FunctionType):
             return False
+        if function.__code__.co_filename.startswith("<"):
+            return function.__name__ not in _GENERATED
         module = home_of(function)
-        return module is not None and is_users_module(module) and is_of_file(function, module)
+        return module is None or is_users_module(module)
 
     def _stands_in(self, function: Any, nodes: list[ast.stmt], module: ModuleType) -> bool:
         if function is None:
@@ -247,11 +199,20 @@ class Reach:
     def _of_module(self, module: ModuleType) -> Iterator[str]:
         tree = tree_of(module)
         if tree is None:
-            raise self._refused(f"module {module.__name__} has no source")
+            yield self._of_file(module)
+            return
         yield from self._of_source(tree, module, {})
         for name, value in sorted(vars(module).items()):
             if not name.startswith("__"):
                 yield f"{name} = {self.of_value(value)}"
+
+    def _of_file(self, module: ModuleType) -> str:
+        """Of a module that is compiled."""
+        try:
+            content = Path(getattr(module, "__file__", None) or "").read_bytes()
+        except OSError:
+            raise self._refused(f"module {module.__name__} has no source") from None
+        return hashlib.sha256(content).hexdigest()
 
     def _of_making(self, target: _Making) -> Iterator[str]:
         nodes = making(target.module, target.name)
@@ -291,6 +252,8 @@ class Reach:
         name, *rest = chain
         if name in closure:
             return self.of_value(closure[name])
+        if name in _OF_THE_FILE:
+            return None
         if name not in vars(module):
             is_missing = not hasattr(builtins, name) and making(module, name)
             return self._made(module, name) if is_missing else None
@@ -301,11 +264,13 @@ class Reach:
             self.modules.add(value.__name__)
             module, name = value, rest.pop(0)
             value = getattr(module, name)
-        is_library = _is_code(value) and not isinstance(value, ModuleType) and not _inner(value)
+        is_library = is_code(value) and not isinstance(value, ModuleType) and not inner_of(value)
         if is_library and not is_users(value) and (found := library_import(module, name)):
             return found  # does not depend on how the library is laid out
         text = self.of_value(value)
-        return self._made(module, name) if text is None else text
+        if text is None or OPAQUE in text:
+            return f"{text} {self._made(module, name)}"
+        return text
 
     def _made(self, module: ModuleType, name: str) -> str:
         return self._entry((module.__name__, name), _Making(module, name), name, module)
@@ -326,50 +291,10 @@ class Reach:
             yield f"import {name}: {self.of_value(value) or self._made(source, name)}"
 
 
-def _is_code(value: object) -> bool:
-    if isinstance(value, type | ModuleType | FunctionType) or _inner(value) is not None:
-        return True
-    return callable(value) and hasattr(value, "__qualname__")
-
-
-def _inner(value: Any) -> list[Any] | None:
-    """What a wrapper of functions wraps; None for anything else."""
-    if isinstance(value, type | ModuleType):
-        return None
-    if isinstance(value, staticmethod | classmethod):
-        return [value.__func__]
-    if isinstance(value, MethodType):
-        return [value.__func__, value.__self__]
-    if isinstance(value, property):
-        return [value.fget, value.fset, value.fdel]
-    if isinstance(value, cached_property):
-        return [value.func]
-    if isinstance(value, partial):
-        return [value.func, value.args, value.keywords]
-    home = home_of(value) if isinstance(value, FunctionType) else None
-    if hasattr(value, "__wrapped__") and (home is None or not is_users_module(home)):
-        return [value.__wrapped__, getattr(value, "registry", None)]  # that of `singledispatch`
-    return None
-
-
 def _name(value: Any) -> str:
     if isinstance(value, FunctionType):
         return value.__code__.co_qualname
     return str(getattr(value, "__qualname__", ""))
-
-
-def _set_order(value: Any) -> tuple[str, str]:
-    return type(value).__name__, getattr(value, "__qualname__", None) or ascii(value)
-
-
-def _fields(value: Any) -> "tuple[dataclasses.Field[Any], ...]":
-    return dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-
-
-def _slots(kind: type) -> Iterator[str]:
-    for base in kind.__mro__:
-        slots = vars(base).get("__slots__", ())
-        yield from [slots] if isinstance(slots, str) else slots
 
 
 def _closure(function: FunctionType) -> dict[str, Any]:

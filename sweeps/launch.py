@@ -25,14 +25,11 @@ from ray import cloudpickle, tune
 from ray.exceptions import AuthenticationError
 
 from quantlab import ConfigurationError
-from quantlab.canonical import NAMED
-from quantlab.code_origin import is_added_module
 from quantlab.errors import LostProcessError, in_full
-from sweeps import signals
+from sweeps import signals, users_modules
 from sweeps.before_training import tell_of_networks
 from sweeps.delivery import Delivery
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of, reason_of
-from sweeps.loading import FILE_MODULE_PREFIX
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.probe import alive_nodes, fastest_packing
@@ -166,7 +163,8 @@ def _services(
     Yields:
         How many trials may wait in Ray for a place, and the delivery to the server.
     """
-    _send_users_modules_by_value()
+    for module in users_modules.reached():
+        cloudpickle.register_pickle_by_value(module)
     with ThreadPoolExecutor(1) as pool:
         # Making a new database takes seconds, and so does starting Ray.
         reached = pool.submit(_reach, tracker, cells)
@@ -227,11 +225,7 @@ def _tune(
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus_per_trial else "cpu",
         execution=resources.execution,
-        modules=tuple(
-            sys.modules[name]
-            for name in sorted({name for reach in NAMED.values() for name in reach.imported_late})
-            if is_added_module(sys.modules[name])
-        ),
+        modules=users_modules.imported_late(),
     )
     stop = Stop(schedule)
     trainable = tune.with_resources(
@@ -393,12 +387,3 @@ def _tune_silenced() -> Iterator[None]:
     """
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
-
-
-def _send_users_modules_by_value() -> None:
-    """Classes of a user's files travel with the recipe: workers need not be able to import them."""
-    reached = {name for reach in NAMED.values() for name in reach.modules}
-    for name, module in list(sys.modules.items()):
-        is_reached = name in reached and is_added_module(module)
-        if name.startswith(FILE_MODULE_PREFIX) or is_reached:
-            cloudpickle.register_pickle_by_value(module)

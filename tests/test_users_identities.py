@@ -11,7 +11,7 @@ import pytest
 import quantlab
 from tests.users_files import FILES
 
-GOLDEN = "18a5911ebef6"
+GOLDEN = "fdd2ad86e1ca"
 """The digest of `tests.users_files`; whoever changes it orphans the trials of users' classes."""
 
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -83,6 +83,21 @@ CHANGES = {
     "a default": ("kinds", "mode: Mode = Mode.ONE", "mode: Mode = Mode.TWO"),
     "the form of a number": ("kinds", "{self.width!r:>{B}}", "{self.width!r:<{B}}"),
     "a class within": ("kinds", "        depth = 3", "        depth = 4"),
+    "how an object of a library is changed": ("kinds", "LOG.setLevel(30)", "LOG.setLevel(20)"),
+    "a count": ("kinds", "Counter(a=3)", "Counter(a=4)"),
+    "a part of a tuple with names": ("kinds", "Pair(1, ", "Pair(2, "),
+    "an object of a library in a tuple": ("kinds", 'Decimal("1.5")', 'Decimal("1.6")'),
+    "an object of a library in a list": ("kinds", 'Decimal("2.5")', 'Decimal("2.6")'),
+    "what is registered": ("kinds", "    return 1\n", "    return 2\n"),
+    "a dispatched function": ("kinds", '"a number"', '"one number"'),
+    "the default of it": ("kinds", '"anything"', '"whatever"'),
+    "a decorator": ("kinds", "function(*arguments) + 1", "function(*arguments) + 2"),
+    "what is decorated": ("kinds", "return x * 5", "return x * 6"),
+    "a class's class": ("kinds", "super().__call__(*arguments)", "super().__call__()"),
+    "a special method": ("kinds", "        return name\n", "        return None\n"),
+    "a property": ("kinds", "        return 11", "        return 12"),
+    "an object's attribute": ("kinds", "OUTER.level = 12", "OUTER.level = 13"),
+    "a module changed from outside": ("kinds", "beside.PATCHED = 10", "beside.PATCHED = 11"),
     "a class changed from outside": (
         "kinds",
         "class Unused:",
@@ -109,6 +124,11 @@ NO_CHANGES = {
     "what else is in a module": ("beside", "SCALE = 2", "SCALE = 2\nOTHER = 3"),
 }
 REFUSED = {
+    "comes from no module": (
+        "kinds",
+        "class Unused:",
+        "exec('def call(self): pass', extra := {})\nKind.__call__ = extra['call']\nclass Unused:",
+    ),
     "exec": ("kinds", "        match rest:", "        exec('x = 1')\n        match rest:"),
     "import_module": (
         "kinds",

@@ -6,9 +6,12 @@ They need nothing but the standard library, so that every Python can run them.
 KINDS = '''
 """Classes of the user's own."""
 
+import collections
 import dataclasses
+import decimal
 import enum
 import functools
+import logging
 from pathlib import Path
 
 import beside
@@ -32,6 +35,65 @@ with open(__file__) as file:
 if (WALRUS := 9) > 1:
     HERE = Path(__file__).parent / "data.csv"
 SET = {"b", "a", tau}
+LOG = logging.getLogger(__name__)
+LOG.setLevel(30)
+COUNTS = collections.Counter(a=3)
+Pair = collections.namedtuple("Pair", "left right")
+PAIR = Pair(1, decimal.Decimal("1.5"))
+MIXED = [1, decimal.Decimal("2.5")]
+REGISTRY = {}
+beside.PATCHED = 10
+
+
+def register(function):
+    REGISTRY[function.__name__] = function
+    return function
+
+
+@register
+def first():
+    return 1
+
+
+@functools.singledispatch
+def shown(x):
+    return "anything"
+
+
+@shown.register
+def _(x: int):
+    return "a number"
+
+
+def counted(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        return function(*arguments) + 1
+
+    return wrapper
+
+
+@counted
+def wrapped(x):
+    return x * 5
+
+
+class Meta(type):
+    def __call__(cls, *arguments):
+        return super().__call__(*arguments)
+
+
+class Outer(metaclass=Meta):
+    def __getattr__(self, name):
+        return name
+
+    @functools.cached_property
+    def late(self):
+        return 11
+
+
+OUTER = Outer()
+OUTER.level = 12
 ACT = functools.partial(max, A)
 
 
@@ -59,6 +121,9 @@ class Kind(Base):
     """Its width."""
     mode: Mode = Mode.ONE
     more: dict = dataclasses.field(default_factory=lambda: {"b": B})
+
+    def log(self):
+        LOG.warning(COUNTS, PAIR, MIXED, shown(1), wrapped(2), OUTER, REGISTRY, beside.PATCHED)
 
     @property
     def text(self):

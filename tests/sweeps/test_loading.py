@@ -9,7 +9,7 @@ import pytest
 from ray import cloudpickle
 
 from quantlab import ConfigurationError
-from sweeps import launch
+from sweeps import users_modules
 from sweeps.loading import load_sweep
 from tests.sweeps.sweep_files import TINY, changed
 
@@ -109,7 +109,8 @@ print(fingerprint(recipe), recipe.quantization.quantizer.prox(torch.tensor(0.5),
 def test_what_a_class_uses_reaches_machines_that_have_no_such_module(tmp_path: Path) -> None:
     text = changed(MAP, "GAIN = 1", "GAIN = 2")
     cell = load_sweep(str(folder_with(tmp_path / "a", text))).cells[-1]
-    launch._send_users_modules_by_value()
+    for module in users_modules.reached():
+        cloudpickle.register_pickle_by_value(module)
     (tmp_path / "sent").write_bytes(cloudpickle.dumps(cell.recipe))
     program = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "sent")]
     done = subprocess.run(program, capture_output=True, text=True, check=True)

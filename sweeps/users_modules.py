@@ -1,0 +1,40 @@
+"""Modules of the user's, which workers need not be able to import: their code travels."""
+
+import sys
+from importlib.metadata import packages_distributions
+from types import ModuleType
+
+from quantlab.canonical import NAMED
+from quantlab.code_origin import OURS, is_added_module
+from quantlab.module_source import tree_of
+from sweeps.loading import FILE_MODULE_PREFIX
+
+
+def reached() -> list[ModuleType]:
+    """Sweep files, and modules with code that recipes can reach, which is to travel with them.
+
+    A package that is installed, as a clone to work on, is installed on the other machines as well.
+    """
+    names = {name for reach in NAMED.values() for name in reach.modules}
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith(FILE_MODULE_PREFIX) or (name in names and _travels(module))
+    ]
+
+
+def imported_late() -> tuple[ModuleType, ...]:
+    """Modules that code of the recipes imports only when it runs."""
+    names = {name for reach in NAMED.values() for name in reach.imported_late}
+    return tuple(
+        module
+        for name in sorted(names)
+        if (module := sys.modules.get(name)) is not None and _travels(module)
+    )
+
+
+def _travels(module: ModuleType) -> bool:
+    if not is_added_module(module) or tree_of(module) is None:
+        return False
+    package = module.__name__.split(".")[0]
+    return package in OURS or package not in packages_distributions()
