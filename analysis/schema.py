@@ -93,7 +93,7 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "train_loss": ("number", "mean cross-entropy over the epoch"),
     "validation_accuracy_latent": ("fraction", "at w*"),
     "validation_accuracy_proximal": ("fraction", "at P(w*)"),
-    "validation_accuracy_hard": ("fraction", "at the hard weights: P_Q of what is quantized in the end"),
+    "validation_accuracy_hard": ("fraction", "at the hard weights, P_Q of w* or of w"),
     "quantization_gap": ("number", "root mean square of w less the hard weights"),
     "seconds": ("number", "wall time of the epoch"),
 }
