@@ -35,14 +35,14 @@ def accuracy(
         return math.nan
     was_training = model.training
     model.eval()
-    correct = 0
+    correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
     batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
     for inputs, labels in batches:
         with execution.autocast(inputs.device):
             predicted = model(execution.layout(inputs)).argmax(dim=1)
-        correct += int((predicted == labels).sum())
+        correct += (predicted == labels).sum().to(correct.device)
     model.train(was_training)
-    return correct / len(images)
+    return int(correct) / len(images)
 
 
 @torch.no_grad()

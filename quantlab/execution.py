@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 
-_SWITCHES = ("channels_last", "bf16", "compile", "graph", "deterministic", "keep_memory")
+_SWITCHES = ("channels_last", "bf16", "compile", "graph", "triton", "deterministic", "keep_memory")
 _NUMBERS = {"workers": 0, "threads": 1}
 """Name -> least value."""
 
@@ -35,6 +35,9 @@ class Execution:
     graph: bool = True
     """On CUDA, the steps of a pack, also of one trial, as a graph that the GPU runs by itself;
     without effect where a step needs the CPU."""
+    triton: bool = False
+    """On CUDA, 3x3 convolutions of packs by kernels of our own, whose factors are bfloat16 or TF32;
+    sums are reordered."""
     deterministic: bool = True
     """On CUDA, deterministic algorithms only, without which no resumed trial is bit-identical."""
     keep_memory: bool = True

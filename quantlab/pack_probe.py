@@ -98,17 +98,18 @@ def measure_packs(
     return PackTimes(times)
 
 
-def seconds_a_step(pack: PackedRun, seconds: float) -> float:
+def seconds_a_step(pack: PackedRun, seconds: float, *, pause_seconds: float = 0.1) -> float:
     """The median time of a step of the whole pack, without what follows an epoch.
 
     Args:
         pack: is trained for a while.
         seconds: to spend, but at least on a few steps.
+        pause_seconds: between looks at the clock, for which a GPU has to finish its steps.
     """
     first = next(_times(pack, pause_steps=1))  # makes the stack
     first = min(first, *islice(_times(pack, pause_steps=1), 2))
     # At least one pause within an epoch: the time of its last steps is never taken.
-    pause_steps = max(1, min(20, int(0.1 / first), pack.members[0].steps_per_epoch - 1))
+    pause_steps = max(1, min(20, int(pause_seconds / first), pack.members[0].steps_per_epoch - 1))
     found: list[float] = []
     started = time.perf_counter()
     for taken in _times(pack, pause_steps):

@@ -9,6 +9,7 @@ import torch
 
 from quantlab.canonical import canonical_key
 from quantlab.compatibility import pack_key, require_compatible
+from quantlab.datasets.in_memory import InMemoryDataset
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
@@ -190,7 +191,10 @@ def _require_fitting(execution: Execution) -> None:
 def _stacking_alone(
     recipe: Recipe, data_dir: Path, device: torch.device | str, execution: Execution
 ) -> Stacking | None:
-    """Of a stack of one; None for what can only be trained as a `TrainingRun`."""
+    """Of a stack of one; None for what gains nothing by it over a `TrainingRun`."""
+    dataset = recipe.dataset
+    if not (isinstance(dataset, InMemoryDataset) and dataset.draws_ahead):
+        return None
     try:
         pack_key(recipe)
         _require_fitting(execution)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantlab.chunk import Chunk
-from quantlab.datasets.in_memory import InMemoryDataset
+from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError
 from quantlab.evaluation import stacked_accuracies
@@ -25,8 +25,8 @@ from quantlab.update_rules import Point
 CHUNK_STEPS = 64
 """Steps that are prepared at once where the CPU runs ahead of the device."""
 
-LOGITS_AT_ONCE = 16_384
-"""Of all networks, in a forward pass of an evaluation on a GPU."""
+PIXELS_AT_ONCE = 2**24
+"""Of the images of all networks, in a forward pass of an evaluation on a GPU."""
 
 
 class Stack:
@@ -59,9 +59,11 @@ class Stack:
         first = self.runs[0]
         self.device, self.steps_per_epoch = first.device, first.steps_per_epoch
         self._execution = execution
-        self._network = StackedNetwork([run.model for run in self.runs], stacking)
-        names = {id(parameter): name for name, parameter in first.model.named_parameters()}
         on_gpu = self.device.type == "cuda"
+        self._network = StackedNetwork(
+            [run.model for run in self.runs], stacking, own_kernels=on_gpu and execution.triton
+        )
+        names = {id(parameter): name for name, parameter in first.model.named_parameters()}
         self._optimizer = StackedOptimizer(
             [of_stack[place] for place in self.places],
             [[names[id(source)] for source in of.sources] for of in first.optimizer.moved],
@@ -273,9 +275,16 @@ class Stack:
                 self.runs[0].splits.validation,
                 self.runs[0].recipe.dataset,
                 count=len(self.runs),
-                batch_size=125 if self._stream is None else LOGITS_AT_ONCE // len(self.runs),
+                batch_size=self._evaluation_batch(),
                 execution=self._execution,
             )
+
+    def _evaluation_batch(self) -> int:
+        images = self.runs[0].splits.validation
+        if self._stream is None or not isinstance(images, Images):
+            return 125
+        pixels = images.pixels.shape[2:].numel() * len(self.runs)
+        return max(1, PIXELS_AT_ONCE // pixels)
 
     def _weights(self) -> Mapping[str, Tensor]:
         return {**self._frozen, **self._optimizer.weights}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from quantlab.execution import Execution
+from quantlab.grouped_convolution import GroupedConvolution, is_fitting
 
 
 class Stacking(Enum):
@@ -35,17 +36,20 @@ class StackedNetwork:
     become views of its part, and so follow.
     """
 
-    def __init__(self, models: Sequence[nn.Module], stacking: Stacking) -> None:
+    def __init__(
+        self, models: Sequence[nn.Module], stacking: Stacking, *, own_kernels: bool = False
+    ) -> None:
         """Take over the buffers.
 
         Args:
             models: of one architecture; their parameters are not used.
             stacking: how to compute them; see `quantlab.stacking_choice`.
+            own_kernels: compute convolutions by `quantlab.grouped_convolution` where it fits.
         """
         buffers = _stacked_buffers(models)
         self._network: _Folded | _Mapped
         if stacking is Stacking.FOLDED:
-            self._network = _Folded(models[0], len(models), buffers)
+            self._network = _Folded(models[0], len(models), buffers, own_kernels)
         else:
             self._network = _Mapped(models[0], buffers)
 
@@ -80,7 +84,9 @@ class StackedNetwork:
 class _Folded:
     """Activations are (batch, K * channels, height, width), the channels of a network together."""
 
-    def __init__(self, model: nn.Module, count: int, buffers: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, model: nn.Module, count: int, buffers: Mapping[str, Tensor], own_kernels: bool
+    ) -> None:
         self._count = count
         model = deepcopy(model)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -88,7 +94,10 @@ class _Folded:
         """(layer, attribute, name of the parameter, whether the trial axis is folded)"""
         self.model: nn.Module = model
         for path, module in list(model.named_modules()):
-            layer, is_folded = _widened(module, count), not isinstance(module, nn.Linear)
+            layer, is_folded = (
+                _widened(module, count, own_kernels),
+                not isinstance(module, nn.Linear),
+            )
             if layer is not module:
                 model = _replaced(model, path, layer)
             for key, parameter in list(module.named_parameters(recurse=False)):
@@ -134,8 +143,10 @@ class _StackedLinear(nn.Module):
         return outputs.transpose(0, 1).flatten(1)
 
 
-def _widened(module: nn.Module, count: int) -> nn.Module:
+def _widened(module: nn.Module, count: int, own_kernels: bool) -> nn.Module:
     """The layer over the channels of all; the same one, changed, where it has a place for that."""
+    if own_kernels and isinstance(module, nn.Conv2d) and is_fitting(module):
+        return GroupedConvolution(count, module.stride[0])
     if isinstance(module, _CONVOLUTIONS):
         module.groups *= count
         module.in_channels *= count

@@ -10,10 +10,10 @@ from benchmarks.gpu.report import Report
 from quantlab import execution  # noqa: F401  (imports torch, before anything is forked)
 
 PARTS: dict[str, tuple[Part, float]] = {
-    "right": (right.measurements, 0.20),
-    "floors": (floors.measurements, 0.06),
-    "steps": (steps.measurements, 0.34),
-    "others": (others.measurements, 0.14),
+    "right": (right.measurements, 0.16),
+    "floors": (floors.measurements, 0.04),
+    "steps": (steps.measurements, 0.40),
+    "others": (others.measurements, 0.12),
     "table": (table.measurements, 1.0),
 }
 """Name -> measurements, and the share of the whole time that they may take at most; the last one
@@ -50,6 +50,8 @@ def main() -> None:
     report.describe(report.results("machine").get("machine", {}))
     for name in options.parts:
         part, share = PARTS[name]
+        if options.device == "cpu":  # nobody minds which part of a rehearsal takes how long
+            share = 1.0
         begun = time.time()
         until = min(end, begun + 60 * options.minutes * share)
         print(f"{name}: at most {until - begun:.0f} s", flush=True)

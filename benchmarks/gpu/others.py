@@ -20,8 +20,8 @@ from quantlab.packs import PackedRun
 def measurements(settings: Settings) -> Iterator[Measurement]:
     """Processes in growing number, then one process with what others do."""
     recipe = recipe_for(settings)
-    for options in ("bf16", ""):
-        for count in (2,) if settings.tiny else (4, 8, 16, 2):
+    for options in ("bf16", "no-graph", ""):
+        for count in (2,) if settings.tiny else (4, 8, 16):
             name = f"{count} processes, {options or 'default'}"
             yield Measurement(name, _shared(recipe, count, options, settings))
     for peer in ("straight-through", "PARQ"):

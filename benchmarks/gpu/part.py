@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ def run_part(name: str, part: Part, settings: Settings, report: Report) -> str:
     """
     done: set[str] = set()
     for _ in range(_RESTARTS):
-        ended = _run_process(name, part, settings, report, done)
+        so_far = replace(settings, found={**settings.found, name: report.results(name)})
+        ended = _run_process(name, part, so_far, report, done)
         if ended is not None:
             return ended
     return f"given up after {_RESTARTS} processes"

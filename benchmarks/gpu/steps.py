@@ -10,6 +10,7 @@ from measuring import RandomImages, benchmark_recipes
 from packs import members
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.gpu import tiles
 from benchmarks.gpu.part import Measurement, Settings, Tell
 from quantlab import Recipe
 from quantlab.execution import Execution, parse_execution
@@ -36,14 +37,19 @@ class Way:
         return " ".join(words + ([self.stacking.value] if self.stacking else []))
 
 
-EAGER = "no-channels_last"
+OWN, CUDNN = "bf16,triton,compile", "bf16,compile"
 WAYS = (
-    Way("", 1),
-    *(Way(options, size) for size in (27, 9, 81) for options in ("bf16", "")),
-    *(Way(options, 1) for options in ("bf16", EAGER)),
-    *(Way(options, 9, Stacking.VMAP) for options in ("bf16", "")),
-    *(Way(options, 3) for options in ("bf16", "")),
-    *(Way("bf16", size, Stacking.VMAP) for size in (3, 27, 81)),
+    Way("no-graph", 1),
+    Way(OWN, 27),
+    *(Way(options, 81) for options in (OWN, CUDNN, "bf16,triton", "bf16")),
+    *(Way(options, 27) for options in (CUDNN, "bf16,triton", "bf16")),
+    *(Way(options, 1) for options in ("bf16", "", OWN)),
+    *(Way(options, 9) for options in (OWN, "bf16")),
+    *(Way(options, 27) for options in ("", "compile", "bf16,no-graph", "no-graph")),
+    *(Way(options, 3) for options in (OWN, "bf16")),
+    *(Way(options, 1) for options in ("bf16,no-graph", "no-graph,no-channels_last")),
+    *(Way("bf16", size, Stacking.VMAP) for size in (27, 9, 3)),
+    *(Way("", size) for size in (81, 9, 3)),
 )
 """In order of worth."""
 
@@ -60,16 +66,38 @@ def recipe_for(settings: Settings) -> Recipe:
 def measurements(settings: Settings) -> Iterator[Measurement]:
     """A step in every way, its parts, and what the GPU does in it."""
     recipe = recipe_for(settings)
+    use_tiles(settings)
     ways = WAYS
-    if settings.tiny:
-        ways = tuple(
-            {way.name: way for way in (replace(w, size=min(w.size, 2)) for w in WAYS)}.values()
-        )
-    for way in ways:
-        yield Measurement(way.name, _timed(recipe, way, settings), 45)
+    if settings.tiny:  # compilers take longer than all the rest
+        small = [replace(way, size=min(way.size, 2)) for way in WAYS]
+        ways = tuple({way.name: way for way in small if "compile" not in way.options}.values())
     size = 2 if settings.tiny else 27
-    for options in ("bf16",):
-        yield Measurement(f"kernels, K={size} {options}", _kernels(recipe, size, options, settings))
+    options = "bf16" if settings.tiny else OWN
+    kernels = Measurement(f"kernels, K={size} {options}", _kernels(recipe, size, options, settings))
+    pieces = Measurement(f"shares, K={size} bf16", _shares(recipe, size, settings))
+    # First, as it starts processes that must find the GPU untouched.
+    yield Measurement("tiles", lambda tell: tiles.fastest(settings, tell), 50)
+    for place, way in enumerate(ways):
+        if place == min(10, len(ways) - 1):
+            yield kernels
+            yield pieces
+        yield Measurement(way.name, _timed(recipe, way, settings), 60)
+
+
+def use_tiles(settings: Settings) -> None:
+    """Let the kernels cut their work as was found fastest."""
+    tiles.use(settings.found.get("steps", {}).get("tiles", {}).get("best", {}))
+
+
+def best_options(settings: Settings, least: int = 27) -> str:
+    """Options of the fastest step of large packs so far."""
+    times = {
+        name: found["ms_a_trial_step"]
+        for name, found in settings.found.get("steps", {}).items()
+        if name.startswith("K=") and "ms_a_trial_step" in found and "vmap" not in name
+    }
+    large = {name: it for name, it in times.items() if int(name[2:].split()[0]) >= least}
+    return min(large, key=large.__getitem__).partition(" ")[2] if large else "bf16"
 
 
 def _timed(recipe: Recipe, way: Way, settings: Settings) -> Any:
@@ -96,7 +124,8 @@ def timed(
         members(recipe, size), device=settings.device, execution=execution, stacking=stacking
     )
     start = time.perf_counter() - begun
-    step = seconds_a_step(pack, 0.1 if settings.tiny else 1.5)
+    seconds, pause = (0.1, 0.1) if settings.tiny else (1.5, 0.4)
+    step = seconds_a_step(pack, seconds, pause_seconds=pause)
     found = {
         "ms_a_trial_step": 1e3 * step / size,
         "images_per_second": recipe.batch_size * size / step,
@@ -135,3 +164,61 @@ def _kernels(recipe: Recipe, size: int, options: str, settings: Settings) -> Any
         return {"ms_a_trial_step": {name: round(value, 5) for name, value in largest}}
 
     return take
+
+
+def _shares(recipe: Recipe, size: int, settings: Settings) -> Any:
+    """Milliseconds a trial and step of each part, waited for, of steps that are not recorded."""
+
+    def take(tell: Tell) -> Mapping[str, Any]:
+        pack = PackedRun(
+            members(recipe, size),
+            device=settings.device,
+            execution=parse_execution("bf16,no-graph"),
+            stacking=Stacking.FOLDED,
+        )
+        steps = pack.train(pause_steps=4)
+        next(steps)
+        stack = pack._stack
+        assert stack is not None
+        times: dict[str, float] = {}
+
+        def watched(name: str, call: Any) -> Any:
+            def run(*args: Any, **settings_of_call: Any) -> Any:
+                _wait(settings)
+                begun = time.perf_counter()
+                result = call(*args, **settings_of_call)
+                _wait(settings)
+                times[name] = times.get(name, 0.0) + 1e3 * (time.perf_counter() - begun) / size / 4
+                return result
+
+            return run
+
+        class Watched:
+            """The dataset, its batches timed."""
+
+            draw = watched("drawing random numbers", stack._ahead.draw)
+            drawn_batch = watched("data", stack._ahead.drawn_batch)
+
+        stack._ahead = Watched  # type: ignore[assignment]
+        stack._network = watched("forward", stack._network)
+        optimizer = stack._optimizer
+        optimizer.gradients = watched("backward", optimizer.gradients)  # type: ignore[method-assign]
+        for place, prox in enumerate(optimizer._maps):
+            optimizer._maps[place] = watched("quantizer", prox)
+        for block in optimizer._blocks:
+            block.step = watched("optimizer", block.step)  # type: ignore[method-assign]
+        next(steps)
+        times.clear()
+        begun = time.perf_counter()
+        next(steps)
+        _wait(settings)
+        whole = 1e3 * (time.perf_counter() - begun) / size / 4
+        rest = whole - sum(times.values())
+        return {"ms_a_trial_step": {**times, "loss, numbers and the rest": rest}, "whole": whole}
+
+    return take
+
+
+def _wait(settings: Settings) -> None:
+    if settings.device != "cpu":
+        torch.cuda.synchronize()

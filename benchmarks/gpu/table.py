@@ -9,7 +9,7 @@ from measuring import RandomImages
 
 from benchmarks.gpu.data import PackedImages
 from benchmarks.gpu.part import Measurement, Settings, Tell
-from benchmarks.gpu.steps import recipe_for
+from benchmarks.gpu.steps import best_options, recipe_for, use_tiles
 from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.execution import parse_execution
@@ -25,7 +25,6 @@ from quantlab.proxconnect_paper import (
 from quantlab.records import Stage
 from quantlab.schedules import Linear, StepDecay
 
-OPTIONS = "bf16"
 TRIALS = 181
 """ResNet20's of `proxconnect_cifar10`, each of 200 epochs and 100 of batch normalization."""
 
@@ -80,6 +79,8 @@ def shortened(recipe: Recipe, epochs: int, steps_per_epoch: int) -> Recipe:
 
 def table(settings: Settings, tell: Tell) -> Mapping[str, Any]:
     """Accuracies by method and rho0, and how long all trials of the paper would take."""
+    use_tiles(settings)
+    options = "bf16" if settings.tiny else best_options(settings)
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe  # noqa: E731
     dataset: DatasetSpec = PackedImages(file=settings.data.name)
     if settings.tiny:
@@ -102,7 +103,7 @@ def table(settings: Settings, tell: Tell) -> Mapping[str, Any]:
             list(recipes.values()),
             data_dir=settings.data.parent,
             device=settings.device,
-            execution=parse_execution(OPTIONS),
+            execution=parse_execution(options),
         )
 
     _, probe = pack(2)
@@ -119,6 +120,7 @@ def table(settings: Settings, tell: Tell) -> Mapping[str, Any]:
     seconds: dict[Stage, float] = {}
     found: dict[str, Any] = {
         "trials": len(labels),
+        "options": options,
         "epochs": epochs,
         "load_seconds": load_seconds,
         "probe_seconds_an_epoch": epoch_seconds,

@@ -25,7 +25,8 @@ def test_options_are_read_and_written() -> None:
         assert parse_execution(str(execution)) == execution
     assert (
         str(DEFAULT_EXECUTION)
-        == "channels_last,no-bf16,no-compile,graph,deterministic,keep_memory,workers=0,threads=1"
+        == "channels_last,no-bf16,no-compile,graph,no-triton,deterministic,keep_memory,"
+        "workers=0,threads=1"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from quantlab import (
     EpochRecord,
@@ -22,7 +23,8 @@ from quantlab import (
     TrainingRun,
 )
 from quantlab.errors import naming_exhausted_memory
-from quantlab.execution import Execution
+from quantlab.execution import Execution, parse_execution
+from quantlab.grouped_convolution import grouped_convolution
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
 from quantlab.quantizers.nearest import Nearest
@@ -228,3 +230,53 @@ def test_bf16_differs_by_its_rounding() -> None:
     for recipe, records in zip(MEMBERS[:3], found, strict=True):
         expected = trained(recipe, execution=execution)
         assert records[0].train_loss == pytest.approx(expected[0].train_loss, rel=1e-2)
+
+
+@pytest.mark.parametrize("options", ["graph", "graph,compile", "graph,bf16", "graph,bf16,triton"])
+def test_other_ways_to_compute_a_pack(options: str) -> None:
+    """Against steps of one operation after the other; with less precision, less close."""
+    if DEVICE == "cpu" and "compile" in options:
+        pytest.skip("the CPU's compiler takes long")
+    recipes = [replace(one, model=ResNet(depth=8, width=16), epochs=1) for one in MEMBERS[:3]]
+    precision = "bf16," if "bf16" in options else ""
+    _, expected = packed(recipes, parse_execution(precision + "no-graph"))
+    _, found = packed(recipes, parse_execution(options))
+    tolerance = 1e-4 if options == "graph" else 1e-2
+    for own, other in zip(found, expected, strict=True):
+        assert own[0].train_loss == pytest.approx(other[0].train_loss, rel=tolerance)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="on the CPU, the kernels are only interpreted")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("channels", "out_channels", "size", "stride"),
+    [(3, 16, 32, 1), (16, 16, 32, 1), (16, 32, 32, 2), (32, 32, 16, 1), (64, 64, 8, 1)],
+)
+def test_own_convolutions(
+    channels: int, out_channels: int, size: int, stride: int, dtype: torch.dtype
+) -> None:
+    """Factors have 8 or 11 bits, and the result as many."""
+    groups, tolerance = 5, 1e-3 if dtype == torch.float32 else 1e-2
+    generator = torch.Generator(DEVICE).manual_seed(channels)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, device=DEVICE, dtype=dtype, generator=generator)
+
+    images = random(24, groups * channels, size, size).requires_grad_()
+    weight = random(groups * out_channels, channels, 3, 3).requires_grad_()
+    own = grouped_convolution(images, weight, groups, stride)
+    exact = [one.detach().double().requires_grad_() for one in (images, weight)]
+    expected = F.conv2d(*exact, stride=stride, padding=1, groups=groups)
+    upstream = random(*own.shape)
+    pairs = [(own, expected)]
+    pairs += zip(
+        torch.autograd.grad(own, (images, weight), upstream),
+        torch.autograd.grad(expected, exact, upstream.double()),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert float((one.double() - other).norm() / other.norm()) < tolerance
+    again = torch.autograd.grad(
+        grouped_convolution(images, weight, groups, stride), (images, weight), upstream
+    )
+    assert torch.equal(again[1], pairs[2][0])

@@ -156,7 +156,7 @@ def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
     run_trial(recipe, folder, data_dir=tmp_path, execution=Execution(bf16=True))
     execution = result_of(folder).execution
     assert execution == (
-        "channels_last,bf16,no-compile,graph,deterministic,keep_memory,workers=0,threads=1"
+        "channels_last,bf16,no-compile,graph,no-triton,deterministic,keep_memory,workers=0,threads=1"
     )
 
 
