@@ -57,11 +57,18 @@ def regime(cell: Cell) -> str:
 
 
 def level_set(cell: Cell) -> str:
-    """The name of the quantization set, as the sweep has it; empty in full precision."""
+    """The name of the quantization set, as the sweep has it; empty in full precision.
+
+    Where groups of layers have others than the rest, no set has a name for all: it is ``by layer``.
+    """
     quantization = cell.recipe.quantization
     if quantization is None:
         return ""
-    return cell.coordinates.get("set") or set_name(quantization.quantizer.levels)
+    if own := cell.coordinates.get("set"):
+        return own
+    sets = {group.quantizer.levels for group in quantization.groups}
+    sets.add(quantization.quantizer.levels)
+    return set_name(sets.pop()) if len(sets) == 1 else "by layer"
 
 
 def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:

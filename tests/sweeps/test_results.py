@@ -1,5 +1,6 @@
 """What a sweep's trials hand over to the analysis."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
 from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
 from sweeps.maps import EXAMPLES, maps_frame, quantizer_maps
-from sweeps.results import bits, histograms_frame, network_bits, rho0, trials_frame
+from sweeps.results import bits, histograms_frame, level_set, network_bits, rho0, trials_frame
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
 from tests.analysis.frames import grid
@@ -90,6 +91,18 @@ def test_rho0_is_that_of_the_schedule_where_it_means_that() -> None:
     # Maps whose parameters follow the sharpness as a clock.
     for quantizer in (Knots(), Tanh(), Averaged(members=(Knots(), Nearest()))):
         assert rho0_of(quantizer, Linear(1)) == [None]
+
+
+def test_layers_with_sets_of_their_own_are_of_no_common_set() -> None:
+    plain = Quantization(rule=PROX_QUANT, quantizer=PiecewiseLinear(TERNARY), sharpness=Linear(0.1))
+    same, other = (
+        replace(plain, groups=(WeightGroup(layers=("Linear",), quantizer=PiecewiseLinear(levels)),))
+        for levels in (TERNARY, BINARY)
+    )
+    axis = Axis("scope", "quantization", {"plain": plain, "same": same, "other": other})
+    base = small_recipe(quantization=plain)
+    sweep = SweepSpec(name="a", base=base, blocks=(Block("A", axes=(axis,)),), seeds=(0,))
+    assert [level_set(cell) for cell in sweep.cells] == ["ternary", "ternary", "by layer"]
 
 
 def test_an_axis_of_words_without_a_rho0_stays_an_axis(tmp_path: Path) -> None:
