@@ -35,7 +35,8 @@ from quantlab.update_rules import PROX_CONNECT
 from sweeps.sealed_json import plain
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
-from sweeps.tracking import NOT_METRICS, Tracker
+from sweeps.tracking import Tracker
+from sweeps.tracking_run import NOT_METRICS
 from sweeps.trial import run_trial
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -170,7 +171,7 @@ def measure(
     """One turn of so many processes on a store, which is read back straight from its database."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(trials.root, folder, dirs_exist_ok=True)
-        Tracker(experiment, Storage(Path(folder)), uri).connect()
+        Tracker(experiment, Storage(Path(folder)), uri).connected()
         futures = [
             pool.submit(deliver, number, experiment, Path(folder), uri, processes > 1)
             for number in range(processes)

@@ -128,11 +128,19 @@ def study_storage(command: argparse.ArgumentParser) -> None:
     )
 
 
+def tracking_uri(command: argparse.ArgumentParser) -> None:
+    """Where MLflow's runs are."""
+    command.add_argument(
+        "--tracking-uri",
+        type=some_text,
+        metavar="URI",
+        help="MLflow server (default: MLFLOW_TRACKING_URI, or else a database in the storage)",
+    )
+
+
 def training_options(command: argparse.ArgumentParser) -> None:
     """What `run` and `search` have in common."""
-    command.add_argument(
-        "--tracking-uri", type=some_text, metavar="URI", help="MLflow server (default: embedded)"
-    )
+    tracking_uri(command)
     command.add_argument(
         "--address", type=some_text, metavar="RAY", help="Ray cluster (default: this machine)"
     )

@@ -14,7 +14,7 @@ from typing import Any
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, in_full
 from quantlab.execution import parse_execution
-from sweeps import damage, signals, streams
+from sweeps import damage, secrets, signals, streams
 from sweeps.arguments import (
     Parser,
     data_folder,
@@ -23,6 +23,7 @@ from sweeps.arguments import (
     share,
     some_text,
     study_storage,
+    tracking_uri,
     training_options,
 )
 from sweeps.command_line import command_line
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"sweeps: error: {error}", file=sys.stderr)
             return EXIT_USAGE
         damage.forget()
+        secrets.guard()
+        for uri in ("tracking_uri", "study_storage"):
+            secrets.remember(getattr(options, uri, None))
         code = _ended(options, arguments or sys.argv[1:])
         output.flush()
         if output.error is None:
@@ -182,14 +186,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="POINTS",
         help="how much a method may lose by its ρ0 and be called stable (default: 3)",
     )
-    report.add_argument(
-        "--tracking-uri",
-        type=some_text,
-        metavar="URI",
-        help="MLflow server to log it to (default: embedded)",
-    )
+    tracking_uri(report)
 
-    ui = command("ui", _ui, "Open MLflow's own UI on the embedded store.")
+    ui = command("ui", _ui, "Open MLflow's own UI on the results.")
+    tracking_uri(ui)
     ui.add_argument("--port", type=port, default=5000, metavar="N")
     return parser
 
@@ -220,12 +220,16 @@ def _run(options: argparse.Namespace) -> int:
     told = data_warnings(sweep.cells, storage, options.data)
     _warn(told)
     # MLflow takes seconds to import and Ray more; both wait until they are needed.
-    from sweeps.tracking import undelivered
-
-    if cells or undelivered(sweep.cells, storage, options.tracking_uri):
+    if cells:
         from sweeps.launch import run_cells
 
         run_cells(sweep, cells, storage, **_training(options))
+    else:
+        from sweeps.delivery import bring_up_to_date
+        from sweeps.tracking import Tracker
+
+        tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
+        bring_up_to_date(tracker, sweep.cells)
     if cells and not told:
         _warn(data_warnings(sweep.cells, storage))
     code = _summary(sweep, storage)
@@ -325,10 +329,22 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
+    from sweeps.artifact_place import follow_storage
+    from sweeps.tracking_uri import tracking_server
+
     storage = Storage(options.storage)
-    if not (storage.root / "mlflow.db").exists():
-        raise ConfigurationError(f"--storage {storage.root}: no MLflow database in it yet")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri"]
-    command += [storage.default_tracking_uri, "--port", str(options.port), "--workers", "1"]
+    server = tracking_server(options.tracking_uri, storage)
+    if server.is_server:
+        print(server.identity)  # it shows its pages itself
+        return 0
+    if server.is_embedded:
+        if not (storage.root / "mlflow.db").exists():
+            raise ConfigurationError(
+                f"--storage {storage.root}: no MLflow database in it yet; `sweeps run` makes it"
+            )
+        follow_storage(storage)
+    command = [sys.executable, "-m", "mlflow", "ui"]
+    command += ["--port", str(options.port), "--workers", "1"]
     print(f"http://127.0.0.1:{options.port}", flush=True)
-    os.execv(sys.executable, command)
+    # Other users of this machine can read a command line.
+    os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": server.uri})

@@ -3,12 +3,13 @@
 import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import IntegrityError
 
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, first_line
-from sweeps.storage import Storage
+from sweeps.secrets import hide, remember
+from sweeps.storage import Storage, sqlite_uri
 
 _TURN_SECONDS = 120.0
 """Several drivers wait so long for one another's turn at a SQLite file."""
@@ -24,15 +25,13 @@ class DatabaseLostError(DatabaseError, CutShortError):
 
 def url_of(storage: Storage, study_storage: str | None) -> str:
     """Of Optuna's storage: the given one, or a SQLite file."""
-    return study_storage or f"sqlite:///{storage.root / 'optuna.db'}"
+    return study_storage or sqlite_uri(storage.root / "optuna.db")
 
 
 def shown(url: str) -> str:
     """A storage's URL without its password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+    remember(url)
+    return hide(url)
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -48,14 +47,14 @@ def open_storage(url: str) -> RDBStorage:
         storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **turn})
     except Exception as error:  # each kind of database raises its own
         raise DatabaseError(
-            f"--study-storage {shown(url)}: cannot be used ({first_line(error)})"
+            f"--study-storage {shown(url)}: cannot be used ({hide(first_line(error))})"
         ) from error
 
     def name_it(context: ExceptionContext) -> None:
         """Whatever Optuna does next: it says of each of them that there is "invalid data"."""
         is_expected = isinstance(context.sqlalchemy_exception, IntegrityError)
         if not context.is_pre_ping and not is_expected:
-            says = first_line(context.original_exception)
+            says = hide(first_line(context.original_exception))
             raise DatabaseLostError(
                 f"--study-storage {shown(url)}: cannot be used ({says}); what has finished is "
                 "kept, and the same command goes on once it can"

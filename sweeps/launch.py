@@ -28,7 +28,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError, in_full
 from sweeps import signals, users_modules
 from sweeps.before_training import tell_of_networks
-from sweeps.delivery import Delivery
+from sweeps.delivery import Delivery, delivering, reach
 from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of, reason_of
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
@@ -75,9 +75,7 @@ def run_cells(
         preflight(cells, storage, data_dir, runs_here=not resources.gpus_per_trial)
         tell_of_networks(cells, data_dir)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
-        with _services(tracker, sweep.cells, resources if cells else None) as (slots, delivery):
-            if not cells:
-                return
+        with _services(tracker, sweep.cells, resources) as (slots, delivery):
             progress = Progress(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
             )
@@ -151,14 +149,14 @@ def run_study(
 
 @contextmanager
 def _services(
-    tracker: Tracker, cells: Sequence[Cell], resources: Resources | None
+    tracker: Tracker, cells: Sequence[Cell], resources: Resources
 ) -> Iterator[tuple[int, Delivery]]:
-    """The tracking server, and Ray if there is something to train.
+    """The tracking server, and Ray.
 
     Args:
         tracker: where trials are recorded.
         cells: trials with perhaps something that the server does not have yet.
-        resources: of the trials to train; None for none.
+        resources: of the trials to train.
 
     Yields:
         How many trials may wait in Ray for a place, and the delivery to the server.
@@ -167,44 +165,18 @@ def _services(
         cloudpickle.register_pickle_by_value(module)
     with ThreadPoolExecutor(1) as pool:
         # Making a new database takes seconds, and so does starting Ray.
-        reached = pool.submit(_reach, tracker, cells)
+        reached = pool.submit(reach, tracker, cells)
         try:
-            slots = _connect(resources) if resources else 0
+            slots = _connect(resources)
             reached.result()
             tracker.storage.share_databases()
-            delivery = Delivery(tracker)
-            for cell in cells:
-                delivery.announce(cell)
-            try:
-                yield slots, delivery
-            finally:
-                ray.shutdown()
-                for cell in cells:
-                    delivery.announce(cell)
-                delivery.finish()
-                if delivery.undelivered:
-                    print(
-                        f"sweeps: {delivery.undelivered} trials are not on the tracking server as "
-                        f"they are ({delivery.last_error}); their records are kept, and the same "
-                        "command delivers them",
-                        file=sys.stderr,
-                    )
+            with delivering(tracker, cells) as delivery:
+                try:
+                    yield slots, delivery
+                finally:
+                    ray.shutdown()
         finally:
             ray.shutdown()
-
-
-def _reach(tracker: Tracker, cells: Sequence[Cell]) -> None:
-    """Connect; a server that was there before and is away now does not keep a sweep from going on.
-
-    Raises:
-        ConfigurationError: it has never been reached.
-    """
-    try:
-        tracker.connect()
-    except ConfigurationError as error:
-        if not tracker.has_delivered(cells):
-            raise
-        print(f"sweeps: {error}; going on, and trying again", file=sys.stderr, flush=True)
 
 
 def _tune(

@@ -172,7 +172,10 @@ class Delivered:
 
     VERSION: ClassVar[int] = 1
     uri: str
-    """Of the server."""
+    """Of the server; see `sweeps.tracking_uri.TrackingServer.identity`. Older ones hold the URI as
+    it was given."""
+    experiment_id: str = ""
+    """Of the experiment that the run is in; older ones do not say."""
     run_id: str
     epoch: int
     """The last epoch that it has."""

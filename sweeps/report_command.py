@@ -26,6 +26,7 @@ from sweeps.study_reporting import report_study
 from sweeps.study_results import cells_of, load, summary_lines
 from sweeps.terminal import show, show_files
 from sweeps.tracking import Tracker
+from sweeps.tracking_report import log_report
 
 
 def report(options: argparse.Namespace) -> int:
@@ -144,11 +145,12 @@ def _log(
     """To MLflow, if the trials are there."""
     storage = Storage(options.storage)
     tracker = Tracker(spec.experiment or spec.name, storage, options.tracking_uri)
-    if tracker.has_delivered(cells):
-        tracker.log_report(run_name, spec.description, written.directory, written.files)
-        print(f"MLflow    {command_line('ui', *_where(options))}, run {run_name!r}")
-    else:
-        print(f"MLflow    not logged: {tracker.uri} has none of these trials")
+    if not tracker.has_delivered(cells):
+        print(f"MLflow    not logged: {tracker.server.named} has none of these trials")
+        return
+    page = log_report(tracker, run_name, spec.description, written.directory, written.files)
+    given = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
+    print(f"MLflow    {page or command_line('ui', *_where(options), *given)}, run {run_name!r}")
 
 
 def _where(options: argparse.Namespace) -> list[str]:

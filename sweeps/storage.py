@@ -15,7 +15,7 @@
                                    .lock           held by the process that trains it
     <storage>/mlflow.db, mlartifacts/              the default tracking store
     <storage>/ray/                                 Ray Tune's own files
-    <storage>/.mark                                by which workers know this folder
+    <storage>/.mark                                by which workers and runs know this folder
 """
 
 import errno
@@ -311,7 +311,8 @@ class Storage:
     def mark(self) -> str:
         """What tells this folder from any other; it is made if it is not there yet.
 
-        Workers on other machines look for it: see `require_mark`.
+        Workers on other machines look for it: see `require_mark`. It stays when the folder is
+        moved, so that runs of the tracking server are known again.
         """
         file = self.root / ".mark"
         try:
@@ -321,8 +322,17 @@ class Storage:
         if len(found) != _MARK_DIGITS:
             if file.is_dir():
                 set_aside(file)
-            found = secrets.token_hex(_MARK_DIGITS // 2)
-            write_atomically(file, found)
+            file.unlink(missing_ok=True)  # damaged
+            fresh = self.root / f".mark.{secrets.token_hex(8)}"
+            write_atomically(fresh, secrets.token_hex(_MARK_DIGITS // 2))
+            try:
+                os.link(fresh, file)
+            except FileExistsError:  # another driver has made one meanwhile
+                pass
+            except OSError:  # a file system without hard links
+                fresh.replace(file)
+            fresh.unlink(missing_ok=True)
+            found = read_text(file) or ""
         return found
 
     def require_mark(self, mark: str) -> None:
@@ -371,12 +381,31 @@ class Storage:
     @property
     def default_tracking_uri(self) -> str:
         """The embedded MLflow database."""
-        return f"sqlite:///{self.root / 'mlflow.db'}"
+        return sqlite_uri(self.root / "mlflow.db")
 
     @property
     def artifacts(self) -> Path:
         """Where the embedded tracking store keeps artifacts."""
         return self.root / "mlartifacts"
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of a SQLite file, as SQLAlchemy takes it.
+
+    Raises:
+        ConfigurationError: the path has a letter that means something else in a URI, and this
+            SQLAlchemy knows no way to write it.
+    """
+    from sqlalchemy.engine import make_url  # workers need none of it
+
+    text = str(path)
+    for written in (text, text.replace("%", "%25").replace("?", "%3F")):
+        if make_url(f"sqlite:///{written}").database == text:
+            return f"sqlite:///{written}"
+    raise ConfigurationError(
+        f"--storage {path.parent}: the path of a SQLite file cannot have '?' or '%' with this "
+        "version of SQLAlchemy; give another folder"
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:

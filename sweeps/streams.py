@@ -1,10 +1,15 @@
-"""Standard streams that nobody reads, are full or closed: no reason to end a sweep."""
+"""Standard streams that nobody reads, are full or closed: no reason to end a sweep.
+
+What is secret does not get through.
+"""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
+
+from sweeps.secrets import hide
 
 
 class PatientStream:
@@ -19,7 +24,7 @@ class PatientStream:
         """As a text stream's."""
         try:
             if self.error is None:
-                self._stream.write(text)
+                self._stream.write(hide(text))
         except OSError as error:
             self._give_up(error)
         return len(text)

@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 import torch
 
 from sweeps.cli import main
+from sweeps.storage import sqlite_uri
 from tests.sweeps.sweep_files import TINY
 
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # somebody's server is not for tests
 torch.set_num_threads(1)  # as in trials; more would fight with what the tests start
 
 SWEEPS = str(Path(sys.executable).with_name("sweeps"))
@@ -93,7 +96,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with tables and nothing in them: MLflow takes seconds to make one."""
     with made_once(tmp_path_factory, "mlflow") as (folder, is_new):
         if is_new:
-            from sweeps.tracking import mlflow  # with our settings, which it reads when imported
+            from sweeps.tracking_experiment import (
+                mlflow,  # with our settings, which it reads when imported
+            )
 
             client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
             client.search_experiments()
@@ -110,6 +115,17 @@ def storage_with_store(empty_store: Path) -> Callable[[Path], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def empty_database(empty_store: Path) -> Callable[[Path], str]:
+    """Puts such a database where a test wants it; returns its URI."""
+
+    def put(path: Path) -> str:
+        shutil.copy(empty_store, path)
+        return sqlite_uri(path)
+
+    return put
 
 
 @pytest.fixture(scope="session")

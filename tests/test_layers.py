@@ -34,7 +34,10 @@ def test_layers(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("library", "importers"),
-    [("ray", {"launch.py", "hooks.py", "worker.py", "probe.py"}), ("mlflow", {"tracking.py"})],
+    [
+        ("ray", {"launch.py", "hooks.py", "worker.py", "probe.py"}),
+        ("mlflow", {"tracking.py", "tracking_comparison.py", "tracking_experiment.py"}),
+    ],
 )
 def test_each_service_has_its_importers(library: str, importers: set[str]) -> None:
     found = {path.name for path in (ROOT / "sweeps").rglob("*.py") if library in imported(path)}

@@ -90,7 +90,7 @@ def test_status_and_report(
     assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in shown
     assert re.search(r"MD (sensitive|stable|mild|noise) Digits ConvNet", shown)
     assert str(out / "report.html") in done.stdout
-    assert "MLflow not logged: sqlite:///" in shown
+    assert "ui, run 'sweep tiny'" in shown
     frame = pd.read_csv(out / "tables" / "trials.csv")
     assert len(frame) == 6
     assert set(frame["set"].dropna()) == {"binary"}

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from sweeps.loading import load_sweep
 from sweeps.records import Result, Stopped
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder
-from sweeps.tracking import Tracker, undelivered
+from sweeps.tracking import Tracker
+from sweeps.tracking_report import log_report
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.slow
@@ -26,21 +28,23 @@ def result_of(folder: TrialFolder) -> Result:
     return result
 
 
-def runs_of(storage: Storage) -> list[mlflow.entities.Run]:
-    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+def runs_of(store: Storage | str) -> list[mlflow.entities.Run]:
+    uri = store if isinstance(store, str) else store.default_tracking_uri
+    client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id], order_by=["metrics.rho0 DESC"]))
 
 
-def curves(storage: Storage) -> dict[str, list[tuple[int, float]]]:
+def curves(store: Storage | str) -> dict[str, list[tuple[int, float]]]:
     """Run and metric -> all its points."""
-    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    uri = store if isinstance(store, str) else store.default_tracking_uri
+    client = mlflow.MlflowClient(tracking_uri=uri)
     return {
         f"{run.info.run_name} {key}": [
             (point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)
         ]
-        for run in runs_of(storage)
+        for run in runs_of(store)
         for key in run.data.metrics
     }
 
@@ -75,16 +79,16 @@ def test_delivering_again_changes_nothing(tiny: Ran, tmp_path: Path) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
-    tracker = Tracker(sweep.name, storage, None)
     before = curves(storage)
     for cell in sweep.cells:
         storage.trial(cell.fingerprint).delivery.remove()
-    assert len(undelivered(sweep.cells, storage, None)) == 6
+    assert not Tracker(sweep.name, storage, None).behind(sweep.cells)
+    tracker = Tracker(sweep.name, storage, None)
     for cell in sweep.cells:
         tracker.deliver(cell)
         tracker.deliver(cell)
     assert curves(storage) == before
-    assert not undelivered(sweep.cells, storage, None)
+    assert tracker.num_made_anew == 0
 
 
 def test_a_report_is_logged_to_one_run_of_the_sweep(tiny: Ran, tmp_path: Path) -> None:
@@ -92,16 +96,14 @@ def test_a_report_is_logged_to_one_run_of_the_sweep(tiny: Ran, tmp_path: Path) -
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     tracker = Tracker(sweep.name, storage, None)
-    assert not tracker.has_delivered(sweep.cells)  # the copied store is another one
-    for cell in sweep.cells:
-        tracker.deliver(cell)
     assert tracker.has_delivered(sweep.cells)
     (tmp_path / "report").mkdir()
     for text in ("first", "second"):
         (tmp_path / "report" / "report.html").write_text(text)
         (tmp_path / "report" / "mine.txt").write_text("not of the report")
         files = [tmp_path / "report" / "report.html"]
-        tracker.log_report("sweep tiny", "small", tmp_path / "report", files)
+        page = log_report(tracker, "sweep tiny", "small", tmp_path / "report", files)
+        assert page == ""
     runs = runs_of(storage)
     (own,) = [run for run in runs if run.data.tags.get("report_of") == "sweep tiny"]
     assert len(runs) == 7
@@ -117,34 +119,44 @@ def test_a_report_that_cannot_be_logged_is_still_there(tiny: Ran, tmp_path: Path
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     tracker = Tracker(sweep.name, Storage(tmp_path), "http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match=r"--tracking-uri http.*: cannot be"):
-        tracker.log_report("sweep tiny", "", tmp_path, [])
+        log_report(tracker, "sweep tiny", "", tmp_path, [])
 
 
-def test_the_same_trials_of_another_storage_are_the_same_runs(tiny: Ran, tmp_path: Path) -> None:
+def test_the_same_trials_of_another_storage_are_the_same_runs(
+    tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
     """Trained again elsewhere, at another time, and delivered to the same store."""
-    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
-    storage = Storage(tmp_path / "runs")
+    uri = empty_database(tmp_path / "shared.db")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
-    before = curves(storage)
-    unfinished = sweep.cells[0]
-    for cell in sweep.cells:
-        folder = storage.trial(cell.fingerprint)
-        folder.delivery.remove()
-        history = folder.read_history()
-        folder.history.write_text("")
-        for epoch in history:
-            folder.append_history(replace(epoch, time=epoch.time + 1000))
-        result = result_of(folder)
-        folder.result.write(replace(result, time=result.time + 1000))
-    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
-    (run,) = [r for r in runs_of(storage) if r.info.run_name == unfinished.name]
+    cells = sweep.cells[:3]
+    unfinished = cells[0]
+    first, second = Storage(tmp_path / "first"), Storage(tmp_path / "second")
+    for storage, later in ((first, 0), (second, 1000)):
+        shutil.copytree(tiny.folder / "runs" / "trials", storage.root / "trials")
+        for cell in cells:
+            folder = storage.trial(cell.fingerprint)
+            history = folder.read_history()
+            folder.history.write_text("")
+            for epoch in history:
+                folder.append_history(replace(epoch, time=epoch.time + later))
+            result = result_of(folder)
+            folder.result.write(replace(result, time=result.time + later))
+    Tracker(sweep.name, first, uri).deliver(cells[0])
+    assert Tracker(sweep.name, second, uri).behind(cells) == list(cells[1:])
+    for cell in cells:
+        Tracker(sweep.name, first, uri).deliver(cell)
+    before = curves(uri)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    (run,) = [r for r in runs_of(uri) if r.info.run_name == unfinished.name]
     client.update_run(run.info.run_id, status="RUNNING")
-    tracker = Tracker(sweep.name, storage, None)
-    for cell in sweep.cells:
+    tracker = Tracker(sweep.name, second, uri)
+    assert tracker.behind(cells) == [unfinished]
+    for cell in cells:
         tracker.deliver(cell)
-    assert not undelivered(sweep.cells, storage, None)
-    assert {r.info.status for r in runs_of(storage)} == {"FINISHED"}
-    after = curves(storage)
+    assert tracker.num_made_anew == 0
+    assert not Tracker(sweep.name, first, uri).behind(cells[1:])
+    assert {r.info.status for r in runs_of(uri)} == {"FINISHED"}
+    after = curves(uri)
     for name in (
         "test_accuracy",
         "validation_accuracy",
@@ -186,13 +198,15 @@ def test_a_trial_that_was_stopped_is_closed_until_it_goes_on(tiny: Ran, tmp_path
     assert (last.info.status, last.data.tags["state"]) == ("FINISHED", "COMPLETE")
 
 
-def test_another_server_gets_everything(tiny: Ran, tmp_path: Path) -> None:
+def test_another_server_gets_everything(
+    tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
-    uri = f"sqlite:///{tmp_path / 'other.db'}"
-    assert len(undelivered(sweep.cells, storage, uri)) == 6
+    uri = empty_database(tmp_path / "other.db")
     tracker = Tracker(sweep.name, storage, uri)
+    assert tracker.behind(sweep.cells) == list(sweep.cells)
     for cell in sweep.cells:
         tracker.deliver(cell)
     client = mlflow.MlflowClient(tracking_uri=uri)
@@ -257,19 +271,25 @@ def test_a_dead_server_does_not_hold_up_the_end() -> None:
     assert delivery.undelivered == 50
 
 
-def test_a_deleted_run_is_made_anew(tiny: Ran, tmp_path: Path) -> None:
+def test_a_run_that_was_deleted_before_its_trial_had_ended_is_made_anew(
+    tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
-    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    uri = empty_database(tmp_path / "other.db")
     tracker = Tracker(sweep.name, storage, uri)
     cell = sweep.cells[0]
-    tracker.deliver(cell)
     folder = storage.trial(cell.fingerprint)
+    result, history = result_of(folder), folder.read_history()
+    folder.result.remove()
+    folder.rewind_history(1)
+    tracker.deliver(cell)
     known = folder.delivery.read()
     assert known is not None
     mlflow.MlflowClient(tracking_uri=uri).delete_run(known.run_id)
-    folder.delivery.write(replace(known, epoch=1, state="RUNNING"))
+    folder.append_history(history[1])
+    folder.result.write(result)
     tracker.deliver(cell)
     again = folder.delivery.read()
     assert again is not None
@@ -281,4 +301,4 @@ def test_a_deleted_run_is_made_anew(tiny: Ran, tmp_path: Path) -> None:
 
 def test_a_uri_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--tracking-uri bad://x: cannot be used"):
-        Tracker("any", Storage(tmp_path), "bad://x").connect()
+        Tracker("any", Storage(tmp_path), "bad://x").connected()

@@ -20,7 +20,8 @@ from sweeps.delivery import Delivery
 from sweeps.sealed_json import plain
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
-from sweeps.tracking import NOT_METRICS, Tracker, undelivered
+from sweeps.tracking import Tracker
+from sweeps.tracking_run import NOT_METRICS
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.services import (
@@ -61,7 +62,7 @@ ONE_VALUE = {"seed", "rho0", "seconds_total", "validation_accuracy", "test_accur
 def connected(experiment: str, storage: Storage, uri: str) -> Tracker:
     """A tracker that has made its experiment."""
     tracker = Tracker(experiment, storage, uri)
-    tracker.connect()
+    tracker.connected()
     return tracker
 
 
@@ -97,9 +98,15 @@ def copied(trained: Storage, root: Path) -> Storage:
     return storage
 
 
-def delivered(cells: Sequence[Cell], storage: Storage, uri: str) -> Callable[[], bool]:
-    """Whether the store has these trials as they are now."""
-    return lambda: not undelivered(cells, storage, uri)
+def delivered(cells: Sequence[Cell], storage: Storage) -> Callable[[], bool]:
+    """Whether the driver has noted that a store has these trials as they are now."""
+
+    def holds() -> bool:
+        folders = [storage.trial(cell.fingerprint) for cell in cells]
+        noted = [(folder.delivery.read(), folder.state()) for folder in folders]
+        return all(known is not None and known.state == state.value for known, state in noted)
+
+    return holds
 
 
 def assert_everything_is_there_once(
@@ -182,7 +189,7 @@ def deliver_share(number: int, trained: Path, root: Path, uri: str) -> int:
         for cell in cells:
             folder = storage.trial(cell.fingerprint)
             wait_until("the epochs so far are delivered", partial(has_delivered_epochs, folder))
-    wait_until("everything is delivered", delivered(cells, storage, uri))
+    wait_until("everything is delivered", delivered(cells, storage))
     delivery.finish()
     return delivery.undelivered
 
@@ -240,7 +247,7 @@ def test_four_processes_at_once(
         uri = request.getfixturevalue("database").create("direct")
     else:
         uri = request.getfixturevalue("server").uri
-    Tracker(SWEEP.name, Storage(tmp_path), uri).connect()
+    Tracker(SWEEP.name, Storage(tmp_path), uri).connected()
     shares = [
         processes.submit(deliver_share, number, trained.root, tmp_path, uri)
         for number in range(PROCESSES)
@@ -292,9 +299,9 @@ def test_a_server_that_is_killed_within_a_batch_and_started_again(
         copy(trained.trial(cell.fingerprint), storage.trial(cell.fingerprint))
         delivery.announce(cell)
     wait_until("those after it fail too", lambda: delivery.last_error.startswith(others[-1].name))
-    assert undelivered(cells, storage, server.uri) == list(cells)
+    assert not any(delivered([cell], storage)() for cell in cells)
     server.start()
-    wait_until("everything is delivered", delivered(cells, storage, server.uri))
+    wait_until("everything is delivered", delivered(cells, storage))
     delivery.finish()
     assert delivery.undelivered == 0
     assert_everything_is_there_once(server.uri, "killed", trained, cells)
@@ -342,7 +349,7 @@ def test_answers_that_are_lost(server: MlflowServer, trained: Storage, tmp_path:
         between.answers_to_lose += [b"runs/create", *[b"runs/log-batch"] * 4]
         between.answers_to_lose += [b"mlflow-artifacts/artifacts", b"runs/update"]
         delivery.announce(cells[0])
-        wait_until("it is delivered", delivered(cells, storage, between.uri))
+        wait_until("it is delivered", delivered(cells, storage))
         delivery.finish()
         assert not between.answers_to_lose
     assert_everything_is_there_once(server.uri, "lost", trained, cells)
@@ -362,7 +369,7 @@ def test_a_slow_server_does_not_hold_up_training(server: MlflowServer, tmp_path:
         experiment = client.get_experiment_by_name("slow")
         assert experiment is not None
         assert not client.search_runs([experiment.experiment_id])
-        assert undelivered(cells, storage, between.uri) == list(cells)
+        assert not any(delivered([cell], storage)() for cell in cells)
         states = {storage.trial(cell.fingerprint).state() for cell in cells}
         assert states == {TrialState.COMPLETE}
         between.flows.set()

@@ -1,0 +1,477 @@
+"""The next command brings MLflow to what the trial folders say, whatever has become of either."""
+
+import math
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import Run, ViewType
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+from quantlab import ConfigurationError
+from quantlab.quantizers.nearest import Nearest
+from sweeps.delivery import bring_up_to_date
+from sweeps.records import Delivered, Failure, TrialState
+from sweeps.spec import Axis, Block, Cell, SweepSpec
+from sweeps.storage import Storage, TrialFolder
+from sweeps.tracking import Tracker
+from tests.quantlab.recipes import quantized, small_recipe
+from tests.sweeps.trial_files import ended, epoch
+
+EPOCHS = 3
+
+
+def sweep(method: str = "PC", axis: str = "rho0", **settings: Any) -> SweepSpec:
+    block = Block(
+        method,
+        overrides={"quantization": quantized().quantization},
+        axes=(Axis(axis, "quantization.sharpness.rho0", (0.1, 0.2)),),
+    )
+    return SweepSpec(
+        **({"name": "truth", "base": small_recipe(), "blocks": (block,), "seeds": (0,)} | settings)
+    )
+
+
+CELLS = sweep().cells
+FIRST = CELLS[0]
+
+
+def train(folder: TrialFolder, *, begun: float = 1000.0, epochs: int = EPOCHS) -> None:
+    """A trial that is made up, finished."""
+    if folder.path.exists():
+        shutil.rmtree(folder.path)
+    folder.make()
+    folder.recipe.write_text("{}\n")
+    for number in range(1, epochs + 1):
+        folder.append_history(epoch(number, time=begun + number, train_loss=begun / number))
+    folder.weights.write_bytes(b"a network")
+    folder.result.write(ended(epochs=epochs, time=begun + epochs, test_accuracy=0.25))
+
+
+class Place:
+    """A storage with a finished sweep, delivered to its own database."""
+
+    def __init__(self, root: Path, put: Callable[[Path], str]) -> None:
+        self.storage = Storage(root)
+        root.mkdir(parents=True)
+        put(root / "mlflow.db")
+        for number, cell in enumerate(CELLS):
+            train(self.folder(cell), begun=1000.0 * (1 + number))
+        self.deliver()
+
+    def folder(self, cell: Cell = FIRST) -> TrialFolder:
+        return self.storage.trial(cell.fingerprint)
+
+    def deliver(self, cells: tuple[Cell, ...] = CELLS, uri: str | None = None) -> Tracker:
+        """What `sweeps run` does where nothing is left to train."""
+        tracker = Tracker("truth", self.storage, uri)
+        bring_up_to_date(tracker, cells)
+        return tracker
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(tracking_uri=self.storage.default_tracking_uri)
+
+    def runs(self, view: int = ViewType.ACTIVE_ONLY, name: str = "truth") -> list[Run]:
+        found = self.client.get_experiment_by_name(name)
+        return (
+            [] if found is None else list(self.client.search_runs([found.experiment_id], "", view))
+        )
+
+    def run(self, cell: Cell = FIRST) -> Run:
+        (found,) = [r for r in self.runs() if r.data.tags["fingerprint"] == cell.fingerprint]
+        return found
+
+    def curve(self, cell: Cell = FIRST) -> list[tuple[int, float]]:
+        points = self.client.get_metric_history(self.run(cell).info.run_id, "train_loss")
+        return [(point.step, point.value) for point in points]
+
+    def artifacts(self, cell: Cell = FIRST) -> set[str]:
+        return {file.path for file in self.client.list_artifacts(self.run(cell).info.run_id)}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Place:
+    return Place(
+        tmp_path_factory.mktemp("truth") / "runs", lambda path: str(shutil.copy(empty_store, path))
+    )
+
+
+@pytest.fixture
+def place(original: Place, tmp_path: Path) -> Place:
+    """A copy of it, at a place of its own: MLflow keeps databases open that it has seen.
+
+    And it remembers by a run's id where its artifacts are.
+    """
+    _artifact_repos_cache.clear()
+    copied = Place.__new__(Place)
+    copied.storage = Storage(tmp_path / "runs")
+    shutil.copytree(original.storage.root, copied.storage.root)
+    return copied
+
+
+def everything(place: Place) -> list[Any]:
+    return [
+        (run.info.run_name, run.info.status, dict(run.data.params), place.curve(cell))
+        for cell in CELLS
+        for run in [place.run(cell)]
+    ]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the questions and orders that MLflow got."""
+    names: list[str] = []
+    for name in ("search_runs", "get_run", "get_metric_history", "create_run", "log_batch"):
+        method = getattr(mlflow.MlflowClient, name)
+
+        def counted(*arguments: Any, name: str = name, method: Any = method, **named: Any) -> Any:
+            names.append(name)
+            return method(*arguments, **named)
+
+        monkeypatch.setattr(mlflow.MlflowClient, name, counted)
+    return names
+
+
+def test_what_is_there_is_asked_for_at_once(place: Place, asked: list[str]) -> None:
+    tracker = place.deliver()
+    assert asked == ["search_runs"]
+    assert tracker.num_made_anew == 0
+
+
+def test_a_copied_storage_without_its_database_makes_it_anew(
+    original: Place, place: Place, empty_database: Callable[[Path], str]
+) -> None:
+    """As is one whose database was lost."""
+    before = everything(original)
+    empty_database(place.storage.root / "mlflow.db")  # of this path, MLflow knows nothing yet
+    shutil.rmtree(place.storage.artifacts)
+    place.deliver()
+    assert everything(place) == before
+    assert place.artifacts() == {"recipe.json", "weights.pt"}
+
+
+def test_a_run_that_was_deleted_comes_out_of_the_bin(place: Place, asked: list[str]) -> None:
+    run_id = place.run().info.run_id
+    place.client.set_tag(run_id, "mine", "a good one")
+    place.client.delete_run(run_id)
+    tracker = place.deliver()
+    assert place.run().info.run_id == run_id
+    assert place.run().data.tags["mine"] == "a good one"
+    assert "create_run" not in asked
+    assert tracker.num_made_anew == 0
+
+
+def test_an_experiment_that_was_deleted_comes_out_of_the_bin(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = everything(place)
+    found = place.client.get_experiment_by_name("truth")
+    assert found is not None
+    place.client.delete_experiment(found.experiment_id)
+    place.deliver()
+    assert everything(place) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "experiment 'truth' was in MLflow's bin, and is taken out again" in line
+
+
+def test_an_experiment_that_is_gone_for_good_is_made_anew(place: Place) -> None:
+    with closing(sqlite3.connect(place.storage.root / "mlflow.db")) as database, database:
+        database.execute("PRAGMA foreign_keys = ON")
+        for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
+            database.execute(f"DELETE FROM {table}")
+        database.execute("DELETE FROM experiment_tags")
+        database.execute("DELETE FROM experiments WHERE name = 'truth'")
+    place.deliver()
+    assert [number for number, _ in place.curve()] == [1, 2, 3]
+
+
+def test_a_trial_that_was_trained_anew_has_new_curves(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, untouched = place.run(), place.run(CELLS[1]).info.run_id
+    place.client.set_tag(old.info.run_id, "mine", "look here")
+    train(place.folder(), begun=5000.0)
+    tracker = place.deliver()
+    assert place.curve() == [(number, 5000.0 / number) for number in (1, 2, 3)]
+    assert place.run().data.tags["mine"] == "look here"
+    assert tracker.num_made_anew == 1
+    assert "1 runs in MLflow were of trials that were trained anew" in capsys.readouterr().err
+    assert place.run(CELLS[1]).info.run_id == untouched
+    (binned,) = place.runs(ViewType.DELETED_ONLY)
+    assert binned.info.run_id == old.info.run_id
+    assert place.deliver().num_made_anew == 0
+
+
+def test_a_trial_that_is_trained_anew_and_has_not_come_far(place: Place) -> None:
+    train(place.folder(), begun=5000.0, epochs=1)
+    place.folder().result.remove()
+    place.deliver()
+    assert place.curve() == [(1, 5000.0)]
+    assert place.run().info.status == "RUNNING"
+
+
+def test_a_renamed_method_is_renamed_in_mlflow(place: Place) -> None:
+    renamed = sweep("ProxConnect").cells
+    assert [cell.fingerprint for cell in renamed] == [cell.fingerprint for cell in CELLS]
+    tracker = place.deliver(renamed)
+    assert tracker.num_made_anew == len(CELLS)
+    for cell in renamed:
+        run = place.run(cell)
+        assert run.info.run_name == cell.name
+        assert run.data.params["method"] == run.data.tags["method"] == "ProxConnect"
+        assert run.data.tags["block"] == "ProxConnect"
+        assert run.info.status == "FINISHED"
+    assert place.curve() == [(number, 1000.0 / number) for number in (1, 2, 3)]
+    assert place.deliver(renamed).num_made_anew == 0
+    axis = sweep("ProxConnect", axis="sharpness").cells
+    assert place.deliver(axis).num_made_anew == len(CELLS)
+    assert place.run().data.params["sharpness"] == "0.1"
+
+
+def test_a_name_that_somebody_gave_a_run_stays(place: Place) -> None:
+    place.client.update_run(place.run().info.run_id, name="the best")
+    assert place.deliver().num_made_anew == 0
+    assert place.run().info.run_name == "the best"
+
+
+def test_a_trial_of_two_sweeps_has_the_names_of_the_first(place: Place, asked: list[str]) -> None:
+    other = sweep("another name", name="part").cells
+    assert place.deliver(other).num_made_anew == 0
+    assert asked == ["search_runs"]
+    elsewhere = Tracker("another-experiment", place.storage, None)
+    assert not elsewhere.behind(other)  # nor is it another run in another experiment
+    assert place.run().data.params["method"] == "PC"
+    for cell in other:
+        noted = place.folder(cell).delivery.read()
+        assert noted is not None
+        place.folder(cell).delivery.write(replace(noted, experiment_id=""))  # as older versions
+    tracker = Tracker("another-experiment", place.storage, None)
+    assert tracker.behind(other) == list(other)
+    for cell in other:
+        tracker.deliver(cell)
+    assert not Tracker("another-experiment", place.storage, None).behind(other)
+    assert not place.runs(name="another-experiment")
+
+
+def test_a_run_that_stayed_open_is_closed(place: Place) -> None:
+    for status in ("RUNNING", "FAILED", "KILLED"):
+        place.client.update_run(place.run().info.run_id, status=status)
+        place.deliver()
+        assert place.run().info.status == "FINISHED"
+        assert place.run().info.end_time == 1003_000
+
+
+def test_a_trial_that_failed_anew_says_why(place: Place) -> None:
+    folder = place.folder()
+    folder.result.remove()
+    for when, why in ((2000.0, "no memory"), (3000.0, "no disk")):
+        folder.failure.write(Failure(error=why, time=when))
+        place.deliver()
+        run = place.run()
+        assert (run.info.status, run.info.end_time) == ("FAILED", 1000 * when)
+        assert (run.data.tags["state"], run.data.tags["error"]) == ("FAILED", why)
+    assert place.curve() == [(number, 1000.0 / number) for number in (1, 2, 3)]
+
+
+def test_an_older_database_gets_what_came_since(place: Place, original: Place) -> None:
+    """A backup, which knows less than `delivery.json` says."""
+    run_id = place.run().info.run_id
+    with closing(sqlite3.connect(place.storage.root / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 1", (run_id,))
+        database.execute(
+            "UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?", (run_id,)
+        )
+    place.deliver()
+    assert everything(place) == everything(original)
+
+
+def test_two_storages_at_one_server_leave_one_another_be(
+    place: Place, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
+    uri = empty_database(tmp_path / "shared.db")
+    other = Place(tmp_path / "other", empty_database)
+    train(other.folder(), begun=9000.0)
+    place.deliver(uri=uri)
+    tracker = other.deliver(uri=uri)
+    assert tracker.num_made_anew == 0
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name("truth")
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert len(runs) == len(CELLS)
+    assert {run.data.tags["storage"] for run in runs} == {place.storage.mark()}
+    assert place.deliver(uri=uri).num_made_anew == 0
+
+
+# Moved storages
+
+
+@pytest.mark.parametrize("name", ["new", "a b", "50%25", "who?", "a#b", "ü;&=+", "x@y:z"])
+def test_a_moved_storage_takes_its_artifacts_along(place: Place, tmp_path: Path, name: str) -> None:
+    moved = Place.__new__(Place)
+    moved.storage = Storage(tmp_path / name / "runs")
+    moved.storage.root.parent.mkdir()
+    shutil.move(place.storage.root, moved.storage.root)
+    tracker = moved.deliver()
+    assert tracker.num_made_anew == 0
+    assert moved.artifacts() == {"recipe.json", "weights.pt"}
+    train(moved.folder(), begun=5000.0)
+    moved.deliver()
+    assert moved.artifacts() == {"recipe.json", "weights.pt"}
+    assert not place.storage.root.exists()
+    files = {path.name for path in moved.storage.artifacts.rglob("*") if path.is_file()}
+    assert files == {"recipe.json", "weights.pt"}
+
+
+def test_a_folder_by_another_name_is_the_same(place: Place, tmp_path: Path) -> None:
+    place.deliver()
+    before = place.run().info.artifact_uri
+    link = tmp_path / "link"
+    link.symlink_to(place.storage.root)
+    linked = Place.__new__(Place)
+    linked.storage = Storage(link)
+    train(linked.folder(), begun=5000.0)
+    linked.deliver()
+    assert Tracker("truth", linked.storage, None).has_delivered(CELLS)
+    assert linked.run().info.artifact_uri.startswith(before.rpartition("/truth/")[0])
+    assert linked.artifacts() == {"recipe.json", "weights.pt"}
+    direct = Tracker("truth", place.storage, linked.storage.default_tracking_uri)
+    assert direct.server.is_embedded
+    assert direct.has_delivered(CELLS)
+
+
+def test_artifacts_of_another_machine_are_not_made_up(
+    place: Place, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
+    uri = empty_database(tmp_path / "shared.db")
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.create_experiment("truth", "file:///of/another/machine/mlartifacts/truth")
+    with pytest.raises(ConfigurationError, match="which is not on this machine"):
+        Tracker("truth", place.storage, uri).connected()
+    assert not Path("/of").exists()
+
+
+def test_what_older_versions_noted_is_understood(place: Place) -> None:
+    """A URI with a password in it, of the same server or another one."""
+    noted = place.folder().delivery.read()
+    assert noted is not None
+    for uri in ("http://me:geheim-1@tracking:5000/", "postgresql://me:geheim-1@db/mlflow"):
+        old = Delivered(uri=uri, run_id=noted.run_id, epoch=3, state=TrialState.COMPLETE.value)
+        place.folder().delivery.write(old)
+        server = Tracker("truth", place.storage, uri.replace("geheim-1", "geheim-2"))
+        assert server.has_delivered(CELLS)
+        server.hide_secrets(CELLS)
+        assert server.has_delivered(CELLS)
+        assert "geheim" not in place.folder().delivery.path.read_text()
+
+
+# The environment
+
+
+def test_the_environments_server_is_followed_unless_another_is_given(
+    place: Place,
+    tmp_path: Path,
+    empty_database: Callable[[Path], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uri = empty_database(tmp_path / "group.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "bad://nobody")
+    with pytest.raises(ConfigurationError, match=r"^MLFLOW_TRACKING_URI bad://nobody: cannot be"):
+        Tracker("truth", place.storage, None).connected()
+    place.deliver(uri=uri)
+    capsys.readouterr()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert not place.deliver().behind(CELLS)
+    assert f"MLflow is at MLFLOW_TRACKING_URI {uri}" in capsys.readouterr().err
+    assert Tracker("truth", place.storage, None).has_delivered(CELLS)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert Tracker("truth", place.storage, None).server.is_embedded
+
+
+def test_what_else_mlflow_reads_from_the_environment_bends_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch, original: Place
+) -> None:
+    before = everything(place)
+    for name, value in {
+        "MLFLOW_EXPERIMENT_NAME": "another",
+        "MLFLOW_EXPERIMENT_ID": "77",
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
+        "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    }.items():
+        monkeypatch.setenv(name, value)
+    train(place.folder(), begun=1000.5)
+    train(place.folder(), begun=1000.0)
+    place.client.delete_run(place.run().info.run_id)
+    place.client.set_terminated(place.run(CELLS[1]).info.run_id, "FAILED")
+    place.deliver()
+    assert everything(place) == before
+
+
+# What MLflow takes
+
+
+@dataclass(frozen=True)
+class Odd(Nearest):
+    """A map with settings that are hard to write down."""
+
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def test_whatever_a_recipe_says_is_taken(place: Place) -> None:
+    notes = {
+        "long": "x" * 10_000,
+        "surrogate": "a\udcffb",
+        "zero": "a\0b",
+        "../up": 1,
+        "/": 2,
+        "a//b": 3,
+        "k(e)y": 4,
+        "k[e]y": 5,
+        "z" * 400: 6,
+        **{f"option {number}": number for number in range(150)},
+    }
+    quantization = replace(quantized().quantization, quantizer=Odd(notes=notes))
+    spec = sweep(
+        "P(C) \u2192 $x$" + "y" * 180,
+        base=small_recipe(),
+        blocks=(
+            Block(
+                "P(C) \u2192 $x$" + "y" * 180,
+                overrides={"quantization": quantization},
+                axes=(Axis("fingerprint", "epochs", {"sweep": 3, "z" * 190: 4}),),
+            ),
+        ),
+    )
+    for cell in spec.cells:
+        train(place.folder(cell))
+    place.deliver(spec.cells)
+    for cell in spec.cells:
+        run = place.run(cell)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["fingerprint"] == cell.fingerprint
+        assert run.data.params["fingerprint"] == cell.coordinates["fingerprint"]
+        assert sum("option " in key for key in run.data.params) == 150
+        assert {"4", "5", "6"} <= set(run.data.params.values())
+    assert not Tracker("truth", place.storage, None).behind(spec.cells)
+
+
+def test_numbers_that_are_none_are_left_out_or_kept_in_bounds(place: Place) -> None:
+    folder = place.folder()
+    train(folder, begun=7000.0, epochs=1)
+    folder.result.remove()
+    folder.append_history(epoch(2, time=7002.0, train_loss=math.nan, quantization_gap=math.inf))
+    folder.result.write(ended(TrialState.DIVERGED, epochs=2, time=7003.0, error="it diverged"))
+    place.deliver()
+    run = place.run()
+    assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "DIVERGED")
+    assert place.curve() == [(1, 7000.0)]
+    assert run.data.metrics["quantization_gap"] > 1e300
