@@ -61,7 +61,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         sharpness=_annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch),
         own_sharpness=own_sharpness,
         latent_bound=quantization.latent_bound,
-        averaging=_averaging(quantization.averaging, steps_per_epoch),
+        averaging=_averaging(quantization.averaging, steps_per_epoch, recipe.epochs),
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
 
@@ -96,7 +96,9 @@ def _annealing(quantizer: Quantizer, sharpness: Schedule, steps_per_epoch: int) 
     return lambda step: value_at(sharpness, step, steps_per_epoch, "quantization.sharpness")
 
 
-def _averaging(averaging: Averaging | None, steps_per_epoch: int) -> StepFunction | None:
+def _averaging(
+    averaging: Averaging | None, steps_per_epoch: int, epochs: int
+) -> StepFunction | None:
     if averaging is None:
         return None
     start = averaging.start_epoch * steps_per_epoch
@@ -106,4 +108,9 @@ def _averaging(averaging: Averaging | None, steps_per_epoch: int) -> StepFunctio
             return 0.0
         return value_at(averaging.weight, step, steps_per_epoch, "quantization.averaging.weight")
 
+    if not any(weight(step) for step in range(start, epochs * steps_per_epoch)):
+        raise ConfigurationError(
+            f"Averaging.weight = {averaging.weight!r}: is 0 at every step from epoch "
+            f"{averaging.start_epoch} on, so that nothing is averaged; must be positive at some"
+        )
     return weight

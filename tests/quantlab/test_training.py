@@ -287,7 +287,7 @@ def test_checkpoints_are_refused_by_others(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ConfigurationError, match="damaged"):
         load_checkpoint(file, fingerprint="a")
-    with pytest.raises(IsADirectoryError):  # cannot be read, which is not the same as damaged
+    with pytest.raises(ConfigurationError, match="a folder"):
         load_checkpoint(tmp_path, fingerprint="a")
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "none.pt", fingerprint="a")

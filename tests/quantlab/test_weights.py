@@ -128,7 +128,7 @@ def test_an_axis_can_reach_into_a_group() -> None:
     changed = override(recipe, "quantization.groups.0.quantizer.levels", BINARY)
     assert changed.quantization is not None
     assert changed.quantization.groups[0].quantizer.levels == BINARY
-    with pytest.raises(ConfigurationError, match=r"no field '1'"):
+    with pytest.raises(ConfigurationError, match=r"'1' must be a position of"):
         override(recipe, "quantization.groups.1.quantizer", Nearest())
 
 
@@ -235,6 +235,12 @@ def test_the_average_is_the_weighted_mean_of_the_iterates(rule: UpdateRule, flat
     optimizer.load_state_dict(averaged)
     optimizer.harden()
     assert torch.equal(weight.detach(), hard)
+
+
+def test_an_average_of_nothing_is_refused() -> None:
+    nothing = Averaging(weight=Constant(0), start_epoch=1)
+    with pytest.raises(ConfigurationError, match=r"Averaging\.weight = .* from epoch 1 on"):
+        TrainingRun(override(quantized(), "quantization.averaging", nothing))
 
 
 def test_a_run_quantizes_its_average_in_the_end() -> None:
