@@ -97,7 +97,13 @@ def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     return 32.0 if recipe.quantization is None else math.nan
 
 
-_OF_RESULTS = ("classes", "training_images", "pack", "execution", "device")
+def classes(recipe: Recipe) -> int | None:
+    """Classes of the dataset, as far as it can tell without its images."""
+    dimensions = recipe.dataset.dimensions
+    return None if dimensions is None else dimensions.num_classes
+
+
+_OF_RESULTS = ("training_images", "pack", "execution", "device")
 """What a result tells of itself and tables show; missing in those of earlier releases."""
 
 
@@ -132,6 +138,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "git_commit": "" if result is None else result.git_commit,
                 "bits": bits(cell.recipe, values),
                 "network_bits": network_bits(cell.recipe, values),
+                "classes": values.get("classes") or classes(cell.recipe),
                 **{name: values.get(name) for name in _OF_RESULTS},
                 **{
                     f"{AXIS_PREFIX}{axis}": label

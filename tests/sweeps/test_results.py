@@ -21,7 +21,15 @@ from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
 from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
 from sweeps.maps import EXAMPLES, maps_frame, quantizer_maps
-from sweeps.results import bits, histograms_frame, level_set, network_bits, rho0, trials_frame
+from sweeps.results import (
+    bits,
+    classes,
+    histograms_frame,
+    level_set,
+    network_bits,
+    rho0,
+    trials_frame,
+)
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
 from tests.analysis.frames import grid
@@ -193,3 +201,7 @@ def test_fanova_agrees_with_the_variance_split_on_main_effects() -> None:
     assert whole["set"] == pytest.approx(ours["set"], abs=0.05)
     assert set(theirs["method"]) == {"", "PQ", "PC"}
     assert importance_frame(frame[frame["method"] == "none"]).empty
+
+
+def test_classes_are_known_without_a_result() -> None:
+    assert {classes(cell.recipe) for cell in load_sweep("digits").cells} == {10}
