@@ -19,6 +19,10 @@ from analysis.figures.style import (
     variant,
 )
 
+_MOST_APART = 1e-12
+"""Smallest rho0 that is told from zero, as a share of the largest."""
+_LEAST = 1e-300
+"""Below it, numbers lose their digits."""
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 
 
@@ -72,8 +76,9 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
             linewidth=0,
         )
     positive = part.loc[part["rho0"] > 0, "rho0"]
-    if (part["rho0"] == 0).any():  # a logarithm has no place for it
-        axes.set_xscale("symlog", linthresh=positive.min() if len(positive) else 1.0)
+    least = max(positive.min(), _MOST_APART * positive.max(), _LEAST) if len(positive) else 1.0
+    if (part["rho0"] < least).any():  # a logarithm has no place for zero, nor a figure for all
+        axes.set_xscale("symlog", linthresh=least)
     elif len(positive):
         axes.set_xscale("log")
     axes.grid()

@@ -188,3 +188,11 @@ def test_no_letter_is_smaller_than_seven_points(tmp_path: Path, selected: pd.Dat
 
 def _has_size(artist: object) -> bool:
     return hasattr(artist, "get_fontsize") and hasattr(artist, "get_text")
+
+
+@pytest.mark.parametrize("rho0", [(0.0, 5e-324, 1e-320), (1e-320, 0.1), (0.0,), (1e-5, 0.1)])
+def test_any_rho0_has_its_place_on_the_axis(rho0: tuple[float, ...]) -> None:
+    frame = trials([("PC", "binary", value, seed, 0.9) for value in rho0 for seed in (0, 1)])
+    figure = sensitivity_figure(configurations(frame))
+    figure.draw_without_rendering()
+    assert np.isfinite(figure.axes[0].get_xlim()).all()
