@@ -22,7 +22,7 @@ from analysis.figures.style import (
 _MOST_APART = 1e-12
 """Smallest rho0 that is told from zero, as a share of the largest."""
 _LEAST = 1e-300
-"""Below it, numbers lose their digits."""
+"""Below it, numbers have lost their digits, and are drawn as zero is."""
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 
 
@@ -75,8 +75,8 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
             alpha=0.2,
             linewidth=0,
         )
-    positive = part.loc[part["rho0"] > 0, "rho0"]
-    least = max(positive.min(), _MOST_APART * positive.max(), _LEAST) if len(positive) else 1.0
+    positive = part.loc[part["rho0"] >= _LEAST, "rho0"]
+    least = max(positive.min(), _MOST_APART * positive.max()) if len(positive) else 1.0
     if (part["rho0"] < least).any():  # a logarithm has no place for zero, nor a figure for all
         axes.set_xscale("symlog", linthresh=least)
     elif len(positive):
