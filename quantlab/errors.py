@@ -27,6 +27,14 @@ class CutShortError(ConfigurationError):
     """Something around the trials gave way, such as a database: the same command goes on later."""
 
 
+class ElsewhereError(ConfigurationError):
+    """The user's own code raised an error here, which it might not raise on another device."""
+
+
+OF_DEVICES = (RuntimeError, AssertionError, ImportError)
+"""What torch and libraries raise for a device that is not here, among other things."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """The loss became infinite or NaN: the configuration diverged."""
 

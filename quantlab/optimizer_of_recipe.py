@@ -51,14 +51,18 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
             f"left to train once the weights of {type(model).__name__} are quantized; or give it "
             "biases or normalization, or name a layer in quantization.exclude"
         )
-    for quantizer in {id(q): q for _, q in weights.values()}.values():
-        require_contract(quantizer)
+    common = _annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch)
+    steps = (0, recipe.epochs * steps_per_epoch - 1)
+    device = next(iter(weights.values()))[0].device
+    quantizers = [quantization.quantizer, *(group.quantizer for group in groups)]
+    for quantizer, sharpness in zip(quantizers, [common, *annealing], strict=True):
+        require_contract(quantizer, tuple(map(sharpness, steps)), device=device)
     return ProxOptimizer(
         weights,
         others,
         make_base=recipe.optimizer.build_fast,
         rule=quantization.rule,
-        sharpness=_annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch),
+        sharpness=common,
         own_sharpness=own_sharpness,
         latent_bound=quantization.latent_bound,
         averaging=_averaging(quantization.averaging, steps_per_epoch, recipe.epochs),

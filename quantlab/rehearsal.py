@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab.datasets.base import Dimensions
-from quantlab.errors import ConfigurationError, described
+from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, described
 from quantlab.execution import Execution
 from quantlab.models.base import require_logits
 from quantlab.optimizer import ProxOptimizer
@@ -71,8 +71,8 @@ def rehearse(
         recipe: what is to be trained.
         dimensions: of its dataset.
         load: brings initial weights into the network; by default none.
-        runs_here: whether the network must be able to run on this machine's CPU; one that is made
-            for another device may well not.
+        runs_here: whether the network must be able to run on this machine's CPU; of one that is
+            made for another device, `OF_DEVICES` are no fault.
 
     Raises:
         ConfigurationError: something of the recipe does not work; the message says what, in the
@@ -90,9 +90,10 @@ def rehearse(
         try:
             _step(recipe, model, inputs, labels, dimensions.num_classes)
         except ConfigurationError as error:
-            raise ConfigurationError(f"model {name}: {error}") from error
+            if runs_here or not isinstance(error, ElsewhereError):
+                raise ConfigurationError(f"model {name}: {error}") from error
         except Exception as error:
-            if runs_here:
+            if runs_here or not isinstance(error, OF_DEVICES):
                 raise ConfigurationError(
                     f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on images of "
                     f"shape {dimensions.image} raises {described(error)}"

@@ -40,8 +40,6 @@ class Epoch(EpochRecord):
     """Older histories have none."""
     sharpness_after: float = math.nan
     """NaN in older histories."""
-    data_content: str = ""
-    """As in `Result`."""
     time: float
     """When it ended: seconds since 1970."""
 

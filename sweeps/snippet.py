@@ -41,13 +41,20 @@ def other_layers(recipe: Recipe) -> str | None:
     """What layers without a quantizer of their own are called; empty if no layer has one.
 
     Returns:
-        None if all layers have one.
+        None if all layers have one, as far as the network can be built without its data.
     """
     quantization = recipe.quantization
     if quantization is None or not quantization.groups:
         return ""
-    with torch.device("meta"):  # names are all that is wanted
-        model = recipe.model.build(num_classes=2, num_channels=recipe.dataset.num_channels)
+    known = recipe.dataset.dimensions
+    try:
+        with torch.device("meta"):  # names are all that is wanted
+            model = recipe.model.build(
+                num_classes=2 if known is None else known.num_classes,
+                num_channels=recipe.dataset.num_channels,
+            )
+    except Exception:  # a user's network may insist on its classes, or on another device
+        return "other layers"
     groups = [group.layers for group in quantization.groups]
     places = group_of_weights(model, quantization.exclude, groups, quantization.include).values()
     return "other layers" if None in places else None

@@ -210,6 +210,18 @@ class DatasetSpec(ABC):
             inputs, labels = zip(*batches, strict=True)
             yield torch.stack(inputs), torch.stack(labels)
 
+    def require_fitting_normalization(self) -> None:
+        """Make sure that mean and standard deviation are those of the channels.
+
+        Raises:
+            ConfigurationError: they are more or fewer numbers than that, and not one for all.
+        """
+        if len(self.mean) not in (1, self.num_channels):
+            raise ConfigurationError(
+                f"{type(self).__name__}.mean = {self.mean}: must be one number, or one for each of "
+                f"{self.num_channels} channels, and so must std"
+            )
+
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 pixels (..., channels, height, width) as float32 network input."""
         scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
@@ -229,6 +241,7 @@ class DatasetSpec(ABC):
 
     def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
         """Hold validation images out, and keep as many of the others as asked for."""
+        self.require_fitting_normalization()
         for split, images in (("training", train), ("test", test)):
             wrong = (images.labels < 0) | (images.labels >= num_classes)
             if wrong.any():

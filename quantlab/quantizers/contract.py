@@ -6,18 +6,24 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError, brief, described
+from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, brief, described
 from quantlab.quantizers.base import Quantizer
 from quantlab.remembering import remembering
 
 SHARPNESSES = (0.0, 0.1, 1.0, 100.0)
 """Where a map is tried if nothing is said of its schedule."""
 
+
 _Map = Callable[[Tensor], Tensor]
 
 
 @remembering(64)
-def require_contract(quantizer: Quantizer, sharpnesses: Iterable[float] = SHARPNESSES) -> None:
+def require_contract(
+    quantizer: Quantizer,
+    sharpnesses: Iterable[float] = SHARPNESSES,
+    *,
+    device: torch.device | str = "cpu",
+) -> None:
     """Make sure that a quantizer is one: see `Quantizer`.
 
     Its maps must give tensors of the shape and dtype of the weights, finite ones, without changing
@@ -29,15 +35,17 @@ def require_contract(quantizer: Quantizer, sharpnesses: Iterable[float] = SHARPN
     Args:
         quantizer: any.
         sharpnesses: where its map is tried.
+        device: of the weights that it is tried on.
 
     Raises:
         ConfigurationError: it is none; the message names the class and what it did.
+        ElsewhereError: a map of it raises an error that it might not raise on another device.
     """
     name = type(quantizer).__name__
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
         try:
-            levels = torch.tensor(quantizer.levels)
+            levels = torch.tensor(quantizer.levels, device=device)
             is_random, is_annealed = bool(quantizer.random), bool(quantizer.annealed)
         except Exception as error:
             raise ConfigurationError(f"{name}: raises {described(error)}") from error
@@ -67,9 +75,10 @@ def require_contract(quantizer: Quantizer, sharpnesses: Iterable[float] = SHARPN
 def _weights(levels: Tensor) -> Tensor:
     """float32 numbers in increasing order: within the set, beyond it, and all that is special."""
     span = levels[-1] - levels[0]
-    even = torch.linspace(float(levels[0] - span), float(levels[-1] + span), 241)
+    low, high = float(levels[0] - span), float(levels[-1] + span)
+    even = torch.linspace(low, high, 241, device=levels.device)
     middles = (levels[1:] + levels[:-1]) / 2
-    return torch.cat([even, levels, middles, torch.zeros(1)]).sort().values
+    return torch.cat([even, levels, middles, torch.zeros_like(levels[:1])]).sort().values
 
 
 def _image(apply: _Map, latent: Tensor, what: str) -> Tensor:
@@ -78,12 +87,18 @@ def _image(apply: _Map, latent: Tensor, what: str) -> Tensor:
     try:
         image: object = apply(given)
     except Exception as error:  # whatever the user's code does
-        raise ConfigurationError(f"{what}: raises {described(error)}") from error
+        refused = ElsewhereError if isinstance(error, OF_DEVICES) else ConfigurationError
+        raise refused(f"{what}: raises {described(error)}") from error
     if not isinstance(image, Tensor):
         kind = "None" if image is None else f"a {type(image).__module__}.{type(image).__name__}"
         raise ConfigurationError(
             f"{what} gives {kind.replace('builtins.', '')}: must give a torch.Tensor of the "
             "weights' shape"
+        )
+    if image.device != latent.device:
+        raise ConfigurationError(
+            f"{what} gives a tensor on {image.device} for weights on {latent.device}: must be the "
+            "same"
         )
     if image.shape != latent.shape:
         raise ConfigurationError(

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantlab import ConfigurationError, Quantization, Quantizer, TrainingRun
+from quantlab import ConfigurationError, Quantization, Quantizer, Recipe, TrainingRun
+from quantlab.models.mlp import MLP
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.contract import require_contract
 from quantlab.quantizers.nearest import Nearest
+from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.recipes import quantized
 from tests.quantlab.test_quantizer_contract import CLASSES, level_sets, sharpnesses
@@ -190,6 +192,20 @@ def test_a_map_may_give_its_argument() -> None:
 
     for name, value in trained(Alias()).items():
         assert torch.equal(value, trained(Copy())[name])
+
+
+def test_a_quantizer_is_tried_where_its_schedule_goes() -> None:
+    late = Mine(map=lambda w, s: w if s < 3 else -w)
+
+    def recipe(rho0: float) -> Recipe:
+        return quantized(
+            quantization=Quantization(rule=PROX_CONNECT, quantizer=late, sharpness=Linear(rho0)),
+            model=MLP(hidden=(4,)),
+        )
+
+    TrainingRun(recipe(0.7))
+    with pytest.raises(ConfigurationError, match=r"at sharpness 3\.\d+ .*nondecreasing"):
+        TrainingRun(recipe(0.8))
 
 
 @dataclass(frozen=True)

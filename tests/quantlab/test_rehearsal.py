@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -263,6 +264,10 @@ def test_numpys_numbers_are_numbers_in_every_field() -> None:
         (lambda: Digits(mean=("a",)), r"Digits\.mean = \('a',\)"),
         (lambda: Digits(std=(0.3, 0.3)), r"std = \(0\.3, 0\.3\): must be as many numbers"),
         (lambda: Digits(split_seed="a"), r"split_seed = 'a'"),
+        (
+            lambda: Digits(mean=(0.1, 0.2), std=(1, 1)).load(Path()),
+            r"mean = \(0\.1, 0\.2\): must be one number, or one for each of 1 channels",
+        ),
         (lambda: StepDecay(0.1, milestones=3), r"milestones = \(3,\): must be"),
         (lambda: StepDecay(0.1, milestones="ab"), r"milestones = \('a', 'b'\)"),
         (lambda: PiecewiseLinear(rho_scale="a"), r"rho_scale = 'a': must be finite"),

@@ -217,6 +217,10 @@ def test_divergence_in_the_last_step_is_told_too() -> None:
 class RandomRounding(Quantizer):
     """Draws from torch's default generator, as a user's quantizer may."""
 
+    @property
+    def random(self) -> bool:
+        return True
+
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         return (latent + 0.5 - torch.rand_like(latent)).round().clamp(-1, 1)
 

@@ -117,6 +117,22 @@ def test_what_needs_no_data_is_found_without_it(
         check_without_data(sweep(change(override(base, "quantization.sharpness.rho0", 0.6))).cells)
 
 
+@dataclass(frozen=True)
+class Elsewhere(PiecewiseLinear):
+    """Of a device that is not here."""
+
+    def prox(self, latent: Any, sharpness: Any) -> Any:
+        raise RuntimeError("no such device")
+
+
+def test_a_quantizer_for_another_device_is_none_of_this_machines(tmp_path: Path) -> None:
+    cells = list(sweep(override(quantized(), "quantization.quantizer", Elsewhere())).cells)
+    check_without_data(cells)
+    preflight(cells, Storage(tmp_path), tmp_path, runs_here=False)
+    with pytest.raises(ConfigurationError, match=r"Elsewhere\.prox .*: no such device"):
+        preflight(cells, Storage(tmp_path), tmp_path)
+
+
 def test_full_precision_is_rehearsed_too(tmp_path: Path) -> None:
     both(sweep(small_recipe()), tmp_path)
     with pytest.raises(ConfigurationError, match="this head is for 3"):
