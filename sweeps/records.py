@@ -40,6 +40,8 @@ class Epoch(EpochRecord):
     """Older histories have none."""
     sharpness_after: float = math.nan
     """NaN in older histories."""
+    data_content: str = ""
+    """As in `Result`."""
     time: float
     """When it ended: seconds since 1970."""
 

@@ -201,6 +201,12 @@ class _Log:
                     f"computed with execution {' and then '.join(map(str, run.executions))}: not "
                     "bit-identical to a run without interruption"
                 )
+            before = {epoch.data_content for epoch in folder.read_history()[: run.epoch]}
+            if others := before - {data_content, ""}:
+                warned.append(
+                    f"the data has changed during training: {', '.join(sorted(others))}, and now "
+                    f"{data_content}"
+                )
         if refused:
             anew = state_dict is None
             went_on = "the trial started anew" if anew else "the one before it was used"
@@ -213,7 +219,9 @@ class _Log:
 
     def write(self, record: EpochRecord) -> None:
         values = {item.name: getattr(record, item.name) for item in fields(record)}
-        self._folder.append_history(Epoch(**values, time=time.time()))
+        self._folder.append_history(
+            Epoch(**values, time=time.time(), data_content=self._data_content)
+        )
 
     def save(self) -> None:
         if not self.is_over:

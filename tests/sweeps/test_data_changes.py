@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quantlab import Recipe
+from quantlab import EpochRecord, Recipe
 from quantlab.datasets import content
 from quantlab.datasets.content import content_of
 from quantlab.datasets.digits import Digits
@@ -89,6 +89,28 @@ def test_a_trial_says_what_data_it_was_trained_on(tmp_path: Path) -> None:
     result = folder.result.read()
     assert result is not None
     assert result.data_content == content_now(tmp_path, ImageNet())
+
+
+def test_data_that_changes_during_training_is_told_of_in_the_result(tmp_path: Path) -> None:
+    write_images(tmp_path / "imagenet", {"train": 4, "val": 2})
+    recipe = small_recipe(dataset=ImageNet(validation_images=2, crop=32, resize=32), epochs=2)
+    cell = sweep_of(recipe)[0]
+    folder = Storage(tmp_path).trial(cell.fingerprint)
+
+    def stop(record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(cell.recipe, folder, data_dir=tmp_path, report=stop, checkpoint_seconds=0)
+    first = content_now(tmp_path, ImageNet())
+    (tmp_path / "imagenet" / "val" / "emu" / "1.jpg").unlink()
+    second = content_now(tmp_path, ImageNet())
+    with pytest.warns(UserWarning, match=f"changed during training: {first}, and now {second}"):
+        run_trial(cell.recipe, folder, data_dir=tmp_path)
+    result = folder.result.read()
+    assert result is not None
+    assert result.data_content == second
+    assert f"the data has changed during training: {first}" in result.warning
 
 
 def test_other_data_is_told_of(tmp_path: Path) -> None:
