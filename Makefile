@@ -4,6 +4,7 @@
 # make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
 # make bench-sweep  measures what orchestration and tracking cost (about 25 minutes)
 # make bench-packs  measures packs against lone trials (about 10 minutes)
+# make bench-gpu  measures everything about a GPU, where there is one (8 minutes)
 # make bench-analysis  measures how large a table the analysis takes, and what its intervals cover
 # make bench-search  holds the search against random draws and Tune's OptunaSearch (12 minutes)
 # make chaos  kills everything in a long sweep, over and over (about 10 minutes)
@@ -11,7 +12,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format bench bench-sweep bench-packs bench-analysis bench-search chaos clean
+.PHONY: demo test lint format bench bench-sweep bench-packs bench-gpu bench-analysis bench-search \
+	chaos clean
 
 demo: $(READY)
 	$(BIN)/sweeps run digits --pack 9
@@ -41,6 +43,9 @@ bench-sweep: .venv/.ready-bench
 
 bench-packs: .venv/.ready-bench
 	$(BIN)/python benchmarks/packs.py
+
+bench-gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu --minutes 8 --out benchmarks/results
 
 bench-analysis: $(READY)
 	$(BIN)/python benchmarks/analysis_scale.py
