@@ -30,6 +30,8 @@ def record_on(stream: torch.cuda.Stream) -> Record:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            if isinstance(error.__context__, torch.OutOfMemoryError):
+                raise error.__context__ from None
             raise ConfigurationError(
                 f"Execution.graph = True: a step cannot be recorded ({first_line(error)}); "
                 "compute it with --execution no-graph"

@@ -113,7 +113,13 @@ def _(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
 
 @torch.library.custom_op("quantlab::grouped_convolution_backward", mutates_args=())
 def _backward(
-    gradient: Tensor, images: Tensor, weight: Tensor, groups: int, stride: int, with_images: bool
+    gradient: Tensor,
+    images: Tensor,
+    weight: Tensor,
+    groups: int,
+    stride: int,
+    with_images: bool,
+    with_weight: bool,
 ) -> tuple[Tensor, Tensor]:
     images = images.contiguous(memory_format=torch.channels_last)
     gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -121,15 +127,23 @@ def _backward(
     if with_images:
         taps = _by_tap(weight, groups).transpose(2, 3).contiguous()
         _convolve(BACKWARD, gradient, taps, of_images, groups, stride)
+    if not with_weight:
+        return of_images, weight.new_empty(0)
     return of_images, _weight_gradient(images, gradient, weight, groups, stride)
 
 
 @_backward.register_fake
 def _(
-    gradient: Tensor, images: Tensor, weight: Tensor, groups: int, stride: int, with_images: bool
+    gradient: Tensor,
+    images: Tensor,
+    weight: Tensor,
+    groups: int,
+    stride: int,
+    with_images: bool,
+    with_weight: bool,
 ) -> tuple[Tensor, Tensor]:
     of_images = _empty(images, images.shape if with_images else (0, *images.shape[1:]))
-    return of_images, torch.empty_like(weight, memory_format=torch.contiguous_format)
+    return of_images, weight.new_empty(weight.shape if with_weight else (0,))
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -139,9 +153,12 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     images, weight = ctx.saved_tensors
-    with_images = bool(ctx.needs_input_grad[0])
-    of_images, of_weight = _backward(gradient, images, weight, ctx.groups, ctx.stride, with_images)
-    return of_images if with_images else None, of_weight, None, None
+    wanted = [bool(needed) for needed in ctx.needs_input_grad[:2]]
+    found = _backward(gradient, images, weight, ctx.groups, ctx.stride, *wanted)
+    of_images, of_weight = (
+        one if is_wanted else None for one, is_wanted in zip(found, wanted, strict=True)
+    )
+    return of_images, of_weight, None, None
 
 
 _convolution.register_autograd(_differentiate, setup_context=_remember)
@@ -213,7 +230,7 @@ def _weight_gradient(
 
 def _by_tap(weight: Tensor, groups: int) -> Tensor:
     """(groups * out, in, 3, 3) as (groups, 9, in, out)."""
-    return weight.view(groups, -1, weight.shape[1], 9).permute(0, 3, 2, 1)
+    return weight.reshape(groups, -1, weight.shape[1], 9).permute(0, 3, 2, 1)
 
 
 def _out_shape(images: Tensor, weight: Tensor, stride: int) -> tuple[int, ...]:

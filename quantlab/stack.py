@@ -60,6 +60,8 @@ class Stack:
         self.device, self.steps_per_epoch = first.device, first.steps_per_epoch
         self._execution = execution
         on_gpu = self.device.type == "cuda"
+        if execution.compile:
+            torch.compiler.reset()  # or networks of stacks that are gone would count as variants
         self._network = StackedNetwork(
             [run.model for run in self.runs], stacking, own_kernels=on_gpu and execution.triton
         )

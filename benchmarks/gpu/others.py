@@ -20,10 +20,27 @@ from quantlab.packs import PackedRun
 def measurements(settings: Settings) -> Iterator[Measurement]:
     """Processes in growing number, then one process with what others do."""
     recipe = recipe_for(settings)
-    for options in ("bf16", "no-graph", ""):
-        for count in (2,) if settings.tiny else (4, 8, 16):
-            name = f"{count} processes, {options or 'default'}"
-            yield Measurement(name, _shared(recipe, count, options, settings))
+    for options, count in (
+        ("bf16", 8),
+        ("no-graph", 16),
+        ("bf16", 4),
+        ("no-graph", 8),
+        ("bf16", 16),
+        ("", 8),
+        ("bf16", 2),
+        ("no-graph", 4),
+    ):
+        if settings.tiny and count > 2:
+            continue
+        name = f"{count} processes, {options or 'default'}"
+        yield Measurement(name, _shared(recipe, count, options, settings), 40)
+        if (options, count) == ("no-graph", 16):
+            yield from _peers(recipe, settings)
+    if settings.tiny:
+        yield from _peers(recipe, settings)
+
+
+def _peers(recipe: Recipe, settings: Settings) -> Iterator[Measurement]:
     for peer in ("straight-through", "PARQ"):
         for bf16 in (True, False):
             name = f"{peer}, {'bf16' if bf16 else 'default'}"
@@ -32,7 +49,7 @@ def measurements(settings: Settings) -> Iterator[Measurement]:
 
 def _shared(recipe: Recipe, count: int, options: str, settings: Settings) -> Any:
     def take(tell: Tell) -> Mapping[str, Any]:
-        seconds = 0.5 if settings.tiny else 4.0
+        seconds = 0.5 if settings.tiny else 3.0
         context = starting(settings.device)
         barrier = context.Barrier(count)
         ends: list[Connection] = []
@@ -77,7 +94,26 @@ def _train(
 
 
 def _peer(recipe: Recipe, peer: str, bf16: bool, settings: Settings) -> Any:
+    """In a process of its own, or processes that are started later could not use the GPU."""
+
     def take(tell: Tell) -> Mapping[str, Any]:
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe(duplex=False)
+
+        def work() -> None:
+            try:
+                theirs.send(measure())
+            except Exception as error:
+                theirs.send({"failed": str(error)})
+
+        process = context.Process(target=work, daemon=True)
+        process.start()
+        theirs.close()
+        found: Mapping[str, Any] = ours.recv()
+        process.join()
+        return found
+
+    def measure() -> Mapping[str, Any]:
         device = torch.device(settings.device)
         variant = VARIANTS[peer](recipe, device)
         inputs = torch.randn(recipe.batch_size, 3, 32, 32, device=device)

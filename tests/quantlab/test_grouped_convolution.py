@@ -69,6 +69,16 @@ def test_it_is_a_grouped_convolution(
 
 
 @interpreted
+def test_weights_may_need_no_gradient() -> None:
+    images = torch.randn(1, 16, 3, 3, requires_grad=True)
+    weight = torch.randn(16, 16, 3, 3)
+    upstream = torch.randn(1, 16, 3, 3)
+    (own,) = torch.autograd.grad(grouped_convolution(images, weight, 1, 1), images, upstream)
+    (other,) = torch.autograd.grad(F.conv2d(images, weight, padding=1), images, upstream)
+    torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
+
+
+@interpreted
 def test_images_need_no_gradient() -> None:
     weight = torch.randn(16, 3, 3, 3, requires_grad=True)
     images = torch.randn(2, 3, 4, 4)
