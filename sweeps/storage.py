@@ -37,6 +37,7 @@ from sweeps.records import Delivered, Epoch, Failure, History, Result, Stopped
 from sweeps.records import TrialState as TrialState
 from sweeps.sealed_json import DamagedError, NewerError, decode, encode
 from sweeps.sharing import adopt_group, require_writable, share
+from sweeps.sqlite_uri import sqlite_uri
 
 R = TypeVar("R")
 
@@ -387,25 +388,6 @@ class Storage:
     def artifacts(self) -> Path:
         """Where the embedded tracking store keeps artifacts."""
         return self.root / "mlartifacts"
-
-
-def sqlite_uri(path: Path) -> str:
-    """The URI of a SQLite file, as SQLAlchemy takes it.
-
-    Raises:
-        ConfigurationError: the path has a letter that means something else in a URI, and this
-            SQLAlchemy knows no way to write it.
-    """
-    from sqlalchemy.engine import make_url  # workers need none of it
-
-    text = str(path)
-    for written in (text, text.replace("%", "%25").replace("?", "%3F")):
-        if make_url(f"sqlite:///{written}").database == text:
-            return f"sqlite:///{written}"
-    raise ConfigurationError(
-        f"--storage {path.parent}: the path of a SQLite file cannot have '?' or '%' with this "
-        "version of SQLAlchemy; give another folder"
-    )
 
 
 def write_atomically(path: Path, text: str) -> None:

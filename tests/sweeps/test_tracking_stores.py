@@ -7,7 +7,7 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +16,12 @@ import pytest
 
 from quantlab import EpochRecord
 from quantlab.datasets.digits import Digits
-from sweeps.delivery import Delivery
+from sweeps.delivery import Delivery, bring_up_to_date
 from sweeps.sealed_json import plain
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.tracking import Tracker
+from sweeps.tracking_report import log_report
 from sweeps.tracking_run import NOT_METRICS
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
@@ -376,3 +377,38 @@ def test_a_slow_server_does_not_hold_up_training(server: MlflowServer, tmp_path:
         delivery.finish()
         assert delivery.undelivered == 0
     assert_everything_is_there_once(server.uri, "slow", storage, cells)
+
+
+# The folders are the truth
+
+
+@needs_postgresql
+@pytest.mark.parametrize("store", ["postgresql", "server over postgresql"])
+def test_what_was_deleted_or_renamed_is_brought_to_what_the_folders_say(
+    store: str, trained: Storage, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As with SQLite: see `test_folders_are_the_truth`."""
+    if store == "postgresql":
+        uri = request.getfixturevalue("database").create("truth")
+    else:
+        uri = request.getfixturevalue("server").uri
+    storage, cells = copied(trained, tmp_path), SWEEP.cells[:2]
+    bring_up_to_date(Tracker("truth", storage, uri), cells)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("truth")
+    assert experiment is not None
+    client.delete_run(client.search_runs([experiment.experiment_id])[0].info.run_id)
+    bring_up_to_date(Tracker("truth", storage, uri), cells)
+    client.delete_experiment(experiment.experiment_id)
+    bring_up_to_date(Tracker("truth", storage, uri), cells)
+    assert_everything_is_there_once(uri, "truth", trained, cells)
+    renamed = [replace(cell, method="P(C) \u2192 \U0001d54f" + 190 * "y") for cell in cells]
+    tracker = Tracker("truth", storage, uri)
+    bring_up_to_date(tracker, renamed)
+    assert tracker.num_made_anew == len(cells)
+    assert_everything_is_there_once(uri, "truth", trained, cells)
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.params["method"] for run in runs} == {renamed[0].method}
+    page = log_report(tracker, "sweep truth", "", storage.root, [storage.root / ".mark"])
+    assert page.startswith(f"{uri}/#/experiments/" if store != "postgresql" else "")
+    assert bool(page) is (store != "postgresql")
