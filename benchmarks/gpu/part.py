@@ -106,7 +106,8 @@ def _run_process(
                 if current:
                     process.join(5)
                     why = f"its process ended with exit code {process.exitcode}"
-                    report.measured(name, current, {"failed": why})
+                    before = report.results(name).get(current, {})
+                    report.measured(name, current, {**before, "failed": why})
                     print(f"  {current}: {why}", flush=True)
                     return None
                 return None if done else "its process ended at the start"

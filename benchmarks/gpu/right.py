@@ -1,4 +1,4 @@
-"""Right: the tests marked ``gpu``, each a measurement."""
+"""Right: the tests marked ``gpu``."""
 
 import io
 import os
@@ -15,53 +15,43 @@ ROOT = Path(__file__).parents[2]
 TESTS = "tests/quantlab/test_gpu.py"
 
 
-class _Collected:
-    """Remembers which tests there are."""
+class _Outcomes:
+    """Remembers how each test ended, and tells of it."""
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.names = [item.nodeid for item in session.items]
-
-
-class _Outcome:
-    """Remembers how a test ended."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, Any] = {"outcome": "never ran"}
+    def __init__(self, tell: Tell) -> None:
+        self.found: dict[str, dict[str, Any]] = {}
+        self._tell = tell
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" or report.outcome != "passed":
-            self.found = {"outcome": report.outcome, "seconds": report.duration}
-            if report.skipped and isinstance(report.longrepr, tuple):
-                self.found["reason"] = report.longrepr[2]
-            elif report.failed:
-                self.found["failed"] = report.longreprtext.strip().splitlines()[-1]
-                self.found["text"] = report.longreprtext[-2000:]
+        if report.when != "call" and report.outcome == "passed":
+            return
+        found: dict[str, Any] = {"outcome": report.outcome, "seconds": report.duration}
+        if report.skipped and isinstance(report.longrepr, tuple):
+            found["reason"] = report.longrepr[2]
+        elif report.failed:
+            found["reason"] = report.longreprtext.strip().splitlines()[-1]
+            found["text"] = report.longreprtext[-3000:]
+        self.found[report.nodeid.partition("::")[2]] = found
+        self._tell(self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """How many ended how, and each of them."""
+        outcomes = [one["outcome"] for one in self.found.values()]
+        counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+        return {**counts, "tests": dict(self.found)}
 
 
 def measurements(settings: Settings) -> Iterator[Measurement]:
-    """One for each test; a rehearsal runs them on the CPU."""
+    """All of them in one; a rehearsal runs them on the CPU."""
     os.chdir(ROOT)
     os.environ["QUANTLAB_GPU_TESTS_ON"] = settings.device
-    collected = _Collected()
-    _pytest([TESTS, "--collect-only"], collected)
-    for name in collected.names:
-        yield Measurement(name.partition("::")[2], _test(name))
+    yield Measurement("tests", _tests, 300)
 
 
-def _test(name: str) -> Any:
-    def run(tell: Tell) -> Mapping[str, Any]:
-        outcome = _Outcome()
-        _pytest([name], outcome)
-        return outcome.found
-
-    return run
-
-
-def _pytest(arguments: list[str], plugin: object) -> None:
+def _tests(tell: Tell) -> Mapping[str, Any]:
+    outcomes = _Outcomes(tell)
     # No conftest: it starts services that are not there.
-    quiet = ["--noconftest", "-q", "-p", "no:cacheprovider", "-m", "gpu"]
+    arguments = ["--noconftest", "-q", "-p", "no:cacheprovider", "-m", "gpu", TESTS]
     with redirect_stdout(io.StringIO()):
-        pytest.main([*quiet, *arguments], plugins=[plugin])
+        pytest.main(arguments, plugins=[outcomes])
+    return outcomes.summary()

@@ -40,14 +40,15 @@ class Way:
 OWN, CUDNN = "bf16,triton,compile", "bf16,compile"
 WAYS = (
     Way("no-graph", 1),
-    Way(OWN, 27),
-    *(Way(options, 81) for options in (OWN, CUDNN, "bf16,triton", "bf16")),
-    *(Way(options, 27) for options in (CUDNN, "bf16,triton", "bf16")),
-    *(Way(options, 1) for options in ("bf16", "", OWN)),
-    *(Way(options, 9) for options in (OWN, "bf16")),
-    *(Way(options, 27) for options in ("", "compile", "bf16,no-graph", "no-graph")),
-    *(Way(options, 3) for options in (OWN, "bf16")),
-    *(Way(options, 1) for options in ("bf16,no-graph", "no-graph,no-channels_last")),
+    *(Way(OWN, size) for size in (27, 81)),
+    *(Way(options, 81) for options in ("bf16,triton", "bf16", CUDNN)),
+    Way("bf16", 1),
+    *(Way(options, 27) for options in ("bf16,triton", "bf16")),
+    *(Way("", size) for size in (1, 27)),
+    *(Way(options, 27) for options in (CUDNN, "bf16,no-graph", "no-graph")),
+    *(Way(options, 9) for options in ("bf16", OWN, "")),
+    *(Way(options, 3) for options in ("bf16", OWN)),
+    *(Way(options, 1) for options in (OWN, "bf16,no-graph", "no-graph,no-channels_last")),
     *(Way("bf16", size, Stacking.VMAP) for size in (27, 9, 3)),
     *(Way("", size) for size in (81, 9, 3)),
 )
@@ -78,9 +79,9 @@ def measurements(settings: Settings) -> Iterator[Measurement]:
     # First, as it starts processes that must find the GPU untouched.
     yield Measurement("tiles", lambda tell: tiles.fastest(settings, tell), 50)
     for place, way in enumerate(ways):
-        if place == min(10, len(ways) - 1):
-            yield kernels
+        if place == min(9, len(ways) - 1):
             yield pieces
+            yield kernels
         yield Measurement(way.name, _timed(recipe, way, settings), 60)
 
 
@@ -96,6 +97,8 @@ def best_options(settings: Settings, least: int = 27) -> str:
         for name, found in settings.found.get("steps", {}).items()
         if name.startswith("K=") and "ms_a_trial_step" in found and "vmap" not in name
     }
+    if not settings.found.get("steps", {}).get("tiles", {}).get("right", False):
+        times = {name: it for name, it in times.items() if "triton" not in name}
     large = {name: it for name, it in times.items() if int(name[2:].split()[0]) >= least}
     return min(large, key=large.__getitem__).partition(" ")[2] if large else "bf16"
 

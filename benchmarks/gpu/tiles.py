@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.gpu.floors import seconds
-from benchmarks.gpu.part import Settings, Tell
+from benchmarks.gpu.part import Settings, Tell, starting
 from quantlab import grouped_convolution as own
 from quantlab.grouped_convolution import BACKWARD, FORWARD, TILES, WEIGHTS, Tiles
 
 GROUPS, BATCH = 27, 128
 SIZES = {16: 32, 32: 16, 64: 8}
 """Channels -> height and width."""
+TOLERANCE = 0.02
+"""Of relative distances: results have 8 bits."""
 
 CANDIDATES: dict[str, dict[int, tuple[Tiles, ...]]] = {
     FORWARD: {
@@ -60,10 +61,8 @@ def fastest(settings: Settings, tell: Tell) -> Mapping[str, Any]:
     if settings.tiny:
         return {"best": {}}
     keys = [(what, channels) for what in (FORWARD, BACKWARD, WEIGHTS) for channels in SIZES]
-    context = get_context("fork")  # this process may have touched the GPU: so only compile there
-    if not torch.cuda.is_initialized():
-        with ProcessPoolExecutor(len(keys), mp_context=context) as pool:
-            list(pool.map(_compile, keys))
+    with ProcessPoolExecutor(len(keys), mp_context=starting(settings.device)) as pool:
+        list(pool.map(_compile, keys))
     best, times = {}, {}
     for key in keys:
         name = f"{key[0]} {key[1]}"
@@ -73,7 +72,34 @@ def fastest(settings: Settings, tell: Tell) -> Mapping[str, Any]:
         best[name] = found._asdict()
         tell({"best": best, "milliseconds": times})
     use(best)
-    return {"best": best, "milliseconds": times, "cudnn_milliseconds": _cudnn(settings)}
+    found = {"best": best, "milliseconds": times, "errors": (errors := _errors())}
+    found["right"] = all(error < TOLERANCE for error in errors.values())
+    tell(found)
+    return {**found, "cudnn_milliseconds": _cudnn(settings)}
+
+
+def _errors() -> dict[str, float]:
+    """Relative distances from what the library gives, of factors in bfloat16, too."""
+    found = {}
+    for channels, size in SIZES.items():
+        images, weight = _inputs(channels, size)
+        images.requires_grad_()
+        weight.requires_grad_()
+        expected = F.conv2d(images, weight, padding=1, groups=GROUPS)
+        output = own.grouped_convolution(images, weight, GROUPS, 1)
+        upstream = torch.randn_like(output)
+        pairs = [
+            (output, expected),
+            *zip(
+                torch.autograd.grad(output, (images, weight), upstream),
+                torch.autograd.grad(expected, (images, weight), upstream),
+                strict=True,
+            ),
+        ]
+        for what, (one, other) in zip((FORWARD, BACKWARD, WEIGHTS), pairs, strict=True):
+            difference = (one.float() - other.float()).norm() / other.float().norm()
+            found[f"{what} {channels}"] = float(difference)
+    return found
 
 
 def _candidates(key: tuple[str, int]) -> Iterable[Tiles]:
