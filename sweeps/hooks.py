@@ -1,10 +1,12 @@
 """What Tune asks and tells: which cell is next, when to stop, and what became of a trial."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle, tune
@@ -102,19 +104,35 @@ class Stop(Stopper):
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Listen while the sweep runs; a second signal does not wait for checkpoints."""
+        before = signal.getsignal(signal.SIGALRM)
+        try:
+            with signals.handled(self._hear):
+                yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
-        def handle() -> None:
-            if self.requested:
-                raise KeyboardInterrupt
-            self.requested = True
-            print(
-                "\nsweeps: stopping; running trials save their state (again to stop at once)",
-                file=sys.stderr,
-                flush=True,
-            )
+    def listen_again(self) -> None:
+        """Once Tune runs, which has taken SIGUSR1 for itself."""
+        signals.handle(self._hear)
 
-        with signals.handled(handle):
-            yield
+    def _hear(self) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print(
+            "\nsweeps: stopping; running trials save their state (again to stop at once)",
+            file=sys.stderr,
+            flush=True,
+        )
+        # The signal may have gone to all processes of a job: Tune would wait for the dead.
+        signal.signal(signal.SIGALRM, _end_if_ray_is_dead)
+        signal.setitimer(signal.ITIMER_REAL, 2, 2)
+
+
+def _end_if_ray_is_dead(number: int, frame: FrameType | None) -> None:
+    if "Z" in signals.states_of_children("raylet"):
+        raise KeyboardInterrupt
 
 
 class Watch(tune.Callback):
@@ -139,6 +157,10 @@ class Watch(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles callbacks to restore a sweep its way; ours is by trial folders."""
         return {}
+
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        """Tune begins."""
+        self._stop.listen_again()
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -233,7 +255,8 @@ def reason_of(error: Exception | None) -> str:
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return f"{type(error.cause).__name__}: {first_line(error.cause)}"
     lines = [line for line in str(error).splitlines() if line.strip()]
-    if any(line.startswith("Traceback") or " Traceback" in line for line in lines):
+    has_traceback = any(line.startswith("Traceback") for line in lines)
+    if has_traceback or (isinstance(error, RayActorError) and error.actor_init_failed):
         return lines[-1].strip()  # what was raised
     told = [line for line in lines if not line.startswith("\t")]  # those are ids
     return " ".join(" ".join(told).split())[:500] or type(error).__name__

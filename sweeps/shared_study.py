@@ -15,7 +15,8 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError
 from quantlab.errors import described, first_line
 from sweeps.database import DatabaseLostError, open_storage, shown, url_of
-from sweeps.storage import Storage, write_atomically
+from sweeps.record_files import write_atomically
+from sweeps.storage import Storage
 from sweeps.study import StudySpec
 from sweeps.study_results import failed_points, num_judged, recipe_of
 

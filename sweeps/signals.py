@@ -3,7 +3,8 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,13 +25,13 @@ FOR_DRIVER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 @contextmanager
-def handled(handle: Callable[[], None]) -> Iterator[None]:
+def handled(hear: Callable[[], None]) -> Iterator[None]:
     """Call something for each such signal; those that are ignored, as by `nohup`, stay so.
 
     Args:
-        handle: called in the main thread.
+        hear: called in the main thread.
     """
-    before = _handle(handle)
+    before = handle(hear)
     try:
         yield
     finally:
@@ -49,7 +50,7 @@ def interrupt() -> None:
 
 def interrupt_on_signals() -> None:
     """From now on, each of them is as Ctrl-C."""
-    _handle(interrupt)
+    handle(interrupt)
 
 
 @contextmanager
@@ -62,14 +63,28 @@ def blocked_in_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_DRIVER)
 
 
-def _handle(handle: Callable[[], None]) -> dict[signal.Signals, _Handler]:
-    def handler(number: int, frame: FrameType | None) -> None:
-        handle()
+def handle(hear: Callable[[], None]) -> dict[signal.Signals, _Handler]:
+    """Call something for each such signal from now on; what was called before."""
 
-    if threading.current_thread() is not threading.main_thread():
-        return {}
+    def handler(number: int, frame: FrameType | None) -> None:
+        hear()
+
     before: dict[signal.Signals, _Handler] = {}
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, handler)
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
     return before
+
+
+def states_of_children(name: str) -> list[str]:
+    """How this process's children of some name are, a letter each: ``Z`` for dead; see proc(5)."""
+    states = []
+    for children in Path("/proc/self/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(OSError):  # it is gone altogether
+                _, _, rest = Path(f"/proc/{child}/stat").read_text().partition("(")
+                its_name, _, fields = rest.rpartition(")")
+                if its_name == name:
+                    states.append(fields.split()[0])
+    return states

@@ -34,9 +34,10 @@ from quantlab.datasets.content import content_of
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs import PackedRun, PackEvent
 from sweeps.provenance import git_commit, package_versions
+from sweeps.record_files import write_atomically
 from sweeps.records import Computed, Epoch, Failure, Result
 from sweeps.staging import stage
-from sweeps.storage import TrialFolder, TrialState, write_atomically
+from sweeps.storage import TrialFolder, TrialState
 
 PAUSE_STEPS = 20
 """Within an epoch, the clock is looked at after so many gradient steps."""

@@ -135,6 +135,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         output = folder / "output"
         if is_new:
             (folder / "tiny.py").write_text(TINY)
+            (folder / "quantlab").mkdir()  # as beside a clone; workers take it for no package
             done = run_command(folder, "run", "tiny.py", "--concurrency", "2")
             assert done.returncode == 0, done.stdout + done.stderr
             output.write_text(done.stdout)

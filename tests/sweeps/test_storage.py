@@ -1,11 +1,13 @@
 """Trial folders and the storage."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps.records import Failure
+from sweeps.records import Failure, Result
+from sweeps.sealed_json import plain
 from sweeps.storage import Storage, TrialState
 from tests.sweeps.trial_files import ended, epoch
 
@@ -49,3 +51,59 @@ def test_a_storage_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"--storage .*file/runs: cannot be written"):
         Storage(tmp_path / "file" / "runs").require_writable()
+
+
+def test_records_from_before_there_were_seals_are_read(tmp_path: Path) -> None:
+    folder = Storage(tmp_path).trial("abc")
+    folder.make()
+    result = {"state": "COMPLETE", "time": 1.5, "epochs": 1, "steps": 4, "test_accuracy": 0.5}
+    folder.result.path.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    old = {name: item for name, item in plain(epoch(1)).items() if name != "weight_histogram"}
+    folder.history.write_text(json.dumps(old) + "\n")
+    assert folder.result.read() == ended(time=1.5, epochs=1, steps=4)
+    assert folder.read_history() == [epoch(1)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]\n", "{}\n", '{"state": "DONE", "time": 1, "epochs": 1}\n', "\0\0\0", '{"state": 1\n'],
+)
+def test_a_damaged_result_is_told_once_and_does_not_count(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Storage(tmp_path).trial("abc")
+    folder.make()
+    folder.recipe.write_text("{}")
+    folder.result.path.write_text(content)
+    assert folder.state() is folder.state() is TrialState.RUNNING
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sweeps: {folder.result.path}: damaged (")
+    assert line.endswith("it does not count, and `sweeps run` trains the trial again")
+    folder.clear()
+    assert not folder.result.exists()
+    assert (folder.path / "result.json.damaged").read_text() == content
+
+
+def test_a_record_of_another_trial_or_a_changed_one_is_damaged(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    mine, other = storage.trial("mine"), storage.trial("other")
+    for folder in (mine, other):
+        folder.make()
+    mine.result.write(ended(test_accuracy=0.25))
+    text = mine.result.path.read_text()
+    other.result.path.write_text(text)
+    assert other.result.read() is None
+    mine.result.path.write_text(text.replace("0.25", "0.75"))
+    assert mine.result.read() is None
+
+
+def test_a_record_of_a_later_version_is_neither_damaged_nor_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Storage(tmp_path).trial("abc")
+    folder.make()
+    monkeypatch.setattr(Result, "VERSION", 2)
+    folder.result.write(ended())
+    monkeypatch.undo()
+    with pytest.raises(ConfigurationError, match=r"result\.json: of version 2, .*; update it"):
+        folder.state()

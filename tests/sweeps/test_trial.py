@@ -133,6 +133,52 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path) -> None:
     assert comparable(damaged) == comparable(whole)
 
 
+@pytest.mark.parametrize("lost", ["all", "the second", "the last", "the second twice"])
+def test_epochs_that_the_history_has_lost_are_trained_again(lost: str, tmp_path: Path) -> None:
+    recipe = quantized()
+    whole, damaged = folder_of(recipe, tmp_path / "whole"), folder_of(recipe, tmp_path / "damaged")
+    run_trial(recipe, whole, data_dir=tmp_path)
+
+    def kill(record: EpochRecord) -> None:
+        if record.epoch == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(recipe, damaged, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
+    lines = damaged.history.read_text().splitlines(keepends=True)
+    left = {
+        "all": [],
+        "the second": [lines[0], *lines[2:]],
+        "the last": lines[:3],
+        "the second twice": [*lines[:2], *lines[1:]],
+    }
+    damaged.history.write_text("".join(left[lost]))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        run_trial(recipe, damaged, data_dir=tmp_path)
+    assert comparable(damaged) == comparable(whole)
+    said = result_of(damaged).warning
+    assert ("of which the records of only" in said) == (lost != "the second twice")
+    assert bool(warned) == bool(said)
+    assert (damaged.path / "history.jsonl.damaged").exists() == ("second" in lost)
+
+
+def test_a_network_that_others_start_from_is_trained_again_if_it_is_damaged(tmp_path: Path) -> None:
+    parent = small_recipe()
+    child = quantized(initial_weights=TrialWeights(fingerprint(parent)))
+    folder = folder_of(parent, tmp_path)
+    run_trial(parent, folder, data_dir=tmp_path)
+    before = comparable(folder)
+    content = bytearray(folder.weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    folder.weights.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"weights\.pt: damaged, or another trial's"):
+        run_trial(child, folder_of(child, tmp_path), data_dir=tmp_path)
+    assert run_trial(parent, folder, data_dir=tmp_path) is TrialState.COMPLETE
+    assert comparable(folder) == before
+    assert run_trial(child, folder_of(child, tmp_path), data_dir=tmp_path) is TrialState.COMPLETE
+
+
 def test_fine_tuning_starts_from_its_parents_network(tmp_path: Path) -> None:
     parent = small_recipe()
     child = quantized(initial_weights=TrialWeights(fingerprint(parent)))

@@ -1,0 +1,50 @@
+"""Standard streams that are closed, full, or read by nobody."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps import streams
+
+
+def test_a_full_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", full)
+    with streams.patient("stdout") as output:
+        print("more", flush=True)
+        assert isinstance(output.error, OSError)
+        print("and more", flush=True)
+    assert sys.stdout is full
+    full.close()  # what was left in its buffer is no error either
+
+
+def test_a_closed_stream_takes_no_files_number(tmp_path: Path) -> None:
+    code = (
+        "import os\n"
+        "from sweeps import streams\n"
+        "streams.open_closed()\n"
+        "file = open('/dev/zero')\n"
+        "print('to nobody', flush=True)\n"
+        "assert file.fileno() > 2, file.fileno()\n"
+        "target = os.readlink('/proc/self/fd/' + os.environ['NUMBER'])\n"
+        "print(target, file=open(os.environ['ANSWER'], 'w'))\n"
+    )
+    answer = tmp_path / "answer"
+    for number, closed in ((0, "<&-"), (1, ">&-"), (2, "2>&-")):
+        done = subprocess.run(
+            [
+                "bash",
+                "-c",
+                f'"$0" -c "$1" {closed}',
+                sys.executable,
+                code,
+            ],
+            env={**os.environ, "ANSWER": str(answer), "NUMBER": str(number)},
+            capture_output=number == 0,
+            check=False,
+        )
+        assert done.returncode == 0
+        assert answer.read_text().strip() == os.devnull
