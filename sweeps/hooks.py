@@ -1,12 +1,10 @@
 """What Tune asks and tells: which cell is next, when to stop, and what became of a trial."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle, tune
@@ -104,13 +102,8 @@ class Stop(Stopper):
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Listen while the sweep runs; a second signal does not wait for checkpoints."""
-        before = signal.getsignal(signal.SIGALRM)
-        try:
-            with signals.handled(self._hear):
-                yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+        with signals.handled(self._hear):
+            yield
 
     def listen_again(self) -> None:
         """Once Tune runs, which has taken SIGUSR1 for itself."""
@@ -125,14 +118,6 @@ class Stop(Stopper):
             file=sys.stderr,
             flush=True,
         )
-        # The signal may have gone to all processes of a job: Tune would wait for the dead.
-        signal.signal(signal.SIGALRM, _end_if_ray_is_dead)
-        signal.setitimer(signal.ITIMER_REAL, 2, 2)
-
-
-def _end_if_ray_is_dead(number: int, frame: FrameType | None) -> None:
-    if "Z" in signals.states_of_children("raylet"):
-        raise KeyboardInterrupt
 
 
 class Watch(tune.Callback):

@@ -3,8 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -20,8 +19,9 @@ ENDING = (
 )
 """Batch systems send one of them before a job's time is over, whichever its owner asked for."""
 
-FOR_DRIVER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-"""Sent to all processes of a job, they are the driver's to see to; the others take no notice."""
+FOR_DRIVER = tuple(number for number in ENDING if number is not signal.SIGINT)
+"""Sent to all processes of a job, they are the driver's to see to; the others take no notice. Ray
+blocks SIGINT in them by itself."""
 
 
 @contextmanager
@@ -75,16 +75,3 @@ def handle(hear: Callable[[], None]) -> dict[signal.Signals, _Handler]:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, handler)
     return before
-
-
-def states_of_children(name: str) -> list[str]:
-    """How this process's children of some name are, a letter each: ``Z`` for dead; see proc(5)."""
-    states = []
-    for children in Path("/proc/self/task").glob("*/children"):
-        for child in children.read_text().split():
-            with suppress(OSError):  # it is gone altogether
-                _, _, rest = Path(f"/proc/{child}/stat").read_text().partition("(")
-                its_name, _, fields = rest.rpartition(")")
-                if its_name == name:
-                    states.append(fields.split()[0])
-    return states
