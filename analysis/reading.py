@@ -11,6 +11,7 @@ import io
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,7 @@ _MARKS = {
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _SAVE = "save it as CSV in UTF-8, with commas between columns and points in numbers"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
+_SEED = re.compile(r"-?\d{1,18}")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 
 
@@ -136,8 +138,20 @@ def _with_numbers(cells: pd.DataFrame, separator: str) -> pd.DataFrame:
     # "1,234" may also be a thousand; only a file that cannot mean that is read.
     commas = separator != "," and not texts.map(lambda cell: "." in cell).any(axis=None)
     return cells.assign(
-        **{name: [_number(name, cell, commas=commas) for cell in texts[name]] for name in columns}
+        **{
+            name: [_number(name, cell, commas=commas) for cell in texts[name]]
+            for name in columns
+            if name != "seed"
+        },
+        **{"seed": _seeds(texts["seed"])} if "seed" in columns else {},
     )
+
+
+def _seeds(cells: Iterable[str]) -> list[int] | list[float]:
+    """Whole numbers, to the last digit, if all are some that a table can hold."""
+    if all(_SEED.fullmatch(cell) for cell in cells):
+        return [int(cell) for cell in cells]
+    return [_number("seed", cell, commas=False) for cell in cells]
 
 
 def _number(column: str, cell: str, *, commas: bool) -> float:

@@ -163,7 +163,7 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.reset_index(drop=True)
     frame = frame.assign(
         **{column: frame[column].astype(object).map(_as_text) for column in texts},
-        **{column: frame[column].to_numpy("float64", na_value=np.nan) for column in numbers},
+        **{column: _plain_numbers(frame[column]) for column in numbers},
     )
     if not frame["trial_id"].is_unique:
         twice = frame.loc[frame["trial_id"].duplicated(), "trial_id"].iloc[0]
@@ -182,6 +182,17 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     frame = _with_training_axes(frame)
     _require_told_apart(frame)
     return frame
+
+
+def _plain_numbers(values: pd.Series) -> np.ndarray:
+    """As float64; seeds that are whole numbers stay so, as floats are not exact beyond 2^53."""
+    if (
+        values.name == "seed"
+        and pd.api.types.is_signed_integer_dtype(values)
+        and values.notna().all()
+    ):
+        return values.to_numpy("int64")
+    return values.to_numpy("float64", na_value=np.nan)
 
 
 def setting_text(value: object) -> str:
@@ -272,7 +283,7 @@ def _require_told_apart(frame: pd.DataFrame) -> None:
     if len(twice):
         row = twice.iloc[0]
         raise SchemaError(
-            f"trials: seed {row['seed']:g} of configuration_id "
+            f"trials: seed {setting_text(row['seed'])} of configuration_id "
             f"{brief(row['configuration_id'])!r} stands there twice"
         )
     family = ["dataset", "model", "regime", "method", "set", *axes_of(frame)]

@@ -151,7 +151,8 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     known = {**TRIALS, **TRIALS_MAY_HAVE}
     numbers = [name for name, (kind, _) in known.items() if kind != "text" and name in frame]
-    frame[numbers] = frame[numbers].astype(float)  # a seed may be larger than any integer of NumPy
+    numbers.remove("seed")  # whole, and not exact as a float if it is very large
+    frame[numbers] = frame[numbers].astype(float)
     axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
     frame[axes] = frame[axes].fillna("")
     return frame
