@@ -160,6 +160,7 @@ class PackedRun:
         changed = stages != [self.members[place].stage for place in together]
         if self._stack is None or changed or set(self._stack.places) != set(together):
             assert self.stacking is not None
+            self._stack = None  # first its memory, then that of another one
             self._stack = Stack(self.members, together, self.stacking, self.execution)
         stack = self._stack
         while epochs[0].batches < until:

@@ -113,8 +113,10 @@ def table(settings: Settings, tell: Tell) -> Mapping[str, Any]:
     next(training)
     epoch_seconds = (time.time() - begun) / (probe.members[0].step - before) * steps
     del training, probe
-    left = settings.until - time.time() - 15
-    epochs = 2 if settings.tiny else max(2, int(left / (1.7 * epoch_seconds)))
+    # Half as many epochs follow in the second stage; accuracies take a share of each, and
+    # compilers, the start and the test images some time besides.
+    left = settings.until - time.time() - (45 if "compile" in options else 20)
+    epochs = 2 if settings.tiny else max(2, int(left / (1.8 * epoch_seconds)))
     labels, run = pack(epochs)
     accuracies: dict[str, dict[str, float]] = {}
     seconds: dict[Stage, float] = {}
