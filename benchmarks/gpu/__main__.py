@@ -56,8 +56,10 @@ def main() -> None:
         until = min(end, begun + 60 * options.minutes * share)
         print(f"{name}: at most {until - begun:.0f} s", flush=True)
         report.begin(name, until - begun)
+        state = "out of time"
         try:
-            state = run_part(name, part, settings(until), report)
+            if until - begun > 1:
+                state = run_part(name, part, settings(until), report)
         except Exception as error:  # whatever it is, the next part begins
             state = f"failed: {error}"
         report.end(name, state, time.time() - begun)

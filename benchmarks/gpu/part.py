@@ -126,6 +126,7 @@ def _run_process(
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
+        process.kill()  # if it was too young to be a group
         process.join()
         ours.close()
 
