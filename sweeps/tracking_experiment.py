@@ -90,6 +90,11 @@ def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
 def reason(error: Exception) -> str:
     """Why a server did not do something, in a line with nothing secret."""
     advice = _ADVICE.get(str(getattr(error, "error_code", "")), "")
+    first: BaseException = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    if isinstance(first, OSError) and first.strerror:  # libraries wrap that four times
+        return hide(first.strerror) + advice
     return hide(first_line(error)) + advice
 
 
