@@ -36,8 +36,8 @@ class Execution:
     """On CUDA, the steps of a pack, also of one trial, as a graph that the GPU runs by itself;
     without effect where a step needs the CPU."""
     triton: bool = False
-    """On CUDA, 3x3 convolutions of packs by kernels of our own, whose factors are bfloat16 or TF32;
-    sums are reordered."""
+    """On CUDA, some 3x3 convolutions of packs by kernels of our own, whose factors are bfloat16 or
+    TF32; sums are reordered."""
     deterministic: bool = True
     """On CUDA, deterministic algorithms only, without which no resumed trial is bit-identical."""
     keep_memory: bool = True

@@ -10,7 +10,7 @@ from measuring import RandomImages, benchmark_recipes
 from packs import members
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu import tiles
+from benchmarks.gpu import convolutions
 from benchmarks.gpu.part import Measurement, Settings, Tell
 from quantlab import Recipe
 from quantlab.execution import Execution, parse_execution
@@ -37,15 +37,16 @@ class Way:
         return " ".join(words + ([self.stacking.value] if self.stacking else []))
 
 
+CONVOLUTIONS = "convolutions"
 OWN, CUDNN = "bf16,triton,compile", "bf16,compile"
 WAYS = (
     Way("no-graph", 1),
-    *(Way(OWN, size) for size in (27, 81)),
-    *(Way(options, 81) for options in ("bf16,triton", "bf16", CUDNN)),
-    Way("bf16", 1),
-    *(Way(options, 27) for options in ("bf16,triton", "bf16")),
-    *(Way("", size) for size in (1, 27)),
-    *(Way(options, 27) for options in (CUDNN, "bf16,no-graph", "no-graph")),
+    *(Way(CUDNN, size) for size in (81, 27)),
+    *(Way(OWN, size) for size in (81, 27)),
+    Way("bf16", 81),
+    *(Way(options, 1) for options in ("bf16", "")),
+    *(Way(options, 27) for options in ("bf16,triton", "bf16", "", "bf16,no-graph", "no-graph")),
+    Way("bf16,triton", 81),
     *(Way(options, 9) for options in ("bf16", OWN, "")),
     *(Way(options, 3) for options in ("bf16", OWN)),
     *(Way(options, 1) for options in (OWN, "bf16,no-graph", "no-graph,no-channels_last")),
@@ -67,7 +68,6 @@ def recipe_for(settings: Settings) -> Recipe:
 def measurements(settings: Settings) -> Iterator[Measurement]:
     """A step in every way, its parts, and what the GPU does in it."""
     recipe = recipe_for(settings)
-    use_tiles(settings)
     ways = WAYS
     if settings.tiny:  # compilers take longer than all the rest
         small = [replace(way, size=min(way.size, 2)) for way in WAYS]
@@ -76,18 +76,13 @@ def measurements(settings: Settings) -> Iterator[Measurement]:
     options = "bf16" if settings.tiny else OWN
     kernels = Measurement(f"kernels, K={size} {options}", _kernels(recipe, size, options, settings))
     pieces = Measurement(f"shares, K={size} bf16", _shares(recipe, size, settings))
-    # First, as it starts processes that must find the GPU untouched.
-    yield Measurement("tiles", lambda tell: tiles.fastest(settings, tell), 50)
     for place, way in enumerate(ways):
-        if place == min(9, len(ways) - 1):
+        if place == 3:
+            yield Measurement(CONVOLUTIONS, lambda tell: convolutions.compare(settings, tell), 40)
+        if place == min(8, len(ways) - 1):
             yield pieces
             yield kernels
         yield Measurement(way.name, _timed(recipe, way, settings), 60)
-
-
-def use_tiles(settings: Settings) -> None:
-    """Let the kernels cut their work as was found fastest."""
-    tiles.use(settings.found.get("steps", {}).get("tiles", {}).get("best", {}))
 
 
 def best_options(settings: Settings, least: int = 27) -> str:
@@ -97,7 +92,7 @@ def best_options(settings: Settings, least: int = 27) -> str:
         for name, found in settings.found.get("steps", {}).items()
         if name.startswith("K=") and "ms_a_trial_step" in found and "vmap" not in name
     }
-    if not settings.found.get("steps", {}).get("tiles", {}).get("right", False):
+    if not settings.found.get("steps", {}).get(CONVOLUTIONS, {}).get("right", False):
         times = {name: it for name, it in times.items() if "triton" not in name}
     large = {name: it for name, it in times.items() if int(name[2:].split()[0]) >= least}
     return min(large, key=large.__getitem__).partition(" ")[2] if large else "bf16"

@@ -9,7 +9,7 @@ from measuring import RandomImages
 
 from benchmarks.gpu.data import PackedImages
 from benchmarks.gpu.part import Measurement, Settings, Tell
-from benchmarks.gpu.steps import best_options, recipe_for, use_tiles
+from benchmarks.gpu.steps import best_options, recipe_for
 from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.execution import parse_execution
@@ -79,7 +79,6 @@ def shortened(recipe: Recipe, epochs: int, steps_per_epoch: int) -> Recipe:
 
 def table(settings: Settings, tell: Tell) -> Mapping[str, Any]:
     """Accuracies by method and rho0, and how long all trials of the paper would take."""
-    use_tiles(settings)
     options = "bf16" if settings.tiny else best_options(settings)
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe  # noqa: E731
     dataset: DatasetSpec = PackedImages(file=settings.data.name)
