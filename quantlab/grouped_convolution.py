@@ -101,7 +101,7 @@ class GroupedConvolution(nn.Module):
         return grouped_convolution(images, self.weight, self._groups, self._stride)
 
 
-@torch.library.custom_op("quantlab::grouped_convolution", mutates_args=())
+@torch.library.custom_op("quantlab::convolution_of_groups", mutates_args=())
 def _convolution(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
     images = images.contiguous(memory_format=torch.channels_last)
     output = _empty(images, _out_shape(images, weight, stride))
@@ -115,7 +115,7 @@ def _(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
     return _empty(images, _out_shape(images, weight, stride))
 
 
-@torch.library.custom_op("quantlab::grouped_convolution_backward", mutates_args=())
+@torch.library.custom_op("quantlab::grouped_convolution_gradients", mutates_args=())
 def _backward(
     gradient: Tensor,
     images: Tensor,
