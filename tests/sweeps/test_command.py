@@ -88,7 +88,7 @@ def test_status_and_report(
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
     assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in shown
-    assert re.search(r"MD (sensitive|stable|mild|noise|untested) Digits ConvNet", shown)
+    assert re.search(r"MD (sensitive|stable|mild|noise|untested|at chance) Digits ConvNet", shown)
     assert str(out / "report.html") in done.stdout
     assert "ui, run 'sweep tiny'" in shown
     frame = pd.read_csv(out / "tables" / "trials.csv")
