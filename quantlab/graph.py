@@ -1,6 +1,8 @@
 """A step as a CUDA graph: recorded once, then done again by the GPU without the CPU."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -15,6 +17,19 @@ WARM_UP_STEPS = 3
 optimizers make their state."""
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Leave garbage where it is: the end of an earlier graph would spoil a recording."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def record_on(stream: torch.cuda.Stream) -> Record:
     """Recording on the stream on which all steps before it were done.
 
@@ -25,7 +40,7 @@ def record_on(stream: torch.cuda.Stream) -> Record:
     def record(step: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=stream):
+            with _nothing_collected(), torch.cuda.graph(graph, stream=stream):
                 step()
         except torch.OutOfMemoryError:
             raise

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -105,7 +105,8 @@ class Reach(ValueText):
         if identity not in self._keys:
             self.modules.add(module.__name__)
             if not self._targets:
-                self.folder = str(PurePath(getattr(module, "__file__", None) or "").parent)
+                file = getattr(module, "__file__", None)
+                self.folder = str(Path(file).absolute().parent) if file else ""
             number = self._numbers.setdefault(module.__name__, len(self._numbers))
             self._keys[identity] = f"<{len(self._targets)} {number}:{name}>"
             self._targets.append(target)  # which also keeps its `id` from being used again

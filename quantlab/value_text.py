@@ -45,7 +45,7 @@ class ValueText(ABC):
         if value is None or kind in (bool, int, float, complex, bytes, type(...)):
             return plain(value)
         if kind is str:
-            is_there = len(self.folder) > 1 and value.startswith(self.folder)
+            is_there = len(self.folder) > 1 and f"{value}/".startswith(f"{self.folder}/")
             return plain(f"<folder>{value.removeprefix(self.folder)}" if is_there else value)
         if id(value) in self._open:
             return "<itself>"

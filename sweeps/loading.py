@@ -125,7 +125,7 @@ def _load_file(path: Path, what: str) -> ModuleType:
     if not path.is_file():
         raise ConfigurationError(f"{what} {str(path)!r}: no such file")
     module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
-    module.__file__ = str(path)
+    module.__file__ = str(path.absolute())  # what code makes of it is the same from everywhere
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     named = set(NAMED)
     try:

@@ -25,7 +25,7 @@ STATUS = {
     TrialState.STOPPED: "KILLED",
 }
 """MLflow's word for how a trial stands; others are RUNNING."""
-NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram")
+NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram", "data_content")
 """Of a record in a trial's history."""
 
 FINAL_TAGS = (

@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from sweeps.sqlite_uri import sqlite_uri
 from tests.sweeps.sweep_files import TINY
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # somebody's server is not for tests
+# A shell's background jobs begin with these ignored, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 torch.set_num_threads(1)  # as in trials; more would fight with what the tests start
 
 SWEEPS = str(Path(sys.executable).with_name("sweeps"))

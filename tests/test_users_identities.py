@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import quantlab
+from sweeps.loading import load_sweep
+from tests.sweeps.sweep_files import TINY
 from tests.users_files import FILES
 
 GOLDEN = "fdd2ad86e1ca"
@@ -165,3 +167,22 @@ def test_where_names_are_computed_the_whole_file_counts(tmp_path: Path) -> None:
     before = digest(tmp_path / "a", WHOLE_FILE)
     assert digest(tmp_path / "b", WHOLE_FILE, NO_CHANGES["layout"]) == before
     assert digest(tmp_path / "c", WHOLE_FILE, NO_CHANGES["a class that it does not use"]) != before
+
+
+def test_the_way_to_a_file_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where one stands, nor the folder's name, where code has paths of its own folder."""
+    own = "import os\nHERE = os.path.join(os.path.dirname(__file__), 'gate')\n"
+    text = TINY.replace("return torch.tanh(", "return len(HERE) and torch.tanh(")
+    found = set()
+    for name in ("one", "another"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tiny.py").write_text(own + text)
+        for here, way in (
+            (tmp_path, f"{name}/tiny.py"),
+            (tmp_path / name, "tiny.py"),
+            (tmp_path, str(tmp_path / name / "tiny.py")),
+            (tmp_path, f"./{name}/../{name}/tiny.py"),
+        ):
+            monkeypatch.chdir(here)
+            found.add(tuple(cell.fingerprint for cell in load_sweep(way).cells))
+    assert len(found) == 1

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, brief, described
 from quantlab.quantizers.base import Quantizer
+from quantlab.random_numbers import RandomNumbers
 from quantlab.remembering import remembering
 
 SHARPNESSES = (0.0, 0.1, 1.0, 100.0)
@@ -42,8 +43,8 @@ def require_contract(
         ElsewhereError: a map of it raises an error that it might not raise on another device.
     """
     name = type(quantizer).__name__
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(0)
+    random_numbers = RandomNumbers(torch.device(device), seed=0, default_seed=0)
+    with random_numbers.in_use(), torch.no_grad():
         try:
             levels = torch.tensor(quantizer.levels, device=device)
             is_random, is_annealed = bool(quantizer.random), bool(quantizer.annealed)

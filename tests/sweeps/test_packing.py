@@ -139,7 +139,7 @@ recipes = {fingerprint(recipe): recipe for recipe in LARGE}
 storage = Storage(folder)
 storage.require_writable()
 execution = Execution(keep_memory=False)
-work = Work(storage, folder, None, "cpu", execution)
+work = Work(storage, storage.mark(), folder, None, "cpu", execution)
 class Here(Worker):
     def setup(self, config):
         super().setup(config, work=work)
