@@ -1,8 +1,8 @@
 """3x3 convolutions of several networks side by side, on a GPU by kernels of their own.
 
-cuDNN does grouped convolutions with 3 channels a group, and gradients of those with a stride, one
-group at a time, in many small kernels. Those of 16 to 64 channels without a stride it does as fast
-as the kernels here, and packs leave them to it.
+cuDNN computes gradients of grouped convolutions with a stride one group at a time, in many small
+kernels. Those without a stride it does as fast as the kernels here or faster, and packs leave them
+to it.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ measured when a program starts: sums must be the same in every process."""
 def is_fitting(layer: nn.Conv2d) -> bool:
     """Whether packs compute a layer of one network by the kernels: what cuDNN does group by group.
 
-    They know 3x3 windows with padding 1 and 16, 32 or 64 channels out.
+    They know 3x3 windows with padding 1 and 16, 32 or 64 channels out; a stride is what pays.
     """
     return (
         find_spec("triton") is not None
@@ -55,11 +55,10 @@ def is_fitting(layer: nn.Conv2d) -> bool:
         and layer.padding == (1, 1)
         and layer.dilation == (1, 1)
         and layer.padding_mode == "zeros"
-        and layer.stride in ((1, 1), (2, 2))
+        and layer.stride == (2, 2)
         and layer.groups == 1
         and layer.bias is None
         and layer.in_channels <= 64
-        and (layer.in_channels < 16 or layer.stride == (2, 2))
         and layer.out_channels in (16, 32, 64)
     )
 

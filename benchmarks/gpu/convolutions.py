@@ -12,7 +12,7 @@ from quantlab.grouped_convolution import grouped_convolution
 
 GROUPS, BATCH = 27, 128
 LAYERS = ((3, 16, 32, 1), (16, 32, 32, 2), (32, 64, 16, 2), (16, 16, 32, 1))
-"""Channels in and out, height and width, stride; the last one is left to cuDNN by packs."""
+"""Channels in and out, height and width, stride; packs leave those of stride 1 to cuDNN."""
 TOLERANCE = 0.02
 """Of relative distances: results have 8 bits."""
 
