@@ -18,14 +18,14 @@ from quantlab.packs import PackedRun
 
 
 def measurements(settings: Settings) -> Iterator[Measurement]:
-    """Processes in growing number, then one process with what others do."""
+    """Processes that share, and after the first of them one process with what others do."""
     recipe = recipe_for(settings)
     for options, count in (
         ("bf16", 8),
         ("bf16", 4),
-        ("no-graph", 16),
         ("bf16", 16),
         ("no-graph", 8),
+        ("no-graph", 16),
         ("", 8),
         ("bf16", 2),
     ):

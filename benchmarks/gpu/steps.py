@@ -48,10 +48,11 @@ WAYS = (
     *(Way(options, 27) for options in ("bf16,triton", "bf16", "", "bf16,no-graph", "no-graph")),
     Way("bf16,triton", 81),
     *(Way(options, 9) for options in ("bf16", OWN, "")),
-    *(Way(options, 3) for options in ("bf16", OWN)),
-    *(Way(options, 1) for options in (OWN, "bf16,no-graph", "no-graph,no-channels_last")),
+    *(Way(options, 1) for options in ("bf16,no-graph", "no-graph,no-channels_last")),
+    *(Way("", size) for size in (81, 3)),
     *(Way("bf16", size, Stacking.VMAP) for size in (27, 9, 3)),
-    *(Way("", size) for size in (81, 9, 3)),
+    Way("bf16", 3),
+    *(Way(OWN, size) for size in (1, 3)),
 )
 """In order of worth."""
 

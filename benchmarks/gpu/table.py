@@ -114,7 +114,7 @@ def table(settings: Settings, tell: Tell) -> Mapping[str, Any]:
     del training, probe
     # Half as many epochs follow in the second stage; accuracies take a share of each, and
     # compilers, the start and the test images some time besides.
-    left = settings.until - time.time() - (45 if "compile" in options else 20)
+    left = settings.until - time.time() - (25 if "compile" in options else 15)
     epochs = 2 if settings.tiny else max(2, int(left / (1.8 * epoch_seconds)))
     labels, run = pack(epochs)
     accuracies: dict[str, dict[str, float]] = {}

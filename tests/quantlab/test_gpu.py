@@ -221,6 +221,20 @@ def test_exhausted_memory_is_named_and_half_a_pack_goes_on() -> None:
     assert free > 0
 
 
+@pytest.mark.parametrize("options", ["graph", "graph,bf16", "graph,bf16,triton", "graph,compile"])
+def test_other_ways_to_compute_a_pack(options: str) -> None:
+    """Against steps of one operation after the other; with less precision, less close."""
+    if DEVICE == "cpu" and "compile" in options:
+        pytest.skip("the CPU's compiler takes long")
+    recipes = [replace(one, model=ResNet(depth=8, width=16), epochs=1) for one in MEMBERS[:3]]
+    precision = "bf16," if "bf16" in options else ""
+    _, expected = packed(recipes, parse_execution(precision + "no-graph"))
+    _, found = packed(recipes, parse_execution(options))
+    tolerance = 1e-4 if options == "graph" else 1e-2
+    for own, other in zip(found, expected, strict=True):
+        assert own[0].train_loss == pytest.approx(other[0].train_loss, rel=tolerance)
+
+
 def test_memory_errors_have_one_name() -> None:
     with (
         pytest.raises(MemoryExhaustedError, match="out of memory while asking for much"),
@@ -277,17 +291,3 @@ def test_own_convolutions(
         grouped_convolution(images, weight, groups, stride), (images, weight), upstream
     )
     assert torch.equal(again[1], pairs[2][0])
-
-
-@pytest.mark.parametrize("options", ["graph", "graph,compile", "graph,bf16", "graph,bf16,triton"])
-def test_other_ways_to_compute_a_pack(options: str) -> None:
-    """Against steps of one operation after the other; with less precision, less close."""
-    if DEVICE == "cpu" and "compile" in options:
-        pytest.skip("the CPU's compiler takes long")
-    recipes = [replace(one, model=ResNet(depth=8, width=16), epochs=1) for one in MEMBERS[:3]]
-    precision = "bf16," if "bf16" in options else ""
-    _, expected = packed(recipes, parse_execution(precision + "no-graph"))
-    _, found = packed(recipes, parse_execution(options))
-    tolerance = 1e-4 if options == "graph" else 1e-2
-    for own, other in zip(found, expected, strict=True):
-        assert own[0].train_loss == pytest.approx(other[0].train_loss, rel=tolerance)
