@@ -56,7 +56,12 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     device = next(iter(weights.values()))[0].device
     quantizers = [quantization.quantizer, *(group.quantizer for group in groups)]
     for quantizer, sharpness in zip(quantizers, [common, *annealing], strict=True):
-        require_contract(quantizer, tuple(map(sharpness, steps)), device=device)
+        try:
+            require_contract(quantizer, tuple(map(sharpness, steps)), device=device)
+        except ConfigurationError as error:
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from None  # here it is the map's own error that says most
     return ProxOptimizer(
         weights,
         others,

@@ -176,7 +176,7 @@ class StackedOptimizer:
                 with member.random_numbers():
                     member.optimizer.average()
         for block in self._blocks:
-            block.step(gradients, numbers)
+            block.step(gradients, numbers, self.num_steps)
         for prox in self._maps:
             prox(self.num_steps + 1, numbers)
 
@@ -192,7 +192,7 @@ class StackedOptimizer:
     def hand_back(self) -> None:
         """Give each member's optimizer the state of its own."""
         for block in self._blocks:
-            block.hand_back()
+            block.hand_back(self.num_steps)
 
     def _at(self, slot: int, rows: slice, point: Point) -> Tensor:
         """Latent or proximal weights of neighbours that take their gradient at the same point."""
@@ -239,7 +239,6 @@ class _Block:
         rows: slice,
         states: Sequence[Sequence[Mapping[str, object]]],
     ) -> None:
-        self._stack = stack
         self._rows = rows
         self._members = stack._members[rows]
         rate, lead = self._members[0].learning_rate, stack._lead
@@ -291,11 +290,11 @@ class _Block:
         self._base._warned_capturable_if_run_uncaptured = True  # the first steps are no mistake
         return rate
 
-    def step(self, gradients: Sequence[Tensor], numbers: Tensor) -> None:
+    def step(self, gradients: Sequence[Tensor], numbers: Tensor, num_steps: int) -> None:
         if self._rate is not None:
             self._rate.copy_(numbers[self._place])
         else:
-            rate = self._learning_rate(self._stack.num_steps)
+            rate = self._learning_rate(num_steps)
             for group in self._base.param_groups:
                 group["lr"] = rate
         for target, gradient in zip(self._targets, gradients, strict=True):
@@ -306,11 +305,11 @@ class _Block:
         for latent, bound in self._bounds:
             latent.clamp_(-bound, bound)
 
-    def hand_back(self) -> None:
+    def hand_back(self, num_steps: int) -> None:
         for row, member in enumerate(self._members):
-            if self._stack.num_steps > self._first:
+            if num_steps > self._first:
                 for group in member.optimizer.param_groups:
-                    group["lr"] = self._learning_rate(self._stack.num_steps - 1)
+                    group["lr"] = self._learning_rate(num_steps - 1)
             for target, moved in zip(self._targets, member.optimizer.moved, strict=True):
                 member.optimizer.state[moved.target] = {
                     key: value[row]

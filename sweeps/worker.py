@@ -1,5 +1,6 @@
 """A Ray actor that trains one pack of trials after another."""
 
+import gc
 import sys
 import time
 from collections.abc import Generator, Mapping
@@ -145,5 +146,9 @@ class Worker(tune.Trainable):
                 if half == 0:
                     continue  # stands in the trial's folder; another attempt would end as this one
                 packs = [pack[half:], pack[:half], *packs]
-                if isinstance(error, MemoryExhaustedError):
-                    self._largest = len(pack) - half
+                if not isinstance(error, MemoryExhaustedError):
+                    continue
+                self._largest = len(pack) - half
+            else:
+                continue
+            gc.collect()  # what did not fit must not stand in the way of its halves

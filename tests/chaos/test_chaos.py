@@ -104,12 +104,15 @@ class DoubleDigits(Digits):
 
 @dataclass(frozen=True)
 class Tanh(Quantizer):
-    """Waits for a file to be there, so that the sweep does not end before all is done to it."""
+    """Waits for a file to be there, so that the sweep does not end before all is done to it.
+
+    In trials only, as drivers try the map before they begin.
+    """
 
     levels: tuple[float, ...] = (-1.0, 1.0)
 
     def prox(self, latent, sharpness):
-        while not os.path.exists(GATE):
+        while "RAY_JOB_ID" in os.environ and not os.path.exists(GATE):
             time.sleep(0.05)
         return torch.tanh((1 + sharpness) * latent)
 
