@@ -42,6 +42,8 @@ from quantlab.value_text import OPAQUE, ValueText, fields_of, inner_of, is_code
 
 _REFUSED = {"import_module", "spec_from_file_location", "run_path", "run_module", "exec_module"}
 _REFUSED_BUILTINS = {"exec", "eval", "compile", "__import__"}
+_COMPILED = ("Script", "RecursiveScript", "Traced", "TopLevelTraced")
+"""How classes are called of what `torch.jit` makes."""
 _WHOLE_FILE = {"__subclasses__", "__globals__", "f_globals"}
 _WHOLE_FILE_BUILTINS = {"globals", "locals", "vars"}
 _OF_THE_FILE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__loader__"}
@@ -117,6 +119,13 @@ class Reach(ValueText):
         if module is None:
             raise self._refused(f"{_name(value)} comes from no module that is loaded")
         return module
+
+    def of_value(self, value: Any) -> str | None:
+        """As that of `ValueText`; what torch has compiled is refused, as its source is gone."""
+        kind = type(value)
+        if kind.__module__.split(".")[0] == "torch" and kind.__name__.startswith(_COMPILED):
+            raise self._refused(f"it uses a {kind.__name__} of torch.jit; use the plain function")
+        return super().of_value(value)
 
     def _of_code(self, value: Any) -> str | None:
         if isinstance(value, ModuleType):

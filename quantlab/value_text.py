@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cached_property, partial
@@ -84,8 +85,12 @@ class ValueText(ABC):
         if is_users(kind) or basic is not None:  # also a `defaultdict`, a namedtuple
             slots = {name: getattr(value, name) for name in _slots(kind) if hasattr(value, name)}
             own = {**slots, **getattr(value, "__dict__", {})}
-            content = [] if basic is None else [basic(value)]
+            content: list[Any] = [] if basic is None else [basic(value)]
+            if isinstance(value, defaultdict):
+                content.append(value.default_factory)
             return self.of_items("object", [kind, dict(sorted(own.items())), *content])
+        if _has(value, "state_dict", "named_modules"):  # a network of torch's own layers
+            return self.of_items("network", [kind, repr(value), value.state_dict()])
         return None
 
 

@@ -31,6 +31,7 @@ from quantlab.checkpoint import (
     save_checkpoint,
 )
 from quantlab.datasets.content import content_of
+from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs import PackedRun, PackEvent
 from sweeps.provenance import git_commit, package_versions
@@ -130,7 +131,7 @@ def train_trials(
                 with suppress(OSError):  # a full disk has no room for that either
                     record_failure(
                         trials[0][1],
-                        f"{type(error).__name__}: {error}",
+                        described(error),
                         traceback.format_exc(),
                         device,
                         execution,

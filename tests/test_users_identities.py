@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import quantlab
+from quantlab import ConfigurationError
 from sweeps.loading import load_sweep
 from tests.sweeps.sweep_files import TINY
 from tests.users_files import FILES
@@ -186,3 +187,34 @@ def test_the_way_to_a_file_says_nothing(tmp_path: Path, monkeypatch: pytest.Monk
             monkeypatch.chdir(here)
             found.add(tuple(cell.fingerprint for cell in load_sweep(way).cells))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("K = defaultdict(lambda: 1.0)", "K = defaultdict(lambda: 5.0)"),
+        ("def F(): return 1\nK = defaultdict(F)", "def F(): return 2\nK = defaultdict(F)"),
+        ("torch.manual_seed(1)\nK = nn.Linear(1, 1)", "torch.manual_seed(2)\nK = nn.Linear(1, 1)"),
+        ("K = [nn.ReLU(inplace=True)]", "K = [nn.ReLU()]"),
+        ("K = nn.Linear(1, 1)\nnn.init.ones_(K.weight)\nnn.init.zeros_(K.bias)\nL = [K]",
+         "K = nn.Linear(1, 1)\nnn.init.ones_(K.weight)\nnn.init.zeros_(K.bias)\nL = [K]\n"
+         "for each in L: nn.init.constant_(each.weight, 2)"),
+    ],
+)  # fmt: skip
+def test_values_within_a_librarys_objects_count(before: str, after: str, tmp_path: Path) -> None:
+    first = fingerprints(before, tmp_path)
+    assert first == fingerprints(before, tmp_path)
+    assert first != fingerprints(after, tmp_path)
+
+
+def fingerprints(constant: str, folder: Path) -> tuple[str, ...]:
+    """Of trials whose quantizer uses a constant."""
+    lines = "from collections import defaultdict\nfrom torch import nn\nimport torch\n"
+    use = TINY.replace("return torch.tanh(", "_ = K\n        return torch.tanh(")
+    (folder / "tiny.py").write_text(f"{lines}{constant}\n{use}")
+    return tuple(cell.fingerprint for cell in load_sweep(str(folder / "tiny.py")).cells)
+
+
+def test_what_torch_has_compiled_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"class Tanh: it uses a ScriptFunction of torch"):
+        fingerprints("@torch.jit.script\ndef K(x): return x * 2", tmp_path)

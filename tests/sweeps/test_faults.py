@@ -43,7 +43,7 @@ def test_a_failing_trial_does_not_stop_the_others(quick_command: Command, tmp_pa
     assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 2 FAILED"
     lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
     assert lines == [
-        "sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map",
+        "sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map (tiny.py, line 26, in prox)",
         "sweeps: failed: child seed=0: not started: 'MD rho0=0.5 seed=0', which it starts from, "
         "failed",
     ]
