@@ -149,6 +149,7 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -
         assert path.read_text() == text
 
 
+@pytest.mark.skipif(KILLS == 1, reason="of `make chaos`; test_race.py has its short form")
 @pytest.mark.timeout(400)
 def test_two_drivers_share_a_study(tmp_path: Path) -> None:
     text = STUDY.replace("configurations=12", "configurations=5")
