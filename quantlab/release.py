@@ -31,7 +31,7 @@ RELEASE = {
         "ConfigurationError LostProcessError MemoryExhaustedError NonFiniteLossError "
         "first_line naming_exhausted_memory"
     ),
-    "quantlab.evaluation": "accuracy stacked_accuracies",
+    "quantlab.evaluation": "accuracy",
     "quantlab.execution": "Execution keep_freed_memory parse_execution",
     "quantlab.initial_weights": (
         "InitialWeights TorchvisionWeights TrialWeights WeightsFile no_other_trials"
@@ -67,6 +67,7 @@ RELEASE = {
     "quantlab.stack": "Stack",
     "quantlab.stacked_network": "StackedNetwork Stacking",
     "quantlab.stacked_optimizer": "StackMember StackedOptimizer neighbours",
+    "quantlab.stacked_evaluation": "stacked_accuracies",
     "quantlab.stacking_choice": "choose_stacking",
     "quantlab.training": "TrainingRun",
     "quantlab.update_rules": "Point UpdateRule",

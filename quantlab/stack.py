@@ -13,10 +13,10 @@ from quantlab.chunk import Chunk
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError
-from quantlab.evaluation import stacked_accuracies
 from quantlab.execution import Execution
 from quantlab.graph import WARM_UP_STEPS, Record, record_on
 from quantlab.records import EpochRecord
+from quantlab.stacked_evaluation import stacked_accuracies
 from quantlab.stacked_network import StackedNetwork, Stacking
 from quantlab.stacked_optimizer import RECORDABLE, StackedOptimizer, StackMember, neighbours
 from quantlab.training import VALIDATED, TrainingRun
