@@ -10,19 +10,9 @@ from analysis.findings import Findings
 from analysis.intervals import bootstrap_coverage
 from analysis.paper_tables import paper_tables
 from analysis.protocol import PARTS, unlike
+from analysis.rounding import p_value, points, rho0_label
 from analysis.sensitivity import VERDICTS
-from analysis.tables import (
-    FAMILY,
-    WHERE,
-    Columns,
-    Table,
-    build,
-    mean_of,
-    of,
-    p_value,
-    points,
-    rho0_label,
-)
+from analysis.tables import FAMILY, WHERE, Columns, Table, build, mean_of, of
 
 VERDICT = "May ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"

@@ -6,7 +6,8 @@ import pandas as pd
 
 from analysis.findings import Findings
 from analysis.published import PAPERS, STAND_IN, oddities
-from analysis.tables import FAMILY, WHERE, Table, build, mean_of, of, p_value, points, rho0_label
+from analysis.rounding import p_value, points, rho0_label
+from analysis.tables import FAMILY, WHERE, Table, build, mean_of, of
 
 PAPER = "Beside the paper"
 """Section of a report."""

@@ -8,9 +8,10 @@ from analysis.figures.drawn import Drawn
 from analysis.finding_tables import CONFIGURATIONS, VERDICT
 from analysis.findings import Findings
 from analysis.page import render_page
+from analysis.rounding import points
 from analysis.schema import RECIPE_PREFIX
 from analysis.sensitivity import VERDICTS
-from analysis.tables import Table, points
+from analysis.tables import Table
 from analysis.text import plain
 
 

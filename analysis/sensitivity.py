@@ -19,7 +19,7 @@ from analysis.aggregate import (
     highest,
 )
 from analysis.intervals import CONFIDENCE, NUM_RESAMPLES
-from analysis.tables import rho0_label
+from analysis.rounding import rho0_label
 
 MARGIN = 0.03
 """A method that may lose more than this by its rho0 must be tuned."""

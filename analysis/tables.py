@@ -1,6 +1,5 @@
 """Table: finished text in rows and columns, for people."""
 
-import math
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.aggregate import SETTING, axis_columns
+from analysis.rounding import points
 from analysis.schema import AXIS_PREFIX
 
 
@@ -47,34 +47,10 @@ def _markdown(cell: str) -> str:
     return f"**{first}**{rest}" if first else rest
 
 
-def points(fraction: float, *, sign: bool = False) -> str:
-    """A fraction in percent or points, empty if it is missing."""
-    if math.isnan(fraction):
-        return ""
-    return f"{100 * fraction:+.2f}" if sign else f"{100 * fraction:.2f}"
-
-
 def axis_label(column: str, others: Container[str]) -> str:
     """The header of a further axis: its name, with a word before it where that is taken."""
     name = column.removeprefix(AXIS_PREFIX)
     return f"axis {name}" if name in others else name
-
-
-def rho0_label(value: float) -> str:
-    """``5e-3``, as the papers print it; ``0.12``, ``2`` where that is as short."""
-    if math.isnan(value):
-        return ""
-    if value == 0 or 0.1 <= value < 1000:
-        return f"{value:g}"
-    mantissa, exponent = f"{value:.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def p_value(value: float) -> str:
-    """Three digits, or that it is smaller."""
-    if math.isnan(value):
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def mean_of(mean: float, std: float) -> str:
