@@ -14,8 +14,8 @@ from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.records import Stage
 from quantlab.schedules import Schedule
+from sweeps.coordinates import level_set
 from sweeps.records import Epoch
-from sweeps.results import level_set
 from sweeps.snippet import other_layers
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState

@@ -11,9 +11,9 @@ from analysis.schema import HISTORY
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import brief, described
 from quantlab.plain_values import plain
+from sweeps.coordinates import bits
 from sweeps.labels import require_label
 from sweeps.records import Result, TrialState
-from sweeps.results import bits
 
 
 @dataclass(frozen=True)

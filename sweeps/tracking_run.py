@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantlab import flatten
+from sweeps.coordinates import level_set, rho0
 from sweeps.records import Epoch, Failure, Result, Stopped, TrialState
-from sweeps.results import level_set, rho0
 from sweeps.sealed_json import plain
 from sweeps.spec import Cell
 from sweeps.storage import TrialFolder

@@ -10,9 +10,10 @@ from analysis.aggregate import configurations
 from analysis.selection import select
 from quantlab.initial_weights import TrialWeights
 from quantlab.schedules import Linear
+from sweeps.coordinates import regime
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.plan import plan_of
-from sweeps.results import regime, trials_frame
+from sweeps.results import trials_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
 from tests.sweeps.trial_files import ended

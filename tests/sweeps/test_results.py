@@ -18,18 +18,11 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.tanh import Tanh
 from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
+from sweeps.coordinates import bits, classes, level_set, network_bits, rho0
 from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
 from sweeps.maps import EXAMPLES, maps_frame, quantizer_maps
-from sweeps.results import (
-    bits,
-    classes,
-    histograms_frame,
-    level_set,
-    network_bits,
-    rho0,
-    trials_frame,
-)
+from sweeps.results import histograms_frame, trials_frame
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
 from tests.analysis.frames import grid
