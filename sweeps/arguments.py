@@ -1,7 +1,6 @@
 """What the `sweeps` command takes from its command line, checked while it is read."""
 
 import argparse
-import difflib
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from quantlab import ConfigurationError
+from sweeps.loading import suggestion
 
 _MOST = 1_000_000
 """Of anything that is counted; more is a slip."""
@@ -38,12 +38,6 @@ class Parser(argparse.ArgumentParser):
             alike = suggestion(unknown[0].partition("=")[0], known)
             command.error(f"unrecognized arguments: {' '.join(unknown)}{alike}")
         return options
-
-
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """``; did you mean 'digits'?``, or nothing if no name is like it."""
-    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f"; did you mean {alike[0]!r}?" if alike else ""
 
 
 def count(text: str) -> int:

@@ -1,12 +1,13 @@
 """Finding a sweep or a study: by its name among those that ship, or by the path of a file."""
 
 import dataclasses
+import difflib
 import importlib
 import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,6 @@ from quantlab import ConfigurationError
 from quantlab.canonical import NAMED, canonical
 from quantlab.code_origin import SOURCE, is_installed, is_users
 from quantlab.source_identity import Reach
-from sweeps.arguments import suggestion
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -207,3 +207,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ConfigurationError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """``; did you mean 'digits'?``, or nothing if no name is like it."""
+    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {alike[0]!r}?" if alike else ""
