@@ -31,7 +31,7 @@ from quantlab import Recipe, TrainingRun
 from quantlab.datasets.digits import Digits
 from quantlab.models import ModelSpec
 from sweeps.loading import load_study
-from sweeps.race import Race
+from sweeps.race import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.study import better_half, tree_of_parzen_estimators
 from sweeps.study_results import recipe_of, winner
@@ -99,22 +99,22 @@ def search(name: str, repeat: int, configurations: int) -> dict[str, Any]:
         )
         storage = Storage(Path(folder))
         storage.require_writable()
-        race = Race(spec, storage)
+        queue = StudyQueue(spec, storage)
         epochs = 0
-        while cells := race.next():
+        while cells := queue.next():
             (cell,) = cells
             trial = storage.trial(cell.fingerprint)
             ended = None
             with closing(train_trials([(cell.recipe, trial)], data_dir=DATA)) as training:
                 for events in training:
                     epochs += len(events)
-                    if events and race.is_hopeless(cell.fingerprint):
+                    if events and queue.should_prune(cell.fingerprint):
                         ended = TrialState.STOPPED
                         break
-            race.ended(cell, ended or trial.state())
-        best = winner(spec, race.study)
+            queue.ended(cell, ended or trial.state())
+        best = winner(spec, queue.study)
         so_far, curve = 0.0, []
-        for told in race.study.trials:
+        for told in queue.study.trials:
             so_far = max(so_far, told.values[0] if told.values else 0.0)
             curve.append(so_far)
         fresh = [accuracy(replace(recipe_of(spec, best), seed=seed)) for seed in FRESH_SEEDS]

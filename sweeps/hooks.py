@@ -1,11 +1,11 @@
-"""What Tune asks and tells: which cell is next, when to stop, and what became of a trial."""
+"""The hooks of Ray Tune: which trial is next, when to stop, and how a trial has ended."""
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError
@@ -18,13 +18,10 @@ from quantlab.errors import first_line
 from sweeps import signals
 from sweeps.delivery import Delivery
 from sweeps.progress import Progress
-from sweeps.schedule import Schedule
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.trial import record_failure
-
-if TYPE_CHECKING:
-    from sweeps.race import Race
+from sweeps.trial_queue import TrialQueue
 
 
 def name_of(trial: Trial) -> str:
@@ -37,27 +34,27 @@ def folder_name_of(trial: Trial) -> str:
     return f"{name_of(trial)}_{trial.trial_id}"
 
 
-class NextCell(Searcher):
+class QueueSearcher(Searcher):
     """Tune asks here what to run next; the answer may be to wait for a trial that is running."""
 
-    def __init__(self, schedule: "Schedule | Race") -> None:
+    def __init__(self, queue: TrialQueue) -> None:
         super().__init__()
-        self._schedule = schedule
+        self._queue = queue
 
     def suggest(self, trial_id: str) -> Any:
         """A pack, recipes by fingerprint, as Tune's configuration; None to wait, or the end."""
-        cells = self._schedule.next()
+        cells = self._queue.next()
         if cells:
             return {"trials": {cell.fingerprint: cell.recipe for cell in cells}}
-        return Searcher.FINISHED if self._schedule.is_over else None
+        return Searcher.FINISHED if self._queue.is_over else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: `Watch` tells the schedule."""
+        """Nothing: `TrialCallback` tells the queue."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: see `Watch`."""
+        """Nothing: see `TrialCallback`."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
@@ -67,36 +64,36 @@ class NextCell(Searcher):
         """Nothing: see `save`."""
 
 
-class Stop(Stopper):
+class SweepStopper(Stopper):
     """Ends the sweep on a signal: workers leave a checkpoint once their step is over.
 
-    A trial that is out of a study's race is stopped in the same way.
+    A trial that a study's pruner has dropped is stopped in the same way.
     """
 
-    def __init__(self, schedule: "Schedule | Race | None" = None) -> None:
-        self._schedule = schedule
+    def __init__(self, queue: TrialQueue | None = None) -> None:
+        self._queue = queue
         self.requested = False
         self.error: ConfigurationError | None = None
         """What keeps any trial from being trained."""
-        self.out_of_race: set[str] = set()
-        """Tune's ids of trials that were stopped by themselves."""
+        self.pruned: set[str] = set()
+        """Tune's ids of trials that were stopped alone, because the queue prunes them."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if self._schedule is None or result["done"] or len(result["running"]) != 1:
+        if self._queue is None or result["done"] or len(result["running"]) != 1:
             return False  # the others of a pack go on
         (fingerprint,) = result["running"]
-        if not self._schedule.is_hopeless(fingerprint):
+        if not self._queue.should_prune(fingerprint):
             return False
-        self.out_of_race.add(trial_id)
+        self.pruned.add(trial_id)
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: see `Watch`."""
+        """Nothing: see `TrialCallback`."""
         return {}
 
     def stop_all(self) -> bool:
         """Whether a signal has come, nothing can be trained, or a study cannot go on."""
-        has_fault = self._schedule is not None and self._schedule.fault is not None
+        has_fault = self._queue is not None and self._queue.fault is not None
         return self.requested or self.error is not None or has_fault
 
     @contextmanager
@@ -120,18 +117,18 @@ class Stop(Stopper):
         )
 
 
-class Watch(tune.Callback):
-    """Passes on what Tune tells of trials."""
+class TrialCallback(tune.Callback):
+    """Passes what Tune reports of its trials on to the queue, MLflow and the display."""
 
     def __init__(
         self,
-        schedule: "Schedule | Race",
-        stop: Stop,
+        queue: TrialQueue,
+        stop: SweepStopper,
         storage: Storage,
         delivery: Delivery,
         progress: Progress,
     ) -> None:
-        self._schedule = schedule
+        self._queue = queue
         self._stop = stop
         self._storage = storage
         self._delivery = delivery
@@ -151,7 +148,7 @@ class Watch(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         for cell in self._pack(trial):
-            self._progress.started(cell, waiting=self._schedule.num_waiting)
+            self._progress.started(cell, waiting=self._queue.num_waiting)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -161,7 +158,7 @@ class Watch(tune.Callback):
             return
         if result["largest"] is not None:
             largest, cell = result["largest"], self._pack(trial)[0]
-            if self._schedule.limit_packs(cell, largest):
+            if self._queue.limit_packs(cell, largest):
                 self._progress.say(f"packs as of {cell.name} do not fit into memory: {largest} now")
         for cell in self._pack(trial):
             said = result["states"].get(cell.fingerprint)
@@ -178,9 +175,9 @@ class Watch(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         _forget_metrics(trial)
-        if trial.trial_id in self._stop.out_of_race:
+        if trial.trial_id in self._stop.pruned:
             for cell in self._pack(trial):
-                if self._schedule.is_out(cell):
+                if self._queue.is_pending(cell):
                     self._ended(cell, TrialState.STOPPED)
 
     def on_trial_error(
@@ -197,9 +194,9 @@ class Watch(tune.Callback):
             # Before any trial: it would be raised again and again, for each of them.
             self._stop.error = ConfigurationError(f"workers cannot start: {reason_of(error)}")
             return
-        cells = [cell for cell in self._pack(trial) if self._schedule.is_out(cell)]
+        cells = [cell for cell in self._pack(trial) if self._queue.is_pending(cell)]
         for cell in cells:
-            if self._schedule.again(cell, counts=not preempted, of_pack=len(cells) > 1):
+            if self._queue.retry(cell, counts=not preempted, of_pack=len(cells) > 1):
                 self._progress.interrupted(cell)
                 continue
             state = self._storage.trial(cell.fingerprint).state()
@@ -218,13 +215,13 @@ class Watch(tune.Callback):
         return TrialState.FAILED
 
     def _pack(self, trial: Trial) -> list[Cell]:
-        return [self._schedule.cell(fingerprint) for fingerprint in trial.config["trials"]]
+        return [self._queue.cell(fingerprint) for fingerprint in trial.config["trials"]]
 
     def _ended(self, cell: Cell, state: TrialState) -> None:
-        children = self._schedule.ended(cell, state)
+        children = self._queue.ended(cell, state)
         for ended, its in ((cell, state), *((child, TrialState.FAILED) for child in children)):
             self._delivery.announce(ended)
-            self._progress.ended(ended, its, waiting=self._schedule.num_waiting)
+            self._progress.ended(ended, its, waiting=self._queue.num_waiting)
 
 
 def _forget_metrics(trial: Trial) -> None:

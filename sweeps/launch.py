@@ -29,20 +29,27 @@ from quantlab.errors import LostProcessError, in_full
 from sweeps import signals, users_modules
 from sweeps.before_training import tell_of_networks
 from sweeps.delivery import Delivery, delivering, reach
-from sweeps.hooks import NextCell, Stop, Watch, folder_name_of, name_of, reason_of
+from sweeps.hooks import (
+    QueueSearcher,
+    SweepStopper,
+    TrialCallback,
+    folder_name_of,
+    name_of,
+    reason_of,
+)
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.probe import alive_nodes, fastest_packing
 from sweeps.progress import Progress
 from sweeps.resources import Resources, usable_cpus
-from sweeps.schedule import Schedule
+from sweeps.schedule import CellQueue
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.tracking import Tracker
+from sweeps.trial_queue import TrialQueue
 from sweeps.worker import Work, Worker
 
 if TYPE_CHECKING:
-    from sweeps.race import Race
     from sweeps.study import StudySpec
 
 # It would report every attempt that another one has made good.
@@ -80,16 +87,16 @@ def run_cells(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
             )
             with progress:
-                schedule = Schedule(
+                queue = CellQueue(
                     cells,
                     storage,
                     retries=resources.retries,
                     names={cell.fingerprint: cell.name for cell in sweep.cells},
                     packing=_packing(cells, data_dir, resources, progress),
                 )
-                for cell in schedule.failed_at_once:
+                for cell in queue.failed_at_once:
                     progress.ended(cell, TrialState.FAILED)
-                _tune(sweep.name, schedule, storage, data_dir, resources, slots, delivery, progress)
+                _tune(sweep.name, queue, storage, data_dir, resources, slots, delivery, progress)
 
 
 def run_study(
@@ -112,7 +119,7 @@ def run_study(
     if resources.pack is None:
         raise ConfigurationError("--pack auto: a search needs a number, as its trials come singly")
     # Optuna takes a second to import, for nothing in a sweep.
-    from sweeps.race import Race
+    from sweeps.race import StudyQueue
     from sweeps.study_results import cell_of
 
     pack = resources.pack
@@ -120,7 +127,7 @@ def run_study(
     examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
     storage.require_writable()
     with storage.locked(shared=True):
-        race = Race(
+        queue = StudyQueue(
             spec,
             storage,
             study_storage,
@@ -130,21 +137,21 @@ def run_study(
         preflight(examples, storage, data_dir, runs_here=not resources.gpus_per_trial)
         tell_of_networks(examples, data_dir)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
-        with _services(tracker, race.cells, resources) as (_, delivery):
+        with _services(tracker, queue.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,
             # and no other driver can have it; but with nothing waiting, Tune starts no more actors.
             slots = resources.concurrency or resources.slots(alive_nodes())
             progress = Progress(
-                race.cells,
+                queue.cells,
                 storage,
                 to_run=0,
                 stream=sys.stdout,
                 quiet=quiet,
-                tally=lambda: race.tally,
+                tally=lambda: queue.tally,
             )
-            race.on_judged = progress.say
+            queue.on_finished = progress.say
             with progress:
-                _tune(spec.name, race, storage, data_dir, resources, slots, delivery, progress)
+                _tune(spec.name, queue, storage, data_dir, resources, slots, delivery, progress)
 
 
 @contextmanager
@@ -181,7 +188,7 @@ def _services(
 
 def _tune(
     name: str,
-    schedule: "Schedule | Race",
+    queue: TrialQueue,
     storage: Storage,
     data_dir: Path,
     resources: Resources,
@@ -199,17 +206,17 @@ def _tune(
         execution=resources.execution,
         modules=users_modules.imported_late(),
     )
-    stop = Stop(schedule)
+    stop = SweepStopper(queue)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
         {"cpu": resources.cpus, "gpu": resources.gpus_per_trial},
     )
     failures_of_ray = 0
-    while not schedule.is_over:
+    while not queue.is_over:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=NextCell(schedule),
+                search_alg=QueueSearcher(queue),
                 num_samples=-1,  # until the search is over
                 max_concurrent_trials=resources.concurrency,
                 reuse_actors=True,
@@ -221,7 +228,7 @@ def _tune(
                 storage_path=str(storage.root / "ray"),
                 verbose=0,
                 stop=stop,
-                callbacks=[Watch(schedule, stop, storage, delivery, progress)],
+                callbacks=[TrialCallback(queue, stop, storage, delivery, progress)],
             ),
         )
         try:
@@ -241,13 +248,13 @@ def _tune(
                 file=sys.stderr,
                 flush=True,
             )
-            for cell in schedule.out:
-                schedule.again(cell, counts=False)
+            for cell in queue.pending:
+                queue.retry(cell, counts=False)
                 progress.interrupted(cell)
         if stop.error is not None:
             raise stop.error
-        if schedule.fault is not None:
-            raise schedule.fault
+        if queue.fault is not None:
+            raise queue.fault
         if stop.requested:
             raise KeyboardInterrupt
 

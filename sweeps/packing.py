@@ -47,26 +47,6 @@ class Packing:
         return is_news
 
 
-class Suspects:
-    """Trials whose pack died, for which another of the pack may be to blame.
-
-    After a second time each is trained alone, so that whatever kills its process does not take
-    others along for ever.
-    """
-
-    def __init__(self) -> None:
-        self._shaken: set[str] = set()
-        self._alone: set[str] = set()
-
-    def add(self, fingerprint: str) -> None:
-        """Its pack died, perhaps again."""
-        (self._alone if fingerprint in self._shaken else self._shaken).add(fingerprint)
-
-    def are_alone(self, fingerprint: str) -> bool:
-        """Whether a trial is to be trained alone from now on."""
-        return fingerprint in self._alone
-
-
 ALONE = Packing(1)
 """Every trial by itself."""
 

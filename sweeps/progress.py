@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -13,20 +12,7 @@ from rich.text import Text
 
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How far a sweep or a study is."""
-
-    done: int
-    """Of which there is a result."""
-    total: int
-    left: int
-    """What is still to be tried; what has failed is neither done nor left."""
-    what: str
-    """Is counted, with a space before it; empty for trials."""
-
+from sweeps.trial_queue import Tally
 
 SHOWN_RUNNING = 8
 """The live display names so many of the running trials."""

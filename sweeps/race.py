@@ -1,7 +1,7 @@
-"""Race: which configurations of a study are trained, with which seeds, and how they end.
+"""StudyQueue: which configurations of a study are trained, with which seeds, and how they end.
 
-It hands out trials as `sweeps.schedule.Schedule` does, so that the same workers train them. What it
-knows stands in Optuna's storage and in the trial folders: a race that was killed goes on from both.
+All that it knows stands in Optuna's storage and in the trial folders. A driver that was killed
+continues from both.
 """
 
 import time
@@ -16,24 +16,24 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.database import DatabaseError
-from sweeps.packing import ALONE, Packing, Suspects
-from sweeps.progress import Tally
+from sweeps.packing import ALONE, Packing
 from sweeps.records import Stopped
-from sweeps.shared_study import Claimed, SharedStudy
+from sweeps.shared_study import Claim, SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import SpaceError, StudySpec
 from sweeps.study_results import cell_of, cells_of, describe
+from sweeps.trial_queue import Tally, TrialQueue
 
 _FAILURES_IN_A_ROW = 3
 """So many are the fault of what is around them, and no more is asked for."""
 
 
 @dataclass
-class Contender:
-    """A configuration in the race, of this process."""
+class Candidate:
+    """A configuration that this process is evaluating."""
 
-    claimed: Claimed
+    claim: Claim
     recipe: Recipe
     values: list[list[float]] = field(default_factory=list)
     """Of each seed that has ended, the objectives."""
@@ -43,7 +43,7 @@ class Contender:
     @property
     def trial(self) -> optuna.Trial:
         """Optuna's."""
-        return self.claimed.trial
+        return self.claim.trial
 
     @property
     def epochs(self) -> int:
@@ -51,7 +51,7 @@ class Contender:
         return self.recipe.epochs + self.recipe.batchnorm_epochs
 
 
-class Race:
+class StudyQueue(TrialQueue):
     """Hands out the trials of a study, one seed of a configuration at a time."""
 
     def __init__(
@@ -75,70 +75,53 @@ class Race:
         Raises:
             ConfigurationError: see `SharedStudy`.
         """
+        super().__init__(retries=retries, packing=packing)
         self.spec = spec
         self._storage = storage
-        self._retries = retries
-        self._packing = packing
         self._shared = SharedStudy(spec, storage, study_storage)
         self.study = self._shared.study
         """In Optuna's storage."""
-        self._contenders: dict[str, Contender] = {}
+        self._candidates: dict[str, Candidate] = {}
         """Fingerprint of the trial that is ready or out -> its configuration."""
         self._ready: list[Cell] = []
         self._is_spent = False
-        self._out: dict[str, Cell] = {}
         self._cells: dict[str, Cell] = {}
-        self._retries_left: dict[str, int] = {}
-        self._waiting: dict[str, list[Contender]] = {}
+        self._waiting: dict[str, list[Candidate]] = {}
         """Configurations that came to a trial which another one of this process is at."""
-        self.failed_at_once: list[Cell] = []
-        """None: see `Schedule`."""
-        self.num_waiting = 0
-        """None: see `Schedule`."""
-        self.fault: ConfigurationError | None = None
-        """What keeps the whole race from going on, such as a pruner that fails or a database that
-        is gone: no more is handed out then, and what is out is to be stopped."""
         self._failures_in_a_row = 0
-        self._suspects = Suspects()
-        self.on_judged: Callable[[str], None] = lambda line: None
+        self.on_finished: Callable[[str], None] = lambda line: None
         """Called with a line on each configuration that has come to its end."""
 
     def next(self) -> list[Cell]:
-        """Trials to be trained as one pack; none if the budget is spent, or there is a fault."""
         cells: list[Cell] = []
-        with self._noting_faults():
+        with self._keeping_fault():
             if self.fault is None:
                 cells = self._next()
         return cells
 
     def _next(self) -> list[Cell]:
-        while not self._ready and self._recruit():
+        while not self._ready and self._add_candidate():
             pass
         self._is_spent = not self._ready
         if self._is_spent:
             return []
         kind = self._kind(self._ready[0])
         most = self._packing.size(kind, self.spec.configurations)
-        while len(self._ready) < most and self._recruit():
+        while len(self._ready) < most and self._add_candidate():
             pass
         alike = [cell for cell in self._ready if self._kind(cell) == kind][:most]
         for cell in alike:
             self._ready.remove(cell)
-            self._out[cell.fingerprint] = self._cells[cell.fingerprint] = cell
+            self._pending[cell.fingerprint] = self._cells[cell.fingerprint] = cell
         return alike
 
     @contextmanager
-    def _noting_faults(self) -> Iterator[None]:
-        """Tune would take an error for its own; so it is kept for who runs the race."""
+    def _keeping_fault(self) -> Iterator[None]:
+        """Keep an error as `fault`, because Tune would take it for one of its own."""
         try:
             yield
         except ConfigurationError as error:
             self.fault = error
-
-    @property
-    def out(self) -> list[Cell]:
-        """Trials that were handed out and have not ended."""
-        return list(self._out.values())
 
     @property
     def cells(self) -> list[Cell]:
@@ -148,92 +131,64 @@ class Race:
     @property
     def tally(self) -> Tally:
         """How far it is, for people."""
-        judged, total = self._shared.num_judged, self.spec.configurations
-        return Tally(judged, total, max(total - judged, 0), " configurations")
+        finished, total = self._shared.num_finished, self.spec.configurations
+        return Tally(finished, total, max(total - finished, 0), " configurations")
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is out, and the budget is spent or others are at what is left of it."""
-        return self._is_spent and not self._out and not self._ready
+        """Whether no trial is pending, and other drivers have what is left of the budget."""
+        return self._is_spent and not self._pending and not self._ready
 
     def cell(self, fingerprint: str) -> Cell:
-        """A trial that was handed out."""
         return self._cells[fingerprint]
 
-    def is_out(self, cell: Cell) -> bool:
-        """Whether it was handed out, and has not ended."""
-        return cell.fingerprint in self._out
+    def _put_back(self, cell: Cell) -> None:
+        self._ready.insert(0, cell)
 
-    def _kind(self, cell: Cell) -> str:
-        is_alone = self._suspects.are_alone(cell.fingerprint)
-        return cell.fingerprint if is_alone else self._packing.kind(cell)
-
-    def limit_packs(self, cell: Cell, size: int) -> bool:
-        """See `Schedule`."""
-        return self._packing.limit(self._packing.kind(cell), size)
-
-    def again(self, cell: Cell, *, counts: bool = True, of_pack: bool = False) -> bool:
-        """Take back a trial whose training was cut short; see `Schedule`."""
-        left = self._retries_left.setdefault(cell.fingerprint, self._retries)
-        if counts and of_pack:
-            self._suspects.add(cell.fingerprint)
-        elif counts:
-            if left == 0:
-                return False
-            self._retries_left[cell.fingerprint] = left - 1
-        if self._out.pop(cell.fingerprint, None) is not None:
-            self._ready.insert(0, cell)
-        return True
-
-    def is_hopeless(self, fingerprint: str) -> bool:
-        """Whether a trial's learning curve so far has put its configuration out of the race."""
-        contender = self._contenders.get(fingerprint)
+    def should_prune(self, fingerprint: str) -> bool:
+        candidate = self._candidates.get(fingerprint)
         curve = self.spec.objectives[0].curve
-        if contender is None or curve is None or len(self.spec.objectives) > 1:
+        if candidate is None or curve is None or len(self.spec.objectives) > 1:
             return False
-        is_hopeless = False
-        with self._noting_faults():
+        should_prune = False
+        with self._keeping_fault():
             if self.fault is None:
-                is_hopeless = self._is_hopeless(contender, fingerprint, curve)
-        return is_hopeless
+                self._report_curve(candidate, fingerprint, curve)
+                should_prune = candidate.reported > 0 and self._should_prune(candidate)
+        return should_prune
 
-    def _is_hopeless(self, contender: Contender, fingerprint: str, curve: str) -> bool:
-        before = len(contender.values) * contender.epochs
+    def _report_curve(self, candidate: Candidate, fingerprint: str, curve: str) -> None:
+        """Tell the pruner of the epochs that a pending trial has finished since the last time."""
+        before = len(candidate.values) * candidate.epochs
         for record in self._storage.trial(fingerprint).read_history():
             step, value = before + record.epoch, getattr(record, curve)
-            is_last = record.epoch == contender.epochs
-            if step <= contender.reported or value != value or is_last:
+            is_last = record.epoch == candidate.epochs
+            if step <= candidate.reported or value != value or is_last:
                 continue
-            self._report(contender, [*(own[0] for own in contender.values), value], step)
-        return contender.reported > 0 and self._should_prune(contender)
+            self._report(candidate, [*(own[0] for own in candidate.values), value], step)
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
-        """Take note of how a trial has ended; a stopped one has been put out of the race.
-
-        Returns:
-            Nothing: see `Schedule`.
-        """
-        self._out.pop(cell.fingerprint, None)
-        first = self._contenders.pop(cell.fingerprint, None)
+        self._pending.pop(cell.fingerprint, None)
+        first = self._candidates.pop(cell.fingerprint, None)
         others = self._waiting.pop(cell.fingerprint, [])
-        for contender in [*([first] if first else []), *others]:
-            with self._noting_faults():
+        for candidate in [*([first] if first else []), *others]:
+            with self._keeping_fault():
                 if self.fault is None:
-                    self._judge(contender, cell, state)
+                    self._evaluate(candidate, cell, state)
             if self.fault is not None:  # the next driver judges it, by its folder
-                contender.claimed.lock.close()
+                candidate.claim.lock.close()
         return []
 
-    def _judge(self, contender: Contender, cell: Cell, state: TrialState) -> None:
+    def _evaluate(self, candidate: Candidate, cell: Cell, state: TrialState) -> None:
         folder = self._storage.trial(cell.fingerprint)
         result = folder.result.read()
         if result is None or not state.is_finished:
             if state is TrialState.STOPPED:
                 folder.stopped.write(Stopped(by=f"study {self.spec.name}", time=time.time()))
-                self._tell(contender, state=State.PRUNED)
+                self._tell(candidate, state=State.PRUNED)
                 return
             failure = folder.failure.read()
-            self._fail(contender, "no reason given" if failure is None else failure.error)
+            self._fail(candidate, "no reason given" if failure is None else failure.error)
             return
         try:
             values = [
@@ -243,21 +198,21 @@ class Race:
                 for objective in self.spec.objectives
             ]
         except ConfigurationError as error:
-            self._fail(contender, str(error))
+            self._fail(candidate, str(error))
             return
         self._failures_in_a_row = 0
-        contender.values.append(values)
-        self._go_on(contender)
+        candidate.values.append(values)
+        self._continue(candidate)
 
-    def _go_on(self, contender: Contender) -> None:
+    def _continue(self, candidate: Candidate) -> None:
         """To the next seed, or the end."""
-        seeds, values = self.spec.seeds, contender.values
+        seeds, values = self.spec.seeds, candidate.values
         is_single = len(self.spec.objectives) == 1
         if is_single and values:
-            self._report(contender, [own[0] for own in values], len(values) * contender.epochs)
+            self._report(candidate, [own[0] for own in values], len(values) * candidate.epochs)
         if len(values) == len(seeds):
             self._tell(
-                contender,
+                candidate,
                 values=[
                     objective.over_seeds(own)
                     for objective, own in zip(
@@ -266,74 +221,74 @@ class Race:
                 ],
             )
             return
-        if is_single and values and self._should_prune(contender):
-            self._tell(contender, state=State.PRUNED)
+        if is_single and values and self._should_prune(candidate):
+            self._tell(candidate, state=State.PRUNED)
             return
         seed = seeds[len(values)]
-        cell = cell_of(self.spec, contender.trial.number, contender.recipe, seed)
-        if cell.fingerprint in self._contenders:
-            self._waiting.setdefault(cell.fingerprint, []).append(contender)
+        cell = cell_of(self.spec, candidate.trial.number, candidate.recipe, seed)
+        if cell.fingerprint in self._candidates:
+            self._waiting.setdefault(cell.fingerprint, []).append(candidate)
             return
-        self._contenders[cell.fingerprint] = contender
+        self._candidates[cell.fingerprint] = candidate
         state = self._storage.trial(cell.fingerprint).state()
         if state.is_finished:  # before it was interrupted, or in another configuration's name
             self.ended(cell, state)
         else:
             self._ready.append(cell)
 
-    def _report(self, contender: Contender, values: Sequence[float], step: int) -> None:
-        if step > contender.reported:
+    def _report(self, candidate: Candidate, values: Sequence[float], step: int) -> None:
+        if step > candidate.reported:
             with self._shared.naming("pruner"):
-                contender.trial.report(self.spec.objectives[0].over_seeds(values), step)
-            contender.reported = step
+                candidate.trial.report(self.spec.objectives[0].over_seeds(values), step)
+            candidate.reported = step
 
-    def _should_prune(self, contender: Contender) -> bool:
+    def _should_prune(self, candidate: Candidate) -> bool:
         with self._shared.naming("pruner"):
-            return bool(contender.trial.should_prune())
+            return bool(candidate.trial.should_prune())
 
-    def _fail(self, contender: Contender, reason: str) -> None:
+    def _fail(self, candidate: Candidate, reason: str) -> None:
         self._failures_in_a_row += 1
-        self._tell(contender, f": {reason}", state=State.FAIL)
+        self._tell(candidate, f": {reason}", state=State.FAIL)
         self._say_if_last()
 
     def _say_if_last(self) -> None:
         if self._failures_in_a_row == _FAILURES_IN_A_ROW:
-            self.on_judged(
+            self.on_finished(
                 f"{_FAILURES_IN_A_ROW} configurations in a row have failed: no more is asked for"
             )
 
-    def _tell(self, contender: Contender, why: str = "", **outcome: Any) -> None:
-        told = self._shared.tell(contender.claimed, **outcome)
+    def _tell(self, candidate: Candidate, why: str = "", **outcome: Any) -> None:
+        told = self._shared.tell(candidate.claim, **outcome)
         line = f"{describe(self.spec, told)}: {told.state.name.lower()} after "
-        line += f"{len(contender.values)} of {len(self.spec.seeds)} seeds"
+        line += f"{len(candidate.values)} of {len(self.spec.seeds)} seeds"
         if told.state is State.COMPLETE:
             line += ": " + ", ".join(f"{value:.4f}" for value in told.values)
-        self.on_judged(line + why)
+        self.on_finished(line + why)
 
-    def _recruit(self) -> bool:
-        """Let another configuration into the race; false if there is none to be had."""
+    def _add_candidate(self) -> bool:
+        """Add another configuration; false if there is none to be had."""
         if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
             return False
-        contenders = chain(self._contenders.values(), *self._waiting.values())
-        claimed = self._shared.claim({contender.trial.number for contender in contenders})
-        if claimed is None:
+        candidates = chain(self._candidates.values(), *self._waiting.values())
+        claim = self._shared.claim({candidate.trial.number for candidate in candidates})
+        if claim is None:
             return False
         try:
-            recipe = self.spec.recipe(claimed.trial)
+            recipe = self.spec.recipe(claim.trial)
         except DatabaseError:
-            claimed.lock.close()
+            claim.lock.close()
             raise
         except SpaceError as error:
-            told = self._shared.tell(claimed, state=State.FAIL)
+            told = self._shared.tell(claim, state=State.FAIL)
             self._failures_in_a_row += 1
-            self.on_judged(f"configuration {told.number}: fail: {error}")
+            self.on_finished(f"configuration {told.number}: fail: {error}")
             self._say_if_last()
             return True
         except (ConfigurationError, optuna.TrialPruned) as error:
             # There is nothing to train, now or later.
-            told = self._shared.tell(claimed, state=State.PRUNED)
-            self.on_judged(f"configuration {told.number}: makes no recipe ({error})")
+            told = self._shared.tell(claim, state=State.PRUNED)
+            self.on_finished(f"configuration {told.number}: makes no recipe ({error})")
             return True
-        claimed.trial.set_user_attr("recipe", configuration_id(recipe))
-        self._go_on(Contender(claimed, recipe, reported=claimed.reported))
+        claim.trial.set_user_attr("recipe", configuration_id(recipe))
+        self._continue(Candidate(claim, recipe, reported=claim.reported))
         return True

@@ -18,14 +18,14 @@ from sweeps.database import DatabaseLostError, open_storage, shown, url_of
 from sweeps.record_files import write_atomically
 from sweeps.storage import Storage
 from sweeps.study import StudySpec
-from sweeps.study_results import failed_points, num_judged, recipe_of
+from sweeps.study_results import failed_points, num_finished, recipe_of
 
 _TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
 """States that count against the budget; so does what has failed, until it is tried again."""
 
 
 @dataclass(frozen=True)
-class Claimed:
+class Claim:
     """A configuration that this process alone is at."""
 
     trial: optuna.Trial
@@ -61,7 +61,7 @@ class SharedStudy:
                 f"--storage {self._root}: cannot be written to ({error})"
             ) from error
         url = url_of(storage, study_storage)
-        self.num_judged = 0
+        self.num_finished = 0
         """Configurations that have come to their end, whoever tried them, failures left out."""
         with self._alone(), self.naming("sampler"):
             self.study = optuna.create_study(
@@ -107,7 +107,7 @@ class SharedStudy:
                 "is kept, and the same command goes on"
             ) from error
 
-    def claim(self, mine: Collection[int]) -> Claimed | None:
+    def claim(self, mine: Collection[int]) -> Claim | None:
         """A configuration that nobody is at any more, or a new one; None if the budget is spent.
 
         Args:
@@ -118,7 +118,7 @@ class SharedStudy:
         """
         with self._alone(), self.naming("sampler"):
             trials = self.study.get_trials(deepcopy=False)
-            self.num_judged = num_judged(self.study)
+            self.num_finished = num_finished(self.study)
             for frozen in trials:
                 if frozen.state is not State.RUNNING or frozen.number in mine:
                     continue
@@ -128,7 +128,7 @@ class SharedStudy:
                 if self._is_running(frozen.number):
                     # There is no public way from a stored trial to one that can go on.
                     trial = optuna.trial.Trial(self.study, frozen._trial_id)
-                    return Claimed(trial, max(frozen.intermediate_values, default=0), lock)
+                    return Claim(trial, max(frozen.intermediate_values, default=0), lock)
                 lock.close()  # its driver has told it since
             tried = sum(frozen.state in _TRIED for frozen in trials)
             if tried + len(failed_points(self.study)) >= self._spec.configurations:
@@ -136,18 +136,18 @@ class SharedStudy:
             trial = self.study.ask()
             lock = self._lock(trial.number)
             assert lock is not None, "nobody else can know of it"
-            return Claimed(trial, 0, lock)
+            return Claim(trial, 0, lock)
 
-    def tell(self, claimed: Claimed, **outcome: Any) -> FrozenTrial:
+    def tell(self, claim: Claim, **outcome: Any) -> FrozenTrial:
         """How a configuration has ended, with the arguments of Optuna's own `tell`.
 
         Raises:
             ConfigurationError: Optuna's storage or the study's sampler fails; where it is the
                 sampler, the outcome is stored all the same.
         """
-        with closing(claimed.lock), self.naming("sampler"):
-            told = self.study.tell(claimed.trial, **outcome)
-        self.num_judged += told.state is not State.FAIL
+        with closing(claim.lock), self.naming("sampler"):
+            told = self.study.tell(claim.trial, **outcome)
+        self.num_finished += told.state is not State.FAIL
         return told
 
     def _is_running(self, number: int) -> bool:

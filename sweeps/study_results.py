@@ -80,7 +80,7 @@ def failed_points(study: optuna.Study) -> list[dict[str, Any]]:
     ]
 
 
-def num_judged(study: optuna.Study) -> int:
+def num_finished(study: optuna.Study) -> int:
     """Configurations that have come to their end, other than by a failure."""
     return len(study.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED)))
 
@@ -178,4 +178,4 @@ def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
 
 def is_over(spec: StudySpec, study: optuna.Study) -> bool:
     """Whether the budget is spent, and no driver is at what is left of it."""
-    return num_judged(study) >= spec.configurations
+    return num_finished(study) >= spec.configurations

@@ -1,4 +1,4 @@
-"""Studies with made-up results, for tests: a race is run without any training."""
+"""Studies with made-up results, for tests: a queue is run without any training."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ from optuna.trial import BaseTrial
 from optuna.trial import TrialState as State
 
 from quantlab import Recipe, override
-from sweeps.race import Race
+from sweeps.race import StudyQueue
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec
@@ -42,16 +42,16 @@ def finish(storage: Storage, cell: Cell, state: str = "COMPLETE") -> TrialState:
     return TrialState(state)
 
 
-def run(race: Race, storage: Storage, *, at_once: int = 2) -> None:
+def run(queue: StudyQueue, storage: Storage, *, at_once: int = 2) -> None:
     out: list[Cell] = []
     while True:
-        while len(out) < at_once and (cells := race.next()):
+        while len(out) < at_once and (cells := queue.next()):
             out += cells
         if not out:
-            assert race.is_over
+            assert queue.is_over
             return
         cell = out.pop(0)
-        race.ended(cell, finish(storage, cell))
+        queue.ended(cell, finish(storage, cell))
 
 
 def counts(study: optuna.Study) -> Counter[State]:

@@ -1,4 +1,4 @@
-"""The race of a study's configurations, on results that are made up: no training."""
+"""The queue of a study's configurations, on results that are made up: no training."""
 
 import multiprocessing
 import os
@@ -19,11 +19,11 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.packing import Packing
-from sweeps.race import Race
+from sweeps.race import StudyQueue
 from sweeps.records import Failure
 from sweeps.storage import Storage, TrialState
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, better_half
-from sweeps.study_results import failed_points, num_judged
+from sweeps.study_results import failed_points, num_finished
 from tests.services import PostgreSQL, needs_postgresql, postgresql
 from tests.sweeps.made_races import counts, finish, run, space, spec, trained
 from tests.sweeps.trial_files import epoch
@@ -31,13 +31,13 @@ from tests.sweeps.trial_files import epoch
 
 def test_a_study_spends_its_budget_and_drops_the_worse_half(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(), storage)
-    run(race, storage)
-    states = counts(race.study)
+    queue = StudyQueue(spec(), storage)
+    run(queue, storage)
+    states = counts(queue.study)
     assert states[State.COMPLETE] + states[State.PRUNED] == 20
     assert 5 <= states[State.PRUNED] <= 15
-    assert abs(race.study.best_params["rho0"] - 0.1) < 0.05
-    best = race.study.best_trial
+    assert abs(queue.study.best_params["rho0"] - 0.1) < 0.05
+    best = queue.study.best_trial
     assert best.value == pytest.approx(0.9 - abs(best.params["rho0"] - 0.1) + 0.001)
     # A pruned one has had one or two seeds, the others all three.
     assert len(trained(storage)) < 20 * 3
@@ -46,11 +46,13 @@ def test_a_study_spends_its_budget_and_drops_the_worse_half(tmp_path: Path) -> N
 
 def test_known_points_come_first(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(known={"a": {"rho0": 0.1}, "b": {"rho0": 0.5}}, configurations=4), storage)
-    run(race, storage, at_once=1)
-    assert [trial.params["rho0"] for trial in race.study.trials[:2]] == [0.1, 0.5]
-    Race(spec(known={"a": {"rho0": 0.1}}, configurations=4), storage)  # not once more
-    assert len(race.study.trials) == 4
+    queue = StudyQueue(
+        spec(known={"a": {"rho0": 0.1}, "b": {"rho0": 0.5}}, configurations=4), storage
+    )
+    run(queue, storage, at_once=1)
+    assert [trial.params["rho0"] for trial in queue.study.trials[:2]] == [0.1, 0.5]
+    StudyQueue(spec(known={"a": {"rho0": 0.1}}, configurations=4), storage)  # not once more
+    assert len(queue.study.trials) == 4
 
 
 def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
@@ -58,14 +60,14 @@ def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     rng = random.Random(0)
     for _ in range(6):
-        race = Race(spec(), storage)
+        queue = StudyQueue(spec(), storage)
         for _ in range(rng.randrange(1, 12)):
-            for cell in race.next():
+            for cell in queue.next():
                 if rng.random() < 0.7:
-                    race.ended(cell, finish(storage, cell))
-        for contender in list(race._contenders.values()):
-            contender.claimed.lock.close()  # what the system does for a dead process
-    last = Race(spec(), storage)
+                    queue.ended(cell, finish(storage, cell))
+        for candidate in list(queue._candidates.values()):
+            candidate.claim.lock.close()  # what the system does for a dead process
+    last = StudyQueue(spec(), storage)
     run(last, storage)
     states = counts(last.study)
     assert states[State.COMPLETE] + states[State.PRUNED] == 20
@@ -90,16 +92,16 @@ def url(request: pytest.FixtureRequest) -> str | None:
 
 def drive(folder: Path, url: str | None, seconds: float) -> None:
     storage = Storage(folder)
-    race = Race(spec(configurations=16), storage, url)
-    while cells := race.next():
+    queue = StudyQueue(spec(configurations=16), storage, url)
+    while cells := queue.next():
         for cell in cells:
             time.sleep(seconds)
-            race.ended(cell, finish(storage, cell))
+            queue.ended(cell, finish(storage, cell))
 
 
 @pytest.mark.slow
 def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str | None) -> None:
-    Race(spec(configurations=16), Storage(tmp_path), url)  # the database
+    StudyQueue(spec(configurations=16), Storage(tmp_path), url)  # the database
     context = multiprocessing.get_context("spawn")
     first, second = (
         context.Process(target=drive, args=(tmp_path, url, seconds)) for seconds in (0.05, 0.03)
@@ -113,9 +115,9 @@ def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str |
     first.join()
     second.join(60)
     assert second.exitcode == 0
-    race = Race(spec(configurations=16), Storage(tmp_path), url)
-    run(race, Storage(tmp_path))
-    states = counts(race.study)
+    queue = StudyQueue(spec(configurations=16), Storage(tmp_path), url)
+    run(queue, Storage(tmp_path))
+    states = counts(queue.study)
     assert states[State.COMPLETE] + states[State.PRUNED] == 16
     often = Counter(trained(Storage(tmp_path)))
     assert often[2] <= 1  # what the dead one had noted down, and not yet finished
@@ -126,47 +128,47 @@ def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str |
 @needs_postgresql
 def test_a_database_may_start_anew_meanwhile(tmp_path: Path, server: PostgreSQL) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(configurations=6), storage, server.create("restarted"))
-    for cell in race.next():
-        race.ended(cell, finish(storage, cell))
+    queue = StudyQueue(spec(configurations=6), storage, server.create("restarted"))
+    for cell in queue.next():
+        queue.ended(cell, finish(storage, cell))
     server.stop()
     server.start()
-    run(race, storage)
-    assert sum(counts(race.study).values()) == 6
+    run(queue, storage)
+    assert sum(counts(queue.study).values()) == 6
 
 
 def test_the_trials_of_a_study_lie_in_one_folder(tmp_path: Path) -> None:
     """A driver elsewhere would see no claims, and take over what another one is at."""
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    Race(spec(), Storage(tmp_path / "here"), url)
-    Race(spec(), Storage(tmp_path / "here"), url)
+    StudyQueue(spec(), Storage(tmp_path / "here"), url)
+    StudyQueue(spec(), Storage(tmp_path / "here"), url)
     with pytest.raises(ConfigurationError, match=r"study made of sqlite:.* in another folder"):
-        Race(spec(), Storage(tmp_path / "there"), url)
+        StudyQueue(spec(), Storage(tmp_path / "there"), url)
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg2://me:secret@127.0.0.1:9/x", "nonsense"])
 def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path, url: str) -> None:
     named = re.escape(url.replace("secret", "***"))  # not for every log
     with pytest.raises(ConfigurationError, match=rf"--study-storage {named}: cannot be used"):
-        Race(spec(), Storage(tmp_path), url)
+        StudyQueue(spec(), Storage(tmp_path), url)
 
 
 def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(pruner=better_half(startup=1), seeds=(0,)), storage)
-    good, bad = race.next()[0], race.next()[0]
+    queue = StudyQueue(spec(pruner=better_half(startup=1), seeds=(0,)), storage)
+    good, bad = queue.next()[0], queue.next()[0]
     for cell, accuracy in ((good, 0.8), (bad, 0.2)):
         folder = storage.trial(cell.fingerprint)
         folder.path.mkdir(parents=True)
         for number in (1, 2):
             folder.append_history(epoch(number, validation_accuracy_hard=accuracy))
-    assert not race.is_hopeless(good.fingerprint)
-    race.ended(good, finish(storage, good))
-    assert race.is_hopeless(bad.fingerprint)
-    race.ended(bad, TrialState.STOPPED)
+    assert not queue.should_prune(good.fingerprint)
+    queue.ended(good, finish(storage, good))
+    assert queue.should_prune(bad.fingerprint)
+    queue.ended(bad, TrialState.STOPPED)
     assert storage.trial(bad.fingerprint).state() is TrialState.STOPPED
-    assert counts(race.study)[State.PRUNED] == 1
-    assert not race.is_out(bad)
+    assert counts(queue.study)[State.PRUNED] == 1
+    assert not queue.is_pending(bad)
 
 
 def test_without_a_curve_only_whole_seeds_are_compared(tmp_path: Path) -> None:
@@ -175,57 +177,57 @@ def test_without_a_curve_only_whole_seeds_are_compared(tmp_path: Path) -> None:
         "loss", "minimize", lambda recipe, result: 1 - result["validation_accuracy"], 9.0
     )
     storage = Storage(tmp_path)
-    race = Race(spec(pruner=better_half(startup=1), objectives=(loss,)), storage)
-    good, bad = race.next()[0], race.next()[0]
+    queue = StudyQueue(spec(pruner=better_half(startup=1), objectives=(loss,)), storage)
+    good, bad = queue.next()[0], queue.next()[0]
     folder = storage.trial(bad.fingerprint)
     folder.path.mkdir(parents=True)
     folder.append_history(epoch(1, validation_accuracy_hard=0.0))
-    race.ended(good, finish(storage, good))
-    assert not race.is_hopeless(bad.fingerprint)
-    race.ended(bad, finish(storage, bad))
-    run(race, storage)
-    assert race.study.best_params["rho0"] == pytest.approx(0.1, abs=0.05)
+    queue.ended(good, finish(storage, good))
+    assert not queue.should_prune(bad.fingerprint)
+    queue.ended(bad, finish(storage, bad))
+    run(queue, storage)
+    assert queue.study.best_params["rho0"] == pytest.approx(0.1, abs=0.05)
 
 
 def test_diverged_counts_and_failed_is_tried_again_later(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     settings = spec(configurations=2, pruner=optuna.pruners.NopPruner())
-    race = Race(settings, storage)
-    first, second = race.next()[0], race.next()[0]
-    race.ended(first, finish(storage, first, "DIVERGED"))
-    race.ended(second, TrialState.FAILED)
-    assert num_judged(race.study) == 0
-    run(race, storage)
-    complete, failed = race.study.trials  # what failed has its place of the budget
+    queue = StudyQueue(settings, storage)
+    first, second = queue.next()[0], queue.next()[0]
+    queue.ended(first, finish(storage, first, "DIVERGED"))
+    queue.ended(second, TrialState.FAILED)
+    assert num_finished(queue.study) == 0
+    run(queue, storage)
+    complete, failed = queue.study.trials  # what failed has its place of the budget
     assert complete.state is State.COMPLETE
     assert complete.value is not None
     assert complete.value < 0.67  # a third of it is 0
     assert failed.state is State.FAIL
-    later = Race(settings, storage)
+    later = StudyQueue(settings, storage)
     run(later, storage)
     again = later.study.trials[-1]
     assert (again.params, again.state) == (failed.params, State.COMPLETE)
     assert len(later.study.trials) == 3
-    assert num_judged(later.study) == 2
+    assert num_finished(later.study) == 2
     assert not failed_points(later.study)
 
 
 def test_after_failures_in_a_row_nothing_more_is_asked_for(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(), storage)
+    queue = StudyQueue(spec(), storage)
     said: list[str] = []
-    race.on_judged = said.append
+    queue.on_finished = said.append
     for _ in range(3):
-        (cell,) = race.next()
+        (cell,) = queue.next()
         folder = storage.trial(cell.fingerprint)
         folder.make()
         folder.failure.write(Failure(error="the disk is full", time=0))
-        race.ended(cell, TrialState.FAILED)
-    assert race.next() == []
-    assert race.is_over
+        queue.ended(cell, TrialState.FAILED)
+    assert queue.next() == []
+    assert queue.is_over
     assert said[-2] == "configuration 2: fail after 0 of 3 seeds: the disk is full"
     assert said[-1] == "3 configurations in a row have failed: no more is asked for"
-    assert len(race.study.trials) == 3
+    assert len(queue.study.trials) == 3
 
 
 def test_a_point_without_a_recipe_is_told_and_left(tmp_path: Path) -> None:
@@ -240,43 +242,45 @@ def test_a_point_without_a_recipe_is_told_and_left(tmp_path: Path) -> None:
         return recipe
 
     storage = Storage(tmp_path)
-    race = Race(spec(space=picky, configurations=6), storage)
+    queue = StudyQueue(spec(space=picky, configurations=6), storage)
     said: list[str] = []
-    race.on_judged = said.append
-    run(race, storage)
+    queue.on_finished = said.append
+    run(queue, storage)
     assert "configuration 1: makes no recipe (not this one)" in said
     (mistake,) = (line for line in said if line.startswith("configuration 2: "))
     assert re.search(
         r"fail: .*its space fails: KeyError: .*test_race.py, line \d+, in picky", mistake
     )
     assert any("configuration 3: makes no recipe (study made, {'rho0'" in line for line in said)
-    states = counts(race.study)
+    states = counts(queue.study)
     assert (states[State.FAIL], sum(states.values())) == (1, 6)
 
 
 def test_a_study_that_was_changed_is_refused(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    run(Race(spec(configurations=2), storage), storage)
-    Race(spec(configurations=9), storage)  # more of the same
+    run(StudyQueue(spec(configurations=2), storage), storage)
+    StudyQueue(spec(configurations=9), storage)  # more of the same
     with pytest.raises(ConfigurationError, match=r"was begun with seeds = \[0, 1, 2\], and now"):
-        Race(spec(seeds=(0, 1)), storage)
+        StudyQueue(spec(seeds=(0, 1)), storage)
     cautious = (replace(VALIDATION_ACCURACY, cautious=0.9),)
     with pytest.raises(ConfigurationError, match="was begun with objectives = "):
-        Race(spec(objectives=cautious), storage)
+        StudyQueue(spec(objectives=cautious), storage)
 
     def other(trial: BaseTrial) -> Recipe:
         return override(space(trial), "epochs", 7)
 
     with pytest.raises(ConfigurationError, match="its space has changed since configuration 0"):
-        Race(spec(space=other), storage)
+        StudyQueue(spec(space=other), storage)
 
 
 def test_known_points_that_a_dead_driver_did_not_enqueue_come_too(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    Race(spec(known={"a": {"rho0": 0.1}}), storage)
-    race = Race(spec(known={"a": {"rho0": 0.1}, "b": {"rho0": 0.5}}, configurations=3), storage)
-    run(race, storage, at_once=1)
-    assert [trial.params["rho0"] for trial in race.study.trials[:2]] == [0.1, 0.5]
+    StudyQueue(spec(known={"a": {"rho0": 0.1}}), storage)
+    queue = StudyQueue(
+        spec(known={"a": {"rho0": 0.1}, "b": {"rho0": 0.5}}, configurations=3), storage
+    )
+    run(queue, storage, at_once=1)
+    assert [trial.params["rho0"] for trial in queue.study.trials[:2]] == [0.1, 0.5]
 
 
 def test_what_was_told_since_is_not_taken_over(
@@ -284,9 +288,9 @@ def test_what_was_told_since_is_not_taken_over(
 ) -> None:
     """Another driver ends a configuration between this one's look at it and its claim."""
     storage = Storage(tmp_path)
-    first = Race(spec(configurations=2, seeds=(0,)), storage)
+    first = StudyQueue(spec(configurations=2, seeds=(0,)), storage)
     (cell,) = first.next()
-    second = Race(spec(configurations=2, seeds=(0,)), storage)
+    second = StudyQueue(spec(configurations=2, seeds=(0,)), storage)
     lock = second._shared._lock
 
     def late(number: int) -> IO[str] | None:
@@ -301,25 +305,25 @@ def test_what_was_told_since_is_not_taken_over(
 
 
 def test_a_pack_that_dies_again_is_trained_one_by_one(tmp_path: Path) -> None:
-    race = Race(spec(configurations=4), Storage(tmp_path), retries=0, packing=Packing(2))
-    pack = race.next()
+    queue = StudyQueue(spec(configurations=4), Storage(tmp_path), retries=0, packing=Packing(2))
+    pack = queue.next()
     assert len(pack) == 2
     for _ in range(2):
         for cell in pack:
-            assert race.again(cell, of_pack=True)
-        again = race.next()
+            assert queue.retry(cell, of_pack=True)
+        again = queue.next()
         assert {cell.fingerprint for cell in again} <= {cell.fingerprint for cell in pack}
     assert len(again) == 1
 
 
 def test_the_same_point_twice_is_trained_once(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(configurations=3), storage)
+    queue = StudyQueue(spec(configurations=3), storage)
     for _ in range(3):
-        race.study.enqueue_trial({"rho0": 0.1})
-    run(race, storage, at_once=3)
-    assert counts(race.study)[State.COMPLETE] == 3
-    assert len({trial.value for trial in race.study.trials}) == 1
+        queue.study.enqueue_trial({"rho0": 0.1})
+    run(queue, storage, at_once=3)
+    assert counts(queue.study)[State.COMPLETE] == 3
+    assert len({trial.value for trial in queue.study.trials}) == 1
     assert trained(storage) == [1] * 3
 
 
@@ -331,19 +335,19 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
         )
 
     storage = Storage(tmp_path)
-    race = Race(spec(space=levels, objectives=(VALIDATION_ACCURACY, BITS)), storage)
-    run(race, storage)
-    assert counts(race.study) == {State.COMPLETE: 20}
-    front = race.study.best_trials
+    queue = StudyQueue(spec(space=levels, objectives=(VALIDATION_ACCURACY, BITS)), storage)
+    run(queue, storage)
+    assert counts(queue.study) == {State.COMPLETE: 20}
+    front = queue.study.best_trials
     assert 1 <= len(front) < 20
     for trial in front:
         assert 2 ** trial.values[1] == pytest.approx(trial.params["levels"])
 
 
 def test_a_trial_whose_process_died_is_handed_out_again(tmp_path: Path) -> None:
-    race = Race(spec(configurations=1), Storage(tmp_path), retries=1)
-    (cell,) = race.next()
-    assert race.again(cell)
-    assert race.next() == [cell]
-    assert not race.again(cell)
-    assert race.again(cell, counts=False)
+    queue = StudyQueue(spec(configurations=1), Storage(tmp_path), retries=1)
+    (cell,) = queue.next()
+    assert queue.retry(cell)
+    assert queue.next() == [cell]
+    assert not queue.retry(cell)
+    assert queue.retry(cell, counts=False)

@@ -1,4 +1,4 @@
-"""What keeps a race from going on: each in one line, and nothing of it is lost."""
+"""What keeps a queue from going on: each in one line, and nothing of it is lost."""
 
 import itertools
 import math
@@ -18,10 +18,10 @@ from sqlalchemy import event
 
 from quantlab import ConfigurationError, Recipe, override
 from sweeps import database
-from sweeps.race import Race
+from sweeps.race import StudyQueue
 from sweeps.storage import Storage
 from sweeps.study import Objective
-from sweeps.study_results import load, num_judged
+from sweeps.study_results import load, num_finished
 from tests.sweeps.made_races import counts, finish, run, space, spec, trained
 
 
@@ -48,35 +48,35 @@ class FailingSampler(RandomSampler):
             raise RuntimeError("no more")
 
 
-def require_fault(race: Race, storage: Storage, message: str) -> None:
-    """The race stops, and says why; it is asked on as Tune would."""
+def require_fault(queue: StudyQueue, storage: Storage, message: str) -> None:
+    """The queue stops, and says why; it is asked on as Tune would."""
     out = []
-    while race.fault is None and (cells := race.next()):
+    while queue.fault is None and (cells := queue.next()):
         out += cells
         cell = out.pop(0)
-        race.ended(cell, finish(storage, cell))
-    assert re.search(message, str(race.fault)), race.fault
-    assert len(str(race.fault).splitlines()) == 1
-    assert race.next() == []
-    for contender in race._contenders.values():
-        contender.claimed.lock.close()  # what the system does once the process has ended
+        queue.ended(cell, finish(storage, cell))
+    assert re.search(message, str(queue.fault)), queue.fault
+    assert len(str(queue.fault).splitlines()) == 1
+    assert queue.next() == []
+    for candidate in queue._candidates.values():
+        candidate.claim.lock.close()  # what the system does once the process has ended
 
 
-def require_all_of(race: Race, storage: Storage, budget: int) -> None:
+def require_all_of(queue: StudyQueue, storage: Storage, budget: int) -> None:
     """It comes to its end, and nothing has been trained twice."""
-    run(race, storage)
-    assert num_judged(race.study) == budget
+    run(queue, storage)
+    assert num_finished(queue.study) == budget
     assert set(trained(storage)) == {1}
 
 
 def test_a_pruner_that_fails_stops_the_race(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    race = Race(spec(pruner=FailingPruner(), configurations=3), storage)
+    queue = StudyQueue(spec(pruner=FailingPruner(), configurations=3), storage)
     require_fault(
-        race, storage, r"pruner fails: KeyError: 'a slip' \(.*faults.py, line \d+, in prune"
+        queue, storage, r"pruner fails: KeyError: 'a slip' \(.*faults.py, line \d+, in prune"
     )
     assert trained(storage) == [1]
-    require_all_of(Race(spec(pruner=NopPruner(), configurations=3), storage), storage, 3)
+    require_all_of(StudyQueue(spec(pruner=NopPruner(), configurations=3), storage), storage, 3)
 
 
 @pytest.mark.parametrize(("method", "says"), [("before", "no space"), ("after", "no more")])
@@ -85,11 +85,11 @@ def test_a_sampler_that_fails_stops_the_race(tmp_path: Path, method: str, says: 
     failing = spec(
         sampler=lambda seed: FailingSampler(seed, method), configurations=3, pruner=NopPruner()
     )
-    race = Race(failing, storage)
+    queue = StudyQueue(failing, storage)
     require_fault(
-        race, storage, rf"sampler fails: RuntimeError: {says} \(.*faults.py, line \d+, in"
+        queue, storage, rf"sampler fails: RuntimeError: {says} \(.*faults.py, line \d+, in"
     )
-    require_all_of(Race(spec(configurations=3, pruner=NopPruner()), storage), storage, 3)
+    require_all_of(StudyQueue(spec(configurations=3, pruner=NopPruner()), storage), storage, 3)
 
 
 def objective(of: Any) -> Objective:
@@ -103,33 +103,35 @@ def accuracy(recipe: Recipe, result: Mapping[str, Any]) -> float:
 def test_an_objective_without_values_trains_three_and_no_more(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     settings = {"configurations": 9, "seeds": (0,), "pruner": NopPruner()}
-    race = Race(spec(objectives=(objective(lambda *_: math.nan),), **settings), storage)
+    queue = StudyQueue(spec(objectives=(objective(lambda *_: math.nan),), **settings), storage)
     said: list[str] = []
-    race.on_judged = said.append
-    run(race, storage, at_once=1)
+    queue.on_finished = said.append
+    run(queue, storage, at_once=1)
     assert trained(storage) == [1] * 3
     assert "configuration 0: fail after 0 of 1 seeds: objective 'mine': its value is nan" in said[0]
-    require_all_of(Race(spec(objectives=(objective(accuracy),), **settings), storage), storage, 9)
+    require_all_of(
+        StudyQueue(spec(objectives=(objective(accuracy),), **settings), storage), storage, 9
+    )
 
 
 def test_a_configuration_without_a_value_has_its_place_of_the_budget(tmp_path: Path) -> None:
     turns = itertools.cycle((math.nan, 0.5))
     storage = Storage(tmp_path)
     settings = spec(objectives=(objective(lambda *_: next(turns)),), configurations=8, seeds=(0,))
-    race = Race(settings, storage)
-    run(race, storage)
-    assert counts(race.study) == {State.FAIL: 4, State.COMPLETE: 4}
+    queue = StudyQueue(settings, storage)
+    run(queue, storage)
+    assert counts(queue.study) == {State.FAIL: 4, State.COMPLETE: 4}
 
 
 def test_a_space_that_always_fails_is_left_alone(tmp_path: Path) -> None:
     def never(trial: BaseTrial) -> Recipe:
         raise KeyError(trial.suggest_float("rho0", 0.001, 1.0, log=True))
 
-    race = Race(spec(space=never), Storage(tmp_path))
-    assert race.next() == []
-    assert race.is_over
-    assert counts(race.study) == {State.FAIL: 3}
-    later = Race(spec(configurations=2), Storage(tmp_path))  # once it is mended
+    queue = StudyQueue(spec(space=never), Storage(tmp_path))
+    assert queue.next() == []
+    assert queue.is_over
+    assert counts(queue.study) == {State.FAIL: 3}
+    later = StudyQueue(spec(configurations=2), Storage(tmp_path))  # once it is mended
     require_all_of(later, Storage(tmp_path), 2)
 
 
@@ -142,16 +144,16 @@ def test_another_kind_of_parameter_is_another_study(tmp_path: Path) -> None:
         return make
 
     storage = Storage(tmp_path)
-    run(Race(spec(space=with_choices(1, 2), configurations=2), storage), storage)
+    run(StudyQueue(spec(space=with_choices(1, 2), configurations=2), storage), storage)
     with pytest.raises(ConfigurationError, match=r"parameter 'factor' was .*\(1, 2\).* and is .*3"):
-        Race(spec(space=with_choices(1, 2, 3), configurations=2), storage)
+        StudyQueue(spec(space=with_choices(1, 2, 3), configurations=2), storage)
 
 
 def test_a_study_that_somebody_else_made_is_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     optuna.create_study(study_name="made", storage=url).add_trial(optuna.create_trial(value=1.0))
     with pytest.raises(ConfigurationError, match="has one of this name that `sweeps search` did"):
-        Race(spec(), Storage(tmp_path))
+        StudyQueue(spec(), Storage(tmp_path))
 
 
 def wordy(trial: BaseTrial) -> Recipe:
@@ -161,19 +163,19 @@ def wordy(trial: BaseTrial) -> Recipe:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Race, Storage]:
-    """A race with one configuration told, and another one's trial out."""
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudyQueue, Storage]:
+    """A queue with one configuration told, and another one's trial out."""
     monkeypatch.setattr(database, "_TURN_SECONDS", 0.1)
     storage = Storage(tmp_path)
-    race = Race(spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage)
-    (first,), _ = race.next(), race.next()
-    race.ended(first, finish(storage, first))
-    return race, storage
+    queue = StudyQueue(spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage)
+    (first,), _ = queue.next(), queue.next()
+    queue.ended(first, finish(storage, first))
+    return queue, storage
 
 
-def break_(race: Race, storage: Storage, how: str) -> None:
+def break_(queue: StudyQueue, storage: Storage, how: str) -> None:
     """The database, as disks, administrators and other programs do."""
-    engine = race.study._storage._backend.engine  # type: ignore[attr-defined]
+    engine = queue.study._storage._backend.engine  # type: ignore[attr-defined]
     settings = {"read-only": "query_only = ON", "full": "max_page_count = 1"}
     if how in settings:
         event.listen(engine, "checkout", lambda raw, *_: raw.execute(f"PRAGMA {settings[how]}"))
@@ -195,36 +197,38 @@ def break_(race: Race, storage: Storage, how: str) -> None:
     ],
 )
 def test_a_database_that_fails_stops_the_race(
-    begun: tuple[Race, Storage], how: str, says: str
+    begun: tuple[StudyQueue, Storage], how: str, says: str
 ) -> None:
-    race, storage = begun
-    (cell,) = race.out
-    break_(race, storage, how)
+    queue, storage = begun
+    (cell,) = queue.pending
+    break_(queue, storage, how)
     other = sqlite3.connect(storage.root / "optuna.db")
     if how == "locked":
         other.execute("BEGIN EXCLUSIVE")
-    race.ended(cell, finish(storage, cell))
-    while how == "full" and (cells := race.next()):  # there is room for some more
-        race.ended(cells[0], finish(storage, cells[0]))
-    assert re.search(rf"--study-storage sqlite:.*cannot be used \(.*{says}", str(race.fault))
-    assert len(str(race.fault).splitlines()) == 1
-    assert race.next() == []
+    queue.ended(cell, finish(storage, cell))
+    while how == "full" and (cells := queue.next()):  # there is room for some more
+        queue.ended(cells[0], finish(storage, cells[0]))
+    assert re.search(rf"--study-storage sqlite:.*cannot be used \(.*{says}", str(queue.fault))
+    assert len(str(queue.fault).splitlines()) == 1
+    assert queue.next() == []
     other.close()
-    race.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    queue.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     if how != "no table":  # what was told is there, and what was not is told by the next
-        again = Race(spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage)
+        again = StudyQueue(
+            spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage
+        )
         require_all_of(again, storage, 4)
 
 
-def test_a_database_of_another_kind_is_named(begun: tuple[Race, Storage]) -> None:
-    race, storage = begun
-    race.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+def test_a_database_of_another_kind_is_named(begun: tuple[StudyQueue, Storage]) -> None:
+    queue, storage = begun
+    queue.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     file = storage.root / "optuna.db"
     with sqlite3.connect(file) as other:
         other.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
         other.execute("UPDATE version_info SET schema_version = 99")
     for text in ("version", "not a database"):
-        for read in (lambda: Race(spec(), storage), lambda: load(spec(), storage, None)):
+        for read in (lambda: StudyQueue(spec(), storage), lambda: load(spec(), storage, None)):
             with pytest.raises(ConfigurationError, match=f"cannot be used .*{text}") as raised:
                 read()
             assert len(str(raised.value).splitlines()) == 1

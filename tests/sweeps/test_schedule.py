@@ -11,7 +11,7 @@ from quantlab.initial_weights import TrialWeights
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
 from sweeps.records import Failure
-from sweeps.schedule import Schedule
+from sweeps.schedule import CellQueue
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import small_recipe
@@ -45,10 +45,10 @@ def finish(storage: Storage, cell: Cell, state: TrialState) -> None:
         folder.result.write(ended(state))
 
 
-def names(schedule: Schedule) -> list[str]:
+def names(queue: CellQueue) -> list[str]:
     """All that can be trained now."""
     found = []
-    while cells := schedule.next():
+    while cells := queue.next():
         found += [cell.block for cell in cells]
     return found
 
@@ -59,30 +59,30 @@ def by_block() -> dict[str, Cell]:
 
 def test_parents_come_first_and_children_wait(tmp_path: Path) -> None:
     storage, cells = Storage(tmp_path), by_block()
-    schedule = Schedule(SWEEP.cells, storage)
-    assert schedule.num_waiting == 3
-    assert names(schedule) == ["parent", "alone"]
-    assert not schedule.is_over
-    assert schedule.ended(cells["parent"], TrialState.COMPLETE) == []
-    (first,) = schedule.next()
+    queue = CellQueue(SWEEP.cells, storage)
+    assert queue.num_waiting == 3
+    assert names(queue) == ["parent", "alone"]
+    assert not queue.is_over
+    assert queue.ended(cells["parent"], TrialState.COMPLETE) == []
+    (first,) = queue.next()
     assert first.name == "child batch=10 seed=0"  # the grandchild's parent, before its sibling
-    assert names(schedule) == ["child"]
-    schedule.ended(first, TrialState.COMPLETE)
-    assert names(schedule) == ["grandchild"]
-    assert not schedule.is_over
-    for cell in schedule.out:
-        schedule.ended(cell, TrialState.COMPLETE)
-    assert schedule.is_over
+    assert names(queue) == ["child"]
+    queue.ended(first, TrialState.COMPLETE)
+    assert names(queue) == ["grandchild"]
+    assert not queue.is_over
+    for cell in queue.pending:
+        queue.ended(cell, TrialState.COMPLETE)
+    assert queue.is_over
 
 
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.DIVERGED])
 def test_a_failed_parent_fails_its_descendants(state: TrialState, tmp_path: Path) -> None:
     storage, cells = Storage(tmp_path), by_block()
-    schedule = Schedule(SWEEP.cells, storage, names={c.fingerprint: c.name for c in SWEEP.cells})
-    assert names(schedule) == ["parent", "alone"]
-    failed = schedule.ended(cells["parent"], state)
+    queue = CellQueue(SWEEP.cells, storage, names={c.fingerprint: c.name for c in SWEEP.cells})
+    assert names(queue) == ["parent", "alone"]
+    failed = queue.ended(cells["parent"], state)
     assert [cell.block for cell in failed] == ["child", "grandchild", "child"]
-    assert schedule.out == [cells["alone"]]
+    assert queue.pending == [cells["alone"]]
     word = "failed" if state is TrialState.FAILED else "diverged"
     errors = []
     for cell in failed:
@@ -100,24 +100,24 @@ def test_a_parent_that_diverged_before_fails_its_descendants_at_once(tmp_path: P
     finish(storage, cells["parent"], TrialState.DIVERGED)
     left = [cell for cell in SWEEP.cells if cell.block != "parent"]
     preflight(left, storage, tmp_path)
-    schedule = Schedule(left, storage)
-    assert len(schedule.failed_at_once) == 3
-    assert names(schedule) == ["alone"]
-    assert schedule.num_waiting == 0
+    queue = CellQueue(left, storage)
+    assert len(queue.failed_at_once) == 3
+    assert names(queue) == ["alone"]
+    assert queue.num_waiting == 0
 
 
 def test_what_was_cut_short_is_handed_out_again_but_not_for_ever(tmp_path: Path) -> None:
     alone = by_block()["alone"]
-    schedule = Schedule([alone], Storage(tmp_path), retries=2)
+    queue = CellQueue([alone], Storage(tmp_path), retries=2)
     for counts in (True, False, True):
-        assert schedule.next() == [alone]
-        assert schedule.next() == []
-        assert schedule.again(alone, counts=counts)
-        assert not schedule.is_over
-    assert schedule.next() == [alone]
-    assert not schedule.again(alone)
-    schedule.ended(alone, TrialState.FAILED)
-    assert schedule.is_over
+        assert queue.next() == [alone]
+        assert queue.next() == []
+        assert queue.retry(alone, counts=counts)
+        assert not queue.is_over
+    assert queue.next() == [alone]
+    assert not queue.retry(alone)
+    queue.ended(alone, TrialState.FAILED)
+    assert queue.is_over
 
 
 def test_a_parent_that_is_not_in_the_sweep_must_be_complete(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_parent_that_is_not_in_the_sweep_must_be_complete(tmp_path: Path) -> N
     finish(storage, cells["parent"], TrialState.COMPLETE)
     torch.save({}, storage.trial(fingerprint(PARENT)).weights)
     preflight([cells["child"]], storage, tmp_path)
-    assert names(Schedule([cells["child"]], storage)) == ["child"]
+    assert names(CellQueue([cells["child"]], storage)) == ["child"]
 
 
 def test_packs_are_of_one_kind_and_parents_come_first(tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_packs_are_of_one_kind_and_parents_come_first(tmp_path: Path) -> None:
         Block("child", base=child_of(replace(PARENT, batch_size=10)), seeds=(1, 2)),
     )
     sweep = SweepSpec(name="packs", blocks=blocks, seeds=(0, 1, 2))
-    schedule = Schedule(sweep.cells, Storage(tmp_path), retries=1, packing=Packing(3))
-    packs = [[(cell.block, cell.recipe.seed) for cell in pack] for pack in iter(schedule.next, [])]
+    queue = CellQueue(sweep.cells, Storage(tmp_path), retries=1, packing=Packing(3))
+    packs = [[(cell.block, cell.recipe.seed) for cell in pack] for pack in iter(queue.next, [])]
     assert packs == [
         [("parent", 7), ("small batches", 0), ("small batches", 1)],
         [("small batches", 2)],
@@ -147,13 +147,13 @@ def test_packs_are_of_one_kind_and_parents_come_first(tmp_path: Path) -> None:
     ]
     (parent,) = (cell for cell in sweep.cells if cell.block == "parent")
     small = next(cell for cell in sweep.cells if cell.block == "small batches")
-    schedule.limit_packs(small, 2)
-    schedule.ended(parent, TrialState.COMPLETE)
-    assert schedule.again(small, of_pack=True)
-    assert [len(pack) for pack in iter(schedule.next, [])] == [2, 1]
+    queue.limit_packs(small, 2)
+    queue.ended(parent, TrialState.COMPLETE)
+    assert queue.retry(small, of_pack=True)
+    assert [len(pack) for pack in iter(queue.next, [])] == [2, 1]
     # After a second time it is tried alone, with all its retries, so that it harms nobody else.
-    assert schedule.again(small, of_pack=True)
-    assert next(iter(schedule.next, [])) == [small]
-    assert schedule.again(small)
-    assert next(iter(schedule.next, [])) == [small]
-    assert not schedule.again(small)
+    assert queue.retry(small, of_pack=True)
+    assert next(iter(queue.next, [])) == [small]
+    assert queue.retry(small)
+    assert next(iter(queue.next, [])) == [small]
+    assert not queue.retry(small)

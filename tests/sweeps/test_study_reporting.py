@@ -6,7 +6,7 @@ import pytest
 
 from analysis.figures.style import for_print
 from quantlab import ConfigurationError, Recipe, override
-from sweeps.race import Race
+from sweeps.race import StudyQueue
 from sweeps.storage import Storage
 from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec
 from sweeps.study_figures import optuna_figures
@@ -22,7 +22,7 @@ def levels(trial: BaseTrial) -> Recipe:
 
 def raced(folder: Path, **changes: object) -> tuple[StudySpec, Storage]:
     made, storage = spec(**changes), Storage(folder)
-    run(Race(made, storage), storage)
+    run(StudyQueue(made, storage), storage)
     return made, storage
 
 

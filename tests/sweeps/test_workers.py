@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from quantlab import ConfigurationError
 from quantlab.execution import Execution
-from sweeps.hooks import Stop, Watch, reason_of
+from sweeps.hooks import SweepStopper, TrialCallback, reason_of
 from sweeps.resources import _quotas, usable_cpus
 from sweeps.storage import Storage
 from sweeps.worker import Work, Worker
@@ -41,8 +41,8 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     assert f"--storage {elsewhere.root}: machine " in result["unable"]
     assert "does not see the driver's folder" in result["unable"]
     assert not elsewhere.root.exists()
-    stop = Stop()
-    watch: Any = Watch(None, stop, storage, None, None)  # type: ignore[arg-type]
+    stop = SweepStopper()
+    watch: Any = TrialCallback(None, stop, storage, None, None)  # type: ignore[arg-type]
     watch.on_trial_result(0, [], SimpleNamespace(config={"trials": {}}), result)
     assert isinstance(stop.error, ConfigurationError)
     assert stop.stop_all()
