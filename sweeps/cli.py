@@ -221,7 +221,7 @@ def _run(options: argparse.Namespace) -> int:
     _warn(told)
     # MLflow takes seconds to import and Ray more; both wait until they are needed.
     if cells:
-        from sweeps.launch import run_cells
+        from sweeps.grid import run_cells
 
         run_cells(sweep, cells, storage, **_training(options))
     else:
@@ -262,8 +262,8 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from sweeps.launch import run_study
     from sweeps.promotion import require_free, write_confirmation
+    from sweeps.search import run_study
     from sweeps.snippet import formula, snippet
     from sweeps.study_results import cells_of, is_over, load, recipe_of, summary_lines, winner
 

@@ -35,7 +35,7 @@ def test_layers(path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "importers"),
     [
-        ("ray", {"launch.py", "hooks.py", "worker.py", "probe.py"}),
+        ("ray", {"launch.py", "ray_cluster.py", "hooks.py", "worker.py", "probe.py"}),
         ("mlflow", {"tracking.py", "tracking_comparison.py", "tracking_experiment.py"}),
     ],
 )

@@ -1,0 +1,73 @@
+"""The trials of a grid: those that are not finished are trained."""
+
+import sys
+from pathlib import Path
+
+from sweeps.before_training import tell_of_networks
+from sweeps.launch import services, train
+from sweeps.packing import Packing
+from sweeps.preflight import preflight
+from sweeps.probe import fastest_packing
+from sweeps.progress import Progress
+from sweeps.resources import Resources
+from sweeps.schedule import CellQueue
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage import Storage, TrialState
+from sweeps.tracking import Tracker
+
+
+def run_cells(
+    sweep: SweepSpec,
+    cells: list[Cell],
+    storage: Storage,
+    *,
+    tracking_uri: str | None,
+    data_dir: Path,
+    resources: Resources,
+    quiet: bool = False,
+) -> None:
+    """Train the given cells; what became of them stands in their folders.
+
+    Raises:
+        ConfigurationError: see `preflight`, `Storage.locked` and `Tracker`; nothing has been
+            trained then.
+        KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
+    """
+    resources = resources.for_trials(len(cells))
+    storage.require_writable()
+    with storage.locked():
+        preflight(cells, storage, data_dir, runs_here=not resources.gpus_per_trial)
+        tell_of_networks(cells, data_dir)
+        tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
+        with services(tracker, sweep.cells, resources) as (slots, delivery):
+            progress = Progress(
+                sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
+            )
+            with progress:
+                queue = CellQueue(
+                    cells,
+                    storage,
+                    retries=resources.retries,
+                    names={cell.fingerprint: cell.name for cell in sweep.cells},
+                    packing=_packing(cells, data_dir, resources, progress),
+                )
+                for cell in queue.failed_at_once:
+                    progress.ended(cell, TrialState.FAILED)
+                train(sweep.name, queue, storage, data_dir, resources, slots, delivery, progress)
+
+
+def _packing(
+    cells: list[Cell], data_dir: Path, resources: Resources, progress: Progress
+) -> Packing:
+    """As asked for, or as is fastest."""
+    if resources.pack is not None:
+        return Packing(resources.pack)
+    packing, lines = fastest_packing(
+        cells,
+        data_dir=data_dir.absolute(),
+        scratch=resources.scratch and resources.scratch.absolute(),
+        resources=resources,
+    )
+    for line in lines:
+        progress.say(line)
+    return packing
