@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from quantlab.sending import ready_to_send
+
 
 class Chunk:
     """Tables with one row a step, of which each step reads its own.
@@ -39,9 +41,7 @@ class Chunk:
                 for table in rows
             ]
         for table, new in zip(self._tables, rows, strict=True):
-            if self._device.type == "cuda" and new.device.type == "cpu":
-                new = new.pin_memory()  # or the copy would wait for all steps before it
-            table[: len(new)].copy_(new, non_blocking=True)
+            table[: len(new)].copy_(ready_to_send(new, self._device), non_blocking=True)
         self._position.zero_()
 
     def next(self) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Execution: how a machine computes a trial, which is no part of what the trial is."""
 
 import ctypes
+import os
 import platform
 import re
 from dataclasses import dataclass, replace
@@ -61,6 +62,16 @@ class Execution:
                 raise ConfigurationError(
                     f"Execution.{name} = {value!r}: must be a whole number >= {least}"
                 )
+
+    def prepare(self, device: torch.device) -> None:
+        """Set up this process, as far as torch has a switch for the whole of it only."""
+        if device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
+            torch.use_deterministic_algorithms(self.deterministic)
+            # Nothing here reads memory that it has not written: no time for filling it.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        elif device.type == "cpu" and self.keep_memory:
+            keep_freed_memory()
 
     def rounds_like(self, other: "Execution") -> bool:
         """Whether a trial may go over from one to the other without a difference in any bit."""

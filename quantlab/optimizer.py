@@ -132,7 +132,9 @@ class ProxOptimizer(Optimizer):
                     source.grad.zero_()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float | Tensor] | None = None
+    ) -> float | Tensor | None:
         """One update of the latents, and the proximal map of the result.
 
         Args:
@@ -142,7 +144,7 @@ class ProxOptimizer(Optimizer):
         Returns:
             The closure's loss, or None without one.
         """
-        loss: float | None = None
+        loss: float | Tensor | None = None
         self.average()
         if closure is None:
             self._gather_gradients()
@@ -151,7 +153,7 @@ class ProxOptimizer(Optimizer):
         else:
             first = True
 
-            def evaluate() -> float:
+            def evaluate() -> float | Tensor:
                 nonlocal first
                 if not first:  # a line search has moved the latents
                     self.refresh()
@@ -163,7 +165,7 @@ class ProxOptimizer(Optimizer):
                     first = False
                 return value
 
-            loss = self.base.step(evaluate)
+            loss = self.base.step(evaluate)  # type: ignore[arg-type]
         if self.latent_bound is not None:
             for group in self.groups:
                 group.latent.clamp_(-self.latent_bound, self.latent_bound)

@@ -171,7 +171,7 @@ class PackedRun:
             stack.hand_back(seconds)
             if stack.has_diverged:
                 self._stack = None  # the others go on without them
-                self.diverged |= (ended := stack.diverged())
+                self.diverged |= (ended := stack.diverged)
                 yield [PackEvent(place, error=error) for place, error in ended.items()]
                 return
             if epochs[0].batches < until:

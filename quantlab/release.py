@@ -36,6 +36,7 @@ RELEASE = {
     "quantlab.initial_weights": (
         "InitialWeights TorchvisionWeights TrialWeights WeightsFile no_other_trials"
     ),
+    "quantlab.loss_tally": "LossTally TalliedLosses",
     "quantlab.models.base": "ModelSpec fit_weights global_average load_weights",
     "quantlab.models.convnet": "ConvNet",
     "quantlab.models.learned_scales": "LearnedScales",

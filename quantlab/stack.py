@@ -15,6 +15,7 @@ from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.graph import WARM_UP_STEPS, Record, record_on
+from quantlab.loss_tally import LossTally
 from quantlab.records import EpochRecord
 from quantlab.stacked_evaluation import stacked_accuracies
 from quantlab.stacked_network import StackedNetwork, Stacking
@@ -79,13 +80,14 @@ class Stack:
         }
         """Parameters that are not trained (any more)."""
         self._first_step = first.step
-        count = len(self.runs)
-        self._loss_sums = torch.zeros(count, dtype=torch.float64, device=self.device)
-        self._last_losses = torch.tensor(
-            [run.last_loss for run in self.runs], dtype=torch.float64, device=self.device
+        self._losses = LossTally(
+            [run.last_loss for run in self.runs],
+            [0.0 for _ in self.runs],
+            first.step,
+            self.device,
         )
-        self._bad_steps = torch.full((count,), -1, device=self.device)
-        self._this_step = torch.full((1,), first.step, device=self.device)
+        self.diverged: dict[int, NonFiniteLossError] = {}
+        """Place -> how it diverged, of those that have by the last `hand_back`."""
         self._num_steps = 0
         self._new_steps = 0
         """Of these, how many the members do not know of yet."""
@@ -103,6 +105,7 @@ class Stack:
             record = record_on(self._stream)
         is_recordable = self._ahead is not None and self._optimizer.is_recordable
         self._record = record if is_recordable else None
+        self._looks_at_losses = not on_gpu and record is None  # on a GPU, that would take time
         self._recorded: Callable[[], None] | None = None
         self._epoch: EpochInProgress | None = None
         """Of the first member, for which the following were made."""
@@ -195,17 +198,10 @@ class Stack:
         with self._execution.autocast(self.device):
             each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         losses = each.unflatten(0, labels.shape).mean(dim=1)
-        values = losses.detach()
-        is_bad = ~values.isfinite() & (self._bad_steps < 0)
-        self._bad_steps.copy_(torch.where(is_bad, self._this_step, self._bad_steps))
-        self._this_step.add_(1)
-        is_good = self._bad_steps < 0
-        self._loss_sums += torch.where(is_good, values * labels.shape[1], 0)
-        last_losses = torch.where(is_good, values.to(self._last_losses), self._last_losses)
-        self._last_losses.copy_(last_losses)
+        is_bad = self._losses.add(losses.detach(), labels.shape[1])
         gradients = self._optimizer.gradients(losses)
-        if self._stream is None and self._record is None and is_bad.any():
-            self.has_diverged = True  # on a GPU, looking would take time
+        if self._looks_at_losses and is_bad.any():
+            self.has_diverged = True
             for row in is_bad.nonzero().flatten().tolist():
                 self._optimizer.set_aside(row)
         self._optimizer.step(gradients, numbers)
@@ -217,33 +213,18 @@ class Stack:
             seconds: a member's share of the time since the last call.
         """
         self._optimizer.hand_back()
-        bad_steps = self._bad_steps.tolist()
-        self.has_diverged = max(bad_steps) >= 0
-        for run, loss_sum, last_loss, bad_step in zip(
-            self.runs,
-            self._loss_sums.tolist(),
-            self._last_losses.tolist(),
-            bad_steps,
-            strict=True,
-        ):
+        for place, run, found in zip(self.places, self.runs, self._losses.read(), strict=True):
             epoch = run.begin_epoch()
             epoch.batches += self._new_steps
-            epoch.loss_sum += loss_sum
+            epoch.loss_sum += found.loss_sum
             epoch.seconds += seconds
-            run.last_loss = last_loss
-            run.step = self._first_step + self._num_steps if bad_step < 0 else bad_step
-        self._loss_sums.zero_()
+            run.last_loss = found.last_loss
+            run.step = self._first_step + self._num_steps
+            if found.bad_step is not None:
+                run.step = found.bad_step
+                self.diverged[place] = NonFiniteLossError(run.step, run.last_loss)
+        self.has_diverged = bool(self.diverged)
         self._new_steps = 0
-
-    def diverged(self) -> dict[int, NonFiniteLossError]:
-        """Place -> how it diverged, of those that have."""
-        return {
-            place: NonFiniteLossError(run.step, run.last_loss)
-            for place, run, bad_step in zip(
-                self.places, self.runs, self._bad_steps.tolist(), strict=True
-            )
-            if bad_step >= 0
-        }
 
     def records(self) -> dict[int, EpochRecord]:
         """Place -> record, at the end of everybody's epoch."""

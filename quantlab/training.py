@@ -1,7 +1,6 @@
 """TrainingRun: one recipe, from initial weights to a quantized network, an epoch at a time."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,13 +21,9 @@ from quantlab.checkpoint import own_copy
 from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
 from quantlab.evaluation import accuracy
-from quantlab.execution import (
-    DEFAULT_EXECUTION,
-    Execution,
-    keep_freed_memory,
-    parse_execution,
-)
+from quantlab.execution import DEFAULT_EXECUTION, Execution, parse_execution
 from quantlab.initial_weights import no_other_trials
+from quantlab.loss_tally import LossTally, TalliedLosses
 from quantlab.models.base import require_logits
 from quantlab.optimizer_of_recipe import learning_rate_of, optimizer_of, plain_optimizer
 from quantlab.random_numbers import RandomNumbers, part_seed
@@ -77,19 +72,13 @@ class TrainingRun:
         self.execution = execution
         self.executions = [execution]
         """All that the training so far was computed with, through every resumption."""
-        if self.device.type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
-            torch.use_deterministic_algorithms(self.execution.deterministic)
-            # Nothing here reads memory that it has not written: no time for filling it.
-            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        elif self.device.type == "cpu" and self.execution.keep_memory:
-            keep_freed_memory()
+        execution.prepare(self.device)
         self.epoch = 0
         self.step = 0
         self.stage = Stage.QUANTIZE
-        self.last_loss = math.nan
-        """Of the last gradient step; NaN before the first."""
+        self.last_loss = math.nan  # of the last gradient step; NaN before the first
         self._in_progress: EpochInProgress | None = None
+        self._looks_at_losses = self.device.type == "cpu"  # on a GPU, looking would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
@@ -130,7 +119,8 @@ class TrainingRun:
             A record at the end of every epoch, and None at every pause.
 
         Raises:
-            NonFiniteLossError: the loss became infinite or NaN; the weights are those before it.
+            NonFiniteLossError: the loss became infinite or NaN. On the CPU the weights are those
+                before it; on a GPU this is found at the next pause, or at the end of the epoch.
             MemoryExhaustedError: the device cannot hold a step.
             LostProcessError: a loader process was killed.
         """
@@ -338,11 +328,13 @@ class TrainingRun:
         )
         while epoch.batches < self.steps_per_epoch:
             started = time.perf_counter()
+            tally = LossTally([self.last_loss], [epoch.loss_sum], self.step, self.device)
             before = epoch.batches
             with epoch.random.in_use():
                 for inputs, labels in islice(batches, pause_steps):
-                    epoch.loss_sum += self._train_step(inputs, labels) * len(labels)
-                    epoch.batches += 1
+                    self._train_step(inputs, labels, tally)
+            if not self._looks_at_losses:
+                self._count(epoch, *tally.read())
             epoch.seconds += time.perf_counter() - started
             if epoch.batches == before:
                 raise RuntimeError(
@@ -358,23 +350,38 @@ class TrainingRun:
             histogram = self.optimizer.weight_histogram()
         yield self.end_epoch(at, gap, histogram, time.perf_counter() - started)
 
-    def _train_step(self, inputs: Tensor, labels: Tensor) -> float:
-        """One gradient step; the batch's loss before it."""
-        rate = self.learning_rate(self.step)
+    def _count(self, epoch: EpochInProgress, found: TalliedLosses) -> None:
+        """What the steps that have not looked at their losses came to."""
+        epoch.loss_sum = found.loss_sum
+        self.last_loss = found.last_loss
+        if found.bad_step is not None:
+            self.step = found.bad_step
+            raise NonFiniteLossError(self.step, self.last_loss)
+
+    def _train_step(self, inputs: Tensor, labels: Tensor, tally: LossTally) -> None:
+        epoch = self.begin_epoch()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.learning_rate(self.step)
         loss = self.optimizer.step(partial(self._loss, self.execution.layout(inputs), labels))
         assert loss is not None
+        if self._looks_at_losses:
+            epoch.loss_sum += float(loss) * len(labels)
+        else:
+            value = torch.as_tensor(loss, dtype=torch.float64, device=self.device)
+            tally.add(value.detach()[None], len(labels))
         self.step += 1
-        return loss
+        epoch.batches += 1
 
-    def _loss(self, inputs: Tensor, labels: Tensor) -> float:
+    def _loss(self, inputs: Tensor, labels: Tensor) -> float | Tensor:
         """The batch's loss, its gradient left with the parameters: the optimizer's closure."""
         self.optimizer.zero_grad()
         with self.execution.autocast(self.device):
             logits = self._forward(inputs)
             require_logits(self.model, logits, len(labels), self.splits.num_classes)
             loss = F.cross_entropy(logits, labels)
+        if not self._looks_at_losses:
+            loss.backward()
+            return loss
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(self.step, self.last_loss)

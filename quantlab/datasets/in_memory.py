@@ -12,6 +12,7 @@ from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
 from quantlab.random_numbers import RandomNumbers
 from quantlab.remembering import remembering
+from quantlab.sending import sent
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,10 @@ class InMemoryDataset(DatasetSpec):
         orders: Tensor,
         generators: Sequence[torch.Generator],
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        device = images.pixels.device
         for indices in orders.split(batch_size, dim=1):
             drawn = self.draw(indices.numel(), generators)
-            on_device = None if drawn is None else drawn.to(images.pixels.device)
-            yield self.drawn_batch(images, indices, on_device)
+            yield self.drawn_batch(images, indices, drawn if drawn is None else sent(drawn, device))
 
     def _inputs(self, pixels: Tensor) -> Tensor:
         if pixels.dim() == 4:
