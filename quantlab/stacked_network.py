@@ -1,8 +1,9 @@
 """Networks of one architecture, computed as one with a leading trial axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,6 @@ class _Folded:
                 stacked = buffers[f"{path}.{key}" if path else key]
                 layer._buffers[key] = stacked.flatten(0, 1) if stacked.dim() > 1 else stacked
         self.model = model
-        self._compiled = torch.compile(model, dynamic=False)
 
     def __call__(
         self, weights: Mapping[str, Tensor], inputs: Tensor, execution: Execution, compiled: bool
@@ -118,6 +118,12 @@ class _Folded:
         folded = inputs.transpose(0, 1).flatten(1, 2)
         logits: Tensor = model(execution.layout(folded)).unflatten(1, (self._count, -1))
         return logits.transpose(0, 1)
+
+    @cached_property
+    def _compiled(self) -> Callable[[Tensor], Tensor]:
+        """Made when it is first asked for: even an unused one costs 55 MiB and a second."""
+        compiled: Callable[[Tensor], Tensor] = torch.compile(self.model, dynamic=False)
+        return compiled
 
 
 class _StackedLinear(nn.Module):

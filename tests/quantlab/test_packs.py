@@ -329,6 +329,20 @@ def test_a_diverging_member_does_not_touch_the_others(lone_results: list[Result]
         assert_alike(Result(records, member.final_weights(), member.outcome()), lone)
 
 
+def test_a_pack_that_is_not_compiled_does_without_the_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which takes 55 MiB of memory for its modules, and a second."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("torch.compile was called")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    for stacking in STACKINGS:
+        pack = PackedRun([quantized(seed=seed, epochs=1) for seed in range(2)], stacking=stacking)
+        assert next(pack.train(pause_steps=1)) == []
+
+
 def interrupted(recipes: Sequence[Recipe], pauses: int) -> tuple[list[Any], list[Any]]:
     """States and records after so many pauses of 3 steps."""
     pack = PackedRun(recipes)

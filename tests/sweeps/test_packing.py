@@ -170,7 +170,7 @@ LARGE = [
 def test_a_pack_that_does_not_fit_into_memory_goes_on_in_halves(tmp_path: Path) -> None:
     """With a real cap on the memory of the process; it has no convolutions, as oneDNN's crash."""
     done = subprocess.run(
-        [sys.executable, "-c", CAPPED, str(80 * 2**20), str(tmp_path)],
+        [sys.executable, "-c", CAPPED, str(56 * 2**20), str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
@@ -178,4 +178,4 @@ def test_a_pack_that_does_not_fit_into_memory_goes_on_in_halves(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["states"] == ["COMPLETE"] * 8
-    assert result["largest"] in (1, 2, 4)
+    assert result["largest"] in (2, 4)
