@@ -1,8 +1,11 @@
 """scikit-learn's 1,797 handwritten digits, which come with the library."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from quantlab.datasets.base import Dimensions
@@ -36,10 +39,20 @@ class Digits(InMemoryDataset):
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
         """1,437 training images and 360 test images; the 17 grey levels are scaled to 0..240."""
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        pixels = torch.from_numpy(bunch.images * 15).to(torch.uint8).unsqueeze(1)
-        everything = Images(pixels, torch.from_numpy(bunch.target).long())
+        table = torch.from_numpy(_table())
+        pixels = (table[:, :-1] * 15).to(torch.uint8).reshape(-1, 1, 8, 8)
+        everything = Images(pixels, table[:, -1].long())
         order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(1797))
         return everything.take(order[360:]), everything.take(order[:360]), 10
+
+
+def _table() -> npt.NDArray[np.float64]:
+    """64 grey levels of 0..16 and the digit, (1797, 65), as ``load_digits`` reads it.
+
+    Importing scikit-learn takes a second, in every process of a sweep, and its file needs none.
+    """
+    found = find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+    file = Path(found.origin).with_name("datasets") / "data" / "digits.csv.gz"
+    return np.loadtxt(file, delimiter=",")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from torch import Tensor
 
 from quantlab import ConfigurationError, TrainingRun, override
@@ -37,6 +38,16 @@ def test_digits_are_split_without_overlap() -> None:
     assert not parts[0] & parts[1]
     assert not parts[0] & parts[2]
     assert not parts[1] & parts[2]
+
+
+def test_digits_are_those_that_scikit_learn_loads() -> None:
+    bunch = load_digits()
+    order = torch.randperm(1797, generator=torch.Generator().manual_seed(1797))
+    train, test, classes = Digits().read(Path("unused"))
+    assert classes == 10
+    for part, places in ((train, order[360:]), (test, order[:360])):
+        assert torch.equal(part.labels, torch.from_numpy(bunch.target)[places])
+        assert torch.equal(part.pixels[:, 0] / 15.0, torch.from_numpy(bunch.images).float()[places])
 
 
 def test_digits_are_normalized() -> None:
