@@ -16,6 +16,9 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Processes that are started before they are asked for; Tune asks for those of another environment.
+os.environ.setdefault("RAY_enable_worker_prestart", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 import ray
 from ray import cloudpickle, tune
@@ -33,7 +36,7 @@ from sweeps.hooks import (
     reason_of,
 )
 from sweeps.progress import Progress
-from sweeps.ray_cluster import connect
+from sweeps.ray_cluster import connect, disconnect
 from sweeps.resources import Resources
 from sweeps.spec import Cell
 from sweeps.storage import Storage
@@ -72,9 +75,9 @@ def services(
                 try:
                     yield slots, delivery
                 finally:
-                    ray.shutdown()
+                    disconnect()
         finally:
-            ray.shutdown()
+            disconnect()
 
 
 def train(

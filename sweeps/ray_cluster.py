@@ -5,10 +5,11 @@ import math
 import os
 import socket
 import sys
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import AuthenticationError
 
@@ -60,7 +61,7 @@ def connect(resources: Resources) -> int:
         there = available[kind]
         if needed > there:
             if address is None:
-                ray.shutdown()
+                disconnect()
                 raise ConfigurationError(
                     f"{option} {needed:g}: there are {there:g} {kind}s on this machine"
                 )
@@ -70,6 +71,33 @@ def connect(resources: Resources) -> int:
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
+
+
+def disconnect() -> None:
+    """Leave the cluster, or end Ray if it was started here.
+
+    Ray would ask its processes to end, by a signal of which they take no notice (see `_init`), one
+    after the other, and kill each after a second. And some that these started would be left, and
+    look for the others for a minute.
+    """
+    node: Any = ray._private.worker._global_node
+    if node is None:
+        ray.shutdown()
+        return
+    kill = node.kill_all_processes
+    started: list[psutil.Process] = []
+
+    def kill_at_once(**options: Any) -> None:
+        for info in node.all_processes.get("raylet", ()):
+            with suppress(psutil.NoSuchProcess):
+                started.extend(psutil.Process(info.process.pid).children(recursive=True))
+        kill(**{**options, "allow_graceful": False})
+
+    node.kill_all_processes = kill_at_once
+    ray.shutdown()
+    for process in started:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _init(address: str, **options: Any) -> None:
