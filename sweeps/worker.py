@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+_THRESHOLD = gc.get_threshold()
+gc.set_threshold(100_000)  # What comes now makes objects by the hundred thousand, and no garbage.
+
 import torch
 from ray import tune
 
@@ -19,6 +22,8 @@ from quantlab.execution import Execution
 from sweeps.sharing import adopt_group
 from sweeps.storage import Storage
 from sweeps.trial import train_trials
+
+gc.set_threshold(*_THRESHOLD)
 
 STEP_SECONDS = 2.0
 """Tune hears of a trial at most so often; the trial's folder has every epoch."""
