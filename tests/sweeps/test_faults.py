@@ -5,8 +5,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import SWEEPS, Command
@@ -20,12 +22,15 @@ def _store(storage_with_store: Callable[[Path], Path], tmp_path: Path) -> None:
     storage_with_store(tmp_path / "runs")
 
 
-def test_a_failing_trial_does_not_stop_the_others(quick_command: Command, tmp_path: Path) -> None:
+def test_a_failing_trial_does_not_stop_the_others(
+    quick_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A map that breaks for one value of rho0 in training, for as long as a file says so.
 
     The trial that starts from a failed one fails with it, and both run once it is mended. Those
-    that are in a pack with it go on.
+    that are in a pack with it go on. Nothing of Ray is left afterwards.
     """
+    monkeypatch.setenv("STARTED_BY", str(tmp_path))
     one_seed = changed(WITH_CHILD, "seeds=(0, 1)", "seeds=(0,)")
     fragile = changed(
         one_seed,
@@ -51,6 +56,18 @@ def test_a_failing_trial_does_not_stop_the_others(quick_command: Command, tmp_pa
     again = quick_command(tmp_path, "run", "tiny.py")
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[0] == "tiny: 4 trials, 2 to run"
+    _, left = psutil.wait_procs(started_by(str(tmp_path)), timeout=10)
+    assert not left
+
+
+def started_by(mark: str) -> list[psutil.Process]:
+    """Processes that have the mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("STARTED_BY") == mark:
+                found.append(process)
+    return found
 
 
 def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
