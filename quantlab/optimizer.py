@@ -144,34 +144,28 @@ class ProxOptimizer(Optimizer):
         Returns:
             The closure's loss, or None without one.
         """
-        loss: float | Tensor | None = None
         self.average()
+        loss: float | Tensor | None = None
         if closure is None:
-            self._gather_gradients()
-            self._start_from()
+            self.prepare_base()
             self.base.step()
         else:
-            first = True
-
-            def evaluate() -> float | Tensor:
-                nonlocal first
-                if not first:  # a line search has moved the latents
-                    self.refresh()
-                with torch.enable_grad():
-                    value = closure()
-                self._gather_gradients()
-                if first:
-                    self._start_from()
-                    first = False
-                return value
-
-            loss = self.base.step(evaluate)  # type: ignore[arg-type]
-        if self.latent_bound is not None:
-            for group in self.groups:
-                group.latent.clamp_(-self.latent_bound, self.latent_bound)
+            loss = self.base.step(_Evaluation(self, closure))  # type: ignore[arg-type]
+        self._clip_latents()
         self.num_steps += 1
         self.refresh()
         return loss
+
+    def prepare_base(self, *, starts: bool = True) -> None:
+        """Give the base optimizer the model's gradients and the weights that its step starts from.
+
+        Args:
+            starts: whether a step begins here; False if the base optimizer is within one.
+        """
+        self._gather_gradients()
+        if starts and self.rule.update_from is Point.PROXIMAL:
+            for group in self.groups:
+                group.latent.copy_(group.proximal)
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -278,10 +272,10 @@ class ProxOptimizer(Optimizer):
             else:
                 group.average.lerp_(iterate, weight / self._averaged_weight)
 
-    def _start_from(self) -> None:
-        if self.rule.update_from is Point.PROXIMAL:
+    def _clip_latents(self) -> None:
+        if self.latent_bound is not None:
             for group in self.groups:
-                group.latent.copy_(group.proximal)
+                group.latent.clamp_(-self.latent_bound, self.latent_bound)
 
     def _gather_gradients(self) -> None:
         """Bring the gradients of the model's parameters to what the base optimizer moves."""
@@ -324,6 +318,28 @@ class ProxOptimizer(Optimizer):
         if group.average is not None:
             return group.average
         return group.proximal if self.rule.update_from is Point.PROXIMAL else group.latent
+
+
+class _Evaluation:
+    """A closure for the base optimizer, which may evaluate the loss more than once within a step.
+
+    The gradient is taken at the rule's point each time. Where the base optimizer has moved the
+    latents since the last evaluation, as a line search does, that point has moved with them.
+    """
+
+    def __init__(self, optimizer: ProxOptimizer, closure: Callable[[], float | Tensor]) -> None:
+        self._optimizer = optimizer
+        self._closure = closure
+        self._is_first = True
+
+    def __call__(self) -> float | Tensor:
+        if not self._is_first:
+            self._optimizer.refresh()
+        with torch.enable_grad():
+            loss = self._closure()
+        self._optimizer.prepare_base(starts=self._is_first)
+        self._is_first = False
+        return loss
 
 
 def _require_once(parameters: Sequence[nn.Parameter]) -> None:

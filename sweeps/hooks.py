@@ -17,6 +17,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import first_line
 from sweeps import signals
 from sweeps.delivery import Delivery
+from sweeps.pack_report import PackReport
 from sweeps.progress import Progress
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
@@ -79,9 +80,12 @@ class SweepStopper(Stopper):
         """Tune's ids of trials that were stopped alone, because the queue prunes them."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if self._queue is None or result["done"] or len(result["running"]) != 1:
+        if self._queue is None or result["done"]:
+            return False
+        running = PackReport.of_result(result).running
+        if len(running) != 1:
             return False  # the others of a pack go on
-        (fingerprint,) = result["running"]
+        (fingerprint,) = running
         if not self._queue.should_prune(fingerprint):
             return False
         self.pruned.add(trial_id)
@@ -153,20 +157,20 @@ class TrialCallback(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["unable"]:
-            self._stop.error = ConfigurationError(result["unable"])
+        report = PackReport.of_result(result)
+        if report.unable:
+            self._stop.error = ConfigurationError(report.unable)
             return
-        if result["largest"] is not None:
-            largest, cell = result["largest"], self._pack(trial)[0]
+        if report.largest is not None:
+            largest, cell = report.largest, self._pack(trial)[0]
             if self._queue.limit_packs(cell, largest):
                 self._progress.say(f"packs as of {cell.name} do not fit into memory: {largest} now")
         for cell in self._pack(trial):
-            said = result["states"].get(cell.fingerprint)
-            if said is None:
+            # The worker's word: a network file system may take a while to show us its file.
+            state = report.ended.get(cell.fingerprint)
+            if state is None:
                 self._delivery.announce(cell)
                 continue
-            # The worker's word: a network file system may take a while to show us its file.
-            state = TrialState(said)
             if not state.is_finished and state is not TrialState.FAILED:
                 state = self._failed(cell, "it ended without a result")
             self._ended(cell, state)

@@ -8,10 +8,10 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from quantlab import flatten
+from quantlab import EpochRecord, flatten
 from sweeps.coordinates import level_set, rho0
 from sweeps.records import Epoch, Failure, Result, Stopped, TrialState
 from sweeps.sealed_json import plain
@@ -25,8 +25,8 @@ STATUS = {
     TrialState.STOPPED: "KILLED",
 }
 """MLflow's word for how a trial stands; others are RUNNING."""
-NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram", "data_content")
-"""Of a record in a trial's history."""
+EPOCH_METRICS = tuple(field.name for field in fields(EpochRecord) if field.type is float)
+"""What is logged of an epoch: every measured number of the training core's record."""
 
 FINAL_TAGS = (
     "git_commit",
@@ -127,11 +127,8 @@ def numbers(cell: Cell) -> dict[str, float]:
 
 def epoch_metrics(epoch: Epoch) -> dict[str, float]:
     """A point on each curve."""
-    return {
-        key: float(value)
-        for key, value in plain(epoch).items()
-        if key not in NOT_METRICS and isinstance(value, int | float)
-    }
+    values = plain(epoch)
+    return {name: values[name] for name in EPOCH_METRICS if values[name] is not None}
 
 
 def final_metrics(stands: Standing, seconds: float | None) -> dict[str, float]:

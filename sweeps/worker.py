@@ -19,6 +19,7 @@ from ray import tune
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import MemoryExhaustedError, in_full
 from quantlab.execution import Execution
+from sweeps.pack_report import PackReport
 from sweeps.sharing import adopt_group
 from sweeps.storage import Storage
 from sweeps.trial import train_trials
@@ -85,15 +86,12 @@ class Worker(tune.Trainable):
         """Train for `STEP_SECONDS`, or to the end.
 
         Returns:
-            For Tune, ``done``; for `hooks`, ``unable``, why nothing can be trained here, empty if
-            it can, ``running``, the trials that have not ended, ``states`` of those that have since
-            the last step, and ``largest``, the size of packs that fit into memory, where others do
-            not.
+            ``done`` for Tune, and a `PackReport` for the driver.
         """
         started = time.monotonic()
         done = True
         if self._unable:
-            return {"done": True, "unable": self._unable, "running": [], "states": {}}
+            return {"done": True, **PackReport(unable=self._unable).as_result()}
         for _ in self._training:
             if time.monotonic() - started >= STEP_SECONDS:
                 done = False
@@ -103,14 +101,9 @@ class Worker(tune.Trainable):
             state = self._work.storage.trial(fingerprint).state()
             if done or state.is_finished:
                 self._untold.remove(fingerprint)
-                states[fingerprint] = state.value
-        return {
-            "done": done,
-            "unable": "",
-            "running": list(self._untold),
-            "states": states,
-            "largest": self._largest,
-        }
+                states[fingerprint] = state
+        report = PackReport(running=tuple(self._untold), ended=states, largest=self._largest)
+        return {"done": done, **report.as_result()}
 
     def cleanup(self) -> None:
         """Leave checkpoints if the pack is being stopped."""

@@ -130,6 +130,7 @@ from pathlib import Path
 
 from quantlab import fingerprint
 from quantlab.execution import Execution
+from sweeps.pack_report import PackReport
 from sweeps.storage import Storage
 from sweeps.worker import Work, Worker
 from tests.sweeps.test_packing import LARGE
@@ -155,10 +156,12 @@ worker = Here({"trials": dict(others)})
 states = {}
 while True:
     result = worker.step()
-    states |= result["states"]
+    report = PackReport.of_result(result)
+    states |= report.ended
     if result["done"]:
         break
-print(json.dumps({"largest": result["largest"], "states": list(states.values())}))
+ended = [state.value for state in states.values()]
+print(json.dumps({"largest": report.largest, "states": ended}))
 """
 LARGE = [
     quantized(seed=seed, epochs=1, batchnorm_epochs=0, batch_size=200, model=MLP(hidden=(2048,)))

@@ -10,6 +10,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from quantlab import ConfigurationError
 from quantlab.execution import Execution
 from sweeps.hooks import SweepStopper, TrialCallback, reason_of
+from sweeps.pack_report import PackReport
 from sweeps.resources import _quotas, usable_cpus
 from sweeps.storage import Storage
 from sweeps.worker import Work, Worker
@@ -35,11 +36,12 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     storage.require_writable()
     mark = storage.mark()
     assert storage.mark() == mark
-    assert not worker(storage, mark).step()["unable"]
+    assert not PackReport.of_result(worker(storage, mark).step()).unable
     elsewhere = Storage(tmp_path / "not mounted")
     result = worker(elsewhere, mark).step()
-    assert f"--storage {elsewhere.root}: machine " in result["unable"]
-    assert "does not see the driver's folder" in result["unable"]
+    unable = PackReport.of_result(result).unable
+    assert f"--storage {elsewhere.root}: machine " in unable
+    assert "does not see the driver's folder" in unable
     assert not elsewhere.root.exists()
     stop = SweepStopper()
     watch: Any = TrialCallback(None, stop, storage, None, None)  # type: ignore[arg-type]
