@@ -5,7 +5,6 @@ import math
 from torch import Tensor, nn
 
 from quantlab.recipe import Quantization
-from quantlab.weights import full_precision_weights, group_of_weights
 
 FULL_PRECISION = 32.0
 """Bits of a number that is not quantized, whatever it was trained with."""
@@ -23,12 +22,9 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
     """
     if quantization is None:
         return {}
-    groups = quantization.groups
-    layers = [group.layers for group in groups]
-    places = group_of_weights(model, quantization.exclude, layers, quantization.include)
     return {
-        name: math.log2(len((quantization if place is None else groups[place]).quantizer.levels))
-        for name, place in places.items()
+        name: math.log2(len((group or quantization).quantizer.levels))
+        for name, group in quantization.group_of_weights(model).items()
     }
 
 
@@ -72,7 +68,7 @@ def full_precision_note(model: nn.Module, quantization: Quantization | None) -> 
     """
     if quantization is None:
         return ""
-    left = full_precision_weights(model, quantization.exclude, quantization.include)
+    left = quantization.full_precision_weights(model)
     if not left:
         return ""
     quantized = sum(

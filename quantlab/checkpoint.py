@@ -4,10 +4,11 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -21,14 +22,32 @@ from quantlab.errors import (
 VERSION = 2
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file such that a reader finds the old content or the new one, never half of it.
+
+    Args:
+        path: of the file; it is replaced at the end of the block, unless the block fails.
+
+    Yields:
+        A file to write the new content to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def save_atomically(path: Path, content: object) -> None:
     """`torch.save` such that a reader finds the old file or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def previous_checkpoint(path: Path) -> Path:

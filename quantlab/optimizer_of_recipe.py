@@ -9,7 +9,6 @@ from quantlab.quantizers.contract import require_contract
 from quantlab.recipe import Averaging, OptimizerSpec, Recipe
 from quantlab.schedules import Schedule, StepFunction, value_at
 from quantlab.update_rules import POST_TRAINING
-from quantlab.weights import group_of_weights
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> ProxOptimizer:
@@ -28,21 +27,20 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     if quantization is None:
         return plain_optimizer(recipe.optimizer, model)
     groups = quantization.groups
-    group_of = group_of_weights(
-        model, quantization.exclude, [group.layers for group in groups], quantization.include
-    )
-    annealing = [
-        _annealing(group.quantizer, group.sharpness or quantization.sharpness, steps_per_epoch)
+    annealing = {
+        id(group): _annealing(
+            group.quantizer, group.sharpness or quantization.sharpness, steps_per_epoch
+        )
         for group in groups
-    ]
+    }
     weights, own_sharpness = {}, {}
-    for name, position in group_of.items():
+    for name, group in quantization.group_of_weights(model).items():
         parameter = model.get_parameter(name)
-        if position is None:
+        if group is None:
             weights[name] = parameter, quantization.quantizer
         else:
-            weights[name] = parameter, groups[position].quantizer
-            own_sharpness[name] = annealing[position]
+            weights[name] = parameter, group.quantizer
+            own_sharpness[name] = annealing[id(group)]
     members = {id(parameter) for parameter, _ in weights.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in members]
     if recipe.batchnorm_epochs and not others:
@@ -55,7 +53,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     steps = (0, recipe.epochs * steps_per_epoch - 1)
     device = next(iter(weights.values()))[0].device
     quantizers = [quantization.quantizer, *(group.quantizer for group in groups)]
-    for quantizer, sharpness in zip(quantizers, [common, *annealing], strict=True):
+    for quantizer, sharpness in zip(quantizers, [common, *annealing.values()], strict=True):
         try:
             require_contract(quantizer, tuple(map(sharpness, steps)), device=device)
         except ConfigurationError as error:

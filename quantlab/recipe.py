@@ -18,6 +18,7 @@ from quantlab.plain_values import plain, require_count
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule, value_at
 from quantlab.update_rules import UpdateRule
+from quantlab.weights import full_precision_weights, group_of_weights
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch has as a single kernel, for the CPU too; on one flat tensor it is the
@@ -193,6 +194,22 @@ class Quantization:
                 f"Quantization.latent_bound = {bound!r}: must be a number > 0, or None"
             )
         object.__setattr__(self, "latent_bound", bound)
+
+    def group_of_weights(self, model: nn.Module) -> dict[str, WeightGroup | None]:
+        """Name of each weight of a model that is quantized -> its group, None if it is in none.
+
+        Raises:
+            ConfigurationError: see `quantlab.weights.group_of_weights`.
+        """
+        layers = [group.layers for group in self.groups]
+        places = group_of_weights(model, self.exclude, layers, self.include)
+        return {
+            name: None if place is None else self.groups[place] for name, place in places.items()
+        }
+
+    def full_precision_weights(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Weights of a model that stay in full precision; see `quantlab.weights`."""
+        return full_precision_weights(model, self.exclude, self.include)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
-from quantlab.checkpoint import set_aside
+from quantlab.checkpoint import replacing, set_aside
 from sweeps.damage import tell
 from sweeps.sealed_json import DamagedError, NewerError, decode, encode
 
@@ -72,12 +72,8 @@ class RecordFile(Generic[R]):
 
 def write_atomically(path: Path, text: str) -> None:
     """Readers find the old content or the new, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def read_text(path: Path) -> str | None:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
@@ -16,6 +16,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import described, first_line
 from sweeps.database import DatabaseLostError, open_storage, shown, url_of
 from sweeps.record_files import write_atomically
+from sweeps.sharing import lock, locked
 from sweeps.storage import Storage
 from sweeps.study import StudySpec
 from sweeps.study_results import failed_points, num_finished, recipe_of
@@ -31,7 +32,7 @@ class Claim:
     trial: optuna.Trial
     reported: int
     """The last step that the pruner was told of, by a driver that died; 0 for a new one."""
-    lock: IO[str]
+    lock: BinaryIO
     """Held for as long as the file is open; a process that dies lets go of it."""
 
 
@@ -122,21 +123,21 @@ class SharedStudy:
             for frozen in trials:
                 if frozen.state is not State.RUNNING or frozen.number in mine:
                     continue
-                lock = self._lock(frozen.number)
-                if lock is None:
+                own = self._lock(frozen.number)
+                if own is None:
                     continue
                 if self._is_running(frozen.number):
                     # There is no public way from a stored trial to one that can go on.
                     trial = optuna.trial.Trial(self.study, frozen._trial_id)
-                    return Claim(trial, max(frozen.intermediate_values, default=0), lock)
-                lock.close()  # its driver has told it since
+                    return Claim(trial, max(frozen.intermediate_values, default=0), own)
+                own.close()  # its driver has told it since
             tried = sum(frozen.state in _TRIED for frozen in trials)
             if tried + len(failed_points(self.study)) >= self._spec.configurations:
                 return None
             trial = self.study.ask()
-            lock = self._lock(trial.number)
-            assert lock is not None, "nobody else can know of it"
-            return Claim(trial, 0, lock)
+            own = self._lock(trial.number)
+            assert own is not None, "nobody else can know of it"
+            return Claim(trial, 0, own)
 
     def tell(self, claim: Claim, **outcome: Any) -> FrozenTrial:
         """How a configuration has ended, with the arguments of Optuna's own `tell`.
@@ -153,21 +154,17 @@ class SharedStudy:
     def _is_running(self, number: int) -> bool:
         return self.study.get_trials(deepcopy=False)[number].state is State.RUNNING
 
-    def _lock(self, number: int) -> IO[str] | None:
+    def _lock(self, number: int) -> BinaryIO | None:
         """Be the only process at a configuration; None if another one is."""
-        file = (self._folder / "claims" / str(number)).open("a")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock(self._folder / "claims" / str(number), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
             return None
-        return file
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Be the only driver that asks: otherwise two would both take the last of the budget."""
-        with (self._folder / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self._folder / ".lock", fcntl.LOCK_EX):
             yield
 
     def _require_own(self, url: str) -> None:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from quantlab import ConfigurationError
 from quantlab.checkpoint import set_aside
@@ -47,27 +48,37 @@ def require_writable(path: Path, what: str) -> None:
         raise ConfigurationError(f"{what}: {_not_yours(path)}")
 
 
-@contextmanager
-def locked(path: Path, how: int) -> Iterator[None]:
-    """Hold a lock on a file, which is made if it is not there.
+def lock(path: Path, how: int) -> BinaryIO:
+    """Take a lock on a file, which is made if it is not there.
 
     Args:
         path: of the file.
         how: as `fcntl.flock` has it.
 
+    Returns:
+        The open file. The lock is held until it is closed; a process that dies lets go of it.
+
     Raises:
         BlockingIOError: another process holds it, and `how` says not to wait.
         ConfigurationError: the file is somebody else's, or the file system cannot lock files.
     """
-    with open(_opened(path), "rb") as file:
-        try:
-            fcntl.flock(file, how)
-        except BlockingIOError:
+    file = open(_opened(path), "rb")  # noqa: SIM115  (open for as long as the lock is held)
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
             raise
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path}: its file system cannot lock files ({error.strerror})"
-            ) from error
+        raise ConfigurationError(
+            f"{path}: its file system cannot lock files ({error.strerror})"
+        ) from error
+    return file
+
+
+@contextmanager
+def locked(path: Path, how: int) -> Iterator[None]:
+    """Hold a lock for the time of a `with` block; see `lock`."""
+    with lock(path, how):
         yield
 
 

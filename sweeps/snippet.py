@@ -9,7 +9,6 @@ import torch
 from quantlab import Recipe
 from quantlab.canonical import default_of
 from quantlab.update_rules import Point
-from quantlab.weights import group_of_weights
 from sweeps.loading import FILE_MODULE_PREFIX
 
 WIDTH = 96
@@ -55,9 +54,7 @@ def other_layers(recipe: Recipe) -> str | None:
             )
     except Exception:  # a user's network may insist on its classes, or on another device
         return "other layers"
-    groups = [group.layers for group in quantization.groups]
-    places = group_of_weights(model, quantization.exclude, groups, quantization.include).values()
-    return "other layers" if None in places else None
+    return "other layers" if None in quantization.group_of_weights(model).values() else None
 
 
 def snippet(recipe: Recipe) -> str:

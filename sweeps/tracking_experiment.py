@@ -21,6 +21,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import first_line
 from sweeps.artifact_place import follow_storage, require_reachable
 from sweeps.secrets import hide
+from sweeps.sharing import locked
 from sweeps.storage import Storage
 from sweeps.tracking_uri import TrackingServer
 
@@ -70,8 +71,7 @@ def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
     """
     try:
         storage.root.mkdir(parents=True, exist_ok=True)
-        with (storage.root / ".mlflow.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(storage.root / ".mlflow.lock", fcntl.LOCK_EX):
             _require_database(server, storage)
             client = mlflow.MlflowClient(tracking_uri=server.uri)
             found, note = _find(client, server, name, storage)
