@@ -19,7 +19,7 @@ COUNTS = {
     "diverged": ("DIVERGED",),
     "failed": ("FAILED",),
     "stopped": ("STOPPED",),
-    "unfinished": ("RUNNING", "WAITING"),
+    "unfinished": ("RUNNING", "INTERRUPTED", "WAITING"),
 }
 """Column -> states that it counts; every state is in one of them."""
 WITHOUT = ("diverged", "failed", "stopped", "unfinished", "absent")
@@ -44,8 +44,8 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
     """One row a configuration, in the order of the trials.
 
     Accuracies are averaged over COMPLETE trials only, and the row says how many there are: `n`
-    complete, `diverged`, `failed`, `stopped` (put out of a study's race) and `unfinished` (running
-    or waiting), which add up to `seeds`. `absent` counts seeds of which there is no trial at all
+    complete, `diverged`, `failed`, `stopped` (put out of a study's race) and `unfinished` (running,
+    interrupted or waiting), which add up to `seeds`. `absent` counts seeds of which there is no trial at all
     although the method has them elsewhere in the same setting. Standard deviations have ddof = 1;
     they and the intervals are missing for a single trial.
 

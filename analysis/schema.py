@@ -10,9 +10,10 @@ import pandas as pd
 
 from analysis.text import brief, plain
 
-STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "STOPPED", "RUNNING", "WAITING")
+STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "STOPPED", "RUNNING", "INTERRUPTED", "WAITING")
 """COMPLETE and DIVERGED are results of a configuration; FAILED is a fault to mend; STOPPED was put
-out of a study's race; RUNNING has been started (and perhaps interrupted); WAITING has not."""
+out of a study's race; RUNNING is being trained; INTERRUPTED was begun, and nobody trains it now;
+WAITING has not been begun."""
 
 AXIS_PREFIX: Final = "axis."
 """Further axes of a sweep, beyond those below, stand in columns ``axis.<name>`` as text."""

@@ -274,7 +274,7 @@ def _search(options: argparse.Namespace) -> int:
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
     run_study(spec, storage, study_storage=options.study_storage, **_training(options))
     study = load(spec, storage, options.study_storage)
-    print("\n".join(summary_lines(spec, study)))
+    print("\n".join(summary_lines(spec, study, storage)))
     _print_failures(cells_of(spec, study, storage), storage)
     if not is_over(spec, study):
         print("sweeps: not all of them have been tried; the same command goes on", file=sys.stderr)
@@ -318,7 +318,7 @@ def _status(options: argparse.Namespace) -> int:
     from sweeps.study_results import is_over, load, summary_lines
 
     study = load(spec, storage, options.study_storage)
-    print("\n".join(summary_lines(spec, study)))
+    print("\n".join(summary_lines(spec, study, storage)))
     return 0 if is_over(spec, study) else EXIT_INCOMPLETE
 
 

@@ -19,7 +19,9 @@ class TrialState(Enum):
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
-    """Started; whether a process is still at it is not known here."""
+    """A process trains it now."""
+    INTERRUPTED = "INTERRUPTED"
+    """It was begun and has not ended, and no process trains it now."""
     COMPLETE = "COMPLETE"
     DIVERGED = "DIVERGED"
     FAILED = "FAILED"

@@ -104,7 +104,7 @@ def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) 
         _facts(spec, "search", options, results_of(cells, storage)) | _data_facts(cells, storage),
         formats,
     )
-    print("\n".join(summary_lines(spec, study)), end="\n\n")
+    print("\n".join(summary_lines(spec, study, storage)), end="\n\n")
     show_files(written)
     _log(f"study {spec.name}", spec, cells, written, options)
 

@@ -11,7 +11,7 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:
     """Fingerprint -> state.
 
-    A COMPLETE trial counts as RUNNING, and so is trained again, if an unfinished one starts from
+    A COMPLETE trial counts as INTERRUPTED, and so is trained again, if an unfinished one starts from
     its network, and that is lost or damaged.
     """
     states = {cell.fingerprint: storage.trial(cell.fingerprint).state() for cell in cells}
@@ -26,7 +26,7 @@ def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:
         if states.get(fingerprint) is TrialState.COMPLETE:
             if _has_network(storage.trial(fingerprint)):
                 continue
-            states[fingerprint] = TrialState.RUNNING
+            states[fingerprint] = TrialState.INTERRUPTED
             needed.append(parents[fingerprint])
     return states
 

@@ -79,14 +79,17 @@ class TrialFolder:
         return TrialFolder(self.path.parent / fingerprint)
 
     def state(self) -> TrialState:
-        """Read off which files are there."""
+        """Read off which files are there, and off the lock of a trial that has not ended."""
         if result := self.result.read():
             return result.state
         if self.failure.exists():
             return TrialState.FAILED
         if self.stopped.exists():
             return TrialState.STOPPED
-        return TrialState.RUNNING if self.recipe.exists() else TrialState.WAITING
+        if not self.recipe.exists():
+            return TrialState.WAITING
+        is_trained = sharing.is_held(self.path / ".lock")
+        return TrialState.RUNNING if is_trained else TrialState.INTERRUPTED
 
     @contextmanager
     def locked(self, name: str = ".lock") -> Iterator[None]:

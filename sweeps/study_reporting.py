@@ -19,7 +19,15 @@ from sweeps.spec import Cell
 from sweeps.storage import Storage
 from sweeps.study import StudySpec
 from sweeps.study_figures import optuna_figures
-from sweeps.study_results import describe, known_label, recipe_of, summary_lines, trials_of, winner
+from sweeps.study_results import (
+    describe,
+    known_label,
+    recipe_of,
+    states_of,
+    summary_lines,
+    trials_of,
+    winner,
+)
 
 
 def measurements_of_study(
@@ -32,9 +40,11 @@ def measurements_of_study(
     """
     best = winner(spec, study)
     front = {trial.number for trial in study.best_trials}
+    states = states_of(spec, study, storage)
     rows, cells = [], {}
     for trial, begun in trials_of(spec, study, storage):
-        rows.append(_row(spec, trial, begun, storage) | {"on_front": trial.number in front})
+        row = _row(spec, trial, begun, storage) | {"state": states[trial.number]}
+        rows.append(row | {"on_front": trial.number in front})
         cells[trial.number] = begun
     recipe = recipe_of(spec, best)
     shown = [best.number, *(row["configuration"] for row in rows if row["label"])]
@@ -49,7 +59,7 @@ def measurements_of_study(
             },
             storage,
         ),
-        standing=summary_lines(spec, study),
+        standing=summary_lines(spec, study, storage),
         winner=describe(spec, best),
         formula=formula(recipe),
         snippet=snippet(recipe),
@@ -66,7 +76,6 @@ def _row(
     return {
         "configuration": trial.number,
         "label": known_label(spec, trial.params),
-        "state": trial.state.name,
         "seeds": sum(folder.state().is_finished for folder in folders),
         "epochs": sum(map(len, histories)),
         "seconds": sum(history.seconds for history in histories),

@@ -1,5 +1,6 @@
 """What a study has found so far, read from Optuna's storage and the trial folders."""
 
+import fcntl
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from optuna.trial import TrialState as State
 
 from analysis.study_schema import is_fraction
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
+from sweeps import sharing
 from sweeps.database import open_storage, shown, url_of
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
@@ -154,10 +156,29 @@ def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
     )
 
 
-def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
+def states_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[str]:
+    """How each configuration stands, in order of their numbers.
+
+    As Optuna has it; but one that it calls RUNNING is INTERRUPTED if no driver is at it.
+    """
+    folder = storage.root / "studies" / spec.name
+    if not (folder / ".lock").exists():  # the drivers have another storage, and cannot be asked
+        return [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    with sharing.locked(folder / ".lock", fcntl.LOCK_SH):  # drivers do not claim any meanwhile
+        return [
+            "INTERRUPTED"
+            if trial.state is State.RUNNING
+            and not sharing.is_held(folder / "claims" / str(trial.number))
+            else trial.state.name
+            for trial in study.get_trials(deepcopy=False)
+        ]
+
+
+def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[str]:
     """How a study stands: counts, the winner, and the known points it has to beat."""
     trials = study.get_trials(deepcopy=False)
-    counts = Counter(trial.state.name for trial in trials)
+    states = states_of(spec, study, storage)
+    counts = Counter(states)
     lines = [f"{spec.name}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
     if not counts["COMPLETE"]:
         return lines
@@ -168,7 +189,7 @@ def summary_lines(spec: StudySpec, study: optuna.Study) -> list[str]:
     for trial in trials:
         if known_label(spec, trial.params) and trial.number != best.number:
             is_complete = trial.state is State.COMPLETE
-            outcome = values_text(spec, trial) if is_complete else trial.state.name.lower()
+            outcome = values_text(spec, trial) if is_complete else states[trial.number].lower()
             lines.append(f"known: {describe(spec, trial)}, {outcome}")
     if len(spec.objectives) > 1:
         front = sorted(study.best_trials, key=lambda trial: trial.values)

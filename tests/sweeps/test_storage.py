@@ -17,7 +17,11 @@ def test_states_are_read_off_the_files(tmp_path: Path) -> None:
     assert folder.state() is TrialState.WAITING
     folder.path.mkdir(parents=True)
     folder.recipe.write_text("{}")
-    assert folder.state() is TrialState.RUNNING
+    assert folder.state() is TrialState.INTERRUPTED
+    with folder.locked():
+        assert folder.state() is TrialState.RUNNING
+        assert folder.state() is TrialState.RUNNING
+    assert folder.state() is TrialState.INTERRUPTED
     folder.failure.write(Failure(error="x", time=0))
     assert folder.state() is TrialState.FAILED
     folder.result.write(ended())
@@ -75,7 +79,7 @@ def test_a_damaged_result_is_told_once_and_does_not_count(
     folder.make()
     folder.recipe.write_text("{}")
     folder.result.path.write_text(content)
-    assert folder.state() is folder.state() is TrialState.RUNNING
+    assert folder.state() is folder.state() is TrialState.INTERRUPTED
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"sweeps: {folder.result.path}: damaged (")
     assert line.endswith("it does not count, and `sweeps run` trains the trial again")

@@ -12,7 +12,7 @@ from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec
 from sweeps.study_figures import optuna_figures
 from sweeps.study_reporting import measurements_of_study
 from sweeps.study_results import is_over, load, summary_lines, winner
-from tests.sweeps.test_race import BaseTrial, run, space, spec
+from tests.sweeps.test_race import BaseTrial, finish, run, space, spec
 
 
 def levels(trial: BaseTrial) -> Recipe:
@@ -32,7 +32,7 @@ def test_the_winner_is_new_and_known_points_are_named(tmp_path: Path) -> None:
     assert study.best_trial.number == 0
     assert winner(made, study).number != 0
     assert is_over(made, study)
-    lines = summary_lines(made, study)
+    lines = summary_lines(made, study, storage)
     assert lines[0].startswith("made: ")
     assert lines[1].startswith("best new: configuration ")
     assert "known: configuration 0 (PC), validation accuracy 90.10 %" in lines
@@ -71,6 +71,22 @@ def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> No
         volume, reached = volume + (accuracy - reached) * (worst - bits), accuracy
     assert heights[-1] == pytest.approx(volume)
     assert {"importance_1", "importance_2", "slice_1"} <= set(drawn)
+
+
+def test_a_configuration_that_no_driver_is_at_is_interrupted(tmp_path: Path) -> None:
+    made, storage = spec(configurations=3, known={"PC": {"rho0": 0.1}}), Storage(tmp_path)
+    race = Race(made, storage)
+    for cell in race.next():
+        race.ended(cell, finish(storage, cell))
+    race.next()
+    assert "1 RUNNING" in summary_lines(made, race.study, storage)[0]
+    for contender in race._contenders.values():
+        contender.claimed.lock.close()  # what the system does for a dead process
+    study = load(made, storage, None)
+    assert "1 INTERRUPTED" in summary_lines(made, study, storage)[0]
+    last = Race(made, storage)
+    run(last, storage)
+    assert "INTERRUPTED" not in summary_lines(made, last.study, storage)[0]
 
 
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:

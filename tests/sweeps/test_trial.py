@@ -90,7 +90,7 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(cut: int, tmp_path: P
 
     with pytest.raises(Killed):
         run_trial(recipe, killed, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
-    assert killed.state() is TrialState.RUNNING
+    assert killed.state() is TrialState.INTERRUPTED
     # The next epoch's record was written, its checkpoint not.
     killed.append_history(replace(killed.read_history()[-1], epoch=cut + 1))
     with killed.history.open("a") as file:
