@@ -45,9 +45,9 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
 
     Accuracies are averaged over COMPLETE trials only, and the row says how many there are: `n`
     complete, `diverged`, `failed`, `stopped` (put out of a study's race) and `unfinished` (running,
-    interrupted or waiting), which add up to `seeds`. `absent` counts seeds of which there is no trial at all
-    although the method has them elsewhere in the same setting. Standard deviations have ddof = 1;
-    they and the intervals are missing for a single trial.
+    interrupted or waiting), which add up to `seeds`. `absent` counts seeds of which there is no
+    trial at all although the method has them elsewhere in the same setting. Standard deviations
+    have ddof = 1; they and the intervals are missing for a single trial.
 
     Columns: the keys, further axes, configuration_id, seeds, n, those of `WITHOUT`, validation_n
     (complete trials with a validation accuracy), mean and std of the validation and test accuracy,

@@ -319,7 +319,8 @@ def validate_history(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _empty(columns: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+def empty(columns: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """A table of no rows."""
     types = {"text": "object", "number": "float64", "fraction": "float64"}
     return pd.DataFrame({name: pd.Series(dtype=types[kind]) for name, (kind, _) in columns.items()})
 
@@ -333,10 +334,10 @@ class Measurements:
     """
 
     trials: pd.DataFrame
-    history: pd.DataFrame = field(default_factory=lambda: _empty(HISTORY))
-    histograms: pd.DataFrame = field(default_factory=lambda: _empty(HISTOGRAMS))
-    maps: pd.DataFrame = field(default_factory=lambda: _empty(MAPS))
-    importance: pd.DataFrame = field(default_factory=lambda: _empty(IMPORTANCE))
+    history: pd.DataFrame = field(default_factory=lambda: empty(HISTORY))
+    histograms: pd.DataFrame = field(default_factory=lambda: empty(HISTOGRAMS))
+    maps: pd.DataFrame = field(default_factory=lambda: empty(MAPS))
+    importance: pd.DataFrame = field(default_factory=lambda: empty(IMPORTANCE))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "trials", validate_trials(self.trials))

@@ -28,7 +28,8 @@ COLLAPSE = 10
 VERDICTS: Mapping[str, str] = {
     "sensitive": "a rho0 at which seeds diverge or collapse, or a range that exceeds the margin "
     "and that seeds alone would hardly make",
-    "at chance": "at no rho0 does the mean accuracy leave chance: no rho0 that was tried works",
+    "at chance": "at no rho0 does the mean accuracy leave chance, or all trials diverge: no rho0 "
+    "that was tried works",
     "unfinished": "none of these, and trials are missing",
     "untested": "a rho0 with fewer than two seeds, or none that differ: noise cannot be told",
     "noise": "seeds alone may well make this range, and it may be beyond the margin as well",
@@ -251,6 +252,8 @@ def _studentized(choices: int, degrees: float) -> float:
 def _verdict(row: pd.Series, margin: float) -> str:
     p, range_, upper = row["p_corrected"], row["range"], row["range_upper"]
     beyond_noise = p < 1 - CONFIDENCE
+    if row["choices"] == 0 and row["diverged"] > 0 and row["missing"] == 0:
+        return "at chance"
     if row["diverged"] > 0 or row["collapsed"] > 0 or (beyond_noise and range_ > margin):
         return "sensitive"
     if row["best"] - row["chance"] <= min(margin, row["chance"]):

@@ -16,7 +16,8 @@ PARAMETER_PREFIX: Final = "param."
 CONFIGURATIONS: Final[Mapping[str, str]] = {
     "configuration": "its number in the study, from 0",
     "label": "what the study calls it; empty unless it was known before",
-    "state": "COMPLETE, PRUNED, FAIL or RUNNING, as Optuna has it; INTERRUPTED where no driver is at it",
+    "state": "COMPLETE, PRUNED, FAIL or RUNNING, as Optuna has it; INTERRUPTED, not RUNNING, where "
+    "no driver is at it",
     "seeds": "finished trials, one a seed",
     "epochs": "of all its trials, finished or not",
     "seconds": "training time of all its trials",

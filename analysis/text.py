@@ -2,8 +2,11 @@
 
 import unicodedata
 
-_UNSEEN = frozenset({"Cc", "Cs", "Co", "Cn"})
-"""Unicode's categories of what cannot be shown: control characters, lone surrogates, no letters."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+"""Unicode's categories of what cannot be shown: control characters, marks such as those that turn
+the direction of writing, lone surrogates, no letters."""
+_JOINERS = "\u200c\u200d"
+"""Of those, what scripts need between letters, and pictures of people."""
 _SPACES = frozenset("\n\r\t\x0b\x0c\x85\u2028\u2029")
 
 
@@ -15,7 +18,8 @@ def plain(text: str) -> str:
 def _letter(letter: str) -> str:
     if letter in _SPACES:
         return " "
-    return f"[U+{ord(letter):04X}]" if unicodedata.category(letter) in _UNSEEN else letter
+    is_unseen = unicodedata.category(letter) in _UNSEEN and letter not in _JOINERS
+    return f"[U+{ord(letter):04X}]" if is_unseen else letter
 
 
 def brief(text: str, longest: int = 60) -> str:

@@ -16,17 +16,30 @@ from quantlab.bits import full_precision_note
 from quantlab.canonical import canonical
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.base import Dimensions
+from quantlab.errors import one_line
+from sweeps import streams
+from sweeps.preflight import preflight
 from sweeps.spec import Cell
+from sweeps.storage import Storage
 
 
-def tell_of_networks(cells: Iterable[Cell], data_dir: Path) -> None:
-    """Print what `look_through` has to say of a sweep's networks.
+def check_and_tell(cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool) -> None:
+    """Find out what would make trials fail, and print what else there is to know before them.
+
+    Args:
+        cells: see `preflight`.
+        storage: see there.
+        data_dir: see there.
+        runs_here: see there.
 
     Raises:
-        ConfigurationError: see there.
+        ConfigurationError: see there and `look_through`.
     """
-    for line in look_through((cell.recipe for cell in cells), data_dir):
-        print(line, flush=True)
+    with streams.each_line_once():
+        preflight(cells, storage, data_dir, runs_here=runs_here)
+        notes = look_through((cell.recipe for cell in cells), data_dir)
+    for note in notes:
+        print(note, flush=True)
 
 
 def look_through(recipes: Iterable[Recipe], data_dir: Path) -> list[str]:
@@ -65,7 +78,7 @@ def look_through(recipes: Iterable[Recipe], data_dir: Path) -> list[str]:
             statistics_note(model, recipe.quantization),
         ):
             if note:
-                lines[f"{recipe.model.name}: {note}"] = None
+                lines[one_line(f"{recipe.model.name}: {note}")] = None
     return [*lines]
 
 

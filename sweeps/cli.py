@@ -197,10 +197,11 @@ def _parser() -> argparse.ArgumentParser:
 def _plan(options: argparse.Namespace) -> int:
     from sweeps.preflight import check_without_data
 
-    sweep = load_sweep(options.sweep)
-    check_without_data(sweep.cells)
     storage = Storage(options.storage)
-    plan = plan_of(sweep, storage)
+    with streams.each_line_once():
+        sweep = load_sweep(options.sweep)
+        check_without_data(sweep.cells)
+        plan = plan_of(sweep, storage)
     print(json.dumps(plan) if options.json else describe(plan))
     _warn(data_warnings(sweep.cells, storage, options.data))
     return 0

@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from sweeps.before_training import tell_of_networks
+from sweeps.before_training import check_and_tell
 from sweeps.launch import services, train
 from sweeps.packing import Packing
-from sweeps.preflight import preflight
 from sweeps.probe import fastest_packing
 from sweeps.progress import Progress
 from sweeps.resources import Resources
@@ -36,8 +35,7 @@ def run_cells(
     resources = resources.for_trials(len(cells))
     storage.require_writable()
     with storage.locked():
-        preflight(cells, storage, data_dir, runs_here=not resources.gpus_per_trial)
-        tell_of_networks(cells, data_dir)
+        check_and_tell(cells, storage, data_dir, runs_here=not resources.gpus_per_trial)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         with services(tracker, sweep.cells, resources) as (slots, delivery):
             progress = Progress(

@@ -24,8 +24,8 @@ def require_label(value: object, what: str) -> str:
         The label; white space, line breaks included, is one space each.
 
     Raises:
-        ConfigurationError: it is no text, is empty or too long, or has letters that cannot be
-            written down.
+        ConfigurationError: it is no text, is empty or too long, or has letters that cannot be seen,
+            such as control characters, and marks that turn the direction of writing.
     """
     if not isinstance(value, str):
         raise ConfigurationError(
@@ -33,14 +33,22 @@ def require_label(value: object, what: str) -> str:
             f"{type(value).__name__}"
         )
     label = " ".join(value.split())
-    odd = next((letter for letter in label if unicodedata.category(letter) in ("Cc", "Cs")), None)
+    odd = next((letter for letter in label if _is_unseen(letter)), None)
     if not label or odd is not None or len(label) > LONGEST_LABEL:
         raise ConfigurationError(
             f"{what} = {brief(value)}: must have 1 to {LONGEST_LABEL} letters"
             + (f", and has {len(label)}" if len(label) > LONGEST_LABEL else "")
-            + (f"; {odd!r} cannot be written down" if odd is not None else "")
+            + (f"; {odd!r} cannot be seen" if odd is not None else "")
         )
     return label
+
+
+_JOINERS = "\u200c\u200d"
+"""Cannot be seen, but scripts need them between letters, and pictures of people."""
+
+
+def _is_unseen(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs") and letter not in _JOINERS
 
 
 def _quoted(value: object) -> str:

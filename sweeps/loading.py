@@ -18,6 +18,7 @@ import sweeps.studies
 from quantlab import ConfigurationError
 from quantlab.canonical import NAMED, canonical
 from quantlab.code_origin import SOURCE, is_installed, is_users
+from quantlab.errors import described
 from quantlab.source_identity import Reach
 from sweeps.spec import SweepSpec
 
@@ -77,7 +78,7 @@ def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
             raise _unknown("sweep", name_or_path, "sweeps and studies", both)
         return load_sweep(name_or_path)
     module = _load_file(Path(name_or_path), "sweep")
-    if hasattr(module, "STUDY"):
+    if "STUDY" in vars(module):
         from sweeps.study import StudySpec
 
         return _defined(module, "study", name_or_path, "STUDY", StudySpec)
@@ -112,6 +113,24 @@ def _unknown(what: str, name: str, plural: str, names: list[str]) -> Configurati
     )
 
 
+def _require_plain_absence(module: ModuleType) -> None:
+    """Python, and Ray with it, asks modules for names that they need not have.
+
+    Raises:
+        ConfigurationError: a ``__getattr__`` of the module's own gives another error then than it
+            must.
+    """
+    if "__getattr__" not in vars(module):
+        return
+    try:
+        getattr(module, "_a_name_that_is_not_there", None)
+    except Exception as error:  # whatever the user's code does
+        raise ConfigurationError(
+            f"__getattr__ raises {described(error)} for a name that is not there: must raise "
+            "AttributeError"
+        ) from error
+
+
 def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, kind: type[T]) -> T:
     found = getattr(module, variable, None)
     if not isinstance(found, kind):
@@ -139,6 +158,8 @@ def _load_file(path: Path, what: str) -> ModuleType:
                 if isinstance(kind, type) and dataclasses.is_dataclass(kind) and is_users(kind):
                     with suppress(ConfigurationError):  # which matters only if a recipe has it
                         canonical(kind)  # as it is now, before anything is run
+        for each in (module, *(sys.modules[name] for name in _beside)):
+            _require_plain_absence(each)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         raise ConfigurationError(f"{_place(error, path)}: {_reason(error)}") from error

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from analysis.schema import MAPS
+from analysis.schema import MAPS, empty
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
@@ -94,7 +94,7 @@ def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
             if quantizer.annealed and not quantizer.random:
                 where = {"figure": TRAINED, "row": layers, "column": heading}
                 frames += [frame.assign(**where) for frame in _annealed(quantizer, folder, own)]
-    return pd.concat(frames)[list(MAPS)] if frames else pd.DataFrame(columns=list(MAPS))
+    return pd.concat(frames)[list(MAPS)] if frames else empty(MAPS)
 
 
 def _annealed(

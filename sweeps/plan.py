@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from analysis.text import plain
 from sweeps.estimate import estimates
 from sweeps.spec import Cell, SweepSpec
 from sweeps.standing import states_of
@@ -54,7 +55,8 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
 
 def describe(plan: dict[str, Any]) -> str:
     """The plan as two tables of text."""
-    head = f"{plan['name']}: {plan['description']}" if plan["description"] else plan["name"]
+    about = "\n".join(map(plain, plan["description"].splitlines()))
+    head = f"{plan['name']}: {about}" if about else plan["name"]
     everything = {**plan, "label": "all", "depends_on": []}
     counts = [["block", "trials", "finished", "to run", "waiting", "after"]]
     counts += [
@@ -91,6 +93,7 @@ def _hours(hours: float | None) -> str:
 
 def _aligned(rows: list[list[str]]) -> list[str]:
     """Text to the left in the first and last column, numbers to the right between them."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

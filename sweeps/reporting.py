@@ -6,16 +6,20 @@ from pathlib import Path
 
 from analysis.aggregate import configurations
 from analysis.reading import read_trials
-from analysis.report import Report, write_report
+from analysis.report import Report, states, write_report
 from analysis.schema import Measurements, SchemaError
 from analysis.selection import Split, select
 from quantlab import ConfigurationError
+from sweeps import streams
 from sweeps.importance import importance_frame
 from sweeps.maps import maps_frame
 from sweeps.provenance import analysed_with
 from sweeps.results import histograms_frame, history_frame, trials_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
+
+REPORTED = ("COMPLETE", "DIVERGED", "FAILED")
+"""States of trials that a report has something to say of."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +37,26 @@ def measurements_of(sweep: SweepSpec, storage: Storage, select_on: Split) -> Mea
     """Everything that a sweep's trials have left behind.
 
     Raises:
-        ConfigurationError: none of them has finished, or they cannot be told apart in tables.
+        ConfigurationError: none of them has ended, or they cannot be told apart in tables.
     """
     trials = trials_frame(sweep, storage)
-    if not (trials["state"] == "COMPLETE").any():
+    if not trials["state"].isin(REPORTED).any():
         raise ConfigurationError(
-            f"sweep {sweep.name}: no finished trial in --storage {storage.root}; "
-            "run it first, with `sweeps run`"
+            f"sweep {sweep.name}: no trial has ended in --storage {storage.root} "
+            f"({states(trials)}); run it first, with `sweeps run`"
         )
     try:
         trials = Measurements(trials).trials
         chosen = list(select(configurations(trials), select_on)["configuration_id"])
     except SchemaError as error:
         raise ConfigurationError(f"sweep {sweep.name}: {error}") from error
+    with streams.each_line_once():
+        maps = maps_frame(sweep, storage, chosen)
     return Measurements(
         trials,
         history=history_frame(sweep, storage),
         histograms=histograms_frame(sweep, storage, chosen),
-        maps=maps_frame(sweep, storage, chosen),
+        maps=maps,
         importance=importance_frame(trials),
     )
 
@@ -67,8 +73,11 @@ def measurements_of_table(path: Path) -> Measurements:
         raise ConfigurationError(f"{path}: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    if not (measurements.trials["state"] == "COMPLETE").any():
-        raise ConfigurationError(f"{path}: no trial is COMPLETE")
+    if not measurements.trials["state"].isin(REPORTED).any():
+        raise ConfigurationError(
+            f"{path}: no trial has ended ({states(measurements.trials)}); a report needs one that "
+            f"is {', '.join(REPORTED[:-1])} or {REPORTED[-1]}"
+        )
     return Measurements(measurements.trials, importance=importance_frame(measurements.trials))
 
 

@@ -5,7 +5,15 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from analysis.schema import AXIS_PREFIX, HISTOGRAMS, HISTORY, RECIPE_PREFIX, TRIALS, TRIALS_MAY_HAVE
+from analysis.schema import (
+    AXIS_PREFIX,
+    HISTOGRAMS,
+    HISTORY,
+    RECIPE_PREFIX,
+    TRIALS,
+    TRIALS_MAY_HAVE,
+    empty,
+)
 from quantlab import flatten
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
 from sweeps.sealed_json import plain
@@ -74,7 +82,7 @@ def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
         for cell in sweep.cells
         for record in storage.trial(cell.fingerprint).read_history()
     ]
-    return pd.DataFrame(rows, columns=list(HISTORY))
+    return pd.DataFrame(rows, columns=list(HISTORY)) if rows else empty(HISTORY)
 
 
 def histograms_frame(
@@ -112,4 +120,4 @@ def histograms_frame(
                     }
                 )
             )
-    return pd.concat(frames) if frames else pd.DataFrame(columns=list(HISTOGRAMS))
+    return pd.concat(frames) if frames else empty(HISTOGRAMS)

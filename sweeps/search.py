@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from sweeps.before_training import tell_of_networks
+from sweeps.before_training import check_and_tell
 from sweeps.launch import services, train
 from sweeps.packing import Packing
-from sweeps.preflight import preflight
 from sweeps.probe import alive_nodes
 from sweeps.progress import Progress
 from sweeps.race import StudyQueue
@@ -49,8 +48,7 @@ def run_study(
             retries=resources.retries,
             packing=Packing(pack),
         )
-        preflight(examples, storage, data_dir, runs_here=not resources.gpus_per_trial)
-        tell_of_networks(examples, data_dir)
+        check_and_tell(examples, storage, data_dir, runs_here=not resources.gpus_per_trial)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with services(tracker, queue.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,

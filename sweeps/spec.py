@@ -113,7 +113,8 @@ class PublishedCost:
 
     def __post_init__(self) -> None:
         for name in ("what", "gpu", "source"):
-            require_label(getattr(self, name), f"PublishedCost.{name}")
+            label = require_label(getattr(self, name), f"PublishedCost.{name}")
+            object.__setattr__(self, name, label)
         hours = plain(self.hours)
         is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
         if not is_number or not (math.isfinite(hours) and hours >= 0):

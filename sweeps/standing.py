@@ -11,8 +11,8 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:
     """Fingerprint -> state.
 
-    A COMPLETE trial counts as INTERRUPTED, and so is trained again, if an unfinished one starts from
-    its network, and that is lost or damaged.
+    A COMPLETE trial counts as INTERRUPTED, and so is trained again, if an unfinished one starts
+    from its network, and that is lost or damaged.
     """
     states = {cell.fingerprint: storage.trial(cell.fingerprint).state() for cell in cells}
     parents = {cell.fingerprint: cell.parent for cell in cells}

@@ -6,7 +6,7 @@ What is secret does not get through.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, Literal, TextIO
 
 from sweeps.secrets import hide
@@ -46,6 +46,47 @@ class PatientStream:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
+
+
+class _Once:
+    """A text stream that passes on each line at its first time only, as soon as it is there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._seen: set[str] = set()
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """As a text stream's."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if line not in self._seen:
+                self._seen.add(line)
+                self._stream.write(f"{line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """As a text stream's; what is not a whole line yet may be a question to the user."""
+        self._stream.write(self._begun)
+        self._begun = ""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def each_line_once() -> Iterator[None]:
+    """Show what the user's own code prints while it is tried out, each line once.
+
+    It goes to the standard error, as the standard output may be read by a program.
+    """
+    stream: Any = _Once(sys.stderr)
+    with redirect_stdout(stream):
+        try:
+            yield
+        finally:
+            stream.flush()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import fcntl
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -142,7 +142,11 @@ def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
     """
     complete = best_first(spec, study)
     if not complete:
-        raise ConfigurationError(f"study {spec.name}: no configuration has been tried to its end")
+        raise ConfigurationError(
+            f"study {spec.name}: no configuration has been tried to its end "
+            f"({_counted(trial.state.name for trial in study.get_trials(deepcopy=False))}); "
+            "`sweeps search` goes on"
+        )
     new = [trial for trial in complete if not known_label(spec, trial.params)]
     return (new or complete)[0]
 
@@ -174,13 +178,16 @@ def states_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[st
         ]
 
 
+def _counted(states: Iterable[str]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in Counter(states).items())
+
+
 def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[str]:
     """How a study stands: counts, the winner, and the known points it has to beat."""
     trials = study.get_trials(deepcopy=False)
     states = states_of(spec, study, storage)
-    counts = Counter(states)
-    lines = [f"{spec.name}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
-    if not counts["COMPLETE"]:
+    lines = [f"{spec.name}: {_counted(states)}"]
+    if "COMPLETE" not in states:
         return lines
     best = winner(spec, study)
     first = best_first(spec, study)[0]

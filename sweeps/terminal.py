@@ -7,6 +7,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis.accuracy_tables import ACCURACY, OVER_RHO0
+from analysis.aggregate import COUNTS
 from analysis.report import Report
 from analysis.report_files import FORMATS
 from analysis.study_report import StudyReport
@@ -21,6 +22,11 @@ _MOST_COLUMNS = 12
 def show(report: Report) -> None:
     """Print the accuracies, a line a method on its rho0, and which of the paper's claims hold."""
     console = Console()
+    counts = report.findings.configurations[[*COUNTS, "absent"]].sum()
+    if counts.sum() > counts["n"]:
+        names = ["complete", *counts.index[1:]]
+        found = [f"{n:.0f} {name}" for name, n in zip(names, counts, strict=True) if n]
+        console.print(f"trials: {', '.join(found)}\n", highlight=False)
     for table in report.tables:
         if table.section in _SHOWN and table.body.shape[1] <= _MOST_COLUMNS:
             console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")

@@ -233,6 +233,13 @@ def test_a_method_at_chance_everywhere_is_not_noise() -> None:
     assert many.loc["PC", "verdict"] == "stable"  # 12 % is far from chance there
 
 
+def test_a_method_that_diverges_at_every_rho0_does_not_work_at_any() -> None:
+    rows = [("PC", "binary", rho0, seed, None) for rho0 in (0.1, 1.0) for seed in (0, 1)]
+    assert analysed(trials(rows))["verdict"].tolist() == ["at chance"]
+    some = [*rows[:-1], ("PC", "binary", 1.0, 1, 0.9)]
+    assert analysed(trials(some))["verdict"].tolist() == ["sensitive"]
+
+
 def test_grids_of_any_width_are_compared_over_equal_spans() -> None:
     line = np.array([0.0, 1.0, 3.0]), np.array([0.5, 0.9, 0.9])
     assert range_within(*line, 0.5) == pytest.approx(0.2)

@@ -173,7 +173,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
     [
         (("run", "digitz"), "sweep 'digitz': unknown; did you mean 'digits'?; sweeps: "),
         (("run", "tiny.py", "--storage", "tiny.py/runs"), "cannot be written to"),
-        (("report", "tiny.py", "--storage", "new"), "no finished trial"),
+        (("report", "tiny.py", "--storage", "new"), "/new (8 trials: 8 WAITING); run it first"),
         (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not one of html, markdown, "),
         (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
         (("run", "tiny.py", "--concurency", "2"), "did you mean '--concurrency'?; see sweeps run"),

@@ -54,6 +54,10 @@ IN_A_CLASS = "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: li
         (IN_A_CLASS, "line 2: ValueError: mutable default"),
         ("x = (", "line 1: SyntaxError: "),
         ("x = '\ud800'".encode("utf-8", "surrogatepass").decode("latin-1"), "defines no SWEEP"),
+        (
+            "def __getattr__(name):\n    return {}[name]",
+            "own.py: __getattr__ raises KeyError: '_a_name_that_is_not_there' (",
+        ),
         ("import missing_module_of_mine", "line 1: ModuleNotFoundError: No module named"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 
 from analysis.schema import Measurements
 from analysis.variance import variance_split
-from quantlab import Quantization, Quantizer, Schedule, WeightGroup
+from quantlab import ConfigurationError, Quantization, Quantizer, Schedule, WeightGroup
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.knots import Knots
 from quantlab.quantizers.mixture import Averaged
@@ -18,17 +18,19 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.tanh import Tanh
 from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
+from sweeps import reporting
 from sweeps.coordinates import bits, classes, level_set, network_bits, rho0
 from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
 from sweeps.maps import EXAMPLES, maps_frame, quantizer_maps
 from sweeps.results import histograms_frame, trials_frame
 from sweeps.spec import Axis, Block, SweepSpec
-from sweeps.storage import Storage
+from sweeps.storage import Storage, TrialState
+from sweeps.terminal import show
 from tests.analysis.frames import grid
 from tests.conftest import Ran
-from tests.quantlab.recipes import small_recipe
-from tests.sweeps.trial_files import epoch
+from tests.quantlab.recipes import quantized, small_recipe
+from tests.sweeps.trial_files import ended, epoch
 
 
 def test_bits_of_the_papers_sets() -> None:
@@ -198,3 +200,28 @@ def test_fanova_agrees_with_the_variance_split_on_main_effects() -> None:
 
 def test_classes_are_known_without_a_result() -> None:
     assert {classes(cell.recipe) for cell in load_sweep("digits").cells} == {10}
+
+
+def test_a_sweep_of_which_all_trials_diverged_has_a_report_that_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axis = Axis("rho0", "quantization.sharpness.rho0", (0.1, 1.0))
+    sweep = SweepSpec(
+        name="made", base=quantized(), blocks=(Block("PC", axes=(axis,)),), seeds=(0, 1)
+    )
+    storage = Storage(tmp_path / "runs")
+    with pytest.raises(ConfigurationError, match=r"no trial has ended .*\(4 trials: 4 WAITING\)"):
+        reporting.measurements_of(sweep, storage, "validation")
+    for cell in sweep.cells:
+        folder = storage.trial(cell.fingerprint)
+        folder.make()
+        folder.result.write(ended(TrialState.DIVERGED, test_accuracy=None, error="not finite"))
+    chosen = reporting.ReportOptions(("html", "markdown"), "validation", None, 0.03)
+    measured = reporting.measurements_of(sweep, storage, "validation")
+    written = reporting.report(measured, tmp_path / "out", "made", {}, chosen)
+    show(written)
+    assert capsys.readouterr().out.startswith("trials: 4 diverged\n")
+    assert written.findings.verdicts["verdict"].tolist() == ["at chance"]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "4 trials: 4 DIVERGED." in text
+    assert "| 2 diverged | 2 diverged |" in text

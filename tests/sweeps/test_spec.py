@@ -316,8 +316,10 @@ def test_values_name_themselves() -> None:
         (lambda: Block(5), "Block.label = 5: must be text, such as '5', not int"),  # type: ignore[arg-type]
         (lambda: Block(""), "Block.label = '': must have 1 to 200 letters"),
         (lambda: Block("x" * 300), r"Block.label = 'xx.*and has 300"),
-        (lambda: Block("a\udcff"), r"Block.label = 'a\\udcff': .*cannot be written down"),
-        (lambda: Block("a\x1b[1m"), r"Block.label = 'a\\x1b\[1m': .*cannot be written down"),
+        (lambda: Block("a\udcff"), r"Block.label = 'a\\udcff': .*cannot be seen"),
+        (lambda: Block("a\x1b[1m"), r"Block.label = 'a\\x1b\[1m': .*cannot be seen"),
+        (lambda: Block("P\u202eC"), r"Block.label = 'P\\u202eC': .*cannot be seen"),
+        (lambda: Block("P\u200bC"), r"Block.label = 'P\\u200bC': .*cannot be seen"),
         (lambda: Block("A", axes=SETS), r"axes = Axis\(.*a tuple of one needs its comma"),  # type: ignore[arg-type]
         (lambda: Block("A", axes=None), "block 'A': axes = None: must be a tuple"),  # type: ignore[arg-type]
         (lambda: Block("A", axes=(("x", "epochs", (1,)),)), r"axes: \('x', .*must be Axis\("),  # type: ignore[arg-type]

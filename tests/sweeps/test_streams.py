@@ -21,6 +21,18 @@ def test_a_full_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     full.close()  # what was left in its buffer is no error either
 
 
+def test_what_is_printed_again_and_again_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with streams.each_line_once():
+        for number in (1, 2, 1):
+            print("in prox", number)
+        print("in prox 1\nand more\n(Pdb) ", end="", flush=True)
+        assert capsys.readouterr().err == "in prox 1\nin prox 2\nand more\n(Pdb) "
+        print("n\nin prox 2")
+    print("after")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("after\n", "n\n")
+
+
 def test_a_closed_stream_takes_no_files_number(tmp_path: Path) -> None:
     code = (
         "import os\n"
