@@ -75,7 +75,7 @@ def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> No
 
 def test_a_configuration_that_no_driver_is_at_is_interrupted(tmp_path: Path) -> None:
     made, storage = spec(configurations=3, known={"PC": {"rho0": 0.1}}), Storage(tmp_path)
-    race = Race(made, storage)
+    race = StudyQueue(made, storage)
     for cell in race.next():
         race.ended(cell, finish(storage, cell))
     race.next()
@@ -84,7 +84,7 @@ def test_a_configuration_that_no_driver_is_at_is_interrupted(tmp_path: Path) -> 
         contender.claimed.lock.close()  # what the system does for a dead process
     study = load(made, storage, None)
     assert "1 INTERRUPTED" in summary_lines(made, study, storage)[0]
-    last = Race(made, storage)
+    last = StudyQueue(made, storage)
     run(last, storage)
     assert "INTERRUPTED" not in summary_lines(made, last.study, storage)[0]
 
