@@ -67,6 +67,8 @@ def services(
         # Making a new database takes seconds, and so does starting Ray.
         reached = pool.submit(reach, tracker, cells)
         try:
+            if tracker.server.is_server:
+                reached.result()  # which takes no time, whether or not it is there
             slots = connect(resources)
             reached.result()
             tracker.storage.share_databases()

@@ -53,13 +53,8 @@ def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.fixture
-def command() -> Command:
-    return run_command
-
-
-@pytest.fixture
 def quick_command() -> Command:
-    """The same within this process, which has everything imported already."""
+    """`sweeps ARGUMENTS` within this process, which has everything imported already."""
 
     def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         output, errors = io.StringIO(), io.StringIO()

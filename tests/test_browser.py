@@ -165,12 +165,12 @@ def test_mlflows_ui_lists_the_runs(browser: webdriver.Chrome, tiny: Ran) -> None
         start_new_session=True,
     )
     try:
-        for _ in range(120):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(address).close()
                 break
             except OSError:
-                time.sleep(0.5)
+                time.sleep(0.1)
         browser.get(f"{address}/#/experiments/1/runs?orderByKey=metrics.%60rho0%60")
         WebDriverWait(browser, 60).until(
             lambda page: "6 matching runs" in body(page) and "MD rho0=" in body(page)

@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -46,13 +47,13 @@ def test_plan_counts_what_is_finished(tiny: Ran, quick_command: Command) -> None
     assert re.search(r"all +6 +6 +0 +0\n", text)
 
 
-def test_the_same_command_again_trains_nothing(tiny: Ran, command: Command) -> None:
+def test_the_same_command_again_trains_nothing(tiny: Ran, quick_command: Command) -> None:
     files = {
         path: path.stat().st_mtime_ns
         for path in tiny.folder.glob("runs/trials/**/*")
         if path.is_file()
     }
-    done = command(tiny.folder, "run", "tiny.py")
+    done = quick_command(tiny.folder, "run", "tiny.py")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "tiny: 6 trials, 0 to run")
     after = {path: path.stat().st_mtime_ns for path in files}
     assert after == files
@@ -78,13 +79,12 @@ def test_one_more_seed_runs_only_its_cells(
     assert len(after - before) == 3
 
 
-def test_status_and_report(
-    tiny_copy: Path, command: Command, quick_command: Command, tmp_path: Path
-) -> None:
+def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Path) -> None:
     status = quick_command(tiny_copy, "status", "tiny.py")
     assert (status.returncode, status.stdout) == (0, "tiny: 6 COMPLETE\n")
     out = tmp_path / "out"
-    done = command(tiny_copy, "report", "tiny.py", "--out", str(out), "--compare", "proxconnect")
+    options = ("--out", str(out), "--compare", "proxconnect")
+    done = quick_command(tiny_copy, "report", "tiny.py", *options)
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
     assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in shown
@@ -210,8 +210,14 @@ def test_bad_arguments_are_one_line(
     ],
 )
 def test_a_service_that_is_not_there_is_one_line(
-    option: str, value: str, message: str, quick_command: Command, tmp_path: Path
+    option: str,
+    value: str,
+    message: str,
+    quick_command: Command,
+    storage_with_store: Callable[[Path], Path],
+    tmp_path: Path,
 ) -> None:
+    storage_with_store(tmp_path / "runs")
     (tmp_path / "tiny.py").write_text(TINY)
     assert_one_line(quick_command(tmp_path, "run", "tiny.py", option, value), message, tmp_path)
 

@@ -124,7 +124,9 @@ KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
 
 
 @pytest.mark.timeout(600)
-def test_a_driver_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_again_and_again_loses_nothing(
+    tmp_path: Path, quick_command: Command
+) -> None:
     """At random moments; five times with QUANTLAB_CHAOS (`make chaos`)."""
     budget = 30 if KILLS > 1 else 4
     (tmp_path / "study.py").write_text(
@@ -141,8 +143,8 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
         results |= {path: path.read_text() for path in results_of(tmp_path)}
-    last = start(tmp_path)
-    assert last.wait(300) == 0, (tmp_path / "log").read_text()
+    last = quick_command(tmp_path, "search", "study.py", "--concurrency", "2")
+    assert last.returncode == 0, last.stderr
     require_everything_once(tmp_path, budget)
     assert results
     for path, text in results.items():  # with the time at which it was trained
