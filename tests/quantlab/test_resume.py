@@ -1,5 +1,6 @@
 """Interruptions: a run continued from a saved state is bit-identical to one that never stopped."""
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from quantlab.checkpoint import (
     load_last_good,
     previous_checkpoint,
     remove_checkpoints,
+    save_atomically,
     save_checkpoint,
 )
 from quantlab.datasets.imagenet import ImageNet
@@ -200,6 +202,28 @@ def test_a_crash_between_the_two_files_loses_nothing(tmp_path: Path) -> None:
     save_checkpoint(file, {"epoch": 1}, fingerprint="a")
     file.replace(previous_checkpoint(file))  # as far as `save_checkpoint` may have come
     assert load_last_good(file, fingerprint="a") == ({"epoch": 1}, [])
+
+
+def test_a_checkpoint_that_is_cut_short_leaves_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed once the new content is written, and not yet in its place; a network's file alike."""
+    file, weights = tmp_path / "checkpoint.pt", tmp_path / "weights.pt"
+    for epoch in (1, 2):
+        save_checkpoint(file, {"epoch": epoch}, fingerprint="a")
+    save_atomically(weights, {})
+    before = {path: path.read_bytes() for path in (file, previous_checkpoint(file), weights)}
+
+    def kill(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", kill)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(file, {"epoch": 3}, fingerprint="a")
+    with pytest.raises(KeyboardInterrupt):
+        save_atomically(weights, {"weight": torch.zeros(1)})
+    assert {path: path.read_bytes() for path in before} == before
+    assert load_last_good(file, fingerprint="a") == ({"epoch": 2}, [])
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_with_both_names(tmp_path: Path) -> None:

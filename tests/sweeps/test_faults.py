@@ -111,8 +111,9 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(quick_command: Command, tmp_path: Path) -> None:
-    """A pack and a trial alone, with Ctrl-C; `tests/chaos` has what happens to the killed.
+    """A pack and a trial alone; `tests/chaos` has what happens to the killed.
 
+    The signal goes to all processes, as that of a batch system.
     Until then the map takes its time, so that there are checkpoints before there are results.
     """
     slow = changed(
@@ -138,9 +139,12 @@ def test_a_stopped_sweep_goes_on_where_it_was(quick_command: Command, tmp_path: 
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    driver.send_signal(signal.SIGINT)
+    process = psutil.Process(driver.pid)
+    for one in [process, *process.children(recursive=True)]:
+        one.send_signal(signal.SIGTERM)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130
+    assert "sweeps: stopping; running trials save their state" in errors
     assert errors.splitlines()[-1].startswith("stopped; to go on: ")
     assert errors.splitlines()[-1].endswith("sweeps run tiny.py --pack 2")
     assert not list(tmp_path.glob("runs/trials/*/failure.json"))

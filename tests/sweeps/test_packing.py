@@ -1,5 +1,6 @@
 """How many trials are trained as one, and what becomes of a pack that breaks."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from quantlab.models.mlp import MLP
 from quantlab.pack_probe import PackTimes
 from sweeps.packing import Packing, choose_packing
 from sweeps.resources import places_of_nodes
+from sweeps.sharing import locked
 from sweeps.spec import Block, Cell, SweepSpec
-from sweeps.storage import TrialState
+from sweeps.storage import TrialFolder, TrialState
 from sweeps.trial import run_trial, train_trials
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.test_trial import folder_of
@@ -106,6 +108,12 @@ def test_a_pack_leaves_what_its_trials_would_leave_alone(tmp_path: Path) -> None
         assert not folder.checkpoint.exists()
 
 
+def lock(folder: TrialFolder) -> None:
+    """Be the only process at a trial, at once or not at all."""
+    with locked(folder.path / ".lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+        pass
+
+
 def test_a_stopped_pack_goes_on_alone(tmp_path: Path) -> None:
     recipes = [cell.recipe for cell in cells_of("PC")[:3]]
     whole = [(recipe, folder_of(recipe, tmp_path / "a")) for recipe in recipes]
@@ -115,8 +123,12 @@ def test_a_stopped_pack_goes_on_alone(tmp_path: Path) -> None:
     training = train_trials(stopped, data_dir=tmp_path)
     next(training)
     next(training)
+    for _, folder in stopped:  # a worker that has outlived its driver, before the next driver's
+        with pytest.raises(BlockingIOError):
+            lock(folder)
     training.close()
     for recipe, folder in stopped:
+        lock(folder)
         assert folder.checkpoint.exists()
         run_trial(recipe, folder, data_dir=tmp_path)
     for (_, one), (_, other) in zip(whole, stopped, strict=True):

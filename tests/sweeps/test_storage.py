@@ -1,12 +1,13 @@
 """Trial folders and the storage."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps.records import Failure, Result
+from sweeps.records import Failure, Result, Stopped
 from sweeps.sealed_json import plain
 from sweeps.storage import Storage, TrialState
 from tests.sweeps.trial_files import ended, epoch
@@ -24,6 +25,12 @@ def test_states_are_read_off_the_files(tmp_path: Path) -> None:
     assert folder.state() is TrialState.INTERRUPTED
     folder.failure.write(Failure(error="x", time=0))
     assert folder.state() is TrialState.FAILED
+    folder.clear()
+    assert folder.state() is TrialState.RUNNING
+    folder.stopped.write(Stopped(by="x", time=0))
+    assert folder.state() is TrialState.STOPPED
+    folder.clear()
+    assert folder.state() is TrialState.RUNNING
     folder.result.write(ended())
     assert folder.state() is TrialState.COMPLETE
 
@@ -38,8 +45,27 @@ def test_history_survives_a_line_cut_short(tmp_path: Path) -> None:
         file.write('{"epoch": 4')
     assert [record.epoch for record in folder.read_history()] == [1, 2, 3]
     folder.rewind_history(2)
+    assert folder.history.read_text().count("\n") == 2  # what is beyond is gone, not doubled later
     folder.append_history(epoch(3))
     assert [record.epoch for record in folder.read_history()] == [1, 2, 3]
+
+
+def test_a_record_that_is_cut_short_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed once the new content is written, and not yet in its place."""
+    folder = Storage(tmp_path).trial("abc")
+    folder.make()
+    folder.failure.write(Failure(error="the first", time=0))
+    before = folder.failure.path.read_bytes()
+
+    def kill(file: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", kill)
+    with pytest.raises(KeyboardInterrupt):
+        folder.failure.write(Failure(error="the second", time=1))
+    assert folder.failure.path.read_bytes() == before
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a worker does for one trial, without Ray."""
 
+import itertools
 import json
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.datasets.imagenet import ImageNet
 from quantlab.initial_weights import TrialWeights
+from quantlab.models.mlp import MLP
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.schedules import Constant
 from sweeps.records import Result
@@ -99,6 +102,48 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(cut: int, tmp_path: P
     run_trial(recipe, killed, data_dir=tmp_path, report=seen.append)
     assert [record.epoch for record in seen] == list(range(cut + 1, 6))
     assert comparable(killed) == comparable(whole)
+
+
+def test_a_trial_that_is_killed_at_any_write_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time the content is written, and not yet in its place; one epoch is lost at most."""
+    recipe = quantized(
+        model=MLP(hidden=(4,)),
+        dataset=Digits(train_images=40, validation_images=20, test_images=20),
+        epochs=2,
+        batchnorm_epochs=1,
+        batch_size=20,
+    )
+    whole = folder_of(recipe, tmp_path / "whole")
+    run_trial(recipe, whole, data_dir=tmp_path)
+    write = os.fsync
+
+    def kill_at(moment: int) -> None:
+        writes = itertools.count(1)
+
+        def write_or_kill(file: int) -> None:
+            if next(writes) == moment:
+                raise Killed
+            write(file)
+
+        monkeypatch.setattr(os, "fsync", write_or_kill)
+
+    for moment in itertools.count(1):
+        folder = folder_of(recipe, tmp_path / f"killed at write {moment}")
+        seen: list[EpochRecord] = []
+        kill_at(moment)
+        try:
+            run_trial(recipe, folder, data_dir=tmp_path, report=seen.append, checkpoint_seconds=0)
+        except Killed:
+            assert not folder.state().is_finished
+        else:
+            break
+        kill_at(0)
+        run_trial(recipe, folder, data_dir=tmp_path, report=seen.append, checkpoint_seconds=0)
+        assert len(seen) <= 3 + 1
+        assert comparable(folder) == comparable(whole)
+    assert moment > 10  # recipe, history, 3 x (history, checkpoint), network, result
 
 
 def test_a_damaged_checkpoint_starts_the_trial_anew(tmp_path: Path) -> None:

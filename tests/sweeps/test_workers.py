@@ -1,19 +1,26 @@
 """What workers tell their driver, without Ray between them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
+from torch import Tensor
 
-from quantlab import ConfigurationError
+from quantlab import ConfigurationError, Quantization, Quantizer, fingerprint
+from quantlab.datasets.digits import Digits
 from quantlab.execution import Execution
+from quantlab.models.mlp import MLP
+from quantlab.schedules import Constant
+from quantlab.update_rules import PROX_CONNECT
 from sweeps.hooks import SweepStopper, TrialCallback, reason_of
 from sweeps.pack_report import PackReport
 from sweeps.resources import _quotas, usable_cpus
 from sweeps.storage import Storage
 from sweeps.worker import Work, Worker
+from tests.quantlab.recipes import quantized
 
 
 def worker(storage: Storage, mark: str) -> Worker:
@@ -48,6 +55,48 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     watch.on_trial_result(0, [], SimpleNamespace(config={"trials": {}}), result)
     assert isinstance(stop.error, ConfigurationError)
     assert stop.stop_all()
+
+
+@dataclass(frozen=True)
+class Fragile(Quantizer):
+    """Breaks, or is the identity."""
+
+    is_broken: bool = False
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        if self.is_broken:
+            raise RuntimeError("broken map")
+        return latent.clone()
+
+
+def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_path: Path) -> None:
+    """Halves that wait meanwhile are trained, too."""
+    recipes = [
+        quantized(
+            model=MLP(hidden=(4,)),
+            dataset=Digits(train_images=40, validation_images=20, test_images=20),
+            quantization=Quantization(
+                rule=PROX_CONNECT, quantizer=Fragile(is_broken=seed == 3), sharpness=Constant(1.0)
+            ),
+            epochs=1,
+            batchnorm_epochs=0,
+            seed=seed,
+        )
+        for seed in range(4)
+    ]
+    storage = Storage(tmp_path)
+    storage.require_writable()
+    made = worker(storage, storage.mark())
+    made.reset_config({"trials": {fingerprint(recipe): recipe for recipe in recipes}})
+    states: dict[str, str] = {}
+    while True:
+        result = made.step()
+        states |= result["states"]
+        if result["done"]:
+            break
+    found = [states[fingerprint(recipe)] for recipe in recipes]
+    assert found == ["COMPLETE", "COMPLETE", "COMPLETE", "FAILED"]
+    assert result["largest"] is None  # it was not for its size
 
 
 def test_a_storage_of_the_same_path_on_another_machine_is_another(tmp_path: Path) -> None:
