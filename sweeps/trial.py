@@ -307,8 +307,6 @@ def _train(
     for events in pack.train(pause_steps=PAUSE_STEPS):
         for event in events:
             if event.record is not None:
-                if logs[event.member]._run.is_trained:
-                    logs[event.member].complete()
                 logs[event.member].write(event.record)
             elif event.error is not None:
                 logs[event.member].diverge(event.error)

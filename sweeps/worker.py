@@ -143,7 +143,7 @@ class Worker(tune.Trainable):
                 half = len(pack) // 2
                 if half == 0:
                     continue  # stands in the trial's folder; another attempt would end as this one
-                packs = [pack[half:], pack[:half]]
+                packs = [pack[half:], pack[:half], *packs]
                 if not isinstance(error, MemoryExhaustedError):
                     continue
                 self._largest = len(pack) - half
