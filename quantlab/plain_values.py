@@ -1,6 +1,7 @@
 """NumPy's and torch's numbers as Python's own, which is all that recipes hold."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,16 @@ def plain(value: Any) -> Any:
     return value
 
 
+def floats(values: Iterable[Any]) -> tuple[float, ...]:
+    """Numbers of any kind as Python's floats; see `plain`.
+
+    Raises:
+        TypeError: it is no sequence, or has something else in it.
+        ValueError: the same.
+    """
+    return tuple(float(plain(value)) for value in values)
+
+
 def make_plain(owner: Any) -> None:
     """Replace NumPy's numbers in the fields of a frozen dataclass that is being made.
 
@@ -47,7 +58,7 @@ def make_plain(owner: Any) -> None:
     """
     for field in dataclasses.fields(owner):
         value = getattr(owner, field.name)
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and not value.ndim):
             object.__setattr__(owner, field.name, plain(value))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.plain_values import floats
 
 BINARY = (-1.0, 1.0)
 TERNARY = (-1.0, 0.0, 1.0)
@@ -25,7 +26,7 @@ def quantization_set(levels: Iterable[float]) -> tuple[float, ...]:
         ConfigurationError: fewer than two levels, a non-finite one, or not strictly increasing.
     """
     try:
-        values = tuple(float(level) for level in levels)
+        values = floats(levels)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"levels = {levels!r}: must be a sequence of numbers, such as (-1, 0, 1)"

@@ -92,7 +92,7 @@ def _ended(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _require_folders(options: argparse.Namespace) -> None:
-    """Options that name folders do not name something on the net."""
+    """Options that name folders name neither a file nor something on the net."""
     for name in ("storage", "data", "scratch", "out"):
         folder = getattr(options, name, None)
         first = folder.parts[0] if folder is not None and folder.parts else ""
@@ -100,6 +100,14 @@ def _require_folders(options: argparse.Namespace) -> None:
             raise ConfigurationError(
                 f"--{name} {folder}: must be a folder; what lies elsewhere has to be mounted"
             )
+        if folder is None:
+            continue
+        for place in (folder, *folder.parents):
+            if place.exists() and not place.is_dir():
+                what = "" if place == folder else f", and {place}"
+                raise ConfigurationError(
+                    f"--{name} {folder}: must be a folder{what or ', and'} is a file"
+                )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,9 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
     """The plan as JSON data; nothing is written.
 
     ``to_run`` counts trials that are not finished, and ``waiting`` those among them whose initial
-    weights are another trial's that is not complete. Hours are `sweeps.estimate`'s.
+    weights are another trial's that is not complete. Hours are `sweeps.estimate`'s. ``trial_list``
+    has every trial: its fingerprint, name, block, method, axes (name -> label), seed, state, and
+    the fingerprint of the trial that it ``starts_from``, or null.
     """
     states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
@@ -40,12 +42,26 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
         parents = dict.fromkeys(cell.parent for cell in cells if cell.parent is not None)
         depends_on = [names.get(parent, f"trial {parent}") for parent in parents]
         blocks.append({"label": block.label, **counts(cells), "depends_on": depends_on})
+    trials = [
+        {
+            "fingerprint": cell.fingerprint,
+            "name": cell.name,
+            "block": cell.block,
+            "method": cell.method,
+            "axes": dict(cell.coordinates),
+            "seed": cell.recipe.seed,
+            "state": states[cell.fingerprint].value,
+            "starts_from": cell.parent,
+        }
+        for cell in sweep.cells
+    ]
     costs = estimates(sweep, storage)
     return {
         "name": sweep.name,
         "description": sweep.description,
         **counts(list(sweep.cells)),
         "blocks": blocks,
+        "trial_list": trials,
         "costs": [
             {**asdict(cost), "hours": cost.hours, "hours_to_run": cost.hours_to_run}
             for cost in costs

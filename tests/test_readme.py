@@ -1,6 +1,7 @@
 """The README's Python is run as it stands."""
 
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ def test_the_readmes_code_runs(
     monkeypatch.chdir(tmp_path)
     Path("tanh.py").write_text(sweep, encoding="utf-8")
     assert len(load_sweep("tanh.py").cells) == 2 * 3 * 3
-    scope = vars(sys.modules["sweep_file_tanh"])
-    exec(core, scope)
+    Path("core.py").write_text(core, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    runpy.run_path("core.py")
+    del sys.modules["tanh"]
     *epochs, accuracy = capsys.readouterr().out.splitlines()
     assert len(epochs) == 2 + 5
     assert 0 < float(accuracy) <= 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError, brief
-from quantlab.plain_values import plain, require_count
+from quantlab.plain_values import floats, plain, require_count
 from quantlab.random_numbers import RandomNumbers
 
 
@@ -82,7 +82,7 @@ class DatasetSpec(ABC):
         for field in ("mean", "std"):
             values = plain(getattr(self, field))
             try:
-                numbers = tuple(float(value) for value in values)
+                numbers = floats(values)
             except (TypeError, ValueError):
                 numbers = ()
             if not numbers or not all(map(math.isfinite, numbers)):

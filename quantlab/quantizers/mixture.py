@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.plain_values import floats
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
@@ -43,7 +44,7 @@ class Averaged(Quantizer):
                 f"{owner}.members = {members!r}: must be a sequence of at least one Quantizer"
             )
         try:
-            alphas = tuple(float(alpha) for alpha in self.alphas)
+            alphas = floats(self.alphas)
             total = math.fsum(alphas)
         except (TypeError, ValueError):
             alphas, total = (), math.nan

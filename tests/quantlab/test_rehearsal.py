@@ -21,8 +21,10 @@ from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
+from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.growth import Power
 from quantlab.quantizers.knots import Half, Knots
+from quantlab.quantizers.mixture import Averaged
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.rehearsal import rehearse, rehearse_schedules
 from quantlab.schedules import Constant, Linear, Schedule, StepDecay
@@ -237,6 +239,11 @@ def test_numpys_numbers_are_numbers_in_every_field() -> None:
         (Constant(torch.tensor(0.1)), Constant(0.1)),
         (PiecewiseLinear(rho_scale=f(0.1)), PiecewiseLinear(rho_scale=0.1)),
         (Knots(rho=Power(f(0.3)), halves=(Half(f(1)),)), Knots(rho=Power(0.3))),
+        (BinaryRelax(levels=np.array([-1, 0.3], f)), BinaryRelax(levels=(-1, 0.3))),  # type: ignore[arg-type]
+        (BinaryRelax(levels=torch.tensor([-1, 0.3])), BinaryRelax(levels=(-1, 0.3))),  # type: ignore[arg-type]
+        (PiecewiseLinear(rho_scale=torch.tensor(0.1)), PiecewiseLinear(rho_scale=0.1)),  # type: ignore[arg-type]
+        (Averaged(alphas=(f(0.1), f(0.9))), Averaged(alphas=(0.1, 0.9))),
+        (Digits(mean=(f(0.3),)), Digits(mean=(0.3,))),
         (CropFlip(padding=i(2)), CropFlip(padding=2)),
         (Digits(train_images=i(9), mean=np.array([0.3])), Digits(train_images=9, mean=(0.3,))),
         (

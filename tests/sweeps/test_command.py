@@ -40,6 +40,11 @@ def test_plan_counts_what_is_finished(tiny: Ran, quick_command: Command) -> None
         f"{count} finished on cpu ({platform.machine()})" for count in (2, 4)
     ]
     assert all(cost["hours"] > 0 == cost["hours_to_run"] for cost in plan["costs"])
+    folders = {folder.name for folder in tiny.folder.glob("runs/trials/*")}
+    assert {trial["fingerprint"] for trial in plan["trial_list"]} == folders
+    last = plan["trial_list"][-1]
+    assert last["name"] == f"MD rho0={last['axes']['rho0']} seed={last['seed']}"
+    assert (last["block"], last["state"], last["starts_from"]) == ("MD", "COMPLETE", None)
     fresh = quick_command(tiny.folder, "plan", "tiny.py", "--json", "--storage", "elsewhere")
     assert json.loads(fresh.stdout)["finished"] == 0
     assert not (tiny.folder / "elsewhere").exists()
@@ -172,8 +177,13 @@ def test_bad_input_is_one_line_and_trains_nothing(
     ("arguments", "message"),
     [
         (("run", "digitz"), "sweep 'digitz': unknown; did you mean 'digits'?; sweeps: "),
-        (("run", "tiny.py", "--storage", "tiny.py/runs"), "cannot be written to"),
-        (("report", "tiny.py", "--storage", "new"), "/new (8 trials: 8 WAITING); run it first"),
+        (("run", "tiny.py", "--storage", "tiny.py/runs"), "must be a folder, and tiny.py is"),
+        (("plan", "tiny.py", "--storage", "/dev/null"), "/dev/null: must be a folder, and is a"),
+        (("status", "tiny.py", "--storage", "tiny.py"), "tiny.py: must be a folder, and is a file"),
+        (("run", "tiny.py", "--data", "tiny.py"), "--data tiny.py: must be a folder, and is a"),
+        (("run", "tiny.py", "--scratch", "tiny.py"), "--scratch tiny.py: must be a folder, and"),
+        (("report", "tiny.py", "--out", "tiny.py/x"), "--out tiny.py/x: must be a folder, and t"),
+        (("report", "tiny.py", "--storage", "new"), " WAITING); run it first"),
         (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not one of html, markdown, "),
         (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
         (("run", "tiny.py", "--concurency", "2"), "did you mean '--concurrency'?; see sweeps run"),

@@ -75,13 +75,13 @@ def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> No
 
 def test_a_configuration_that_no_driver_is_at_is_interrupted(tmp_path: Path) -> None:
     made, storage = spec(configurations=3, known={"PC": {"rho0": 0.1}}), Storage(tmp_path)
-    race = StudyQueue(made, storage)
-    for cell in race.next():
-        race.ended(cell, finish(storage, cell))
-    race.next()
-    assert "1 RUNNING" in summary_lines(made, race.study, storage)[0]
-    for contender in race._contenders.values():
-        contender.claimed.lock.close()  # what the system does for a dead process
+    queue = StudyQueue(made, storage)
+    for cell in queue.next():
+        queue.ended(cell, finish(storage, cell))
+    queue.next()
+    assert "1 RUNNING" in summary_lines(made, queue.study, storage)[0]
+    for candidate in queue._candidates.values():
+        candidate.claim.lock.close()  # what the system does for a dead process
     study = load(made, storage, None)
     assert "1 INTERRUPTED" in summary_lines(made, study, storage)[0]
     last = StudyQueue(made, storage)
