@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.hooks import Stop
+from sweeps.hooks import SweepStopper
 from sweeps.progress import Progress
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -74,7 +74,7 @@ def test_the_first_signal_asks_and_the_second_insists(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(number)
-    stop = Stop()
+    stop = SweepStopper()
     with stop.on_signals():
         assert not stop.stop_all()
         os.kill(os.getpid(), number)

@@ -22,7 +22,6 @@ from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.tracking import Tracker
 from sweeps.tracking_report import log_report
-from sweeps.tracking_run import NOT_METRICS
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.services import (
@@ -58,6 +57,8 @@ SWEEP = SweepSpec(
 )
 ONE_VALUE = {"seed", "rho0", "seconds_total", "validation_accuracy", "test_accuracy"}
 """Metrics of a trial, not of its epochs."""
+NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram", "data_content")
+"""Of a record in a trial's history."""
 
 
 def connected(experiment: str, storage: Storage, uri: str) -> Tracker:
