@@ -65,6 +65,7 @@ RELEASE = {
     "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
     "quantlab.records": "EpochRecord Outcome Stage",
     "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
+    "quantlab.sharing_probe": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.stack": "Stack",
     "quantlab.stacked_network": "StackedNetwork Stacking",
     "quantlab.stacked_optimizer": "StackMember StackedOptimizer neighbours",

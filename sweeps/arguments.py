@@ -3,12 +3,14 @@
 import argparse
 import os
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from quantlab import ConfigurationError
 from sweeps.loading import suggestion
+
+T = TypeVar("T")
 
 _MOST = 1_000_000
 """Of anything that is counted; more is a slip."""
@@ -57,12 +59,7 @@ def port(text: str) -> int:
 
 def pack(text: str) -> int | None:
     """A whole number >= 1; None for ``auto``."""
-    if text == "auto":
-        return None
-    try:
-        return count(text)
-    except ArgumentTypeError as error:
-        raise ArgumentTypeError(f"{error}, or auto") from error
+    return _or_auto(text, count)
 
 
 def share(text: str) -> float:
@@ -74,6 +71,11 @@ def share(text: str) -> float:
     if not 0 <= value <= _MOST:
         raise ArgumentTypeError(f"{text!r}: must be a number of 0 to {_MOST}")
     return value
+
+
+def share_or_auto(text: str) -> float | None:
+    """A finite number >= 0; None for ``auto``."""
+    return _or_auto(text, share)
 
 
 def positive_share(text: str) -> float:
@@ -99,6 +101,15 @@ def folder(text: str) -> Path:
             f"{text[:40]!r}...: must have names of at most {_LONGEST_FILE_NAME} bytes"
         )
     return path
+
+
+def _or_auto(text: str, of: Callable[[str], T]) -> T | None:
+    if text == "auto":
+        return None
+    try:
+        return of(text)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"{error}, or auto") from error
 
 
 def _whole(text: str, *, least: int, most: int) -> int:
@@ -146,7 +157,12 @@ def training_options(command: argparse.ArgumentParser) -> None:
         help="default: one a thread and a worker",
     )
     command.add_argument(
-        "--gpus-per-trial", type=share, default=0.0, metavar="X", help="may be a fraction"
+        "--gpus-per-trial",
+        type=share_or_auto,
+        default=0.0,
+        metavar="auto|X",
+        help="may be a fraction; auto measures how many processes should share a GPU (default: 0, "
+        "which is the CPU)",
     )
     command.add_argument(
         "--retries",

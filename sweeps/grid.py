@@ -1,12 +1,14 @@
 """The trials of a grid: those that are not finished are trained."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from sweeps.before_training import check_and_tell
+from sweeps.gpu_probe import shared_gpus
 from sweeps.launch import services, train
 from sweeps.packing import Packing
-from sweeps.probe import fastest_packing
+from sweeps.probe import alive_nodes, fastest_packing
 from sweeps.progress import Progress
 from sweeps.resources import Resources
 from sweeps.schedule import CellQueue
@@ -35,23 +37,49 @@ def run_cells(
     resources = resources.for_trials(len(cells))
     storage.require_writable()
     with storage.locked():
-        check_and_tell(cells, storage, data_dir, runs_here=not resources.gpus_per_trial)
+        check_and_tell(cells, storage, data_dir, runs_here=resources.gpus_per_trial == 0)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         with services(tracker, sweep.cells, resources) as (slots, delivery):
             progress = Progress(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
             )
             with progress:
+                resources, packing = _settled(cells, data_dir, resources, progress)
                 queue = CellQueue(
                     cells,
                     storage,
                     retries=resources.retries,
                     names={cell.fingerprint: cell.name for cell in sweep.cells},
-                    packing=_packing(cells, data_dir, resources, progress),
+                    packing=packing,
                 )
                 for cell in queue.failed_at_once:
                     progress.ended(cell, TrialState.FAILED)
                 train(sweep.name, queue, storage, data_dir, resources, slots, delivery, progress)
+
+
+def _settled(
+    cells: list[Cell], data_dir: Path, resources: Resources, progress: Progress
+) -> tuple[Resources, Packing]:
+    """Shares of GPUs, and packs, as asked for or as is fastest: first packs with a whole GPU."""
+    if resources.gpus_per_trial is not None:
+        return resources, _packing(cells, data_dir, resources, progress)
+    nodes = alive_nodes()
+    whole = replace(resources, gpus_per_trial=float(any(node.get("GPU") for node in nodes)))
+    if not whole.gpus:
+        progress.say("--gpus-per-trial auto: 0, as no machine has a GPU; trials run on CPUs")
+    packing = _packing(cells, data_dir, whole, progress)
+    if not whole.gpus:
+        return whole, packing
+    shared, line = shared_gpus(
+        cells,
+        packing,
+        nodes,
+        data_dir=data_dir.absolute(),
+        scratch=resources.scratch and resources.scratch.absolute(),
+        resources=whole,
+    )
+    progress.say(line)
+    return shared, packing.for_slots(shared.slots(nodes))
 
 
 def _packing(

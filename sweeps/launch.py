@@ -114,14 +114,14 @@ def train(
         mark=storage.mark(),
         data_dir=data_dir.absolute(),
         scratch=resources.scratch and resources.scratch.absolute(),
-        device="cuda" if resources.gpus_per_trial else "cpu",
+        device="cuda" if resources.gpus else "cpu",
         execution=resources.execution,
         modules=users_modules.imported_late(),
     )
     stop = SweepStopper(queue)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
-        {"cpu": resources.cpus, "gpu": resources.gpus_per_trial},
+        {"cpu": resources.cpus, "gpu": resources.gpus},
     )
     failures_of_ray = 0
     while not queue.is_over:

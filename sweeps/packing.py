@@ -25,6 +25,10 @@ class Packing:
         self._limits: dict[str, int] = {}
         self._most_ready: dict[str, int] = {}
 
+    def for_slots(self, slots: int) -> "Packing":
+        """The same for other places, if packs are made alike at all."""
+        return self if self._slots is None else Packing(self._sizes, slots=slots)
+
     def kind(self, cell: Cell) -> str:
         """What trials of a pack have in common; empty if none are packed."""
         return "" if self._sizes == 1 else kind_of(cell)
@@ -59,6 +63,14 @@ def kind_of(cell: Cell) -> str:
         return cell.fingerprint
 
 
+def by_kind(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Those that can be packed together, by what they have in common."""
+    kinds: dict[str, list[Cell]] = {}
+    for cell in cells:
+        kinds.setdefault(kind_of(cell), []).append(cell)
+    return kinds
+
+
 def choose_packing(
     cells: Sequence[Cell], measure: Callable[[Sequence[Cell]], PackTimes], *, slots: int
 ) -> tuple[Packing, list[str]]:
@@ -72,12 +84,9 @@ def choose_packing(
     Returns:
         The packing, and what there is to say about it, a line a kind.
     """
-    kinds: dict[str, list[Cell]] = {}
-    for cell in cells:
-        kinds.setdefault(kind_of(cell), []).append(cell)
     sizes, lines = {}, []
     few = 0
-    for kind, alike in kinds.items():
+    for kind, alike in by_kind(cells).items():
         if len(alike) <= slots:
             few += len(alike)
             continue

@@ -36,7 +36,7 @@ def fastest_packing(
     Returns:
         The packing, and what there is to say about it, a line a kind.
     """
-    cpus, gpus, execution = resources.cpus, resources.gpus_per_trial, resources.execution
+    cpus, gpus, execution = resources.cpus, resources.gpus, resources.execution
     nodes = alive_nodes()
     places = places_of_nodes(nodes, cpus=cpus, gpus=gpus)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_measure)

@@ -56,7 +56,7 @@ def connect(resources: Resources) -> int:
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
         ("--cpus-per-trial", "CPU", resources.cpus),
-        ("--gpus-per-trial", "GPU", resources.gpus_per_trial),
+        ("--gpus-per-trial", "GPU", resources.gpus),
     ):
         there = available[kind]
         if needed > there:

@@ -20,8 +20,8 @@ class Resources:
     """The most trials at once; None for as many as fit."""
     cpus_per_trial: float | None = None
     """What Ray sets aside; None for one for each thread and loader process."""
-    gpus_per_trial: float = 0.0
-    """May be a fraction; 0 trains on the CPU."""
+    gpus_per_trial: float | None = 0.0
+    """May be a fraction; 0 trains on the CPU; None for the fraction that a probe finds best."""
     execution: Execution = DEFAULT_EXECUTION
     """How trials are computed."""
     retries: int = 3
@@ -41,9 +41,10 @@ class Resources:
                 raise ConfigurationError(
                     f"{option} {value:g}: must be a whole number, or a fraction of 0.0001 to 1"
                 )
-        if self.pack != 1 and (self.execution.compile or self.execution.workers):
+        if self.pack != 1 and self.execution.workers:
             raise ConfigurationError(
-                "--pack: has neither --execution compile nor workers; leave them out, or --pack"
+                f"--execution workers={self.execution.workers}: every trial of a pack would have "
+                "as many; leave it out, or --pack"
             )
 
     @property
@@ -51,6 +52,11 @@ class Resources:
         """CPUs of a trial."""
         needed = self.execution.threads + self.execution.workers
         return needed if self.cpus_per_trial is None else self.cpus_per_trial
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a trial; 0 as long as no probe has found how many."""
+        return self.gpus_per_trial or 0.0
 
     def for_trials(self, most: int) -> "Resources":
         """The same, with room for no more than there can ever be at once: Ray makes ready for it.
@@ -68,7 +74,7 @@ class Resources:
         Args:
             nodes: what each machine has, by kind.
         """
-        fit = max(1, sum(places_of_nodes(nodes, cpus=self.cpus, gpus=self.gpus_per_trial)))
+        fit = max(1, sum(places_of_nodes(nodes, cpus=self.cpus, gpus=self.gpus)))
         return min(fit, self.concurrency or fit)
 
 

@@ -36,6 +36,8 @@ def run_study(
     """
     if resources.pack is None:
         raise ConfigurationError("--pack auto: a search needs a number, as its trials come singly")
+    if resources.gpus_per_trial is None:
+        raise ConfigurationError("--gpus-per-trial auto: a search needs a number, such as 0.25")
     pack = resources.pack
     resources = resources.for_trials(spec.configurations)
     examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
@@ -48,7 +50,7 @@ def run_study(
             retries=resources.retries,
             packing=Packing(pack),
         )
-        check_and_tell(examples, storage, data_dir, runs_here=not resources.gpus_per_trial)
+        check_and_tell(examples, storage, data_dir, runs_here=not resources.gpus)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with services(tracker, queue.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,

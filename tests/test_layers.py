@@ -35,7 +35,17 @@ def test_layers(path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "importers"),
     [
-        ("ray", {"launch.py", "ray_cluster.py", "hooks.py", "worker.py", "probe.py"}),
+        (
+            "ray",
+            {
+                "launch.py",
+                "ray_cluster.py",
+                "hooks.py",
+                "worker.py",
+                "probe.py",
+                "gpu_probe.py",
+            },
+        ),
         ("mlflow", {"tracking.py", "tracking_comparison.py", "tracking_experiment.py"}),
     ],
 )

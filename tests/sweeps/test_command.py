@@ -65,17 +65,20 @@ def test_the_same_command_again_trains_nothing(tiny: Ran, quick_command: Command
 
 
 def test_one_more_seed_runs_only_its_cells(
-    tiny: Ran, quick_command: Command, tmp_path: Path
+    tiny: Ran, quick_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     (tmp_path / "copy.py").write_text(TINY.replace("seeds=(0, 1)", "seeds=(0, 1, 2)"))
     before = {path.name for path in (tmp_path / "runs" / "trials").iterdir()}
-    done = quick_command(tmp_path, "run", "copy.py", "--pack", "auto", "--concurrency", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    automatic = ("--pack", "auto", "--gpus-per-trial", "auto", "--concurrency", "1")
+    done = quick_command(tmp_path, "run", "copy.py", *automatic)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "tiny: 9 trials, 3 to run"
     # Two trials for one slot are measured, and are too short for more than that.
-    assert lines[1] == (
+    assert lines[1] == "--gpus-per-trial auto: 0, as no machine has a GPU; trials run on CPUs"
+    assert lines[2] == (
         "2 trials of ConvNet on Digits: one by one (time a trial by size of the pack: 1: 1.00 "
         "(over too soon to measure more))"
     )
@@ -190,6 +193,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("run", "tiny.py", "--concurrency", "1e3"), "'1e3': must be a whole number of 1 to"),
         (("run", "tiny.py", "--cpus-per-trial", "nan"), "'nan': must be a number of 0 to"),
         (("run", "tiny.py", "--gpus-per-trial", "1.5"), "--gpus-per-trial 1.5: must be a whole"),
+        (("run", "tiny.py", "--gpus-per-trial", "all"), "a number of 0 to 1000000, or auto"),
         (("run", "tiny.py", "--address", ""), "--address: '': must not be empty"),
         (("run", "tiny.py", "--storage", "x" * 300), "names of at most 255 bytes"),
         (("run", "tiny.py", "--pack", "all"), "must be a whole number of 1 to 1000000, or auto"),
@@ -198,8 +202,8 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("ui", "--storage", "new"), "no MLflow database in it yet"),
         (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
         (
-            ("run", "tiny.py", "--pack", "2", "--execution", "compile"),
-            "neither --execution compile nor",
+            ("run", "tiny.py", "--pack", "2", "--execution", "compile,workers=1"),
+            "--execution workers=1: every trial of a pack",
         ),
         (("run", "tiny.py", "--storage", "new", "--address", "ray://x:1"), "is not supported"),
         (("run", "tiny.py", "--storage", "new", "--address", "127.0.0.1:9"), "no Ray cluster"),

@@ -172,6 +172,7 @@ def test_two_drivers_share_a_study(tmp_path: Path) -> None:
         (("search", "study.py", "--promote", "no/x.py"), "--promote no/x.py: there is no folder"),
         (("search", "study.py", "--promote", "study.py"), "study.py: is there already, and no"),
         (("search", "study.py", "--pack", "auto"), "--pack auto: a search needs a number"),
+        (("search", "study.py", "--gpus-per-trial", "auto"), "auto: a search needs a number"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -1,0 +1,129 @@
+"""How many trials or packs should share a GPU, measured on one of the sweep's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from quantlab import Recipe
+from quantlab.execution import Execution
+from quantlab.sharing_probe import Pace, SharedPaces, Sharer, measure_sharing
+from sweeps.hooks import reason_of
+from sweeps.packing import Packing
+from sweeps.resources import Resources
+from sweeps.sharing_choice import choose_sharing, most_processes
+from sweeps.spec import Cell
+from sweeps.staging import stage
+
+
+def shared_gpus(
+    cells: Sequence[Cell],
+    packing: Packing,
+    nodes: Sequence[dict[str, float]],
+    *,
+    data_dir: Path,
+    scratch: Path | None,
+    resources: Resources,
+    device: str = "cuda",
+) -> tuple[Resources, str]:
+    """Measure how many processes, each with a pack, train the most on one GPU.
+
+    Ray must be connected, and have a GPU.
+
+    Args:
+        cells: to be trained.
+        packing: how they become packs.
+        nodes: what each machine has, by kind.
+        data_dir: where datasets lie.
+        scratch: see `staging.stage`.
+        resources: of a trial or pack, but for GPUs.
+        device: a torch device.
+
+    Returns:
+        The resources with a share of a GPU, and what there is to say about it.
+    """
+
+    def measure(recipes: Sequence[Recipe], most: int, trials: int) -> SharedPaces:
+        with _team(recipes, most, data_dir, scratch, resources, device) as team:
+            return measure_sharing(team, most=most, trials=trials)
+
+    most = most_processes(nodes, cpus=resources.cpus, concurrency=resources.concurrency)
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    number, line = choose_sharing(cells, packing, measure, most=most, gpus=gpus)
+    return replace(resources, gpus_per_trial=1 / number), line
+
+
+class _Team:
+    """Ray actors on one GPU."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self.actors: list[Any] = []
+
+    def grow(self, number: int) -> None:
+        added = [self._make() for _ in range(number - len(self.actors))]
+        self.actors += added
+        _results([actor.ready.remote() for actor in added])
+
+    def train(self, seconds: float) -> Sequence[Pace]:
+        return _results([actor.train.remote(seconds) for actor in self.actors])
+
+
+def _results(running: list[Any]) -> list[Any]:
+    try:
+        return ray.get(running)
+    except RayError as error:
+        raise RuntimeError(reason_of(error)) from error
+
+
+class _Actor:
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        data_dir: Path,
+        scratch: Path | None,
+        device: str,
+        execution: Execution,
+    ) -> None:
+        here = stage(recipes[0], data_dir, scratch)
+        self._sharer = Sharer(recipes, data_dir=here, device=device, execution=execution)
+
+    def ready(self) -> None:
+        """Ray answers once it has been built."""
+
+    def train(self, seconds: float) -> Pace:
+        return self._sharer.train(seconds)
+
+
+@contextmanager
+def _team(
+    recipes: Sequence[Recipe],
+    most: int,
+    data_dir: Path,
+    scratch: Path | None,
+    resources: Resources,
+    device: str,
+) -> Iterator[_Team]:
+    """Room for so many processes on one machine and one GPU, and what runs there."""
+    group = placement_group([{"GPU": 1.0, "CPU": resources.cpus * most}])
+    try:
+        ray.get(group.ready())
+        actor = ray.remote(
+            num_cpus=resources.cpus,
+            num_gpus=1 / most,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group),
+        )(_Actor)
+        team = _Team(lambda: actor.remote(recipes, data_dir, scratch, device, resources.execution))
+        try:
+            yield team
+        finally:
+            for member in team.actors:
+                ray.kill(member)
+    finally:
+        remove_placement_group(group)
