@@ -85,7 +85,8 @@ class ProxOptimizer(Optimizer):
         self.latent_bound = latent_bound
         self.averaging = averaging
         self.num_steps = 0
-        self._averaged_weight = 0.0
+        self.averaged_weight = 0.0
+        """Sum of the weights of what has been averaged."""
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
         own = own_sharpness or {}
@@ -235,7 +236,7 @@ class ProxOptimizer(Optimizer):
             "num_steps": self.num_steps,
             "latent": [group.latent.clone() for group in self.groups],
             "proximal": [group.proximal.clone() for group in self.groups],
-            "averaged_weight": self._averaged_weight,
+            "averaged_weight": self.averaged_weight,
             "average": [
                 group.average.clone() for group in self.groups if group.average is not None
             ],
@@ -251,7 +252,7 @@ class ProxOptimizer(Optimizer):
         ):
             group.latent.copy_(latent)
             group.proximal.copy_(proximal)
-        self._averaged_weight = state_dict["averaged_weight"]
+        self.averaged_weight = state_dict["averaged_weight"]
         averages = state_dict["average"] or [None] * len(self.groups)
         for group, average in zip(self.groups, averages, strict=True):
             group.average = None if average is None else average.to(group.latent, copy=True)
@@ -264,13 +265,13 @@ class ProxOptimizer(Optimizer):
         weight = 0.0 if self.averaging is None else self.averaging(self.num_steps)
         if weight == 0:
             return
-        self._averaged_weight += weight
+        self.averaged_weight += weight
         for group in self.groups:
             iterate = self._at(group, Point.PROXIMAL)
             if group.average is None:
                 group.average = iterate.clone()
             else:
-                group.average.lerp_(iterate, weight / self._averaged_weight)
+                group.average.lerp_(iterate, weight / self.averaged_weight)
 
     def _clip_latents(self) -> None:
         if self.latent_bound is not None:

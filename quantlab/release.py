@@ -67,6 +67,7 @@ RELEASE = {
     "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
     "quantlab.sharing_probe": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.stack": "Stack",
+    "quantlab.stacked_averages": "AveragedShare StackedAverage",
     "quantlab.stacked_network": "StackedNetwork Stacking",
     "quantlab.stacked_optimizer": "StackMember StackedOptimizer neighbours",
     "quantlab.stacked_evaluation": "stacked_accuracies",

@@ -14,6 +14,7 @@ from quantlab.optimizer import ProxOptimizer
 from quantlab.recipe import OptimizerSpec
 from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
+from quantlab.stacked_averages import AveragedShare, StackedAverage
 from quantlab.stacked_maps import StackedMap, takes_a_column
 from quantlab.update_rules import Point
 
@@ -38,6 +39,11 @@ class StackMember:
     def kind(self) -> str:
         """The same for members whose base optimizers do the same."""
         return canonical_key(self.spec)
+
+    @property
+    def averages_in_place(self) -> bool:
+        """Whether it averages iterates that lie in the stack at every step."""
+        return self.optimizer.averaging is not None and self.optimizer.rule.uses_prox
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -120,6 +126,12 @@ class StackedOptimizer:
             for rows in _runs([(m.optimizer.rule.gradient_at, m.kind) for m in members])
         ]
         self._maps = list(self._find_maps())
+        self._shares = {
+            row: AveragedShare(member.optimizer)
+            for row, member in enumerate(members)
+            if member.averages_in_place
+        }
+        self._averages = list(self._find_averages())
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -143,12 +155,15 @@ class StackedOptimizer:
         """Whether a step does the same operations every time, on numbers that `numbers` gives."""
         return (
             all(prox._column is not None for prox in self._maps)
-            and all(member.optimizer.averaging is None for member in self._members)
+            and all(
+                member.optimizer.averaging is None or member.averages_in_place
+                for member in self._members
+            )
             and all(member.spec.algorithm in RECORDABLE for member in self._members)
         )
 
     def numbers(self, count: int) -> Tensor:
-        """(count, how many) float64 on the CPU: learning rates and sharpness of the next steps."""
+        """(count, how many) float64 on the CPU: learning rates and the like of the next steps."""
         steps = range(self.num_steps, self.num_steps + count)
         rows = [[function(step) for function in self._functions] for step in steps]
         return torch.tensor(rows, dtype=torch.float64).view(count, len(self._functions))
@@ -159,6 +174,8 @@ class StackedOptimizer:
 
     def advance(self) -> None:
         """Count a step that has been done."""
+        for share in self._shares.values():
+            share.advance()
         self.num_steps += 1
         for member in self._members:
             member.optimizer.num_steps = self.num_steps
@@ -172,9 +189,11 @@ class StackedOptimizer:
             numbers: the step's row of `numbers`, on the device.
         """
         for member in self._members:
-            if member.optimizer.averaging is not None:
+            if member.optimizer.averaging is not None and not member.averages_in_place:
                 with member.random_numbers():
                     member.optimizer.average()
+        for average in self._averages:
+            average(numbers)
         for block in self._blocks:
             block.step(gradients, numbers, self.num_steps)
         for prox in self._maps:
@@ -193,6 +212,8 @@ class StackedOptimizer:
         """Give each member's optimizer the state of its own."""
         for block in self._blocks:
             block.hand_back(self.num_steps)
+        for average in self._averages:
+            average.hand_back()
 
     def _at(self, slot: int, rows: slice, point: Point) -> Tensor:
         """Latent or proximal weights of neighbours that take their gradient at the same point."""
@@ -200,6 +221,23 @@ class StackedOptimizer:
         hidden = self._hidden[slot]
         tensor = self._seen[slot] if hidden is None or at_gradient is point else hidden
         return tensor.detach()[rows]
+
+    def _find_averages(self) -> Iterator[StackedAverage]:
+        """One call for neighbours that take their gradient at the same point."""
+        places = {row: self._add_number(share) for row, share in self._shares.items()}
+        keys = [
+            (member.optimizer.rule.gradient_at, row in places)
+            for row, member in enumerate(self._members)
+        ]
+        for slot, hidden in enumerate(self._hidden):
+            for rows in _runs(keys):
+                if hidden is not None and rows.start in places:
+                    yield StackedAverage(
+                        [member.optimizer for member in self._members[rows]],
+                        slot,
+                        self._at(slot, rows, Point.PROXIMAL),
+                        [places[row] for row in range(rows.start, rows.stop)],
+                    )
 
     def _find_maps(self) -> Iterator[StackedMap]:
         """One call for neighbours with the same quantizer, if it takes their sharpness in one."""

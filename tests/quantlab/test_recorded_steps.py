@@ -21,6 +21,7 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.quantizers.tanh import Tanh
 from quantlab.recipe import Averaging
+from quantlab.schedules import Linear, StepDecay
 from quantlab.stack import Stack
 from quantlab.stacked_network import Stacking
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
@@ -104,6 +105,13 @@ RECORDED = {
         method(7, quantizer=KNOTS),
         method(8, optimizer=OTHER_SGD),
     ],
+    "averages": [
+        method(0, averaging=Averaging()),
+        method(1, PROX_QUANT, averaging=Averaging(weight=Linear(1.0, period=1))),
+        method(2, averaging=Averaging(weight=StepDecay(0.1, milestones=(3,)), start_epoch=2)),
+        method(3),
+        method(4, REVERSE_PROX_CONNECT, averaging=Averaging(start_epoch=4)),
+    ],
     "a pack of one": [method(3, rho0=0.2)],
     "a residual network": [
         replace(method(seed), model=Double(ResNet(depth=8, width=4)), epochs=2) for seed in range(2)
@@ -131,7 +139,7 @@ def test_recorded_steps_are_the_steps(
 @pytest.mark.parametrize(
     "recipe",
     [
-        method(0, averaging=Averaging()),
+        method(0, POST_TRAINING, Nearest(), averaging=Averaging()),
         method(0, PROX_QUANT, StochasticRounding()),
         method(0, quantizer=Choosy()),
     ],
