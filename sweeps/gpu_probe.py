@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -78,6 +78,11 @@ class _Team:
 def _results(running: list[Any]) -> list[Any]:
     try:
         return ray.get(running)
+    except RayActorError as error:
+        if error.actor_init_failed:
+            raise RuntimeError(reason_of(error)) from error
+        message = "a process was killed, as the system does for want of memory"
+        raise RuntimeError(message) from error
     except RayError as error:
         raise RuntimeError(reason_of(error)) from error
 

@@ -64,7 +64,7 @@ def choose_sharing(
         while number > 1 and number * alone.memory.get(1, 1.0) > MOST_MEMORY:
             number //= 2
             name = f"{other[0].model.name} on {other[0].dataset.name}"
-            told = f"{paces}; no more because of the memory of {name}"
+            told = f"{paces}; no more because of {name}, {alone}"
     return number, _line(number, told)
 
 
