@@ -26,11 +26,11 @@ def test_states_are_read_off_the_files(tmp_path: Path) -> None:
     folder.failure.write(Failure(error="x", time=0))
     assert folder.state() is TrialState.FAILED
     folder.clear()
-    assert folder.state() is TrialState.RUNNING
+    assert folder.state() is TrialState.INTERRUPTED
     folder.stopped.write(Stopped(by="x", time=0))
     assert folder.state() is TrialState.STOPPED
     folder.clear()
-    assert folder.state() is TrialState.RUNNING
+    assert folder.state() is TrialState.INTERRUPTED
     folder.result.write(ended())
     assert folder.state() is TrialState.COMPLETE
 

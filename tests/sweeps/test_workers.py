@@ -18,7 +18,7 @@ from quantlab.update_rules import PROX_CONNECT
 from sweeps.hooks import SweepStopper, TrialCallback, reason_of
 from sweeps.pack_report import PackReport
 from sweeps.resources import _quotas, usable_cpus
-from sweeps.storage import Storage
+from sweeps.storage import Storage, TrialState
 from sweeps.worker import Work, Worker
 from tests.quantlab.recipes import quantized
 
@@ -88,15 +88,16 @@ def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_pat
     storage.require_writable()
     made = worker(storage, storage.mark())
     made.reset_config({"trials": {fingerprint(recipe): recipe for recipe in recipes}})
-    states: dict[str, str] = {}
+    states: dict[str, TrialState] = {}
     while True:
         result = made.step()
-        states |= result["states"]
+        report = PackReport.of_result(result)
+        states |= report.ended
         if result["done"]:
             break
-    found = [states[fingerprint(recipe)] for recipe in recipes]
+    found = [states[fingerprint(recipe)].value for recipe in recipes]
     assert found == ["COMPLETE", "COMPLETE", "COMPLETE", "FAILED"]
-    assert result["largest"] is None  # it was not for its size
+    assert report.largest is None  # it was not for its size
 
 
 def test_a_storage_of_the_same_path_on_another_machine_is_another(tmp_path: Path) -> None:
