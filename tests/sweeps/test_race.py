@@ -21,6 +21,7 @@ from quantlab import ConfigurationError, Recipe, override
 from sweeps.packing import Packing
 from sweeps.race import StudyQueue
 from sweeps.records import Failure
+from sweeps.sharing import is_held
 from sweeps.storage import Storage, TrialState
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, better_half
 from sweeps.study_results import failed_points, num_finished
@@ -122,6 +123,19 @@ def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str |
     often = Counter(trained(Storage(tmp_path)))
     assert often[2] <= 1  # what the dead one had noted down, and not yet finished
     assert set(often) <= {1, 2}
+
+
+def test_only_one_driver_asks_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or two would both take the last of the budget."""
+    race = StudyQueue(spec(configurations=1), Storage(tmp_path))
+    ask = race.study.ask
+
+    def ask_alone() -> optuna.Trial:
+        assert is_held(tmp_path / "studies" / "made" / ".lock")
+        return ask()
+
+    monkeypatch.setattr(race.study, "ask", ask_alone)
+    assert race.next()
 
 
 @pytest.mark.slow
