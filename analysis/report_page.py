@@ -36,11 +36,14 @@ def render_report(
         recompute: code that gives the accuracies back.
     """
     common, recipes = _recipes(trials, findings.configurations)
+    commits = sorted(set(trials["git_commit"]) - {""})
+    has_changes = any(commit.endswith("+") for commit in commits)
+    changed = " (+: with changes that were not committed)" if has_changes else ""
     counts = trials["state"].value_counts()
     return render_page(
         "report.html.j2",
         title=title,
-        facts={**facts, "trials ran at": ", ".join(sorted(set(trials["git_commit"]) - {""}))},
+        facts={**facts, "trials ran at": ", ".join(commits) + changed},
         tables=tables,
         drawn=drawn,
         last=CONFIGURATIONS,

@@ -26,12 +26,12 @@ MARGIN = 0.03
 COLLAPSE = 10
 """A seed that falls so many margins below all seeds of the best rho0 has collapsed."""
 VERDICTS: Mapping[str, str] = {
-    "sensitive": "a rho0 at which seeds diverge or collapse, or a range that exceeds the margin "
+    "sensitive": "a ρ0 at which seeds diverge or collapse, or a range that exceeds the margin "
     "and that seeds alone would hardly make",
-    "at chance": "at no rho0 does the mean accuracy leave chance, or all trials diverge: no rho0 "
+    "at chance": "at no ρ0 does the mean accuracy leave chance, or all trials diverge: no ρ0 "
     "that was tried works",
     "unfinished": "none of these, and trials are missing",
-    "untested": "a rho0 with fewer than two seeds, or none that differ: noise cannot be told",
+    "untested": "a ρ0 with fewer than two seeds, or none that differ: noise cannot be told",
     "noise": "seeds alone may well make this range, and it may be beyond the margin as well",
     "mild": "a real effect, within the margin; its upper end is not",
     "stable": "even the upper end of the range stays within the margin",

@@ -76,13 +76,13 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 heat_map(page),
             )
         if (by := axis_of_bits(page)) is not None:
-            what = BITS[by].replace("bits a ", "the bits of a ")
-            unquantized = ", all others at 32" if by == "network_bits" else ""
+            full = " (those that are not quantized have 32)" if by == "network_bits" else ""
             yield Drawn(
                 f"pareto{suffix}",
                 ACCURACY,
-                f"Accuracy against {what}{unquantized}, each method at its chosen ρ0; bars: one "
-                "standard deviation; the line joins what nothing with as few bits beats.",
+                f"Accuracy against {BITS[by]}{full}, each method at its chosen ρ0; bars: one "
+                "standard deviation; the line joins what nothing with as few bits beats. Methods "
+                "of equal bits are drawn a little beside one another.",
                 pareto_figure(page, trials["method"], by=by),
             )
     for suffix, _, page in pages:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.aggregate import axis_columns
 from analysis.figures.style import (
+    labels_that_fit,
     method_styles,
     panels,
     setting_name,
@@ -16,8 +17,8 @@ from analysis.figures.style import (
 )
 
 BITS: Mapping[str, str] = {
-    "network_bits": "bits a number of the network",
-    "bits": "bits a quantized weight",
+    "network_bits": "mean bits per parameter",
+    "bits": "bits per quantized weight",
 }
 """What the figure can have on its axis, the better one first, and what that is called."""
 
@@ -73,7 +74,7 @@ def pareto_figure(
             )
         axes.set_xscale("log", base=2)
         bits = sorted(set(part[by]))
-        axes.set_xticks(bits, [f"{value:.3g}" for value in bits])
+        axes.set_xticks(bits, labels_that_fit(bits, [f"{value:.3g}" for value in bits]))
         axes.minorticks_off()
         axes.set_title(setting_name(key))
         axes.set_xlabel(BITS[by])

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from analysis.aggregate import axis_columns
 from analysis.figures.style import (
     Styles,
+    labels_that_fit,
     method_styles,
     panels,
     sets_of,
@@ -23,6 +25,9 @@ _MOST_APART = 1e-12
 """Smallest rho0 that is told from zero, as a share of the largest."""
 _LEAST = 1e-300
 """Below it, numbers have lost their digits, and are drawn as zero is."""
+_FEW = 30.0
+"""Up to this factor between them, rho0 that were tried are named one by one: powers of ten are too
+few."""
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 
 
@@ -81,4 +86,11 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
         axes.set_xscale("symlog", linthresh=least)
     elif len(positive):
         axes.set_xscale("log")
+        tried = sorted(set(positive))
+        if tried[-1] / tried[0] <= _FEW:
+            axes.set_xticks(tried, labels_that_fit(tried, [f"{value:.3g}" for value in tried]))
+            axes.minorticks_off()
+        else:
+            axes.set_xticks(tried, minor=True)
+            axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid()

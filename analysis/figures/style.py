@@ -1,5 +1,6 @@
 """What all figures share: sizes for print, and the same colour for a method everywhere."""
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -141,3 +142,24 @@ def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
             frameon=False,
             columnspacing=1.2,
         )
+
+
+def labels_that_fit(values: Sequence[float], labels: Sequence[str]) -> list[str]:
+    """Labels of ticks on a logarithmic axis, empty where they would touch the one before.
+
+    Args:
+        values: > 0, in rising order.
+        labels: of the values.
+    """
+    span = math.log(values[-1] / values[0])
+    fitting, last = [], -math.inf
+    for value, label in zip(values, labels, strict=True):
+        place = math.log(value / values[0]) / span if span else 0.0
+        fits = place - last >= _ROOM
+        fitting.append(label if fits else "")
+        last = place if fits else last
+    return fitting
+
+
+_ROOM = 0.15
+"""Share of a panel's width that a tick's label needs."""

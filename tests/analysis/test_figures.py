@@ -14,7 +14,7 @@ from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import for_print, method_styles
+from analysis.figures.style import for_print, labels_that_fit, method_styles
 from analysis.schema import HISTORY
 from analysis.selection import select
 from tests.analysis.frames import EXAMPLE, trials
@@ -138,7 +138,7 @@ def test_bits_of_the_whole_network_go_before_where_all_are_known() -> None:
     frame = configurations(trials(EXAMPLE)).assign(bits=1.0, network_bits=1.7)
     assert axis_of_bits(frame) == "network_bits"
     figure = pareto_figure(select(frame), by="network_bits")
-    assert figure.axes[0].get_xlabel() == "bits a number of the network"
+    assert figure.axes[0].get_xlabel() == "mean bits per parameter"
     assert {line.get_xdata()[0] for line in figure.axes[0].lines[:1]} == {1.7}
     older = frame.assign(network_bits=[float("nan"), *frame["network_bits"][1:]])
     assert axis_of_bits(older) == "bits"
@@ -196,3 +196,17 @@ def test_any_rho0_has_its_place_on_the_axis(rho0: tuple[float, ...]) -> None:
     figure = sensitivity_figure(configurations(frame))
     figure.draw_without_rendering()
     assert np.isfinite(figure.axes[0].get_xlim()).all()
+
+
+def test_labels_that_would_touch_are_left_out() -> None:
+    assert labels_that_fit([1.0, 2.27, 2.3, 32.0], ["a", "b", "c", "d"]) == ["a", "b", "", "d"]
+    assert labels_that_fit([0.5], ["0.5"]) == ["0.5"]
+
+
+def test_a_narrow_range_of_rho0_is_named_at_what_was_tried() -> None:
+    frame = trials([("PC", "binary", rho0, 0, 0.5) for rho0 in (0.5, 1.0, 2.0)])
+    axes = sensitivity_figure(configurations(frame)).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.5", "1", "2"]
+    wide = trials([("PC", "binary", rho0, 0, 0.5) for rho0 in (0.002, 0.5, 2.0)])
+    axes = sensitivity_figure(configurations(wide)).axes[0]
+    assert list(axes.get_xticks(minor=True)) == [0.002, 0.5, 2.0]
