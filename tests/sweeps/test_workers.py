@@ -100,6 +100,21 @@ def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_pat
     assert report.largest is None  # it was not for its size
 
 
+def test_a_worker_that_is_stopped_leaves_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the trial that it is at."""
+    monkeypatch.setattr("sweeps.worker.STEP_SECONDS", 0)  # the first step ends with an epoch
+    storage = Storage(tmp_path)
+    storage.require_writable()
+    made = worker(storage, storage.mark())
+    recipe = quantized(model=MLP(hidden=(4,)))
+    made.reset_config({"trials": {fingerprint(recipe): recipe}})
+    assert not made.step()["done"]
+    made.cleanup()  # by Tune, before it ends the process
+    assert storage.trial(fingerprint(recipe)).checkpoint.exists()
+
+
 def test_a_storage_of_the_same_path_on_another_machine_is_another(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     mark = storage.mark()
