@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
-from quantlab.errors import first_line
 from sweeps import signals
 from sweeps.delivery import Delivery
+from sweeps.failure_reason import reason_of
 from sweeps.pack_report import PackReport
 from sweeps.progress import Progress
 from sweeps.spec import Cell
@@ -232,20 +232,6 @@ def _forget_metrics(trial: Trial) -> None:
     """Tune keeps all trials, and would keep rolling averages of their metrics too, for nobody."""
     trial.run_metadata.metric_analysis.clear()
     trial.run_metadata.metric_n_steps.clear()
-
-
-def reason_of(error: Exception | None) -> str:
-    """What ended a worker, in a line, of what Ray says in many."""
-    if error is None:
-        return "no reason given"
-    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-        return f"{type(error.cause).__name__}: {first_line(error.cause)}"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    has_traceback = any(line.startswith("Traceback") for line in lines)
-    if has_traceback or (isinstance(error, RayActorError) and error.actor_init_failed):
-        return lines[-1].strip()  # what was raised
-    told = [line for line in lines if not line.startswith("\t")]  # those are ids
-    return " ".join(" ".join(told).split())[:500] or type(error).__name__
 
 
 def _error(trial: Trial) -> Exception | None:

@@ -26,14 +26,8 @@ from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps import users_modules
 from sweeps.delivery import Delivery, delivering, reach
-from sweeps.hooks import (
-    QueueSearcher,
-    SweepStopper,
-    TrialCallback,
-    folder_name_of,
-    name_of,
-    reason_of,
-)
+from sweeps.failure_reason import reason_of
+from sweeps.hooks import QueueSearcher, SweepStopper, TrialCallback, folder_name_of, name_of
 from sweeps.progress import Progress
 from sweeps.ray_cluster import connect, disconnect
 from sweeps.resources import Resources

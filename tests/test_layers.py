@@ -41,6 +41,7 @@ def test_layers(path: Path) -> None:
                 "launch.py",
                 "ray_cluster.py",
                 "hooks.py",
+                "failure_reason.py",
                 "worker.py",
                 "probe.py",
                 "gpu_probe.py",

@@ -15,7 +15,8 @@ from quantlab.execution import Execution
 from quantlab.models.mlp import MLP
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.hooks import SweepStopper, TrialCallback, reason_of
+from sweeps.failure_reason import reason_of
+from sweeps.hooks import SweepStopper, TrialCallback
 from sweeps.pack_report import PackReport
 from sweeps.resources import _quotas, usable_cpus
 from sweeps.storage import Storage, TrialState
