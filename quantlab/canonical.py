@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantlab.code_origin import is_users, release_name
 from quantlab.errors import ConfigurationError, brief, described
+from quantlab.identity.code_origin import is_users, release_name
+from quantlab.identity.source_identity import Reach, UntraceableError
 from quantlab.recipe import Recipe
-from quantlab.source_identity import Reach, UntraceableError
 
 CANONICAL_NAME = "__canonical_name__"
 """A class that is not of the release bears its name and a digest of its source under this attribute

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from quantlab.code_origin import OURS, is_installed
+from quantlab.identity.code_origin import OURS, is_installed
 
 _LONGEST_MESSAGE = 1000
 

@@ -17,9 +17,9 @@ import sweeps.grids
 import sweeps.studies
 from quantlab import ConfigurationError
 from quantlab.canonical import NAMED, canonical
-from quantlab.code_origin import SOURCE, is_installed, is_users
 from quantlab.errors import described
-from quantlab.source_identity import Reach
+from quantlab.identity.code_origin import SOURCE, is_installed, is_users
+from quantlab.identity.source_identity import Reach
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:

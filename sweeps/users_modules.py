@@ -5,8 +5,8 @@ from importlib.metadata import packages_distributions
 from types import ModuleType
 
 from quantlab.canonical import NAMED
-from quantlab.code_origin import OURS, is_added_module
-from quantlab.module_source import tree_of
+from quantlab.identity.code_origin import OURS, is_added_module
+from quantlab.identity.module_source import tree_of
 from sweeps.loading import FILE_MODULE_PREFIX
 
 

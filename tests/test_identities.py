@@ -16,7 +16,7 @@ import pytest
 
 import quantlab
 from quantlab import configuration_id
-from quantlab.release import RELEASE
+from quantlab.identity.release import RELEASE
 from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
 
 GRIDS: dict[str, str] = {
@@ -96,4 +96,4 @@ def test_classes_that_stand_in_recipes_are_listed_as_of_the_release() -> None:
         for name, module in found.items()
         if name not in RELEASE.get(module, "").split()
     }
-    assert not missing, "list these in quantlab/release.py, under their module"
+    assert not missing, "list these in quantlab/identity/release.py, under their module"

@@ -24,7 +24,7 @@ sys.modules["quantlab"] = package = types.ModuleType("quantlab")  # which would 
 package.__path__ = [{str(Path(quantlab.__file__).parent)!r}]
 sys.path.append(sys.argv[1])
 import kinds
-from quantlab.source_identity import Reach, UntraceableError
+from quantlab.identity.source_identity import Reach, UntraceableError
 try:
     print(Reach(kinds.Kind).digest)
 except UntraceableError as error:

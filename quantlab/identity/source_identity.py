@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from quantlab.code_origin import (
+from quantlab.identity.code_origin import (
     home_of,
     is_added_module,
     is_users,
@@ -27,7 +27,7 @@ from quantlab.code_origin import (
     public_name,
     release_name,
 )
-from quantlab.module_source import (
+from quantlab.identity.module_source import (
     covers,
     definitions,
     imported_by,
@@ -37,8 +37,8 @@ from quantlab.module_source import (
     statements,
     tree_of,
 )
-from quantlab.normal_form import normal_form, references
-from quantlab.value_text import OPAQUE, ValueText, fields_of, inner_of, is_code
+from quantlab.identity.normal_form import normal_form, references
+from quantlab.identity.value_text import OPAQUE, ValueText, fields_of, inner_of, is_code
 
 _REFUSED = {"import_module", "spec_from_file_location", "run_path", "run_module", "exec_module"}
 _REFUSED_BUILTINS = {"exec", "eval", "compile", "__import__"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from quantlab.release import RELEASE
+from quantlab.identity.release import RELEASE
 
 SOURCE = "__source_bytes__"
 """A module that was not imported, but made from a file, has the file's content under this name."""

@@ -13,8 +13,8 @@ from re import Pattern
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from quantlab.code_origin import home_of, is_users, is_users_module
-from quantlab.normal_form import plain
+from quantlab.identity.code_origin import home_of, is_users, is_users_module
+from quantlab.identity.normal_form import plain
 
 _BASIC = (tuple, list, dict, set, frozenset, str, bytes, int, float)
 OPAQUE = "<?>"

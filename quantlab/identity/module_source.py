@@ -8,8 +8,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from weakref import WeakKeyDictionary
 
-from quantlab.code_origin import LIBRARIES, SOURCE, is_installed, is_users_module
-from quantlab.normal_form import names_of, references
+from quantlab.identity.code_origin import LIBRARIES, SOURCE, is_installed, is_users_module
+from quantlab.identity.normal_form import names_of, references
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _TREES: "WeakKeyDictionary[ModuleType, ast.Module]" = WeakKeyDictionary()

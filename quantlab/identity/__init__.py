@@ -1,0 +1,1 @@
+"""Which code a recipe can reach, and what of it counts for the identity of a trial."""
