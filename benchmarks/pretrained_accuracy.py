@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from quantlab.datasets.image_folder import ImageFolder
-from quantlab.evaluation import accuracy
 from quantlab.models.resnet import ResNet
 from quantlab.state_dicts import load_weights
+from quantlab.training.evaluation import accuracy
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from quantlab.recipe import (
     WeightGroup,
     override,
 )
-from quantlab.records import EpochRecord, Outcome, Stage
 from quantlab.schedules import Schedule
-from quantlab.training import TrainingRun
+from quantlab.training.records import EpochRecord, Outcome, Stage
+from quantlab.training.run import TrainingRun
 from quantlab.update_rules import Point, UpdateRule
 
 __all__ = [

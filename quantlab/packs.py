@@ -14,11 +14,11 @@ from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhau
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
 from quantlab.recipe import Recipe
-from quantlab.records import EpochRecord
 from quantlab.stack import Stack
 from quantlab.stacked_network import Stacking
 from quantlab.stacking_choice import choose_stacking
-from quantlab.training import TrainingRun
+from quantlab.training.records import EpochRecord
+from quantlab.training.run import TrainingRun
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from quantlab.chunk import Chunk
 from quantlab.datasets.in_memory import Images, InMemoryDataset
-from quantlab.epoch import EpochInProgress
 from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.graph import WARM_UP_STEPS, Record, record_on
-from quantlab.loss_tally import LossTally
-from quantlab.records import EpochRecord
 from quantlab.stacked_evaluation import stacked_accuracies
 from quantlab.stacked_network import StackedNetwork, Stacking
 from quantlab.stacked_optimizer import RECORDABLE, StackedOptimizer, StackMember, neighbours
-from quantlab.training import VALIDATED, TrainingRun
+from quantlab.training.epoch import EpochInProgress
+from quantlab.training.loss_tally import LossTally
+from quantlab.training.records import EpochRecord
+from quantlab.training.run import VALIDATED, TrainingRun
 from quantlab.update_rules import Point
 
 CHUNK_STEPS = 64

@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 
 from quantlab import Recipe
-from quantlab.batch_statistics import (
-    has_last_batch_of_one,
-    require_one_image_fits,
-    statistics_note,
-)
 from quantlab.bits import full_precision_note
 from quantlab.canonical import canonical
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.base import Dimensions
 from quantlab.errors import one_line
+from quantlab.training.batch_statistics import (
+    has_last_batch_of_one,
+    require_one_image_fits,
+    statistics_note,
+)
 from sweeps import streams
 from sweeps.preflight import preflight
 from sweeps.spec import Cell

@@ -66,7 +66,7 @@ def level_set(cell: Cell) -> str:
 
 
 def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
-    """Bits a quantized weight; see `quantlab.records.Outcome`.
+    """Bits a quantized weight; see `quantlab.training.records.Outcome`.
 
     NaN where layers have sets of different sizes, and the trial's result does not say what share
     each has of the network.
@@ -82,7 +82,7 @@ def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
 
 
 def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
-    """Bits of a number that the network stores; see `quantlab.records.Outcome`.
+    """Bits of a number that the network stores; see `quantlab.training.records.Outcome`.
 
     NaN of a quantized network whose result does not say.
     """

@@ -12,8 +12,8 @@ from analysis.schema import MAPS, empty
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
-from quantlab.records import Stage
 from quantlab.schedules import Schedule
+from quantlab.training.records import Stage
 from sweeps.coordinates import level_set
 from sweeps.records import Epoch
 from sweeps.snippet import other_layers

@@ -14,7 +14,7 @@ from quantlab.datasets.base import Dimensions
 from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
 from quantlab.quantizers.contract import require_contract
-from quantlab.rehearsal import rehearse, rehearse_schedules
+from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from sweeps import staging
 from sweeps.sharing import require_writable
 from sweeps.spec import Cell
@@ -66,7 +66,7 @@ def check_without_data(cells: Iterable[Cell]) -> None:
 
     Raises:
         ConfigurationError: a schedule, a quantizer, a network or an optimizer does not work; see
-            `quantlab.rehearsal` and `quantlab.quantizers.contract`.
+            `quantlab.training.rehearsal` and `quantlab.quantizers.contract`.
     """
     recipes = [cell.recipe for cell in cells]
     _check_maps(recipes, runs_here=False)

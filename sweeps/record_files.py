@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
-from quantlab.checkpoint import replacing, set_aside
+from quantlab.training.checkpoint import replacing, set_aside
 from sweeps.damage import tell
 from sweeps.sealed_json import DamagedError, NewerError, decode, encode
 

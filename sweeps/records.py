@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
-from quantlab.records import EpochRecord
+from quantlab.training.records import EpochRecord
 from quantlab.weight_histogram import WeightHistogram
 
 
@@ -112,7 +112,7 @@ class Result(Computed):
     test_accuracy: float | None = None
     """None if it has diverged."""
     bits: float | None = None
-    """See `quantlab.records.Outcome`; older results have none."""
+    """See `quantlab.training.records.Outcome`; older results have none."""
     network_bits: float | None = None
     """The same."""
     classes: int | None = None

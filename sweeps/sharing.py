@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from quantlab import ConfigurationError
-from quantlab.checkpoint import set_aside
+from quantlab.training.checkpoint import set_aside
 
 
 def adopt_group(folder: Path) -> None:

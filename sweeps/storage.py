@@ -28,7 +28,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from quantlab.checkpoint import require_intact_archive, set_aside
+from quantlab.training.checkpoint import require_intact_archive, set_aside
 from sweeps import sharing
 from sweeps.damage import tell
 from sweeps.record_files import RecordFile, read_text, write_atomically

@@ -24,16 +24,16 @@ from quantlab import (
     canonical_json,
     fingerprint,
 )
-from quantlab.checkpoint import (
+from quantlab.datasets.content import content_of
+from quantlab.errors import described
+from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.packs import PackedRun, PackEvent
+from quantlab.training.checkpoint import (
     load_last_good,
     remove_checkpoints,
     save_atomically,
     save_checkpoint,
 )
-from quantlab.datasets.content import content_of
-from quantlab.errors import described
-from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.packs import PackedRun, PackEvent
 from sweeps.provenance import git_commit, package_versions
 from sweeps.record_files import write_atomically
 from sweeps.records import Computed, Epoch, Failure, Result

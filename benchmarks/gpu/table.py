@@ -22,8 +22,8 @@ from quantlab.proxconnect_paper import (
     SETS,
     cifar10_end_to_end,
 )
-from quantlab.records import Stage
 from quantlab.schedules import Linear, StepDecay
+from quantlab.training.records import Stage
 
 TRIALS = 181
 """ResNet20's of `proxconnect_cifar10`, each of 200 epochs and 100 of batch normalization."""

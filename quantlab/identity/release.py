@@ -6,14 +6,14 @@ here, too, and keeps its identity.
 """
 
 RELEASE = {
-    "quantlab.batch_statistics": (
+    "quantlab.training.batch_statistics": (
         "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
     ),
     "quantlab.bits": "bits_by_weight full_precision_note mean_bits",
     "quantlab.canonical": (
         "canonical canonical_json configuration_id default_of fingerprint flatten"
     ),
-    "quantlab.checkpoint": (
+    "quantlab.training.checkpoint": (
         "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
         "save_atomically save_checkpoint"
     ),
@@ -26,17 +26,17 @@ RELEASE = {
     "quantlab.datasets.image_folder": "ImageFolder",
     "quantlab.datasets.imagenet": "ImageFiles ImageNet",
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
-    "quantlab.epoch": "EpochInProgress",
+    "quantlab.training.epoch": "EpochInProgress",
     "quantlab.errors": (
         "ConfigurationError LostProcessError MemoryExhaustedError NonFiniteLossError "
         "first_line naming_exhausted_memory"
     ),
-    "quantlab.evaluation": "accuracy",
+    "quantlab.training.evaluation": "accuracy",
     "quantlab.execution": "Execution keep_freed_memory parse_execution",
     "quantlab.initial_weights": (
         "InitialWeights TorchvisionWeights TrialWeights WeightsFile no_other_trials"
     ),
-    "quantlab.loss_tally": "LossTally TalliedLosses",
+    "quantlab.training.loss_tally": "LossTally TalliedLosses",
     "quantlab.models.base": "ModelSpec fit_weights global_average load_weights",
     "quantlab.models.convnet": "ConvNet",
     "quantlab.models.learned_scales": "LearnedScales",
@@ -63,7 +63,7 @@ RELEASE = {
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.random_numbers": "RandomNumbers part_seed",
     "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
-    "quantlab.records": "EpochRecord Outcome Stage",
+    "quantlab.training.records": "EpochRecord Outcome Stage",
     "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
     "quantlab.sharing_probe": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.stack": "Stack",
@@ -72,7 +72,7 @@ RELEASE = {
     "quantlab.stacked_optimizer": "StackMember StackedOptimizer neighbours",
     "quantlab.stacked_evaluation": "stacked_accuracies",
     "quantlab.stacking_choice": "choose_stacking",
-    "quantlab.training": "TrainingRun",
+    "quantlab.training.run": "TrainingRun",
     "quantlab.update_rules": "Point UpdateRule",
     "quantlab.weight_histogram": "WeightHistogram weight_histogram",
     "quantlab.weight_memory": "Moved QuantizedWeights flat_moved shaped_moved",

@@ -17,13 +17,13 @@ from quantlab import (
     TrainingRun,
     override,
 )
-from quantlab.batch_statistics import statistics_note
 from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
 from quantlab.packs import PackedRun
 from quantlab.quantization_sets import QUATERNARY
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
+from quantlab.training.batch_statistics import statistics_note
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.recipes import SGD, SMALL_DIGITS, quantized, small_recipe
 

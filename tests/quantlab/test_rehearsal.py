@@ -26,8 +26,8 @@ from quantlab.quantizers.growth import Power
 from quantlab.quantizers.knots import Half, Knots
 from quantlab.quantizers.mixture import Averaged
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
-from quantlab.rehearsal import rehearse, rehearse_schedules
 from quantlab.schedules import Constant, Linear, Schedule, StepDecay
+from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
 
 DIGITS = Dimensions(10, (1, 8, 8))

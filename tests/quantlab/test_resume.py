@@ -10,13 +10,6 @@ import torch
 from torch import Tensor
 
 from quantlab import OptimizerSpec, Quantization, Recipe, TrainingRun
-from quantlab.checkpoint import (
-    load_last_good,
-    previous_checkpoint,
-    remove_checkpoints,
-    save_atomically,
-    save_checkpoint,
-)
 from quantlab.datasets.imagenet import ImageNet
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.quantization_sets import QUATERNARY
@@ -25,6 +18,13 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Linear
+from quantlab.training.checkpoint import (
+    load_last_good,
+    previous_checkpoint,
+    remove_checkpoints,
+    save_atomically,
+    save_checkpoint,
+)
 from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import ADAM, AUGMENTED_DIGITS, SGD, quantized, small_recipe

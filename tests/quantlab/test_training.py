@@ -23,7 +23,6 @@ from quantlab import (
     WeightGroup,
     override,
 )
-from quantlab.checkpoint import load_checkpoint, save_checkpoint
 from quantlab.models.convnet import ConvNet
 from quantlab.quantization_sets import BINARY, QUATERNARY
 from quantlab.quantizers.base import Sharpness
@@ -31,6 +30,7 @@ from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear
+from quantlab.training.checkpoint import load_checkpoint, save_checkpoint
 from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
 from tests.quantlab.recipes import ADAM, AUGMENTED_DIGITS, SGD, quantized, small_recipe
 
