@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from quantlab import Quantization, Recipe, TrainingRun
+from quantlab.models.weights import quantized_weights
 from quantlab.quantization_sets import BINARY, QUATERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
-from quantlab.weights import quantized_weights
 
 BINARY_CONNECT = Quantization(rule=PROX_CONNECT, quantizer=Nearest(BINARY))
 PROXCONNECT = Quantization(

@@ -15,7 +15,7 @@ import torch
 
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.models.resnet import ResNet
-from quantlab.state_dicts import load_weights
+from quantlab.models.state_dicts import load_weights
 from quantlab.training.evaluation import accuracy
 
 

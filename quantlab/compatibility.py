@@ -5,7 +5,7 @@ from typing import Any
 
 from quantlab.canonical import canonical_key
 from quantlab.errors import ConfigurationError
-from quantlab.optimizer import ELEMENTWISE
+from quantlab.optim.prox_optimizer import ELEMENTWISE
 from quantlab.recipe import Recipe
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torchvision.models
 from torch import nn
 
-from quantlab.data_files import require_relative
+from quantlab.datasets.files import require_relative
 from quantlab.errors import ConfigurationError, brief, first_line
-from quantlab.state_dicts import fit_weights, load_weights
+from quantlab.models.state_dicts import fit_weights, load_weights
 
 
 def no_other_trials(fingerprint: str) -> Path:
@@ -60,7 +60,7 @@ class InitialWeights(ABC):
 
 @dataclass(frozen=True)
 class WeightsFile(InitialWeights):
-    """A state dict in a file, as public checkpoints come; see `quantlab.state_dicts.load_weights`.
+    """A state dict in a file, as public checkpoints come; see `quantlab.models.state_dicts`.
 
     The recipe's identity holds the name and the digest, not the content: give the digest wherever
     the name alone does not settle which weights are meant.

@@ -14,11 +14,11 @@ from quantlab.datasets import DatasetSpec
 from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
+from quantlab.models.weights import full_precision_weights, group_of_weights
 from quantlab.plain_values import plain, require_count
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule, value_at
 from quantlab.update_rules import UpdateRule
-from quantlab.weights import full_precision_weights, group_of_weights
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch has as a single kernel, for the CPU too; on one flat tensor it is the
@@ -199,7 +199,7 @@ class Quantization:
         """Name of each weight of a model that is quantized -> its group, None if it is in none.
 
         Raises:
-            ConfigurationError: see `quantlab.weights.group_of_weights`.
+            ConfigurationError: see `quantlab.models.weights.group_of_weights`.
         """
         layers = [group.layers for group in self.groups]
         places = group_of_weights(model, self.exclude, layers, self.include)
@@ -208,7 +208,7 @@ class Quantization:
         }
 
     def full_precision_weights(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        """Weights of a model that stay in full precision; see `quantlab.weights`."""
+        """Weights of a model that stay in full precision; see `quantlab.models.weights`."""
         return full_precision_weights(model, self.exclude, self.include)
 
 

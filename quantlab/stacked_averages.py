@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from quantlab.optimizer import ProxOptimizer
+from quantlab.optim.prox_optimizer import ProxOptimizer
 
 
 class AveragedShare:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.canonical import canonical_key
-from quantlab.optimizer import ProxOptimizer
+from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import OptimizerSpec
 from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction

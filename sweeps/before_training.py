@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from quantlab import Recipe
-from quantlab.bits import full_precision_note
 from quantlab.canonical import canonical
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.base import Dimensions
 from quantlab.errors import one_line
+from quantlab.optim.bits import full_precision_note
 from quantlab.training.batch_statistics import (
     has_last_batch_of_one,
     require_one_image_fits,

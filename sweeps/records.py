@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from quantlab.optim.histogram import WeightHistogram
 from quantlab.training.records import EpochRecord
-from quantlab.weight_histogram import WeightHistogram
 
 
 class TrialState(Enum):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import Dimensions
 from quantlab.datasets.class_folders import class_names, labelled_files
+from quantlab.datasets.files import read_image, require_relative
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import ConfigurationError
 
@@ -20,8 +20,8 @@ class ImageFolder(InMemoryDataset):
     """``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``, all images of one size.
 
     Classes are the sub-folders of ``train``, in alphabetical order, less hidden ones. Images are
-    read as RGB (see `quantlab.data_files.read_image`) and kept in memory as a whole; sets that do
-    not fit there are not for this class.
+    read as RGB (see `quantlab.datasets.files.read_image`) and kept in memory as a whole; sets
+    that do not fit there are not for this class.
     """
 
     folder: str

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
-from quantlab.data_files import read_image, require_relative
 from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
 from quantlab.datasets.class_folders import class_names, labelled_files
+from quantlab.datasets.files import read_image, require_relative
 from quantlab.errors import ConfigurationError, LostProcessError
 from quantlab.plain_values import require_count
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
+from quantlab.datasets.sending import sent
 from quantlab.random_numbers import RandomNumbers
 from quantlab.remembering import remembering
-from quantlab.sending import sent
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ RELEASE = {
     "quantlab.training.batch_statistics": (
         "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
     ),
-    "quantlab.bits": "bits_by_weight full_precision_note mean_bits",
+    "quantlab.optim.bits": "bits_by_weight full_precision_note mean_bits",
     "quantlab.canonical": (
         "canonical canonical_json configuration_id default_of fingerprint flatten"
     ),
@@ -18,7 +18,7 @@ RELEASE = {
         "save_atomically save_checkpoint"
     ),
     "quantlab.compatibility": "pack_key require_compatible",
-    "quantlab.data_files": "read_image require_relative",
+    "quantlab.datasets.files": "read_image require_relative",
     "quantlab.datasets.augmentation": "CropFlip",
     "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
     "quantlab.datasets.cifar": "CIFAR10 CIFAR100",
@@ -43,8 +43,8 @@ RELEASE = {
     "quantlab.models.mlp": "MLP",
     "quantlab.models.resnet": "ResNet",
     "quantlab.models.torchvision_model": "TorchvisionModel",
-    "quantlab.optimizer": "ProxOptimizer",
-    "quantlab.optimizer_of_recipe": "optimizer_of plain_optimizer",
+    "quantlab.optim.prox_optimizer": "ProxOptimizer",
+    "quantlab.optim.of_recipe": "optimizer_of plain_optimizer",
     "quantlab.pack_probe": "PackTimes measure_packs seconds_a_step",
     "quantlab.packs": "PackEvent PackedRun",
     "quantlab.proxconnect_paper": (
@@ -74,8 +74,10 @@ RELEASE = {
     "quantlab.stacking_choice": "choose_stacking",
     "quantlab.training.run": "TrainingRun",
     "quantlab.update_rules": "Point UpdateRule",
-    "quantlab.weight_histogram": "WeightHistogram weight_histogram",
-    "quantlab.weight_memory": "Moved QuantizedWeights flat_moved shaped_moved",
-    "quantlab.weights": ("full_precision_weights group_of_weights quantized_weights weight_layers"),
+    "quantlab.optim.histogram": "WeightHistogram weight_histogram",
+    "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved shaped_moved",
+    "quantlab.models.weights": (
+        "full_precision_weights group_of_weights quantized_weights weight_layers"
+    ),
 }
 """Module -> its public classes and functions."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.models.base import ModelSpec
-from quantlab.weights import weight_layers
+from quantlab.models.weights import weight_layers
 
 
 @dataclass(frozen=True, kw_only=True)

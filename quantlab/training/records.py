@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from quantlab.weight_histogram import WeightHistogram
+from quantlab.optim.histogram import WeightHistogram
 
 
 class Stage(Enum):

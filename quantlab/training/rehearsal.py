@@ -12,8 +12,8 @@ from quantlab.datasets.base import Dimensions
 from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, described
 from quantlab.execution import Execution
 from quantlab.models.base import require_logits
-from quantlab.optimizer import ProxOptimizer
-from quantlab.optimizer_of_recipe import optimizer_of, plain_optimizer
+from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
+from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import Recipe
 from quantlab.schedules import Schedule, value_at
 

@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantlab.bits import mean_bits
 from quantlab.canonical import fingerprint
 from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution, parse_execution
 from quantlab.initial_weights import no_other_trials
 from quantlab.models.base import require_logits
-from quantlab.optimizer_of_recipe import learning_rate_of, optimizer_of, plain_optimizer
+from quantlab.optim.bits import mean_bits
+from quantlab.optim.histogram import WeightHistogram
+from quantlab.optim.of_recipe import learning_rate_of, optimizer_of, plain_optimizer
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
 from quantlab.training.batch_statistics import BatchStatistics
@@ -30,7 +31,6 @@ from quantlab.training.evaluation import accuracy
 from quantlab.training.loss_tally import LossTally, TalliedLosses
 from quantlab.training.records import EpochRecord, Outcome, Stage
 from quantlab.update_rules import Point
-from quantlab.weight_histogram import WeightHistogram
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
 """Where the accuracy on the validation images is measured after every epoch."""

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from quantlab import ConfigurationError
-from quantlab.data_files import read_image
 from quantlab.datasets import DatasetSpec
+from quantlab.datasets.files import read_image
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.datasets.imagenet import ImageFiles, ImageNet
 

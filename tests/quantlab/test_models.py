@@ -5,7 +5,7 @@ from quantlab import ConfigurationError
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.models.resnet import ResNet
-from quantlab.weights import quantized_weights
+from quantlab.models.weights import quantized_weights
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,16 @@ from quantlab import (
     TrainingRun,
     WeightGroup,
 )
-from quantlab.bits import full_precision_note
 from quantlab.models import ModelSpec
 from quantlab.models.learned_scales import LearnedScales
+from quantlab.models.weights import full_precision_weights, group_of_weights, quantized_weights
+from quantlab.optim.bits import full_precision_note
 from quantlab.packs import PackedRun
 from quantlab.quantization_sets import BINARY, QUATERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT
-from quantlab.weights import full_precision_weights, group_of_weights, quantized_weights
 from tests.quantlab.recipes import ADAM, SGD, SMALL_DIGITS
 
 

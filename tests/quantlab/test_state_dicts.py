@@ -12,7 +12,7 @@ from quantlab import ConfigurationError
 from quantlab.initial_weights import WeightsFile
 from quantlab.models.convnet import ConvNet
 from quantlab.models.resnet import ResNet
-from quantlab.state_dicts import fit_weights, load_weights
+from quantlab.models.state_dicts import fit_weights, load_weights
 
 State = dict[str, Tensor]
 

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from quantlab import Point, ProxOptimizer, Quantizer, UpdateRule
 from quantlab.models.resnet import ResNet
+from quantlab.models.weights import quantized_weights
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY, nearest_level
 from quantlab.quantizers.base import Sharpness
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, InversePi, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
-from quantlab.weights import quantized_weights
 
 LASSO = 0.05
 """c in r(w) = c ||w||_1, the regularizer of the convex problems."""

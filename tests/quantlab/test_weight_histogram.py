@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlab import Quantization, Stage, TrainingRun
+from quantlab.optim.histogram import NUM_BINS, weight_histogram
 from quantlab.quantization_sets import QUATERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
-from quantlab.weight_histogram import NUM_BINS, weight_histogram
 from tests.quantlab.recipes import quantized
 
 

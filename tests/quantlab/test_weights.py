@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from quantlab import ConfigurationError, ProxOptimizer, Quantization, TrainingRun, override
 from quantlab.models.convnet import ConvNet
 from quantlab.models.torchvision_model import TorchvisionModel
+from quantlab.models.weights import group_of_weights, quantized_weights
 from quantlab.proxconnect_paper import RESNET18_FULL_PRECISION
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -16,7 +17,6 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, Point, UpdateRule
-from quantlab.weights import group_of_weights, quantized_weights
 from tests.quantlab.recipes import ADAM, SGD, quantized
 
 LAYERS = ("conv1", "conv2", "conv3", "linear")

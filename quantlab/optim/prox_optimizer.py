@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from quantlab.optim.buffers import QuantizedWeights, flat_moved, shaped_moved
+from quantlab.optim.histogram import WeightHistogram, weight_histogram
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point, UpdateRule
-from quantlab.weight_histogram import WeightHistogram, weight_histogram
-from quantlab.weight_memory import QuantizedWeights, flat_moved, shaped_moved
 
 ELEMENTWISE = (
     torch.optim.SGD,

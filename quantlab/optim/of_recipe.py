@@ -3,7 +3,7 @@
 from torch import nn
 
 from quantlab.errors import ConfigurationError
-from quantlab.optimizer import ELEMENTWISE, ProxOptimizer
+from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.contract import require_contract
 from quantlab.recipe import Averaging, OptimizerSpec, Recipe

@@ -18,7 +18,7 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
         quantization: None in full precision.
 
     Raises:
-        ConfigurationError: see `quantlab.weights.group_of_weights`.
+        ConfigurationError: see `quantlab.models.weights.group_of_weights`.
     """
     if quantization is None:
         return {}
@@ -40,7 +40,7 @@ def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[floa
         quantization: None in full precision, which gives 32 and 32.
 
     Raises:
-        ConfigurationError: see `quantlab.weights.group_of_weights`.
+        ConfigurationError: see `quantlab.models.weights.group_of_weights`.
     """
     bits = bits_by_weight(model, quantization)
     sizes = {name: model.get_parameter(name).numel() for name in bits}
