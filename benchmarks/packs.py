@@ -25,13 +25,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from quantlab import Quantization, Recipe
 from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
-from quantlab.pack_probe import PackTimes, seconds_a_step
 from quantlab.packs import PackedRun
+from quantlab.packs.network import Stacking
+from quantlab.probing.pack_sizes import PackTimes, seconds_a_step
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
-from quantlab.stacked_network import Stacking
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
 
 SIZES = {False: (1, 3, 9, 16, 27), True: (1, 3, 9, 27)}

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from quantlab import Recipe
 from quantlab.execution import Execution
-from quantlab.sharing_probe import Pace, SharedPaces, Sharer, measure_sharing
+from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
 from sweeps.failure_reason import reason_of
 from sweeps.packing import Packing
 from sweeps.resources import Resources

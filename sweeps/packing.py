@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from quantlab import ConfigurationError
-from quantlab.compatibility import pack_key
-from quantlab.pack_probe import PackTimes
+from quantlab.packs.compatibility import pack_key
+from quantlab.probing.pack_sizes import PackTimes
 from sweeps.spec import Cell
 
 

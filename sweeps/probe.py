@@ -9,7 +9,7 @@ from ray.exceptions import RayError
 from quantlab import Recipe
 from quantlab.errors import first_line
 from quantlab.execution import Execution
-from quantlab.pack_probe import SIZES, PackTimes, measure_packs
+from quantlab.probing.pack_sizes import SIZES, PackTimes, measure_packs
 from sweeps.packing import Packing, choose_packing
 from sweeps.resources import Resources, places_of_nodes
 from sweeps.spec import Cell

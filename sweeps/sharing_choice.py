@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from quantlab import Recipe
-from quantlab.sharing_probe import MOST_MEMORY, NUMBERS, SharedPaces
+from quantlab.probing.gpu_sharing import MOST_MEMORY, NUMBERS, SharedPaces
 from sweeps.packing import Packing, by_kind
 from sweeps.spec import Cell
 

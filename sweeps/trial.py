@@ -27,7 +27,7 @@ from quantlab import (
 from quantlab.datasets.content import content_of
 from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.packs import PackedRun, PackEvent
+from quantlab.packs.run import PackedRun, PackEvent
 from quantlab.training.checkpoint import (
     load_last_good,
     remove_checkpoints,
@@ -90,7 +90,7 @@ def train_trials(
     configuration. Whoever closes the iterator at a pause leaves checkpoints of that moment.
 
     Args:
-        trials: recipes, which must fit into one pack (see `quantlab.compatibility`), and the
+        trials: recipes, which must fit into one pack (see `quantlab.packs.compatibility`), and the
             trials' files, which are made if need be.
         data_dir: where datasets lie.
         scratch: a folder on this machine's own disk to read data from; see `staging.stage`.

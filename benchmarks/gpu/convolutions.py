@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from benchmarks.gpu.floors import seconds
 from benchmarks.gpu.part import Settings, Tell
-from quantlab.grouped_convolution import grouped_convolution
+from quantlab.kernels.grouped_convolution import grouped_convolution
 
 GROUPS, BATCH = 27, 128
 LAYERS = ((3, 16, 32, 1), (16, 32, 32, 2), (32, 64, 16, 2), (16, 16, 32, 1))

@@ -15,9 +15,9 @@ from benchmarks.gpu.part import Measurement, Settings, Tell
 from quantlab import Recipe
 from quantlab.execution import Execution, parse_execution
 from quantlab.models.resnet import ResNet
-from quantlab.pack_probe import seconds_a_step
 from quantlab.packs import PackedRun
-from quantlab.stacked_network import Stacking
+from quantlab.packs.network import Stacking
+from quantlab.probing.pack_sizes import seconds_a_step
 
 
 @dataclass(frozen=True)

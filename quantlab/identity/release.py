@@ -17,7 +17,7 @@ RELEASE = {
         "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
         "save_atomically save_checkpoint"
     ),
-    "quantlab.compatibility": "pack_key require_compatible",
+    "quantlab.packs.compatibility": "pack_key require_compatible",
     "quantlab.datasets.files": "read_image require_relative",
     "quantlab.datasets.augmentation": "CropFlip",
     "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
@@ -45,8 +45,8 @@ RELEASE = {
     "quantlab.models.torchvision_model": "TorchvisionModel",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
     "quantlab.optim.of_recipe": "optimizer_of plain_optimizer",
-    "quantlab.pack_probe": "PackTimes measure_packs seconds_a_step",
-    "quantlab.packs": "PackEvent PackedRun",
+    "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
+    "quantlab.packs.run": "PackEvent PackedRun",
     "quantlab.proxconnect_paper": (
         "Method cifar10 cifar10_end_to_end cifar10_fine_tuning cifar10_full_precision "
         "imagenet imagenet_end_to_end imagenet_fine_tuning"
@@ -65,13 +65,13 @@ RELEASE = {
     "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
     "quantlab.training.records": "EpochRecord Outcome Stage",
     "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
-    "quantlab.sharing_probe": "Pace SharedPaces Sharer Team measure_sharing",
-    "quantlab.stack": "Stack",
-    "quantlab.stacked_averages": "AveragedShare StackedAverage",
-    "quantlab.stacked_network": "StackedNetwork Stacking",
-    "quantlab.stacked_optimizer": "StackMember StackedOptimizer neighbours",
-    "quantlab.stacked_evaluation": "stacked_accuracies",
-    "quantlab.stacking_choice": "choose_stacking",
+    "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
+    "quantlab.packs.stack": "Stack",
+    "quantlab.packs.averages": "AveragedShare StackedAverage",
+    "quantlab.packs.network": "StackedNetwork Stacking",
+    "quantlab.packs.optimizer": "StackMember StackedOptimizer neighbours",
+    "quantlab.packs.evaluation": "stacked_accuracies",
+    "quantlab.packs.stacking": "choose_stacking",
     "quantlab.training.run": "TrainingRun",
     "quantlab.update_rules": "Point UpdateRule",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",

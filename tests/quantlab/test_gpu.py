@@ -25,7 +25,7 @@ from quantlab import (
 )
 from quantlab.errors import naming_exhausted_memory
 from quantlab.execution import Execution, parse_execution
-from quantlab.grouped_convolution import grouped_convolution
+from quantlab.kernels.grouped_convolution import grouped_convolution
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
 from quantlab.quantizers.nearest import Nearest

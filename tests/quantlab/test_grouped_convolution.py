@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from quantlab.grouped_convolution import grouped_convolution, is_fitting
+from quantlab.kernels.grouped_convolution import grouped_convolution, is_fitting
 
 pytest.importorskip("triton")
 

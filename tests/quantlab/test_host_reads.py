@@ -14,11 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantlab import NonFiniteLossError, OptimizerSpec, Recipe, TrainingRun
 from quantlab.packs import PackedRun
+from quantlab.packs.network import Stacking
+from quantlab.packs.stack import Stack
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging
 from quantlab.schedules import Constant
-from quantlab.stack import Stack
-from quantlab.stacked_network import Stacking
 from quantlab.update_rules import PROX_QUANT
 from tests.quantlab.recipes import small_recipe
 from tests.quantlab.test_packs import OTHER_SGD, method
@@ -99,7 +99,7 @@ def test_no_step_looks_at_a_number(
 ) -> None:
     """An epoch of 9 steps looks at as many as one of 3; its end may."""
     like_a_gpu = partial(Stack, chunk_steps=2, record=lambda step: step)
-    monkeypatch.setattr("quantlab.packs.Stack", like_a_gpu)
+    monkeypatch.setattr("quantlab.packs.run.Stack", like_a_gpu)
     found = []
     for images in (90, 90, 270):  # the first one also tries the map
         dataset = replace(recipe.dataset, train_images=images)

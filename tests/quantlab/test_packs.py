@@ -19,7 +19,6 @@ from quantlab import (
     Recipe,
     TrainingRun,
 )
-from quantlab.compatibility import pack_key, require_compatible
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.digits import Digits
@@ -28,16 +27,17 @@ from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
-from quantlab.pack_probe import PackTimes, measure_packs, seconds_a_step
 from quantlab.packs import PackedRun
+from quantlab.packs.compatibility import pack_key, require_compatible
+from quantlab.packs.network import Stacking
+from quantlab.packs.stacking import choose_stacking
+from quantlab.probing.pack_sizes import PackTimes, measure_packs, seconds_a_step
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Constant, Linear, StepDecay
-from quantlab.stacked_network import Stacking
-from quantlab.stacking_choice import choose_stacking
 from quantlab.update_rules import (
     POST_TRAINING,
     PROX_CONNECT,

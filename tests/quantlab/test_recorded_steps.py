@@ -14,6 +14,8 @@ from quantlab import Recipe
 from quantlab.execution import DEFAULT_EXECUTION
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
+from quantlab.packs.network import Stacking
+from quantlab.packs.stack import Stack
 from quantlab.quantizers.growth import Power
 from quantlab.quantizers.knots import Half, Knots
 from quantlab.quantizers.nearest import Nearest
@@ -22,8 +24,6 @@ from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.quantizers.tanh import Tanh
 from quantlab.recipe import Averaging
 from quantlab.schedules import Linear, StepDecay
-from quantlab.stack import Stack
-from quantlab.stacked_network import Stacking
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
 from tests.quantlab.test_packs import OTHER_SGD, Choosy, Double, method
 
@@ -84,7 +84,7 @@ def trained(
         stacks.append(Stack(*args, **settings))
         return stacks[-1]
 
-    monkeypatch.setattr("quantlab.packs.Stack", make)
+    monkeypatch.setattr("quantlab.packs.run.Stack", make)
     pack = PackedRun(recipes, execution=DEFAULT_EXECUTION, stacking=Stacking.FOLDED)
     records = [(event.member, event.record) for events in pack.train(17) for event in events]
     assert all(record is not None for _, record in records)

@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from quantlab.models.mlp import MLP
-from quantlab.sharing_probe import Pace, SharedPaces, Sharer, measure_sharing
+from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
 from tests.quantlab.recipes import quantized
 
 

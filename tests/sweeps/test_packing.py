@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quantlab.models.mlp import MLP
-from quantlab.pack_probe import PackTimes
+from quantlab.probing.pack_sizes import PackTimes
 from sweeps.packing import Packing, choose_packing
 from sweeps.resources import places_of_nodes
 from sweeps.sharing import locked

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from quantlab import Recipe
-from quantlab.sharing_probe import SharedPaces
+from quantlab.probing.gpu_sharing import SharedPaces
 from sweeps.packing import Packing
 from sweeps.sharing_choice import choose_sharing, most_processes
 from tests.sweeps.test_packing import SWEEP

@@ -11,7 +11,7 @@ import torch
 
 from quantlab.errors import first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.packs import PackedRun
+from quantlab.packs.run import PackedRun
 from quantlab.recipe import Recipe
 
 NUMBERS = (1, 2, 4, 8, 16)

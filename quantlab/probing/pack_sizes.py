@@ -14,7 +14,7 @@ import torch
 
 from quantlab.errors import NonFiniteLossError, first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.packs import PackedRun
+from quantlab.packs.run import PackedRun
 from quantlab.recipe import Recipe
 
 SIZES = (1, 3, 9, 16, 27, 81)

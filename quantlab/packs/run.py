@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 
 from quantlab.canonical import canonical_key
-from quantlab.compatibility import pack_key, require_compatible
 from quantlab.datasets.in_memory import InMemoryDataset
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
+from quantlab.packs.compatibility import pack_key, require_compatible
+from quantlab.packs.network import Stacking
+from quantlab.packs.stack import Stack
+from quantlab.packs.stacking import choose_stacking
 from quantlab.recipe import Recipe
-from quantlab.stack import Stack
-from quantlab.stacked_network import Stacking
-from quantlab.stacking_choice import choose_stacking
 from quantlab.training.records import EpochRecord
 from quantlab.training.run import TrainingRun
 

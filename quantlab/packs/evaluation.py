@@ -8,7 +8,7 @@ from torch import Tensor
 
 from quantlab.datasets import DatasetSpec, ImageSet
 from quantlab.execution import DEFAULT_EXECUTION, Execution
-from quantlab.stacked_network import StackedNetwork
+from quantlab.packs.network import StackedNetwork
 
 
 @torch.no_grad()

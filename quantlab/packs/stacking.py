@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError, MemoryExhaustedError, naming_exhausted_memory
 from quantlab.execution import Execution
-from quantlab.stacked_network import FOLDABLE, StackedNetwork, Stacking
+from quantlab.packs.network import FOLDABLE, StackedNetwork, Stacking
 
 
 def choose_stacking(model: nn.Module, image_shape: Sequence[int]) -> Stacking:

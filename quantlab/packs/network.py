@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from quantlab.execution import Execution
-from quantlab.grouped_convolution import GroupedConvolution, is_fitting
+from quantlab.kernels.grouped_convolution import GroupedConvolution, is_fitting
 
 
 class Stacking(Enum):
@@ -44,8 +44,8 @@ class StackedNetwork:
 
         Args:
             models: of one architecture; their parameters are not used.
-            stacking: how to compute them; see `quantlab.stacking_choice`.
-            own_kernels: compute convolutions by `quantlab.grouped_convolution` where it fits.
+            stacking: how to compute them; see `quantlab.packs.stacking`.
+            own_kernels: compute convolutions by `quantlab.kernels` where they fit.
         """
         buffers = _stacked_buffers(models)
         self._network: _Folded | _Mapped

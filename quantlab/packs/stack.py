@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantlab.chunk import Chunk
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
-from quantlab.graph import WARM_UP_STEPS, Record, record_on
-from quantlab.stacked_evaluation import stacked_accuracies
-from quantlab.stacked_network import StackedNetwork, Stacking
-from quantlab.stacked_optimizer import RECORDABLE, StackedOptimizer, StackMember, neighbours
+from quantlab.packs.chunk import Chunk
+from quantlab.packs.evaluation import stacked_accuracies
+from quantlab.packs.graph import WARM_UP_STEPS, Record, record_on
+from quantlab.packs.network import StackedNetwork, Stacking
+from quantlab.packs.optimizer import RECORDABLE, StackedOptimizer, StackMember, neighbours
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.loss_tally import LossTally
 from quantlab.training.records import EpochRecord

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from quantlab.canonical import canonical_key
 from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.packs.averages import AveragedShare, StackedAverage
+from quantlab.packs.maps import StackedMap, takes_a_column
 from quantlab.recipe import OptimizerSpec
 from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
-from quantlab.stacked_averages import AveragedShare, StackedAverage
-from quantlab.stacked_maps import StackedMap, takes_a_column
 from quantlab.update_rules import Point
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ class Chunk:
     """Tables with one row a step, of which each step reads its own.
 
     The tables, and the tensor that says which row is next, stay where they are, so that steps can
-    be recorded once (see `quantlab.graph`) and done again with other rows. Nothing waits for the
-    device.
+    be recorded once (see `quantlab.packs.graph`) and done again with other rows. Nothing waits for
+    the device.
     """
 
     def __init__(self, device: torch.device, capacity: int) -> None:

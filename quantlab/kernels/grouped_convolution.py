@@ -170,7 +170,7 @@ _convolution.register_autograd(_differentiate, setup_context=_remember)
 def _convolve(
     what: str, images: Tensor, taps: Tensor, output: Tensor, groups: int, stride: int
 ) -> None:
-    from quantlab.grouped_convolution_kernels import convolve
+    from quantlab.kernels.grouped_convolution_kernels import convolve
 
     _, _, channels, out_channels = taps.shape
     padded = _padded(channels)
@@ -200,7 +200,7 @@ def _convolve(
 def _weight_gradient(
     images: Tensor, gradient: Tensor, weight: Tensor, groups: int, stride: int
 ) -> Tensor:
-    from quantlab.grouped_convolution_kernels import weight_gradient
+    from quantlab.kernels.grouped_convolution_kernels import weight_gradient
 
     channels, out_channels = weight.shape[1], weight.shape[0] // groups
     padded = _padded(channels)

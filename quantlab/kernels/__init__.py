@@ -1,0 +1,1 @@
+"""Computations for which torch has no fast kernel."""
