@@ -21,7 +21,7 @@ import torch
 
 from quantlab import Averaging, OptimizerSpec, Quantization, Recipe, TrainingRun, override
 from quantlab.packs import PackedRun
-from quantlab.proxconnect_paper import SETS
+from quantlab.papers.proxconnect import SETS
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear

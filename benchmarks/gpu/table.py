@@ -14,7 +14,7 @@ from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.execution import parse_execution
 from quantlab.packs import PackedRun
-from quantlab.proxconnect_paper import (
+from quantlab.papers.proxconnect import (
     CIFAR10_END_TO_END_RHO0,
     METHODS,
     RESNET20,

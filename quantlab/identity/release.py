@@ -47,7 +47,7 @@ RELEASE = {
     "quantlab.optim.of_recipe": "optimizer_of plain_optimizer",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
     "quantlab.packs.run": "PackEvent PackedRun",
-    "quantlab.proxconnect_paper": (
+    "quantlab.papers.proxconnect": (
         "Method cifar10 cifar10_end_to_end cifar10_fine_tuning cifar10_full_precision "
         "imagenet imagenet_end_to_end imagenet_fine_tuning"
     ),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import WeightsFile
-from quantlab.proxconnect_paper import BC, PC, PQ, SETS, Method, cifar10_fine_tuning
+from quantlab.papers.proxconnect import BC, PC, PQ, SETS, Method, cifar10_fine_tuning
 from quantlab.schedules import Linear, StepDecay
 from sweeps.spec import Axis, Block, SweepSpec
 

@@ -3,7 +3,7 @@
 Trials that a smaller sibling has trained in the same storage are not trained again.
 """
 
-from quantlab.proxconnect_paper import SEEDS
+from quantlab.papers.proxconnect import SEEDS
 from sweeps.grids import proxconnect_cifar10, proxconnect_imagenet
 from sweeps.spec import SweepSpec
 

@@ -5,7 +5,7 @@ of 352, and 5,005 on ImageNet instead of 4,810, so that ProxQuant's and reverseP
 add up to the paper's. `sweeps report --select test` chooses rho0 as the paper does.
 """
 
-from quantlab.proxconnect_paper import RESNET20, RESNET56, SEEDS, cifar10, imagenet
+from quantlab.papers.proxconnect import RESNET20, RESNET56, SEEDS, cifar10, imagenet
 from sweeps.grids import proxconnect_cifar10, proxconnect_imagenet
 from sweeps.spec import SweepSpec
 

@@ -1,7 +1,7 @@
 """The ProxConnect paper's CIFAR-10 experiments: Tables 2, 3 and 6-11, 181 trials a network.
 
 A network is trained once in full precision; every fine-tuning trial starts from its weights. The
-recipes, their values of rho0 and the seeds are those of `quantlab.proxconnect_paper`, which holds
+recipes, their values of rho0 and the seeds are those of `quantlab.papers.proxconnect`, which holds
 validation images out; `proxconnect_all_images` does not.
 """
 
@@ -11,7 +11,7 @@ from quantlab import Recipe, fingerprint
 from quantlab.datasets import DatasetSpec
 from quantlab.initial_weights import TrialWeights
 from quantlab.models import ModelSpec
-from quantlab.proxconnect_paper import (
+from quantlab.papers.proxconnect import (
     CIFAR10_END_TO_END_RHO0,
     CIFAR10_FINE_TUNING_RHO0,
     METHODS,
@@ -57,7 +57,7 @@ def blocks(
     Args:
         model: the network.
         regimes: which of `REGIMES`.
-        sets: names of quantization sets, of `quantlab.proxconnect_paper.SETS`.
+        sets: names of quantization sets, of `quantlab.papers.proxconnect.SETS`.
         dataset: None for the paper's.
         fine_tuning_rho0: method -> values, for those that have a rho0.
         end_to_end_rho0: the same for the other regime.

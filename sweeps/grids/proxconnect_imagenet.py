@@ -5,7 +5,7 @@ from functools import partial
 
 from quantlab import Recipe
 from quantlab.datasets import DatasetSpec
-from quantlab.proxconnect_paper import (
+from quantlab.papers.proxconnect import (
     BC,
     IMAGENET_END_TO_END_RHO0,
     IMAGENET_FINE_TUNING_RHO0,
@@ -26,7 +26,7 @@ def blocks(dataset: DatasetSpec | None = None) -> tuple[Block, ...]:
     """The experiments of both regimes.
 
     Args:
-        dataset: None for that of `quantlab.proxconnect_paper`.
+        dataset: None for that of `quantlab.papers.proxconnect`.
     """
     return (
         *_regime(

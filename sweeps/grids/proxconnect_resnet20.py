@@ -3,7 +3,7 @@
 A part of `proxconnect_cifar10`, for a smaller budget.
 """
 
-from quantlab.proxconnect_paper import RESNET20, SEEDS
+from quantlab.papers.proxconnect import RESNET20, SEEDS
 from sweeps.grids.proxconnect_cifar10 import blocks
 from sweeps.spec import SweepSpec
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from quantlab import Recipe
 from quantlab.datasets.digits import Digits
 from quantlab.models.resnet import ResNet
-from quantlab.proxconnect_paper import (
+from quantlab.papers.proxconnect import (
     CIFAR10_END_TO_END_RHO0,
     CIFAR10_FINE_TUNING_RHO0,
     SEEDS,

@@ -9,7 +9,7 @@ import torch
 
 from quantlab import ConfigurationError, Recipe, fingerprint, flatten
 from quantlab.initial_weights import TorchvisionWeights, TrialWeights
-from quantlab.proxconnect_paper import (
+from quantlab.papers.proxconnect import (
     BC,
     CIFAR10_END_TO_END_RHO0,
     CIFAR10_FINE_TUNING_RHO0,

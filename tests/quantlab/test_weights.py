@@ -10,7 +10,7 @@ from quantlab import ConfigurationError, ProxOptimizer, Quantization, TrainingRu
 from quantlab.models.convnet import ConvNet
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.models.weights import group_of_weights, quantized_weights
-from quantlab.proxconnect_paper import RESNET18_FULL_PRECISION
+from quantlab.papers.proxconnect import RESNET18_FULL_PRECISION
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear

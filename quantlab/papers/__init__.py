@@ -1,0 +1,1 @@
+"""Settings of published experiments as recipes, one paper a file."""
