@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.aggregate import SETTING, axis_columns, highest
-from analysis.intervals import CONFIDENCE
+from analysis.statistics.aggregate import SETTING, axis_columns, highest
+from analysis.statistics.intervals import CONFIDENCE
 
 _ROUNDING = 1e-9
 

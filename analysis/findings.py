@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from analysis.aggregate import SETTING, axis_columns, configurations, family_keys
 from analysis.claims import CLAIMS, evaluate_claims
-from analysis.comparison import compare_methods, with_leaders
 from analysis.protocol import recipe_of, training
 from analysis.published import rank_agreement, side_by_side, training_beside
 from analysis.schema import Measurements
-from analysis.selection import Split, optimism, select
-from analysis.sensitivity import MARGIN, method_verdicts, regrets, sensitivity
-from analysis.variance import variance_split
+from analysis.statistics.aggregate import SETTING, axis_columns, configurations, family_keys
+from analysis.statistics.comparison import compare_methods, with_leaders
+from analysis.statistics.selection import Split, optimism, select
+from analysis.statistics.sensitivity import MARGIN, method_verdicts, regrets, sensitivity
+from analysis.statistics.variance import variance_split
 
 
 @dataclass(frozen=True, kw_only=True)

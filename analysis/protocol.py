@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.aggregate import SETTING, axis_columns
 from analysis.schema import RECIPE_PREFIX, setting_text
+from analysis.statistics.aggregate import SETTING, axis_columns
 
 PARTS = ("epochs", "training images", "batch size", "optimizer")
 """Of what is said."""

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.aggregate import SETTING, WITHOUT, axis_columns, highest
-from analysis.intervals import t_interval
 from analysis.protocol import TRAINED, Recipe, differences
+from analysis.statistics.aggregate import SETTING, WITHOUT, axis_columns, highest
+from analysis.statistics.intervals import t_interval
 
 PAPERS: Mapping[str, str] = {
     "proxconnect": "Dockhorn et al., Demystifying and Generalizing BinaryConnect, NeurIPS 2021",

@@ -8,7 +8,7 @@ import numpy as np
 from measuring import write
 from numpy.typing import NDArray
 
-from analysis.intervals import bootstrap_interval, t_interval
+from analysis.statistics.intervals import bootstrap_interval, t_interval
 
 REPETITIONS = 20_000
 SEEDS = (3, 5, 10, 30)

@@ -8,7 +8,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from analysis.aggregate import SETTING, axis_columns
+from analysis.statistics.aggregate import SETTING, axis_columns
 
 MOST_TRIALS = 500
 """Its random forest takes ten seconds for twice as many."""

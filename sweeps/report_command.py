@@ -8,9 +8,9 @@ from pathlib import Path
 
 from analysis.published import PAPERS
 from analysis.reading import is_table
-from analysis.report import Report
-from analysis.report_files import FORMATS
-from analysis.study_report import StudyReport
+from analysis.report.files import FORMATS
+from analysis.report.study import StudyReport
+from analysis.report.sweep import Report
 from quantlab import ConfigurationError
 from sweeps import reporting
 from sweeps.command_line import command_line

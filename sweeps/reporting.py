@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.aggregate import configurations
 from analysis.reading import read_trials
-from analysis.report import Report, states, write_report
+from analysis.report.sweep import Report, states, write_report
 from analysis.schema import Measurements, SchemaError
-from analysis.selection import Split, select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import Split, select
 from quantlab import ConfigurationError
 from sweeps import streams
 from sweeps.importance import importance_frame

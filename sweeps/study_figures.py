@@ -13,7 +13,7 @@ from optuna.trial import TrialState as State
 
 from analysis.figures.drawn import Drawn
 from analysis.figures.style import drawn
-from analysis.study_report import FOUND, RACE, SPACE
+from analysis.report.study import FOUND, RACE, SPACE
 from sweeps.study import StudySpec
 
 MOST_PARAMETERS = 4

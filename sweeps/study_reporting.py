@@ -9,7 +9,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as State
 
-from analysis.study_report import StudyReport, write_study_report
+from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
 from quantlab import ConfigurationError
 from sweeps.maps import quantizer_maps

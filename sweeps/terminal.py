@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.accuracy_tables import ACCURACY, OVER_RHO0
-from analysis.aggregate import COUNTS
-from analysis.report import Report
-from analysis.report_files import FORMATS
-from analysis.study_report import StudyReport
-from analysis.tables import Table, bold
+from analysis.report.files import FORMATS
+from analysis.report.study import StudyReport
+from analysis.report.sweep import Report
+from analysis.statistics.aggregate import COUNTS
+from analysis.tables.accuracy import ACCURACY, OVER_RHO0
+from analysis.tables.table import Table, bold
 
 _SHOWN = (ACCURACY, OVER_RHO0)
 """Sections whose tables are shown; the others are in the files."""

@@ -14,7 +14,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from analysis.study_report import write_study_report
+from analysis.report.study import write_study_report
 from tests.analysis.studies import made_study
 from tests.conftest import SWEEPS, Ran, run_command
 

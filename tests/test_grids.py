@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.accuracy_tables import method_tables, sensitivity_tables
-from analysis.aggregate import configurations
-from analysis.selection import select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import select
+from analysis.tables.accuracy import method_tables, sensitivity_tables
 from quantlab.initial_weights import TrialWeights
 from quantlab.schedules import Linear
 from sweeps.coordinates import regime

@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.aggregate import axis_columns, completed
 from analysis.figures.style import (
     method_styles,
     panels,
@@ -13,6 +12,7 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
+from analysis.statistics.aggregate import axis_columns, completed
 
 
 def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:

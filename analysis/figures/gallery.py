@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.accuracy_tables import ACCURACY, OVER_RHO0
-from analysis.aggregate import SETTING
 from analysis.figures.curves import gap_curves, learning_curves
 from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
@@ -18,6 +16,8 @@ from analysis.figures.style import drawn, setting_name, settings_of
 from analysis.findings import Findings
 from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
+from analysis.statistics.aggregate import SETTING
+from analysis.tables.accuracy import ACCURACY, OVER_RHO0
 
 SETTINGS_A_PAGE = 4
 """Rows of panels that can be printed without being made smaller."""

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.aggregate import axis_columns
 from analysis.figures.style import SHADES, panels, sets_of, setting_name, settings_of, variant
+from analysis.statistics.aggregate import axis_columns
 
 
 def heat_map(selected: pd.DataFrame) -> Figure:

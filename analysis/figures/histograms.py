@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from analysis.aggregate import axis_columns
 from analysis.figures.style import SHADES, panels, sets_of, variant
+from analysis.statistics.aggregate import axis_columns
 
 
 def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from analysis.aggregate import axis_columns
 from analysis.figures.style import (
     Styles,
     labels_that_fit,
@@ -20,6 +19,7 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
+from analysis.statistics.aggregate import axis_columns
 
 _MOST_APART = 1e-12
 """Smallest rho0 that is told from zero, as a share of the largest."""

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
-from analysis.aggregate import SETTING
 from analysis.labels import shown
+from analysis.statistics.aggregate import SETTING
 from analysis.text import plain
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.2, 1.9

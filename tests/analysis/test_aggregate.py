@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.aggregate import COUNTS, WITHOUT, configurations
-from analysis.intervals import t_interval
 from analysis.schema import STATES
+from analysis.statistics.aggregate import COUNTS, WITHOUT, configurations
+from analysis.statistics.intervals import t_interval
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from analysis.aggregate import configurations
 from analysis.claims import (
     CLAIMS,
     Behind,
@@ -14,7 +13,8 @@ from analysis.claims import (
     evaluate_claims,
 )
 from analysis.published import published_configurations
-from analysis.selection import select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import select
 from tests.analysis.frames import EXAMPLE, trials
 
 

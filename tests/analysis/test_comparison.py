@@ -3,13 +3,13 @@
 import pytest
 from scipy import stats
 
-from analysis.aggregate import configurations
-from analysis.comparison import (
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.comparison import (
     compare_methods,
     probability_of_improvement,
     with_leaders,
 )
-from analysis.selection import select
+from analysis.statistics.selection import select
 from tests.analysis.frames import grid, trials
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.aggregate import configurations
 from analysis.figures.curves import gap_curves, learning_curves
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -16,7 +15,8 @@ from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, labels_that_fit, method_styles
 from analysis.schema import HISTORY
-from analysis.selection import select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import select
 from tests.analysis.frames import EXAMPLE, trials
 
 

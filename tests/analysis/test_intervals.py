@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.intervals import bootstrap_coverage, bootstrap_interval, t_interval
+from analysis.statistics.intervals import bootstrap_coverage, bootstrap_interval, t_interval
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8))

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from analysis.figures.style import drawn
 from analysis.labels import LONGEST, names_of, renamed, shown
-from analysis.latex import latex_table
 from analysis.report import write_report
+from analysis.report.latex import latex_table
 from analysis.schema import Measurements
 from analysis.tables import Table, bold
 from analysis.text import plain

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.latex import latex_table, latex_text
 from analysis.report import write_report
+from analysis.report.latex import latex_table, latex_text
 from analysis.schema import Measurements
 from analysis.tables import Table
 from tests.analysis.frames import EXAMPLE, trials

@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.finding_tables import all_tables
 from analysis.findings import Findings, analyse
 from analysis.protocol import differences, said, unlike
 from analysis.published import NOT_STATED
 from analysis.reading import read_trials
 from analysis.schema import Measurements
+from analysis.tables.findings import all_tables
 from tests.analysis.frames import EXAMPLE, trials
 
 RECIPE: dict[str, Any] = {

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from analysis.aggregate import configurations
 from analysis.published import (
     PAPERS,
     UnknownPaperError,
@@ -13,7 +12,8 @@ from analysis.published import (
     rank_agreement,
     side_by_side,
 )
-from analysis.selection import select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import select
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 CELL = ["dataset", "model", "regime", "method", "set"]

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.accuracy_tables import method_tables, sensitivity_tables
-from analysis.aggregate import configurations
 from analysis.findings import analyse
 from analysis.published import UnknownPaperError
-from analysis.report import FORMATS, Report, recompute, write_report
+from analysis.report.sweep import FORMATS, Report, recompute, write_report
 from analysis.schema import HISTORY, Measurements
-from analysis.selection import select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import select
+from analysis.tables.accuracy import method_tables, sensitivity_tables
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 

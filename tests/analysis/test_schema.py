@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.aggregate import configurations
 from analysis.schema import Measurements, SchemaError, validate_history, validate_trials
+from analysis.statistics.aggregate import configurations
 from tests.analysis.frames import EXAMPLE, trials
 
 MIXED: dict[str, Any] = {

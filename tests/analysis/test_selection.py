@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.aggregate import configurations
-from analysis.selection import best_of_test, optimism, select
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import best_of_test, optimism, select
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 

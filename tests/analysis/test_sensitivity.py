@@ -7,8 +7,8 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.aggregate import configurations
-from analysis.sensitivity import (
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.sensitivity import (
     method_verdicts,
     probability_best,
     range_within,

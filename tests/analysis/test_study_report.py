@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from analysis.figures.front import front_figure
-from analysis.report_files import FORMATS
+from analysis.report.files import FORMATS
+from analysis.report.study import study_tables, write_study_report
 from analysis.schema import SchemaError
-from analysis.study_report import study_tables, write_study_report
 from tests.analysis.studies import made_study
 
 

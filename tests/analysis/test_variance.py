@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
-from analysis.variance import variance_split
+from analysis.statistics.variance import variance_split
 from tests.analysis.frames import grid
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analysis.schema import Measurements
-from analysis.variance import variance_split
+from analysis.statistics.variance import variance_split
 from quantlab import ConfigurationError, Quantization, Quantizer, Schedule, WeightGroup
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.knots import Knots

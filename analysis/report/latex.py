@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from analysis.tables import Table, bold
+from analysis.tables.table import Table, bold
 
 LONGEST = 45
 """Rows that fit a page; longer tables are left to the CSV files."""

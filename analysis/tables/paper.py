@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.findings import Findings
 from analysis.published import PAPERS, STAND_IN, oddities
 from analysis.rounding import p_value, points, rho0_label
-from analysis.tables import FAMILY, WHERE, Table, build, mean_of, of
+from analysis.tables.table import FAMILY, WHERE, Table, build, mean_of, of
 
 PAPER = "Beside the paper"
 """Section of a report."""

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.aggregate import ROUNDING, SETTING, axis_columns, completed, highest
-from analysis.intervals import t_interval
+from analysis.statistics.aggregate import ROUNDING, SETTING, axis_columns, completed, highest
+from analysis.statistics.intervals import t_interval
 
 
 def compare_methods(selected: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from analysis.figures.drawn import Drawn
 from analysis.figures.front import front_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.style import for_print
-from analysis.page import render_page
-from analysis.report_files import FORMATS, ReportFiles
+from analysis.report.files import FORMATS, ReportFiles
+from analysis.report.page import render_page
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements, is_fraction
-from analysis.tables import Table
+from analysis.tables.table import Table
 
 FOUND, RACE, SPACE, ALL = (
     "What was found",

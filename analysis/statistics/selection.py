@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.aggregate import completed, family_keys, highest
+from analysis.statistics.aggregate import completed, family_keys, highest
 
 Split = Literal["validation", "test"]
 

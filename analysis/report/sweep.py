@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.aggregate import KEYS, axis_columns
 from analysis.figures.gallery import all_figures
 from analysis.figures.style import for_print
-from analysis.finding_tables import all_tables
 from analysis.findings import Findings, analyse
 from analysis.labels import names_of, renamed, shown
-from analysis.report_files import FORMATS, ReportFiles
-from analysis.report_page import render_report
+from analysis.report.files import FORMATS, ReportFiles
+from analysis.report.sweep_page import render_report
 from analysis.schema import Measurements
-from analysis.selection import Split
-from analysis.sensitivity import MARGIN
-from analysis.tables import Table
+from analysis.statistics.aggregate import KEYS, axis_columns
+from analysis.statistics.selection import Split
+from analysis.statistics.sensitivity import MARGIN
+from analysis.tables.findings import all_tables
+from analysis.tables.table import Table
 from analysis.text import plain
 
 

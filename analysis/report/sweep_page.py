@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.figures.drawn import Drawn
-from analysis.finding_tables import CONFIGURATIONS, VERDICT
 from analysis.findings import Findings
-from analysis.page import render_page
+from analysis.report.page import render_page
 from analysis.rounding import points
 from analysis.schema import RECIPE_PREFIX
-from analysis.sensitivity import VERDICTS
-from analysis.tables import Table
+from analysis.statistics.sensitivity import VERDICTS
+from analysis.tables.findings import CONFIGURATIONS, VERDICT
+from analysis.tables.table import Table
 from analysis.text import plain
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.aggregate import SETTING, axis_columns
 from analysis.rounding import points
 from analysis.schema import AXIS_PREFIX
+from analysis.statistics.aggregate import SETTING, axis_columns
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.figures.drawn import Drawn
-from analysis.latex import LONGEST, latex_document, latex_table
-from analysis.tables import Table
+from analysis.report.latex import LONGEST, latex_document, latex_table
+from analysis.tables.table import Table
 
 FORMATS: Mapping[str, str] = {
     "html": "report.html",

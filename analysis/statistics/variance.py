@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.aggregate import SETTING, axis_columns, completed
+from analysis.statistics.aggregate import SETTING, axis_columns, completed
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]

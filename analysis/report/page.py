@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.drawn import Drawn
-from analysis.tables import Table, bold
+from analysis.tables.table import Table, bold
 
 _LONG = 40
 _PIXELS_AN_INCH = 112
@@ -39,7 +39,7 @@ def render_page(
         values: what else the template uses.
     """
     environment = Environment(
-        loader=PackageLoader("analysis", "."),
+        loader=PackageLoader("analysis.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

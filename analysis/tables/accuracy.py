@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.aggregate import WITHOUT, axis_columns
 from analysis.rounding import points, rho0_label
-from analysis.tables import Table, axis_label
+from analysis.statistics.aggregate import WITHOUT, axis_columns
+from analysis.tables.table import Table, axis_label
 
 ACCURACY = "Accuracy"
 OVER_RHO0 = "Accuracy over ρ0"

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import bootstrap_interval, t_interval
 from analysis.schema import axes_of, validate_trials
+from analysis.statistics.intervals import bootstrap_interval, t_interval
 
 SETTING = ("dataset", "model", "regime")
 """Accuracies of different settings are never put together."""

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.accuracy_tables import method_tables, sensitivity_tables
-from analysis.aggregate import SETTING, WITHOUT, axis_columns
 from analysis.findings import Findings
-from analysis.intervals import bootstrap_coverage
-from analysis.paper_tables import paper_tables
 from analysis.protocol import PARTS, unlike
 from analysis.rounding import p_value, points, rho0_label
-from analysis.sensitivity import VERDICTS
-from analysis.tables import FAMILY, WHERE, Columns, Table, build, mean_of, of
+from analysis.statistics.aggregate import SETTING, WITHOUT, axis_columns
+from analysis.statistics.intervals import bootstrap_coverage
+from analysis.statistics.sensitivity import VERDICTS
+from analysis.tables.accuracy import method_tables, sensitivity_tables
+from analysis.tables.paper import paper_tables
+from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, mean_of, of
 
 VERDICT = "May ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.aggregate import (
+from analysis.rounding import rho0_label
+from analysis.statistics.aggregate import (
     KEYS,
     SETTING,
     WITHOUT,
@@ -18,8 +19,7 @@ from analysis.aggregate import (
     family_keys,
     highest,
 )
-from analysis.intervals import CONFIDENCE, NUM_RESAMPLES
-from analysis.rounding import rho0_label
+from analysis.statistics.intervals import CONFIDENCE, NUM_RESAMPLES
 
 MARGIN = 0.03
 """A method that may lose more than this by its rho0 must be tuned."""
