@@ -32,9 +32,9 @@ from quantlab.models.convnet import ConvNet
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.sealed_json import plain
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
+from sweeps.storage.sealed_json import plain
 from sweeps.tracking import Tracker
 from sweeps.tracking_run import NOT_METRICS
 from sweeps.trial import run_trial

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from quantlab import ConfigurationError
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
 
 _COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
 

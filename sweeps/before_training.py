@@ -20,7 +20,7 @@ from quantlab.training.batch_statistics import (
 from sweeps import streams
 from sweeps.preflight import preflight
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
 
 
 def check_and_tell(cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool) -> None:

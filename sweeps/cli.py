@@ -14,7 +14,7 @@ from typing import Any
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, in_full
 from quantlab.execution import parse_execution
-from sweeps import damage, secrets, signals, streams
+from sweeps import secrets, signals, streams
 from sweeps.arguments import (
     Parser,
     data_folder,
@@ -31,8 +31,9 @@ from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.plan import describe, plan_of
 from sweeps.spec import Cell, SweepSpec
-from sweeps.standing import states_of
-from sweeps.storage import Storage, TrialState
+from sweeps.storage import damage
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.standing import states_of
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2

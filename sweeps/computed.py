@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from quantlab.execution import DEFAULT_EXECUTION, Execution, parse_execution
-from sweeps.records import Result
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.records import Result
 
 
 def results_of(cells: Iterable[Cell], storage: Storage) -> list[Result]:

@@ -9,7 +9,7 @@ from quantlab.canonical import canonical
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.content import content_of
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
 
 
 def data_warnings(

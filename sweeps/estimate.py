@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from quantlab.canonical import canonical_key
 from sweeps.spec import Cell, SweepSpec
-from sweeps.standing import states_of
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.standing import states_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sweeps.progress import Progress
 from sweeps.resources import Resources
 from sweeps.schedule import CellQueue
 from sweeps.spec import Cell, SweepSpec
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
 from sweeps.tracking import Tracker
 
 

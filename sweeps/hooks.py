@@ -20,7 +20,7 @@ from sweeps.failure_reason import reason_of
 from sweeps.pack_report import PackReport
 from sweeps.progress import Progress
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
 from sweeps.trial import record_failure
 from sweeps.trial_queue import TrialQueue
 

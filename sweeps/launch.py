@@ -32,7 +32,7 @@ from sweeps.progress import Progress
 from sweeps.ray_cluster import connect, disconnect
 from sweeps.resources import Resources
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
 from sweeps.tracking import Tracker
 from sweeps.trial_queue import TrialQueue
 from sweeps.worker import Work, Worker

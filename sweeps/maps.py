@@ -15,10 +15,10 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Schedule
 from quantlab.training.records import Stage
 from sweeps.coordinates import level_set
-from sweeps.records import Epoch
 from sweeps.snippet import other_layers
 from sweeps.spec import Cell, SweepSpec
-from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.folder import Storage, TrialFolder, TrialState
+from sweeps.storage.records import Epoch
 
 NUM_POINTS = 601
 SHARES = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "end": 1.0}

@@ -13,7 +13,7 @@ from quantlab.errors import brief, described
 from quantlab.plain_values import plain
 from sweeps.coordinates import bits
 from sweeps.labels import require_label
-from sweeps.records import Result, TrialState
+from sweeps.storage.records import Result, TrialState
 
 
 @dataclass(frozen=True)

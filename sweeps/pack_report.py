@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sweeps.storage import TrialState
+from sweeps.storage.folder import TrialState
 
 _KEY = "pack_report"
 """Tune passes on dictionaries; the report stands under this key."""

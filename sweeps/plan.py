@@ -6,8 +6,8 @@ from typing import Any
 from analysis.text import plain
 from sweeps.estimate import estimates
 from sweeps.spec import Cell, SweepSpec
-from sweeps.standing import states_of
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.standing import states_of
 
 
 def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from quantlab.initial_weights import InitialWeights, TrialWeights
 from quantlab.quantizers.contract import require_contract
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from sweeps import staging
-from sweeps.sharing import require_writable
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.sharing import require_writable
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
 from sweeps.trial_queue import Tally
 
 SHOWN_RUNNING = 8

@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 import optuna
 
 from quantlab import ConfigurationError
-from sweeps.record_files import write_atomically
+from sweeps.storage.record_files import write_atomically
 from sweeps.study import WINNER, StudySpec
 from sweeps.study_results import values_text, winner
 

@@ -15,12 +15,12 @@ import optuna
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
-from sweeps.database import DatabaseError
 from sweeps.packing import ALONE, Packing
-from sweeps.records import Stopped
 from sweeps.shared_study import Claim, SharedStudy
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.optuna_database import DatabaseError
+from sweeps.storage.records import Stopped
 from sweeps.study import SpaceError, StudySpec
 from sweeps.study_results import cell_of, cells_of, describe
 from sweeps.trial_queue import Tally, TrialQueue

@@ -16,11 +16,11 @@ from sweeps import reporting
 from sweeps.command_line import command_line
 from sweeps.computed import options_of, results_of, told
 from sweeps.data_changes import data_warnings
-from sweeps.database import shown
 from sweeps.loading import load_either
-from sweeps.records import Result
 from sweeps.spec import Cell, SweepSpec
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.optuna_database import shown
+from sweeps.storage.records import Result
 from sweeps.study import StudySpec
 from sweeps.study_reporting import report_study
 from sweeps.study_results import cells_of, load, summary_lines

@@ -13,10 +13,10 @@ from quantlab import ConfigurationError
 from sweeps import streams
 from sweeps.importance import importance_frame
 from sweeps.maps import maps_frame
-from sweeps.provenance import analysed_with
 from sweeps.results import histograms_frame, history_frame, trials_frame
 from sweeps.spec import SweepSpec
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.provenance import analysed_with
 
 REPORTED = ("COMPLETE", "DIVERGED", "FAILED")
 """States of trials that a report has something to say of."""

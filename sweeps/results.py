@@ -16,9 +16,9 @@ from analysis.schema import (
 )
 from quantlab import flatten
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
-from sweeps.sealed_json import plain
 from sweeps.spec import SweepSpec
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.sealed_json import plain
 
 _OF_RESULTS = ("training_images", "pack", "execution", "device")
 """What a result tells of itself and tables show; missing in those of earlier releases."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sweeps.packing import ALONE, Packing
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialState
 from sweeps.trial import record_failure
 from sweeps.trial_queue import TrialQueue
 

@@ -11,7 +11,7 @@ from sweeps.probe import alive_nodes
 from sweeps.progress import Progress
 from sweeps.race import StudyQueue
 from sweeps.resources import Resources
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
 from sweeps.study import StudySpec
 from sweeps.study_results import cell_of
 from sweeps.tracking import Tracker

@@ -14,7 +14,7 @@ from quantlab import ConfigurationError, Recipe
 from quantlab.datasets import DatasetSpec
 from quantlab.initial_weights import InitialWeights, TrialWeights, no_other_trials
 from quantlab.remembering import remembering
-from sweeps.sharing import locked
+from sweeps.storage.sharing import locked
 
 _DAMAGED = (shutil.ReadError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 """Whatever the libraries raise for an archive that is none, or only half of one."""

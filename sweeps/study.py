@@ -14,10 +14,10 @@ from optuna.trial import BaseTrial
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from quantlab.errors import brief, described
-from sweeps.database import DatabaseError
 from sweeps.labels import require_label, require_name, require_text
 from sweeps.objective import BITS, VALIDATION_ACCURACY, Objective
 from sweeps.plain_values import items_of, mapping_of, seeds_of
+from sweeps.storage.optuna_database import DatabaseError
 
 __all__ = [
     "BITS",

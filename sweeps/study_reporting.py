@@ -13,10 +13,10 @@ from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
 from quantlab import ConfigurationError
 from sweeps.maps import quantizer_maps
-from sweeps.provenance import analysed_with
 from sweeps.snippet import formula, snippet
 from sweeps.spec import Cell
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.provenance import analysed_with
 from sweeps.study import StudySpec
 from sweeps.study_figures import optuna_figures
 from sweeps.study_results import (

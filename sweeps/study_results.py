@@ -12,10 +12,10 @@ from optuna.trial import TrialState as State
 
 from analysis.study_schema import is_fraction
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
-from sweeps import sharing
-from sweeps.database import open_storage, shown, url_of
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialState
+from sweeps.storage import sharing
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.optuna_database import open_storage, shown, url_of
 from sweeps.study import StudySpec
 
 

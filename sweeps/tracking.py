@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunInfo, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-from sweeps.records import Delivered, Epoch, History, Result
 from sweeps.secrets import hide
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.folder import Storage, TrialFolder, TrialState
+from sweeps.storage.records import Delivered, Epoch, History, Result
 from sweeps.tracking_comparison import (
     Folders,
     has_labels,

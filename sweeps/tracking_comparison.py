@@ -5,9 +5,9 @@ from functools import cached_property
 
 from mlflow.entities import Metric, Run
 
-from sweeps.records import Delivered, History
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialFolder
+from sweeps.storage.folder import Storage, TrialFolder
+from sweeps.storage.records import Delivered, History
 from sweeps.tracking_run import FINAL_TAGS, STATUS, Standing, labels, tags
 from sweeps.tracking_uri import TrackingServer, identity_of
 

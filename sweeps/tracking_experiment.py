@@ -21,8 +21,8 @@ from quantlab import ConfigurationError
 from quantlab.errors import first_line
 from sweeps.artifact_place import follow_storage, require_reachable
 from sweeps.secrets import hide
-from sweeps.sharing import locked
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.sharing import locked
 from sweeps.tracking_uri import TrackingServer
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)

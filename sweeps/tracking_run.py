@@ -13,10 +13,10 @@ from typing import Any
 
 from quantlab import EpochRecord, flatten
 from sweeps.coordinates import level_set, rho0
-from sweeps.records import Epoch, Failure, Result, Stopped, TrialState
-from sweeps.sealed_json import plain
 from sweeps.spec import Cell
-from sweeps.storage import TrialFolder
+from sweeps.storage.folder import TrialFolder
+from sweeps.storage.records import Epoch, Failure, Result, Stopped, TrialState
+from sweeps.storage.sealed_json import plain
 
 STATUS = {
     TrialState.COMPLETE: "FINISHED",

@@ -9,8 +9,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sweeps.secrets import hide, remember
-from sweeps.sqlite_uri import sqlite_uri
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.sqlite_uri import sqlite_uri
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own; it holds where ``--tracking-uri`` is not given."""

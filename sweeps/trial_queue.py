@@ -7,7 +7,7 @@ from quantlab import ConfigurationError
 from sweeps.packing import Packing
 from sweeps.retries import Retries
 from sweeps.spec import Cell
-from sweeps.storage import TrialState
+from sweeps.storage.folder import TrialState
 
 
 @dataclass(frozen=True)

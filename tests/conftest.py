@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from sweeps.cli import main
-from sweeps.sqlite_uri import sqlite_uri
+from sweeps.storage.sqlite_uri import sqlite_uri
 from tests.sweeps.sweep_files import TINY
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # somebody's server is not for tests

@@ -4,7 +4,7 @@ from typing import Any
 
 from quantlab.execution import DEFAULT_EXECUTION, parse_execution
 from sweeps.computed import options_of, told
-from sweeps.records import Result, TrialState
+from sweeps.storage.records import Result, TrialState
 
 
 def result(**changes: Any) -> Result:

@@ -22,13 +22,13 @@ from quantlab.datasets.digits import Digits
 from quantlab.initial_weights import TrialWeights
 from quantlab.models.mlp import MLP
 from quantlab.schedules import Constant
-from sweeps.damage import forget
 from sweeps.maps import maps_frame
 from sweeps.plan import describe, plan_of
 from sweeps.results import histograms_frame, history_frame, trials_frame
 from sweeps.spec import Block, SweepSpec
-from sweeps.standing import states_of
 from sweeps.storage import Storage
+from sweeps.storage.damage import forget
+from sweeps.storage.standing import states_of
 from sweeps.trial import run_trial
 from tests.quantlab.recipes import quantized
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from sweeps.loading import load_sweep
-from sweeps.records import Epoch
 from sweeps.spec import Cell
-from sweeps.standing import states_of
 from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.records import Epoch
+from sweeps.storage.standing import states_of
 from sweeps.tracking import Tracker
 from sweeps.trial import run_trial
 

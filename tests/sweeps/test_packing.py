@@ -13,9 +13,9 @@ from quantlab.models.mlp import MLP
 from quantlab.probing.pack_sizes import PackTimes
 from sweeps.packing import Packing, choose_packing
 from sweeps.resources import places_of_nodes
-from sweeps.sharing import locked
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import TrialFolder, TrialState
+from sweeps.storage.sharing import locked
 from sweeps.trial import run_trial, train_trials
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.test_trial import folder_of

@@ -20,9 +20,9 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.packing import Packing
 from sweeps.race import StudyQueue
-from sweeps.records import Failure
-from sweeps.sharing import is_held
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.records import Failure
+from sweeps.storage.sharing import is_held
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, better_half
 from sweeps.study_results import failed_points, num_finished
 from tests.services import PostgreSQL, needs_postgresql, postgresql

@@ -17,9 +17,8 @@ from optuna.trial import TrialState as State
 from sqlalchemy import event
 
 from quantlab import ConfigurationError, Recipe, override
-from sweeps import database
 from sweeps.race import StudyQueue
-from sweeps.storage import Storage
+from sweeps.storage import Storage, optuna_database
 from sweeps.study import Objective
 from sweeps.study_results import load, num_finished
 from tests.sweeps.made_races import counts, finish, run, space, spec, trained
@@ -165,7 +164,7 @@ def wordy(trial: BaseTrial) -> Recipe:
 @pytest.fixture
 def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudyQueue, Storage]:
     """A queue with one configuration told, and another one's trial out."""
-    monkeypatch.setattr(database, "_TURN_SECONDS", 0.1)
+    monkeypatch.setattr(optuna_database, "_TURN_SECONDS", 0.1)
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage)
     (first,), _ = queue.next(), queue.next()

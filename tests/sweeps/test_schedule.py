@@ -10,10 +10,10 @@ from quantlab import ConfigurationError, Recipe, fingerprint
 from quantlab.initial_weights import TrialWeights
 from sweeps.packing import Packing
 from sweeps.preflight import preflight
-from sweeps.records import Failure
 from sweeps.schedule import CellQueue
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.records import Failure
 from tests.quantlab.recipes import small_recipe
 from tests.sweeps.trial_files import ended
 

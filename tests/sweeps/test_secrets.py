@@ -13,9 +13,9 @@ import pytest
 from quantlab import ConfigurationError
 from sweeps import secrets
 from sweeps.command_line import command_line
-from sweeps.database import open_storage
 from sweeps.secrets import hide, remember
 from sweeps.storage import Storage
+from sweeps.storage.optuna_database import open_storage
 from sweeps.tracking import Tracker
 from sweeps.tracking_uri import identity_of, tracking_server
 from tests.conftest import Command

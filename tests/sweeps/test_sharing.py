@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps import sharing
-from sweeps.sharing import adopt_group, locked, require_writable, share
-from sweeps.storage import Storage
+from sweeps.storage import Storage, sharing
+from sweeps.storage.sharing import adopt_group, locked, require_writable, share
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps.records import Failure, Result, Stopped
-from sweeps.sealed_json import plain
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.records import Failure, Result, Stopped
+from sweeps.storage.sealed_json import plain
 from tests.sweeps.trial_files import ended, epoch
 
 

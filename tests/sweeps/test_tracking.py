@@ -12,9 +12,9 @@ import pytest
 from quantlab import ConfigurationError
 from sweeps.delivery import Delivery
 from sweeps.loading import load_sweep
-from sweeps.records import Result, Stopped
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder
+from sweeps.storage.records import Result, Stopped
 from sweeps.tracking import Tracker
 from sweeps.tracking_report import log_report
 from tests.conftest import Ran

@@ -17,9 +17,9 @@ import pytest
 from quantlab import EpochRecord
 from quantlab.datasets.digits import Digits
 from sweeps.delivery import Delivery, bring_up_to_date
-from sweeps.sealed_json import plain
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.sealed_json import plain
 from sweeps.tracking import Tracker
 from sweeps.tracking_report import log_report
 from sweeps.trial import run_trial

@@ -26,9 +26,9 @@ from quantlab.initial_weights import TrialWeights
 from quantlab.models.mlp import MLP
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.schedules import Constant
-from sweeps.records import Result
-from sweeps.sealed_json import plain
 from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.records import Result
+from sweeps.storage.sealed_json import plain
 from sweeps.trial import PAUSE_STEPS, run_trial, train_trials
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import quantized, small_recipe

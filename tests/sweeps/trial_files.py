@@ -3,8 +3,8 @@
 from typing import Any
 
 from quantlab import Stage
-from sweeps.records import Epoch, Result
 from sweeps.storage import TrialState
+from sweeps.storage.records import Epoch, Result
 
 
 def ended(state: TrialState = TrialState.COMPLETE, **details: Any) -> Result:

@@ -5,8 +5,8 @@ import json
 
 import torch
 
-from sweeps.sealed_json import plain
 from sweeps.storage import TrialFolder
+from sweeps.storage.sealed_json import plain
 
 NOT_RESULTS = ("seconds", "time", "git_commit", "weights_sha256")
 """When, and from which commit: two runs may well differ in these; the weights are looked at."""

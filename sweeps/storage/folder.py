@@ -29,14 +29,14 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import require_intact_archive, set_aside
-from sweeps import sharing
-from sweeps.damage import tell
-from sweeps.record_files import RecordFile, read_text, write_atomically
-from sweeps.records import Delivered, Epoch, Failure, History, Result, Stopped
-from sweeps.records import TrialState as TrialState
-from sweeps.sealed_json import DamagedError, NewerError, decode, encode
-from sweeps.sharing import adopt_group, require_writable, share
-from sweeps.sqlite_uri import sqlite_uri
+from sweeps.storage import sharing
+from sweeps.storage.damage import tell
+from sweeps.storage.record_files import RecordFile, read_text, write_atomically
+from sweeps.storage.records import Delivered, Epoch, Failure, History, Result, Stopped
+from sweeps.storage.records import TrialState as TrialState
+from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
+from sweeps.storage.sharing import adopt_group, require_writable, share
+from sweeps.storage.sqlite_uri import sqlite_uri
 
 
 class TrialFolder:

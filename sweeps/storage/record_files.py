@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import replacing, set_aside
-from sweeps.damage import tell
-from sweeps.sealed_json import DamagedError, NewerError, decode, encode
+from sweeps.storage.damage import tell
+from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 
 R = TypeVar("R")
 
@@ -21,7 +21,7 @@ class RecordFile(Generic[R]):
 
         Args:
             path: of the file, in the folder of the trial that it belongs to.
-            kind: its content, a class of `sweeps.records`.
+            kind: its content, a class of `sweeps.storage.records`.
             if_damaged: what is done then, for people.
         """
         self.path = path

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from quantlab import ConfigurationError
-from sweeps.damage import tell
 from sweeps.spec import Cell
-from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.damage import tell
+from sweeps.storage.folder import Storage, TrialFolder, TrialState
 
 
 def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:

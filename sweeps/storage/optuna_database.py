@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, first_line
 from sweeps.secrets import hide, remember
-from sweeps.sqlite_uri import sqlite_uri
-from sweeps.storage import Storage
+from sweeps.storage.folder import Storage
+from sweeps.storage.sqlite_uri import sqlite_uri
 
 _TURN_SECONDS = 120.0
 """Several drivers wait so long for one another's turn at a SQLite file."""
