@@ -35,7 +35,7 @@ from sweeps.race import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.study import better_half, tree_of_parzen_estimators
 from sweeps.study_results import recipe_of, winner
-from sweeps.trial import train_trials
+from sweeps.worker.trial import train_trials
 
 STUDY = load_study("digits_quantizers")
 EPOCHS = 15

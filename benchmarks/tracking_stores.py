@@ -37,7 +37,7 @@ from sweeps.storage import Storage
 from sweeps.storage.sealed_json import plain
 from sweeps.tracking import Tracker
 from sweeps.tracking_run import NOT_METRICS
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tests.services import mlflow_server, postgresql

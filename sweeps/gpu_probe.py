@@ -14,12 +14,12 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from quantlab import Recipe
 from quantlab.execution import Execution
 from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
-from sweeps.failure_reason import reason_of
 from sweeps.packing import Packing
 from sweeps.resources import Resources
 from sweeps.sharing_choice import choose_sharing, most_processes
 from sweeps.spec import Cell
-from sweeps.staging import stage
+from sweeps.worker.failure_reason import reason_of
+from sweeps.worker.staging import stage
 
 
 def shared_gpus(

@@ -16,13 +16,13 @@ from ray.tune.stopper import Stopper
 from quantlab import ConfigurationError
 from sweeps import signals
 from sweeps.delivery import Delivery
-from sweeps.failure_reason import reason_of
-from sweeps.pack_report import PackReport
 from sweeps.progress import Progress
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.trial import record_failure
 from sweeps.trial_queue import TrialQueue
+from sweeps.worker.failure_reason import reason_of
+from sweeps.worker.pack_report import PackReport
+from sweeps.worker.trial import record_failure
 
 
 def name_of(trial: Trial) -> str:

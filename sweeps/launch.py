@@ -26,7 +26,6 @@ from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps import users_modules
 from sweeps.delivery import Delivery, delivering, reach
-from sweeps.failure_reason import reason_of
 from sweeps.hooks import QueueSearcher, SweepStopper, TrialCallback, folder_name_of, name_of
 from sweeps.progress import Progress
 from sweeps.ray_cluster import connect, disconnect
@@ -35,7 +34,8 @@ from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.tracking import Tracker
 from sweeps.trial_queue import TrialQueue
-from sweeps.worker import Work, Worker
+from sweeps.worker.actor import Work, Worker
+from sweeps.worker.failure_reason import reason_of
 
 # It would report every attempt that another one has made good.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)

@@ -15,10 +15,10 @@ from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
 from quantlab.quantizers.contract import require_contract
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
-from sweeps import staging
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.sharing import require_writable
+from sweeps.worker import staging
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from sweeps.packing import ALONE, Packing
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.trial import record_failure
 from sweeps.trial_queue import TrialQueue
+from sweeps.worker.trial import record_failure
 
 
 class CellQueue(TrialQueue):

@@ -27,7 +27,7 @@ from ray.cluster_utils import Cluster
 from sweeps.loading import load_sweep
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 from tests.conftest import SWEEPS
 from tests.services import MlflowServer, mlflow_server, needs_postgresql, postgresql
 from tests.sweeps.trial_hash import trial_hash

@@ -29,7 +29,7 @@ from sweeps.spec import Block, SweepSpec
 from sweeps.storage import Storage
 from sweeps.storage.damage import forget
 from sweeps.storage.standing import states_of
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized
 
 DAMAGES = 500

@@ -16,7 +16,7 @@ from sweeps.data_changes import data_warnings
 from sweeps.loading import load_sweep
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import small_recipe
 from tests.sweeps.trial_files import ended

@@ -18,7 +18,7 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Epoch
 from sweeps.storage.standing import states_of
 from sweeps.tracking import Tracker
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 
 KEPT = Path(__file__).parent / "kept_storage"
 FINGERPRINTS = ("b105e4df502b9fb4", "0c91ba345da60333", "c55c9488af8a0110")

@@ -19,7 +19,7 @@ from quantlab.recipe import Averaging
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from sweeps.storage import Storage, TrialState
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import ADAM, quantized
 from tests.sweeps.trial_hash import trial_hash
 

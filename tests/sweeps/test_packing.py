@@ -16,7 +16,7 @@ from sweeps.resources import places_of_nodes
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import TrialFolder, TrialState
 from sweeps.storage.sharing import locked
-from sweeps.trial import run_trial, train_trials
+from sweeps.worker.trial import run_trial, train_trials
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.test_trial import folder_of
 
@@ -142,9 +142,9 @@ from pathlib import Path
 
 from quantlab import fingerprint
 from quantlab.execution import Execution
-from sweeps.pack_report import PackReport
+from sweeps.worker.pack_report import PackReport
 from sweeps.storage import Storage
-from sweeps.worker import Work, Worker
+from sweeps.worker.actor import Work, Worker
 from tests.sweeps.test_packing import LARGE
 
 spare, folder = int(sys.argv[1]), Path(sys.argv[2])

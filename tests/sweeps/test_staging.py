@@ -11,8 +11,8 @@ from quantlab import ConfigurationError, Recipe
 from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import WeightsFile
-from sweeps import staging
-from sweeps.staging import stage
+from sweeps.worker import staging
+from sweeps.worker.staging import stage
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import small_recipe
 

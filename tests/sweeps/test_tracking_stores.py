@@ -22,7 +22,7 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.sealed_json import plain
 from sweeps.tracking import Tracker
 from sweeps.tracking_report import log_report
-from sweeps.trial import run_trial
+from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.services import (
     MlflowServer,

@@ -29,7 +29,7 @@ from quantlab.schedules import Constant
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Result
 from sweeps.storage.sealed_json import plain
-from sweeps.trial import PAUSE_STEPS, run_trial, train_trials
+from sweeps.worker.trial import PAUSE_STEPS, run_trial, train_trials
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import quantized, small_recipe
 

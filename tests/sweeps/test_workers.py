@@ -15,12 +15,12 @@ from quantlab.execution import Execution
 from quantlab.models.mlp import MLP
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.failure_reason import reason_of
 from sweeps.hooks import SweepStopper, TrialCallback
-from sweeps.pack_report import PackReport
 from sweeps.resources import _quotas, usable_cpus
 from sweeps.storage import Storage, TrialState
-from sweeps.worker import Work, Worker
+from sweeps.worker.actor import Work, Worker
+from sweeps.worker.failure_reason import reason_of
+from sweeps.worker.pack_report import PackReport
 from tests.quantlab.recipes import quantized
 
 
@@ -105,7 +105,7 @@ def test_a_worker_that_is_stopped_leaves_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the trial that it is at."""
-    monkeypatch.setattr("sweeps.worker.STEP_SECONDS", 0)  # the first step ends with an epoch
+    monkeypatch.setattr("sweeps.worker.actor.STEP_SECONDS", 0)  # the first step ends with an epoch
     storage = Storage(tmp_path)
     storage.require_writable()
     made = worker(storage, storage.mark())

@@ -34,11 +34,11 @@ from quantlab.training.checkpoint import (
     save_atomically,
     save_checkpoint,
 )
-from sweeps.staging import stage
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.provenance import git_commit, package_versions
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.records import Computed, Epoch, Failure, Result
+from sweeps.worker.staging import stage
 
 PAUSE_STEPS = 20
 """Within an epoch, the clock is looked at after so many gradient steps."""

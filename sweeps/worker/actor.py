@@ -19,10 +19,10 @@ from ray import tune
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import MemoryExhaustedError, in_full
 from quantlab.execution import Execution
-from sweeps.pack_report import PackReport
 from sweeps.storage.folder import Storage
 from sweeps.storage.sharing import adopt_group
-from sweeps.trial import train_trials
+from sweeps.worker.pack_report import PackReport
+from sweeps.worker.trial import train_trials
 
 gc.set_threshold(*_THRESHOLD)
 

@@ -1,0 +1,1 @@
+"""What runs on the machine that trains: it knows folders, and nothing of the driver."""
