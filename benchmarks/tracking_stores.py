@@ -35,8 +35,8 @@ from quantlab.update_rules import PROX_CONNECT
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.storage.sealed_json import plain
-from sweeps.tracking import Tracker
-from sweeps.tracking_run import NOT_METRICS
+from sweeps.tracking.run import NOT_METRICS
+from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 
 sys.path.append(str(Path(__file__).parents[1]))

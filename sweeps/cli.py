@@ -235,8 +235,8 @@ def _run(options: argparse.Namespace) -> int:
 
         run_cells(sweep, cells, storage, **_training(options))
     else:
-        from sweeps.delivery import bring_up_to_date
-        from sweeps.tracking import Tracker
+        from sweeps.tracking.delivery import bring_up_to_date
+        from sweeps.tracking.tracker import Tracker
 
         tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
         bring_up_to_date(tracker, sweep.cells)
@@ -339,8 +339,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    from sweeps.artifact_place import follow_storage
-    from sweeps.tracking_uri import tracking_server
+    from sweeps.tracking.artifacts import follow_storage
+    from sweeps.tracking.uri import tracking_server
 
     storage = Storage(options.storage)
     server = tracking_server(options.tracking_uri, storage)

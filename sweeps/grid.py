@@ -14,7 +14,7 @@ from sweeps.resources import Resources
 from sweeps.schedule import CellQueue
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.tracking import Tracker
+from sweeps.tracking.tracker import Tracker
 
 
 def run_cells(

@@ -15,10 +15,10 @@ from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
 from sweeps import signals
-from sweeps.delivery import Delivery
 from sweeps.progress import Progress
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
+from sweeps.tracking.delivery import Delivery
 from sweeps.trial_queue import TrialQueue
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport

@@ -25,14 +25,14 @@ from ray import cloudpickle, tune
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps import users_modules
-from sweeps.delivery import Delivery, delivering, reach
 from sweeps.hooks import QueueSearcher, SweepStopper, TrialCallback, folder_name_of, name_of
 from sweeps.progress import Progress
 from sweeps.ray_cluster import connect, disconnect
 from sweeps.resources import Resources
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
-from sweeps.tracking import Tracker
+from sweeps.tracking.delivery import Delivery, delivering, reach
+from sweeps.tracking.tracker import Tracker
 from sweeps.trial_queue import TrialQueue
 from sweeps.worker.actor import Work, Worker
 from sweeps.worker.failure_reason import reason_of

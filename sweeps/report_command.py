@@ -25,8 +25,8 @@ from sweeps.study import StudySpec
 from sweeps.study_reporting import report_study
 from sweeps.study_results import cells_of, load, summary_lines
 from sweeps.terminal import show, show_files
-from sweeps.tracking import Tracker
-from sweeps.tracking_report import log_report
+from sweeps.tracking.report import log_report
+from sweeps.tracking.tracker import Tracker
 
 
 def report(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from sweeps.resources import Resources
 from sweeps.storage.folder import Storage
 from sweeps.study import StudySpec
 from sweeps.study_results import cell_of
-from sweeps.tracking import Tracker
+from sweeps.tracking.tracker import Tracker
 
 
 def run_study(

@@ -95,7 +95,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with tables and nothing in them: MLflow takes seconds to make one."""
     with made_once(tmp_path_factory, "mlflow") as (folder, is_new):
         if is_new:
-            from sweeps.tracking_experiment import (
+            from sweeps.tracking.experiment import (
                 mlflow,  # with our settings, which it reads when imported
             )
 

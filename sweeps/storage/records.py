@@ -176,7 +176,7 @@ class Delivered:
 
     VERSION: ClassVar[int] = 1
     uri: str
-    """Of the server; see `sweeps.tracking_uri.TrackingServer.identity`. Older ones hold the URI as
+    """Of the server; see `sweeps.tracking.uri.TrackingServer.identity`. Older ones hold the URI as
     it was given."""
     experiment_id: str = ""
     """Of the experiment that the run is in; older ones do not say."""

@@ -16,11 +16,11 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from quantlab import ConfigurationError
 from quantlab.quantizers.nearest import Nearest
-from sweeps.delivery import bring_up_to_date
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder
 from sweeps.storage.records import Delivered, Failure, TrialState
-from sweeps.tracking import Tracker
+from sweeps.tracking.delivery import bring_up_to_date
+from sweeps.tracking.tracker import Tracker
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.trial_files import ended, epoch
 

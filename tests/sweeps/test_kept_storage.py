@@ -17,7 +17,7 @@ from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Epoch
 from sweeps.storage.standing import states_of
-from sweeps.tracking import Tracker
+from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 
 KEPT = Path(__file__).parent / "kept_storage"

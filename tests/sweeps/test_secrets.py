@@ -16,8 +16,8 @@ from sweeps.command_line import command_line
 from sweeps.secrets import hide, remember
 from sweeps.storage import Storage
 from sweeps.storage.optuna_database import open_storage
-from sweeps.tracking import Tracker
-from sweeps.tracking_uri import identity_of, tracking_server
+from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.uri import identity_of, tracking_server
 from tests.conftest import Command
 from tests.sweeps.sweep_files import TINY
 

@@ -10,13 +10,13 @@ import mlflow
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps.delivery import Delivery
 from sweeps.loading import load_sweep
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder
 from sweeps.storage.records import Result, Stopped
-from sweeps.tracking import Tracker
-from sweeps.tracking_report import log_report
+from sweeps.tracking.delivery import Delivery
+from sweeps.tracking.report import log_report
+from sweeps.tracking.tracker import Tracker
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,12 @@ import pytest
 
 from quantlab import EpochRecord
 from quantlab.datasets.digits import Digits
-from sweeps.delivery import Delivery, bring_up_to_date
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.sealed_json import plain
-from sweeps.tracking import Tracker
-from sweeps.tracking_report import log_report
+from sweeps.tracking.delivery import Delivery, bring_up_to_date
+from sweeps.tracking.report import log_report
+from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.services import (

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from sweeps.tracking import Tracker
-from sweeps.tracking_comparison import NOTE
-from sweeps.tracking_experiment import Connected, reason
+from sweeps.tracking.comparison import NOTE
+from sweeps.tracking.experiment import Connected, reason
+from sweeps.tracking.tracker import Tracker
 
 _TAG = "report_of"
 """What the run is found by; its value is the run's name."""

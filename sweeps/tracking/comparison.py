@@ -8,8 +8,8 @@ from mlflow.entities import Metric, Run
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder
 from sweeps.storage.records import Delivered, History
-from sweeps.tracking_run import FINAL_TAGS, STATUS, Standing, labels, tags
-from sweeps.tracking_uri import TrackingServer, identity_of
+from sweeps.tracking.run import FINAL_TAGS, STATUS, Standing, labels, tags
+from sweeps.tracking.uri import TrackingServer, identity_of
 
 NOTE = "mlflow.note.content"
 """The one tag of MLflow's own that people write."""

@@ -1,7 +1,7 @@
 """What a run of MLflow's says of a trial: its names, params, tags and metrics.
 
 Params never change once they are logged, so what the user may rename is compared with what a run
-says; a run with other labels is another run (see `sweeps.tracking`).
+says; a run with other labels is another run (see `sweeps.tracking.tracker`).
 """
 
 import json

@@ -1,9 +1,9 @@
 """MLflow: one experiment a sweep, one run a trial, delivered from the trial folders.
 
 Workers only write to their folder; the driver brings what is new there to the tracking server (see
-`sweeps.delivery`). The folder is the truth, and the server is asked how far it is, never believed:
-`Tracker.behind` compares all runs of a sweep at once, and a delivery that is repeated changes
-nothing, as epochs carry their own time.
+`sweeps.tracking.delivery`). The folder is the truth. The server is asked how far it is, and never
+believed: `Tracker.behind` compares all runs of a sweep at once, and a delivery that is repeated
+changes nothing, as epochs carry their own time.
 
 A run cannot forget. One whose trial was trained anew since, or has other labels now, goes to
 MLflow's bin, and another one is delivered in its place. What another storage has delivered of the
@@ -22,14 +22,14 @@ from sweeps.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Delivered, Epoch, History, Result
-from sweeps.tracking_comparison import (
+from sweeps.tracking.comparison import (
     Folders,
     has_labels,
     is_of_another_training,
     tags_of_people,
 )
-from sweeps.tracking_experiment import Connected, connect
-from sweeps.tracking_run import (
+from sweeps.tracking.experiment import Connected, connect
+from sweeps.tracking.run import (
     STATUS,
     Standing,
     epoch_metrics,
@@ -41,7 +41,7 @@ from sweeps.tracking_run import (
     standing,
     tags,
 )
-from sweeps.tracking_uri import identity_of, tracking_server
+from sweeps.tracking.uri import identity_of, tracking_server
 
 METRICS_A_BATCH = 1000
 """MLflow's most. A batch is stored as a whole or not at all, and so is each epoch."""
@@ -88,7 +88,7 @@ class Tracker:
         """Fingerprint -> the end of the trial that the server is known to have."""
 
     def connected(self) -> Connected:
-        """The experiment; see `sweeps.tracking_experiment.connect`.
+        """The experiment; see `sweeps.tracking.experiment.connect`.
 
         Raises:
             ConfigurationError: the server cannot be used.

@@ -2,15 +2,8 @@
 
 import fcntl
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
-
-# MLflow's own retries would make a second run where only the answer to the first was lost; a
-# repeated delivery looks first.
-os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each trial
 
 import mlflow
 import sqlalchemy
@@ -19,11 +12,11 @@ from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError
 from quantlab.errors import first_line
-from sweeps.artifact_place import follow_storage, require_reachable
 from sweeps.secrets import hide
 from sweeps.storage.folder import Storage
 from sweeps.storage.sharing import locked
-from sweeps.tracking_uri import TrackingServer
+from sweeps.tracking.artifacts import follow_storage, require_reachable
+from sweeps.tracking.uri import TrackingServer
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)

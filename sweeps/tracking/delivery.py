@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from quantlab import ConfigurationError
 from sweeps.spec import Cell
-from sweeps.tracking import Tracker
-from sweeps.tracking_experiment import reason
-from sweeps.tracking_uri import VARIABLE
+from sweeps.tracking.experiment import reason
+from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.uri import VARIABLE
 
 GIVE_UP_AFTER = 3
 """At the end of a sweep, so many failures in a row mean that the server is away."""
