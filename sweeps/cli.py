@@ -27,9 +27,9 @@ from sweeps.arguments import (
     training_options,
 )
 from sweeps.command_line import command_line
-from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
-from sweeps.plan import describe, plan_of
+from sweeps.planning.data_changes import data_warnings
+from sweeps.planning.plan import describe, plan_of
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import damage
 from sweeps.storage.folder import Storage, TrialState
@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeps.preflight import check_without_data
+    from sweeps.planning.preflight import check_without_data
 
     storage = Storage(options.storage)
     with streams.each_line_once():
@@ -252,7 +252,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _training(options: argparse.Namespace) -> dict[str, Any]:
     """What `training_options` asked for, as `run_cells` and `run_study` take it."""
-    from sweeps.resources import Resources
+    from sweeps.placement.resources import Resources
 
     return {
         "tracking_uri": options.tracking_uri,

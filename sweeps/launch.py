@@ -26,9 +26,9 @@ from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps import users_modules
 from sweeps.hooks import QueueSearcher, SweepStopper, TrialCallback, folder_name_of, name_of
+from sweeps.placement.resources import Resources
 from sweeps.progress import Progress
 from sweeps.ray_cluster import connect, disconnect
-from sweeps.resources import Resources
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.tracking.delivery import Delivery, delivering, reach

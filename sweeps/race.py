@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
-from sweeps.packing import ALONE, Packing
+from sweeps.placement.packing import ALONE, Packing
 from sweeps.shared_study import Claim, SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState

@@ -16,8 +16,8 @@ from ray.exceptions import AuthenticationError
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from sweeps import signals
-from sweeps.probe import alive_nodes
-from sweeps.resources import Resources, usable_cpus
+from sweeps.placement.pack_probe import alive_nodes
+from sweeps.placement.resources import Resources, usable_cpus
 
 PENDING_TRIALS = 200
 """Trials that wait in Ray for a free place at once, which is what a cluster grows by."""

@@ -15,8 +15,8 @@ from quantlab import ConfigurationError
 from sweeps import reporting
 from sweeps.command_line import command_line
 from sweeps.computed import options_of, results_of, told
-from sweeps.data_changes import data_warnings
 from sweeps.loading import load_either
+from sweeps.planning.data_changes import data_warnings
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import shown

@@ -4,7 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sweeps.packing import ALONE, Packing
+from sweeps.placement.packing import ALONE, Packing
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.trial_queue import TrialQueue

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from quantlab import ConfigurationError
-from sweeps.packing import Packing
+from sweeps.placement.packing import Packing
 from sweeps.retries import Retries
 from sweeps.spec import Cell
 from sweeps.storage.folder import TrialState

@@ -12,7 +12,7 @@ from quantlab.initial_weights import TrialWeights
 from quantlab.schedules import Linear
 from sweeps.coordinates import regime
 from sweeps.loading import load_sweep, named_sweeps
-from sweeps.plan import plan_of
+from sweeps.planning.plan import plan_of
 from sweeps.results import trials_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage

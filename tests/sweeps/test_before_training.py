@@ -7,7 +7,7 @@ import pytest
 
 from quantlab import Averaging, ConfigurationError, override
 from quantlab.models.mlp import MLP
-from sweeps.before_training import look_through
+from sweeps.planning.before_training import look_through
 from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
 
 

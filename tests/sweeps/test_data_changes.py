@@ -12,8 +12,8 @@ from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.datasets.imagenet import ImageNet
 from sweeps.cli import main
-from sweeps.data_changes import data_warnings
 from sweeps.loading import load_sweep
+from sweeps.planning.data_changes import data_warnings
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.worker.trial import run_trial

@@ -11,8 +11,8 @@ import pytest
 
 from quantlab.models.mlp import MLP
 from quantlab.probing.pack_sizes import PackTimes
-from sweeps.packing import Packing, choose_packing
-from sweeps.resources import places_of_nodes
+from sweeps.placement.packing import Packing, choose_packing
+from sweeps.placement.resources import places_of_nodes
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import TrialFolder, TrialState
 from sweeps.storage.sharing import locked

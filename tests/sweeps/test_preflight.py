@@ -16,7 +16,7 @@ from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Schedule
-from sweeps.preflight import check_without_data, preflight
+from sweeps.planning.preflight import check_without_data, preflight
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
 from tests.quantlab.image_trees import CLASSES, write_images

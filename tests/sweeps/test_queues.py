@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from optuna.pruners import NopPruner
 
-from sweeps.packing import Packing
+from sweeps.placement.packing import Packing
 from sweeps.race import StudyQueue
 from sweeps.retries import Retries
 from sweeps.schedule import CellQueue

@@ -18,7 +18,7 @@ from optuna.trial import BaseTrial
 from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, override
-from sweeps.packing import Packing
+from sweeps.placement.packing import Packing
 from sweeps.race import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure

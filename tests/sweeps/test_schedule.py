@@ -8,8 +8,8 @@ import torch
 
 from quantlab import ConfigurationError, Recipe, fingerprint
 from quantlab.initial_weights import TrialWeights
-from sweeps.packing import Packing
-from sweeps.preflight import preflight
+from sweeps.placement.packing import Packing
+from sweeps.planning.preflight import preflight
 from sweeps.schedule import CellQueue
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState

@@ -14,9 +14,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from quantlab import Recipe
 from quantlab.execution import Execution
 from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
-from sweeps.packing import Packing
-from sweeps.resources import Resources
-from sweeps.sharing_choice import choose_sharing, most_processes
+from sweeps.placement.packing import Packing
+from sweeps.placement.resources import Resources
+from sweeps.placement.sharing_choice import choose_sharing, most_processes
 from sweeps.spec import Cell
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.staging import stage

@@ -18,7 +18,7 @@ from quantlab.training.batch_statistics import (
     statistics_note,
 )
 from sweeps import streams
-from sweeps.preflight import preflight
+from sweeps.planning.preflight import preflight
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 

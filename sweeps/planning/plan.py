@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.text import plain
-from sweeps.estimate import estimates
+from sweeps.planning.estimate import estimates
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.standing import states_of
@@ -13,10 +13,11 @@ from sweeps.storage.standing import states_of
 def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
     """The plan as JSON data; nothing is written.
 
-    ``to_run`` counts trials that are not finished, and ``waiting`` those among them whose initial
-    weights are another trial's that is not complete. Hours are `sweeps.estimate`'s. ``trial_list``
-    has every trial: its fingerprint, name, block, method, axes (name -> label), seed, state, and
-    the fingerprint of the trial that it ``starts_from``, or null.
+    ``to_run`` counts trials that are not finished, and ``waiting`` those among them whose
+    initial weights are another trial's that is not complete. Hours are those of
+    `sweeps.planning.estimate`. ``trial_list`` has every trial: its fingerprint, name, block,
+    method, axes (name -> label), seed, state, and the fingerprint of the trial that it
+    ``starts_from``, or null.
     """
     states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}

@@ -10,8 +10,8 @@ from quantlab import Recipe
 from quantlab.errors import first_line
 from quantlab.execution import Execution
 from quantlab.probing.pack_sizes import SIZES, PackTimes, measure_packs
-from sweeps.packing import Packing, choose_packing
-from sweeps.resources import Resources, places_of_nodes
+from sweeps.placement.packing import Packing, choose_packing
+from sweeps.placement.resources import Resources, places_of_nodes
 from sweeps.spec import Cell
 from sweeps.worker.staging import stage
 

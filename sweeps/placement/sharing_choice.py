@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from quantlab import Recipe
 from quantlab.probing.gpu_sharing import MOST_MEMORY, NUMBERS, SharedPaces
-from sweeps.packing import Packing, by_kind
+from sweeps.placement.packing import Packing, by_kind
 from sweeps.spec import Cell
 
 Measure = Callable[[Sequence[Recipe], int, int], SharedPaces]

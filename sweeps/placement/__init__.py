@@ -1,0 +1,1 @@
+"""Where trials run: resources, and which of them are trained together."""
