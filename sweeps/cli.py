@@ -14,7 +14,7 @@ from typing import Any
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, in_full
 from quantlab.execution import parse_execution
-from sweeps import secrets, signals, streams
+from sweeps import secrets, streams
 from sweeps.arguments import (
     Parser,
     data_folder,
@@ -30,6 +30,7 @@ from sweeps.command_line import command_line
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.planning.data_changes import data_warnings
 from sweeps.planning.plan import describe, plan_of
+from sweeps.running import signals
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import damage
 from sweeps.storage.folder import Storage, TrialState
@@ -231,7 +232,7 @@ def _run(options: argparse.Namespace) -> int:
     _warn(told)
     # MLflow takes seconds to import and Ray more; both wait until they are needed.
     if cells:
-        from sweeps.grid import run_cells
+        from sweeps.running.grid import run_cells
 
         run_cells(sweep, cells, storage, **_training(options))
     else:

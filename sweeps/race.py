@@ -16,6 +16,7 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
+from sweeps.running.queue import Tally, TrialQueue
 from sweeps.shared_study import Claim, SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -23,7 +24,6 @@ from sweeps.storage.optuna_database import DatabaseError
 from sweeps.storage.records import Stopped
 from sweeps.study import SpaceError, StudySpec
 from sweeps.study_results import cell_of, cells_of, describe
-from sweeps.trial_queue import Tally, TrialQueue
 
 _FAILURES_IN_A_ROW = 3
 """So many are the fault of what is around them, and no more is asked for."""

@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from sweeps.launch import services, train
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_and_tell
-from sweeps.progress import Progress
 from sweeps.race import StudyQueue
+from sweeps.running.driver import services, train
+from sweeps.running.progress import Progress
 from sweeps.storage.folder import Storage
 from sweeps.study import StudySpec
 from sweeps.study_results import cell_of

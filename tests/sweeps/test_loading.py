@@ -9,8 +9,8 @@ import pytest
 from ray import cloudpickle
 
 from quantlab import ConfigurationError
-from sweeps import users_modules
 from sweeps.loading import load_sweep
+from sweeps.running import users_modules
 from tests.sweeps.sweep_files import TINY, changed
 
 MAP = changed(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.hooks import SweepStopper
-from sweeps.progress import Progress
+from sweeps.running.progress import Progress
+from sweeps.running.tune_hooks import SweepStopper
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import small_recipe

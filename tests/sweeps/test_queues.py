@@ -8,11 +8,11 @@ from optuna.pruners import NopPruner
 
 from sweeps.placement.packing import Packing
 from sweeps.race import StudyQueue
-from sweeps.retries import Retries
-from sweeps.schedule import CellQueue
+from sweeps.running.cell_queue import CellQueue
+from sweeps.running.queue import TrialQueue
+from sweeps.running.retries import Retries
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
-from sweeps.trial_queue import TrialQueue
 from tests.quantlab.recipes import small_recipe
 from tests.sweeps.made_races import finish, spec
 

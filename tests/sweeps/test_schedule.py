@@ -10,7 +10,7 @@ from quantlab import ConfigurationError, Recipe, fingerprint
 from quantlab.initial_weights import TrialWeights
 from sweeps.placement.packing import Packing
 from sweeps.planning.preflight import preflight
-from sweeps.schedule import CellQueue
+from sweeps.running.cell_queue import CellQueue
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure

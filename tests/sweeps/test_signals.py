@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sweeps import signals
+from sweeps.running import signals
 
 
 @pytest.mark.parametrize("number", signals.ENDING)

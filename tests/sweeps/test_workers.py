@@ -15,8 +15,8 @@ from quantlab.execution import Execution
 from quantlab.models.mlp import MLP
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.hooks import SweepStopper, TrialCallback
 from sweeps.placement.resources import _quotas, usable_cpus
+from sweeps.running.tune_hooks import SweepStopper, TrialCallback
 from sweeps.storage import Storage, TrialState
 from sweeps.worker.actor import Work, Worker
 from sweeps.worker.failure_reason import reason_of

@@ -14,12 +14,12 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
-from sweeps import signals
-from sweeps.progress import Progress
+from sweeps.running import signals
+from sweeps.running.progress import Progress
+from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.tracking.delivery import Delivery
-from sweeps.trial_queue import TrialQueue
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport
 from sweeps.worker.trial import record_failure

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from sweeps.running.queue import Tally
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.trial_queue import Tally
 
 SHOWN_RUNNING = 8
 """The live display names so many of the running trials."""

@@ -4,14 +4,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from sweeps.launch import services, train
 from sweeps.placement.gpu_probe import shared_gpus
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_and_tell
-from sweeps.progress import Progress
-from sweeps.schedule import CellQueue
+from sweeps.running.cell_queue import CellQueue
+from sweeps.running.driver import services, train
+from sweeps.running.progress import Progress
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.tracking.tracker import Tracker

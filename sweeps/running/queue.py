@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from quantlab import ConfigurationError
 from sweeps.placement.packing import Packing
-from sweeps.retries import Retries
+from sweeps.running.retries import Retries
 from sweeps.spec import Cell
 from sweeps.storage.folder import TrialState
 

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from sweeps.placement.packing import ALONE, Packing
+from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.trial_queue import TrialQueue
 from sweeps.worker.trial import record_failure
 
 

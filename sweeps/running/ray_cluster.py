@@ -15,9 +15,9 @@ from ray.exceptions import AuthenticationError
 
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
-from sweeps import signals
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.resources import Resources, usable_cpus
+from sweeps.running import signals
 
 PENDING_TRIALS = 200
 """Trials that wait in Ray for a free place at once, which is what a cluster grows by."""
@@ -109,7 +109,7 @@ def _init(address: str, **options: Any) -> None:
     if paths := os.environ.get("PYTHONPATH"):  # which would be relative to another folder then
         absolute = (os.path.abspath(path) for path in paths.split(os.pathsep) if path)
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
-    with chdir(Path(__file__).parents[1]), signals.blocked_in_children():
+    with chdir(Path(__file__).parents[2]), signals.blocked_in_children():
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     signals.interrupt_on_signals()  # Ray takes SIGTERM for itself
 

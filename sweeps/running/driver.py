@@ -1,6 +1,5 @@
 """The driver: it starts the services of a sweep, and lets Ray Tune run its trials."""
 
-import logging
 import os
 import sys
 import time
@@ -9,36 +8,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-# Before Ray is imported: our own records stand in for Tune's log files and snapshots, and Ctrl-C is
-# ours.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Processes that are started before they are asked for; Tune asks for those of another environment.
-os.environ.setdefault("RAY_enable_worker_prestart", "0")
-os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-
 from ray import cloudpickle, tune
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
-from sweeps import users_modules
-from sweeps.hooks import QueueSearcher, SweepStopper, TrialCallback, folder_name_of, name_of
 from sweeps.placement.resources import Resources
-from sweeps.progress import Progress
-from sweeps.ray_cluster import connect, disconnect
+from sweeps.running import users_modules
+from sweeps.running.progress import Progress
+from sweeps.running.queue import TrialQueue
+from sweeps.running.ray_cluster import connect, disconnect
+from sweeps.running.tune_hooks import (
+    QueueSearcher,
+    SweepStopper,
+    TrialCallback,
+    folder_name_of,
+    name_of,
+)
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.tracking.delivery import Delivery, delivering, reach
 from sweeps.tracking.tracker import Tracker
-from sweeps.trial_queue import TrialQueue
 from sweeps.worker.actor import Work, Worker
 from sweeps.worker.failure_reason import reason_of
-
-# It would report every attempt that another one has made good.
-logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 
 @contextmanager
