@@ -17,13 +17,13 @@ from sweeps.command_line import command_line
 from sweeps.computed import options_of, results_of, told
 from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
+from sweeps.searching.standing import cells_of, load, summary_lines
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import shown
 from sweeps.storage.records import Result
 from sweeps.study import StudySpec
 from sweeps.study_reporting import report_study
-from sweeps.study_results import cells_of, load, summary_lines
 from sweeps.terminal import show, show_files
 from sweeps.tracking.report import log_report
 from sweeps.tracking.tracker import Tracker

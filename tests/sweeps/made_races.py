@@ -7,7 +7,7 @@ from optuna.trial import BaseTrial
 from optuna.trial import TrialState as State
 
 from quantlab import Recipe, override
-from sweeps.race import StudyQueue
+from sweeps.searching.study_queue import StudyQueue
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
 from sweeps.study import StudySpec

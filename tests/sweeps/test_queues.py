@@ -7,10 +7,10 @@ import pytest
 from optuna.pruners import NopPruner
 
 from sweeps.placement.packing import Packing
-from sweeps.race import StudyQueue
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.queue import TrialQueue
 from sweeps.running.retries import Retries
+from sweeps.searching.study_queue import StudyQueue
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import small_recipe

@@ -19,12 +19,12 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.placement.packing import Packing
-from sweeps.race import StudyQueue
+from sweeps.searching.standing import failed_points, num_finished
+from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure
 from sweeps.storage.sharing import is_held
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, better_half
-from sweeps.study_results import failed_points, num_finished
 from tests.services import PostgreSQL, needs_postgresql, postgresql
 from tests.sweeps.made_races import counts, finish, run, space, spec, trained
 from tests.sweeps.trial_files import epoch

@@ -17,10 +17,10 @@ from optuna.trial import TrialState as State
 from sqlalchemy import event
 
 from quantlab import ConfigurationError, Recipe, override
-from sweeps.race import StudyQueue
+from sweeps.searching.standing import load, num_finished
+from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, optuna_database
 from sweeps.study import Objective
-from sweeps.study_results import load, num_finished
 from tests.sweeps.made_races import counts, finish, run, space, spec, trained
 
 

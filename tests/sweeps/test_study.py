@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import BaseTrial
 
 from quantlab import ConfigurationError, Recipe, override
-from sweeps.promotion import require_free
+from sweeps.searching.promotion import require_free
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, SpaceError
 from tests.quantlab.recipes import quantized
 from tests.sweeps.made_races import space, spec

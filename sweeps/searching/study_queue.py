@@ -17,13 +17,13 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import Tally, TrialQueue
-from sweeps.shared_study import Claim, SharedStudy
+from sweeps.searching.shared_study import Claim, SharedStudy
+from sweeps.searching.standing import cell_of, cells_of, describe
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.optuna_database import DatabaseError
 from sweeps.storage.records import Stopped
 from sweeps.study import SpaceError, StudySpec
-from sweeps.study_results import cell_of, cells_of, describe
 
 _FAILURES_IN_A_ROW = 3
 """So many are the fault of what is around them, and no more is asked for."""

@@ -7,9 +7,9 @@ from tempfile import NamedTemporaryFile
 import optuna
 
 from quantlab import ConfigurationError
+from sweeps.searching.standing import values_text, winner
 from sweeps.storage.record_files import write_atomically
 from sweeps.study import WINNER, StudySpec
-from sweeps.study_results import values_text, winner
 
 _GRID = '''"""Does the winner of the study {name} win on seeds it was not chosen by?
 

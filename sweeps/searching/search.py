@@ -8,12 +8,12 @@ from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_and_tell
-from sweeps.race import StudyQueue
 from sweeps.running.driver import services, train
 from sweeps.running.progress import Progress
+from sweeps.searching.standing import cell_of
+from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage.folder import Storage
 from sweeps.study import StudySpec
-from sweeps.study_results import cell_of
 from sweeps.tracking.tracker import Tracker
 
 

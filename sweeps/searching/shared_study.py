@@ -14,12 +14,12 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError
 from quantlab.errors import described, first_line
+from sweeps.searching.standing import failed_points, num_finished, recipe_of
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import DatabaseLostError, open_storage, shown, url_of
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.sharing import lock, locked
 from sweeps.study import StudySpec
-from sweeps.study_results import failed_points, num_finished, recipe_of
 
 _TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
 """States that count against the budget; so does what has failed, until it is tried again."""

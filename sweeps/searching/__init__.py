@@ -1,0 +1,1 @@
+"""Searches: configurations that Optuna proposes, shared by all drivers of a study."""
