@@ -273,10 +273,10 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _search(options: argparse.Namespace) -> int:
+    from sweeps.reporting.snippet import formula, snippet
     from sweeps.searching.promotion import require_free, write_confirmation
     from sweeps.searching.search import run_study
     from sweeps.searching.standing import cells_of, is_over, load, recipe_of, summary_lines, winner
-    from sweeps.snippet import formula, snippet
 
     spec = load_study(options.sweep)
     storage = Storage(options.storage)

@@ -12,19 +12,19 @@ from analysis.report.files import FORMATS
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
-from sweeps import reporting
 from sweeps.command_line import command_line
-from sweeps.computed import options_of, results_of, told
 from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
+from sweeps.reporting import sweep_report
+from sweeps.reporting.computed import options_of, results_of, told
+from sweeps.reporting.study_report import report_study
+from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.standing import cells_of, load, summary_lines
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import shown
 from sweeps.storage.records import Result
 from sweeps.study import StudySpec
-from sweeps.study_reporting import report_study
-from sweeps.terminal import show, show_files
 from sweeps.tracking.report import log_report
 from sweeps.tracking.tracker import Tracker
 
@@ -42,7 +42,7 @@ def report(options: argparse.Namespace) -> int:
         )
     if options.compare not in (None, *PAPERS):
         raise ConfigurationError(f"--compare {options.compare}: must be one of {', '.join(PAPERS)}")
-    chosen = reporting.ReportOptions(
+    chosen = sweep_report.ReportOptions(
         formats=formats,
         select_on="test" if options.select == "test" else "validation",
         paper=options.compare,
@@ -61,10 +61,10 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_table(options: argparse.Namespace, chosen: reporting.ReportOptions) -> None:
+def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> None:
     path = Path(options.sweep)
-    written = reporting.report(
-        reporting.measurements_of_table(path),
+    written = sweep_report.report(
+        sweep_report.measurements_of_table(path),
         options.out or Storage(options.storage).root / "reports" / path.stem,
         f"Trials of {path.name}",
         {"made by": shlex.join(["sweeps", "report", options.sweep, *_given(options)])},
@@ -74,11 +74,11 @@ def _of_table(options: argparse.Namespace, chosen: reporting.ReportOptions) -> N
 
 
 def _of_sweep(
-    sweep: SweepSpec, options: argparse.Namespace, chosen: reporting.ReportOptions
+    sweep: SweepSpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
 ) -> None:
     storage = Storage(options.storage)
-    written = reporting.report(
-        reporting.measurements_of(sweep, storage, chosen.select_on),
+    written = sweep_report.report(
+        sweep_report.measurements_of(sweep, storage, chosen.select_on),
         options.out or storage.root / "reports" / sweep.name,
         f"Sweep {sweep.name}",
         _facts(sweep, "run", options, results_of(sweep.cells, storage))

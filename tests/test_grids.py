@@ -13,7 +13,7 @@ from quantlab.schedules import Linear
 from sweeps.coordinates import regime
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.planning.plan import plan_of
-from sweeps.results import trials_frame
+from sweeps.reporting.frames import trials_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
 from tests.sweeps.trial_files import ended

@@ -14,7 +14,7 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.loading import load_study, named_studies
 from sweeps.quantizer_space import suggest_levels, suggest_quantizer
-from sweeps.snippet import formula, snippet
+from sweeps.reporting.snippet import formula, snippet
 
 LINE = torch.linspace(-1.3, 1.3, 521, dtype=torch.float64)
 

@@ -13,7 +13,7 @@ from analysis.report.latex import latex_table
 from analysis.schema import Measurements
 from analysis.tables import Table, bold
 from analysis.text import plain
-from sweeps.terminal import render
+from sweeps.reporting.terminal import render
 from tests.analysis.frames import EXAMPLE, trials
 
 ODD = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from quantlab.execution import DEFAULT_EXECUTION, parse_execution
-from sweeps.computed import options_of, told
+from sweeps.reporting.computed import options_of, told
 from sweeps.storage.records import Result, TrialState
 
 

@@ -22,9 +22,9 @@ from quantlab.datasets.digits import Digits
 from quantlab.initial_weights import TrialWeights
 from quantlab.models.mlp import MLP
 from quantlab.schedules import Constant
-from sweeps.maps import maps_frame
 from sweeps.planning.plan import describe, plan_of
-from sweeps.results import histograms_frame, history_frame, trials_frame
+from sweeps.reporting.frames import histograms_frame, history_frame, trials_frame
+from sweeps.reporting.maps import maps_frame
 from sweeps.spec import Block, SweepSpec
 from sweeps.storage import Storage
 from sweeps.storage.damage import forget

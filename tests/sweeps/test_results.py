@@ -18,15 +18,15 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.tanh import Tanh
 from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
-from sweeps import reporting
 from sweeps.coordinates import bits, classes, level_set, network_bits, rho0
-from sweeps.importance import importance_frame
 from sweeps.loading import load_sweep
-from sweeps.maps import EXAMPLES, maps_frame, quantizer_maps
-from sweeps.results import histograms_frame, trials_frame
+from sweeps.reporting import sweep_report
+from sweeps.reporting.frames import histograms_frame, trials_frame
+from sweeps.reporting.importance import importance_frame
+from sweeps.reporting.maps import EXAMPLES, maps_frame, quantizer_maps
+from sweeps.reporting.terminal import show
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
-from sweeps.terminal import show
 from tests.analysis.frames import grid
 from tests.conftest import Ran
 from tests.quantlab.recipes import quantized, small_recipe
@@ -211,14 +211,14 @@ def test_a_sweep_of_which_all_trials_diverged_has_a_report_that_says_so(
     )
     storage = Storage(tmp_path / "runs")
     with pytest.raises(ConfigurationError, match=r"no trial has ended .*\(4 trials: 4 WAITING\)"):
-        reporting.measurements_of(sweep, storage, "validation")
+        sweep_report.measurements_of(sweep, storage, "validation")
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
         folder.make()
         folder.result.write(ended(TrialState.DIVERGED, test_accuracy=None, error="not finite"))
-    chosen = reporting.ReportOptions(("html", "markdown"), "validation", None, 0.03)
-    measured = reporting.measurements_of(sweep, storage, "validation")
-    written = reporting.report(measured, tmp_path / "out", "made", {}, chosen)
+    chosen = sweep_report.ReportOptions(("html", "markdown"), "validation", None, 0.03)
+    measured = sweep_report.measurements_of(sweep, storage, "validation")
+    written = sweep_report.report(measured, tmp_path / "out", "made", {}, chosen)
     show(written)
     assert capsys.readouterr().out.startswith("trials: 4 diverged\n")
     assert written.findings.verdicts["verdict"].tolist() == ["at chance"]

@@ -11,9 +11,9 @@ from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import Split, select
 from quantlab import ConfigurationError
 from sweeps import streams
-from sweeps.importance import importance_frame
-from sweeps.maps import maps_frame
-from sweeps.results import histograms_frame, history_frame, trials_frame
+from sweeps.reporting.frames import histograms_frame, history_frame, trials_frame
+from sweeps.reporting.importance import importance_frame
+from sweeps.reporting.maps import maps_frame
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import analysed_with

@@ -12,7 +12,9 @@ from optuna.trial import TrialState as State
 from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
 from quantlab import ConfigurationError
-from sweeps.maps import quantizer_maps
+from sweeps.reporting.maps import quantizer_maps
+from sweeps.reporting.snippet import formula, snippet
+from sweeps.reporting.study_figures import optuna_figures
 from sweeps.searching.standing import (
     describe,
     known_label,
@@ -22,12 +24,10 @@ from sweeps.searching.standing import (
     trials_of,
     winner,
 )
-from sweeps.snippet import formula, snippet
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import analysed_with
 from sweeps.study import StudySpec
-from sweeps.study_figures import optuna_figures
 
 
 def measurements_of_study(

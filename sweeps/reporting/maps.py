@@ -15,7 +15,7 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Schedule
 from quantlab.training.records import Stage
 from sweeps.coordinates import level_set
-from sweeps.snippet import other_layers
+from sweeps.reporting.snippet import other_layers
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Epoch
