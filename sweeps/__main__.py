@@ -15,7 +15,7 @@ def main() -> int:
     writing logs, Python would take every one of these objects apart.
 
     Returns:
-        The exit code; see `sweeps.cli.EXIT_CODES`.
+        The exit code; see `sweeps.cli.command.EXIT_CODES`.
     """
     gc.set_threshold(100_000)
     codes: list[int] = []
@@ -27,9 +27,9 @@ def main() -> int:
             sys.stderr.flush()
             os._exit(codes[0])
 
-    from sweeps import cli
+    from sweeps.cli import command
 
-    codes.append(cli.main())
+    codes.append(command.main())
     return codes[0]
 
 

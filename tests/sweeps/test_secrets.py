@@ -12,7 +12,7 @@ import pytest
 
 from quantlab import ConfigurationError
 from sweeps import secrets
-from sweeps.command_line import command_line
+from sweeps.cli.command_line import command_line
 from sweeps.secrets import hide, remember
 from sweeps.storage import Storage
 from sweeps.storage.optuna_database import open_storage

@@ -15,7 +15,8 @@ from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, in_full
 from quantlab.execution import parse_execution
 from sweeps import secrets, streams
-from sweeps.arguments import (
+from sweeps.cli.command_line import command_line
+from sweeps.cli.options import (
     Parser,
     data_folder,
     folder,
@@ -26,7 +27,6 @@ from sweeps.arguments import (
     tracking_uri,
     training_options,
 )
-from sweeps.command_line import command_line
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.planning.data_changes import data_warnings
 from sweeps.planning.plan import describe, plan_of
@@ -334,7 +334,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from sweeps.report_command import report
+    from sweeps.cli.report import report
 
     return report(options)
 

@@ -12,7 +12,7 @@ from analysis.report.files import FORMATS
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
-from sweeps.command_line import command_line
+from sweeps.cli.command_line import command_line
 from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
