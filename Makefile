@@ -56,8 +56,8 @@ bench-search: $(READY)
 	$(BIN)/python benchmarks/optuna_search.py
 
 chaos: $(READY)
-	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/test_search.py \
-		tests/sweeps/test_kill.py tests/quantlab/test_packs.py
+	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \
+		tests/sweeps/worker/test_kill.py tests/quantlab/packs/test_packs.py
 
 .venv/.ready-bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"

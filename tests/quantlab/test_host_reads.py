@@ -20,8 +20,8 @@ from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_QUANT
+from tests.quantlab.packs.test_packs import OTHER_SGD, method
 from tests.quantlab.recipes import small_recipe
-from tests.quantlab.test_packs import OTHER_SGD, method
 
 WAIT = (
     "aten._local_scalar_dense",

@@ -16,7 +16,7 @@ from quantlab import ConfigurationError, Recipe, override
 from sweeps.searching.promotion import require_free
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, SpaceError
 from tests.quantlab.recipes import quantized
-from tests.sweeps.made_races import space, spec
+from tests.sweeps.made_studies import space, spec
 
 
 def test_a_cautious_objective_takes_students_bound() -> None:

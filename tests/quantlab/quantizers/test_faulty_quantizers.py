@@ -19,8 +19,8 @@ from quantlab.quantizers.contract import require_contract
 from quantlab.quantizers.nearest import Nearest
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
+from tests.quantlab.quantizers.test_contract import CLASSES, level_sets, sharpnesses
 from tests.quantlab.recipes import quantized
-from tests.quantlab.test_quantizer_contract import CLASSES, level_sets, sharpnesses
 
 Prox = Callable[[Tensor, float], Any]
 Hard = Callable[[Tensor], Any]

@@ -8,7 +8,7 @@ from quantlab import Recipe
 from quantlab.probing.gpu_sharing import SharedPaces
 from sweeps.placement.packing import Packing
 from sweeps.placement.sharing_choice import choose_sharing, most_processes
-from tests.sweeps.test_packing import SWEEP
+from tests.sweeps.placement.test_packing import SWEEP
 
 PACES = {1: 10.0, 2: 19.0, 4: 30.0, 8: 31.0}
 

@@ -12,7 +12,7 @@ from sweeps.searching.standing import is_over, load, summary_lines, winner
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage
 from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec
-from tests.sweeps.test_race import BaseTrial, finish, run, space, spec
+from tests.sweeps.searching.test_study_queue import BaseTrial, finish, run, space, spec
 
 
 def levels(trial: BaseTrial) -> Recipe:

@@ -61,7 +61,7 @@ def test_sigkill_at_random_moments_changes_nothing(
     )
     # Processes are forked from a server that has everything imported, so that they train at once.
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.sweeps.test_kill", "sklearn.datasets"])
+    processes.set_forkserver_preload(["tests.sweeps.worker.test_kill", "sklearn.datasets"])
 
     def start(root: Path) -> multiprocessing.process.BaseProcess:
         process = processes.Process(target=train, args=(recipe, root))

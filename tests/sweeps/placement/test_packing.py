@@ -18,7 +18,7 @@ from sweeps.storage import TrialFolder, TrialState
 from sweeps.storage.sharing import locked
 from sweeps.worker.trial import run_trial, train_trials
 from tests.quantlab.recipes import quantized, small_recipe
-from tests.sweeps.test_trial import folder_of
+from tests.sweeps.worker.test_trial import folder_of
 
 SWEEP = SweepSpec(
     name="packing",
@@ -145,7 +145,7 @@ from quantlab.execution import Execution
 from sweeps.worker.pack_report import PackReport
 from sweeps.storage import Storage
 from sweeps.worker.actor import Work, Worker
-from tests.sweeps.test_packing import LARGE
+from tests.sweeps.placement.test_packing import LARGE
 
 spare, folder = int(sys.argv[1]), Path(sys.argv[2])
 recipes = {fingerprint(recipe): recipe for recipe in LARGE}

@@ -41,7 +41,7 @@ from sweeps.storage import Storage, TrialState
 from tests.conftest import SWEEPS
 from tests.sweeps.sweep_files import TINY
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
 WRITTEN: dict[str, Any] = yaml.safe_load(TEXT)
 BIN = Path(sys.executable).parent

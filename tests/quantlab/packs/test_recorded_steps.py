@@ -25,7 +25,7 @@ from quantlab.quantizers.tanh import Tanh
 from quantlab.recipe import Averaging
 from quantlab.schedules import Linear, StepDecay
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
-from tests.quantlab.test_packs import OTHER_SGD, Choosy, Double, method
+from tests.quantlab.packs.test_packs import OTHER_SGD, Choosy, Double, method
 
 
 class Recording(TorchDispatchMode):

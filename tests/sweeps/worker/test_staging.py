@@ -104,7 +104,7 @@ def test_processes_of_a_machine_wait_for_the_one_that_brings_it(data: Path, tmp_
     """The copy is made once: its files are those of the first process, for all."""
     scratch = tmp_path / "scratch"
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.sweeps.test_staging"])
+    context.set_forkserver_preload(["tests.sweeps.worker.test_staging"])
     with context.Pool(4) as pool:
         found = pool.starmap(stage_in_a_process, [(RECIPE, data, scratch)] * 8)
     assert found == [scratch] * 8

@@ -14,7 +14,7 @@ from sweeps.searching.study_queue import StudyQueue
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import small_recipe
-from tests.sweeps.made_races import finish, spec
+from tests.sweeps.made_studies import finish, spec
 
 NUM_TRIALS = 6
 Make = Callable[..., TrialQueue]

@@ -21,7 +21,7 @@ from sweeps.searching.standing import load, num_finished
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, optuna_database
 from sweeps.study import Objective
-from tests.sweeps.made_races import counts, finish, run, space, spec, trained
+from tests.sweeps.made_studies import counts, finish, run, space, spec, trained
 
 
 class FailingPruner(BasePruner):

@@ -26,7 +26,7 @@ from sweeps.storage.records import Failure
 from sweeps.storage.sharing import is_held
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, better_half
 from tests.services import PostgreSQL, needs_postgresql, postgresql
-from tests.sweeps.made_races import counts, finish, run, space, spec, trained
+from tests.sweeps.made_studies import counts, finish, run, space, spec, trained
 from tests.sweeps.trial_files import epoch
 
 
