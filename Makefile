@@ -7,13 +7,14 @@
 # make bench-gpu  measures everything about a GPU, where there is one (8 minutes)
 # make bench-analysis  measures how large a table the analysis takes, and what its intervals cover
 # make bench-search  holds the search against random draws and Tune's OptunaSearch (12 minutes)
+# make architecture  draws the picture of docs/architecture.md anew
 # make chaos  kills everything in a long sweep, over and over (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: demo test lint format bench bench-sweep bench-packs bench-gpu bench-analysis bench-search \
-	chaos clean
+	architecture chaos clean
 
 demo: $(READY)
 	$(BIN)/sweeps run digits --pack 9
@@ -54,6 +55,9 @@ bench-analysis: $(READY)
 bench-search: $(READY)
 	$(BIN)/python benchmarks/search_against_random.py
 	$(BIN)/python benchmarks/optuna_search.py
+
+architecture: $(READY)
+	$(BIN)/python docs/draw_architecture.py
 
 chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \

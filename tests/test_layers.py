@@ -1,6 +1,7 @@
-"""Who may import whom, read off each file's syntax tree."""
+"""Who may import whom, read off each file's syntax tree: libraries, and rooms by their floor."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,96 @@ FORBIDDEN = {
 }
 FILES = [path for package in FORBIDDEN for path in sorted((ROOT / package).rglob("*.py"))]
 
+FLOORS = {
+    "quantlab": (
+        "identity",
+        "errors",
+        "plain_values remembering random_numbers",
+        "quantization_sets schedules update_rules execution",
+        "quantizers datasets models",
+        "initial_weights",
+        "recipe",
+        "canonical",
+        "optim kernels",
+        "training",
+        "packs",
+        "probing",
+        "papers",
+        "proxconnect_paper",
+    ),
+    "analysis": (
+        "text rounding",
+        "schema",
+        "study_schema labels reading",
+        "statistics",
+        "protocol",
+        "published claims",
+        "findings",
+        "tables",
+        "figures",
+        "report",
+    ),
+    "sweeps": (
+        "secrets labels plain_values",
+        "streams",
+        "spec",
+        "coordinates",
+        "storage",
+        "objective",
+        "study",
+        "quantizer_space",
+        "grids",
+        "studies",
+        "loading",
+        "worker tracking",
+        "planning placement",
+        "running",
+        "searching",
+        "reporting",
+        "cli",
+        "__main__",
+    ),
+}
+"""Package -> its rooms, folders and single files, from the lowest floor to the highest."""
+
+IMPORTERS = {
+    "ray": {"running", "placement", "worker"},
+    "mlflow": {"tracking"},
+    "optuna": {"study", "quantizer_space", "studies", "storage", "searching", "reporting"},
+}
+"""Library -> the rooms of `sweeps` that import it."""
+
+MOST_FILES = 12
+MOST_LINES = 400
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            for alias in node.names:
+                inner = ROOT.joinpath(*str(node.module).split("."), alias.name)
+                is_module = inner.is_dir() or inner.with_suffix(".py").exists()
+                yield f"{node.module}.{alias.name}" if is_module else str(node.module)
+
 
 def imported(path: Path) -> set[str]:
     """Top-level packages that a file imports anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            found.add(str(node.module).split(".")[0])
-    return found
+    return {module.split(".")[0] for module in imports(path)}
+
+
+def room_of(module: str) -> str:
+    """The folder or single file of a package that a module belongs to; empty for its face."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -32,27 +112,43 @@ def test_layers(path: Path) -> None:
     assert not imported(path) & FORBIDDEN[package]
 
 
-@pytest.mark.parametrize(
-    ("library", "importers"),
-    [
-        (
-            "ray",
-            {
-                "launch.py",
-                "ray_cluster.py",
-                "hooks.py",
-                "failure_reason.py",
-                "worker.py",
-                "probe.py",
-                "gpu_probe.py",
-            },
-        ),
-        ("mlflow", {"tracking.py", "tracking_comparison.py", "tracking_experiment.py"}),
-    ],
-)
-def test_each_service_has_its_importers(library: str, importers: set[str]) -> None:
-    found = {path.name for path in (ROOT / "sweeps").rglob("*.py") if library in imported(path)}
-    assert found == importers
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_its_floor(package: str) -> None:
+    there = {room_of(module_of(path)) for path in FILES if path.is_relative_to(ROOT / package)}
+    assert there - {""} == set(" ".join(FLOORS[package]).split())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_room_imports_a_room_above_it(path: Path) -> None:
+    package, module = path.relative_to(ROOT).parts[0], module_of(path)
+    floor = {room: n for n, rooms in enumerate(FLOORS[package]) for room in rooms.split()}
+    own = room_of(module)
+    if own == "":  # the package's face hands on what is in its rooms
+        return
+    for other in imports(path):
+        room = room_of(other)
+        if other.split(".")[0] != package or room in ("", own):
+            continue
+        above = f"{module} imports {other}, which is on the same floor or above"
+        assert floor[room] < floor[own], above
+
+
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_each_library_has_its_rooms(library: str) -> None:
+    found = {
+        room_of(module_of(path))
+        for path in (ROOT / "sweeps").rglob("*.py")
+        if library in imported(path)
+    }
+    assert found == IMPORTERS[library]
+
+
+def test_rooms_and_files_stay_small_enough_to_find_ones_way() -> None:
+    rooms: dict[Path, int] = {}
+    for path in FILES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES, path
+        rooms[path.parent] = rooms.get(path.parent, 0) + (path.name != "__init__.py")
+    assert not {room: count for room, count in rooms.items() if count > MOST_FILES}
 
 
 def test_there_is_no_drawer_for_everything() -> None:
