@@ -76,22 +76,25 @@ def connect(resources: Resources) -> int:
 def disconnect() -> None:
     """Leave the cluster, or end Ray if it was started here.
 
-    Ray would ask its processes to end, by a signal of which they take no notice (see `_init`), one
-    after the other, and kill each after a second. And some that these started would be left, and
-    look for the others for a minute.
+    Ray asks its processes one after the other to end, by a signal that is blocked in them (see
+    `_init`), and kills each of them after a second. Their own children stay for a minute longer.
+    There is no public way to skip the waiting. Where a version of Ray has other internals, this
+    function is `ray.shutdown` and takes some seconds more.
     """
-    node: Any = ray._private.worker._global_node
-    if node is None:
+    node: Any = getattr(ray._private.worker, "_global_node", None)
+    kill = getattr(node, "kill_all_processes", None)
+    if kill is None:
         ray.shutdown()
         return
-    kill = node.kill_all_processes
     started: list[psutil.Process] = []
 
-    def kill_at_once(**options: Any) -> None:
+    def kill_at_once(*arguments: Any, **options: Any) -> None:
         for info in node.all_processes.get("raylet", ()):
             with suppress(psutil.NoSuchProcess):
                 started.extend(psutil.Process(info.process.pid).children(recursive=True))
-        kill(**{**options, "allow_graceful": False})
+        if "allow_graceful" in options:
+            options["allow_graceful"] = False
+        kill(*arguments, **options)
 
     node.kill_all_processes = kill_at_once
     ray.shutdown()

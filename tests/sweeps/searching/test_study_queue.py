@@ -263,7 +263,7 @@ def test_a_point_without_a_recipe_is_told_and_left(tmp_path: Path) -> None:
     assert "configuration 1: makes no recipe (not this one)" in said
     (mistake,) = (line for line in said if line.startswith("configuration 2: "))
     assert re.search(
-        r"fail: .*its space fails: KeyError: .*test_race.py, line \d+, in picky", mistake
+        r"fail: .*its space fails: KeyError: .*test_study_queue.py, line \d+, in picky", mistake
     )
     assert any("configuration 3: makes no recipe (study made, {'rho0'" in line for line in said)
     states = counts(queue.study)
