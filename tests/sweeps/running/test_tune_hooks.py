@@ -1,0 +1,144 @@
+"""What becomes of trials when Tune reports errors: which of them cost a retry."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import cloudpickle
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+
+from quantlab import ConfigurationError
+from sweeps.placement.packing import Packing
+from sweeps.running.cell_queue import CellQueue
+from sweeps.running.tune_hooks import QueueSearcher, SweepStopper, TrialCallback
+from sweeps.spec import Block, SweepSpec
+from sweeps.storage.folder import Storage
+from sweeps.storage.records import TrialState
+from sweeps.worker.pack_report import PackReport
+from tests.quantlab.recipes import small_recipe
+
+PREEMPTED = RayActorError(preempted=True)
+Break = Callable[[Any, Exception], None]
+
+
+class Driver:
+    """A queue with Tune's hooks around it, and Tune's part played by the test."""
+
+    def __init__(self, folder: Path, *, trials: int, retries: int, pack: int = 1) -> None:
+        blocks = (Block("b", base=small_recipe()),)
+        cells = SweepSpec(name="s", blocks=blocks, seeds=tuple(range(trials))).cells
+        self.folder = folder
+        self.storage = Storage(folder)
+        self.queue = CellQueue(cells, self.storage, retries=retries, packing=Packing(pack))
+        self.stop = SweepStopper(self.queue)
+        self.searcher = QueueSearcher(self.queue)
+        self.ended: list[TrialState] = []
+        delivery: Any = SimpleNamespace(announce=lambda cell: None)
+        progress: Any = SimpleNamespace(
+            interrupted=lambda cell: None,
+            say=lambda line: None,
+            ended=lambda cell, state, **info: self.ended.append(state),
+        )
+        self.callback = TrialCallback(self.queue, self.stop, self.storage, delivery, progress)
+        self._started = 0
+
+    def start(self) -> Any:
+        """Tune's next trial."""
+        config = self.searcher.suggest("")
+        assert isinstance(config, dict)
+        self._started += 1
+        metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
+        return SimpleNamespace(trial_id=str(self._started), config=config, run_metadata=metadata)
+
+    def fail(self, trial: Any, error: Exception) -> None:
+        file = self.folder / f"error-{trial.trial_id}"
+        file.write_bytes(cloudpickle.dumps(error))
+        trial.pickled_error_file = str(file)
+        self.callback.on_trial_error(0, [], trial)
+
+    def report(self, trial: Any, report: PackReport) -> None:
+        self.callback.on_trial_result(0, [], trial, {"done": True, **report.as_result()})
+
+    @property
+    def states(self) -> list[TrialState]:
+        folders = (self.storage.root / "trials").glob("*")
+        return [self.storage.trial(folder.name).state() for folder in folders]
+
+
+def test_a_process_that_dies_costs_a_retry(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=1, retries=2)
+    for _ in range(2):
+        driver.fail(driver.start(), ActorDiedError())
+        assert driver.ended == []
+    driver.fail(driver.start(), ActorDiedError())
+    assert driver.ended == [TrialState.FAILED]
+    assert driver.states == [TrialState.FAILED]
+    assert driver.queue.is_over
+
+
+def test_an_error_that_another_attempt_may_survive_costs_a_retry(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=1, retries=1)
+    error = OSError("the disk is away")
+    driver.fail(driver.start(), RayTaskError("step", f"OSError: {error}", error))
+    assert driver.ended == []
+    driver.fail(driver.start(), RayTaskError("step", f"OSError: {error}", error))
+    assert driver.ended == [TrialState.FAILED]
+
+
+def test_a_preempted_machine_costs_none(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=1, retries=0)
+    for _ in range(3):
+        driver.fail(driver.start(), PREEMPTED)
+    assert driver.ended == []
+    driver.fail(driver.start(), ActorDiedError())
+    assert driver.ended == [TrialState.FAILED]
+
+
+def test_a_loss_that_is_reported_twice_costs_one_retry(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=1, retries=1)
+    trial = driver.start()
+    driver.fail(trial, ActorDiedError())
+    driver.fail(trial, ActorDiedError())
+    again = driver.start()
+    assert driver.ended == []
+    driver.fail(again, ActorDiedError())
+    assert driver.ended == [TrialState.FAILED]
+
+
+def test_only_what_has_not_ended_is_retried(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=3, retries=0, pack=3)
+    trial = driver.start()
+    first, *others = trial.config["trials"]
+    driver.report(
+        trial, PackReport(running=tuple(others), ended={first: TrialState.COMPLETE}, largest=2)
+    )
+    assert driver.ended == [TrialState.COMPLETE]
+    driver.fail(trial, ActorDiedError())  # of a pack, which is no retry of its trials
+    assert list(driver.start().config["trials"]) == others
+
+
+def test_a_trial_that_ends_without_a_result_has_failed(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=1, retries=5)
+    trial = driver.start()
+    (fingerprint,) = trial.config["trials"]
+    driver.report(trial, PackReport(ended={fingerprint: TrialState.RUNNING}))
+    assert driver.ended == [TrialState.FAILED]
+    failure = driver.storage.trial(fingerprint).failure.read()
+    assert failure is not None
+    assert "without a result" in failure.error
+
+
+@pytest.mark.parametrize("is_reported", [True, False])
+def test_a_worker_that_cannot_work_ends_the_sweep(tmp_path: Path, is_reported: bool) -> None:
+    driver = Driver(tmp_path, trials=2, retries=5)
+    trial = driver.start()
+    if is_reported:
+        driver.report(trial, PackReport(unable="no storage"))
+    else:
+        error = RayTaskError("__init__", "ImportError: no module", ImportError("no module"))
+        driver.fail(trial, ActorDiedError(error))
+    assert isinstance(driver.stop.error, ConfigurationError)
+    assert driver.stop.stop_all()
+    assert driver.ended == []
