@@ -1,4 +1,4 @@
-"""Measurements -> findings: every table that the report, its figures and its files are made of."""
+"""Findings: every table of numbers that a report shows, computed from its measurements."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -6,55 +6,63 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from analysis.claims import CLAIMS, evaluate_claims
+from analysis.columns import axis_columns
 from analysis.protocol import recipe_of, training
 from analysis.published import rank_agreement, side_by_side, training_beside
 from analysis.schema import Measurements
-from analysis.statistics.aggregate import SETTING, axis_columns, configurations, family_keys
+from analysis.statistics.aggregate import SETTING, configurations, family_keys
 from analysis.statistics.comparison import compare_methods, with_leaders
+from analysis.statistics.regrets import regrets
 from analysis.statistics.selection import Split, optimism, select
-from analysis.statistics.sensitivity import MARGIN, method_verdicts, regrets, sensitivity
+from analysis.statistics.sensitivity import sensitivity
 from analysis.statistics.variance import variance_split
+from analysis.statistics.verdicts import MARGIN, method_verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What follows from some trials; the function in brackets tells a table's rows and columns."""
+    """The results of an analysis; the function in brackets documents a table's rows and columns."""
 
     configurations: pd.DataFrame
-    """[`aggregate.configurations`]; those that lead over rho0 [`comparison.with_leaders`]."""
+    """All configurations [`aggregate.configurations`]; `leads` marks the leading rho0 of each
+    method [`comparison.with_leaders`]."""
     selected: pd.DataFrame
-    """Each method at its best rho0 [`selection.select`]; methods that lead on their set."""
+    """Each method at its selected rho0 [`selection.select`]; `leads` marks the leading methods of
+    each set [`comparison.with_leaders`]."""
     verdicts: pd.DataFrame
-    """May a method's rho0 be left untuned? [`sensitivity.method_verdicts`]"""
+    """Whether each method's rho0 may be left untuned [`verdicts.method_verdicts`]."""
     sensitivity: pd.DataFrame
-    """[`sensitivity.sensitivity`]"""
+    """How test accuracy depends on rho0 [`sensitivity.sensitivity`]."""
     regrets: pd.DataFrame
-    """[`sensitivity.regrets`]"""
+    """Cost of each choice of rho0 [`regrets.regrets`]."""
     variance: pd.DataFrame
-    """[`variance.variance_split`]"""
+    """Sources of variance in each setting [`variance.variance_split`]."""
     variance_by_method: pd.DataFrame
-    """[`variance.variance_split`]"""
+    """Sources of variance of each method [`variance.variance_split`]."""
     optimism: pd.DataFrame
-    """[`selection.optimism`]"""
+    """Bias of a choice of rho0 on test images [`selection.optimism`]."""
     comparisons: pd.DataFrame
-    """[`comparison.compare_methods`]"""
+    """Pairs of methods [`comparison.compare_methods`]."""
     beside: pd.DataFrame
-    """Ours and the paper's [`published.side_by_side`]; empty without a paper."""
+    """Our accuracies beside a paper's [`published.side_by_side`]; empty without a paper."""
     ranks: pd.DataFrame
-    """[`published.rank_agreement`]"""
+    """Agreement with the paper on the order of cells [`published.rank_agreement`]."""
     training: pd.DataFrame
     """How each method was trained [`protocol.training`]."""
     training_beside: pd.DataFrame
-    """Where that differs from a paper's training [`published.training_beside`]."""
+    """Differences from the paper's training [`published.training_beside`]."""
     claims: pd.DataFrame
-    """[`claims.evaluate_claims`]"""
+    """The paper's claims [`claims.evaluate_claims`]."""
     select: Split
-    """What rho0 was to be chosen on; a row's `chosen_on` says on what it was."""
+    """The split on which rho0 was to be chosen; `chosen_on` in `selected` is the one that was
+    used."""
     paper: str | None
+    """A key of `published.PAPERS`, or None for no comparison."""
     margin: float
+    """Margin of the verdicts, as a fraction."""
 
     def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Name and content of each, for files; empty ones are left out."""
+        """Name and content of each table that has rows."""
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, pd.DataFrame) and not value.empty:
@@ -68,16 +76,16 @@ def analyse(
     paper: str | None = None,
     margin: float = MARGIN,
 ) -> Findings:
-    """Everything that follows from the trials, finished or not.
+    """Compute every table of a report; trials that have not finished are counted, too.
 
     Args:
-        measurements: see there.
-        select_on: choose rho0 by validation accuracy, or by test accuracy as the papers do.
-        paper: a key of `published.PAPERS`, to compare with.
-        margin: how much a method may lose by its rho0 and be called stable, as a fraction.
+        measurements: the trials, and whatever else was measured.
+        select_on: split on which rho0 is chosen: validation, or test as in the papers.
+        paper: a key of `published.PAPERS` to compare with; None for no comparison.
+        margin: range over rho0 up to which a method is stable, as a fraction.
 
     Raises:
-        UnknownPaperError: there are no numbers of such a paper.
+        UnknownPaperError: `paper` is not a key of `published.PAPERS`.
     """
     trials = measurements.trials
     table = configurations(trials)
@@ -97,7 +105,7 @@ def analyse(
     return Findings(
         configurations=table,
         selected=selected,
-        verdicts=method_verdicts(found, margin=margin),
+        verdicts=method_verdicts(found),
         sensitivity=found,
         regrets=regrets(table, trials),
         variance=variance_split(trials),

@@ -1,32 +1,35 @@
-"""Names that people gave, made fit to be shown: in figures, tables, a terminal, and on a page.
+"""Labels: names of methods, sets and other things, in a form that every output can show.
 
-A method may be called anything. What is shown has no letters that cannot be drawn, written or
-encoded, and a length that leaves room for the numbers; names that differ are still told apart.
+A method may have any name. Its label has no characters that cannot be drawn, written or encoded,
+and is short enough for a table; different names have different labels.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from analysis.schema import AXIS_PREFIX
+from analysis.columns import AXIS_PREFIX
 from analysis.text import brief, plain
 
 LONGEST = 80
-"""Letters of a name in tables and on a page."""
+"""Letters of a label in tables and on a page."""
 
 _COLUMNS = ("sweep", "name", "dataset", "model", "regime", "method", "set", "row", "column")
-"""Columns of names, beside those of axes."""
+"""Columns that hold names; those of further axes do, too."""
 
 
 def shown(
     names: Iterable[str], longest: int = LONGEST, write: Callable[[str], str] = plain
 ) -> dict[str, str]:
-    """Name -> what is shown for it; those that would look alike get a number.
+    """The label of each name; equal labels of different names get a number.
 
     Args:
-        names: in the order in which they are numbered.
-        longest: letters that are left of a name.
-        write: makes a name fit to be shown, but for its length.
+        names: in the order in which equal labels are numbered.
+        longest: number of letters to which a label is cut.
+        write: turns a name into a label of any length.
+
+    Returns:
+        Name -> label.
     """
     result: dict[str, str] = {}
     taken: set[str] = set()
@@ -44,12 +47,17 @@ def shown(
 
 
 def names_of(frame: pd.DataFrame) -> Iterable[str]:
-    """Every name in a table."""
+    """Every name in a table of trials, maps or importance, with repetitions."""
     return (name for column in _columns(frame) for name in dict.fromkeys(frame[column]))
 
 
 def renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """The table with other names; itself if none of its names changes."""
+    """The table with its names replaced; the same object if no name changes.
+
+    Args:
+        frame: a table of trials, maps or importance.
+        names: name -> label; a name that is not in it stays.
+    """
     columns = [
         column
         for column in _columns(frame)

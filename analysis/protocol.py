@@ -1,8 +1,8 @@
-"""How trials were trained: what belongs to a setting beside the names of dataset and network.
+"""Training protocols: how methods were trained, and how a paper trained them.
 
-Trials of one method that were trained differently are told apart by `schema.validate_trials`. Here
-is what is said of methods that were, and of a paper's own training beside ours. It is read off the
-recipes; a table without `schema.RECIPE_PREFIX` columns says nothing of it.
+Within a method, `training_axes` separates trials that were trained differently. Between methods,
+and between a paper and a sweep, such differences are reported. They are read from the recipes, so a
+table without `columns.RECIPE_PREFIX` columns has none to report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,23 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import RECIPE_PREFIX, setting_text
-from analysis.statistics.aggregate import SETTING, axis_columns
+from analysis.columns import RECIPE_PREFIX, axis_columns
+from analysis.statistics.aggregate import SETTING
+from analysis.training_axes import setting_text
 
 PARTS = ("epochs", "training images", "batch size", "optimizer")
-"""Of what is said."""
+"""Parts of a training protocol that are compared."""
 
 Recipe = Mapping[str, str]
-"""Path -> value as text."""
+"""Path of a setting -> its value as text."""
 
 
 def recipe_of(trial: pd.Series) -> Recipe:
-    """What a table says of a trial's recipe; empty where it has no such columns."""
+    """The recipe of a trial, from its `columns.RECIPE_PREFIX` columns; empty without them.
+
+    Args:
+        trial: a row of the table of trials.
+    """
     return {
         str(name).removeprefix(RECIPE_PREFIX): text
         for name, value in trial.items()
@@ -31,7 +36,12 @@ def recipe_of(trial: pd.Series) -> Recipe:
 
 
 def said(recipe: Recipe, training_images: float = float("nan")) -> dict[str, str]:
-    """The `PARTS` of a recipe, for people; empty where it does not say."""
+    """The `PARTS` of a recipe in words; a part that the recipe does not state is empty.
+
+    Args:
+        recipe: result of `recipe_of`.
+        training_images: number of training images, if it is known.
+    """
     epochs, more = recipe.get("epochs", ""), recipe.get("batchnorm_epochs", "0")
     held_out = recipe.get("dataset.validation_images", "")
     only = recipe.get("dataset.train_images", "")
@@ -69,10 +79,15 @@ def _optimizer(recipe: Recipe) -> str:
 
 
 def training(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a method and setting: how it was trained, over all its configurations.
+    """How each method was trained, over all its configurations.
 
-    Columns: dataset, model, regime, further axes, method, is_quantized, and `PARTS`, as text;
-    several values of one part stand behind one another. Without a row if the table does not say.
+    Args:
+        trials: columns of `columns.TRIALS` and `columns.RECIPE_PREFIX`.
+
+    Returns:
+        One method and setting a row, with the columns dataset, model, regime, further axes, method,
+        is_quantized, and `PARTS` as text (several values are separated by slashes). It has no rows
+        if the trials have no recipes.
     """
     keys = [*SETTING, *axis_columns(trials), "method"]
     first = trials.drop_duplicates("configuration_id")
@@ -99,12 +114,12 @@ def training(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def unlike(trained: pd.DataFrame, dataset: str, regime: str) -> list[str]:
-    """In which parts the quantized methods of a dataset and regime were not trained alike.
+    """The `PARTS` in which the quantized methods of a dataset and regime were trained differently.
 
     Args:
-        trained: what `training` gives.
-        dataset: as in its rows.
-        regime: as in its rows.
+        trained: result of `training`.
+        dataset: value of its column.
+        regime: value of its column.
     """
     rows = trained[trained["is_quantized"].astype(bool)]
     rows = rows[(rows["dataset"] == dataset) & (rows["regime"] == regime)]
@@ -114,18 +129,18 @@ def unlike(trained: pd.DataFrame, dataset: str, regime: str) -> list[str]:
 
 @dataclass(frozen=True)
 class PublishedTraining:
-    """How a paper trained, as far as it says so."""
+    """How a paper trained on a dataset, as far as it states it."""
 
     dataset: str
     regime: str
     source: str
     recipe: Mapping[str, Any]
-    """Path -> value, of all methods."""
+    """Path -> value; for all methods."""
     by_method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Method -> what it has for itself; a method that is not here is not told of further."""
+    """Method -> paths and values of its own, which are added to those of `recipe`."""
 
     def of(self, method: str) -> Recipe:
-        """The recipe of a method."""
+        """The recipe of a method, as text."""
         own = {**self.recipe, **self.by_method.get(method, {})}
         return {path: setting_text(value) for path, value in own.items()}
 
@@ -193,15 +208,18 @@ TRAINED: Mapping[str, Sequence[PublishedTraining]] = {
         PublishedTraining("ImageNet", "end-to-end", "B.7", _stages(80, 10, 256) | _sgd("30, 60")),
     ),
 }
-"""Paper -> how it trained. All training images are used, and rho0 is chosen on test images."""
+"""Paper -> its training protocols. It uses all training images, and chooses rho0 on test images."""
 
 
 def differences(ours: Recipe, theirs: Recipe) -> dict[str, tuple[str, str]]:
-    """Part -> ours and theirs, where both say and it is not the same.
+    """The parts of `PARTS` that both recipes state and in which they differ.
 
     Args:
-        ours: a trial's recipe.
-        theirs: what a paper says; paths that it does not have are not compared.
+        ours: recipe of a trial.
+        theirs: recipe of a paper; only the paths that it states are compared.
+
+    Returns:
+        Part -> (our value, their value).
     """
     said_of = {"dataset.train_images", *theirs}
     tells_optimizer = "optimizer.algorithm" in theirs

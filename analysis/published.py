@@ -1,9 +1,8 @@
-"""The papers' own numbers, and a sweep's beside them.
+"""Published accuracies, and a sweep's accuracies beside them.
 
-`published_accuracy.csv` holds the printed test accuracies in percent, with their table.
+`published_accuracy.csv` has the test accuracies as printed, in percent, with the table of each.
 """
 
-import re
 from collections.abc import Hashable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -12,47 +11,62 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.columns import axis_columns
 from analysis.protocol import TRAINED, Recipe, differences
-from analysis.statistics.aggregate import SETTING, WITHOUT, axis_columns, highest
+from analysis.rounding import mean_and_std, rho0_label
+from analysis.statistics.aggregate import SETTING, WITHOUT, highest
 from analysis.statistics.intervals import t_interval
+from analysis.text import folded
 
 PAPERS: Mapping[str, str] = {
     "proxconnect": "Dockhorn et al., Demystifying and Generalizing BinaryConnect, NeurIPS 2021",
     "mirror-descent-view": "Ajanthan et al., Mirror Descent View for Neural Network Quantization, "
     "AISTATS 2021",
 }
-"""What `--compare` knows."""
+"""Key, as `--compare` takes it -> reference."""
 SEEDS = {"proxconnect": 3, "mirror-descent-view": 1}
-"""Runs behind each number: ProxConnect paper, checklist 3c, but for its full-precision networks, of
-which there is one each (B.1.3). The other paper's text does not say; its code runs each once."""
+"""Number of runs behind a published number. The ProxConnect paper states three (checklist 3c), and
+one for its full-precision networks (B.1.3). The other paper does not state it; its code runs
+once."""
 NOT_STATED = "not stated"
-"""The set of Table 4 of the ProxConnect paper, which appears nowhere in its text."""
+"""Name of the set in Table 4 of the ProxConnect paper, which does not state the set."""
 STAND_IN = {
     "proxconnect": ("CIFAR-10", "ResNet20"),
     "mirror-descent-view": ("CIFAR-10", "ResNet-18"),
 }
-"""Dataset and model of a paper that others are held against; only signs and ranks then count."""
+"""Paper -> dataset and model to compare with if a sweep's are not in the paper. In that case, only
+signs and ranks of differences are meaningful."""
 _CELL = ["dataset", "model", "regime", "method", "set"]
 
 
 class UnknownPaperError(ValueError):
-    """No numbers of such a paper are at hand."""
+    """The paper is not a key of `PAPERS`; the message lists the keys."""
 
 
 @cache
 def published(paper: str) -> pd.DataFrame:
-    """One row a printed top-1 accuracy, as fractions.
+    """The printed top-1 test accuracies of a paper.
 
-    Columns: table (its number, or the section), dataset, model, regime, method, set (empty in full
-    precision, `NOT_STATED` where the paper does not say which), rho0
-    (missing where there is none, or it is not said), at_best (it is the best of several rho0), n,
-    mean, std (missing where none is printed).
+    Args:
+        paper: a key of `PAPERS`.
+
+    Returns:
+        One accuracy a row, with the columns
+            table: number of the table, or the section.
+            dataset, model, regime, method.
+            set: empty in full precision, and `NOT_STATED` if the paper does not state it.
+            rho0: missing if the method has none, or the paper does not state it.
+            at_best: whether it is the best of several rho0.
+            n: number of runs.
+            mean, std: fractions; std is missing if none is printed.
 
     Raises:
-        UnknownPaperError: naming those that are known.
+        UnknownPaperError: `paper` is not a key of `PAPERS`.
     """
     if paper not in PAPERS:
-        raise UnknownPaperError(f"paper {paper!r}: unknown; papers: {', '.join(PAPERS)}")
+        raise UnknownPaperError(
+            f"paper {paper!r} is unknown; it must be one of {', '.join(PAPERS)}"
+        )
     with files("analysis").joinpath("published_accuracy.csv").open(encoding="utf-8") as file:
         printed = pd.read_csv(file, dtype={"rho0": "string", "table": "string"})
     printed = printed[(printed["paper"] == paper) & (printed["metric"] == "top1")]
@@ -75,12 +89,18 @@ def published(paper: str) -> pd.DataFrame:
 
 
 def published_configurations(paper: str) -> pd.DataFrame:
-    """The paper's results as `aggregate.configurations` would give them, as far as printed.
+    """A paper's results in the columns of `aggregate.configurations`.
 
-    One row a configuration: every rho0 of the appendix, and methods that have none. There are no
-    validation accuracies, no seeds one by one, and hence no bootstrap intervals. Deviations are
-    taken as they are printed, although some seem to be of ddof = 0 (see `oddities`), which makes
-    their intervals too narrow by a factor of up to sqrt(3/2).
+    There is a row for every rho0 of the appendix, and one for each method without rho0. Papers
+    print neither validation accuracies nor single seeds, so that the validation and bootstrap
+    columns are missing. Standard deviations are as printed, although some seem to have ddof = 0
+    (see `oddities`), which makes their intervals too narrow by a factor of up to sqrt(3/2).
+
+    Args:
+        paper: a key of `PAPERS`.
+
+    Raises:
+        UnknownPaperError: `paper` is not a key of `PAPERS`.
     """
     printed = published(paper)
     rows = printed[~printed["at_best"]].drop_duplicates([*_CELL, "rho0"])
@@ -102,13 +122,22 @@ def published_configurations(paper: str) -> pd.DataFrame:
 
 
 def oddities(paper: str = "proxconnect") -> pd.DataFrame:
-    """Where a paper's tables do not agree with one another; found, not listed by hand.
+    """Inconsistencies between the tables of a paper, found by computation.
 
-    A main table's entry is the best of the appendix' entries of several rho0, by mean. Its standard
-    deviation may be the appendix' or sqrt(3/2) of it: with three seeds, ddof = 1 instead of 0. One
-    row an entry that fits neither way, or whose mean is not the best, or whose deviation is 0.
+    An entry of a main table should be the entry of the appendix with the best mean over rho0. Its
+    standard deviation may be that of the appendix or sqrt(3/2) times it, which is ddof = 1 instead
+    of 0 for three seeds. Entries for which neither holds are listed, and those with a standard
+    deviation of zero.
 
-    Columns: table, dataset, model, regime, method, set, kind, main (percent, as printed), appendix.
+    Args:
+        paper: a key of `PAPERS`.
+
+    Returns:
+        One entry a row, with the columns table, dataset, model, regime, method, set, kind (what is
+        inconsistent), main and appendix (mean and standard deviation in percent, as printed).
+
+    Raises:
+        UnknownPaperError: `paper` is not a key of `PAPERS`.
     """
     printed = published(paper)
     by_rho0 = printed[printed["rho0"].notna()]
@@ -121,14 +150,21 @@ def oddities(paper: str = "proxconnect") -> pd.DataFrame:
         same = of_cell[of_cell["mean"] == main["mean"]]
         kind = ""
         if best["mean"] != main["mean"]:
-            kind = "not the best mean"
+            kind = "the mean is not the best"
         if not any(_same_deviation(main["std"], std) for std in same["std"]):
-            kind = "standard deviations differ"
+            kind = "the standard deviations differ"
         if kind:
-            shown = best if kind == "not the best mean" or same.empty else same.iloc[0]
+            shown = best if kind == "the mean is not the best" or same.empty else same.iloc[0]
             rows.append({**main, "kind": kind, "main": _cell(main), "appendix": _cell(shown)})
     for _, entry in printed[printed["std"] == 0].iterrows():
-        rows.append({**entry, "kind": "deviation of zero", "main": _cell(entry), "appendix": ""})
+        rows.append(
+            {
+                **entry,
+                "kind": "the standard deviation is zero",
+                "main": _cell(entry),
+                "appendix": "",
+            }
+        )
     return pd.DataFrame(rows, columns=["table", *_CELL, "kind", "main", "appendix"])
 
 
@@ -140,7 +176,7 @@ def _same_deviation(main: float, appendix: float) -> bool:
 
 
 def _cell(row: pd.Series) -> str:
-    return f"{100 * row['mean']:.2f} ({100 * row['std']:.2f})"
+    return mean_and_std(row["mean"], row["std"])
 
 
 def side_by_side(
@@ -149,31 +185,38 @@ def side_by_side(
     paper: str,
     recipes: Mapping[Hashable, Recipe] | None = None,
 ) -> pd.DataFrame:
-    """One row a cell that was run and that the paper has as well: ours, theirs, the difference.
+    """Our accuracies beside those of a paper, for every cell that both have.
 
-    Cells of the same dataset and model are compared at their best rho0 and at every rho0 that both
-    have. Those of a dataset and model that the paper does not have stand beside its `STAND_IN`, at
-    the best rho0 only: then only signs and ranks mean anything. Where the paper does not say which
-    set it used, any of ours stands beside.
-
-    Columns: dataset, model, regime, method, set, further axes, cell ("best ρ0", or the rho0),
-    rho0 (ours), ours, ours_std, n, theirs, theirs_std, table (theirs), stand_in (dataset and model
-    are others), differs (in what else ours are known to differ: `protocol.PARTS`, set, ρ0 chosen
-    on), same_setting (neither), difference (ours - theirs).
+    If the paper has the dataset and model, cells are compared at the best rho0 and at every common
+    rho0. Otherwise they are compared with the paper's `STAND_IN` at the best rho0, and only signs
+    and ranks are meaningful. If the paper does not state its set, each of our sets is compared with
+    it.
 
     Args:
-        selected: what `selection.select` gives.
-        table: what `aggregate.configurations` gives.
+        selected: result of `selection.select`.
+        table: result of `aggregate.configurations`.
         paper: a key of `PAPERS`.
-        recipes: configuration -> recipe, as `protocol.recipe_of` gives it.
+        recipes: configuration_id -> result of `protocol.recipe_of`.
+
+    Returns:
+        One cell a row, with the columns
+            dataset, model, regime, method, set, further axes.
+            cell: "best ρ0", or the common rho0.
+            rho0, ours, ours_std, n, seeds: our values; accuracies are fractions.
+            theirs, theirs_std, table: the paper's values, and the table that has them.
+            stand_in: whether the paper's dataset or model is another.
+            differs: known differences of training and selection, separated by commas:
+                `protocol.PARTS`, set, and `CHOICE`.
+            same_setting: whether there are none, and no stand-in.
+            difference: ours - theirs.
 
     Raises:
-        UnknownPaperError: it is not.
+        UnknownPaperError: `paper` is not a key of `PAPERS`.
     """
     printed = published(paper)
     theirs = {
-        (*_plain(row["dataset"], row["model"]), *row[["regime", "method", "set"]], cell): row
-        for _, row in printed.iloc[::-1].iterrows()  # of entries printed twice, the first
+        (*_folded(row["dataset"], row["model"]), *row[["regime", "method", "set"]], cell): row
+        for _, row in printed.iloc[::-1].iterrows()  # the first of entries that are printed twice
         for cell in [_BEST if row["at_best"] or pd.isna(row["rho0"]) else row["rho0"]]
     }
     settings = {key[:2] for key in theirs}
@@ -182,12 +225,12 @@ def side_by_side(
     candidates = [(_BEST, row) for _, row in selected.iterrows()]
     candidates += [(row["rho0"], row) for _, row in finished.iterrows()]
     for cell, row in candidates:
-        setting = _plain(row["dataset"], row["model"])
+        setting = _folded(row["dataset"], row["model"])
         same = setting in settings
         if not same and cell != _BEST:
             continue
         key = (
-            *(setting if same else _plain(*STAND_IN[paper])),
+            *(setting if same else _folded(*STAND_IN[paper])),
             *row[["regime", "method", "set"]],
             cell,
         )
@@ -205,7 +248,7 @@ def side_by_side(
         rows.append(
             {
                 **row[[*_CELL, *axis_columns(table), "rho0", "n", "seeds"]],
-                "cell": cell if cell == _BEST else f"{cell:g}",
+                "cell": cell if cell == _BEST else rho0_label(row["rho0"]),
                 "ours": row["test_mean"],
                 "ours_std": row["test_std"],
                 "theirs": entry["mean"],
@@ -224,14 +267,14 @@ def side_by_side(
 
 _BEST = "best ρ0"
 CHOICE = "ρ0 chosen on"
-"""Of `side_by_side`'s `differs`: theirs on test images."""
+"""Difference that we chose rho0 on validation images, and the paper on test images."""
 
 
 def _training_differences(
     row: pd.Series, recipe: Recipe, paper: str
 ) -> Mapping[str, tuple[str, str]]:
     for trained in TRAINED.get(paper, ()):
-        if (_plain(trained.dataset), trained.regime) == (_plain(row["dataset"]), row["regime"]):
+        if (_folded(trained.dataset), trained.regime) == (_folded(row["dataset"]), row["regime"]):
             return differences(recipe, trained.of(row["method"]))
     return {}
 
@@ -239,15 +282,17 @@ def _training_differences(
 def training_beside(
     beside: pd.DataFrame, selected: pd.DataFrame, paper: str, recipes: Mapping[Hashable, Recipe]
 ) -> pd.DataFrame:
-    """One row a setting and part in which our training differs from a paper's of the same names.
-
-    Columns: dataset, model, regime, what, methods, ours, theirs.
+    """Differences between our training and a paper's, for the settings that both have.
 
     Args:
-        beside: what `side_by_side` gives.
-        selected: what `selection.select` gives.
+        beside: result of `side_by_side`.
+        selected: result of `selection.select`.
         paper: a key of `PAPERS`.
-        recipes: as of `side_by_side`.
+        recipes: configuration_id -> result of `protocol.recipe_of`.
+
+    Returns:
+        One difference a row, with the columns dataset, model, regime, what (a part of
+        `protocol.PARTS`, or `CHOICE`), methods, ours and theirs.
     """
     rows: dict[tuple[str, ...], list[str]] = {}
     compared = set(beside.loc[~beside["stand_in"], [*_CELL]].itertuples(index=False, name=None))
@@ -269,19 +314,20 @@ def training_beside(
     return pd.DataFrame(found_rows, columns=[*SETTING, "what", "methods", "ours", "theirs"])
 
 
-def _plain(*names: str) -> tuple[str, ...]:
-    """Names without case and punctuation: CIFAR-10 is CIFAR10, ResNet18 is resnet18."""
-    return tuple(re.sub(r"[^a-z0-9]", "", name.lower()) for name in names)
+def _folded(*names: str) -> tuple[str, ...]:
+    return tuple(map(folded, names))
 
 
 def rank_agreement(beside: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting of ours and a table of theirs: whether the same cells are the better ones.
-
-    Kendall's tau-b over the cells that both have, 1 for the same order and -1 for the reverse one;
-    p is that of no agreement. Columns: dataset, model, regime, further axes, table, cells, tau, p.
+    """Agreement with a paper on the order of the cells, by Kendall's tau-b.
 
     Args:
-        beside: what `side_by_side` gives.
+        beside: result of `side_by_side`.
+
+    Returns:
+        One of our settings and one of the paper's tables a row, with the columns dataset, model,
+        regime, further axes, table, cells (number of common cells), tau (1 for the same order, -1
+        for the reverse) and p (of the null hypothesis of no association).
     """
     rows = []
     keys = [*SETTING, *axis_columns(beside), "table"]

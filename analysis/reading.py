@@ -1,8 +1,9 @@
-"""A file from elsewhere -> the table of trials in it: text stays text, numbers are numbers.
+"""Reading a table of trials from a CSV or Parquet file.
 
-Nothing is guessed from the values. What `schema.TRIALS` calls text is text, whatever it looks like:
-the commit ``12e4567`` is no infinity, the set ``2`` is not ``2.0``, and a method may be called
-``NA``. A file that is not read as it was meant is refused in one line that says what to do.
+The type of a cell depends on its column alone, never on its value. Columns that `columns.TRIALS`
+calls text stay text: the commit ``12e4567`` is not infinity, the set ``2`` does not become ``2.0``,
+and a method may be called ``NA``. An ambiguous file is refused with a message that says how to save
+it.
 """
 
 import codecs
@@ -16,17 +17,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.schema import TRIALS, TRIALS_MAY_HAVE, SchemaError
+from analysis.columns import TRIALS, TRIALS_MAY_HAVE
+from analysis.schema import SchemaError
 from analysis.text import brief
 
 READ = (".csv", ".tsv", ".parquet")
-"""Endings of files that can be read, in small letters or capitals."""
+"""Suffixes of files that can be read; upper and lower case are the same."""
 OTHERS = (".txt", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".gz", ".zip", ".pkl")
-"""Endings of tables that cannot."""
+"""Suffixes of tables that cannot be read."""
 
 _KNOWN = {**TRIALS, **TRIALS_MAY_HAVE}
 _MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>", "-"})
-"""What stands in a column of numbers where there is none, in small letters."""
+"""Cells that mean a missing number, in lower case."""
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -40,26 +42,39 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 
 
 def is_table(name: str) -> bool:
-    """Whether a name is that of a table, one that can be read or another."""
+    """Whether a file name has the suffix of a table, readable or not."""
     return Path(name).suffix.lower() in (*READ, *OTHERS)
 
 
 def read_trials(path: Path) -> pd.DataFrame:
-    """The trials of a CSV or Parquet file, for `schema.Measurements` to check.
+    """Read the trials of a CSV or Parquet file; `schema.Measurements` checks them.
 
-    CSV files may have commas, semicolons or tabs between columns, decimal commas where it is not
-    commas, a byte order mark, and may be in UTF-16 with one.
+    A CSV file may separate its columns by commas, semicolons or tabs. Decimal commas are allowed if
+    the separator is not a comma. The encoding is UTF-8, or UTF-16 with a byte order mark.
+
+    Args:
+        path: file with one of the suffixes in `READ`.
+
+    Returns:
+        The table with its columns as in the file, not yet checked.
 
     Raises:
-        SchemaError: the file is none of these, or a value of a column of numbers is no number.
-        OSError: it cannot be opened.
+        SchemaError: the file has another format, or a cell of a number column is not a number.
+        OSError: the file cannot be opened.
     """
     if path.suffix.lower() not in READ:
-        raise SchemaError(f"tables end in {', '.join(READ)}; {_SAVE}")
+        raise SchemaError(
+            f"the suffix {path.suffix!r} is not supported; it must be one of {', '.join(READ)}; "
+            f"{_SAVE}"
+        )
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     if is_parquet != (path.suffix.lower() == ".parquet"):
-        what = "is a Parquet file; call it .parquet" if is_parquet else "is no Parquet file"
+        what = (
+            "the file is in Parquet format; rename it to end in .parquet"
+            if is_parquet
+            else "the file is not in Parquet format; rename it to its format's suffix"
+        )
         raise SchemaError(what)
     if is_parquet:
         return _parquet(path)
@@ -71,49 +86,62 @@ def read_trials(path: Path) -> pd.DataFrame:
 def _parquet(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow has its own kinds of them
+    except (
+        OSError,
+        ValueError,
+        NotImplementedError,
+    ) as error:  # pyarrow raises subclasses of these
         reason = " ".join(str(error).split())[:200]
-        raise SchemaError(f"is damaged, or no table ({reason}); write it again") from error
+        raise SchemaError(
+            f"the Parquet file cannot be read ({reason}); it may be damaged, so write it again"
+        ) from error
     return frame
 
 
 def _text(data: bytes) -> str:
-    """The file's text."""
+    """The decoded text of a file."""
     encodings = (encoding for mark, encoding in _MARKS.items() if data.startswith(mark))
     encoding = next(encodings, "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise SchemaError(f"is not text in UTF-8 (byte {error.start}); {_SAVE}") from error
+        raise SchemaError(
+            f"the file is not text in UTF-8 (byte {error.start} cannot be decoded); {_SAVE}"
+        ) from error
     if "\0" in text:
-        raise SchemaError(f"is no text: there are zero bytes in it; {_SAVE}")
+        raise SchemaError(f"the file contains zero bytes, which text does not have; {_SAVE}")
     if not text.strip():
-        raise SchemaError("is empty")
+        raise SchemaError("the file is empty; it must have a header and one row for each trial")
     return text
 
 
 def _cells(text: str, separator: str) -> pd.DataFrame:
-    """All cells as text, each column under its name."""
+    """All cells as text, in columns named by the header."""
     try:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row)]
     except csv.Error as error:
-        raise SchemaError(f"is no CSV file ({error}); {_SAVE}") from error
+        raise SchemaError(f"the file is not valid CSV ({error}); {_SAVE}") from error
     header, body = [name.strip() for name in rows[0]], rows[1:]
     width = len(header)
     while width and not header[width - 1]:  # spreadsheets write separators for empty columns
         width -= 1
     header = header[:width]
     if twice := [name for name, count in Counter(header).items() if name and count > 1]:
-        raise SchemaError(f"column {brief(twice[0])!r} stands there twice")
+        raise SchemaError(
+            f"column {brief(twice[0])!r} occurs more than once; rename or remove one of them"
+        )
     for number, row in enumerate(body, start=1):
         if len(row) < width or any(row[width:]):
             raise SchemaError(
-                f"row {number} has {len(row)} cells, the header has {width}; a cell that holds one "
-                f"of the {_SEPARATORS[separator]} between columns must stand in double quotes"
+                f"row {number} has {len(row)} cells, but the header has {width}; columns are "
+                f"separated by {_SEPARATORS[separator]}, "
+                "so double quotes must enclose a cell that has one"
             )
     if not body:
-        raise SchemaError("has a header and no row")
-    named = [place for place, name in enumerate(header) if name]  # pandas' index has none
+        raise SchemaError("the file has a header and no rows; it must have one row for each trial")
+    named = [
+        place for place, name in enumerate(header) if name
+    ]  # the index that pandas writes has no name
     return pd.DataFrame(
         [[row[place] for place in named] for row in body],
         columns=[header[place] for place in named],
@@ -122,7 +150,7 @@ def _cells(text: str, separator: str) -> pd.DataFrame:
 
 
 def _separator(text: str) -> str:
-    """What stands between the columns: with it, most of the header's names are the schema's."""
+    """The separator with which the header has the most column names of the schema."""
     header = next(line for line in text.splitlines() if line.strip())
 
     def found(separator: str) -> int:
@@ -132,10 +160,10 @@ def _separator(text: str) -> str:
 
 
 def _with_numbers(cells: pd.DataFrame, separator: str) -> pd.DataFrame:
-    """With numbers in the columns that have them, whichever sign they use for decimals."""
+    """Convert the number columns, with decimal points or decimal commas."""
     columns = [name for name, (kind, _) in _KNOWN.items() if kind != "text" and name in cells]
     texts = cells[columns].map(str.strip)
-    # "1,234" may also be a thousand; only a file that cannot mean that is read.
+    # "1,234" may also mean a thousand, so decimal commas are read only if no cell has a point.
     commas = separator != "," and not texts.map(lambda cell: "." in cell).any(axis=None)
     return cells.assign(
         **{
@@ -148,7 +176,7 @@ def _with_numbers(cells: pd.DataFrame, separator: str) -> pd.DataFrame:
 
 
 def _seeds(cells: Iterable[str]) -> list[int] | list[float]:
-    """Whole numbers, to the last digit, if all are some that a table can hold."""
+    """Exact integers if all cells are integers that fit into 64 bits, and floats otherwise."""
     if all(_SEED.fullmatch(cell) for cell in cells):
         return [int(cell) for cell in cells]
     return [_number("seed", cell, commas=False) for cell in cells]
@@ -160,7 +188,7 @@ def _number(column: str, cell: str, *, commas: bool) -> float:
     text = cell.replace(",", ".") if commas and _DECIMAL_COMMA.fullmatch(cell) else cell
     if not _NUMBER.fullmatch(text):
         raise SchemaError(
-            f"column {column!r}: {brief(cell)!r} is no number; it must hold numbers with a decimal "
-            "point, such as 0.93 or 1e-3, and be empty where there is none"
+            f"column {column!r}: {brief(cell)!r} is not a number; write numbers with a decimal "
+            "point, such as 0.93 or 1e-3, and leave the cell empty if the number is missing"
         )
     return float(text)

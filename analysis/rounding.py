@@ -1,27 +1,53 @@
-"""Numbers as text: accuracies in percent, rho0, and p values."""
+"""Numbers as text: accuracies in percent, rho0, probabilities and p values."""
 
 import math
 
 
-def points(fraction: float, *, sign: bool = False) -> str:
-    """A fraction in percent or points, empty if it is missing."""
+def points(fraction: float, decimals: int = 2, *, sign: bool = False) -> str:
+    """A fraction in percent, or a difference of fractions in percentage points.
+
+    Args:
+        fraction: such as an accuracy in [0, 1]; NaN gives an empty text.
+        decimals: digits after the decimal point.
+        sign: also write a plus sign.
+    """
     if math.isnan(fraction):
         return ""
-    return f"{100 * fraction:+.2f}" if sign else f"{100 * fraction:.2f}"
+    return f"{100 * fraction:{'+' if sign else ''}.{decimals}f}"
 
 
-def rho0_label(value: float) -> str:
-    """``5e-3``, as the papers print it; ``0.12``, ``2`` where that is as short."""
+def mean_and_std(mean: float, std: float) -> str:
+    """``94.00 (1.41)`` from two fractions: percent, and the standard deviation if there is one."""
+    return points(mean) if math.isnan(std) else f"{points(mean)} ({points(std)})"
+
+
+def rho0_label(value: float, digits: int = 6) -> str:
+    """A rho0 as the papers print it: ``5e-3``, but ``0.12`` and ``2`` if that is as short.
+
+    Args:
+        value: >= 0; NaN gives an empty text.
+        digits: significant digits.
+    """
     if math.isnan(value):
         return ""
     if value == 0 or 0.1 <= value < 1000:
-        return f"{value:g}"
-    mantissa, exponent = f"{value:.6e}".split("e")
+        return f"{value:.{digits}g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def probability(value: float) -> str:
+    """A probability with two decimals; NaN gives an empty text."""
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
 def p_value(value: float) -> str:
-    """Three digits, or that it is smaller."""
+    """A p value with three decimals, or ``< 0.001``; NaN gives an empty text."""
     if math.isnan(value):
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def decades(value: float) -> str:
+    """A number of decades with one decimal; NaN gives an empty text."""
+    return "" if math.isnan(value) else f"{value:.1f}"

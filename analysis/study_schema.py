@@ -1,4 +1,4 @@
-"""The tidy table of a study's configurations."""
+"""The table of a study's configurations, one configuration a row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,56 +9,64 @@ import pandas as pd
 from analysis.schema import SchemaError
 
 OBJECTIVE_PREFIX: Final = "objective."
-"""What a configuration came to stands in columns ``objective.<name>``; missing unless COMPLETE."""
+"""Objective values are columns named ``objective.<name>``; missing unless COMPLETE."""
 PARAMETER_PREFIX: Final = "param."
-"""Its parameters stand in columns ``param.<name>``; missing where it has no such parameter."""
+"""Parameters are columns named ``param.<name>``; missing if a configuration lacks the parameter."""
 
 CONFIGURATIONS: Final[Mapping[str, str]] = {
-    "configuration": "its number in the study, from 0",
-    "label": "what the study calls it; empty unless it was known before",
-    "state": "COMPLETE, PRUNED, FAIL or RUNNING, as Optuna has it; INTERRUPTED, not RUNNING, where "
-    "no driver is at it",
-    "seeds": "finished trials, one a seed",
-    "epochs": "of all its trials, finished or not",
-    "seconds": "training time of all its trials",
-    "on_front": "whether no other is better in one objective and as good in all",
+    "configuration": "number of the configuration in the study, from 0",
+    "label": "name of a known configuration that the study was given; empty for the others",
+    "state": "Optuna's COMPLETE, PRUNED, FAIL or RUNNING; INTERRUPTED instead of RUNNING if no "
+    "driver works on it",
+    "seeds": "number of finished trials, one for each seed",
+    "epochs": "epochs of all its trials, finished or not",
+    "seconds": "training time of all its trials, in seconds",
+    "on_front": "whether it is Pareto optimal: no other is better in one objective and as good in "
+    "all others",
 }
 """Column -> meaning; one row a configuration."""
 
 
 def is_fraction(objective: str) -> bool:
-    """Whether people are shown an objective in percent, as all accuracies are."""
+    """Whether an objective is a fraction that is shown in percent, as accuracies are."""
     return "accuracy" in objective
 
 
 @dataclass(frozen=True)
 class StudyMeasurements:
-    """What a study has found so far."""
+    """The results of a study so far.
+
+    Raises:
+        SchemaError: a column of `configurations` is missing.
+    """
 
     configurations: pd.DataFrame
-    """As `CONFIGURATIONS` says."""
+    """Columns of `CONFIGURATIONS`, of the objectives, and of the parameters."""
     objectives: Mapping[str, str]
-    """Name -> ``maximize`` or ``minimize``; the first is that by which one is called the best."""
+    """Name -> ``maximize`` or ``minimize``; the first objective ranks the configurations."""
     maps: pd.DataFrame
-    """The winner's maps, and those of the known points, as `schema.MAPS` says."""
+    """Proximal maps of the winner and of the known configurations; columns of `columns.MAPS`."""
     standing: Sequence[str]
-    """How the study stands, in sentences."""
+    """Sentences on the progress of the study."""
     winner: str
-    """What the configuration is called that is shown first."""
+    """Name of the configuration shown first."""
     formula: str
-    """Of the winner, in lines."""
+    """The winner's quantizer as formulas, one a line."""
     snippet: str
-    """Python that makes the winner."""
+    """Python code that makes the winner."""
 
     def __post_init__(self) -> None:
         wanted = [*CONFIGURATIONS, *(f"{OBJECTIVE_PREFIX}{name}" for name in self.objectives)]
         missing = [column for column in wanted if column not in self.configurations]
         if missing:
-            raise SchemaError(f"configurations: no column {missing[0]!r}; must have {wanted}")
+            raise SchemaError(
+                f"configurations: column {missing[0]!r} is missing; the table needs "
+                f"{', '.join(wanted)}"
+            )
 
     @property
     def ranked(self) -> pd.DataFrame:
-        """COMPLETE configurations, the best in the first objective first."""
+        """COMPLETE configurations, ordered by the first objective from the best to the worst."""
         name, direction = next(iter(self.objectives.items()))
         complete = self.configurations[self.configurations["state"] == "COMPLETE"]
         return complete.sort_values(

@@ -1,27 +1,33 @@
-"""Text that anybody may have written, on one line and as long as there is room."""
+"""Text from outside, such as the names in a table: on one line, shortened, or compared."""
 
+import re
 import unicodedata
 
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-"""Unicode's categories of what cannot be shown: control characters, marks such as those that turn
-the direction of writing, lone surrogates, no letters."""
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+"""Unicode categories without a visible form: control and format characters, lone surrogates,
+private-use and unassigned code points."""
 _JOINERS = "\u200c\u200d"
-"""Of those, what scripts need between letters, and pictures of people."""
+"""Format characters that some scripts and emoji need between letters."""
 _SPACES = frozenset("\n\r\t\x0b\x0c\x85\u2028\u2029")
 
 
 def plain(text: str) -> str:
-    """A text on one line, with what cannot be shown named by its number."""
+    """The text on one line, with invisible characters as code points, such as ``[U+200B]``."""
     return text if text.isprintable() else "".join(map(_letter, text))
 
 
 def _letter(letter: str) -> str:
     if letter in _SPACES:
         return " "
-    is_unseen = unicodedata.category(letter) in _UNSEEN and letter not in _JOINERS
-    return f"[U+{ord(letter):04X}]" if is_unseen else letter
+    is_invisible = unicodedata.category(letter) in _INVISIBLE and letter not in _JOINERS
+    return f"[U+{ord(letter):04X}]" if is_invisible else letter
 
 
 def brief(text: str, longest: int = 60) -> str:
-    """The beginning of a text, with a sign that it went on."""
+    """The text, cut to `longest` letters; an ellipsis marks the cut."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def folded(name: str) -> str:
+    """A name in lower case without punctuation: ``cifar10`` for CIFAR-10 and CIFAR10."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
-from analysis.schema import HISTORY
+from analysis.columns import HISTORY
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import brief, described
 from quantlab.plain_values import plain
@@ -27,7 +27,7 @@ class Objective:
     of_diverged: float
     """What a diverged trial counts as, the worst that there is; leaving it out would reward it."""
     curve: str | None = None
-    """Of `analysis.schema.HISTORY`, what shows it after each epoch; None if nothing does, so that
+    """Of `analysis.columns.HISTORY`, what shows it after each epoch; None if nothing does, so that
     only whole seeds can be compared."""
     cautious: float = 0.0
     """Confidence, in (0.5, 1), of a bound that stands for the mean of a configuration's seeds: with

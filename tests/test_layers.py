@@ -33,6 +33,8 @@ FLOORS = {
     ),
     "analysis": (
         "text rounding",
+        "columns",
+        "training_axes",
         "schema",
         "study_schema labels reading",
         "statistics",

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.columns import axis_columns
 from analysis.figures.style import (
     method_styles,
     panels,
@@ -12,7 +13,7 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
-from analysis.statistics.aggregate import axis_columns, completed
+from analysis.statistics.aggregate import completed
 
 
 def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -57,7 +58,7 @@ def _curves(
     Args:
         selected: what `selection.select` gives.
         trials: what it was made of.
-        history: as `schema.HISTORY` says.
+        history: as `columns.HISTORY` says.
         column: of the history.
         factor: for the axis.
         label: of the axis.

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.columns import axis_columns
 from analysis.figures.style import SHADES, panels, sets_of, setting_name, settings_of, variant
-from analysis.statistics.aggregate import axis_columns
+from analysis.rounding import points
 
 
 def heat_map(selected: pd.DataFrame) -> Figure:
@@ -35,21 +36,21 @@ def heat_map(selected: pd.DataFrame) -> Figure:
         fewer = set()
         cells = pd.DataFrame(np.nan, index=methods, columns=sets)
         for _, cell in part.iterrows():
-            cells.loc[variant(cell, further), cell["set"]] = 100 * cell["test_mean"]
+            cells.loc[variant(cell, further), cell["set"]] = cell["test_mean"]
             if cell["n"] < cell["seeds"]:
                 fewer.add((methods.index(variant(cell, further)), sets.index(cell["set"])))
-        values_of = cells.to_numpy(float)
+        fractions = cells.to_numpy(float)
         shown = axes.imshow(
-            values_of, cmap=SHADES, vmin=values.min(), vmax=values.max(), aspect="auto"
+            100 * fractions, cmap=SHADES, vmin=values.min(), vmax=values.max(), aspect="auto"
         )
-        middle = (values.min() + values.max()) / 2
+        middle = (values.min() + values.max()) / 200
         for y in range(len(methods)):
             for x in range(len(sets)):
-                value = values_of[y, x]
+                value = fractions[y, x]
                 axes.text(
                     x,
                     y,
-                    "–" if np.isnan(value) else f"{value:.1f}{'*' if (y, x) in fewer else ''}",
+                    f"{points(value, 1) or '–'}{'*' if (y, x) in fewer else ''}",
                     ha="center",
                     va="center",
                     color="black" if np.isnan(value) or value > middle else "white",

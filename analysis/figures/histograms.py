@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from analysis.columns import axis_columns
 from analysis.figures.style import SHADES, panels, sets_of, variant
-from analysis.statistics.aggregate import axis_columns
 
 
 def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:
@@ -16,7 +16,7 @@ def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure
 
     Args:
         selected: what `selection.select` gives, of one dataset, model and regime.
-        histograms: as `schema.HISTOGRAMS` says.
+        histograms: as `columns.HISTOGRAMS` says.
     """
     part = selected[selected["configuration_id"].isin(histograms["configuration_id"])]
     sets, further = sets_of(part), axis_columns(part)

@@ -14,7 +14,7 @@ def maps_figure(maps: pd.DataFrame) -> Figure:
     """A panel for each row and column of the maps, a line for each curve in it, later ones lighter.
 
     Args:
-        maps: as `schema.MAPS` says, of one figure.
+        maps: as `columns.MAPS` says, of one figure.
     """
     rows, columns = list(dict.fromkeys(maps["row"])), list(dict.fromkeys(maps["column"]))
     figure, grid = panels(len(rows), len(columns), sharex=True, sharey=True)

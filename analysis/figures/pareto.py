@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.columns import axis_columns
 from analysis.figures.style import (
     labels_that_fit,
     method_styles,
@@ -14,7 +15,6 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
-from analysis.statistics.aggregate import axis_columns
 
 BITS: Mapping[str, str] = {
     "network_bits": "mean bits per parameter",

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from analysis.columns import axis_columns
 from analysis.figures.style import (
     Styles,
     labels_that_fit,
@@ -19,7 +20,6 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
-from analysis.statistics.aggregate import axis_columns
 
 _MOST_APART = 1e-12
 """Smallest rho0 that is told from zero, as a share of the largest."""

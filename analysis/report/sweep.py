@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.columns import axis_columns
 from analysis.figures.gallery import all_figures
 from analysis.figures.style import for_print
 from analysis.findings import Findings, analyse
@@ -14,9 +15,9 @@ from analysis.labels import names_of, renamed, shown
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.sweep_page import render_report
 from analysis.schema import Measurements
-from analysis.statistics.aggregate import KEYS, axis_columns
+from analysis.statistics.aggregate import KEYS
 from analysis.statistics.selection import Split
-from analysis.statistics.sensitivity import MARGIN
+from analysis.statistics.verdicts import MARGIN
 from analysis.tables.findings import all_tables
 from analysis.tables.table import Table
 from analysis.text import plain

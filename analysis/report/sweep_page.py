@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analysis.columns import RECIPE_PREFIX
 from analysis.figures.drawn import Drawn
 from analysis.findings import Findings
 from analysis.report.page import render_page
 from analysis.rounding import points
-from analysis.schema import RECIPE_PREFIX
-from analysis.statistics.sensitivity import VERDICTS
+from analysis.statistics.verdicts import VERDICTS
 from analysis.tables.findings import CONFIGURATIONS, VERDICT
 from analysis.tables.table import Table
 from analysis.text import plain
@@ -29,7 +29,7 @@ def render_report(
     Args:
         title: heading.
         facts: lines of the head.
-        trials: as `schema.TRIALS` says.
+        trials: as `columns.TRIALS` says.
         findings: what follows from them.
         tables: of the findings.
         drawn: figures of the findings.

@@ -1,17 +1,18 @@
-"""Trials -> configurations: mean, deviation and intervals over seeds, and what is missing."""
+"""Configurations: mean, standard deviation and confidence intervals over the seeds of a recipe."""
 
 from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
 
-from analysis.schema import axes_of, validate_trials
+from analysis.columns import axis_columns
+from analysis.schema import validate_trials
 from analysis.statistics.intervals import bootstrap_interval, t_interval
 
 SETTING = ("dataset", "model", "regime")
-"""Accuracies of different settings are never put together."""
+"""Columns of a setting; accuracies of different settings are never aggregated."""
 KEYS = (*SETTING, "method", "set", "rho0")
-"""What tells configurations apart in tables; a sweep's further axes join them."""
+"""Columns that identify a configuration, together with the columns of further axes."""
 SPLITS = ("validation", "test")
 
 COUNTS = {
@@ -21,38 +22,43 @@ COUNTS = {
     "stopped": ("STOPPED",),
     "unfinished": ("RUNNING", "INTERRUPTED", "WAITING"),
 }
-"""Column -> states that it counts; every state is in one of them."""
+"""Column -> states that it counts; every state is counted in exactly one column."""
 WITHOUT = ("diverged", "failed", "stopped", "unfinished", "absent")
 """Columns that count seeds without an accuracy."""
 ROUNDING = 9
-"""Decimals of a fraction in which accuracies are told apart."""
+"""Decimals of a fraction to which accuracies are compared."""
 _SEED = 20210
-"""Of the resamples: the same table gives the same intervals."""
-
-
-def axis_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of a sweep's further axes."""
-    return axes_of(frame)
+"""Seed of the bootstrap, so that the same table gives the same intervals."""
 
 
 def family_keys(frame: pd.DataFrame) -> list[str]:
-    """What configurations have in common that differ in nothing but rho0."""
+    """Columns whose values are the same for configurations that differ only in rho0."""
     return [*(key for key in KEYS if key != "rho0"), *axis_columns(frame)]
 
 
 def configurations(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a configuration, in the order of the trials.
+    """Aggregate the trials of each configuration over their seeds.
 
-    Accuracies are averaged over COMPLETE trials only, and the row says how many there are: `n`
-    complete, `diverged`, `failed`, `stopped` (put out of a study's race) and `unfinished` (running,
-    interrupted or waiting), which add up to `seeds`. `absent` counts seeds of which there is no
-    trial at all although the method has them elsewhere in the same setting. Standard deviations
-    have ddof = 1; they and the intervals are missing for a single trial.
+    Accuracies are averaged over COMPLETE trials only.
 
-    Columns: the keys, further axes, configuration_id, seeds, n, those of `WITHOUT`, validation_n
-    (complete trials with a validation accuracy), mean and std of the validation and test accuracy,
-    and both intervals of the mean test accuracy at 95 % (test_t_low, test_t_high,
-    test_bootstrap_low, test_bootstrap_high), all as fractions.
+    Args:
+        trials: columns of `columns.TRIALS`.
+
+    Returns:
+        One configuration a row, in the order of the trials. The columns are `KEYS`, further axes,
+        configuration_id, and
+            seeds: number of trials.
+            n, diverged, failed, stopped, unfinished: numbers of trials by state; they sum to seeds.
+            absent: number of seeds without a trial here that the method has elsewhere in the same
+                setting.
+            validation_n: number of COMPLETE trials with a validation accuracy.
+            validation_mean, validation_std, test_mean, test_std: fractions; the standard deviation
+                has ddof = 1 and is missing for a single trial.
+            test_t_low, test_t_high: 95 % interval of the mean test accuracy (Student's t).
+            test_bootstrap_low, test_bootstrap_high: the same by the percentile bootstrap.
+
+    Raises:
+        SchemaError: the table of trials does not follow the schema.
     """
     trials = validate_trials(trials)
     keys = [*KEYS, *axis_columns(trials), "configuration_id"]
@@ -76,20 +82,21 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def highest(rows: pd.DataFrame, column: str = "test_mean") -> pd.Series:
-    """The row with the highest value of a column; of equal ones, the first.
+    """The row with the highest value of a column, or the first of several with equal values.
 
-    Means of the same values in another order are equal but for rounding.
+    Values are compared to `ROUNDING` decimals, as means of the same values in another order may
+    differ by rounding.
     """
     return rows.iloc[int(rows[column].round(ROUNDING).to_numpy().argmax())]
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials whose accuracies count."""
+    """The COMPLETE trials."""
     return trials[trials["state"] == "COMPLETE"]
 
 
 def _with_bootstrap(table: pd.DataFrame, values: Mapping[Hashable, pd.Series]) -> pd.DataFrame:
-    """The intervals of each configuration, all with equally many values at once."""
+    """Add the bootstrap intervals; configurations with equal n are resampled together."""
     rng = np.random.default_rng(_SEED)
     ends = np.full((len(table), 2), np.nan)
     sizes = table["n"].to_numpy()

@@ -1,4 +1,4 @@
-"""Method against method, over the seeds that both have, and who leads when luck is counted."""
+"""Comparison of methods over common seeds, and the methods that no other significantly beats."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
@@ -7,25 +7,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.statistics.aggregate import ROUNDING, SETTING, axis_columns, completed, highest
+from analysis.columns import axis_columns
+from analysis.statistics.aggregate import ROUNDING, SETTING, completed, highest
 from analysis.statistics.intervals import t_interval
 
 
 def compare_methods(selected: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair of methods, set and setting: each at its selected rho0, test accuracies.
+    """Compare the test accuracies of each pair of methods at their selected rho0.
 
-    The seed sets initial weights and data order of both, so that differences are taken seed by
-    seed. Columns, beside dataset, model, regime, set and further axes:
-        method, other: the first is the one with the higher mean.
-        seeds: how many both have finished.
-        difference: mean of method less other.
-        low, high: its 95 % interval by Student's t over the differences; missing for one seed.
-        improvement: probability that a run of `method` beats one of `other`, over all pairs of
-            their runs, a tie counting half (Agarwal et al., 2021).
+    The seed determines initial weights and data order of both methods, so differences are paired by
+    seed.
 
     Args:
-        selected: what `selection.select` gives.
-        trials: what it was made of.
+        selected: result of `selection.select`.
+        trials: the trials behind it.
+
+    Returns:
+        One row for each pair of methods on a set in a setting, with the columns dataset, model,
+        regime, set, further axes, and
+            method, other: `method` has the higher mean.
+            seeds: number of seeds that both have finished.
+            difference: mean of method minus other over these seeds, a fraction.
+            low, high: its 95 % interval (paired Student's t); missing for a single seed.
+            improvement: probability that a run of `method` beats one of `other`, over all pairs of
+                runs, with ties counted as one half (Agarwal et al., 2021).
     """
     keys = [*SETTING, "set", *axis_columns(selected)]
     runs = _runs(selected, trials)
@@ -56,16 +61,16 @@ def compare_methods(selected: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFram
 
 
 def with_leaders(rows: pd.DataFrame, trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The rows with a column `leads`: which ones of a group nothing is shown to beat.
+    """Add a column `leads`, which marks the rows that no row of their group beats.
 
-    These are the row with the highest mean test accuracy, and those whose difference from it has a
-    95 % interval (Student's t over the seeds that both have) that holds zero. Where no two rows of
-    a group have two seeds in common, nothing can be told and nobody leads.
+    These are the row with the highest mean test accuracy, and every row whose difference from it
+    has a 95 % interval (Student's t, paired by seed) that contains zero. No row of a group leads if
+    no two of its rows have two seeds in common.
 
     Args:
-        rows: such as `aggregate.configurations` or `selection.select` give.
-        trials: what they were made of.
-        keys: columns that the rows of a group have in common.
+        rows: result of `aggregate.configurations` or `selection.select`.
+        trials: the trials behind them.
+        keys: columns that define a group.
     """
     runs = _runs(rows, trials)
     leads: set[Hashable] = set()
@@ -92,7 +97,7 @@ def _runs(rows: pd.DataFrame, trials: pd.DataFrame) -> Mapping[Hashable, Mapping
 
 
 def _paired(own: Mapping[float, float], others: Mapping[float, float]) -> tuple[int, float, float]:
-    """How many seeds both have, and mean and standard deviation (ddof = 1) of the difference."""
+    """Number of common seeds, and mean and standard deviation (ddof = 1) of their differences."""
     differences = np.array([value - others[seed] for seed, value in own.items() if seed in others])
     count = len(differences)
     mean = float(differences.mean()) if count else float("nan")
@@ -100,6 +105,13 @@ def _paired(own: Mapping[float, float], others: Mapping[float, float]) -> tuple[
 
 
 def probability_of_improvement(own: ArrayLike, others: ArrayLike) -> float:
-    """Mann and Whitney's U as a share: how often a value of one beats one of the other."""
+    """Probability that a value of `own` exceeds one of `others`, with ties counted as one half.
+
+    This is Mann and Whitney's U divided by the number of pairs.
+
+    Args:
+        own: (n,).
+        others: (m,).
+    """
     differences = np.subtract.outer(np.asarray(own, float), np.asarray(others, float))
     return float((np.sign(differences).mean() + 1) / 2)

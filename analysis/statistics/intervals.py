@@ -1,4 +1,4 @@
-"""Numbers -> confidence intervals of their mean; arrays in, arrays out."""
+"""Confidence intervals of a mean, by Student's t and by the bootstrap."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 2000
-"""Bootstrap resamples wherever this package draws any."""
+"""Number of resamples of every bootstrap in this package."""
 
 Floats = NDArray[np.float64]
 
@@ -16,16 +16,16 @@ Floats = NDArray[np.float64]
 def t_interval(
     mean: ArrayLike, std: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE
 ) -> tuple[Floats, Floats]:
-    """Student's interval of a mean; exact for normal values.
+    """Student's t interval of a mean, which is exact for normally distributed values.
 
     Args:
         mean: sample means, any shape.
-        std: sample standard deviations with ddof = 1, same shape.
-        n: numbers of values, same shape.
+        std: sample standard deviations with ddof = 1, same shape as `mean`.
+        n: numbers of values, same shape as `mean`.
         confidence: nominal coverage.
 
     Returns:
-        Lower and upper ends, same shape; NaN where n < 2.
+        Lower and upper limits, same shape as `mean`; NaN if n < 2.
     """
     mean, std, n = np.asarray(mean, float), np.asarray(std, float), np.asarray(n, float)
     enough = np.where(n >= 2, n, np.nan)
@@ -38,16 +38,16 @@ def bootstrap_interval(
 ) -> tuple[Floats, Floats]:
     """Percentile bootstrap interval of the mean of each row.
 
-    It needs no normal values, and is too narrow for few of them; `bootstrap_coverage` says by how
-    much.
+    It does not assume a normal distribution, but is too narrow for few values; `bootstrap_coverage`
+    gives its real coverage.
 
     Args:
         values: (groups, n).
-        rng: where resamples are drawn from.
+        rng: generator that draws the resamples.
         confidence: nominal coverage.
 
     Returns:
-        Lower and upper ends, each (groups,); NaN if n < 2.
+        Lower and upper limits, each (groups,); NaN if n < 2.
     """
     values = np.asarray(values, float)
     groups, n = values.shape
@@ -68,7 +68,12 @@ def bootstrap_interval(
 
 @cache
 def bootstrap_coverage(n: int, repetitions: int = 2000) -> float:
-    """How often `bootstrap_interval` holds the true mean of n normal values, by simulation."""
+    """Simulated probability that `bootstrap_interval` contains the mean of a normal distribution.
+
+    Args:
+        n: number of values in a sample.
+        repetitions: number of simulated samples.
+    """
     rng = np.random.default_rng(n)
     low, high = bootstrap_interval(rng.standard_normal((repetitions, n)), rng)
     return float(np.mean((low <= 0) & (high >= 0)))

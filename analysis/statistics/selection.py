@@ -1,4 +1,4 @@
-"""Choosing rho0: by validation accuracy, or as the papers do, and what that flatters."""
+"""Selection of rho0 on validation or test images, and the bias of the latter."""
 
 from collections.abc import Hashable, Iterator
 from typing import Any, Literal
@@ -13,17 +13,20 @@ Split = Literal["validation", "test"]
 
 
 def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
-    """One row for each configuration up to its rho0: the one of the highest mean.
+    """Select the rho0 with the highest mean accuracy for each method, set and setting.
 
-    Rows without a finished trial are left out, and those of which more seeds diverged than of
-    others; of equal ones, the first stays. A column `chosen_on` says on which split: the wanted one
-    where all finished trials of all rho0 have such an accuracy, else test; it is empty where there
-    was nothing to choose.
+    Configurations without a finished trial are not candidates, nor are those with more diverged
+    seeds than another. Of several with equal means, the first is selected.
 
     Args:
-        table: what `aggregate.configurations` gives.
-        wanted: ``"validation"``, with which the test accuracies of a row played no part in choosing
-            it, or ``"test"``, the papers' way, which is optimistic (see `optimism`).
+        table: result of `aggregate.configurations`.
+        wanted: ``"validation"``, so that the test accuracies have no part in the choice, or
+            ``"test"`` as in the papers, which is optimistic (see `optimism`).
+
+    Returns:
+        The selected rows with a further column `chosen_on`: the split of the choice, or an empty
+        text if there was only one candidate. It is ``"test"`` whenever some finished trial of the
+        candidates has no validation accuracy.
     """
     rows, chosen_on = [], []
     for part in _families(table):
@@ -35,28 +38,34 @@ def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
 
 
 def _families(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Finished configurations that differ in nothing but rho0."""
+    """Groups of finished configurations that differ only in rho0."""
     finished = table[table["n"] > 0]
     for _, part in finished.groupby(family_keys(table), sort=False):
         yield part
 
 
 def _best(part: pd.DataFrame, split: Split) -> Hashable:
-    """Index of the row with the highest mean, of those with the fewest diverged seeds."""
+    """Index of the row with the highest mean among those with the fewest diverged seeds."""
     steady = part[part["diverged"] == part["diverged"].min()]
     return highest(steady.fillna({f"{split}_mean": -1.0}), f"{split}_mean").name
 
 
 def optimism(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a method, set and setting with a choice of rho0: the optimism of best-of-test.
+    """Estimate how much a choice of rho0 on test images overestimates the test accuracy.
 
-    Each seed is left out once, rho0 is chosen by the mean test accuracy of the others, and the
-    accuracy of the one left out is read off there. Without any real difference between the rho0,
-    the mean of these is unbiased, and what it lacks to the best mean is the winner's luck. That all
-    share one set of test images is not seen in it. Seeds that are not COMPLETE at every rho0 are
-    left aside; with fewer than two, the estimate is missing.
+    Each seed is left out once: rho0 is chosen by the mean test accuracy of the other seeds, and the
+    accuracy of the left-out seed is taken at that rho0. The mean of these accuracies is unbiased if
+    the rho0 are equally good, and the optimism is the best mean minus this mean. It does not
+    include the bias that all seeds share one set of test images. Seeds that are not COMPLETE at
+    every rho0 are left out of the estimate.
 
-    Columns: the keys up to rho0, choices (how many rho0), seeds, best_of_test, left_out, optimism.
+    Args:
+        trials: columns of `columns.TRIALS`.
+
+    Returns:
+        One row for each method, set and setting with two or more rho0. The columns are the keys of
+        a configuration without rho0, further axes, choices (number of rho0), seeds, best_of_test,
+        left_out and optimism; the last three are fractions, and missing for fewer than two seeds.
     """
     keys = family_keys(trials)
     rows: list[dict[Hashable, Any]] = []
@@ -83,10 +92,10 @@ def optimism(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_of_test(accuracies: NDArray[np.float64]) -> tuple[float, float]:
-    """The best mean of test accuracies, and the mean of seeds that had no part in choosing it.
+    """Best mean of the test accuracies, and mean accuracy of the seeds left out of the choice.
 
     Args:
-        accuracies: (seeds, choices).
+        accuracies: (seeds, choices), fractions.
 
     Returns:
         Both as fractions; NaN for fewer than two seeds.
@@ -95,6 +104,6 @@ def best_of_test(accuracies: NDArray[np.float64]) -> tuple[float, float]:
     if seeds < 2:
         return float("nan"), float("nan")
     others = (accuracies.sum(axis=0) - accuracies) / (seeds - 1)
-    ties = others == others.max(axis=1, keepdims=True)  # with equal ones, a draw
+    ties = others == others.max(axis=1, keepdims=True)  # ties are drawn at random: their mean
     left_out = (np.where(ties, accuracies, 0).sum(axis=1) / ties.sum(axis=1)).mean()
     return float(accuracies.mean(axis=0).max()), float(left_out)

@@ -1,4 +1,4 @@
-"""Where the variance of a grid comes from: set, method, rho0, their interactions, seed, noise."""
+"""Decomposition of the variance over a grid: set, method, rho0, interactions, seed and noise."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,41 +7,45 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.aggregate import SETTING, axis_columns, completed
+from analysis.columns import axis_columns
+from analysis.statistics.aggregate import SETTING, completed
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 
 SOURCES = {
-    "set": "sets differ",
-    "method": "methods differ",
-    "set × method": "a method's lead depends on the set",
-    "ρ0": "within methods, rho0 matters",
-    "set × ρ0": "within methods, what rho0 does depends on the set",
-    "seed": "some seeds are better for all",
-    "noise": "what is left: seeds differ from one configuration to another",
+    "set": "The sets differ.",
+    "method": "The methods differ.",
+    "set × method": "The difference between methods depends on the set.",
+    "ρ0": "Within a method, rho0 has an effect.",
+    "set × ρ0": "Within a method, the effect of rho0 depends on the set.",
+    "seed": "Some seeds are better than others for all configurations.",
+    "noise": "The effect of a seed depends on the configuration.",
 }
 """Source of variance -> what a large share of it means."""
 
 
 def variance_split(trials: pd.DataFrame, *, by_method: bool = False) -> pd.DataFrame:
-    """Shares of the test accuracies' variance, over the finished trials of each setting.
+    """Decompose the variance of the test accuracies of each setting into its sources.
 
-    Sums of squares are taken in the order of `SOURCES`, each source given those before it; where
-    all cells have equally many seeds the order does not matter, but that rho0 is nested in the
-    method, as each has values of its own. Full precision and other trials without a set are left
-    out. A source with nothing to vary is not listed; where no two configurations share a seed, it
-    is part of the noise.
-
-    Columns: dataset, model, regime, further axes (and method with `by_method`), source, degrees
-    (of freedom), squares (sum of squares), explained (squares / total), share. The last is the
-    omega squared, (squares - degrees * noise) / (total + noise) with the noise's mean square: what
-    is left of `explained` once the seeds' luck is taken off, so that it is near 0, on either side,
-    where there is nothing. The share of noise is what the others leave of 1.
+    Sums of squares are sequential in the order of `SOURCES`. In a balanced grid the order has no
+    effect, except that rho0 is nested in the method, as every method has its own values. Only
+    COMPLETE trials with a quantization set count. A source that does not vary is not listed, and
+    the seed is part of the noise if no two configurations have a seed in common.
 
     Args:
-        trials: as `schema.TRIALS` says.
-        by_method: split each method on its own.
+        trials: columns of `columns.TRIALS`.
+        by_method: decompose the variance of each method separately.
+
+    Returns:
+        One source a row, with the columns dataset, model, regime, further axes, method (only with
+        `by_method`), source, and
+            degrees: degrees of freedom.
+            squares: sum of squares.
+            explained: squares / total.
+            share: omega squared, (squares - degrees * noise) / (total + noise) with the mean square
+                of the noise. It is close to 0 (it may be negative) for a source without effect. The
+                share of the noise is the remainder to 1.
     """
     keys = [*SETTING, *axis_columns(trials), *(["method"] if by_method else [])]
     quantized = completed(trials)
@@ -59,7 +63,7 @@ def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
     group = _codes(part, ["set", "method"])
     configuration = _codes(part, ["set", "method", "rho0"])
     whole = np.zeros(len(part), dtype=int)
-    # Each model adds a source's columns to a saturated one, whose means are taken off first.
+    # Each model adds a source's columns to a saturated one, whose means are subtracted first.
     models: Sequence[tuple[str, Codes, Sequence[Codes]]] = (
         ("mean", whole, ()),
         ("set", set_, ()),
@@ -77,7 +81,7 @@ def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
             found.append((source, columns - rank, residual - squares))
         residual, rank = squares, columns
     degrees = len(part) - rank
-    if degrees == 0 and found and found[-1][0] == "seed":  # nothing tells it from noise
+    if degrees == 0 and found and found[-1][0] == "seed":  # it cannot be separated from the noise
         _, degrees, residual = found.pop()
     total = residual + sum(squares for _, _, squares in found)
     noise = residual / degrees if degrees else float("nan")
@@ -105,10 +109,10 @@ def _codes(part: pd.DataFrame, names: list[str]) -> Codes:
 
 
 def _fit(accuracy: Floats, saturated: Codes, further: Sequence[Codes]) -> tuple[float, int]:
-    """Residual sum of squares and rank of a mean for each group plus further main effects.
+    """Residual sum of squares and rank of a model with group means and further main effects.
 
-    Taking the groups' means off first leaves a regression on the further columns alone (Frisch,
-    Waugh and Lovell), which are few.
+    Subtracting the group means leaves a regression on the few further columns alone (theorem of
+    Frisch, Waugh and Lovell).
     """
     residual = _centred(accuracy[:, None], saturated)
     rank = int(saturated.max()) + 1
@@ -123,7 +127,7 @@ def _fit(accuracy: Floats, saturated: Codes, further: Sequence[Codes]) -> tuple[
 
 
 def _centred(values: Floats, groups: Codes) -> Floats:
-    """Rows less the mean of their group."""
+    """Rows minus the mean of their group."""
     counts = np.bincount(groups)
     sums = np.zeros((len(counts), values.shape[1]))
     np.add.at(sums, groups, values)

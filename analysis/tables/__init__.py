@@ -1,5 +1,5 @@
-"""Tables for people: finished text in rows and columns."""
+"""Tables of formatted text, which a report shows."""
 
-from analysis.tables.table import Table, axis_label, bold, build, mean_of, of
+from analysis.tables.table import Table, axis_label, bold, build, of
 
-__all__ = ["Table", "axis_label", "bold", "build", "mean_of", "of"]
+__all__ = ["Table", "axis_label", "bold", "build", "of"]

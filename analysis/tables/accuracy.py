@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.rounding import points, rho0_label
-from analysis.statistics.aggregate import WITHOUT, axis_columns
+from analysis.columns import axis_columns
+from analysis.rounding import mean_and_std, rho0_label
+from analysis.statistics.aggregate import WITHOUT
 from analysis.tables.table import Table, axis_label
 
 ACCURACY = "Accuracy"
@@ -117,8 +118,7 @@ def _cell(row: pd.Series, usual: int) -> str:
     missing = [f"{int(row[column])} {column}" for column in WITHOUT if row[column]]
     if row["n"] == 0:
         return ", ".join(missing)
-    std = "" if pd.isna(row["test_std"]) else f" ({points(row['test_std'])})"
-    text = f"{points(row['test_mean'])}{std}"
+    text = mean_and_std(row["test_mean"], row["test_std"])
     if missing or row["n"] < usual:
         text += f" [{'; '.join(filter(None, [f'n = {int(row.n)}', ', '.join(missing)]))}]"
     return text

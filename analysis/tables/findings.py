@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from analysis.columns import axis_columns
 from analysis.findings import Findings
 from analysis.protocol import PARTS, unlike
-from analysis.rounding import p_value, points, rho0_label
-from analysis.statistics.aggregate import SETTING, WITHOUT, axis_columns
+from analysis.rounding import decades, mean_and_std, p_value, points, probability, rho0_label
+from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
-from analysis.statistics.sensitivity import VERDICTS
+from analysis.statistics.verdicts import VERDICTS
 from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.paper import paper_tables
-from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, mean_of, of
+from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
 
 VERDICT = "May ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"
@@ -28,7 +29,7 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
 
     Args:
         findings: what `findings.analyse` gives.
-        importance: as `schema.IMPORTANCE` says; to stand beside the variance split.
+        importance: as `columns.IMPORTANCE` says; to stand beside the variance split.
     """
     tables = [
         _verdicts(findings),
@@ -90,15 +91,15 @@ def _sensitivity(findings: Findings) -> Table:
                 if row[name] > 0
             ),
             "best at": of("best_rho0", rho0_label),
-            "P(best)": lambda row: "" if pd.isna(row["p_best"]) else f"{row['p_best']:.2f}",
+            "P(best)": of("p_best", probability),
             "range": of("range", points),
             "up to": of("range_upper", points),
             "drop %": of("relative_drop", points),
-            "decades": lambda row: "" if pd.isna(row["decades"]) else f"{row['decades']:.1f}",
+            "decades": of("decades", decades),
             "alike": lambda row: (
                 ""
                 if pd.isna(row["alike_range"])
-                else f"{points(row['alike_range'])} over {row['alike_decades']:.1f}"
+                else f"{points(row['alike_range'])} over {decades(row['alike_decades'])}"
             ),
             "slope": of("slope", points, sign=True),
             "p": of("p_corrected", p_value),
@@ -124,7 +125,7 @@ def _regrets(findings: Findings) -> Table:
             "n": "n",
             "accuracy %": of("test_mean", points),
             "regret": of("regret", points),
-            "P(best)": lambda row: "" if pd.isna(row["p_best"]) else f"{row['p_best']:.2f}",
+            "P(best)": of("p_best", probability),
         },
     )
 
@@ -192,7 +193,7 @@ def _comparisons(findings: Findings) -> Table:
             "difference": of("difference", points, sign=True),
             "from": of("low", points, sign=True),
             "to": of("high", points, sign=True),
-            "P(improvement)": lambda row: f"{row['improvement']:.2f}",
+            "P(improvement)": of("improvement", probability),
         },
     )
 
@@ -248,7 +249,7 @@ def configuration_table(findings: Findings) -> Table:
     """Every configuration with its intervals, and what the bootstrap's are worth."""
     table = findings.configurations
     sizes: Sequence[int] = sorted({int(n) for n in table["n"] if n > 1})
-    coverage = ", ".join(f"{100 * bootstrap_coverage(n):.0f} % at n = {n}" for n in sizes[:5])
+    coverage = ", ".join(f"{points(bootstrap_coverage(n), 0)} % for n = {n}" for n in sizes[:5])
     return build(
         "configurations",
         CONFIGURATIONS,
@@ -263,8 +264,8 @@ def configuration_table(findings: Findings) -> Table:
             "not finished": lambda row: ", ".join(
                 f"{row[name]} {name}" for name in WITHOUT if row[name]
             ),
-            "validation %": lambda row: mean_of(row["validation_mean"], row["validation_std"]),
-            "test %": lambda row: mean_of(row["test_mean"], row["test_std"]),
+            "validation %": lambda row: mean_and_std(row["validation_mean"], row["validation_std"]),
+            "test %": lambda row: mean_and_std(row["test_mean"], row["test_std"]),
             "t": lambda row: _interval(row["test_t_low"], row["test_t_high"]),
             "bootstrap": lambda row: _interval(
                 row["test_bootstrap_low"], row["test_bootstrap_high"]

@@ -6,8 +6,8 @@ import pandas as pd
 
 from analysis.findings import Findings
 from analysis.published import PAPERS, STAND_IN, oddities
-from analysis.rounding import p_value, points, rho0_label
-from analysis.tables.table import FAMILY, WHERE, Table, build, mean_of, of
+from analysis.rounding import mean_and_std, p_value, points, rho0_label
+from analysis.tables.table import FAMILY, WHERE, Table, build, of
 
 PAPER = "Beside the paper"
 """Section of a report."""
@@ -76,10 +76,10 @@ def _beside(findings: Findings) -> Iterator[Table]:
             **FAMILY,
             "cell": lambda row: _cell_label(row),
             "ours": lambda row: (
-                mean_of(row["ours"], row["ours_std"])
+                mean_and_std(row["ours"], row["ours_std"])
                 + (f" [n = {row['n']}]" if row["n"] < row["seeds"] else "")
             ),
-            "theirs": lambda row: mean_of(row["theirs"], row["theirs_std"]),
+            "theirs": lambda row: mean_and_std(row["theirs"], row["theirs_std"]),
             "ours - theirs": of("difference", points, sign=True),
             "their table": "table",
             "differs in": lambda row: "dataset, network" if row["stand_in"] else row["differs"],

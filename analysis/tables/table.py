@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.rounding import points
-from analysis.schema import AXIS_PREFIX
-from analysis.statistics.aggregate import SETTING, axis_columns
+from analysis.columns import AXIS_PREFIX, axis_columns
+from analysis.statistics.aggregate import SETTING
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,6 @@ def axis_label(column: str, others: Container[str]) -> str:
     """The header of a further axis: its name, with a word before it where that is taken."""
     name = column.removeprefix(AXIS_PREFIX)
     return f"axis {name}" if name in others else name
-
-
-def mean_of(mean: float, std: float) -> str:
-    """``94.00 (1.41)``, or without a deviation where there is none."""
-    return points(mean) if pd.isna(std) else f"{points(mean)} ({points(std)})"
 
 
 Format = Callable[[pd.Series], str]

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from analysis.schema import (
+from analysis.columns import (
     AXIS_PREFIX,
     HISTOGRAMS,
     HISTORY,

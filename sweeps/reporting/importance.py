@@ -8,7 +8,8 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from analysis.statistics.aggregate import SETTING, axis_columns
+from analysis.columns import axis_columns
+from analysis.statistics.aggregate import SETTING
 
 MOST_TRIALS = 500
 """Its random forest takes ten seconds for twice as many."""
@@ -17,14 +18,14 @@ MOST_VALUES = 8
 
 
 def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
-    """As `analysis.schema.IMPORTANCE` says, with a sweep's axes: each setting, and each method.
+    """As `analysis.columns.IMPORTANCE` says, with a sweep's axes: each setting, and each method.
 
     The factors are set, method, seed and the place of rho0 in its method's grid, as its values are
     not the same for all. Groups of more than `MOST_TRIALS` finished trials or with a factor of more
     than `MOST_VALUES` values, and factors that do not vary, are left out.
 
     Args:
-        trials: as `analysis.schema.TRIALS` says.
+        trials: as `analysis.columns.TRIALS` says.
     """
     finished = trials[(trials["state"] == "COMPLETE") & (trials["set"] != "")]
     rows = []

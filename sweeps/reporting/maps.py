@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from analysis.schema import MAPS, empty
+from analysis.columns import MAPS, empty
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
@@ -31,7 +31,7 @@ EXAMPLES = ((0.0, 0.2), (0.2, 0.0), (0.2, 0.2), (0.4, 0.1))
 
 
 def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]) -> pd.DataFrame:
-    """As `analysis.schema.MAPS` says: examples of L, then what the sweep trained with.
+    """As `analysis.columns.MAPS` says: examples of L, then what the sweep trained with.
 
     Of each method and set, the map of the given configurations is shown at some of the sharpnesses
     that its first finished trial had after an epoch; random and unannealed ones are left out.
@@ -71,7 +71,7 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
 
 
 def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
-    """The maps of some trials, as `analysis.schema.MAPS` says; one of each group of layers.
+    """The maps of some trials, as `analysis.columns.MAPS` says; one of each group of layers.
 
     Args:
         shown: heading -> trial; those whose maps are random, unannealed or untrained are left out.

@@ -65,7 +65,7 @@ def measurements_of_table(path: Path) -> Measurements:
     """A table of trials from a file.
 
     Raises:
-        ConfigurationError: it cannot be read, or a column is not as `analysis.schema.TRIALS` says.
+        ConfigurationError: it cannot be read, or a column is not as `analysis.columns.TRIALS` says.
     """
     try:
         measurements = Measurements(read_trials(path))

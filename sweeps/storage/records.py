@@ -15,7 +15,7 @@ from quantlab.training.records import EpochRecord
 
 
 class TrialState(Enum):
-    """How far a trial is; see `analysis.schema.STATES`."""
+    """How far a trial is; see `analysis.columns.STATES`."""
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"

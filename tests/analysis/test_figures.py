@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.columns import HISTORY
 from analysis.figures.curves import gap_curves, learning_curves
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -14,7 +15,6 @@ from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, labels_that_fit, method_styles
-from analysis.schema import HISTORY
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
 from tests.analysis.frames import EXAMPLE, trials

@@ -96,7 +96,7 @@ def test_whatever_differs_from_the_papers_training_is_said() -> None:
     found = analysed(made(epochs=2, **{"dataset.validation_images": 5000}))
     beside = found.beside.set_index(["method", "cell"])
     assert not beside["same_setting"].any()
-    assert beside.loc[("PC", "0.01"), "differs"] == "epochs, training images"
+    assert beside.loc[("PC", "1e-2"), "differs"] == "epochs, training images"
     assert beside.loc[("PC", "best ρ0"), "differs"].endswith("ρ0 chosen on")
     said_of = found.training_beside.set_index("what")[["methods", "ours", "theirs"]]
     assert said_of.loc["epochs"].tolist() == ["BC, PC", "2 + 100", "200 + 100"]

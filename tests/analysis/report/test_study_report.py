@@ -66,5 +66,5 @@ def test_every_format_is_written_and_older_files_go(tmp_path: Path) -> None:
 
 
 def test_a_table_without_an_objective_is_refused() -> None:
-    with pytest.raises(SchemaError, match=r"no column 'objective.size'"):
+    with pytest.raises(SchemaError, match=r"column 'objective.size' is missing"):
         replace(made_study(), objectives={"size": "minimize"})

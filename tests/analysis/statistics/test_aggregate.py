@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.schema import STATES
+from analysis.columns import STATES
 from analysis.statistics.aggregate import COUNTS, WITHOUT, configurations
 from analysis.statistics.intervals import t_interval
 from tests.analysis.frames import EXAMPLE, grid, trials

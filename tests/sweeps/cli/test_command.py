@@ -131,7 +131,7 @@ def test_a_table_from_elsewhere_is_reported_on(
     frame.to_csv(tmp_path / "mine.csv")
     failed = quick_command(tmp_path, "report", "mine.csv", "--out", "new")
     assert failed.returncode == 2
-    assert "mine.csv: trials: no column 'rho0'; the table needs" in failed.stderr
+    assert "mine.csv: trials: column 'rho0' is missing" in failed.stderr
     assert not (tmp_path / "new").exists()
 
 

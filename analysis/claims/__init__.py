@@ -1,0 +1,20 @@
+"""What the papers claim, as data, and whether the claims hold in a sweep."""
+
+from collections.abc import Mapping
+
+from analysis.claims import proxconnect
+from analysis.claims.claim import Claim, evaluate_claims
+from analysis.claims.quantities import Behind, Lead, LossWithoutPretraining, RangeOverRho0
+
+CLAIMS: Mapping[str, tuple[Claim, ...]] = {"proxconnect": proxconnect.CLAIMS}
+"""Paper -> its claims; the keys are among those of `published.PAPERS`."""
+
+__all__ = [
+    "CLAIMS",
+    "Behind",
+    "Claim",
+    "Lead",
+    "LossWithoutPretraining",
+    "RangeOverRho0",
+    "evaluate_claims",
+]

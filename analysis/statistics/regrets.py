@@ -1,0 +1,98 @@
+"""What a choice of rho0 costs, and how likely each one is to be the best."""
+
+from collections.abc import Hashable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.columns import axis_columns
+from analysis.statistics.aggregate import KEYS, completed, family_keys
+from analysis.statistics.intervals import NUM_RESAMPLES
+
+_SEED = 20211
+
+Floats = NDArray[np.float64]
+
+
+def regrets(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """Regret of each rho0: how far its mean test accuracy is below that of the best rho0.
+
+    Args:
+        table: result of `aggregate.configurations`.
+        trials: the trials behind the table.
+
+    Returns:
+        One row for each configuration with a rho0 and a finished trial. Its columns are the keys,
+        further axes, n, test_mean, regret (a fraction) and p_best (probability over resampled seeds
+        that this rho0 is the best).
+    """
+    keys = family_keys(table)
+    probabilities = probabilities_best(trials, keys)
+    finished = table[(table["n"] > 0) & table["rho0"].notna()]
+    best = finished.groupby(keys, sort=False)["test_mean"].transform("max")
+    p_best = [
+        probabilities.get(tuple(row[:-1]), {}).get(row[-1], np.nan)
+        for row in finished[[*keys, "rho0"]].itertuples(index=False)
+    ]
+    columns = [*KEYS, *axis_columns(table), "n", "test_mean"]
+    found = finished[columns].assign(regret=best - finished["test_mean"], p_best=p_best)
+    return found.reset_index(drop=True)
+
+
+def probabilities_best(
+    trials: pd.DataFrame, keys: list[str]
+) -> dict[tuple[Hashable, ...], dict[float, float]]:
+    """Method, set and setting -> rho0 -> probability over resampled seeds that it is the best.
+
+    Args:
+        trials: columns of `columns.TRIALS`.
+        keys: result of `aggregate.family_keys`.
+    """
+    rng = np.random.default_rng(_SEED)
+    return {
+        key: dict(zip(by_rho0, probability_best(list(by_rho0.values()), rng), strict=True))
+        for key, by_rho0 in accuracies_by_rho0(trials, keys).items()
+    }
+
+
+def probability_best(values: list[Floats], rng: np.random.Generator) -> list[float]:
+    """Bootstrap probability that each choice has the highest mean.
+
+    The seeds of each choice are resampled independently, with replacement; equal means share the
+    probability.
+
+    Args:
+        values: for each choice, the accuracies of its seeds.
+        rng: generator that draws the resamples.
+
+    Returns:
+        One probability a choice; all are NaN if a choice has a single seed, which has no spread to
+        resample.
+    """
+    if min(map(len, values)) < 2:
+        return [float("nan")] * len(values)
+    means = np.stack(
+        [own[rng.integers(len(own), size=(NUM_RESAMPLES, len(own)))].mean(axis=1) for own in values]
+    )
+    # Means of the same values in another order may differ by rounding.
+    is_best = means >= means.max(axis=0) - 1e-12
+    return [float(share) for share in (is_best / is_best.sum(axis=0)).mean(axis=1)]
+
+
+def accuracies_by_rho0(
+    trials: pd.DataFrame, keys: list[str]
+) -> dict[tuple[Hashable, ...], dict[float, Floats]]:
+    """Method, set and setting -> rho0 -> test accuracies of its COMPLETE seeds.
+
+    Args:
+        trials: columns of `columns.TRIALS`.
+        keys: result of `aggregate.family_keys`.
+    """
+    annealed = completed(trials).dropna(subset="rho0")
+    result = {}
+    for key, part in annealed.groupby(keys, sort=False):
+        rho0, places = np.unique(part["rho0"].to_numpy(float), return_inverse=True)
+        accuracies = part["test_accuracy"].to_numpy(float)
+        result[key] = {value: accuracies[places == at] for at, value in enumerate(rho0.tolist())}
+    return result

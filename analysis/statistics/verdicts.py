@@ -1,0 +1,154 @@
+"""Verdicts: whether a method's rho0 may be left untuned."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import axis_columns
+from analysis.rounding import decades, points, rho0_label
+from analysis.statistics.aggregate import SETTING, highest
+from analysis.statistics.intervals import CONFIDENCE
+
+MARGIN = 0.03
+"""Loss of test accuracy by a bad rho0, as a fraction, up to which a method is stable."""
+COLLAPSE = 10
+"""A trial has collapsed if it lies this many margins below all seeds of the best rho0."""
+VERDICTS: Mapping[str, str] = {
+    "sensitive": "At some ρ0 a trial diverges or collapses, or the range over ρ0 exceeds the "
+    "margin and is significant (p < 0.05).",
+    "at chance": "No ρ0 that was tried works: no mean accuracy is clearly above chance, or all "
+    "trials diverge.",
+    "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
+    "untested": "Some ρ0 has fewer than two finished seeds, or no two seeds differ, so that the "
+    "range cannot be tested.",
+    "noise": "The range is not significant, and its upper limit exceeds the margin. More seeds are "
+    "needed for an answer.",
+    "mild": "The range is significant and within the margin, but its upper limit exceeds the "
+    "margin.",
+    "stable": "The upper limit of the range is within the margin.",
+}
+"""Verdict, from the worst to the best -> the rule behind it; see `verdict_of`."""
+
+
+def verdict_of(row: pd.Series, margin: float) -> str:
+    """The verdict on one method, set and setting: the first rule of `VERDICTS` that applies.
+
+    Args:
+        row: of `sensitivity.sensitivity`, without its verdict.
+        margin: as a fraction.
+    """
+    p, range_, upper = row["p_corrected"], row["range"], row["range_upper"]
+    is_significant = p < 1 - CONFIDENCE
+    if row["choices"] == 0 and row["diverged"] > 0 and row["missing"] == 0:
+        return "at chance"
+    if row["diverged"] > 0 or row["collapsed"] > 0 or (is_significant and range_ > margin):
+        return "sensitive"
+    if row["best"] - row["chance"] <= min(margin, row["chance"]):
+        return "at chance"
+    if row["missing"] > 0:
+        return "unfinished"
+    if np.isnan(p):
+        return "untested"
+    if upper <= margin:
+        return "stable"
+    return "mild" if is_significant else "noise"
+
+
+def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
+    """The verdict on each method, which is that of its worst set in the order of `VERDICTS`.
+
+    Args:
+        found: result of `sensitivity.sensitivity`.
+
+    Returns:
+        One method and setting a row, with the columns
+            dataset, model, regime, method, verdict.
+            decades: decades that the widest grid of rho0 spans.
+            range: largest range of mean test accuracy over rho0, a fraction.
+            at: set, and values of further axes, of the largest range.
+            alike_decades, alike_range: largest range over an equal number of decades, see
+                `sensitivity.sensitivity`.
+            reason: the numbers behind the verdict, in sentences.
+    """
+    rows = []
+    order = list(VERDICTS)
+    for key, part in found.groupby([*SETTING, "method"], sort=False):
+        widest = highest(part.fillna({"range": -1.0}), "range")
+        where = " ".join(filter(None, [widest["set"], *(widest[axis_columns(part)])]))
+        rows.append(
+            {
+                **dict(zip([*SETTING, "method"], key, strict=True)),
+                "verdict": min(part["verdict"], key=order.index),
+                "decades": part["decades"].max(),
+                "range": widest["range"],
+                "at": where,
+                "alike_decades": widest["alike_decades"],
+                "alike_range": part["alike_range"].max(),
+                "reason": " ".join(
+                    filter(None, [_range(widest, where), _grid(part), _ended(part), _by_set(part)])
+                ),
+            }
+        )
+    columns = [*SETTING, "method", "verdict", "decades", "range", "at", "alike_decades"]
+    columns += ["alike_range", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _range(widest: pd.Series, where: str) -> str:
+    """The largest range over rho0: how far accuracy changes, and on which set."""
+    if widest["choices"] < 2:
+        return "Fewer than two ρ0 have a finished trial."
+    upper = widest["range_upper"]
+    limit = "" if np.isnan(upper) else f"; upper limit at 95 %: {points(upper, 1)}"
+    return (
+        f"Test accuracy changes by up to {points(widest['range'], 1)} points over ρ0"
+        f"{f' on {where}' if where else ''} (best mean: {points(widest['best'], 1)} %{limit})."
+    )
+
+
+def _grid(part: pd.DataFrame) -> str:
+    """How many rho0 have finished trials, which decades they span, and the range over fewer."""
+    if not part["choices"].any():
+        return ""
+    low, high = part["lowest_rho0"].min(), part["highest_rho0"].max()
+    said = (
+        f"{_span(part['choices'])} of {_span(part['grid'])} ρ0 have finished trials, "
+        f"from {rho0_label(low)} to {rho0_label(high)}"
+    )
+    widest, alike = part["decades"].max(), part["alike_decades"].min()
+    if np.isnan(widest):
+        return f"{said}."
+    said += f" ({decades(widest)} decades)."
+    if decades(alike) != decades(widest):
+        said += (
+            f" Over any {decades(alike)} decades, the span of the setting's narrowest grid, it "
+            f"changes by up to {points(part['alike_range'].max(), 1)} points."
+        )
+    return said
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _ended(part: pd.DataFrame) -> str:
+    """How many trials diverged, collapsed, or have not finished."""
+    counts = part[["diverged", "collapsed", "missing"]].sum()
+    ends = {"diverged": "diverged", "collapsed": "collapsed", "missing": "have not finished"}
+    said = [
+        f"{count:.0f} trial{'s' if count > 1 else ''} "
+        + (ends[str(name)] if count > 1 else ends[str(name)].replace("have", "has"))
+        for name, count in counts.items()
+        if count
+    ]
+    return f"{'; '.join(said)}." if said else ""
+
+
+def _by_set(part: pd.DataFrame) -> str:
+    """How many sets have each verdict."""
+    counted = part["verdict"].value_counts()
+    axes = "".join(f" and {name.removeprefix('axis.')}" for name in axis_columns(part))
+    counts = ", ".join(f"{counted[kind]} {kind}" for kind in VERDICTS if kind in counted)
+    return f"Verdicts by set{axes}: {counts}."

@@ -1,0 +1,94 @@
+"""Axes for trials of one method that were trained differently.
+
+Accuracies after 2 and after 200 epochs must not be averaged, even if someone joins their tables.
+The recipes in the table show such differences, and each becomes an axis of the sweep.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import AXIS_PREFIX, RECIPE_PREFIX, axis_columns
+
+TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
+    "epochs": ("epochs",),
+    "batchnorm_epochs": ("batchnorm_epochs",),
+    "batch_size": ("batch_size",),
+    "dataset": ("dataset",),
+    "optimizer": ("optimizer",),
+}
+"""Axis -> paths of the recipe that it covers: how a trial was trained, apart from its method."""
+
+
+def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add an axis for each part of `TRAINING` in which trials of one method differ.
+
+    No axis is added for differences between methods, nor for those that an axis of the sweep
+    already explains.
+
+    Args:
+        frame: table of trials, with text in its axis columns.
+
+    Returns:
+        The table with the axes added as text columns; the values are empty in settings (dataset,
+        model and regime) that have no such difference.
+    """
+    setting, axes = ["dataset", "model", "regime"], axis_columns(frame)
+    for name, paths in TRAINING.items():
+        columns = [column for column in frame.columns if _is_below(column, paths)]
+        if not columns or f"{AXIS_PREFIX}{name}" in axes:
+            continue
+        texts = frame[columns].map(setting_text)
+        several = texts.groupby([frame[key] for key in [*setting, "method", *axes]]).transform(
+            "nunique"
+        )
+        varying = [column for column in columns if (several[column] > 1).any()]
+        if not varying:
+            continue
+        where = (several[varying] > 1).any(axis="columns")
+        where = where.groupby([frame[key] for key in setting]).transform("any")
+        values = [
+            ", ".join(
+                value if len(columns) == 1 else f"{_last(column)}={value}"
+                for column, value in zip(varying, row, strict=True)
+            )
+            if is_here
+            else ""
+            for row, is_here in zip(
+                texts[varying].itertuples(index=False, name=None), where, strict=True
+            )
+        ]
+        frame = frame.assign(**{f"{AXIS_PREFIX}{name}": values})
+        axes.append(f"{AXIS_PREFIX}{name}")
+    return frame
+
+
+def _is_below(column: str, paths: Sequence[str]) -> bool:
+    path = column.removeprefix(RECIPE_PREFIX)
+    return path != column and any(path == one or path.startswith(f"{one}.") for one in paths)
+
+
+def _last(column: str) -> str:
+    return column.rsplit(".", 1)[-1]
+
+
+def setting_text(value: object) -> str:
+    """A setting of a recipe as text; 30, 30.0 and "30.0" give the same text, ``30``."""
+    text = as_text(value)
+    return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
+
+
+def as_text(value: object) -> str:
+    """A cell of a text column as text: ``2`` for 2.0, and an empty text for a missing value."""
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float | np.floating):
+        if np.isnan(value):
+            return ""
+        return str(int(value)) if float(value).is_integer() else str(value)
+    return str(value)
