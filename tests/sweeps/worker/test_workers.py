@@ -101,6 +101,25 @@ def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_pat
     assert report.largest is None  # it was not for its size
 
 
+@dataclass(frozen=True)
+class Unplugged(Digits):
+    """Its disk is away."""
+
+    def read(self, *arguments: Any, **options: Any) -> Any:
+        raise OSError("the disk is away")
+
+
+def test_an_error_that_another_attempt_may_survive_reaches_the_driver(tmp_path: Path) -> None:
+    """A pack that meets it is not halved, and no trial of it has failed."""
+    recipes = [quantized(model=MLP(hidden=(4,)), dataset=Unplugged(), seed=seed) for seed in (0, 1)]
+    storage = Storage(tmp_path)
+    storage.require_writable()
+    made = worker(storage, storage.mark())
+    made.reset_config({"trials": {fingerprint(recipe): recipe for recipe in recipes}})
+    with pytest.raises(OSError, match="the disk is away"):
+        made.step()
+
+
 def test_a_worker_that_is_stopped_leaves_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
