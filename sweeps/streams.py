@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO
 from sweeps.secrets import hide
 
 
-class PatientStream:
+class TolerantStream:
     """A text stream that goes on in silence once it cannot be written to."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -90,10 +90,10 @@ def each_line_once() -> Iterator[None]:
 
 
 @contextmanager
-def patient(name: Literal["stdout", "stderr"]) -> Iterator[PatientStream]:
+def tolerant(name: Literal["stdout", "stderr"]) -> Iterator[TolerantStream]:
     """Make one of the standard streams patient."""
     before = getattr(sys, name)
-    stream = PatientStream(before)
+    stream = TolerantStream(before)
     setattr(sys, name, stream)
     try:
         yield stream

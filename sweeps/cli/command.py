@@ -15,13 +15,13 @@ from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, in_full
 from quantlab.execution import parse_execution
 from sweeps import secrets, streams
-from sweeps.cli.command_line import command_line
+from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.options import (
     Parser,
     data_folder,
     folder,
+    nonnegative_number,
     port,
-    share,
     some_text,
     study_storage,
     tracking_uri,
@@ -41,38 +41,45 @@ EXIT_USAGE = 2
 EXIT_CUT_SHORT = 3
 EXIT_INTERRUPTED = 130
 EXIT_CODES = (
-    "exit codes: 0 all trials have finished; 1 trials have failed, or (status) are not finished; "
-    "2 bad input, nothing was trained; 3 something around the trials gave way, such as Ray or a "
-    "disk, and the same command goes on; 130 stopped by Ctrl-C or a signal, and the same command "
-    "goes on"
+    "exit codes: 0 all trials have finished; 1 some trials have failed or, for status, have not "
+    "finished; 2 the input is invalid and nothing was trained; 3 an error outside the trials, such "
+    "as a full disk or a crash of Ray, ended the command; 130 Ctrl-C or a signal stopped the "
+    "command. After 3 and 130, run the same command again to continue."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code, one of `EXIT_CODES`."""
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program's name; None for that of the process.
+
+    Returns:
+        The exit code, one of `EXIT_CODES`.
+    """
     streams.open_closed()
-    with streams.patient("stdout") as output, streams.patient("stderr"):
+    with streams.tolerant("stdout") as output, streams.tolerant("stderr"):
         try:
             options = _parser().parse_args(arguments)
         except ConfigurationError as error:
             print(f"sweeps: error: {error}", file=sys.stderr)
             return EXIT_USAGE
-        damage.forget()
+        damage.forget_warnings()
         secrets.guard()
         for uri in ("tracking_uri", "study_storage"):
             secrets.remember(getattr(options, uri, None))
-        code = _ended(options, arguments or sys.argv[1:])
+        code = _exit_code(options, arguments or sys.argv[1:])
         output.flush()
         if output.error is None:
             return code
-        if not isinstance(output.error, BrokenPipeError):  # a pipe's reader may go when it likes
+        if not isinstance(output.error, BrokenPipeError):  # the reader of a pipe may stop early
             reason = output.error.strerror
-            print(f"sweeps: standard output cannot be written to ({reason})", file=sys.stderr)
+            print(f"sweeps: error: cannot write to standard output ({reason})", file=sys.stderr)
         return code if options.run in (_run, _search) else code or EXIT_INCOMPLETE
 
 
-def _ended(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Run the command; whatever ends it is told in one line."""
+def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the command and print any error in one line."""
     trains = options.run in (_run, _search)
     try:
         _require_folders(options)
@@ -86,34 +93,38 @@ def _ended(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         if isinstance(error, PermissionError):
             print(f"sweeps: error: {what}", file=sys.stderr)
             return EXIT_USAGE
-        print(f"sweeps: error: {what}; the same command goes on", file=sys.stderr)
+        print(f"sweeps: error: {what}; run the same command again to continue", file=sys.stderr)
         return EXIT_CUT_SHORT
     except KeyboardInterrupt:
-        print(f"\nstopped; to go on: {command_line(*arguments)}", file=sys.stderr)
+        print(f"\nsweeps: stopped; to continue, run: {command_line(*arguments)}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
 def _require_folders(options: argparse.Namespace) -> None:
-    """Options that name folders name neither a file nor something on the net."""
+    """Refuse a file or a URL where an option takes a folder."""
     for name in ("storage", "data", "scratch", "out"):
         folder = getattr(options, name, None)
         first = folder.parts[0] if folder is not None and folder.parts else ""
         if re.fullmatch(r"[A-Za-z][\w+.-]+:", first):
             raise ConfigurationError(
-                f"--{name} {folder}: must be a folder; what lies elsewhere has to be mounted"
+                f"--{name} {folder}: must be a folder, not a URL; mount the remote folder and give "
+                "its path"
             )
         if folder is None:
             continue
         for place in (folder, *folder.parents):
             if place.exists() and not place.is_dir():
-                what = "" if place == folder else f", and {place}"
+                file = "it" if place == folder else str(place)
                 raise ConfigurationError(
-                    f"--{name} {folder}: must be a folder{what or ', and'} is a file"
+                    f"--{name} {folder}: must be a folder, but {file} is a file"
                 )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="sweeps", description="Sweeps of quantized-network training.")
+    parser = Parser(
+        prog="sweeps",
+        description="Run and report sweeps and searches that train quantized networks.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
@@ -129,24 +140,24 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "sweep",
                 metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else ""),
-                help=f"one of {', '.join(names)}, a file"
-                + (", or a table of trials (.csv, .parquet)" if tables else ""),
+                help=f"one of {', '.join(names)}; or the path of a Python file"
+                + (", or of a table of trials (.csv, .parquet)" if tables else ""),
             )
         sub.add_argument(
             "--storage",
             type=folder,
             default=Path("runs"),
             metavar="DIR",
-            help="folder of all results (default: runs)",
+            help="folder of all results (default: %(default)s)",
         )
         return sub
 
     grids, studies = named_sweeps(), named_studies()
-    plan = command("plan", _plan, "Show what would run.", *grids)
-    plan.add_argument("--json", action="store_true", help="for programs")
+    plan = command("plan", _plan, "Show which trials would run and what they would cost.", *grids)
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON, with all trials")
     data_folder(plan)
 
-    training_options(command("run", _run, "Train the trials that are not finished.", *grids))
+    training_options(command("run", _run, "Train the trials that have not finished.", *grids))
 
     search = command("search", _search, "Search for configurations with Optuna.", *studies)
     training_options(search)
@@ -155,52 +166,65 @@ def _parser() -> argparse.ArgumentParser:
         "--promote",
         type=folder,
         metavar="FILE.py",
-        help="write a sweep that holds the winner against the known points on fresh seeds",
+        help="write a sweep that compares the best configuration with the known points on new "
+        "seeds",
     )
 
-    status = command("status", _status, "Show how far a sweep or a study is.", *grids, *studies)
+    status = command(
+        "status", _status, "Show the progress of a sweep or a study.", *grids, *studies
+    )
     study_storage(status)
     report = command(
         "report",
         _report,
-        "Write tables, figures and the HTML page, and print what matters most.",
+        "Write tables, figures and an HTML page, and print the main tables.",
         *grids,
         *studies,
         tables=True,
     )
     study_storage(report)
-    report.add_argument("--out", type=folder, metavar="DIR", help="default: STORAGE/reports/SWEEP")
+    report.add_argument(
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="folder of the report (default: STORAGE/reports/SWEEP)",
+    )
     report.add_argument(
         "--format",
         type=some_text,
         default="all",
         metavar="LIST",
-        help="some of html, markdown, latex, csv, parquet, figures, with commas (default: all)",
+        help="comma-separated list of html, markdown, latex, csv, parquet and figures "
+        "(default: %(default)s)",
     )
     report.add_argument(
         "--select",
         choices=("val", "test"),
         default="val",
-        help="choose ρ0 by validation accuracy, or like the papers by test accuracy (default: val)",
+        help="select ρ0 by validation accuracy or, as the papers do, by test accuracy "
+        "(default: %(default)s)",
     )
     report.add_argument(
         "--compare",
         type=some_text,
         metavar="PAPER",
-        help="set published numbers beside: proxconnect, ...",
+        help="compare with the published numbers of a paper, such as proxconnect",
     )
     report.add_argument(
         "--margin",
-        type=share,
+        type=nonnegative_number,
         default=3.0,
         metavar="POINTS",
-        help="how much a method may lose by its ρ0 and be called stable (default: 3)",
+        help="loss of accuracy over ρ0, in points, up to which a method is called stable "
+        "(default: %(default)g)",
     )
     tracking_uri(report)
 
-    ui = command("ui", _ui, "Open MLflow's own UI on the results.")
+    ui = command("ui", _ui, "Start the MLflow UI on the results.")
     tracking_uri(ui)
-    ui.add_argument("--port", type=port, default=5000, metavar="N")
+    ui.add_argument(
+        "--port", type=port, default=5000, metavar="N", help="port of the UI (default: %(default)s)"
+    )
     return parser
 
 
@@ -228,9 +252,9 @@ def _run(options: argparse.Namespace) -> int:
     states = states_of(sweep.cells, storage)
     cells = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
     print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
-    told = data_warnings(sweep.cells, storage, options.data)
-    _warn(told)
-    # MLflow takes seconds to import and Ray more; both wait until they are needed.
+    warnings = data_warnings(sweep.cells, storage, options.data)
+    _warn(warnings)
+    # MLflow takes seconds to import and Ray more, so both are imported only if they are needed.
     if cells:
         from sweeps.running.grid import run_cells
 
@@ -241,18 +265,21 @@ def _run(options: argparse.Namespace) -> int:
 
         tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
         bring_up_to_date(tracker, sweep.cells)
-    if cells and not told:
+    if cells and not warnings:
         _warn(data_warnings(sweep.cells, storage))
     code = _summary(sweep, storage)
     have_failed = TrialState.FAILED in states_of(sweep.cells, storage).values()
     if code == EXIT_INCOMPLETE and not have_failed:
-        print("sweeps: not all trials have ended; the same command goes on", file=sys.stderr)
+        print(
+            "sweeps: some trials have not ended; run the same command again to continue",
+            file=sys.stderr,
+        )
         return EXIT_CUT_SHORT
     return code
 
 
 def _training(options: argparse.Namespace) -> dict[str, Any]:
-    """What `training_options` asked for, as `run_cells` and `run_study` take it."""
+    """Collect the options of `training_options` as arguments of `run_cells` and `run_study`."""
     from sweeps.placement.resources import Resources
 
     return {
@@ -288,18 +315,23 @@ def _search(options: argparse.Namespace) -> int:
     print("\n".join(summary_lines(spec, study, storage)))
     _print_failures(cells_of(spec, study, storage), storage)
     if not is_over(spec, study):
-        print("sweeps: not all of them have been tried; the same command goes on", file=sys.stderr)
+        print(
+            "sweeps: some configurations have not been tried; run the same command again to "
+            "continue",
+            file=sys.stderr,
+        )
         return EXIT_INCOMPLETE
     recipe = recipe_of(spec, winner(spec, study))
     print(f"\n{formula(recipe)}\n\n{snippet(recipe)}")
     if options.promote is not None:
         write_confirmation(spec, options.sweep, study, options.promote)
-        print(f"\nto confirm it: {command_line('run', str(options.promote))}")
+        where = changed_options(options, "storage", "data")
+        print(f"\nTo confirm it, run: {command_line('run', str(options.promote), *where)}")
     return 0
 
 
 def _summary(sweep: SweepSpec, storage: Storage) -> int:
-    """Print what is incomplete; the exit code."""
+    """Print failures and the number of trials in each state, and return the exit code."""
     states = states_of(sweep.cells, storage)
     _print_failures(sweep.cells, storage)
     counts = Counter(states.values())
@@ -309,13 +341,13 @@ def _summary(sweep: SweepSpec, storage: Storage) -> int:
 
 
 def _print_failures(cells: Sequence[Cell], storage: Storage) -> None:
-    """A line for each reason."""
+    """Print a line for each distinct reason of a failure."""
     failed: dict[str, list[str]] = defaultdict(list)
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
         if folder.state() is TrialState.FAILED:
             failure = folder.failure.read()
-            reason = "unknown reason" if failure is None else failure.error
+            reason = "the reason is unknown" if failure is None else failure.error
             failed[reason].append(cell.name)
     for reason, names in failed.items():
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
@@ -346,16 +378,16 @@ def _ui(options: argparse.Namespace) -> int:
     storage = Storage(options.storage)
     server = tracking_server(options.tracking_uri, storage)
     if server.is_server:
-        print(server.identity)  # it shows its pages itself
+        print(server.identity)  # the server has its own UI
         return 0
     if server.is_embedded:
         if not (storage.root / "mlflow.db").exists():
             raise ConfigurationError(
-                f"--storage {storage.root}: no MLflow database in it yet; `sweeps run` makes it"
+                f"--storage {storage.root}: has no MLflow database yet; run `sweeps run` first"
             )
         follow_storage(storage)
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--port", str(options.port), "--workers", "1"]
     print(f"http://127.0.0.1:{options.port}", flush=True)
-    # Other users of this machine can read a command line.
+    # The URI may hold a password, and other users of this machine can read a command line.
     os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": server.uri})

@@ -1,5 +1,6 @@
-"""How to call this command again."""
+"""Command lines to print: how to call this command again."""
 
+import argparse
 import os
 import shlex
 import shutil
@@ -9,11 +10,33 @@ from sweeps.secrets import hide
 
 
 def command_line(*arguments: str) -> str:
-    """How to call this command from here: by its path where the name alone would not be found.
+    """Format a call of this command, ready to paste into a shell.
 
-    Passwords are left out.
+    The program is given by its path if its name alone is not found. Passwords are hidden.
     """
     program = "sweeps" if shutil.which("sweeps") else os.path.relpath(sys.argv[0])
     if program.endswith(".py"):
         program = f"{sys.executable} -m sweeps"
     return f"{program} {shlex.join(map(hide, arguments))}"
+
+
+def changed_options(options: argparse.Namespace, *names: str) -> list[str]:
+    """List those of the given options that differ from the defaults of the parser.
+
+    Args:
+        options: the parsed command line; ``options.parser`` is the parser of the command.
+        names: attributes of `options`, in the order in which they are listed.
+
+    Returns:
+        Option strings and their values, without passwords.
+    """
+    values = {name: getattr(options, name) for name in names}
+    return [
+        text
+        for name, value in values.items()
+        if value != options.parser.get_default(name)
+        for text in (
+            f"--{name.replace('_', '-')}",
+            f"{value:g}" if isinstance(value, float) else hide(str(value)),
+        )
+    ]

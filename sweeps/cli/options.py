@@ -1,4 +1,7 @@
-"""What the `sweeps` command takes from its command line, checked while it is read."""
+"""Types and groups of options of the `sweeps` command.
+
+Each type checks its value while the command line is parsed.
+"""
 
 import argparse
 import os
@@ -9,20 +12,21 @@ from typing import NoReturn, TypeVar
 
 from quantlab import ConfigurationError
 from sweeps.loading import suggestion
+from sweeps.placement.resources import Resources
 
 T = TypeVar("T")
 
-_MOST = 1_000_000
-"""Of anything that is counted; more is a slip."""
+_MAX_NUMBER = 1_000_000
+"""Larger numbers are taken for typing errors."""
 
-_LONGEST_FILE_NAME = 255
+_MAX_FILE_NAME_BYTES = 255
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, with the options that may have been meant."""
+    """An argument parser whose errors are one line, with a suggestion for unknown options."""
 
     def error(self, message: str) -> NoReturn:
-        """The usage is left to ``--help``.
+        """Raise an error that refers to ``--help`` instead of printing the usage.
 
         Raises:
             ConfigurationError: always.
@@ -32,7 +36,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
-        """As argparse has it, but for the message on unknown options."""
+        """Parse a command line as argparse does, and suggest an option for an unknown one."""
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command: Parser = getattr(options, "parser", self)
@@ -42,142 +46,151 @@ class Parser(argparse.ArgumentParser):
         return options
 
 
-def count(text: str) -> int:
-    """A whole number >= 1."""
-    return _whole(text, least=1, most=_MOST)
+def positive_integer(text: str) -> int:
+    """Parse an integer >= 1."""
+    return _integer(text, least=1, most=_MAX_NUMBER)
 
 
-def number(text: str) -> int:
-    """A whole number >= 0."""
-    return _whole(text, least=0, most=_MOST)
+def nonnegative_integer(text: str) -> int:
+    """Parse an integer >= 0."""
+    return _integer(text, least=0, most=_MAX_NUMBER)
 
 
 def port(text: str) -> int:
-    """Of a TCP server."""
-    return _whole(text, least=1, most=65535)
+    """Parse the port of a TCP server."""
+    return _integer(text, least=1, most=65535)
 
 
-def pack(text: str) -> int | None:
-    """A whole number >= 1; None for ``auto``."""
-    return _or_auto(text, count)
+def integer_or_auto(text: str) -> int | None:
+    """Parse an integer >= 1, or ``auto``, which gives None."""
+    return _or_auto(text, positive_integer)
 
 
-def share(text: str) -> float:
-    """A finite number >= 0."""
+def nonnegative_number(text: str) -> float:
+    """Parse a finite number >= 0."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= _MOST:
-        raise ArgumentTypeError(f"{text!r}: must be a number of 0 to {_MOST}")
+    if not 0 <= value <= _MAX_NUMBER:
+        raise ArgumentTypeError(f"{text!r}: must be a number from 0 to {_MAX_NUMBER}")
     return value
 
 
-def share_or_auto(text: str) -> float | None:
-    """A finite number >= 0; None for ``auto``."""
-    return _or_auto(text, share)
+def number_or_auto(text: str) -> float | None:
+    """Parse a finite number >= 0, or ``auto``, which gives None."""
+    return _or_auto(text, nonnegative_number)
 
 
-def positive_share(text: str) -> float:
-    """A finite number > 0."""
-    value = share(text)
+def positive_number(text: str) -> float:
+    """Parse a finite number > 0."""
+    value = nonnegative_number(text)
     if value == 0:
         raise ArgumentTypeError(f"{text!r}: must be a number > 0")
     return value
 
 
 def some_text(text: str) -> str:
-    """Text that is not empty, as that of a shell's variable that is not set would be."""
+    """Require text that is not empty, such as the value of an unset shell variable."""
     if not text.strip():
-        raise ArgumentTypeError(f"{text!r}: must not be empty; leave the option out instead")
+        raise ArgumentTypeError(f"{text!r}: must not be empty; omit the option instead")
     return text
 
 
 def folder(text: str) -> Path:
-    """A path that file systems can have."""
+    """Parse a path, whose parts must be valid file names."""
     path = Path(some_text(text))
-    if any(len(os.fsencode(part)) > _LONGEST_FILE_NAME for part in path.parts):
+    if any(len(os.fsencode(part)) > _MAX_FILE_NAME_BYTES for part in path.parts):
         raise ArgumentTypeError(
-            f"{text[:40]!r}...: must have names of at most {_LONGEST_FILE_NAME} bytes"
+            f"{text[:40]!r}...: must have names of at most {_MAX_FILE_NAME_BYTES} bytes"
         )
     return path
 
 
-def _or_auto(text: str, of: Callable[[str], T]) -> T | None:
+def _or_auto(text: str, parse: Callable[[str], T]) -> T | None:
     if text == "auto":
         return None
     try:
-        return of(text)
+        return parse(text)
     except ArgumentTypeError as error:
         raise ArgumentTypeError(f"{error}, or auto") from error
 
 
-def _whole(text: str, *, least: int, most: int) -> int:
+def _integer(text: str, *, least: int, most: int) -> int:
     try:
         value = int(text)
     except ValueError:
         value = least - 1
     if not least <= value <= most:
-        raise ArgumentTypeError(f"{text!r}: must be a whole number of {least} to {most}")
+        raise ArgumentTypeError(f"{text!r}: must be an integer from {least} to {most}")
     return value
 
 
 def study_storage(command: argparse.ArgumentParser) -> None:
-    """Where Optuna's tables of a study are."""
+    """Add the option for the database of a study."""
     command.add_argument(
         "--study-storage",
         type=some_text,
         metavar="URL",
-        help="Optuna's storage, such as postgresql+psycopg2://...; drivers with the same one share "
-        "the work (default: a SQLite file)",
+        help="Optuna storage, such as postgresql+psycopg2://...; drivers that use the same storage "
+        "share the work (default: a SQLite file in the folder of all results)",
     )
 
 
 def tracking_uri(command: argparse.ArgumentParser) -> None:
-    """Where MLflow's runs are."""
+    """Add the option for the MLflow server."""
     command.add_argument(
         "--tracking-uri",
         type=some_text,
         metavar="URI",
-        help="MLflow server (default: MLFLOW_TRACKING_URI, or else a database in the storage)",
+        help="MLflow server (default: MLFLOW_TRACKING_URI, or a SQLite file in the folder of all "
+        "results)",
     )
 
 
 def training_options(command: argparse.ArgumentParser) -> None:
-    """What `run` and `search` have in common."""
+    """Add the options that `run` and `search` share; their defaults are those of `Resources`."""
     tracking_uri(command)
     command.add_argument(
-        "--address", type=some_text, metavar="RAY", help="Ray cluster (default: this machine)"
+        "--address",
+        type=some_text,
+        metavar="RAY",
+        help="address of a Ray cluster (default: start Ray on this machine)",
     )
-    command.add_argument("--concurrency", type=count, metavar="N", help="most trials at once")
+    command.add_argument(
+        "--concurrency",
+        type=positive_integer,
+        metavar="N",
+        help="maximum number of trials or packs that run at once (default: as many as fit)",
+    )
     command.add_argument(
         "--cpus-per-trial",
-        type=positive_share,
+        type=positive_number,
         metavar="X",
-        help="default: one a thread and a worker",
+        help="CPUs to reserve for a trial (default: one for each thread and data loader process)",
     )
     command.add_argument(
         "--gpus-per-trial",
-        type=share_or_auto,
-        default=0.0,
+        type=number_or_auto,
+        default=Resources.gpus_per_trial,
         metavar="auto|X",
-        help="may be a fraction; auto measures how many processes should share a GPU (default: 0, "
-        "which is the CPU)",
+        help="GPUs to reserve for a trial, which may be a fraction; 0 trains on the CPU, auto "
+        "measures how many processes should share a GPU (default: %(default)g)",
     )
     command.add_argument(
         "--retries",
-        type=number,
-        default=3,
+        type=nonnegative_integer,
+        default=Resources.retries,
         metavar="N",
-        help="how often a trial that crashed is taken up again (default: 3)",
+        help="how often to retry a trial that crashed (default: %(default)s)",
     )
     command.add_argument(
         "--pack",
-        type=pack,
-        default=1,
+        type=integer_or_auto,
+        default=Resources.pack,
         metavar="auto|K",
-        help="train up to K trials as one stacked network; auto measures what is fastest "
-        "(default: 1)",
+        help="train up to K trials as one stacked network; auto measures which K is fastest "
+        "(default: %(default)s)",
     )
     command.add_argument(
         "--execution",
@@ -190,17 +203,18 @@ def training_options(command: argparse.ArgumentParser) -> None:
         "--scratch",
         type=folder,
         metavar="DIR",
-        help="folder on each machine's own disk, to copy or unpack the data to once",
+        help="folder on the local disk of each machine, into which datasets are copied or unpacked "
+        "once",
     )
-    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument("--quiet", action="store_true", help="print no progress")
 
 
 def data_folder(command: argparse.ArgumentParser) -> None:
-    """Where the datasets are."""
+    """Add the option for the folder of the datasets."""
     command.add_argument(
         "--data",
         type=folder,
         default=Path("data"),
         metavar="DIR",
-        help="folder of the datasets (default: data)",
+        help="folder of the datasets (default: %(default)s)",
     )

@@ -1,4 +1,4 @@
-"""`sweeps report`: of a sweep, of a study, or of a table from elsewhere."""
+"""The command `sweeps report`, for a sweep, a study or a table of trials."""
 
 import argparse
 import shlex
@@ -12,7 +12,7 @@ from analysis.report.files import FORMATS
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
-from sweeps.cli.command_line import command_line
+from sweeps.cli.command_line import changed_options, command_line
 from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
@@ -22,23 +22,32 @@ from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.standing import cells_of, load, summary_lines
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
-from sweeps.storage.optuna_database import shown
 from sweeps.storage.records import Result
 from sweeps.study import StudySpec
 from sweeps.tracking.report import log_report
 from sweeps.tracking.tracker import Tracker
 
+_OPTIONS = ("select", "compare", "margin", "format", "out")
+"""Options of the report, as attributes of the parsed command line."""
+
 
 def report(options: argparse.Namespace) -> int:
-    """Write it, print what matters most, and log it to MLflow; the exit code.
+    """Write a report, print its main tables, and log it to MLflow.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit code.
 
     Raises:
-        ConfigurationError: an option is wrong, or there is nothing to report on.
+        ConfigurationError: an option is invalid, or no trial has ended.
     """
     formats = list(FORMATS) if options.format == "all" else options.format.split(",")
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ConfigurationError(
-            f"--format {options.format}: {unknown[0]!r} is not one of {', '.join(FORMATS)}"
+            f"--format {options.format}: {unknown[0]!r} is not a format; choose from "
+            f"{', '.join(FORMATS)}"
         )
     if options.compare not in (None, *PAPERS):
         raise ConfigurationError(f"--compare {options.compare}: must be one of {', '.join(PAPERS)}")
@@ -53,7 +62,9 @@ def report(options: argparse.Namespace) -> int:
         _of_study(spec, options, formats)
         return 0
     if options.study_storage:
-        raise ConfigurationError(f"--study-storage: is for studies; {options.sweep} is none")
+        raise ConfigurationError(
+            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
+        )
     if spec is None:
         _of_table(options, chosen)
     else:
@@ -67,7 +78,7 @@ def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -
         sweep_report.measurements_of_table(path),
         options.out or Storage(options.storage).root / "reports" / path.stem,
         f"Trials of {path.name}",
-        {"made by": shlex.join(["sweeps", "report", options.sweep, *_given(options)])},
+        {"made by": _call("report", options, "storage", *_OPTIONS)},
         chosen,
     )
     show(written)
@@ -90,9 +101,10 @@ def _of_sweep(
 
 
 def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) -> None:
-    for name in ("--select", "--compare", "--margin"):
-        if name in _given(options):
-            raise ConfigurationError(f"{name}: is for sweeps; {spec.name} is a study")
+    if given := changed_options(options, "select", "compare", "margin"):
+        raise ConfigurationError(
+            f"{given[0]}: applies to sweeps, but {spec.name} is a study; omit the option"
+        )
     storage = Storage(options.storage)
     study = load(spec, storage, options.study_storage)
     cells = cells_of(spec, study, storage)
@@ -115,20 +127,23 @@ def _facts(
     options: argparse.Namespace,
     results: Sequence[Result],
 ) -> dict[str, str]:
-    """Lines of a report's head."""
-    where = _where(options)
-    if options.study_storage:
-        where += ["--study-storage", shown(options.study_storage)]
+    """Return the lines of the report's head."""
+    where = ("storage", "study_storage")
     return {
         "about": spec.description,
-        "reproduce": shlex.join(["sweeps", made_by, options.sweep, *where, *options_of(results)]),
+        "reproduce": _call(made_by, options, *where, more=options_of(results)),
         "computed": told(results),
-        "made by": shlex.join(["sweeps", "report", options.sweep, *where, *_given(options)]),
+        "made by": _call("report", options, *where, *_OPTIONS),
     }
 
 
+def _call(command: str, options: argparse.Namespace, *names: str, more: Sequence[str] = ()) -> str:
+    """Format a call of a command on the same sweep, with those options that are not defaults."""
+    return shlex.join(["sweeps", command, options.sweep, *changed_options(options, *names), *more])
+
+
 def _data_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:
-    """What the head says of data that changed between trials; also said on standard error."""
+    """Return the head's line about data that changed between trials, and print it as a warning."""
     lines = data_warnings(cells, storage)
     for line in lines:
         print(f"sweeps: warning: {line}", file=sys.stderr)
@@ -142,29 +157,15 @@ def _log(
     written: Report | StudyReport,
     options: argparse.Namespace,
 ) -> None:
-    """To MLflow, if the trials are there."""
+    """Log the report to MLflow if the trials are there."""
     storage = Storage(options.storage)
     tracker = Tracker(spec.experiment or spec.name, storage, options.tracking_uri)
     if not tracker.has_delivered(cells):
-        print(f"MLflow    not logged: {tracker.server.named} has none of these trials")
+        print(
+            f"MLflow    the report was not logged, because {tracker.server.named} has none of its "
+            "trials"
+        )
         return
     page = log_report(tracker, run_name, spec.description, written.directory, written.files)
-    given = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
-    print(f"MLflow    {page or command_line('ui', *_where(options), *given)}, run {run_name!r}")
-
-
-def _where(options: argparse.Namespace) -> list[str]:
-    """The storage, unless it is the usual one."""
-    return [] if options.storage == Path("runs") else ["--storage", str(options.storage)]
-
-
-def _given(options: argparse.Namespace) -> list[str]:
-    """What was asked of a report, where it is not what it would be by itself."""
-    usual = {"select": "val", "compare": None, "margin": 3.0, "format": "all", "out": None}
-    given = {name: getattr(options, name) for name in usual}
-    return [
-        text
-        for name, value in given.items()
-        if value != usual[name]
-        for text in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
-    ]
+    ui = command_line("ui", *changed_options(options, "storage", "tracking_uri"))
+    print(f"MLflow    {page or ui}, run {run_name!r}")

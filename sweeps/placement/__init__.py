@@ -1,1 +1,1 @@
-"""Where trials run: resources, and which of them are trained together."""
+"""Where trials run: their resources, and which of them are trained together."""

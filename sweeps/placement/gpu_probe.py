@@ -1,4 +1,4 @@
-"""How many trials or packs should share a GPU, measured on one of the sweep's."""
+"""Measure how many trials or packs should share a GPU, on a GPU of the sweep."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,21 +32,21 @@ def shared_gpus(
     resources: Resources,
     device: str = "cuda",
 ) -> tuple[Resources, str]:
-    """Measure how many processes, each with a pack, train the most on one GPU.
+    """Measure which number of processes, each with a pack, trains the most trials on one GPU.
 
-    Ray must be connected, and have a GPU.
+    Ray must be connected to at least one machine with a GPU.
 
     Args:
-        cells: to be trained.
-        packing: how they become packs.
-        nodes: what each machine has, by kind.
-        data_dir: where datasets lie.
-        scratch: see `staging.stage`.
-        resources: of a trial or pack, but for GPUs.
+        cells: the trials to train.
+        packing: how many of them are trained as one pack.
+        nodes: the resources of each machine by their name in Ray.
+        data_dir: folder of the datasets.
+        scratch: a folder on the local disk; see `staging.stage`.
+        resources: the resources of a trial or pack, without the share of a GPU.
         device: a torch device.
 
     Returns:
-        The resources with a share of a GPU, and what there is to say about it.
+        The resources with the fastest share of a GPU, and a line that describes the measurement.
     """
 
     def measure(recipes: Sequence[Recipe], most: int, trials: int) -> SharedPaces:
@@ -81,7 +81,7 @@ def _results(running: list[Any]) -> list[Any]:
     except RayActorError as error:
         if error.actor_init_failed:
             raise RuntimeError(reason_of(error)) from error
-        message = "a process was killed, as the system does for want of memory"
+        message = "a process was killed, perhaps because the machine ran out of memory"
         raise RuntimeError(message) from error
     except RayError as error:
         raise RuntimeError(reason_of(error)) from error
@@ -100,7 +100,7 @@ class _Actor:
         self._sharer = Sharer(recipes, data_dir=here, device=device, execution=execution)
 
     def ready(self) -> None:
-        """Ray answers once it has been built."""
+        """Do nothing; Ray calls this when the actor has been created."""
 
     def train(self, seconds: float) -> Pace:
         return self._sharer.train(seconds)
@@ -115,7 +115,7 @@ def _team(
     resources: Resources,
     device: str,
 ) -> Iterator[_Team]:
-    """Room for so many processes on one machine and one GPU, and what runs there."""
+    """Reserve one GPU, and CPUs for `most` processes, on one machine."""
     group = placement_group([{"GPU": 1.0, "CPU": resources.cpus * most}])
     try:
         ray.get(group.ready())

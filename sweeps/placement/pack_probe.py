@@ -1,4 +1,4 @@
-"""The fastest packs, measured by a task on a machine of the sweep."""
+"""Measure the fastest packs, on a machine of the sweep."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,18 +23,18 @@ def fastest_packing(
     scratch: Path | None,
     resources: Resources,
 ) -> tuple[Packing, list[str]]:
-    """Measure packs of every kind of which there are more trials than places.
+    """Measure packs for each pack key that has more trials than can run at once.
 
-    Ray must be connected. What cannot be measured is trained one by one.
+    Ray must be connected. Trials that cannot be measured are trained one by one.
 
     Args:
-        cells: to be trained.
-        data_dir: where datasets lie.
-        scratch: see `staging.stage`.
-        resources: of a trial or pack.
+        cells: the trials to train.
+        data_dir: folder of the datasets.
+        scratch: a folder on the local disk; see `staging.stage`.
+        resources: the resources of a trial or pack.
 
     Returns:
-        The packing, and what there is to say about it, a line a kind.
+        The packing, and a line for each pack key that describes the measurement.
     """
     cpus, gpus, execution = resources.cpus, resources.gpus, resources.execution
     nodes = alive_nodes()
@@ -48,7 +48,7 @@ def fastest_packing(
         running = task.remote(recipes, len(alike), data_dir, scratch, device, execution, share)
         try:
             times: PackTimes = ray.get(running)
-        except RayError as error:  # its process died
+        except RayError as error:  # for example, the process died
             return _not_measured(error)
         return times
 
@@ -56,7 +56,7 @@ def fastest_packing(
 
 
 def alive_nodes() -> list[dict[str, float]]:
-    """What each of the cluster's machines has, by kind."""
+    """Return the resources of each machine of the cluster by their name in Ray."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
@@ -78,7 +78,7 @@ def _measure(
             trials=trials,
             share=share,
         )
-    except Exception as error:  # the trials themselves will tell
+    except Exception as error:  # the trials themselves will report it
         return _not_measured(error)
 
 

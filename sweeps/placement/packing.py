@@ -1,4 +1,4 @@
-"""Which trials are trained as one pack, and how many of them."""
+"""Packing: which trials are trained as one pack, and how many of them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +10,16 @@ from sweeps.spec import Cell
 
 
 class Packing:
-    """How many trials of a kind become a pack; those of a kind may be in one."""
+    """How many trials are trained as one pack. Trials with the same pack key may share a pack."""
 
     def __init__(self, sizes: int | Mapping[str, int], *, slots: int | None = None) -> None:
-        """Of one size for all kinds, or of one for each.
+        """Set the size of packs.
 
         Args:
-            sizes: the most trials in a pack; a kind that is not there is trained one by one.
-            slots: make packs smaller where these places would otherwise have unequal work; None
-                to fill packs up.
+            sizes: the maximum number of trials in a pack, for all pack keys or for each; trials of
+                other keys are trained one by one.
+            slots: number of packs that run at once; packs are made smaller if their work would
+                otherwise be unequal. None to fill packs to their maximum.
         """
         self._sizes = sizes
         self._slots = slots
@@ -26,78 +27,94 @@ class Packing:
         self._most_ready: dict[str, int] = {}
 
     def for_slots(self, slots: int) -> "Packing":
-        """The same for other places, if packs are made alike at all."""
+        """Return this packing for another number of slots; itself if it does not depend on it."""
         return self if self._slots is None else Packing(self._sizes, slots=slots)
 
-    def kind(self, cell: Cell) -> str:
-        """What trials of a pack have in common; empty if none are packed."""
-        return "" if self._sizes == 1 else kind_of(cell)
+    def pack_key(self, cell: Cell) -> str:
+        """Return the key that trials of one pack share; empty if trials are not packed."""
+        return "" if self._sizes == 1 else pack_key_of(cell)
 
-    def size(self, kind: str, ready: int) -> int:
-        """How many of the trials of a kind that are ready make the next pack."""
-        most = self._sizes if isinstance(self._sizes, int) else self._sizes.get(kind, 1)
-        most = min(most, self._limits.get(kind, most))
+    def size(self, key: str, ready: int) -> int:
+        """Return the size of the next pack.
+
+        Args:
+            key: the pack key.
+            ready: number of trials with this key that can be trained now.
+        """
+        most = self._sizes if isinstance(self._sizes, int) else self._sizes.get(key, 1)
+        most = min(most, self._limits.get(key, most))
         if self._slots is None or most == 1:
             return most
-        count = self._most_ready[kind] = max(ready, self._most_ready.get(kind, 0))
+        count = self._most_ready[key] = max(ready, self._most_ready.get(key, 0))
         rounds = math.ceil(count / (self._slots * most))
         return math.ceil(count / (self._slots * rounds))
 
-    def limit(self, kind: str, size: int) -> bool:
-        """Packs of a kind do not fit into memory above a size; returns whether that is news."""
-        is_news = size < self._limits.get(kind, size + 1)
-        if is_news:
-            self._limits[kind] = size
-        return is_news
+    def limit(self, key: str, size: int) -> bool:
+        """Limit the size of packs that do not fit into memory.
+
+        Args:
+            key: the pack key.
+            size: the maximum number of trials in a pack.
+
+        Returns:
+            Whether this is lower than the limit so far.
+        """
+        is_lower = size < self._limits.get(key, size + 1)
+        if is_lower:
+            self._limits[key] = size
+        return is_lower
 
 
 ALONE = Packing(1)
-"""Every trial by itself."""
+"""Trains every trial alone."""
 
 
-def kind_of(cell: Cell) -> str:
-    """What a trial has in common with those it can be packed with; its own name if with none."""
+def pack_key_of(cell: Cell) -> str:
+    """Return the key that trials of one pack share; the fingerprint if it cannot be packed."""
     try:
         return pack_key(cell.recipe)
     except ConfigurationError:
         return cell.fingerprint
 
 
-def by_kind(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """Those that can be packed together, by what they have in common."""
-    kinds: dict[str, list[Cell]] = {}
+def by_pack_key(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Group trials by their pack key."""
+    groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        kinds.setdefault(kind_of(cell), []).append(cell)
-    return kinds
+        groups.setdefault(pack_key_of(cell), []).append(cell)
+    return groups
 
 
 def choose_packing(
     cells: Sequence[Cell], measure: Callable[[Sequence[Cell]], PackTimes], *, slots: int
 ) -> tuple[Packing, list[str]]:
-    """The fastest packs, by measuring every kind of which there are more trials than slots.
+    """Choose the fastest packs, by measuring each pack key that has more trials than slots.
 
     Args:
-        cells: to be trained.
-        measure: times packs of given cells.
+        cells: the trials to train.
+        measure: measures the time of packs of the given cells.
         slots: how many trials or packs run at once.
 
     Returns:
-        The packing, and what there is to say about it, a line a kind.
+        The packing, and a line for each pack key that describes the measurement.
     """
     sizes, lines = {}, []
     few = 0
-    for kind, alike in by_kind(cells).items():
+    for key, alike in by_pack_key(cells).items():
         if len(alike) <= slots:
             few += len(alike)
             continue
         times = measure(alike)
-        sizes[kind] = times.best
+        sizes[key] = times.best
         recipe = alike[0].recipe
         chosen = "one by one" if times.best == 1 else f"in packs of up to {times.best}"
         lines.append(
-            f"{len(alike)} trials of {recipe.model.name} on {recipe.dataset.name}: {chosen} "
-            f"(time a trial by size of the pack: {times})"
+            f"{len(alike)} trials of {recipe.model.name} on {recipe.dataset.name} are trained "
+            f"{chosen} (relative time per trial by size of the pack: {times})"
         )
     if few:
-        lines.append(f"{few} trials: one by one (no more of a kind than places: {slots})")
+        lines.append(
+            f"{few} trials are trained one by one, because packs would leave some of the {slots} "
+            "slots without work"
+        )
     return Packing(sizes, slots=slots), lines

@@ -1,4 +1,4 @@
-"""Resources: where trials run, with how much each, and how many fit at once."""
+"""Resources: where trials run, the CPUs and GPUs of each, and how many run at once."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,27 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Where trials run, and with how much each."""
+    """Where trials run, and the CPUs and GPUs of each."""
 
     address: str | None = None
-    """A Ray cluster; None for that of the environment's RAY_ADDRESS, else Ray on this machine."""
+    """Address of a Ray cluster; None for the cluster of RAY_ADDRESS or, if that is not set, for Ray
+    on this machine."""
     concurrency: int | None = None
-    """The most trials at once; None for as many as fit."""
+    """Maximum number of trials or packs that run at once; None for as many as fit."""
     cpus_per_trial: float | None = None
-    """What Ray sets aside; None for one for each thread and loader process."""
+    """CPUs that Ray reserves for a trial; None for one for each thread and data loader process."""
     gpus_per_trial: float | None = 0.0
-    """May be a fraction; 0 trains on the CPU; None for the fraction that a probe finds best."""
+    """GPUs of a trial, which may be a fraction; 0 trains on the CPU, None measures the fastest
+    fraction."""
     execution: Execution = DEFAULT_EXECUTION
     """How trials are computed."""
     retries: int = 3
-    """How often a trial is taken up again whose process died, or lost its disk or its GPU."""
+    """How often a trial is retried if its process dies or loses its disk or GPU."""
     pack: int | None = 1
-    """The most trials that are trained as one; None for as many as are fastest, by a probe."""
+    """Maximum number of trials in a pack; None measures the fastest number."""
     scratch: Path | None = None
-    """A folder on each machine's own disk for the data; None to read it where it lies."""
+    """Folder on the local disk of each machine, into which data is copied; None to read the data
+    from its own folder."""
 
     def __post_init__(self) -> None:
         for option, value in (
@@ -39,12 +42,12 @@ class Resources:
             is_fraction = value is not None and not float(value).is_integer()
             if value is not None and is_fraction and not 1e-4 <= value < 1:
                 raise ConfigurationError(
-                    f"{option} {value:g}: must be a whole number, or a fraction of 0.0001 to 1"
+                    f"{option} {value:g}: must be an integer, or a fraction from 0.0001 to 1"
                 )
         if self.pack != 1 and self.execution.workers:
             raise ConfigurationError(
-                f"--execution workers={self.execution.workers}: every trial of a pack would have "
-                "as many; leave it out, or --pack"
+                f"--execution workers={self.execution.workers}: every trial of a pack would start "
+                "this number of processes; omit either workers or --pack"
             )
 
     @property
@@ -55,31 +58,31 @@ class Resources:
 
     @property
     def gpus(self) -> float:
-        """GPUs of a trial; 0 as long as no probe has found how many."""
+        """GPUs of a trial; 0 if the number has yet to be measured."""
         return self.gpus_per_trial or 0.0
 
     def for_trials(self, most: int) -> "Resources":
-        """The same, with room for no more than there can ever be at once: Ray makes ready for it.
+        """Limit the concurrency to the number of trials, because Ray starts workers for it.
 
         Args:
-            most: trials.
+            most: number of trials.
         """
         if self.concurrency is None:
             return self
         return replace(self, concurrency=max(1, min(self.concurrency, most)))
 
     def slots(self, nodes: Sequence[dict[str, float]]) -> int:
-        """How many trials or packs run at once; at least one, for which there may be room later.
+        """Return how many trials or packs run at once; at least 1, as machines may be added later.
 
         Args:
-            nodes: what each machine has, by kind.
+            nodes: the resources of each machine by their name in Ray.
         """
         fit = max(1, sum(places_of_nodes(nodes, cpus=self.cpus, gpus=self.gpus)))
         return min(fit, self.concurrency or fit)
 
 
 def usable_cpus() -> int:
-    """CPUs of this machine that this process may use, >= 1: a batch job often has a share only."""
+    """Return how many CPUs this process may use, >= 1; a batch job may have a part of them only."""
     usable = len(os.sched_getaffinity(0))
     for quota in _quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
         usable = min(usable, int(quota))
@@ -87,11 +90,14 @@ def usable_cpus() -> int:
 
 
 def _quotas(groups: Path, root: Path) -> Iterator[float]:
-    """CPUs that this process's control groups, and those above them, have between them.
+    """Yield the CPU limits of the control groups of this process and of their parents.
 
     Args:
-        groups: the file that names them, of both versions of control groups.
-        root: where their files are.
+        groups: the file that lists the control groups, of version 1 or 2.
+        root: the folder in which the control groups are mounted.
+
+    Yields:
+        Numbers of CPUs.
     """
     with suppress(OSError):
         for line in groups.read_text(encoding="utf-8").splitlines():
@@ -104,7 +110,7 @@ def _quotas(groups: Path, root: Path) -> Iterator[float]:
                 continue
             here = folder / name.lstrip("/")
             for place in (here, *here.parents):
-                with suppress(OSError, ValueError):  # "max" is none; so is a root without a file
+                with suppress(OSError, ValueError):  # "max", or a missing file, means no limit
                     text = " ".join((place / file).read_text(encoding="utf-8") for file in own)
                     quota, period = map(float, text.split())
                     if quota > 0:
@@ -114,7 +120,13 @@ def _quotas(groups: Path, root: Path) -> Iterator[float]:
 
 
 def places_of_nodes(nodes: Sequence[dict[str, float]], *, cpus: float, gpus: float) -> list[int]:
-    """How many trials or packs each of a cluster's nodes has room for."""
+    """Return how many trials or packs fit on each machine.
+
+    Args:
+        nodes: the resources of each machine by their name in Ray.
+        cpus: CPUs of a trial or pack.
+        gpus: GPUs of a trial or pack.
+    """
     found = []
     for node in nodes:
         room = [

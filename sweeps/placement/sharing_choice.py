@@ -1,26 +1,26 @@
-"""How many processes share each GPU: what is measured, and what follows for the sweep."""
+"""Choose how many processes share each GPU, by measurements."""
 
 import math
 from collections.abc import Callable, Sequence
 
 from quantlab import Recipe
 from quantlab.probing.gpu_sharing import MOST_MEMORY, NUMBERS, SharedPaces
-from sweeps.placement.packing import Packing, by_kind
+from sweeps.placement.packing import Packing, by_pack_key
 from sweeps.spec import Cell
 
 Measure = Callable[[Sequence[Recipe], int, int], SharedPaces]
-"""Takes a pack's recipes, the most processes with such a pack each, and the trials of a GPU."""
+"""Measures a pack: its recipes, the maximum number of processes, and the trials of a GPU."""
 
 
 def most_processes(
     nodes: Sequence[dict[str, float]], *, cpus: float, concurrency: int | None
 ) -> int:
-    """How many processes each GPU can have, whatever it could do with more.
+    """Return the maximum number of processes on each GPU, as limited by CPUs and the concurrency.
 
     Args:
-        nodes: what each machine has, by kind.
-        cpus: of a process.
-        concurrency: the most processes in all; None for as many as fit.
+        nodes: the resources of each machine by their name in Ray.
+        cpus: CPUs of a process.
+        concurrency: maximum number of processes on all machines; None for as many as fit.
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1]
     gpus = sum(node["GPU"] for node in with_gpus)
@@ -33,30 +33,33 @@ def most_processes(
 def choose_sharing(
     cells: Sequence[Cell], packing: Packing, measure: Measure, *, most: int, gpus: int
 ) -> tuple[int, str]:
-    """Measure packs of the kind of which there are the most trials, and the memory of the others.
+    """Choose the number of processes on each GPU.
+
+    The pack key with the most trials is measured with up to `most` processes. Of the other keys,
+    only the memory is measured, and the number is halved until all of them fit.
 
     Args:
-        cells: to be trained.
-        packing: how they become packs.
-        measure: lets packs train.
-        most: processes on a GPU; no more are measured than there are packs.
-        gpus: of all machines.
+        cells: the trials to train.
+        packing: how many of them are trained as one pack.
+        measure: trains packs for a short time.
+        most: maximum number of processes on a GPU; no more are measured than there are packs.
+        gpus: number of GPUs of all machines.
 
     Returns:
-        How many processes each GPU is to have, and what there is to say about it.
+        The number of processes on each GPU, and a line that describes the measurement.
     """
-    kinds = sorted(by_kind(cells).items(), key=lambda kind: -len(kind[1]))
-    packs = [alike[: packing.size(kind, len(alike))] for kind, alike in kinds]
+    groups = sorted(by_pack_key(cells).items(), key=lambda group: -len(group[1]))
+    packs = [alike[: packing.size(key, len(alike))] for key, alike in groups]
     count = sum(
-        math.ceil(len(alike) / len(pack)) for (_, alike), pack in zip(kinds, packs, strict=True)
+        math.ceil(len(alike) / len(pack)) for (_, alike), pack in zip(groups, packs, strict=True)
     )
     most = max(1, min(most, math.ceil(count / gpus)))
     most = max(number for number in NUMBERS if number <= most)
     if most == 1:
-        return 1, _line(1, "not measured: there is work, or there are CPUs, for no more")
+        return 1, _line(1, "not measured, because there is no more work, or there are no more CPUs")
     recipes = [[cell.recipe for cell in pack] for pack in packs]
-    paces = measure(recipes[0], most, math.ceil(len(kinds[0][1]) / gpus))
-    number, told = paces.best, str(paces)
+    paces = measure(recipes[0], most, math.ceil(len(groups[0][1]) / gpus))
+    number, reason = paces.best, str(paces)
     for other in recipes[1:]:
         if number == 1:
             break
@@ -64,10 +67,10 @@ def choose_sharing(
         while number > 1 and number * alone.memory.get(1, 1.0) > MOST_MEMORY:
             number //= 2
             name = f"{other[0].model.name} on {other[0].dataset.name}"
-            told = f"{paces}; no more because of {name}, {alone}"
-    return number, _line(number, told)
+            reason = f"{paces}; limited by the memory of {name}, {alone}"
+    return number, _line(number, reason)
 
 
-def _line(number: int, told: str) -> str:
-    processes = "1 process" if number == 1 else f"{number} processes"
-    return f"--gpus-per-trial auto: {1 / number:g}, so {processes} on each GPU ({told})"
+def _line(number: int, reason: str) -> str:
+    processes = "1 process runs" if number == 1 else f"{number} processes run"
+    return f"--gpus-per-trial auto: {1 / number:g}; {processes} on each GPU ({reason})"

@@ -23,7 +23,9 @@ from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 
 
-def check_and_tell(cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool) -> None:
+def check_before_training(
+    cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool
+) -> None:
     """Find out what would make trials fail, and print what else there is to know before them.
 
     Args:
@@ -33,16 +35,16 @@ def check_and_tell(cells: list[Cell], storage: Storage, data_dir: Path, *, runs_
         runs_here: see there.
 
     Raises:
-        ConfigurationError: see there and `look_through`.
+        ConfigurationError: see there and `check_networks`.
     """
     with streams.each_line_once():
         preflight(cells, storage, data_dir, runs_here=runs_here)
-        notes = look_through((cell.recipe for cell in cells), data_dir)
+        notes = check_networks((cell.recipe for cell in cells), data_dir)
     for note in notes:
         print(note, flush=True)
 
 
-def look_through(recipes: Iterable[Recipe], data_dir: Path) -> list[str]:
+def check_networks(recipes: Iterable[Recipe], data_dir: Path) -> list[str]:
     """Build each network once more, and find out what its epochs and its result will lack.
 
     Of datasets that are not unpacked yet, nothing may be known; what would make trials fail is then

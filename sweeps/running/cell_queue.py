@@ -1,4 +1,4 @@
-"""CellQueue: the trials of a sweep, those that others wait for first."""
+"""CellQueue: the trials of a sweep, in the order in which they are trained."""
 
 import heapq
 from collections import defaultdict
@@ -12,10 +12,10 @@ from sweeps.worker.trial import record_failure
 
 
 class CellQueue(TrialQueue):
-    """Hands out the unfinished cells of a sweep.
+    """The unfinished cells of a sweep; cells from whose networks others start come first.
 
-    A cell that starts from another trial's network waits until that trial is complete, and fails
-    with it.
+    A cell that starts from the network of another trial waits until that trial is complete. If the
+    trial fails or diverges, the cell fails too.
     """
 
     def __init__(
@@ -27,14 +27,14 @@ class CellQueue(TrialQueue):
         names: Mapping[str, str] | None = None,
         packing: Packing = ALONE,
     ) -> None:
-        """Nothing is handed out yet, but cells whose parent has diverged fail at once.
+        """Create the queue. Cells whose parent has diverged already fail at once.
 
         Args:
-            cells: those that are not finished; a parent is among them, or finished.
-            storage: where trials lie.
-            retries: how often a cell is handed out again.
-            names: fingerprint -> name, of trials that messages may speak of.
-            packing: how many cells of a kind are trained as one.
+            cells: unfinished cells; the parent of each is among them or has finished.
+            storage: the storage of the trials.
+            retries: how often a cell is retried.
+            names: fingerprint -> name of trials, for messages.
+            packing: how many cells are trained as one pack.
         """
         super().__init__(retries=retries, packing=packing)
         self._storage = storage
@@ -43,10 +43,10 @@ class CellQueue(TrialQueue):
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
         self._parents = {cell.parent for cell in cells}
         self._ready: dict[str, list[tuple[bool, int]]] = defaultdict(list)
-        """Kind -> heap of those that can be trained now; parents first, then as they come."""
+        """Pack key -> heap of the cells that can be trained now: parents first, then in order."""
         self._waiting: dict[str, list[Cell]] = defaultdict(list)
         self.failed_at_once: list[Cell] = []
-        """Cells whose parent has diverged before."""
+        """Cells whose parent had diverged before the queue was created."""
         orphans = []
         for cell in cells:
             if cell.parent in self._places:
@@ -61,12 +61,12 @@ class CellQueue(TrialQueue):
             self.failed_at_once += [cell, *self.ended(cell, TrialState.FAILED)]
 
     def next(self) -> list[Cell]:
-        kinds = [kind for kind, heap in self._ready.items() if heap]
-        if not kinds:
+        keys = [key for key, heap in self._ready.items() if heap]
+        if not keys:
             return []
-        kind = min(kinds, key=lambda kind: self._ready[kind][0])
-        heap = self._ready[kind]
-        size = self._packing.size(kind, len(heap))
+        key = min(keys, key=lambda key: self._ready[key][0])
+        heap = self._ready[key]
+        size = self._packing.size(key, len(heap))
         pack = [self._order[heapq.heappop(heap)[1]] for _ in range(min(size, len(heap)))]
         self._pending |= {cell.fingerprint: cell for cell in pack}
         return pack
@@ -97,13 +97,13 @@ class CellQueue(TrialQueue):
     def _put_back(self, cell: Cell) -> None:
         is_parent = cell.fingerprint in self._parents
         entry = (not is_parent, self._places[cell.fingerprint])
-        heapq.heappush(self._ready[self._kind(cell)], entry)
+        heapq.heappush(self._ready[self._pack_key(cell)], entry)
 
     def _diverged(self, fingerprint: str) -> bool:
         return self._storage.trial(fingerprint).state() is TrialState.DIVERGED
 
     def _fail(self, cell: Cell, parent: str, state: TrialState) -> None:
         name = repr(self._names[parent]) if parent in self._names else f"trial {parent}"
-        word = "diverged" if state is TrialState.DIVERGED else "failed"
-        reason = f"not started: {name}, which it starts from, {word}"
+        outcome = "diverged" if state is TrialState.DIVERGED else "failed"
+        reason = f"not started, because {name}, from whose network it starts, {outcome}"
         record_failure(self._storage.trial(cell.fingerprint), reason)

@@ -1,4 +1,4 @@
-"""The driver: it starts the services of a sweep, and lets Ray Tune run its trials."""
+"""Start the services of a sweep, and run its trials through Ray Tune."""
 
 import os
 import sys
@@ -36,24 +36,27 @@ from sweeps.worker.failure_reason import reason_of
 def services(
     tracker: Tracker, cells: Sequence[Cell], resources: Resources
 ) -> Iterator[tuple[int, Delivery]]:
-    """The tracking server, and Ray.
+    """Connect to the tracking server and to Ray, and disconnect at the end.
 
     Args:
-        tracker: where trials are recorded.
-        cells: trials with perhaps something that the server does not have yet.
-        resources: of the trials to train.
+        tracker: records trials on the tracking server.
+        cells: trials whose records may be missing on the server.
+        resources: the resources of each trial.
 
     Yields:
-        How many trials may wait in Ray for a place, and the delivery to the server.
+        How many trials may be pending in Ray, and the delivery to the server.
+
+    Raises:
+        ConfigurationError: see `connect` and `reach`.
     """
     for module in users_modules.reached():
         cloudpickle.register_pickle_by_value(module)
     with ThreadPoolExecutor(1) as pool:
-        # Making a new database takes seconds, and so does starting Ray.
+        # Creating a database and starting Ray take seconds each, so they run at the same time.
         reached = pool.submit(reach, tracker, cells)
         try:
             if tracker.server.is_server:
-                reached.result()  # which takes no time, whether or not it is there
+                reached.result()  # a server answers, or refuses, at once
             slots = connect(resources)
             reached.result()
             tracker.storage.share_databases()
@@ -76,22 +79,22 @@ def train(
     delivery: Delivery,
     progress: Progress,
 ) -> None:
-    """Hand trials to workers through Ray Tune until the queue is over.
+    """Distribute trials to workers through Ray Tune until the queue is over.
 
     Args:
-        name: of the sweep or the study.
-        queue: what is trained.
-        storage: where trials lie.
-        data_dir: where datasets lie.
-        resources: of a trial or pack.
-        slots: how many trials may wait in Ray for a place.
-        delivery: brings records to the tracking server.
-        progress: what the terminal shows.
+        name: name of the sweep or the study.
+        queue: the trials.
+        storage: the storage of the trials.
+        data_dir: folder of the datasets.
+        resources: the resources of a trial or pack.
+        slots: how many trials may be pending in Ray.
+        delivery: delivers records to the tracking server.
+        progress: the display of the terminal.
 
     Raises:
-        ConfigurationError: nothing can be trained, or a study cannot go on.
-        LostProcessError: Ray Tune ended more often than there are retries.
-        KeyboardInterrupt: the user stopped it.
+        ConfigurationError: no trial can be trained, or a study cannot be continued.
+        LostProcessError: Ray Tune failed more often than `Resources.retries` allows.
+        KeyboardInterrupt: the user stopped the sweep.
     """
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
     work = Work(
@@ -136,12 +139,15 @@ def train(
         except Exception as error:
             if stop.error is not None:
                 raise stop.error from error
-            # Such as a process that Ray's own memory monitor killed: Tune gives up on everything.
+            # Tune gives up on all trials if, for example, Ray's memory monitor kills a process.
             failures_of_ray += 1
             if failures_of_ray > resources.retries:
-                raise LostProcessError(f"Ray Tune ended ({reason_of(error)})") from error
+                raise LostProcessError(
+                    f"Ray Tune failed more than {resources.retries} times ({reason_of(error)}); "
+                    "run the same command again to continue"
+                ) from error
             print(
-                f"sweeps: Ray Tune ended ({reason_of(error)}); going on",
+                f"sweeps: Ray Tune failed ({reason_of(error)}); starting it again",
                 file=sys.stderr,
                 flush=True,
             )
@@ -158,9 +164,9 @@ def train(
 
 @contextmanager
 def _tune_silenced() -> Iterator[None]:
-    """Tune prints its banner and a line a trial whatever its verbosity; `Progress` does that here.
+    """Discard what Tune prints to standard output at any verbosity; `Progress` replaces it.
 
-    Its errors go to the standard error, and stay.
+    Errors of Tune go to standard error and are not discarded.
     """
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield

@@ -1,4 +1,4 @@
-"""The trials of a grid: those that are not finished are trained."""
+"""Train the unfinished trials of a sweep."""
 
 import sys
 from dataclasses import replace
@@ -8,7 +8,7 @@ from sweeps.placement.gpu_probe import shared_gpus
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
-from sweeps.planning.before_training import check_and_tell
+from sweeps.planning.before_training import check_before_training
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.driver import services, train
 from sweeps.running.progress import Progress
@@ -27,17 +27,26 @@ def run_cells(
     resources: Resources,
     quiet: bool = False,
 ) -> None:
-    """Train the given cells; what became of them stands in their folders.
+    """Train the given cells, and write their results to the trial folders.
+
+    Args:
+        sweep: the sweep.
+        cells: its unfinished cells.
+        storage: the storage of the trials.
+        tracking_uri: the MLflow server; None for that of the environment or of the storage.
+        data_dir: folder of the datasets.
+        resources: the resources of each trial.
+        quiet: whether to print no progress.
 
     Raises:
-        ConfigurationError: see `preflight`, `Storage.locked` and `Tracker`; nothing has been
-            trained then.
-        KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
+        ConfigurationError: the input is invalid, and nothing was trained; see `preflight`,
+            `Storage.locked`, `Tracker` and `train`.
+        KeyboardInterrupt: the user stopped the sweep; every trial keeps its last checkpoint.
     """
     resources = resources.for_trials(len(cells))
     storage.require_writable()
     with storage.locked():
-        check_and_tell(cells, storage, data_dir, runs_here=resources.gpus_per_trial == 0)
+        check_before_training(cells, storage, data_dir, runs_here=resources.gpus_per_trial == 0)
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         with services(tracker, sweep.cells, resources) as (slots, delivery):
             progress = Progress(
@@ -60,13 +69,19 @@ def run_cells(
 def _settled(
     cells: list[Cell], data_dir: Path, resources: Resources, progress: Progress
 ) -> tuple[Resources, Packing]:
-    """Shares of GPUs, and packs, as asked for or as is fastest: first packs with a whole GPU."""
+    """Determine the share of a GPU and the packs, as given or as measured.
+
+    Packs are measured first, with a whole GPU.
+    """
     if resources.gpus_per_trial is not None:
         return resources, _packing(cells, data_dir, resources, progress)
     nodes = alive_nodes()
     whole = replace(resources, gpus_per_trial=float(any(node.get("GPU") for node in nodes)))
     if not whole.gpus:
-        progress.say("--gpus-per-trial auto: 0, as no machine has a GPU; trials run on CPUs")
+        progress.log(
+            "--gpus-per-trial auto: no machine has a GPU now, so trials run on CPUs; for a cluster "
+            "that adds GPU machines later, give a number"
+        )
     packing = _packing(cells, data_dir, whole, progress)
     if not whole.gpus:
         return whole, packing
@@ -78,14 +93,14 @@ def _settled(
         scratch=resources.scratch and resources.scratch.absolute(),
         resources=whole,
     )
-    progress.say(line)
+    progress.log(line)
     return shared, packing.for_slots(shared.slots(nodes))
 
 
 def _packing(
     cells: list[Cell], data_dir: Path, resources: Resources, progress: Progress
 ) -> Packing:
-    """As asked for, or as is fastest."""
+    """Return packs of the given size, or of the fastest size."""
     if resources.pack is not None:
         return Packing(resources.pack)
     packing, lines = fastest_packing(
@@ -95,5 +110,5 @@ def _packing(
         resources=resources,
     )
     for line in lines:
-        progress.say(line)
+        progress.log(line)
     return packing

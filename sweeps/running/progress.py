@@ -1,4 +1,4 @@
-"""What the terminal shows while a sweep runs: a live display, or a plain line now and then."""
+"""Progress: the display of the terminal while a sweep runs."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,19 +10,19 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from sweeps.running.queue import Tally
+from sweeps.running.queue import Counts
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 
-SHOWN_RUNNING = 8
-"""The live display names so many of the running trials."""
+MAX_NAMES = 8
+"""How many running trials the live display names."""
 
 
 class Progress:
-    """Counts trials as they start and end, and shows how far the sweep is.
+    """Count trials as they start and end, and display the progress of the sweep.
 
-    To be entered as a context. On a terminal, a display is kept up to date; elsewhere, and in a
-    file, a line is written when a trial ends, but not more often than every few seconds.
+    It is a context manager. A terminal shows a live display. Any other stream, such as a file, gets
+    a line when a trial ends, but at most one line in `every_seconds`.
     """
 
     def __init__(
@@ -34,23 +34,23 @@ class Progress:
         stream: TextIO,
         quiet: bool = False,
         every_seconds: float = 10.0,
-        tally: Callable[[], Tally] | None = None,
+        counts: Callable[[], Counts] | None = None,
     ) -> None:
-        """Look up what is finished already.
+        """Find the best of the trials that have finished already.
 
         Args:
-            cells: trials that are counted.
-            storage: where they lie.
-            to_run: trials that are not finished.
-            stream: where to show it.
-            quiet: show nothing but warnings.
-            every_seconds: the least time between two plain lines.
-            tally: how far it is, where the number of trials is not known before; None to count
-                trials.
+            cells: the trials to count.
+            storage: the storage of the trials.
+            to_run: the number of unfinished trials.
+            stream: the stream to write to.
+            quiet: whether to print warnings only.
+            every_seconds: the minimum time between two plain lines.
+            counts: returns the progress, for studies, whose number of trials is not known in
+                advance; None to count trials.
         """
         self._storage = storage
         self._total = len(cells)
-        self._tally = tally or self._count
+        self._counts = counts or self._count
         self._to_run = to_run
         self._stream = stream
         self._every = every_seconds
@@ -91,25 +91,25 @@ class Progress:
             print(self._line(), file=self._stream, flush=True)
 
     def started(self, cell: Cell, *, waiting: int) -> None:
-        """A trial runs; `waiting` others wait for initial weights."""
-        if self._started is None:  # rates leave Ray's start out
+        """Count a trial that has started, while `waiting` others wait for initial weights."""
+        if self._started is None:  # the rate does not include the start of Ray
             self._started = time.monotonic()
-            self._left_before = self._tally().left
+            self._left_before = self._counts().left
         self._running[cell.fingerprint] = cell.name
         self._waiting = waiting
 
     def interrupted(self, cell: Cell) -> None:
-        """A trial's process died; it will be taken up again."""
+        """Count a trial whose process died and which will be retried."""
         self._running.pop(cell.fingerprint, None)
         self._interrupted += 1
 
-    def say(self, line: str) -> None:
-        """Show a line, unless nothing is to be shown."""
+    def log(self, line: str) -> None:
+        """Print a line, unless the display is quiet."""
         if not self._quiet:
             self._print(line)
 
     def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
-        """A trial has ended in whatever way, perhaps without having begun."""
+        """Count a trial that has ended, perhaps without having started."""
         self._trained += self._running.pop(cell.fingerprint, None) is not None
         self._waiting = waiting
         folder = self._storage.trial(cell.fingerprint)
@@ -120,7 +120,7 @@ class Progress:
         now = time.monotonic()
         if self._live or self._quiet:
             return
-        if now - self._printed >= self._every or self._tally().left == 0:
+        if now - self._printed >= self._every or self._counts().left == 0:
             self._printed = now
             self._print(self._line())
 
@@ -131,35 +131,35 @@ class Progress:
             print(line, file=self._stream, flush=True)
 
     def _consider(self, cell: Cell) -> None:
-        """Whether it is the best one."""
+        """Keep the trial as the best one if its validation accuracy is the highest so far."""
         folder = self._storage.trial(cell.fingerprint)
         result = folder.result.read()
         score = None if result is None else result.validation_accuracy
         if score is not None and (self._best is None or score > self._best[0]):
             self._best = (score, cell.name)
 
-    def _count(self) -> Tally:
-        """Of trials."""
+    def _count(self) -> Counts:
+        """Return the progress, counted in trials."""
         now = sum(count for state, count in self._states.items() if state.is_finished)
         done = self._total - self._to_run + now
-        return Tally(done, self._total, self._to_run - sum(self._states.values()), "")
+        return Counts(done, self._total, self._to_run - sum(self._states.values()), "")
 
     def _display(self) -> Group:
-        names, tally = list(self._running.values()), self._tally()
-        more = len(names) - SHOWN_RUNNING
-        lines = [f"  {name}" for name in names[:SHOWN_RUNNING]]
+        names, counts = list(self._running.values()), self._counts()
+        more = len(names) - MAX_NAMES
+        lines = [f"  {name}" for name in names[:MAX_NAMES]]
         if more > 0:
             lines.append(f"  and {more} more")
         return Group(
-            ProgressBar(total=tally.total, completed=tally.done, width=60),
+            ProgressBar(total=counts.total, completed=counts.done, width=60),
             Text(self._line()),
             Text("\n".join(lines), style="dim"),
         )
 
     def _line(self) -> str:
-        tally = self._tally()
+        counts = self._counts()
         parts = [
-            f"{tally.done}/{tally.total}{tally.what} finished",
+            f"{counts.done}/{counts.total}{counts.unit} finished",
             f"{len(self._running)} running",
         ]
         if self._waiting:
@@ -168,12 +168,12 @@ class Progress:
             if self._states[state]:
                 parts.append(f"{self._states[state]} {word}")
         if self._interrupted:
-            parts.append(f"{self._interrupted} taken up again")
+            parts.append(f"{self._interrupted} retried")
         if self._trained and self._started is not None:
             elapsed = time.monotonic() - self._started
             parts.append(f"{3600 * self._trained / elapsed:.0f} trials/h")
-            if tried := self._left_before - tally.left:
-                minutes, seconds = divmod(int(elapsed / tried * tally.left), 60)
+            if tried := self._left_before - counts.left:
+                minutes, seconds = divmod(int(elapsed / tried * counts.left), 60)
                 hours, minutes = divmod(minutes, 60)
                 clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
                 parts.append(f"{clock}:{seconds:02d} left")

@@ -1,4 +1,4 @@
-"""TrialQueue: which trials are trained next, and what becomes of those that ended."""
+"""TrialQueue: the interface of the queues of trials, for sweeps and for studies."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,84 +11,90 @@ from sweeps.storage.folder import TrialState
 
 
 @dataclass(frozen=True)
-class Tally:
-    """How far a sweep or a study is."""
+class Counts:
+    """The progress of a sweep or a study."""
 
     done: int
-    """Trials or configurations that have a result."""
+    """Number of trials or configurations that have a result."""
     total: int
+    """Number of all trials or configurations."""
     left: int
-    """What is still to be tried; what has failed is neither done nor left."""
-    what: str
-    """What is counted, with a space before it; empty for trials."""
+    """Number of those still to be tried; failed ones are neither done nor left."""
+    unit: str
+    """What is counted, preceded by a space, such as " configurations"; empty for trials."""
 
 
 class TrialQueue(ABC):
-    """The trials of a sweep or of a study, as the driver hands them to workers.
+    """The trials of a sweep or of a study, which the driver distributes to workers.
 
-    A trial is pending from the moment when `next` returns it until `ended` is called for it. It
-    goes back into the queue when `retry` allows it.
+    A trial is pending from the call of `next` that returns it until `ended` is called for it.
+    `retry` puts a pending trial back into the queue if it has retries left.
     """
 
     def __init__(self, *, retries: int, packing: Packing) -> None:
-        """Nothing is pending yet.
+        """Create a queue without pending trials.
 
         Args:
-            retries: how often a trial is trained again whose process died.
-            packing: how many trials of a kind are trained as one pack.
+            retries: how often a trial is retried if its process dies.
+            packing: how many trials are trained as one pack.
         """
         self._packing = packing
         self._retries = Retries(retries)
         self._pending: dict[str, Cell] = {}
         self.fault: ConfigurationError | None = None
-        """What keeps the whole queue from going on, such as a pruner that fails or a database that
-        is gone; no more is handed out then, and what is pending is to be stopped."""
+        """An error that ends the whole queue, such as a failing pruner or a lost database. `next`
+        returns no more trials, and the driver stops the pending ones. None as long as there is no
+        error."""
 
     @abstractmethod
     def next(self) -> list[Cell]:
-        """Trials to be trained now as one pack; empty if there are none at the moment."""
+        """Return the trials to train now as one pack, or an empty list if none is ready."""
 
     @abstractmethod
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
-        """Take note of how a trial has ended.
+        """Record the end of a trial.
+
+        Args:
+            cell: the trial.
+            state: the state in which it ended.
 
         Returns:
-            Trials that failed with it, because they start from its network.
+            Trials that fail too, because they start from its network.
         """
 
     @abstractmethod
     def cell(self, fingerprint: str) -> Cell:
-        """One of the trials, by its fingerprint."""
+        """Return the trial with the given fingerprint."""
 
     @property
     @abstractmethod
     def is_over(self) -> bool:
-        """Whether no trial is pending, and none will be handed out any more."""
+        """Whether no trial is pending and `next` will return no more trials."""
 
     @abstractmethod
     def _put_back(self, cell: Cell) -> None:
-        """Make a trial that was pending ready again."""
+        """Put a trial that was pending back into the queue."""
 
     @property
     def num_waiting(self) -> int:
-        """Trials that cannot be trained yet, because their initial weights are still missing."""
+        """Number of trials that wait for the network of another trial."""
         return 0
 
     def should_prune(self, fingerprint: str) -> bool:
-        """Whether a pending trial need not be trained to its end, by its learning curve so far."""
+        """Whether to stop a pending trial because of its learning curve so far."""
         return False
 
     @property
     def pending(self) -> list[Cell]:
-        """Trials that were handed out and have not ended."""
+        """Trials that `next` has returned and that have not ended."""
         return list(self._pending.values())
 
     def is_pending(self, cell: Cell) -> bool:
-        """Whether a trial was handed out and has not ended."""
+        """Whether `next` has returned a trial and it has not ended."""
         return cell.fingerprint in self._pending
 
     def retry(self, cell: Cell, *, counts: bool = True, of_pack: bool = False) -> bool:
-        """Take back a trial whose training was cut short, if it may be trained again.
+        """Put a pending trial whose process died back into the queue, if it has retries left.
 
         Args:
             cell: a pending trial.
@@ -96,7 +102,7 @@ class TrialQueue(ABC):
             of_pack: see `Retries.grant`.
 
         Returns:
-            Whether it will be handed out again; if not, `ended` has yet to be called for it.
+            Whether the trial will be retried. If not, the caller must call `ended` for it.
         """
         if not self._retries.grant(cell.fingerprint, counts=counts, of_pack=of_pack):
             return False
@@ -105,14 +111,18 @@ class TrialQueue(ABC):
         return True
 
     def limit_packs(self, cell: Cell, size: int) -> bool:
-        """Hand out no larger packs with trials like this one, which do not fit into memory.
+        """Limit the size of packs that do not fit into memory.
+
+        Args:
+            cell: a trial of such a pack; the limit applies to all trials with its pack key.
+            size: the maximum number of trials in a pack.
 
         Returns:
-            Whether the limit is a new one.
+            Whether this is lower than the limit so far.
         """
-        return self._packing.limit(self._packing.kind(cell), size)
+        return self._packing.limit(self._packing.pack_key(cell), size)
 
-    def _kind(self, cell: Cell) -> str:
-        """What a trial has in common with those it is packed with; its own name if with none."""
+    def _pack_key(self, cell: Cell) -> str:
+        """Return the key that trials of one pack share; the fingerprint if it is trained alone."""
         is_alone = self._retries.is_alone(cell.fingerprint)
-        return cell.fingerprint if is_alone else self._packing.kind(cell)
+        return cell.fingerprint if is_alone else self._packing.pack_key(cell)

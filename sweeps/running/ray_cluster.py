@@ -1,4 +1,4 @@
-"""Ray: started on this machine, or connected to as a cluster."""
+"""Start Ray on this machine, or connect to a Ray cluster."""
 
 import logging
 import math
@@ -20,37 +20,45 @@ from sweeps.placement.resources import Resources, usable_cpus
 from sweeps.running import signals
 
 PENDING_TRIALS = 200
-"""Trials that wait in Ray for a free place at once, which is what a cluster grows by."""
+"""How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
 
 
 def connect(resources: Resources) -> int:
-    """Start Ray here, or connect to a cluster; how many trials may wait in Ray for a place.
+    """Start Ray on this machine, or connect to a cluster.
+
+    Args:
+        resources: the address, and the resources of each trial.
+
+    Returns:
+        How many trials may be pending in Ray.
 
     Raises:
-        ConfigurationError: the cluster does not answer, or this machine has too few CPUs or GPUs.
+        ConfigurationError: Ray does not start, the cluster does not answer, or this machine has
+            too few CPUs or GPUs.
     """
     address = resources.address or os.environ.get("RAY_ADDRESS")  # as set in a submitted job
     if address is None:
         limit = resources.concurrency
         cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
         try:
-            # Plain None would also take up any cluster that happens to run on this machine.
+            # None would also connect to any cluster that happens to run on this machine.
             _init("local", num_cpus=cpus, include_dashboard=False)
-        except Exception as error:  # Ray raises many kinds
-            hint = "; a shorter TMPDIR, such as /tmp, helps" if "AF_UNIX" in str(error) else ""
+        except Exception as error:  # Ray raises many types
+            is_long = "AF_UNIX" in str(error)
+            hint = "; set TMPDIR to a shorter path, such as /tmp" if is_long else ""
             raise ConfigurationError(
                 f"Ray does not start on this machine ({in_full(error)}){hint}"
             ) from error
     else:
         if address.startswith("ray://"):
             raise ConfigurationError(
-                f"--address {address}: Ray's client is not supported; give HOST:PORT or auto on a "
-                "machine of the cluster, or use `ray job submit`"
+                f"--address {address}: Ray Client is not supported; run the command on a machine "
+                "of the cluster with HOST:PORT or auto, or use `ray job submit`"
             )
         try:
             _require_answer(address)
             _init(address)
-        except Exception as error:  # Ray raises many kinds
+        except Exception as error:  # Ray raises many types
             raise ConfigurationError(f"--address {address}: {_why_not_connected(error)}") from error
     nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
@@ -63,23 +71,23 @@ def connect(resources: Resources) -> int:
             if address is None:
                 disconnect()
                 raise ConfigurationError(
-                    f"{option} {needed:g}: there are {there:g} {kind}s on this machine"
+                    f"{option} {needed:g}: this machine has {there:g} {kind}s; give no more"
                 )
             print(
-                f"sweeps: {option} {needed:g}: no machine of the cluster has more than {there:g} "
-                f"{kind}s yet; trials wait for one",
+                f"sweeps: warning: {option} {needed:g}: no machine of the cluster has more than "
+                f"{there:g} {kind}s; trials are pending until such a machine joins",
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
 
 
 def disconnect() -> None:
-    """Leave the cluster, or end Ray if it was started here.
+    """Disconnect from the cluster, or end Ray if it was started on this machine.
 
-    Ray asks its processes one after the other to end, by a signal that is blocked in them (see
-    `_init`), and kills each of them after a second. Their own children stay for a minute longer.
-    There is no public way to skip the waiting. Where a version of Ray has other internals, this
-    function is `ray.shutdown` and takes some seconds more.
+    `ray.shutdown` sends its processes a signal that they block (see `_init`), one after the other,
+    and kills each after a second. Processes that these have started are left behind for a minute.
+    So all of them are killed at once here. If a version of Ray has other internals, this function
+    only calls `ray.shutdown`, which takes some seconds more.
     """
     node: Any = getattr(ray._private.worker, "_global_node", None)
     kill = getattr(node, "kill_all_processes", None)
@@ -104,32 +112,33 @@ def disconnect() -> None:
 
 
 def _init(address: str, **options: Any) -> None:
-    """Let Ray start, or connect, in a way that suits batch jobs and whatever the folder holds.
+    """Initialize Ray such that neither signals nor the current folder have an effect on workers.
 
-    Workers look for modules first where Ray's driver stood when it connected; in the user's folder
-    that might be a clone of this project, or anything of a name of its packages.
+    Workers search for modules in the folder in which the driver called `ray.init`. The user's
+    folder may hold modules with the names of ours, such as another clone of this project.
     """
-    if paths := os.environ.get("PYTHONPATH"):  # which would be relative to another folder then
+    if paths := os.environ.get("PYTHONPATH"):  # relative paths would refer to another folder
         absolute = (os.path.abspath(path) for path in paths.split(os.pathsep) if path)
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
     with chdir(Path(__file__).parents[2]), signals.blocked_in_children():
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    signals.interrupt_on_signals()  # Ray takes SIGTERM for itself
+    signals.interrupt_on_signals()  # Ray has replaced the handler of SIGTERM
 
 
 def _why_not_connected(error: Exception) -> str:
     if isinstance(error, AuthenticationError):
         mode = os.environ.get("RAY_AUTH_MODE")
-        hint = "it must be the cluster's own" if mode == "token" else "set RAY_AUTH_MODE=token"
-        return f"the Ray cluster does not accept the token, or wants one; {hint}"
+        hint = "use the token of the cluster" if mode == "token" else "set RAY_AUTH_MODE=token"
+        return f"the Ray cluster requires a token, or rejects the given one; {hint}"
     if "mismatch" in str(error):
-        return f"the Ray cluster is of other versions ({in_full(error)})"
-    hint = "" if "RAY_AUTH_MODE" in os.environ else "; one with a token: RAY_AUTH_MODE=token"
-    return f"no Ray cluster ({in_full(error)}){hint}"
+        return f"the Ray cluster runs other versions ({in_full(error)}); install the same ones"
+    is_set = "RAY_AUTH_MODE" in os.environ
+    hint = "" if is_set else "; set RAY_AUTH_MODE=token if the cluster requires a token"
+    return f"no Ray cluster answers ({in_full(error)}){hint}"
 
 
 def _require_answer(address: str) -> None:
-    """Knock at HOST:PORT first, because Ray itself waits for minutes; other forms pass."""
+    """Open a connection to HOST:PORT, because Ray would wait for minutes if nothing answers."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

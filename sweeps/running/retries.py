@@ -1,19 +1,19 @@
-"""Retries: whether a trial whose training was cut short is trained again, and whether alone."""
+"""Retries: whether a trial whose process died is retried, and whether it is trained alone."""
 
 
 class Retries:
-    """One budget of retries for each trial of a queue.
+    """The retries that each trial of a queue has left.
 
-    A pack that dies costs its trials nothing the first time, because another trial of the pack may
-    be to blame. After the second time, each of them is trained alone, so that a trial that kills
-    its process does not take others along, and only then does it spend its own retries.
+    When the process of a pack dies, any of its trials may be the cause, so none of them spends a
+    retry. After the second time, each of these trials is trained alone. From then on, a trial that
+    kills its process harms no other trial, and spends its own retries.
     """
 
     def __init__(self, limit: int) -> None:
-        """No trial has been retried yet.
+        """Start with the full number of retries for each trial.
 
         Args:
-            limit: how often a trial that was trained alone is retried.
+            limit: how often a trial that is trained alone is retried.
         """
         self._limit = limit
         self._spent: dict[str, int] = {}
@@ -21,15 +21,16 @@ class Retries:
         self._alone: set[str] = set()
 
     def grant(self, fingerprint: str, *, counts: bool = True, of_pack: bool = False) -> bool:
-        """Decide on one interruption of a trial.
+        """Decide whether to retry a trial whose process died.
 
         Args:
-            fingerprint: of the trial.
-            counts: False where the trial cannot be to blame, such as for a preempted machine.
-            of_pack: whether it was trained in a pack with others.
+            fingerprint: fingerprint of the trial.
+            counts: whether this spends a retry; False if the trial cannot be the cause, for example
+                if its machine was preempted.
+            of_pack: whether the trial was trained in a pack with others.
 
         Returns:
-            Whether it is trained again.
+            Whether the trial is retried.
         """
         if not counts:
             return True

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: those of people, and of batch systems."""
+"""Handle the signals by which people and batch systems stop a command."""
 
 import signal
 import threading
@@ -17,21 +17,22 @@ ENDING = (
     signal.SIGUSR2,
     signal.SIGXCPU,
 )
-"""Batch systems send one of them before a job's time is over, whichever its owner asked for."""
+"""Signals that stop a command. Batch systems can be configured to send any of them before the time
+limit of a job."""
 
 FOR_DRIVER = tuple(number for number in ENDING if number is not signal.SIGINT)
-"""Sent to all processes of a job, they are the driver's to see to; the others take no notice. Ray
-blocks SIGINT in them by itself."""
+"""Signals that a batch system sends to all processes of a job, but that only the driver may handle.
+Ray blocks SIGINT in its processes."""
 
 
 @contextmanager
-def handled(hear: Callable[[], None]) -> Iterator[None]:
-    """Call something for each such signal; those that are ignored, as by `nohup`, stay so.
+def handled(callback: Callable[[], None]) -> Iterator[None]:
+    """Handle the signals in `ENDING` within a `with` block.
 
     Args:
-        hear: called in the main thread.
+        callback: called for each signal, in the main thread.
     """
-    before = handle(hear)
+    before = handle(callback)
     try:
         yield
     finally:
@@ -40,7 +41,7 @@ def handled(hear: Callable[[], None]) -> Iterator[None]:
 
 
 def interrupt() -> None:
-    """As Ctrl-C does.
+    """Raise what Ctrl-C raises.
 
     Raises:
         KeyboardInterrupt: always.
@@ -49,13 +50,13 @@ def interrupt() -> None:
 
 
 def interrupt_on_signals() -> None:
-    """From now on, each of them is as Ctrl-C."""
+    """Let each signal in `ENDING` raise KeyboardInterrupt from now on."""
     handle(interrupt)
 
 
 @contextmanager
 def blocked_in_children() -> Iterator[None]:
-    """Processes that are started meanwhile do not notice the signals that are the driver's."""
+    """Block the signals in `FOR_DRIVER` in processes that are started within a `with` block."""
     signal.pthread_sigmask(signal.SIG_BLOCK, FOR_DRIVER)
     try:
         yield
@@ -63,11 +64,18 @@ def blocked_in_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_DRIVER)
 
 
-def handle(hear: Callable[[], None]) -> dict[signal.Signals, _Handler]:
-    """Call something for each such signal from now on; what was called before."""
+def handle(callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
+    """Handle the signals in `ENDING` from now on, except those that are ignored, as by `nohup`.
+
+    Args:
+        callback: called for each signal, in the main thread.
+
+    Returns:
+        The handlers that were replaced.
+    """
 
     def handler(number: int, frame: FrameType | None) -> None:
-        hear()
+        callback()
 
     before: dict[signal.Signals, _Handler] = {}
     if threading.current_thread() is threading.main_thread():

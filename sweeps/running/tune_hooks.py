@@ -1,4 +1,4 @@
-"""The hooks of Ray Tune: which trial is next, when to stop, and how a trial has ended."""
+"""The hooks of Ray Tune: the next trial, when to stop, and the end of a trial."""
 
 import sys
 import time
@@ -26,24 +26,27 @@ from sweeps.worker.trial import record_failure
 
 
 def name_of(trial: Trial) -> str:
-    """How Tune calls what trains a pack of cells: after the first of them."""
+    """Return the name of a trial in Tune, which is a pack of cells: that of its first cell."""
     return str(next(iter(trial.config["trials"])))
 
 
 def folder_name_of(trial: Trial) -> str:
-    """Tune's own folder; a cell that is tried again is in another trial of Tune's."""
+    """Return the name of Tune's folder of a trial; a retry is another trial in Tune."""
     return f"{name_of(trial)}_{trial.trial_id}"
 
 
 class QueueSearcher(Searcher):
-    """Tune asks here what to run next; the answer may be to wait for a trial that is running."""
+    """Gives the packs of a queue to Tune."""
 
     def __init__(self, queue: TrialQueue) -> None:
         super().__init__()
         self._queue = queue
 
     def suggest(self, trial_id: str) -> Any:
-        """A pack, recipes by fingerprint, as Tune's configuration; None to wait, or the end."""
+        """Return the next pack as Tune's configuration: its recipes by fingerprint.
+
+        None makes Tune ask again later.
+        """
         cells = self._queue.next()
         if cells:
             return {"trials": {cell.fingerprint: cell.recipe for cell in cells}}
@@ -52,39 +55,39 @@ class QueueSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: `TrialCallback` tells the queue."""
+        """Do nothing, because `TrialCallback` reports the end of trials to the queue."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: see `TrialCallback`."""
+        """Pickle nothing; see `TrialCallback`."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: what is left to do stands in the trial folders."""
+        """Save nothing, because the trial folders determine which trials are left."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
+        """Restore nothing; see `save`."""
 
 
 class SweepStopper(Stopper):
-    """Ends the sweep on a signal: workers leave a checkpoint once their step is over.
+    """Stops the sweep on a signal, and single trials that the pruner of a study prunes.
 
-    A trial that a study's pruner has dropped is stopped in the same way.
+    Workers save a checkpoint at the end of their current step.
     """
 
     def __init__(self, queue: TrialQueue | None = None) -> None:
         self._queue = queue
         self.requested = False
         self.error: ConfigurationError | None = None
-        """What keeps any trial from being trained."""
+        """An error because of which no trial can be trained; None if there is none."""
         self.pruned: set[str] = set()
-        """Tune's ids of trials that were stopped alone, because the queue prunes them."""
+        """Tune's ids of pruned trials."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if self._queue is None or result["done"]:
             return False
         running = PackReport.of_result(result).running
         if len(running) != 1:
-            return False  # the others of a pack go on
+            return False  # Tune can stop a pack only as a whole
         (fingerprint,) = running
         if not self._queue.should_prune(fingerprint):
             return False
@@ -92,37 +95,37 @@ class SweepStopper(Stopper):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: see `TrialCallback`."""
+        """Pickle nothing; see `TrialCallback`."""
         return {}
 
     def stop_all(self) -> bool:
-        """Whether a signal has come, nothing can be trained, or a study cannot go on."""
+        """Whether a signal was received, no trial can be trained, or the queue has failed."""
         has_fault = self._queue is not None and self._queue.fault is not None
         return self.requested or self.error is not None or has_fault
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen while the sweep runs; a second signal does not wait for checkpoints."""
-        with signals.handled(self._hear):
+        """Handle signals while the sweep runs; a second one stops it without checkpoints."""
+        with signals.handled(self._on_signal):
             yield
 
     def listen_again(self) -> None:
-        """Once Tune runs, which has taken SIGUSR1 for itself."""
-        signals.handle(self._hear)
+        """Handle signals again after Tune, when it starts, has replaced the handler of SIGUSR1."""
+        signals.handle(self._on_signal)
 
-    def _hear(self) -> None:
+    def _on_signal(self) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
         print(
-            "\nsweeps: stopping; running trials save their state (again to stop at once)",
+            "\nsweeps: stopping; running trials save their state (repeat to stop at once)",
             file=sys.stderr,
             flush=True,
         )
 
 
 class TrialCallback(tune.Callback):
-    """Passes what Tune reports of its trials on to the queue, MLflow and the display."""
+    """Passes the reports of Tune's trials on to the queue, MLflow and the display."""
 
     def __init__(
         self,
@@ -141,11 +144,14 @@ class TrialCallback(tune.Callback):
         self._lost: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles callbacks to restore a sweep its way; ours is by trial folders."""
+        """Pickle nothing.
+
+        Tune pickles callbacks in order to restore a sweep, but the trial folders do that here.
+        """
         return {}
 
     def setup(self, *arguments: Any, **info: Any) -> None:
-        """Tune begins."""
+        """Handle signals again; called when Tune starts."""
         self._stop.listen_again()
 
     def on_trial_start(
@@ -158,21 +164,24 @@ class TrialCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         report = PackReport.of_result(result)
-        if report.unable:
-            self._stop.error = ConfigurationError(report.unable)
+        if report.setup_error:
+            self._stop.error = ConfigurationError(report.setup_error)
             return
         if report.largest is not None:
             largest, cell = report.largest, self._pack(trial)[0]
             if self._queue.limit_packs(cell, largest):
-                self._progress.say(f"packs as of {cell.name} do not fit into memory: {largest} now")
+                self._progress.log(
+                    f"{cell.name}: its pack does not fit into memory; packs of such trials have at "
+                    f"most {largest} trials from now on"
+                )
         for cell in self._pack(trial):
-            # The worker's word: a network file system may take a while to show us its file.
+            # Use the state that the worker reports: files may appear late on a network file system.
             state = report.ended.get(cell.fingerprint)
             if state is None:
                 self._delivery.announce(cell)
                 continue
             if not state.is_finished and state is not TrialState.FAILED:
-                state = self._failed(cell, "it ended without a result")
+                state = self._failed(cell, "the trial ended without a result")
             self._ended(cell, state)
 
     def on_trial_complete(
@@ -187,15 +196,15 @@ class TrialCallback(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Its process has died, or an error was raised that another attempt may not meet."""
-        if trial.trial_id in self._lost:  # a process that dies between two trials is told twice
+        """Retry trials whose process died or met an error that may not occur again."""
+        if trial.trial_id in self._lost:  # Tune reports a process that dies between trials twice
             return
         self._lost.add(trial.trial_id)
         _forget_metrics(trial)
         error = _error(trial)
         preempted = isinstance(error, RayActorError) and error.preempted
         if isinstance(error, RayActorError) and error.actor_init_failed:
-            # Before any trial: it would be raised again and again, for each of them.
+            # Workers fail before any trial starts, so a retry would fail too.
             self._stop.error = ConfigurationError(f"workers cannot start: {reason_of(error)}")
             return
         cells = [cell for cell in self._pack(trial) if self._queue.is_pending(cell)]
@@ -206,12 +215,12 @@ class TrialCallback(tune.Callback):
             state = self._storage.trial(cell.fingerprint).state()
             if not state.is_finished:
                 state = self._failed(
-                    cell, f"its process died, the last time too ({reason_of(error)})"
+                    cell, f"its process died, and no retries are left ({reason_of(error)})"
                 )
             self._ended(cell, state)
 
     def _failed(self, cell: Cell, reason: str) -> TrialState:
-        """Write down why, unless the trial itself has done so."""
+        """Record the failure of a trial, unless its worker has already done so."""
         folder = self._storage.trial(cell.fingerprint)
         failure = folder.failure.read()
         if failure is None or failure.time < self._started:
@@ -223,19 +232,20 @@ class TrialCallback(tune.Callback):
 
     def _ended(self, cell: Cell, state: TrialState) -> None:
         children = self._queue.ended(cell, state)
-        for ended, its in ((cell, state), *((child, TrialState.FAILED) for child in children)):
+        failed = [(child, TrialState.FAILED) for child in children]
+        for ended, its_state in [(cell, state), *failed]:
             self._delivery.announce(ended)
-            self._progress.ended(ended, its, waiting=self._queue.num_waiting)
+            self._progress.ended(ended, its_state, waiting=self._queue.num_waiting)
 
 
 def _forget_metrics(trial: Trial) -> None:
-    """Tune keeps all trials, and would keep rolling averages of their metrics too, for nobody."""
+    """Free the rolling averages of metrics, which nothing uses; Tune would keep them to the end."""
     trial.run_metadata.metric_analysis.clear()
     trial.run_metadata.metric_n_steps.clear()
 
 
 def _error(trial: Trial) -> Exception | None:
-    """What ended a trial's last attempt."""
+    """Return the error that ended the last attempt of a trial, if Tune has stored it."""
     file = trial.pickled_error_file
     if file is None or not Path(file).exists():
         return None

@@ -1,4 +1,4 @@
-"""Modules of the user's, which workers need not be able to import: their code travels."""
+"""Find the modules of the user whose code must be sent to workers, which cannot import them."""
 
 import sys
 from importlib.metadata import packages_distributions
@@ -11,9 +11,9 @@ from sweeps.loading import FILE_MODULE_PREFIX
 
 
 def reached() -> list[ModuleType]:
-    """Sweep files, and modules with code that recipes can reach, which is to travel with them.
+    """Return sweep files, and modules of the user whose code the recipes use.
 
-    A package that is installed, as a clone to work on, is installed on the other machines as well.
+    Installed packages, also editable ones, are assumed to be installed on all machines.
     """
     names = {name for reach in NAMED.values() for name in reach.modules}
     return [
@@ -24,7 +24,7 @@ def reached() -> list[ModuleType]:
 
 
 def imported_late() -> tuple[ModuleType, ...]:
-    """Modules that code of the recipes imports only when it runs."""
+    """Return modules of the user that the code of the recipes imports only when it runs."""
     names = {name for reach in NAMED.values() for name in reach.imported_late}
     return tuple(
         module

@@ -7,7 +7,7 @@ from quantlab import ConfigurationError
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
-from sweeps.planning.before_training import check_and_tell
+from sweeps.planning.before_training import check_before_training
 from sweeps.running.driver import services, train
 from sweeps.running.progress import Progress
 from sweeps.searching.standing import cell_of
@@ -50,7 +50,7 @@ def run_study(
             retries=resources.retries,
             packing=Packing(pack),
         )
-        check_and_tell(examples, storage, data_dir, runs_here=not resources.gpus)
+        check_before_training(examples, storage, data_dir, runs_here=not resources.gpus)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with services(tracker, queue.cells, resources) as (_, delivery):
             # What waits in Ray has been asked for already, before there were results to learn from,
@@ -62,8 +62,8 @@ def run_study(
                 to_run=0,
                 stream=sys.stdout,
                 quiet=quiet,
-                tally=lambda: queue.tally,
+                counts=lambda: queue.counts,
             )
-            queue.on_finished = progress.say
+            queue.on_finished = progress.log
             with progress:
                 train(spec.name, queue, storage, data_dir, resources, slots, delivery, progress)

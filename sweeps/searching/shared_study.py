@@ -16,7 +16,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import described, first_line
 from sweeps.searching.standing import failed_points, num_finished, recipe_of
 from sweeps.storage.folder import Storage
-from sweeps.storage.optuna_database import DatabaseLostError, open_storage, shown, url_of
+from sweeps.storage.optuna_database import DatabaseLostError, open_storage, url_of, without_password
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.sharing import lock, locked
 from sweeps.study import StudySpec
@@ -179,8 +179,8 @@ class SharedStudy:
         known = self.study.user_attrs.get("folder")
         if known is None and self.study.get_trials(deepcopy=False):
             raise ConfigurationError(
-                f"study {self._spec.name}: {shown(url)} has one of this name that `sweeps search` "
-                "did not make; give the study another name"
+                f"study {self._spec.name}: {without_password(url)} has one of this name that "
+                "`sweeps search` did not make; give the study another name"
             )
         if known is None:
             own = own or uuid.uuid4().hex
@@ -188,8 +188,8 @@ class SharedStudy:
             self.study.set_user_attr("folder", own)
         elif known != own:
             raise ConfigurationError(
-                f"--storage {self._root}: study {self._spec.name} of {shown(url)} has its "
-                "trials in another folder; all its drivers must have the same one"
+                f"--storage {self._root}: study {self._spec.name} of {without_password(url)} has "
+                "its trials in another folder; all its drivers must have the same one"
             )
 
     def _require_unchanged(self) -> None:

@@ -15,7 +15,7 @@ from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
 from sweeps.spec import Cell
 from sweeps.storage import sharing
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.optuna_database import open_storage, shown, url_of
+from sweeps.storage.optuna_database import open_storage, url_of, without_password
 from sweeps.study import StudySpec
 
 
@@ -26,7 +26,9 @@ def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna
         ConfigurationError: it has not been begun there, or there is no such storage.
     """
     url = url_of(storage, study_storage)
-    not_begun = f"study {spec.name}: not begun in {shown(url)}; begin it with `sweeps search`"
+    not_begun = (
+        f"study {spec.name}: not begun in {without_password(url)}; begin it with `sweeps search`"
+    )
     if study_storage is None and not (storage.root / "optuna.db").exists():
         raise ConfigurationError(not_begun)  # SQLite would make the file
     try:

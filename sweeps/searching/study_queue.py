@@ -16,7 +16,7 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
-from sweeps.running.queue import Tally, TrialQueue
+from sweeps.running.queue import Counts, TrialQueue
 from sweeps.searching.shared_study import Claim, SharedStudy
 from sweeps.searching.standing import cell_of, cells_of, describe
 from sweeps.spec import Cell
@@ -105,11 +105,11 @@ class StudyQueue(TrialQueue):
         self._is_spent = not self._ready
         if self._is_spent:
             return []
-        kind = self._kind(self._ready[0])
-        most = self._packing.size(kind, self.spec.configurations)
+        key = self._pack_key(self._ready[0])
+        most = self._packing.size(key, self.spec.configurations)
         while len(self._ready) < most and self._add_candidate():
             pass
-        alike = [cell for cell in self._ready if self._kind(cell) == kind][:most]
+        alike = [cell for cell in self._ready if self._pack_key(cell) == key][:most]
         for cell in alike:
             self._ready.remove(cell)
             self._pending[cell.fingerprint] = self._cells[cell.fingerprint] = cell
@@ -129,10 +129,10 @@ class StudyQueue(TrialQueue):
         return cells_of(self.spec, self.study, self._storage)
 
     @property
-    def tally(self) -> Tally:
+    def counts(self) -> Counts:
         """How far it is, for people."""
         finished, total = self._shared.num_finished, self.spec.configurations
-        return Tally(finished, total, max(total - finished, 0), " configurations")
+        return Counts(finished, total, max(total - finished, 0), " configurations")
 
     @property
     def is_over(self) -> bool:

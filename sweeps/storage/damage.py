@@ -1,25 +1,25 @@
-"""Damaged files are told of, once."""
+"""Warnings about damaged files, each of which is printed once."""
 
 import sys
 from pathlib import Path
 
-_told: set[str] = set()
+_printed: set[str] = set()
 
 
-def tell(path: Path, what: str, then: str) -> None:
-    """Write a line about a file to the standard error, once in a process.
+def warn_of_damage(path: Path, damage: str, consequence: str) -> None:
+    """Print a warning about a file to standard error, once in a process.
 
     Args:
         path: the file.
-        what: is wrong with it.
-        then: what is done about it.
+        damage: what is wrong with it.
+        consequence: how the program deals with it.
     """
-    line = f"sweeps: {path}: {what}; {then}"
-    if line not in _told:
-        _told.add(line)
+    line = f"sweeps: warning: {path}: {damage}; {consequence}"
+    if line not in _printed:
+        _printed.add(line)
         print(line, file=sys.stderr, flush=True)
 
 
-def forget() -> None:
-    """Tell of everything again: another command begins."""
-    _told.clear()
+def forget_warnings() -> None:
+    """Print all warnings again, when another command starts in the same process."""
+    _printed.clear()

@@ -1,21 +1,21 @@
-"""The storage folder: one folder a trial, which is the truth about it.
+"""Storage and TrialFolder: the folder of all results, with a folder for each trial.
 
-::
+The trial folders determine the state of all trials. MLflow's records are derived from them::
 
-    <storage>/trials/<fingerprint>/recipe.json     canonical JSON of what runs
-                                   history.jsonl   one line an epoch
-                                   checkpoint.pt   the last saved state, with
-                                   checkpoint.previous.pt  the one before it
-                                   *.damaged       what was found damaged, or of another recipe
-                                   result.json     there once the trial is finished, for good
-                                   failure.json    there while the last attempt failed
-                                   stopped.json    there while a study has put it out of its race
+    <storage>/trials/<fingerprint>/recipe.json     canonical JSON of the recipe
+                                   history.jsonl   one line per epoch
+                                   checkpoint.pt   the last saved state
+                                   checkpoint.previous.pt  the state saved before it
+                                   *.damaged       damaged files, and files of another recipe
+                                   result.json     exists once the trial has finished
+                                   failure.json    exists while the last attempt has failed
+                                   stopped.json    exists while a study has pruned the trial
                                    weights.pt      the finished network
-                                   delivery.json   what the tracking server already has
-                                   .lock           held by the process that trains it
+                                   delivery.json   what the tracking server has of the trial
+                                   .lock           locked by the process that trains the trial
     <storage>/mlflow.db, mlartifacts/              the default tracking store
-    <storage>/ray/                                 Ray Tune's own files
-    <storage>/.mark                                by which workers and runs know this folder
+    <storage>/ray/                                 files of Ray Tune
+    <storage>/.mark                                identifies the folder to workers and MLflow runs
 """
 
 import fcntl
@@ -30,7 +30,7 @@ from pathlib import Path
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import require_intact_archive, set_aside
 from sweeps.storage import sharing
-from sweeps.storage.damage import tell
+from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.record_files import RecordFile, read_text, write_atomically
 from sweeps.storage.records import Delivered, Epoch, Failure, History, Result, Stopped
 from sweeps.storage.records import TrialState as TrialState
@@ -40,7 +40,7 @@ from sweeps.storage.sqlite_uri import sqlite_uri
 
 
 class TrialFolder:
-    """The files of one trial. Every file is replaced whole, but for the history, which grows."""
+    """The files of one trial. Files are replaced as a whole; the history is appended to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,35 +51,39 @@ class TrialFolder:
         self.result = RecordFile(
             path / "result.json",
             Result,
-            if_damaged="it does not count, and `sweeps run` trains the trial again",
+            if_damaged="it is ignored; run `sweeps run` to train the trial again",
         )
         self.failure = RecordFile(
-            path / "failure.json", Failure, if_damaged="why the trial failed is not known"
+            path / "failure.json",
+            Failure,
+            if_damaged="the reason for which the trial failed is unknown",
         )
         self.stopped = RecordFile(
-            path / "stopped.json", Stopped, if_damaged="who stopped the trial is not known"
+            path / "stopped.json", Stopped, if_damaged="the study that pruned the trial is unknown"
         )
         self.delivery = RecordFile(
-            path / "delivery.json", Delivered, if_damaged="the tracking server is asked anew"
+            path / "delivery.json",
+            Delivered,
+            if_damaged="the trial is compared with the tracking server again",
         )
 
     @property
     def fingerprint(self) -> str:
-        """The trial's identity."""
+        """The identity of the trial, which is the name of its folder."""
         return self.path.name
 
     def make(self) -> None:
-        """Make the folder, if it is not there; what has come into its place is set aside."""
+        """Create the folder if it does not exist; a file in its place is set aside."""
         if (self.path.is_symlink() and not self.path.exists()) or self.path.is_file():
             set_aside(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
 
     def sibling(self, fingerprint: str) -> "TrialFolder":
-        """The folder of another trial of the same storage."""
+        """Return the folder of another trial of the same storage."""
         return TrialFolder(self.path.parent / fingerprint)
 
     def state(self) -> TrialState:
-        """Read off which files are there, and off the lock of a trial that has not ended."""
+        """Return the state of the trial, from the files that exist and from the lock."""
         if result := self.result.read():
             return result.state
         if self.failure.exists():
@@ -93,36 +97,36 @@ class TrialFolder:
 
     @contextmanager
     def locked(self, name: str = ".lock") -> Iterator[None]:
-        """Be the only process that trains this trial; wait for another one to end or die.
+        """Hold the lock of the trial, after waiting for a process that holds it.
 
         Args:
-            name: of the file, another one for what is not training.
+            name: name of the lock file: the default for training, another name for other purposes.
         """
         with sharing.locked(self.path / name, fcntl.LOCK_EX):
             yield
 
     def read_history(self) -> History:
-        """The epochs so far; what is damaged is left out, and told of.
+        """Return the intact epochs, and warn about damaged ones.
 
-        The last line of a trial that is not finished may have been cut short by a crash, which is
-        no news.
+        There is no warning about the last line of an unfinished trial, which a crash may have
+        truncated.
 
         Raises:
-            ConfigurationError: it is of a later version of this program.
+            ConfigurationError: a later version of this program wrote the file.
             OSError: the file cannot be read now.
         """
         result = self.result.read()
         history, damages = self._scan_history(result)
         if damages:
             more = f" (and {len(damages) - 1} more)" if len(damages) > 1 else ""
-            then = "the trial's result counts, its learning curves have gaps"
+            consequence = "the result of the trial is valid, but its learning curves have gaps"
             if result is None:
-                then = f"`sweeps run` goes on after epoch {history.leading} at most"
-            tell(self.history, damages[0] + more, then)
+                consequence = f"`sweeps run` continues after epoch {history.leading} or earlier"
+            warn_of_damage(self.history, damages[0] + more, consequence)
         return history
 
     def _scan_history(self, result: Result | None) -> tuple[History, list[str]]:
-        """What is intact of the history, and what is wrong with the rest."""
+        """Return the intact epochs, and a description of each damage."""
         total = None if result is None else result.epochs
         try:
             lines = (read_text(self.history) or "").split("\n")
@@ -137,33 +141,30 @@ class TrialFolder:
             try:
                 epochs.append(decode(Epoch, line, self.fingerprint))
             except DamagedError as error:
-                if not is_last:  # that one was perhaps cut short by a crash
+                if not is_last:  # a crash may have truncated the last line
                     damages.append(f"line {number} is damaged ({error})")
             except NewerError as error:
-                raise ConfigurationError(f"{self.history}: {error}; update it") from error
+                raise ConfigurationError(f"{self.history}: {error}") from error
         history = History(epochs, total=total)
         if len(history) < len(epochs):
-            damages.append("an epoch stands there twice")
+            damages.append("an epoch occurs more than once")
         if not history.is_whole:
             damages.append(
                 f"epoch {history.leading + 1} is missing"
                 if result is None
-                else f"of {result.epochs} epochs there are {len(history)}"
+                else f"has {len(history)} of {result.epochs} epochs"
             )
         return history, damages
 
     def append_history(self, epoch: Epoch) -> None:
-        """Add an epoch."""
+        """Append an epoch to the history."""
         with self.history.open("a", encoding="utf-8") as file:
             file.write(encode(epoch, self.fingerprint) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def rewind_history(self, epoch: int) -> None:
-        """Keep the first `epoch` epochs: those that a checkpoint stands behind.
-
-        A damaged file is set aside.
-        """
+        """Keep the first `epoch` epochs, those up to a checkpoint. A damaged file is set aside."""
         history, damages = self._scan_history(None)
         if damages:
             set_aside(self.history)
@@ -173,26 +174,26 @@ class TrialFolder:
         write_atomically(self.history, "".join(lines))
 
     def intact_weights(self) -> Path:
-        """The file of the finished network; there may be none.
+        """Return the path of the finished network, which may not exist.
 
         Raises:
-            ConfigurationError: it is damaged, or another trial's.
-            OSError: it cannot be read now.
+            ConfigurationError: the file is damaged, or belongs to another trial.
+            OSError: the file cannot be read now.
         """
         result = self.result.read()
         if not os.path.lexists(self.weights):
             return self.weights
-        if result is None or not result.weights_sha256:  # an older one
+        if result is None or not result.weights_sha256:  # an older version wrote the result
             require_intact_archive(self.weights)
         elif self.weights.is_dir() or _sha256(self.weights) != result.weights_sha256:
             raise ConfigurationError(
-                f"{self.weights}: damaged, or another trial's; to train that trial again, remove "
-                f"its {self.result.path.name}"
+                f"{self.weights}: is damaged, or belongs to another trial; to train the trial "
+                f"again, remove {self.result.path.name} beside it"
             )
         return self.weights
 
     def is_done(self) -> bool:
-        """Whether there is nothing to train: it has finished, and its network is there."""
+        """Whether the trial has finished and, if it is complete, its network is intact."""
         state = self.state()
         if state is not TrialState.COMPLETE:
             return state.is_finished
@@ -202,9 +203,9 @@ class TrialFolder:
             return False
 
     def clear(self) -> None:
-        """Before it is trained: remove what an earlier attempt has said of its end.
+        """Remove, before training, the records of how an earlier attempt ended.
 
-        What is damaged is set aside, and so are the result and the network of a trial that is not
+        Damaged files are set aside, and so are the result and the network of a trial that is not
         done.
         """
         for path in self.path.glob("*.*"):
@@ -222,16 +223,19 @@ _MARK_DIGITS = 32
 
 
 class Storage:
-    """A folder, shared by all machines of a cluster, that holds everything sweeps leave behind."""
+    """The folder of all results of sweeps, which all machines of a cluster share."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
     def require_writable(self) -> None:
-        """Make the folder; from now on, what this process makes is its group's if the folder is.
+        """Create the folder and its parts, and check that this process can write to them.
+
+        If the group may write to the folder, it may also write to the files that this process
+        creates from now on.
 
         Raises:
-            ConfigurationError: it cannot be made or written to.
+            ConfigurationError: the folder cannot be created or written to.
         """
         what = f"--storage {self.root}"
         try:
@@ -248,15 +252,15 @@ class Storage:
             raise ConfigurationError(f"{what}: cannot be written to ({error.strerror})") from error
 
     def share_databases(self) -> None:
-        """Let the group write to databases if it may to the folder: SQLite does not ask."""
+        """Let the group write to databases if it may write to the folder; SQLite does not do so."""
         for name in ("mlflow.db", "optuna.db"):
             share(self.root / name)
 
     def mark(self) -> str:
-        """What tells this folder from any other; it is made if it is not there yet.
+        """Return the random text that identifies this folder, and create it if it does not exist.
 
-        Workers on other machines look for it: see `require_mark`. It stays when the folder is
-        moved, so that runs of the tracking server are known again.
+        Workers on other machines compare it: see `require_mark`. It remains when the folder is
+        moved, so that runs of the tracking server can still be assigned to it.
         """
         file = self.root / ".mark"
         try:
@@ -280,10 +284,13 @@ class Storage:
         return found
 
     def require_mark(self, mark: str) -> None:
-        """This folder is the driver's, and not another one under the same path.
+        """Check that this is the folder of the driver, and not another one with the same path.
+
+        Args:
+            mark: the mark that the driver reads.
 
         Raises:
-            ConfigurationError: it is another one, or not there.
+            ConfigurationError: it is another folder, or does not exist.
         """
         try:
             found = read_text(self.root / ".mark")
@@ -292,18 +299,20 @@ class Storage:
         if found != mark:
             raise ConfigurationError(
                 f"--storage {self.root}: machine {platform.node()} does not see the driver's "
-                "folder there; mount it on all machines under the same path"
+                "folder; mount it under this path on all machines"
             )
 
     @contextmanager
     def locked(self, *, shared: bool = False) -> Iterator[None]:
-        """Be the only driver at work on this folder; a driver that dies lets go of it.
+        """Hold the lock of the folder, so that no other driver uses it.
+
+        The lock is released if the driver dies.
 
         Args:
-            shared: let others be at work on it that share it, too.
+            shared: whether other drivers may hold the lock too, if they share it.
 
         Raises:
-            ConfigurationError: another one is at work on it.
+            ConfigurationError: another driver holds the lock.
         """
         how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
         with ExitStack() as stack:
@@ -311,25 +320,25 @@ class Storage:
                 stack.enter_context(sharing.locked(self.root / ".lock", how))
             except BlockingIOError as error:
                 raise ConfigurationError(
-                    f"--storage {self.root}: another `sweeps` command is at work on it; "
-                    "wait until it ends, or give another folder"
+                    f"--storage {self.root}: another `sweeps` command uses it; wait until that "
+                    "command ends, or give another folder"
                 ) from error
             except ConfigurationError as error:
                 raise ConfigurationError(f"--storage {error}") from error
             yield
 
     def trial(self, fingerprint: str) -> TrialFolder:
-        """A trial's files; nothing is made yet."""
+        """Return the folder of a trial, which may not exist yet."""
         return TrialFolder(self.root / "trials" / fingerprint)
 
     @property
     def default_tracking_uri(self) -> str:
-        """The embedded MLflow database."""
+        """The URI of the embedded MLflow database."""
         return sqlite_uri(self.root / "mlflow.db")
 
     @property
     def artifacts(self) -> Path:
-        """Where the embedded tracking store keeps artifacts."""
+        """The folder of the artifacts of the embedded tracking store."""
         return self.root / "mlartifacts"
 
 

@@ -1,4 +1,4 @@
-"""Optuna's storage: connecting to it, and what it raises in one line."""
+"""Connect to the storage of Optuna, and report its errors in one line."""
 
 import optuna
 from optuna.storages import RDBStorage
@@ -12,54 +12,56 @@ from sweeps.secrets import hide, remember
 from sweeps.storage.folder import Storage
 from sweeps.storage.sqlite_uri import sqlite_uri
 
-_TURN_SECONDS = 120.0
-"""Several drivers wait so long for one another's turn at a SQLite file."""
+LOCK_SECONDS = 120.0
+"""How long a driver waits for another driver that has locked the SQLite file."""
 
 
 class DatabaseError(ConfigurationError):
-    """Optuna's storage cannot be used; the message names it."""
+    """The storage of Optuna cannot be used; the message names it."""
 
 
 class DatabaseLostError(DatabaseError, CutShortError):
-    """It cannot be used any more, or not now."""
+    """The storage of Optuna could be used before, but cannot be used now."""
 
 
 def url_of(storage: Storage, study_storage: str | None) -> str:
-    """Of Optuna's storage: the given one, or a SQLite file."""
+    """Return the URL of the storage of Optuna: the given one, or that of a SQLite file."""
     return study_storage or sqlite_uri(storage.root / "optuna.db")
 
 
-def shown(url: str) -> str:
-    """A storage's URL without its password."""
+def without_password(url: str) -> str:
+    """Return the URL of a storage without its password."""
     remember(url)
     return hide(url)
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Connect to Optuna's storage; what its database raises later is a `DatabaseLostError`.
+    """Connect to the storage of Optuna.
+
+    Later errors of its database are raised as `DatabaseLostError`.
 
     Raises:
-        DatabaseError: there is none at that URL, or it is of another version.
+        DatabaseError: there is no storage at this URL, or another version created it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    turn = {"connect_args": {"timeout": _TURN_SECONDS}} if url.startswith("sqlite") else {}
+    lock = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite") else {}
     try:
-        # A server may start anew meanwhile.
-        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **turn})
-    except Exception as error:  # each kind of database raises its own
+        # The database server may be restarted in the meantime.
+        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **lock})
+    except Exception as error:  # each database raises its own types
         raise DatabaseError(
-            f"--study-storage {shown(url)}: cannot be used ({hide(first_line(error))})"
+            f"--study-storage {without_password(url)}: cannot be used ({hide(first_line(error))})"
         ) from error
 
-    def name_it(context: ExceptionContext) -> None:
-        """Whatever Optuna does next: it says of each of them that there is "invalid data"."""
+    def raise_lost(context: ExceptionContext) -> None:
+        """Raise another error than Optuna, which reports every error as "invalid data"."""
         is_expected = isinstance(context.sqlalchemy_exception, IntegrityError)
         if not context.is_pre_ping and not is_expected:
-            says = hide(first_line(context.original_exception))
+            message = hide(first_line(context.original_exception))
             raise DatabaseLostError(
-                f"--study-storage {shown(url)}: cannot be used ({says}); what has finished is "
-                "kept, and the same command goes on once it can"
+                f"--study-storage {without_password(url)}: cannot be used ({message}); results are "
+                "kept; run the same command again to continue"
             )
 
-    event.listen(storage.engine, "handle_error", name_it)
+    event.listen(storage.engine, "handle_error", raise_lost)
     return storage

@@ -1,4 +1,4 @@
-"""With which code and which libraries a trial ran."""
+"""The versions of the code and of the libraries with which a trial runs."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "ray", "mlflow", "scikit-learn")
 
 @lru_cache(maxsize=1)
 def git_commit() -> str:
-    """The commit this package's source stands at, ``+`` if it was changed; empty if unknown."""
+    """Return the commit of this package, with ``+`` if files have changed; empty if unknown."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -26,12 +26,12 @@ def git_commit() -> str:
 
 
 def analysed_with() -> dict[str, str]:
-    """Lines of a report's head."""
+    """Return the lines on versions in the head of a report."""
     packages = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return {"analysed at": git_commit() or "unknown commit", "packages": packages}
 
 
 @lru_cache(maxsize=1)
 def package_versions() -> dict[str, str]:
-    """Python's version and those of the packages that numbers depend on."""
+    """Return the versions of Python and of the packages that affect results."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

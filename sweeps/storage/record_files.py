@@ -1,4 +1,4 @@
-"""JSON files of a trial's folder: one record each, written whole, and read whole or not at all."""
+"""RecordFile: a JSON file of a trial folder with one record, read and written as a whole."""
 
 import errno
 import os
@@ -7,51 +7,51 @@ from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import replacing, set_aside
-from sweeps.storage.damage import tell
+from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 
 R = TypeVar("R")
 
 
 class RecordFile(Generic[R]):
-    """A JSON file of a trial's folder: one record, written and replaced as a whole."""
+    """A JSON file of a trial folder with one record."""
 
-    def __init__(self, path: Path, kind: type[R], *, if_damaged: str) -> None:
-        """Nothing is read yet.
+    def __init__(self, path: Path, record_type: type[R], *, if_damaged: str) -> None:
+        """Describe the file without reading it.
 
         Args:
-            path: of the file, in the folder of the trial that it belongs to.
-            kind: its content, a class of `sweeps.storage.records`.
-            if_damaged: what is done then, for people.
+            path: path of the file, in the folder of its trial.
+            record_type: class of the record, from `sweeps.storage.records`.
+            if_damaged: the consequence of a damaged file, for the warning.
         """
         self.path = path
-        self._kind = kind
+        self._record_type = record_type
         self._if_damaged = if_damaged
 
     def read(self) -> R | None:
-        """The record; None if there is none, or a damaged one, which is told of.
+        """Return the record; None if there is no file, or after a warning if it is damaged.
 
         Raises:
-            ConfigurationError: it is of a later version of this program.
+            ConfigurationError: a later version of this program wrote the file.
             OSError: the file cannot be read now.
         """
         try:
             return self._decoded()
         except DamagedError as error:
-            tell(self.path, f"damaged ({error})", self._if_damaged)
+            warn_of_damage(self.path, f"is damaged ({error})", self._if_damaged)
             return None
 
     def write(self, record: R) -> None:
-        """Put it in the place of the one before."""
+        """Write a record in place of the previous one."""
         text = encode(record, self.path.parent.name, indent=1)
         write_atomically(self.path, text + "\n")
 
     def exists(self) -> bool:
-        """Whether there is something, be it damaged."""
+        """Whether there is a file, intact or damaged."""
         return os.path.lexists(self.path)
 
     def remove(self) -> None:
-        """If there is one. What is damaged is set aside."""
+        """Remove the file if there is one; a damaged file is set aside."""
         try:
             self._decoded()
         except DamagedError:
@@ -63,28 +63,28 @@ class RecordFile(Generic[R]):
         if text is None:
             return None
         if not text.endswith("}\n"):
-            raise DamagedError("cut short" if text else "empty")
+            raise DamagedError("truncated" if text else "empty")
         try:
-            return decode(self._kind, text[:-1], self.path.parent.name)
+            return decode(self._record_type, text[:-1], self.path.parent.name)
         except NewerError as error:
-            raise ConfigurationError(f"{self.path}: {error}; update it") from error
+            raise ConfigurationError(f"{self.path}: {error}") from error
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Readers find the old content or the new, never half of it."""
+    """Write a text file such that readers find either the old or the new content."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def read_text(path: Path) -> str | None:
-    """A text file; None if there is none.
+    """Return the content of a text file; None if there is no file.
 
     Raises:
-        DamagedError: it is no text, or no file.
-        OSError: it cannot be read now.
+        DamagedError: the content is not text, or the path is not that of a file.
+        OSError: the file cannot be read now.
     """
     try:
-        # Whatever has come into its place, such as a pipe: nothing waits for it.
+        # Do not wait for data if there is, for example, a pipe in place of the file.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return file.read().decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):

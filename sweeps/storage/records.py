@@ -1,7 +1,7 @@
-"""What stands in a trial's folder as JSON: one typed record a file, or a line of a history.
+"""The records of a trial folder: dataclasses that are stored as JSON, one per file or line.
 
-A field that is added needs a default, with which files without it are read; one that changes its
-meaning raises its record's ``VERSION``, by which an older program knows that it cannot read it.
+A new field needs a default, which applies to files without the field. A field that changes its
+meaning requires a higher ``VERSION`` of its record, so that older programs refuse the file.
 """
 
 import math
@@ -15,37 +15,42 @@ from quantlab.training.records import EpochRecord
 
 
 class TrialState(Enum):
-    """How far a trial is; see `analysis.columns.STATES`."""
+    """The state of a trial; see `analysis.columns.STATES`."""
 
     WAITING = "WAITING"
+    """The trial has not started."""
     RUNNING = "RUNNING"
-    """A process trains it now."""
+    """A process trains the trial now."""
     INTERRUPTED = "INTERRUPTED"
-    """It was begun and has not ended, and no process trains it now."""
+    """The trial has started and has not ended, but no process trains it now."""
     COMPLETE = "COMPLETE"
+    """The trial has a result."""
     DIVERGED = "DIVERGED"
+    """The loss became infinite or NaN, which is a result too."""
     FAILED = "FAILED"
+    """The last attempt ended with an error."""
     STOPPED = "STOPPED"
+    """A study has pruned the trial."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing left to train."""
+        """Whether the trial is COMPLETE or DIVERGED."""
         return self in (TrialState.COMPLETE, TrialState.DIVERGED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch(EpochRecord):
-    """A line of a trial's history."""
+    """An epoch of a trial: a line of ``history.jsonl``."""
 
     VERSION: ClassVar[int] = 1
     weight_histogram: WeightHistogram | None = None
-    """Older histories have none."""
+    """None in older histories."""
     sharpness_after: float = math.nan
     """NaN in older histories."""
     data_content: str = ""
-    """As in `Result`."""
+    """Hash of the dataset, as in `Result`."""
     time: float
-    """When it ended: seconds since 1970."""
+    """Time at which the epoch ended, in seconds since 1970."""
 
     def __post_init__(self) -> None:
         if self.epoch < 1:
@@ -59,78 +64,82 @@ class Epoch(EpochRecord):
 
 
 class History(list[Epoch]):
-    """The intact epochs of a trial, each once, in their order."""
+    """The intact epochs of a trial in order, each of them once."""
 
     def __init__(self, epochs: Iterable[Epoch], *, total: int | None = None) -> None:
-        """Put them in order.
+        """Sort epochs, and remove repeated ones.
 
         Args:
-            epochs: as they were found.
-            total: of a finished trial, how many there were.
+            epochs: the intact epochs.
+            total: number of epochs according to the result of a finished trial; None without one.
         """
         found = {epoch.epoch: epoch for epoch in epochs}
         super().__init__(found[number] for number in sorted(found))
         gaps = (place for place, epoch in enumerate(self) if epoch.epoch != place + 1)
         self.leading: int = next(gaps, len(self))
-        """How many there are from the first on without a gap."""
+        """Number of epochs before the first missing one."""
         self.is_whole = self.leading == len(self) == (len(self) if total is None else total)
-        """Whether none is missing that is known of."""
+        """Whether no epoch is known to be missing."""
 
     @property
     def seconds(self) -> float:
-        """Training time of all epochs; NaN where some are missing."""
+        """Training time of all epochs, in seconds; NaN if epochs are missing."""
         return sum((epoch.seconds for epoch in self), 0.0) if self.is_whole else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Computed:
-    """Where and with what something was computed."""
+    """The hardware and software that computed a record."""
 
     device: str = ""
+    """Torch device and its name, such as ``cpu (x86_64)``."""
     execution: str = ""
+    """`quantlab.execution.Execution` as text."""
     host: str = ""
+    """Name of the machine."""
     git_commit: str = ""
+    """See `sweeps.storage.provenance.git_commit`."""
     packages: str = ""
-    """Names and versions, as a JSON object."""
+    """Names and versions of packages, as a JSON object."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Computed):
-    """How a finished trial has ended: ``result.json``."""
+    """The result of a finished trial: ``result.json``."""
 
     VERSION: ClassVar[int] = 1
     state: TrialState
     """COMPLETE or DIVERGED."""
     time: float
-    """When: seconds since 1970."""
+    """Time at which the trial ended, in seconds since 1970."""
     epochs: int
-    """Epochs finished."""
+    """Number of finished epochs."""
     steps: int = 0
-    """Gradient steps finished."""
+    """Number of finished gradient steps."""
     validation_accuracy: float | None = None
-    """A fraction; None without validation images, and if it has diverged."""
+    """A fraction; None without validation images, and for a diverged trial."""
     test_accuracy: float | None = None
-    """None if it has diverged."""
+    """A fraction; None for a diverged trial."""
     bits: float | None = None
-    """See `quantlab.training.records.Outcome`; older results have none."""
+    """See `quantlab.training.records.Outcome`; None in older results."""
     network_bits: float | None = None
-    """The same."""
+    """See `quantlab.training.records.Outcome`; None in older results."""
     classes: int | None = None
-    """The same."""
+    """See `quantlab.training.records.Outcome`; None in older results."""
     training_images: int | None = None
-    """The same."""
+    """See `quantlab.training.records.Outcome`; None in older results."""
     error: str = ""
-    """How it diverged."""
+    """How the trial diverged; empty for a complete one."""
     last_finite_loss: float | None = None
-    """Of one that diverged; None if there was none."""
+    """Last finite loss of a diverged trial; None if the first loss was infinite or NaN."""
     warning: str = ""
-    """What people should know who read its numbers."""
+    """A warning to readers of the result; empty if there is none."""
     pack: int = 1
-    """Trials that were trained as one with it, itself included."""
+    """Number of trials in the pack with which the trial ended."""
     data_content: str = ""
-    """See `quantlab.datasets.content`; older results have none."""
+    """Hash of the dataset, see `quantlab.datasets.content`; empty in older results."""
     weights_sha256: str = ""
-    """Of the finished network's file; older results have none."""
+    """Digest of ``weights.pt``; empty in older results."""
 
     def __post_init__(self) -> None:
         if not self.state.is_finished:
@@ -142,49 +151,50 @@ class Result(Computed):
         _require_fractions(self, "validation_accuracy", "test_accuracy")
 
     def as_mapping(self) -> dict[str, Any]:
-        """Its fields by name, as a study's objectives take them; the state as text."""
+        """Return the fields by name, for the objectives of a study; the state is text."""
         return {**asdict(self), "state": self.state.value}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure(Computed):
-    """Why a trial's last attempt failed: ``failure.json``."""
+    """The failure of the last attempt of a trial: ``failure.json``."""
 
     VERSION: ClassVar[int] = 1
     error: str
-    """In one line, for people."""
+    """The reason, in one line."""
     time: float
-    """When: seconds since 1970."""
+    """Time of the failure, in seconds since 1970."""
     traceback: str = ""
-    """Python's own, if there is one."""
+    """Traceback of Python; empty if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """Who has put a trial out of its race: ``stopped.json``."""
+    """The study that pruned a trial: ``stopped.json``."""
 
     VERSION: ClassVar[int] = 1
     by: str
-    """Such as ``study digits``."""
+    """The study, such as ``study digits``."""
     time: float
-    """When: seconds since 1970."""
+    """Time at which the trial was pruned, in seconds since 1970."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """What the tracking server already has of a trial: ``delivery.json``."""
+    """What the tracking server has of a trial: ``delivery.json``."""
 
     VERSION: ClassVar[int] = 1
     uri: str
-    """Of the server; see `sweeps.tracking.uri.TrackingServer.identity`. Older ones hold the URI as
+    """The server, see `sweeps.tracking.uri.TrackingServer.identity`; in older records, the URI as
     it was given."""
     experiment_id: str = ""
-    """Of the experiment that the run is in; older ones do not say."""
+    """The experiment of the run; empty in older records."""
     run_id: str
+    """The run of the trial."""
     epoch: int
-    """The last epoch that it has."""
+    """The last epoch that the server has."""
     state: str
-    """Of the trial, as the server knows it; empty for none yet."""
+    """The state of the trial that the server has; empty if it has none yet."""
 
 
 def _require_fractions(record: object, *names: str) -> None:

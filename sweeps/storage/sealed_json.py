@@ -1,11 +1,11 @@
-"""Dataclasses as JSON with a seal: a digest, by which any change from outside is found out.
+"""Write dataclasses as JSON with a digest, which detects damage.
 
-A sealed text is a JSON object whose first entry is the digest of all that follows it and of its
-owner's name, so that neither a flipped bit nor the file of another trial passes for the truth::
+The first entry of the JSON object is the digest of the remaining text and of the name of its owner,
+so that a changed bit is detected, and so is the file of another trial::
 
     {"digest": "0123456789abcdef", "epochs": 3, ...}
 
-Texts from before there were seals are read, too; all that can be checked of them is their form.
+Texts of older versions have no digest. Only their form is checked.
 """
 
 import dataclasses
@@ -25,24 +25,26 @@ T = TypeVar("T")
 _HEAD = '{"digest": "'
 _DIGITS = 16
 _BODY = len(_HEAD) + _DIGITS + 2
-"""Where the text begins that the digest is of: behind the quotation mark and the comma."""
+"""Where the text covered by the digest starts: after the quotation mark and the comma."""
 
 
 class DamagedError(ValueError):
-    """A text is not what was written. The message says in a few words what is wrong with it."""
+    """A text differs from what was written. The message describes the damage in a few words."""
 
 
 class NewerError(ConfigurationError):
-    """A text is of a later version of this program."""
+    """A later version of this program wrote the text."""
 
 
 def encode(value: Any, owner: str, *, indent: int | None = None) -> str:
-    """A dataclass as sealed JSON, with its class's ``VERSION``; fields at their default left out.
+    """Encode a dataclass as JSON with a digest and the ``VERSION`` of the class.
+
+    Fields with their default value are omitted.
 
     Args:
-        value: an instance of a dataclass, of what `decode` understands.
-        owner: whom it belongs to, such as a fingerprint.
-        indent: as of `json.dumps`; None for one line.
+        value: an instance of a dataclass, with fields that `decode` supports.
+        owner: the owner of the text, such as a fingerprint.
+        indent: see `json.dumps`; None for one line.
     """
     content = {
         field.name: plain(getattr(value, field.name))
@@ -57,15 +59,20 @@ def encode(value: Any, owner: str, *, indent: int | None = None) -> str:
 
 
 def decode(kind: type[T], text: str, owner: str) -> T:
-    """Read back what `encode` has made, or its like from before there were seals.
+    """Decode a text of `encode`, or a text of an older version without a digest.
+
+    Args:
+        kind: the dataclass.
+        text: the text.
+        owner: see `encode`.
 
     Raises:
-        DamagedError: the text was changed, belongs to another owner, or is no such record.
-        NewerError: it is of a later version.
+        DamagedError: the text was changed, belongs to another owner, or is not of this class.
+        NewerError: a later version of this program wrote the text.
     """
     sealed = text.startswith(_HEAD)
     if sealed and text[len(_HEAD) : _BODY] != f'{_digest(text[_BODY:], owner)}",':
-        raise DamagedError("changed since it was written, or of another trial")
+        raise DamagedError("changed after it was written, or of another trial")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -75,17 +82,20 @@ def decode(kind: type[T], text: str, owner: str) -> T:
     version = content.pop("version", 0)
     content.pop("digest", None)
     if sealed and version > kind.VERSION:  # type: ignore[attr-defined]
-        raise NewerError(f"of version {version}, which is later than this program's")
+        raise NewerError(
+            f"has version {version}, but this program reads versions up to "
+            f"{kind.VERSION}; update the program"  # type: ignore[attr-defined]
+        )
     if version and not sealed:
-        raise DamagedError("without its digest")
-    if sealed:  # fields that were added later are not for this program
+        raise DamagedError("no digest")
+    if sealed:  # ignore fields that later versions have added
         known = _readers(kind)[0]  # type: ignore[arg-type]
         content = {name: value for name, value in content.items() if name in known}
     return _typed(kind, content)
 
 
 def plain(value: Any) -> Any:
-    """As JSON data: None for NaN, which JSON does not have; an enum's value; lists."""
+    """Convert a value to JSON data: NaN to None, an enum to its value, tuples to lists."""
     if isinstance(value, float):
         return None if value != value else value
     if isinstance(value, Enum):
@@ -114,13 +124,13 @@ def _typed(kind: type[T], content: Any) -> T:
     values = {}
     for name, value in content.items():
         if name not in readers:
-            raise DamagedError(f"has an unknown {name!r:.40}")
+            raise DamagedError(f"unknown field {name!r:.40}")
         try:
             values[name] = readers[name](value)
         except (TypeError, ValueError) as error:
             raise DamagedError(f"{name} = {value!r:.40}") from error
     if missing := required - values.keys():
-        raise DamagedError(f"has no {min(missing)!r}")
+        raise DamagedError(f"field {min(missing)!r} is missing")
     try:
         return kind(**values)
     except ValueError as error:
@@ -129,7 +139,7 @@ def _typed(kind: type[T], content: Any) -> T:
 
 @lru_cache(maxsize=32)
 def _readers(kind: type) -> tuple[dict[str, Callable[[Any], Any]], frozenset[str]]:
-    """Of each field, what makes its value of JSON data; and which fields must be there."""
+    """Return a function for each field that converts its JSON data, and the required fields."""
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
     required = frozenset(
@@ -141,7 +151,7 @@ def _readers(kind: type) -> tuple[dict[str, Callable[[Any], Any]], frozenset[str
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """A function that raises TypeError or ValueError for what is not of the type."""
+    """Return a function that converts JSON data to a type, or raises TypeError or ValueError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         (other,) = (_reader(item) for item in arguments if item is not type(None))

@@ -1,4 +1,4 @@
-"""Files that several people work on: whose they are, who may write, and one at a time."""
+"""Permissions and locks of files that several people or processes use."""
 
 import fcntl
 import os
@@ -13,21 +13,22 @@ from quantlab.training.checkpoint import set_aside
 
 
 def adopt_group(folder: Path) -> None:
-    """Let the group write to what this process makes, if it may write to the folder.
+    """Let the group write to the files that this process creates, if it may write to a folder.
 
-    A folder that is not there yet is to its nearest parent as the set-group-id bit says.
+    If the folder does not exist, its nearest parent decides, provided that it has the set-group-ID
+    bit, which new folders inherit.
     """
-    is_there = folder.exists()
+    exists = folder.exists()
     while not folder.exists():
         folder = folder.parent
     mode = folder.stat().st_mode
-    if is_there or mode & stat.S_ISGID:
+    if exists or mode & stat.S_ISGID:
         mask = os.umask(0o077)
         os.umask(mask & ~(mode & stat.S_IRWXG))
 
 
 def share(file: Path) -> None:
-    """Let the group write to a file of one's own, if it may write to its folder."""
+    """Let the group write to a file of this user, if it may write to the folder."""
     if file.exists() and file.stat().st_uid == os.getuid():
         mode = file.stat().st_mode
         if missing := file.parent.stat().st_mode & stat.S_IWGRP & ~mode:
@@ -35,32 +36,33 @@ def share(file: Path) -> None:
 
 
 def require_writable(path: Path, what: str) -> None:
-    """A file or folder, if it is there, can be written to.
+    """Check that this process can write to a file or folder, if it exists.
 
     Args:
-        path: of it.
-        what: the message begins with, such as ``--storage DIR``.
+        path: the file or folder.
+        what: start of the message, such as ``--storage DIR``.
 
     Raises:
-        ConfigurationError: it cannot; the message says whose it is.
+        ConfigurationError: it is not writable; the message names its owner.
     """
     if path.exists() and not os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0)):
         raise ConfigurationError(f"{what}: {_not_yours(path)}")
 
 
 def lock(path: Path, how: int) -> BinaryIO:
-    """Take a lock on a file, which is made if it is not there.
+    """Lock a file, which is created if it does not exist.
 
     Args:
-        path: of the file.
-        how: as `fcntl.flock` has it.
+        path: the file.
+        how: the operation of `fcntl.flock`.
 
     Returns:
-        The open file. The lock is held until it is closed; a process that dies lets go of it.
+        The open file. Closing it releases the lock, and so does the death of the process.
 
     Raises:
-        BlockingIOError: another process holds it, and `how` says not to wait.
-        ConfigurationError: the file is somebody else's, or the file system cannot lock files.
+        BlockingIOError: another process holds the lock, and `how` has ``LOCK_NB``.
+        ConfigurationError: the file belongs to another user, or the file system does not support
+            locks.
     """
     file = open(_opened(path), "rb")  # noqa: SIM115  (open for as long as the lock is held)
     try:
@@ -70,22 +72,23 @@ def lock(path: Path, how: int) -> BinaryIO:
         if isinstance(error, BlockingIOError):
             raise
         raise ConfigurationError(
-            f"{path}: its file system cannot lock files ({error.strerror})"
+            f"{path}: the file system does not support locks ({error.strerror}); use a folder on "
+            "another file system"
         ) from error
     return file
 
 
 @contextmanager
 def locked(path: Path, how: int) -> Iterator[None]:
-    """Hold a lock for the time of a `with` block; see `lock`."""
+    """Hold a lock within a `with` block; see `lock`."""
     with lock(path, how):
         yield
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds a lock on a file; also where that cannot be found out.
+    """Whether a process holds an exclusive lock on a file; True if that cannot be determined.
 
-    The lock is taken for a moment, together with whoever else asks, and let go of.
+    The check takes a shared lock for a moment, so that several processes can check at once.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -94,7 +97,7 @@ def is_held(path: Path) -> bool:
     except OSError:
         return True
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):  # what has come into its place is nobody's
+        if not stat.S_ISREG(os.fstat(file).st_mode):  # something else is in its place
             return False
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -112,7 +115,7 @@ def _opened(path: Path) -> int:
     except PermissionError:
         pass
     try:
-        return os.open(path, os.O_RDONLY)  # which is enough for a lock on most file systems
+        return os.open(path, os.O_RDONLY)  # most file systems can lock a file opened for reading
     except OSError as error:
         raise ConfigurationError(_not_yours(path)) from error
 
@@ -120,11 +123,8 @@ def _opened(path: Path) -> int:
 def _not_yours(path: Path) -> str:
     try:
         owner = path.owner()
-    except KeyError:  # a number without a name
+    except KeyError:  # the user ID has no name
         owner = str(path.stat().st_uid)
     except OSError:
-        return f"{path} cannot be made"
-    return (
-        f"{path} belongs to {owner} and cannot be written to; {owner} can change that with "
-        f"`chmod -R g+w`"
-    )
+        return f"{path} cannot be created; check the permissions of {path.parent}"
+    return f"{path} belongs to {owner} and is not writable; ask {owner} to run `chmod -R g+w` on it"

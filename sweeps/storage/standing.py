@@ -1,18 +1,18 @@
-"""How far each trial of a sweep is, and so what there is to train."""
+"""The states of the trials of a sweep, which determine the trials to train."""
 
 from collections.abc import Sequence
 
 from quantlab import ConfigurationError
 from sweeps.spec import Cell
-from sweeps.storage.damage import tell
+from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 
 
 def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:
-    """Fingerprint -> state.
+    """Return the state of each trial by its fingerprint.
 
-    A COMPLETE trial counts as INTERRUPTED, and so is trained again, if an unfinished one starts
-    from its network, and that is lost or damaged.
+    A COMPLETE trial counts as INTERRUPTED, and is trained again, if an unfinished trial starts from
+    its network and the network is missing or damaged.
     """
     states = {cell.fingerprint: storage.trial(cell.fingerprint).state() for cell in cells}
     parents = {cell.fingerprint: cell.parent for cell in cells}
@@ -35,8 +35,12 @@ def _has_network(folder: TrialFolder) -> bool:
     try:
         if folder.intact_weights().exists():
             return True
-        what = "is not there"
+        damage = "is missing"
     except ConfigurationError:
-        what = "damaged, or another trial's"
-    tell(folder.weights, what, "`sweeps run` trains the trial again, which others start from")
+        damage = "is damaged, or belongs to another trial"
+    warn_of_damage(
+        folder.weights,
+        damage,
+        "`sweeps run` trains the trial again, because other trials start from its network",
+    )
     return False

@@ -1,1 +1,1 @@
-"""What runs on the machine that trains: it knows folders, and nothing of the driver."""
+"""The code of the machines that train; it depends on trial folders, not on the driver."""

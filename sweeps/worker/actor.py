@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 _THRESHOLD = gc.get_threshold()
-gc.set_threshold(100_000)  # What comes now makes objects by the hundred thousand, and no garbage.
+gc.set_threshold(100_000)  # The imports create hundreds of thousands of objects, but no garbage.
 
 import torch
 from ray import tune
@@ -27,42 +27,45 @@ from sweeps.worker.trial import train_trials
 gc.set_threshold(*_THRESHOLD)
 
 STEP_SECONDS = 2.0
-"""Tune hears of a trial at most so often; the trial's folder has every epoch."""
-
+"""Time between two reports to Tune; the trial folder is written after every epoch."""
 
 TRANSIENT = (OSError, torch.AcceleratorError)
-"""What another attempt, in another process, may well survive: disks, networks, loaders, GPUs."""
+"""Errors of disks, networks, data loaders and GPUs, after which a trial is retried in another
+process."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials of a sweep have in common."""
+    """The settings that all trials of a sweep share."""
 
     storage: Storage
     mark: str
-    """Of the storage, as the driver sees it."""
+    """The mark that the driver reads in the storage; see `Storage.mark`."""
     data_dir: Path
+    """Folder of the datasets."""
     scratch: Path | None
+    """Folder on the local disk of each machine; see `stage`."""
     device: str
+    """A torch device."""
     execution: Execution
     modules: tuple[ModuleType, ...] = ()
-    """Modules of the user's that the code of the trials imports while it runs."""
+    """Modules of the user that the code of the trials imports while it runs."""
 
 
 class Worker(tune.Trainable):
-    """Tune's trainable: a step is some seconds of training.
+    """A trainable of Tune that trains one pack after another.
 
-    What is a trial to Tune is a pack of ours, often of one trial only. An actor goes on to the next
-    pack, because a process for each would cost seconds of imports. Tune keeps no checkpoints; a
-    trial that is tried again goes on from its folder.
+    A trial of Tune is a pack here, often with a single trial. A step is some seconds of training.
+    An actor is reused for the next pack, because a new process would take seconds to import its
+    modules. Tune keeps no checkpoints: a retried trial continues from the checkpoint in its folder.
     """
 
     def setup(self, config: Mapping[str, Mapping[str, Recipe]], **parameters: Work) -> None:
-        """Begin a pack.
+        """Start a pack.
 
         Args:
-            config: holds the trials' recipes by their fingerprints, under ``trials``.
-            parameters: `Work` under the name ``work``.
+            config: the recipes of the trials by their fingerprints, under the key ``trials``.
+            parameters: `Work`, under the key ``work``.
         """
         work = parameters["work"]
         self._work = work
@@ -77,13 +80,13 @@ class Worker(tune.Trainable):
         self._begin(config["trials"])
 
     def reset_config(self, new_config: Mapping[str, Mapping[str, Recipe]]) -> bool:
-        """Begin another pack in the same process."""
+        """Start another pack in the same process."""
         self.cleanup()
         self._begin(new_config["trials"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for `STEP_SECONDS`, or to the end.
+        """Train for `STEP_SECONDS` or to the end of the pack.
 
         Returns:
             ``done`` for Tune, and a `PackReport` for the driver.
@@ -91,37 +94,37 @@ class Worker(tune.Trainable):
         started = time.monotonic()
         done = True
         if self._unable:
-            return {"done": True, **PackReport(unable=self._unable).as_result()}
+            return {"done": True, **PackReport(setup_error=self._unable).as_result()}
         for _ in self._training:
             if time.monotonic() - started >= STEP_SECONDS:
                 done = False
                 break
         states = {}
-        for fingerprint in list(self._untold):
+        for fingerprint in list(self._unreported):
             state = self._work.storage.trial(fingerprint).state()
             if done or state.is_finished:
-                self._untold.remove(fingerprint)
+                self._unreported.remove(fingerprint)
                 states[fingerprint] = state
-        report = PackReport(running=tuple(self._untold), ended=states, largest=self._largest)
+        report = PackReport(running=tuple(self._unreported), ended=states, largest=self._largest)
         return {"done": done, **report.as_result()}
 
     def cleanup(self) -> None:
-        """Leave checkpoints if the pack is being stopped."""
+        """Save checkpoints of the trials that have not ended."""
         self._training.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: see the class."""
+        """Do nothing, because trials save checkpoints in their folders."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: see the class."""
+        """Do nothing; see `save_checkpoint`."""
 
     def _begin(self, trials: Mapping[str, Recipe]) -> None:
-        self._untold = list(trials)
+        self._unreported = list(trials)
         self._largest: int | None = None
         self._training = self._train(trials)
 
     def _train(self, trials: Mapping[str, Recipe]) -> Generator[None, None, None]:
-        """Train a pack; one that breaks goes on as two, down to the trials that are to blame."""
+        """Train a pack. After an error, train its halves, down to the trials that fail alone."""
         work = self._work
         packs = [list(trials)]
         while packs:
@@ -138,15 +141,15 @@ class Worker(tune.Trainable):
                     for _ in training:
                         yield
             except TRANSIENT:
-                raise  # to be tried again
+                raise  # the driver retries the trials
             except Exception as error:
                 half = len(pack) // 2
                 if half == 0:
-                    continue  # stands in the trial's folder; another attempt would end as this one
+                    continue  # the trial folder has the error, and a retry would fail too
                 packs = [pack[half:], pack[:half], *packs]
                 if not isinstance(error, MemoryExhaustedError):
                     continue
                 self._largest = len(pack) - half
             else:
                 continue
-            gc.collect()  # what did not fit must not stand in the way of its halves
+            gc.collect()  # free the memory of the pack before its halves are built

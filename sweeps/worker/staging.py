@@ -1,4 +1,4 @@
-"""Data on the machine that needs it: copied, unpacked or downloaded once, whoever comes first."""
+"""Stage datasets: copy, unpack or download them once on each machine that needs them."""
 
 import fcntl
 import os
@@ -17,43 +17,50 @@ from quantlab.remembering import remembering
 from sweeps.storage.sharing import locked
 
 _DAMAGED = (shutil.ReadError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
-"""Whatever the libraries raise for an archive that is none, or only half of one."""
+"""Errors that the standard library raises for a damaged or truncated archive."""
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
-"""A folder ``NAME`` may lie in the data folder as ``NAME.tar.gz`` and the like."""
+"""Suffixes of archives. Instead of a folder ``NAME``, the data folder may hold ``NAME.tar.gz``."""
 
 
 def stage(recipe: Recipe, data_dir: Path, scratch: Path | None = None) -> Path:
-    """Make a trial's data ready on this machine; returns the folder to read it from.
+    """Prepare the data of a trial on this machine.
 
-    Other processes of the machine that ask for the same wait, and find it done.
+    If several processes of the machine need the same data, one prepares it and the others wait.
 
     Args:
-        recipe: the trial's.
-        data_dir: where datasets lie, perhaps on a network; archives in it are unpacked.
-        scratch: a folder on the machine's own disk that data is copied to and read from; None to
-            read it where it lies.
+        recipe: the recipe of the trial.
+        data_dir: folder of the datasets, perhaps on a network; archives in it are unpacked.
+        scratch: a folder on the local disk, into which data is copied; None to read the data from
+            `data_dir`.
+
+    Returns:
+        The folder from which to read the data.
 
     Raises:
-        ConfigurationError: the data is nowhere and cannot be downloaded, or an archive is damaged.
+        ConfigurationError: the data is missing and cannot be downloaded, or an archive is damaged.
     """
     weights = recipe.initial_weights
-    if isinstance(weights, TrialWeights):  # which lie in the storage
+    if isinstance(weights, TrialWeights):  # these are read from the storage
         weights = None
     return _stage(recipe.dataset, weights, data_dir, scratch or data_dir)
 
 
 def check(dataset: DatasetSpec, data_dir: Path) -> None:
-    """Before any trial starts: the data is there, or can be downloaded.
+    """Check, before any trial starts, that a dataset exists or can be downloaded.
 
-    What is there as an archive is checked by the trials, once it is unpacked.
+    Trials check a dataset that exists as an archive only after unpacking it.
+
+    Args:
+        dataset: the dataset.
+        data_dir: folder of the datasets.
 
     Raises:
         ConfigurationError: see `DatasetSpec.check`.
     """
     missing = [data_dir / name for name in dataset.files if not (data_dir / name).exists()]
     if not missing or not all(map(_archive, missing)):
-        with _alone(data_dir, only_wait=not missing):
+        with _exclusive(data_dir, only_wait=not missing):
             dataset.check(data_dir)
 
 
@@ -64,18 +71,18 @@ def _stage(
     names = (*dataset.files, *(weights.files if weights is not None else ()))
     if target != data_dir:
         target.mkdir(parents=True, exist_ok=True)
-    with _alone(target, only_wait=all((target / name).exists() for name in names)):
+    with _exclusive(target, only_wait=all((target / name).exists() for name in names)):
         for name in names:
             if not (target / name).exists():
-                _bring(data_dir / name, target / name)
-        dataset.check(target)  # downloads what is nowhere
+                _fetch(data_dir / name, target / name)
+        dataset.check(target)  # downloads missing files
         if weights is not None:
             weights.check(target, no_other_trials)
     return target
 
 
-def _bring(source: Path, target: Path) -> None:
-    """Copy or unpack; it appears under its name when it is whole."""
+def _fetch(source: Path, target: Path) -> None:
+    """Copy or unpack a file or folder under a temporary name, and rename it when it is complete."""
     unfinished = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,8 +97,10 @@ def _bring(source: Path, target: Path) -> None:
             else:
                 shutil.unpack_archive(archive, unfinished, filter="data")
         except _DAMAGED as error:
-            raise ConfigurationError(f"{archive}: cannot be unpacked ({error})") from error
-        inner = unfinished / target.name  # archives hold the folder itself, or what is in it
+            raise ConfigurationError(
+                f"{archive}: cannot be unpacked ({error}); replace the archive"
+            ) from error
+        inner = unfinished / target.name  # an archive holds either the folder or its content
         if inner.is_dir():
             inner.replace(target)
             shutil.rmtree(unfinished)
@@ -107,15 +116,16 @@ def _archive(path: Path) -> Path | None:
 
 
 @contextmanager
-def _alone(folder: Path, *, only_wait: bool) -> Iterator[None]:
-    """Be the only process that brings data to a folder.
+def _exclusive(folder: Path, *, only_wait: bool) -> Iterator[None]:
+    """Hold the lock of a folder, so that only this process adds data to it.
 
     Args:
-        folder: if it is not there, or cannot be written to, nothing can be brought to it.
-        only_wait: nothing is missing; whoever is at it may finish, and then all go on together.
+        folder: a folder; if it does not exist or is not writable, no lock is taken.
+        only_wait: whether no data is missing; then wait for a process that adds data, and release
+            the lock at once.
 
     Raises:
-        ConfigurationError: something is missing, and the file system cannot lock files.
+        ConfigurationError: data is missing, and the file system does not support locks.
     """
     if not os.access(folder, os.W_OK):
         yield

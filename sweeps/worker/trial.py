@@ -1,4 +1,4 @@
-"""What a worker does for its trials. It knows folders, and nothing of Ray or MLflow."""
+"""Train trials and write their folders, without Ray and MLflow."""
 
 import hashlib
 import json
@@ -41,11 +41,11 @@ from sweeps.storage.records import Computed, Epoch, Failure, Result
 from sweeps.worker.staging import stage
 
 PAUSE_STEPS = 20
-"""Within an epoch, the clock is looked at after so many gradient steps."""
+"""Gradient steps between two pauses within an epoch."""
 
 EPOCH_SECONDS = 2.0
-"""Epochs that are shorter share a checkpoint: training them again costs less than saving each. In a
-pack, which saves one for each of its trials, so many times as long."""
+"""Minimum time between two checkpoints for each trial of a pack. Shorter epochs share a checkpoint,
+because training them again costs less than a checkpoint after each."""
 
 
 def run_trial(
@@ -55,16 +55,19 @@ def run_trial(
     report: Callable[[EpochRecord], None] = lambda record: None,
     **options: Any,
 ) -> TrialState:
-    """Train a trial to its end, in one go.
+    """Train a trial to its end.
 
     Args:
-        recipe: what to train.
-        folder: the trial's files.
-        report: called after every epoch, once its record is in the trial's history.
+        recipe: the recipe to train.
+        folder: the folder of the trial.
+        report: called after every epoch, when its record has been added to the history.
         options: see `train_trials`.
 
+    Returns:
+        The state of the trial.
+
     Raises:
-        Exception: whatever broke; it is recorded as the trial's failure first.
+        Exception: any error of the training; it is recorded as the failure of the trial.
     """
     for events in train_trials([(recipe, folder)], **options):
         for event in events:
@@ -82,33 +85,34 @@ def train_trials(
     execution: Execution = DEFAULT_EXECUTION,
     checkpoint_seconds: float = 60.0,
 ) -> Generator[Sequence[PackEvent], None, None]:
-    """Train trials as one pack, each from its last checkpoint if there is one, with pauses.
+    """Train trials as one pack, each from its last checkpoint if there is one.
 
-    Checkpoints are written at the end of an epoch, but not more often than every `EPOCH_SECONDS`
-    for each trial of the pack.
-    Finished trials are left as they are. A diverged one is finished: that is a result of its
-    configuration. Whoever closes the iterator at a pause leaves checkpoints of that moment.
+    Checkpoints are saved at the end of an epoch, but at most one in `EPOCH_SECONDS` for each trial
+    of the pack. Finished trials are not trained again; a diverged trial is finished, because
+    divergence is a result of its configuration. Closing the iterator at a pause saves checkpoints.
 
     Args:
-        trials: recipes, which must fit into one pack (see `quantlab.packs.compatibility`), and the
-            trials' files, which are made if need be.
-        data_dir: where datasets lie.
-        scratch: a folder on this machine's own disk to read data from; see `staging.stage`.
+        trials: recipes, which must be compatible with one pack (see
+            `quantlab.packs.compatibility`), and the folders of the trials, which are created if
+            necessary.
+        data_dir: folder of the datasets.
+        scratch: a folder on the local disk; see `staging.stage`.
         device: a torch device.
-        execution: how to compute it.
-        checkpoint_seconds: within an epoch, save at the first pause after so many seconds.
+        execution: how to compute the trials.
+        checkpoint_seconds: maximum time between two checkpoints within an epoch.
 
     Yields:
-        What trials (by their place in `trials`) have come to, once it is in their histories;
-        nothing at pauses.
+        The events of an epoch, whose members are positions in `trials`, when they have been written
+        to the histories; an empty sequence at a pause within an epoch.
 
     Raises:
-        Exception: whatever broke. Of a trial alone, it is recorded as its failure first.
+        Exception: any error of the training; the error of a single trial is recorded as its
+            failure.
     """
     with ExitStack() as locks:
         for _, folder in sorted(trials, key=lambda trial: trial[1].fingerprint):
             folder.make()
-            locks.enter_context(folder.locked())  # a worker may outlive its driver by seconds
+            locks.enter_context(folder.locked())  # a worker may live longer than its driver
         places = [place for place, (_, folder) in enumerate(trials) if not folder.is_done()]
         if not places:
             return
@@ -128,7 +132,7 @@ def train_trials(
             )
         except Exception as error:
             if len(trials) == 1:
-                with suppress(OSError):  # a full disk has no room for that either
+                with suppress(OSError):  # the disk may be full
                     record_failure(
                         trials[0][1],
                         described(error),
@@ -140,11 +144,11 @@ def train_trials(
 
 
 def _require_same_code(recipe: Recipe, folder: TrialFolder) -> None:
-    """A class that the worker has from its own files may be another one than the driver's."""
+    """Refuse to train if a class of the recipe has other code here than on the driver's machine."""
     if (own := fingerprint(recipe)) != folder.fingerprint:
         raise ConfigurationError(
-            f"trial {folder.fingerprint}: is {own} on {platform.node()}, which has other code of a "
-            "class that the trial uses; bring all machines to the same code"
+            f"trial {folder.fingerprint}: its fingerprint is {own} on {platform.node()}, because "
+            "the code of a class differs there; install the same code on all machines"
         )
 
 
@@ -155,14 +159,14 @@ def record_failure(
     device: str = "",
     execution: Execution = DEFAULT_EXECUTION,
 ) -> None:
-    """Write down that a trial's last attempt failed, and why.
+    """Write the reason for which the last attempt of a trial failed to its folder.
 
     Args:
-        folder: the trial's files.
-        error: in one line, for people.
-        traceback: Python's own, if there is one.
-        device: what it ran on; empty if it did not come so far.
-        execution: how it was computed.
+        folder: the folder of the trial.
+        error: the reason in one line.
+        traceback: the traceback of Python, if there is one.
+        device: the device on which the trial ran; empty if it had not started.
+        execution: how the trial was computed.
     """
     folder.make()
     where = _where(device, execution)
@@ -171,7 +175,7 @@ def record_failure(
 
 
 class _Log:
-    """What a trial that is being trained leaves in its folder."""
+    """Writes the history, checkpoints and result of a trial while it is trained."""
 
     def __init__(
         self,
@@ -182,7 +186,16 @@ class _Log:
         pack: int,
         data_content: str,
     ) -> None:
-        """Go on from the last good checkpoint, in a pack of some size."""
+        """Load the last intact checkpoint into the run, and cut the history to its epoch.
+
+        Args:
+            run: the training of the trial.
+            folder: the folder of the trial.
+            device: a torch device.
+            execution: how the trial is computed.
+            pack: number of trials in the pack.
+            data_content: hash of the dataset.
+        """
         self._run = run
         self._folder = folder
         self._where = _where(device, execution)
@@ -200,21 +213,21 @@ class _Log:
             run.load_state_dict(state_dict)
             if not all(execution.rounds_like(other) for other in run.executions):
                 warned.append(
-                    f"computed with execution {' and then '.join(map(str, run.executions))}: not "
-                    "bit-identical to a run without interruption"
+                    "the result is not bit-identical to that of an uninterrupted run, because it "
+                    f"was computed with execution {' and then '.join(map(str, run.executions))}"
                 )
             before = {epoch.data_content for epoch in folder.read_history()[: run.epoch]}
             if others := before - {data_content, ""}:
                 warned.append(
-                    f"the data has changed during training: {', '.join(sorted(others))}, and now "
+                    f"the data has changed during training from {', '.join(sorted(others))} to "
                     f"{data_content}"
                 )
         if refused:
-            anew = state_dict is None
-            went_on = "the trial started anew" if anew else "the one before it was used"
-            warned.append(f"{'; '.join(refused)}; {went_on}")
+            restarted = state_dict is None
+            remedy = "the trial was restarted" if restarted else "the previous one was used"
+            warned.append(f"{'; '.join(refused)}; {remedy}")
         if warned:
-            # A worker's warning is seen by nobody, so it stands in the result as well.
+            # Nobody sees the warnings of a worker, so the result has them too.
             self._warning = "; ".join(warned)
             warnings.warn(self._warning, stacklevel=2)
         folder.rewind_history(run.epoch)
@@ -234,7 +247,7 @@ class _Log:
             )
 
     def complete(self) -> None:
-        """Evaluate the finished network."""
+        """Evaluate the finished network, and write its weights and the result."""
         try:
             outcome = self._run.outcome()
         except NonFiniteLossError as error:
@@ -244,7 +257,7 @@ class _Log:
         with self._folder.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         values = asdict(outcome)
-        if math.isnan(outcome.validation_accuracy):  # of no images
+        if math.isnan(outcome.validation_accuracy):  # there are no validation images
             values["validation_accuracy"] = None
         self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
 
@@ -290,7 +303,7 @@ def _train(
         execution=execution,
         weights_of=lambda fingerprint: folder.sibling(fingerprint).intact_weights(),
     )
-    contents: dict[int, str] = {}  # members that share their images are looked at once
+    contents: dict[int, str] = {}  # images that members share are hashed once
     for run in pack.members:
         if id(run.splits) not in contents:
             contents[id(run.splits)] = content_of(run.recipe.dataset, data_dir, run.splits)
@@ -331,7 +344,7 @@ def _train(
 def _where(device: str, execution: Execution) -> Computed:
     name = platform.machine()
     if device.startswith("cuda"):
-        # This also runs while a failure is recorded, which may be that there is no such device.
+        # The failure that is being recorded may be that the device does not exist.
         name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "not available"
     return Computed(
         device=f"{device} ({name})",

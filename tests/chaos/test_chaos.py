@@ -340,7 +340,7 @@ def test_a_sweep_survives_what_clusters_do(pack: str, folder: Path, calm: Storag
         gate.touch()
         log = driver.finish()
         assert monkey.done == Counter(events)
-        assert " taken up again" in log
+        assert " retried" in log
         check_runs(sweep, storage, server.uri)
     if pack == "1":
         assert hashes(sweep, storage) == hashes(sweep, calm)

@@ -13,7 +13,7 @@ from sweeps import streams
 def test_a_full_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
     monkeypatch.setattr(sys, "stdout", full)
-    with streams.patient("stdout") as output:
+    with streams.tolerant("stdout") as output:
         print("more", flush=True)
         assert isinstance(output.error, OSError)
         print("and more", flush=True)

@@ -65,18 +65,19 @@ def test_every_kind_has_its_own_best_size() -> None:
     cells = [cell for cell in SWEEP.cells if cell.block != "FP" or cell.recipe.seed < 2]
     packing, lines = choose_packing(cells, measure, slots=2)
     assert asked == [["PC"] * 7, ["PC of one epoch"] * 7]  # two trials have two slots anyway
-    by_block = {cell.block: packing.kind(cell) for cell in cells}
+    by_block = {cell.block: packing.pack_key(cell) for cell in cells}
     assert [packing.size(by_block[block], 7) for block in ("FP", "PC", "PC of one epoch")] == [
         1,
         2,  # 3 at most, but then one of two slots would have less to do
         1,
     ]
     assert lines == [
-        "7 trials of ConvNet on Digits: in packs of up to 3 (time a trial by size of the pack: "
-        "1: 1.00, 3: 0.50)",
-        "7 trials of ConvNet on Digits: one by one (time a trial by size of the pack: "
-        "1: 1.00, 3: 1.05 (9 do not fit: no memory))",
-        "2 trials: one by one (no more of a kind than places: 2)",
+        "7 trials of ConvNet on Digits are trained in packs of up to 3 (relative time per trial by "
+        "size of the pack: 1: 1.00, 3: 0.50)",
+        "7 trials of ConvNet on Digits are trained one by one (relative time per trial by size of "
+        "the pack: 1: 1.00, 3: 1.05 (9 do not fit: no memory))",
+        "2 trials are trained one by one, because packs would leave some of the 2 slots without "
+        "work",
     ]
 
 

@@ -52,7 +52,7 @@ def test_the_commonest_kind_is_measured_and_the_memory_of_the_others() -> None:
     number, line, asked = choose(Packing(1), most=16)
     assert number == 4
     assert line == (
-        "--gpus-per-trial auto: 0.25, so 4 processes on each GPU (1: 10 trials/h, 5% of its "
+        "--gpus-per-trial auto: 0.25; 4 processes run on each GPU (1: 10 trials/h, 5% of its "
         "memory; 2: 19 trials/h, 10% of its memory; 4: 30 trials/h, 20% of its memory; "
         "8: 31 trials/h, 40% of its memory)"
     )
@@ -70,8 +70,8 @@ def test_packs_share_a_gpu_as_they_will_be() -> None:
 def test_the_kind_that_needs_the_most_memory_decides() -> None:
     number, line, _ = choose(Packing(1), most=16, memory=0.3)
     assert number == 2
-    assert line.startswith("--gpus-per-trial auto: 0.5, so 2 processes on each GPU (")
-    because = "; no more because of ConvNet on Digits, 1: 10 trials/h, 30% of its memory)"
+    assert line.startswith("--gpus-per-trial auto: 0.5; 2 processes run on each GPU (")
+    because = "; limited by the memory of ConvNet on Digits, 1: 10 trials/h, 30% of its memory)"
     assert line.endswith(because)
 
 
@@ -79,7 +79,4 @@ def test_nothing_is_measured_where_there_is_no_choice() -> None:
     for packing, most, gpus in ((Packing(1), 1, 1), (Packing(1), 16, 19), (Packing(7), 16, 3)):
         number, line, asked = choose(packing, most=most, gpus=gpus)
         assert (number, asked) == (1, [])
-        assert line == (
-            "--gpus-per-trial auto: 1, so 1 process on each GPU (not measured: there is work, or "
-            "there are CPUs, for no more)"
-        )
+        assert line.startswith("--gpus-per-trial auto: 1; 1 process runs on each GPU (not measured")

@@ -49,8 +49,8 @@ def test_a_failing_trial_does_not_stop_the_others(
     lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
     assert lines == [
         "sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map (tiny.py, line 26, in prox)",
-        "sweeps: failed: child seed=0: not started: 'MD rho0=0.5 seed=0', which it starts from, "
-        "failed",
+        "sweeps: failed: child seed=0: not started, because 'MD rho0=0.5 seed=0', from whose "
+        "network it starts, failed",
     ]
     (tmp_path / "broken").write_text("no")
     again = quick_command(tmp_path, "run", "tiny.py")
@@ -100,7 +100,7 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     second = quick_command(tmp_path, "run", "tiny.py")
     assert second.returncode == 2
     (line,) = second.stderr.splitlines()
-    assert "another `sweeps` command is at work on it" in line
+    assert "another `sweeps` command uses it" in line
     output, errors = first.communicate(timeout=120)
     assert first.returncode == 1
     assert output.splitlines()[-1] == "tiny: 2 COMPLETE, 1 FAILED"
@@ -145,7 +145,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(quick_command: Command, tmp_path: 
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130
     assert "sweeps: stopping; running trials save their state" in errors
-    assert errors.splitlines()[-1].startswith("stopped; to go on: ")
+    assert errors.splitlines()[-1].startswith("sweeps: stopped; to continue, run: ")
     assert errors.splitlines()[-1].endswith("sweeps run tiny.py --pack 2")
     assert not list(tmp_path.glob("runs/trials/*/failure.json"))
     begun = epochs_of(tmp_path)

@@ -46,7 +46,7 @@ def show(stream: io.StringIO, storage: Storage, *, quiet: bool = False) -> str:
 
 
 LAST = (
-    r"3/4 finished · 0 running · 1 waiting · 1 diverged · 1 taken up again · \d+ trials/h · "
+    r"3/4 finished · 0 running · 1 waiting · 1 diverged · 1 retried · \d+ trials/h · "
     r"0:0\d left · best validation 75\.00 % \(FP batch=10 seed=1\)"
 )
 

@@ -164,7 +164,7 @@ def wordy(trial: BaseTrial) -> Recipe:
 @pytest.fixture
 def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudyQueue, Storage]:
     """A queue with one configuration told, and another one's trial out."""
-    monkeypatch.setattr(optuna_database, "_TURN_SECONDS", 0.1)
+    monkeypatch.setattr(optuna_database, "LOCK_SECONDS", 0.1)
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage)
     (first,), _ = queue.next(), queue.next()

@@ -27,7 +27,7 @@ from sweeps.reporting.frames import histograms_frame, history_frame, trials_fram
 from sweeps.reporting.maps import maps_frame
 from sweeps.spec import Block, SweepSpec
 from sweeps.storage import Storage
-from sweeps.storage.damage import forget
+from sweeps.storage.damage import forget_warnings
 from sweeps.storage.standing import states_of
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized
@@ -103,7 +103,7 @@ class Read:
 
 def read(storage: Storage, *, maps: bool = False) -> Read:
     """As `plan`, `status` and `report` do."""
-    forget()
+    forget_warnings()
     told = io.StringIO()
     with redirect_stderr(told):
         plan = plan_of(SWEEP, storage)

@@ -90,10 +90,9 @@ def test_whose_file_is_in_the_way_is_told(tmp_path: Path) -> None:
             )  # to lock it, reading is enough
     finally:
         file.unlink()
-    told = f"{file} belongs to root and cannot be written to; root can change that with "
-    told += "`chmod -R g+w`"
-    assert refused == still_refused == f"--storage here: {told}"
-    assert unlockable == told
+    message = f"{file} belongs to root and is not writable; ask root to run `chmod -R g+w` on it"
+    assert refused == still_refused == f"--storage here: {message}"
+    assert unlockable == message
 
 
 def test_a_folder_in_the_place_of_a_lock_is_set_aside(tmp_path: Path) -> None:
@@ -111,9 +110,9 @@ def test_a_file_system_without_locks_is_told(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(sharing.fcntl, "flock", flock)
-    refused = pytest.raises(ConfigurationError, match=r"\.lock: its file system cannot lock files")
+    refused = pytest.raises(ConfigurationError, match=r"\.lock: the file system does not support")
     with refused, locked(tmp_path / ".lock", fcntl.LOCK_EX):
         pass
-    refused = pytest.raises(ConfigurationError, match=r"--storage .*cannot lock files")
+    refused = pytest.raises(ConfigurationError, match=r"--storage .*does not support locks")
     with refused, Storage(tmp_path).locked():
         pass

@@ -70,7 +70,7 @@ def test_a_record_that_is_cut_short_leaves_the_one_before(
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    refused = pytest.raises(ConfigurationError, match=r"another `sweeps` command is at work")
+    refused = pytest.raises(ConfigurationError, match=r"another `sweeps` command uses it")
     with storage.locked(), refused, storage.locked():
         pass
     with storage.locked():
@@ -107,8 +107,8 @@ def test_a_damaged_result_is_told_once_and_does_not_count(
     folder.result.path.write_text(content)
     assert folder.state() is folder.state() is TrialState.INTERRUPTED
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"sweeps: {folder.result.path}: damaged (")
-    assert line.endswith("it does not count, and `sweeps run` trains the trial again")
+    assert line.startswith(f"sweeps: warning: {folder.result.path}: is damaged (")
+    assert line.endswith("run `sweeps run` to train the trial again")
     folder.clear()
     assert not folder.result.exists()
     assert (folder.path / "result.json.damaged").read_text() == content
@@ -135,5 +135,5 @@ def test_a_record_of_a_later_version_is_neither_damaged_nor_read(
     monkeypatch.setattr(Result, "VERSION", 2)
     folder.result.write(ended())
     monkeypatch.undo()
-    with pytest.raises(ConfigurationError, match=r"result\.json: of version 2, .*; update it"):
+    with pytest.raises(ConfigurationError, match=r"result\.json: has version 2, .*; update the"):
         folder.state()

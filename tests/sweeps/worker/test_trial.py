@@ -152,9 +152,9 @@ def test_a_damaged_checkpoint_starts_the_trial_anew(tmp_path: Path) -> None:
     run_trial(recipe, whole, data_dir=tmp_path)
     damaged.path.mkdir(parents=True)
     damaged.checkpoint.write_bytes(b"half a check")
-    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the trial started anew"):
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the trial was restarted"):
         run_trial(recipe, damaged, data_dir=tmp_path)
-    assert "the trial started anew" in result_of(damaged).warning
+    assert "the trial was restarted" in result_of(damaged).warning
     assert comparable(damaged) == comparable(whole)
 
 
@@ -171,10 +171,10 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path) -> None:
         run_trial(recipe, damaged, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
     damaged.checkpoint.write_bytes(damaged.checkpoint.read_bytes()[:-500])
     seen: list[EpochRecord] = []
-    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the one before it was used"):
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged .*; the previous one was used"):
         run_trial(recipe, damaged, data_dir=tmp_path, report=seen.append)
     assert [record.epoch for record in seen] == [4, 5]
-    assert "the one before it was used" in result_of(damaged).warning
+    assert "the previous one was used" in result_of(damaged).warning
     assert comparable(damaged) == comparable(whole)
 
 
@@ -217,7 +217,7 @@ def test_a_network_that_others_start_from_is_trained_again_if_it_is_damaged(tmp_
     content = bytearray(folder.weights.read_bytes())
     content[len(content) // 2] ^= 1
     folder.weights.write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"weights\.pt: damaged, or another trial's"):
+    with pytest.raises(ConfigurationError, match=r"weights\.pt: is damaged, or belongs to"):
         run_trial(child, folder_of(child, tmp_path), data_dir=tmp_path)
     assert run_trial(parent, folder, data_dir=tmp_path) is TrialState.COMPLETE
     assert comparable(folder) == before
@@ -273,10 +273,10 @@ def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # these two change no number
         killed(Execution(bf16=True, workers=1, keep_memory=False))
-    with pytest.warns(UserWarning, match=r"computed with execution .*,bf16,.* not bit-identical"):
+    with pytest.warns(UserWarning, match=r"not bit-identical .*computed with execution .*,bf16,"):
         killed(Execution())
     # It is told of the finished trial too, although the last resumption changed nothing.
-    with pytest.warns(UserWarning, match=r"computed with execution .*,bf16,.* not bit-identical"):
+    with pytest.warns(UserWarning, match=r"not bit-identical .*computed with execution .*,bf16,"):
         run_trial(recipe, folder, data_dir=tmp_path)
     assert "not bit-identical" in result_of(folder).warning
 

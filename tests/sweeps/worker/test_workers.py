@@ -44,12 +44,12 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     storage.require_writable()
     mark = storage.mark()
     assert storage.mark() == mark
-    assert not PackReport.of_result(worker(storage, mark).step()).unable
+    assert not PackReport.of_result(worker(storage, mark).step()).setup_error
     elsewhere = Storage(tmp_path / "not mounted")
     result = worker(elsewhere, mark).step()
-    unable = PackReport.of_result(result).unable
-    assert f"--storage {elsewhere.root}: machine " in unable
-    assert "does not see the driver's folder" in unable
+    setup_error = PackReport.of_result(result).setup_error
+    assert f"--storage {elsewhere.root}: machine " in setup_error
+    assert "does not see the driver's folder" in setup_error
     assert not elsewhere.root.exists()
     stop = SweepStopper()
     watch: Any = TrialCallback(None, stop, storage, None, None)  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ def test_reasons_are_what_was_raised_in_one_line() -> None:
     assert reason_of(ActorDiedError(task)) == "shared object"
     assert reason_of(task) == "ImportError: libwhatever.so: cannot open"
     assert reason_of(ActorDiedError()) == "The actor died unexpectedly before finishing this task."
-    assert reason_of(None) == "no reason given"
+    assert reason_of(None) == "no reason is known"
 
 
 def test_slots_are_of_the_cpus_that_a_job_may_use(tmp_path: Path) -> None:
