@@ -1,4 +1,4 @@
-"""Coordinates of a trial in tables: its rho0, regime, quantization set, and bits."""
+"""The columns of a trial in tables: its rho0, regime, quantization set and bits."""
 
 import math
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from sweeps.spec import Cell
 
 
 def rho0(cell: Cell) -> float | None:
-    """How strongly weights are drawn to the set: the rho0 that sensitivity is about.
+    """Return rho0, the initial sharpness, on which the analysis of sensitivity is based.
 
-    It is what the sweep's axis ``rho0`` says, if there is one of numbers; else the schedule's field
-    of that name, or its constant. None where nothing is annealed while training, where the schedule
-    has no rho0, and where the map takes it as a clock for laws of its own.
+    This is the value of the sweep's axis ``rho0`` if it is a number; else the field ``rho0`` of the
+    sharpness schedule, or the value of a constant schedule. None if nothing is annealed, if the
+    schedule has no ``rho0``, and if the quantizer uses the sharpness as a clock only.
     """
     if (own := _number(cell.coordinates.get("rho0"))) is not None:
         return own
@@ -37,7 +37,7 @@ def rho0(cell: Cell) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """A finite number >= 0, also as a label has it; None for anything else."""
+    """Convert a number or a label to a finite number >= 0; None for anything else."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -46,14 +46,18 @@ def _number(value: object) -> float | None:
 
 
 def regime(cell: Cell) -> str:
-    """As the ProxConnect paper has them: fine-tuning starts from trained weights."""
+    """Return the regime in the terms of the ProxConnect paper: end-to-end or fine-tuning.
+
+    Fine-tuning starts from trained weights.
+    """
     return "end-to-end" if cell.recipe.initial_weights is None else "fine-tuning"
 
 
 def level_set(cell: Cell) -> str:
-    """The name of the quantization set, as the sweep has it; empty in full precision.
+    """Return the name of the quantization set; empty in full precision.
 
-    Where groups of layers have others than the rest, no set has a name for all: it is ``by layer``.
+    It is the label of the sweep's axis ``set`` if there is one, and ``by layer`` if groups of
+    layers have different sets.
     """
     quantization = cell.recipe.quantization
     if quantization is None:
@@ -66,10 +70,13 @@ def level_set(cell: Cell) -> str:
 
 
 def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
-    """Bits a quantized weight; see `quantlab.training.records.Outcome`.
+    """Return the bits per quantized weight; see `quantlab.training.records.Outcome`.
 
-    NaN where layers have sets of different sizes, and the trial's result does not say what share
-    each has of the network.
+    NaN for older results without this number if layers have sets of different sizes.
+
+    Args:
+        recipe: the recipe of the trial.
+        result: the fields of its result.
     """
     if result.get("bits") is not None:
         return float(result["bits"])
@@ -82,9 +89,13 @@ def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
 
 
 def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
-    """Bits of a number that the network stores; see `quantlab.training.records.Outcome`.
+    """Return the bits per stored number; see `quantlab.training.records.Outcome`.
 
-    NaN of a quantized network whose result does not say.
+    NaN for older results of quantized networks, which do not have this number.
+
+    Args:
+        recipe: the recipe of the trial.
+        result: the fields of its result.
     """
     if result.get("network_bits") is not None:
         return float(result["network_bits"])
@@ -92,6 +103,6 @@ def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
 
 
 def classes(recipe: Recipe) -> int | None:
-    """Classes of the dataset, as far as it can tell without its images."""
+    """Return the number of classes of the dataset; None if it depends on the images."""
     dimensions = recipe.dataset.dimensions
     return None if dimensions is None else dimensions.num_classes

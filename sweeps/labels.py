@@ -1,4 +1,4 @@
-"""Labels and names: what a block, an axis, a value, a sweep or a study may be called."""
+"""Check labels of blocks and values, and names of axes, sweeps and studies."""
 
 import re
 import unicodedata
@@ -7,25 +7,25 @@ from quantlab import ConfigurationError
 from quantlab.errors import brief
 
 LONGEST_LABEL = 200
-"""Letters; more fit into no table or figure."""
+"""Maximum number of characters of a label; more do not fit into tables and figures."""
 
 LONGEST_NAME = 100
-"""Bytes of the name of a sweep, a study or an axis, as files and folders are called so."""
+"""Maximum number of bytes of a name, which becomes part of file names."""
 
 
 def require_label(value: object, what: str) -> str:
-    """A label for people, on one line: any script, signs and symbols.
+    """Check a label, which may have characters of any script, and symbols.
 
     Args:
         value: the label.
-        what: it is, for the message, such as ``"sweep x: Block.label"``.
+        what: name of the field for the message, such as ``"sweep x: Block.label"``.
 
     Returns:
-        The label; white space, line breaks included, is one space each.
+        The label, with a single space in place of any white space, such as line breaks.
 
     Raises:
-        ConfigurationError: it is no text, is empty or too long, or has letters that cannot be seen,
-            such as control characters, and marks that turn the direction of writing.
+        ConfigurationError: the value is not text, is empty or too long, or has invisible
+            characters, such as control characters and marks of the writing direction.
     """
     if not isinstance(value, str):
         raise ConfigurationError(
@@ -36,15 +36,15 @@ def require_label(value: object, what: str) -> str:
     odd = next((letter for letter in label if _is_unseen(letter)), None)
     if not label or odd is not None or len(label) > LONGEST_LABEL:
         raise ConfigurationError(
-            f"{what} = {brief(value)}: must have 1 to {LONGEST_LABEL} letters"
-            + (f", and has {len(label)}" if len(label) > LONGEST_LABEL else "")
-            + (f"; {odd!r} cannot be seen" if odd is not None else "")
+            f"{what} = {brief(value)}: must have 1 to {LONGEST_LABEL} characters"
+            + (f", but has {len(label)}" if len(label) > LONGEST_LABEL else "")
+            + (f"; remove {odd!r}, which is invisible" if odd is not None else "")
         )
     return label
 
 
 _JOINERS = "\u200c\u200d"
-"""Cannot be seen, but scripts need them between letters, and pictures of people."""
+"""Invisible characters that some scripts need between letters, and some emoji."""
 
 
 def _is_unseen(letter: str) -> bool:
@@ -56,47 +56,69 @@ def _quoted(value: object) -> str:
 
 
 def require_name(value: object, what: str) -> str:
-    """The name of a sweep or a study, which files, folders and experiments are called after.
+    """Check the name of a sweep or a study, which is used for files, folders and experiments.
+
+    Args:
+        value: the name.
+        what: name of the field, for the message.
+
+    Returns:
+        The name.
 
     Raises:
-        ConfigurationError: it is no text of letters, digits, '-' and '_', or too long.
+        ConfigurationError: the value is not text of letters, digits, '-' and '_', or is too long.
     """
     is_name = isinstance(value, str) and value.replace("_", "").replace("-", "").isalnum()
     if not is_name or len(str(value).encode()) > LONGEST_NAME:
         raise ConfigurationError(
-            f"{what} = {brief(value)}: must be letters, digits, '-' and '_', at most "
-            f"{LONGEST_NAME} bytes of them"
+            f"{what} = {brief(value)}: must be text of letters, digits, '-' and '_', with at most "
+            f"{LONGEST_NAME} bytes"
         )
     return str(value)
 
 
 def require_axis_name(value: object, what: str) -> str:
-    """The name of an axis, which is part of names, tags and columns.
+    """Check the name of an axis, which is part of names, tags and columns.
+
+    Args:
+        value: the name.
+        what: start of the message, such as ``"axis"``.
+
+    Returns:
+        The name.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the value is not a valid name, or is ``"seed"``.
     """
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value):
         raise ConfigurationError(
-            f"{what} {brief(value)}: the name must be letters, digits, '_', '-' and '.'"
+            f"{what} {brief(value)}: the name must start with a letter or '_', and have only "
+            "letters, digits, '_', '-' and '.'"
         )
     if len(value) > LONGEST_NAME:
         raise ConfigurationError(
-            f"{what} {brief(value)}: the name must have at most {LONGEST_NAME} letters"
+            f"{what} {brief(value)}: the name must have at most {LONGEST_NAME} characters"
         )
     if value == "seed":
         raise ConfigurationError(
-            f"{what} 'seed': that is what a trial's seed is called; give the seeds as `seeds`, or "
+            f"{what} 'seed': the name is reserved for the seed of a trial; set `seeds`, or give "
             "the axis another name"
         )
     return value
 
 
 def require_text(value: object, what: str) -> str:
-    """A text of any length, line breaks allowed.
+    """Check a text of any length, which may have line breaks.
+
+    Args:
+        value: the text.
+        what: name of the field, for the message.
+
+    Returns:
+        The text.
 
     Raises:
-        ConfigurationError: it is no text, or has letters that cannot be written down.
+        ConfigurationError: the value is not text, or cannot be encoded as UTF-8.
     """
     if not isinstance(value, str) or any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
         raise ConfigurationError(f"{what} = {brief(value)}: must be text")

@@ -1,4 +1,4 @@
-"""Finding a sweep or a study: by its name among those that ship, or by the path of a file."""
+"""Load a sweep or a study, by its name or from a Python file."""
 
 import dataclasses
 import difflib
@@ -28,25 +28,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FILE_MODULE_PREFIX = "sweep_file_"
-"""Modules made from a user's files are called so; workers get their classes by value."""
+"""Prefix of the names of modules from the user's files; workers receive their classes by value."""
 
 
 def named_sweeps() -> list[str]:
-    """Names of the sweeps that ship."""
+    """Return the names of the sweeps in `sweeps.grids`."""
     return sorted(module.name for module in pkgutil.iter_modules(sweeps.grids.__path__))
 
 
 def named_studies() -> list[str]:
-    """Names of the studies that ship."""
+    """Return the names of the studies in `sweeps.studies`."""
     return sorted(module.name for module in pkgutil.iter_modules(sweeps.studies.__path__))
 
 
 def load_sweep(name_or_path: str) -> SweepSpec:
-    """The sweep of a name, or of a Python file (its path ends in ``.py``) that defines ``SWEEP``.
+    """Load a sweep, and expand its cells.
+
+    Args:
+        name_or_path: the name of a sweep in `sweeps.grids`, or the path of a file that ends in
+            ``.py`` and defines ``SWEEP``.
 
     Raises:
-        ConfigurationError: there is none, the file cannot be run, or the sweep is not valid; all
-            of its cells have been expanded once this returns.
+        ConfigurationError: there is no such sweep, the file raises an error, or the sweep is
+            invalid.
     """
     return _expanded(
         _load("sweep", name_or_path, named_sweeps(), "sweeps.grids", "SWEEP", SweepSpec)
@@ -54,18 +58,25 @@ def load_sweep(name_or_path: str) -> SweepSpec:
 
 
 def load_study(name_or_path: str) -> "StudySpec":
-    """The study of a name, or of a Python file that defines ``STUDY``.
+    """Load a study.
+
+    Args:
+        name_or_path: the name of a study in `sweeps.studies`, or the path of a file that ends in
+            ``.py`` and defines ``STUDY``.
 
     Raises:
-        ConfigurationError: there is none, or the file cannot be run.
+        ConfigurationError: there is no such study, or the file raises an error.
     """
-    from sweeps.study import StudySpec  # Optuna takes its time to import
+    from sweeps.study import StudySpec  # imports Optuna, which is slow
 
     return _load("study", name_or_path, named_studies(), "sweeps.studies", "STUDY", StudySpec)
 
 
 def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
-    """The sweep or the study of a name, or of a Python file; the study if it defines both.
+    """Load a sweep or a study; the study if a file defines both.
+
+    Args:
+        name_or_path: see `load_sweep` and `load_study`.
 
     Raises:
         ConfigurationError: see `load_sweep` and `load_study`.
@@ -108,26 +119,24 @@ def _load(
 
 def _unknown(what: str, name: str, plural: str, names: list[str]) -> ConfigurationError:
     return ConfigurationError(
-        f"{what} {name!r}: unknown{suggestion(name, names)}; {plural}: {', '.join(names)}; "
-        "or the path of a file that ends in .py"
+        f"{what} {name!r}: is unknown{suggestion(name, names)}; give one of the {plural} "
+        f"{', '.join(names)}, or the path of a file that ends in .py"
     )
 
 
 def _require_plain_absence(module: ModuleType) -> None:
-    """Python, and Ray with it, asks modules for names that they need not have.
+    """Check the ``__getattr__`` of a module, which Python and Ray call with unknown names.
 
     Raises:
-        ConfigurationError: a ``__getattr__`` of the module's own gives another error then than it
-            must.
+        ConfigurationError: it raises another error than AttributeError.
     """
     if "__getattr__" not in vars(module):
         return
     try:
         getattr(module, "_a_name_that_is_not_there", None)
-    except Exception as error:  # whatever the user's code does
+    except Exception as error:  # the user's code may raise anything
         raise ConfigurationError(
-            f"__getattr__ raises {described(error)} for a name that is not there: must raise "
-            "AttributeError"
+            f"__getattr__ raises {described(error)} for an unknown name: must raise AttributeError"
         ) from error
 
 
@@ -135,29 +144,29 @@ def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, ki
     found = getattr(module, variable, None)
     if not isinstance(found, kind):
         raise ConfigurationError(
-            f"{what} {name_or_path!r}: defines no {variable} = {kind.__name__}(...)"
+            f"{what} {name_or_path!r}: must define {variable} = {kind.__name__}(...)"
         )
     return found
 
 
 def _load_file(path: Path, what: str) -> ModuleType:
     if not path.is_file():
-        raise ConfigurationError(f"{what} {str(path)!r}: no such file")
+        raise ConfigurationError(f"{what} {str(path)!r}: the file does not exist")
     module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
-    module.__file__ = str(path.absolute())  # what code makes of it is the same from everywhere
-    sys.modules[module.__name__] = module  # dataclasses look their module up there
+    module.__file__ = str(path.absolute())  # independent of the current folder
+    sys.modules[module.__name__] = module  # dataclasses look up their module there
     named = set(NAMED)
     try:
         with _modules_beside(path):
-            content = path.read_bytes()  # whose first lines may tell its encoding
+            content = path.read_bytes()  # the first lines may declare the encoding
             setattr(module, SOURCE, content)
             exec(compile(content, str(path), "exec"), vars(module))
             for kind in NAMED.keys() - named:
                 _require_unchanged(kind)
             for kind in list(vars(module).values()):
                 if isinstance(kind, type) and dataclasses.is_dataclass(kind) and is_users(kind):
-                    with suppress(ConfigurationError):  # which matters only if a recipe has it
-                        canonical(kind)  # as it is now, before anything is run
+                    with suppress(ConfigurationError):  # raised again if a recipe uses the class
+                        canonical(kind)  # determine its identity before any of its code runs
         for each in (module, *(sys.modules[name] for name in _beside)):
             _require_plain_absence(each)
     except (Exception, SystemExit) as error:
@@ -168,9 +177,10 @@ def _load_file(path: Path, what: str) -> ModuleType:
 
 @contextmanager
 def _modules_beside(path: Path) -> Iterator[None]:
-    """Let a file import modules that lie beside it, as if Python ran it; installed ones go before.
+    """Let a file import modules of its folder; installed modules of the same name have precedence.
 
-    Those beside a file that was loaded earlier are forgotten: another file's may have their names.
+    Modules of the folder of a file that was loaded earlier are removed, because their names may
+    occur in another folder too.
     """
     for name in _beside:
         sys.modules.pop(name, None)
@@ -194,22 +204,22 @@ def _modules_beside(path: Path) -> Iterator[None]:
 
 
 _beside: list[str] = []
-"""Modules that the last file has imported from its folder."""
+"""Names of the modules that the last file has imported from its folder."""
 _folders: list[str] = []
-"""That folder, while it is on Python's path for this alone; code may import from it later."""
+"""The folder of the last file, if it was added to Python's path; code may import from it later."""
 
 
 def _require_unchanged(kind: type) -> None:
-    """What a file changes after it has asked for a fingerprint would be missing in it."""
+    """Refuse a file that changes code after computing a fingerprint, which would not cover it."""
     if Reach(kind).digest != NAMED[kind].digest:
         raise ConfigurationError(
-            f"class {kind.__qualname__}: what it uses was changed after a fingerprint with it had "
-            "been asked for; ask for it at the end of the file"
+            f"class {kind.__qualname__}: the code that it uses changed after a fingerprint of it "
+            "was computed; compute the fingerprint at the end of the file"
         )
 
 
 def _place(error: BaseException, path: Path) -> str:
-    """The file, and the line in it that the error came by."""
+    """Return the file, and the last line in it through which the error passed."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
@@ -221,9 +231,9 @@ def _place(error: BaseException, path: Path) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """In one line, for people."""
+    """Describe an error in one line."""
     if isinstance(error, SystemExit):
-        return "it ends Python by sys.exit or the like, which code of a sweep must not do"
+        return "the code calls sys.exit or raises SystemExit; remove the call"
     text = " ".join(str(error).split())
     if isinstance(error, ConfigurationError):
         return text
@@ -231,6 +241,11 @@ def _reason(error: BaseException) -> str:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """``; did you mean 'digits'?``, or nothing if no name is like it."""
+    """Return text such as ``; did you mean 'digits'?``, or empty text if no name is similar.
+
+    Args:
+        name: an unknown name.
+        known: the known names.
+    """
     alike = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"; did you mean {alike[0]!r}?" if alike else ""

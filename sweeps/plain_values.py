@@ -1,4 +1,4 @@
-"""Values of a sweep's file as plain Python: NumPy's and torch's numbers, arrays, ranges."""
+"""Convert the values of a sweep file, such as arrays of NumPy and torch, to plain Python."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
@@ -11,51 +11,57 @@ from quantlab.errors import brief
 from quantlab.plain_values import plain
 
 MOST_VALUES = 100_000
-"""Of one axis, and trials of one sweep: more are a slip."""
+"""Maximum number of values of an axis, and of trials of a sweep; more are taken for an error."""
 
 MOST_SEED = 2**63 - 1
-"""Tables and databases have no larger whole numbers."""
+"""Largest integer of tables and databases."""
 
 
 def in_order(values: object, what: str, example: str) -> tuple[Any, ...]:
-    """The items of a sequence or an array, plain.
+    """Return the items of a sequence or an array as plain Python values.
 
     Args:
-        values: the sequence.
-        what: it is, for the message, such as ``"axis 'rho0': values"``.
-        example: of what is allowed.
+        values: the sequence or array.
+        what: name of the field for the message, such as ``"axis 'rho0': values"``.
+        example: a valid value, for the message.
 
     Raises:
-        ConfigurationError: it is something else, or far too long.
+        ConfigurationError: the value is neither a sequence nor an array, or has too many items.
     """
     if hasattr(values, "__array__") and not isinstance(values, torch.Tensor | np.ndarray):
-        values = np.asarray(values)  # such as a column of a table
+        values = np.asarray(values)  # for example a column of a pandas table
     is_array = isinstance(values, np.ndarray | torch.Tensor) and values.ndim > 0
     if not is_array and (not isinstance(values, Sequence) or isinstance(values, str | bytes)):
         is_other = isinstance(values, Iterator | Set)
         raise ConfigurationError(
             f"{what} = {brief(values)}: must be a tuple, such as {example}, not "
-            f"{type(values).__name__}" + ("; tuple(...) makes one of it" if is_other else "")
+            f"{type(values).__name__}" + ("; convert it with tuple(...)" if is_other else "")
         )
     assert isinstance(values, Sequence | np.ndarray | torch.Tensor)
     if len(values) > MOST_VALUES:
         raise ConfigurationError(
-            f"{what} = {brief(values)}: must have at most {MOST_VALUES:,} of them, and has "
+            f"{what} = {brief(values)}: must have at most {MOST_VALUES:,} items, but has "
             f"{len(values):,}"
         )
     return tuple(plain(values if is_array else tuple(values)))
 
 
 def items_of(values: object, kind: type, what: str, example: str) -> tuple[Any, ...]:
-    """The items of a sequence, all of one kind.
+    """Return the items of a sequence, all of which must have one type.
+
+    Args:
+        values: the sequence.
+        kind: type of the items.
+        what: name of the field, for the message.
+        example: a valid value, for the message.
 
     Raises:
-        ConfigurationError: see `in_order`, or an item is of another kind.
+        ConfigurationError: see `in_order`, or an item has another type.
     """
     if isinstance(values, kind):
         raise ConfigurationError(
             f"{what} = {brief(values)}: must be a tuple of {kind.__name__}, such as {example}; a "
-            "tuple of one needs its comma"
+            "tuple with one item needs a comma after it"
         )
     items = in_order(values, what, example)
     for item in items:
@@ -67,28 +73,39 @@ def items_of(values: object, kind: type, what: str, example: str) -> tuple[Any, 
 
 
 def seeds_of(values: object, what: str) -> tuple[int, ...]:
-    """Seeds, each once.
+    """Return seeds, which must be different from one another.
+
+    Args:
+        values: a sequence or array of seeds.
+        what: name of the field, for the message.
 
     Raises:
-        ConfigurationError: there is none, or one that is no whole number of 0 to 2^63 - 1, or
-            stands there twice.
+        ConfigurationError: there is no seed, a seed is not an integer from 0 to 2^63 - 1, or a seed
+            occurs more than once.
     """
     seeds = in_order(values, what, "(0, 1, 2)")
     for seed in seeds:
         if type(seed) is not int or not 0 <= seed <= MOST_SEED:
             raise ConfigurationError(
-                f"{what}: {brief(seed)}: must be a whole number of 0 to 2^63 - 1"
+                f"{what}: {brief(seed)}: must be an integer from 0 to 2^63 - 1"
             )
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigurationError(f"{what} = {brief(seeds)}: must be one or more, each once")
+        raise ConfigurationError(
+            f"{what} = {brief(seeds)}: must be one or more different seeds, each once"
+        )
     return seeds
 
 
 def mapping_of(values: object, what: str, example: str) -> dict[str, Any]:
-    """A mapping with names as its keys, its values plain.
+    """Return a mapping from text to plain Python values.
+
+    Args:
+        values: the mapping.
+        what: name of the field, for the message.
+        example: a valid value, for the message.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: the value is not a mapping, or a key is not text.
     """
     if not isinstance(values, Mapping):
         raise ConfigurationError(
@@ -97,5 +114,5 @@ def mapping_of(values: object, what: str, example: str) -> dict[str, Any]:
         )
     for key in values:
         if not isinstance(key, str):
-            raise ConfigurationError(f"{what}: {brief(key)}: must be text, such as in {example}")
+            raise ConfigurationError(f"{what}: {brief(key)}: must be text, as in {example}")
     return {key: plain(value) for key, value in values.items()}

@@ -1,7 +1,7 @@
-"""Passwords and tokens, of URIs and of the environment, stay out of whatever is written or printed.
+"""Keep passwords and tokens of URIs and of the environment out of all output.
 
-Libraries put the URI that they were given into their exceptions and logs, whole; so what they say
-passes through `hide` before it goes anywhere.
+Libraries include the URI that they were given in their exceptions and logs, so their messages pass
+through `hide` before they are printed or written.
 """
 
 import logging
@@ -17,28 +17,28 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "***"
 SHORTEST = 3
-"""Shorter ones are hidden within URIs only: elsewhere they are parts of words."""
+"""Shorter secrets are hidden within URIs only, because elsewhere they may be parts of words."""
 
 _NAMED_SECRET = re.compile(r"(?i)pass(word|wd)?$|pwd$|secret|token|key$|credential|^sig|auth$")
-"""What parameters of a URI are called that hold one."""
+"""Names of URI parameters that hold secrets."""
 _OF_ENVIRONMENT = re.compile(r"(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIALS|_KEY)$")
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):([^\s/'\"]*)(?=@)")
 _TOKEN_AS_USER = re.compile(r"(?<=://)(?<=http://|ttps://)([^\s/:@'\"]+)(?=@)")
 _PARAMETER = re.compile(r"([?&;])([^\s=&?#'\"]+)=([^\s&#'\"]+)")
 
 _known: set[str] = set()
-"""Secrets of URIs that this process was given."""
+"""Secrets of the URIs that were passed to `remember`."""
 
 
 def remember(uri: str | None) -> None:
-    """Hide what is secret of this URI from now on, also where it stands without the rest of it."""
+    """Hide the secrets of a URI from now on, also in text that does not contain the whole URI."""
     if not uri:
         return
     _known.update(_secrets_of(uri))
 
 
 def hide(text: str) -> str:
-    """The text with ``***`` in the place of each secret."""
+    """Return the text with ``***`` in place of each secret."""
     secrets = _known | set(_of_environment(os.environ))
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -53,7 +53,7 @@ def hide(text: str) -> str:
 
 
 def guard() -> None:
-    """Hide secrets in this process's logs and tracebacks, too."""
+    """Hide secrets in the logs and tracebacks of this process."""
     sys.excepthook = _print_hidden
     threading.excepthook = lambda raised: _print_hidden(
         raised.exc_type, raised.exc_value, raised.exc_traceback
@@ -64,7 +64,7 @@ def guard() -> None:
 
 
 class _HidingRecords:
-    """Makes log records whose message holds no secret."""
+    """A factory of log records whose messages contain no secrets."""
 
     hides_secrets = True
 
@@ -74,10 +74,10 @@ class _HidingRecords:
     def __call__(self, *arguments: Any, **named: Any) -> logging.LogRecord:
         record: logging.LogRecord = self._make(*arguments, **named)
         try:
-            said = record.getMessage()
-        except Exception:  # a fault of the caller, which its handler reports
+            message = record.getMessage()
+        except Exception:  # the log handler reports invalid arguments
             return record
-        if (hidden := hide(said)) != said:
+        if (hidden := hide(message)) != message:
             record.msg, record.args = hidden, None
         if record.exc_info:
             record.exc_text = hide("".join(traceback.format_exception(*record.exc_info)).rstrip())
@@ -92,10 +92,10 @@ def _print_hidden(
 
 
 def _secrets_of(uri: str) -> set[str]:
-    """As they stand there, and as they are meant; of a URI that is none, as far as it can be read.
+    """Return the secrets of a URI, both quoted and unquoted, also if the URI is malformed.
 
-    A password may hold what should have been written as ``%40`` or ``%2F``: it ends at the last
-    ``@``, as SQLAlchemy reads it.
+    A password may contain ``@`` or ``/`` that should have been quoted as ``%40`` or ``%2F``. It
+    ends at the last ``@``, as in SQLAlchemy.
     """
     _, _, rest = uri.partition("://")
     authority, has_user, _ = rest.partition("?")[0].rpartition("@")

@@ -1,4 +1,4 @@
-"""SweepSpec: a sweep as a value, and its expansion into cells with unique fingerprints."""
+"""SweepSpec: a sweep, and its expansion into cells with unique fingerprints."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,26 +24,27 @@ from sweeps.plain_values import MOST_VALUES, in_order, items_of, mapping_of, see
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of a grid: a field of the recipe, and the values it takes."""
+    """An axis of a grid: a field of the recipe, and the values that it takes."""
 
     name: str
-    """The axis in names, tags and tables, such as ``"set"`` or ``"rho0"``."""
+    """Name in tables, tags and names of trials, such as ``"set"`` or ``"rho0"``."""
     path: str
-    """Dotted path of the recipe's field, such as ``"quantization.sharpness.rho0"``."""
+    """Dotted path of the field, such as ``"quantization.sharpness.rho0"``."""
     values: Mapping[str, object] | Sequence[object]
-    """Label -> value; for plain numbers and strings a sequence is enough, or an array of NumPy's or
-    torch's, whose numbers are taken as Python's (see `sweeps.plain_values`)."""
+    """Label -> value. Numbers and strings need no labels: a sequence, or an array of NumPy or
+    torch, is enough. Numbers are converted to those of Python (see `sweeps.plain_values`)."""
 
     def __post_init__(self) -> None:
         where = f"axis {require_axis_name(self.name, 'axis')!r}"
         if not isinstance(self.path, str) or not self.path:
             raise ConfigurationError(
-                f"{where}: path = {brief(self.path)}: must be names of fields with dots between, "
+                f"{where}: path = {brief(self.path)}: must be names of fields separated by dots, "
                 "such as 'quantization.sharpness.rho0'"
             )
         if self.path.split(".")[0] == "seed":
             raise ConfigurationError(
-                f"{where}: path = {self.path!r}: seeds stand in SweepSpec.seeds or Block.seeds"
+                f"{where}: path = {self.path!r}: must not be the seed; set SweepSpec.seeds or "
+                "Block.seeds instead"
             )
         what = f"{where}: values"
         if isinstance(self.values, Mapping):
@@ -61,30 +62,32 @@ class Axis:
             )
         if len(dict(pairs)) < len(pairs):
             values = tuple(label for label, _ in pairs)
-            raise ConfigurationError(f"{where}: a value stands there twice: {brief(values)}")
+            raise ConfigurationError(
+                f"{what} = {brief(values)}: must have each value once; remove the repeated value"
+            )
         object.__setattr__(self, "values", dict(pairs))
 
     @property
     def labelled(self) -> dict[str, object]:
-        """Label -> value."""
+        """The values by their labels."""
         assert isinstance(self.values, dict)
         return dict(self.values)
 
 
 def _name_of(value: object, where: str) -> str:
-    """A value's label, where it needs none of its own: a number, a text, a tuple of these."""
+    """Return the label of a number, a text, or a tuple of these; other values need labels."""
     label = _label(value)
     if label is None or (len(label) > LONGEST_LABEL and not isinstance(value, str)):
         example = "..." if label else f"{type(value).__name__}(...)"
         raise ConfigurationError(
-            f"{where}: the value {brief(value)} has no short name: give a mapping of labels to "
-            f"values, such as {{'mine': {example}}}"
+            f"{where}: the value {brief(value)} needs a label: give a mapping of labels to values, "
+            f"such as {{'mine': {example}}}"
         )
     return require_label(label, f"{where}: value")
 
 
 def _label(value: object) -> str | None:
-    """Short where that says it all: ``0.01``, ``1e-06``, ``(8, 8)``; None if there is none."""
+    """Return the shortest exact label, such as ``0.01`` or ``(8, 8)``; None if there is none."""
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, bool):
@@ -101,13 +104,14 @@ def _label(value: object) -> str | None:
 
 @dataclass(frozen=True)
 class PublishedCost:
-    """What a trial took elsewhere: an estimate for as long as none like it has been run here."""
+    """The published cost of a trial, which is the estimate until a similar trial has finished."""
 
     what: str
-    """Model and data, such as ``"ResNet20 on CIFAR-10"``."""
+    """Model and dataset, such as ``"ResNet20 on CIFAR-10"``."""
     hours: float
-    """GPU-hours a trial."""
+    """GPU-hours per trial."""
     gpu: str
+    """Name of the GPU."""
     source: str
     """Paper and table."""
 
@@ -126,41 +130,44 @@ class PublishedCost:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a sweep with axes of its own: usually one method."""
+    """A part of a sweep with its own axes, usually one method."""
 
     label: str
-    """Unique in the sweep; also the method, unless that is given."""
+    """Label of the block, which is unique in the sweep."""
     base: Recipe | None = None
-    """What overrides and axes change; None for the sweep's."""
+    """Recipe that the overrides and axes change; None for that of the sweep."""
     overrides: Mapping[str, object] = field(default_factory=dict)
     """Path -> value, applied to the base recipe before the axes."""
     axes: tuple[Axis, ...] = ()
-    """Every combination of their values is a configuration."""
+    """Axes of the grid; every combination of their values is a configuration."""
     method: str | None = None
-    """What tables call the method; the label if None. An axis named ``"method"`` goes before."""
+    """Name of the method in tables; None for the label. The label of an axis named ``"method"``
+    replaces it."""
     seeds: tuple[int, ...] | None = None
-    """None for the sweep's."""
+    """Seeds of each configuration; None for those of the sweep."""
     cost: PublishedCost | None = None
-    """What `sweeps plan` reckons with until trials have been run."""
+    """Cost of a trial for `sweeps plan`, until similar trials have finished; None if unknown."""
 
     def __post_init__(self) -> None:
         where = f"block {require_label(self.label, 'Block.label')!r}"
-        _require_kind(self.base, Recipe, f"{where}: base")
-        _require_kind(self.cost, PublishedCost, f"{where}: cost")
+        _require_type(self.base, Recipe, f"{where}: base")
+        _require_type(self.cost, PublishedCost, f"{where}: cost")
         overrides = mapping_of(self.overrides, f"{where}: overrides", "{'epochs': 3}")
         if seeded := [path for path in overrides if path.split(".")[0] == "seed"]:
             raise ConfigurationError(
-                f"{where}: overrides has {seeded[0]!r}: seeds stand in SweepSpec.seeds or "
-                "Block.seeds"
+                f"{where}: overrides has {seeded[0]!r}: must not set the seed; set SweepSpec.seeds "
+                "or Block.seeds instead"
             )
         axes = items_of(self.axes, Axis, f"{where}: axes", "(Axis('rho0', PATH, (0.1, 1)),)")
         for first, second in combinations(axes, 2):
             if first.name == second.name:
-                raise ConfigurationError(f"{where}: two axes are called {first.name!r}")
+                raise ConfigurationError(
+                    f"{where}: axes: two of them have the name {first.name!r}; rename one of them"
+                )
             if f"{first.path}.".startswith(f"{second.path}."):
                 raise ConfigurationError(
                     f"{where}: axis {second.name!r} replaces what axis {first.name!r} sets "
-                    f"({first.path}); put it before, or leave one of them out"
+                    f"({first.path}); put it before that axis, or remove one of them"
                 )
         normal: dict[str, Any] = {
             "label": require_label(self.label, "Block.label"),
@@ -175,35 +182,44 @@ class Block:
             object.__setattr__(self, name, value)
 
     def num_trials(self, seeds: int) -> int:
-        """How many there are, with so many seeds of the sweep's."""
+        """Return the number of trials of the block.
+
+        Args:
+            seeds: number of seeds of the sweep, which a block without its own seeds uses.
+        """
         seeds = seeds if self.seeds is None else len(self.seeds)
         return math.prod(len(axis.values) for axis in self.axes) * seeds
 
 
-def _require_kind(value: object, kind: type, what: str) -> None:
-    if value is not None and not isinstance(value, kind):
+def _require_type(value: object, expected: type, what: str) -> None:
+    if value is not None and not isinstance(value, expected):
         raise ConfigurationError(
-            f"{what} = {brief(value)}: must be {kind.__name__}(...) or None, not "
+            f"{what} = {brief(value)}: must be {expected.__name__}(...) or None, not "
             f"{type(value).__name__}"
         )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One trial of a sweep."""
+    """A cell of the grid of a sweep, which is one trial."""
 
     sweep: str
+    """Name of the sweep."""
     block: str
+    """Label of the block."""
     method: str
+    """Name of the method in tables."""
     coordinates: Mapping[str, str]
     """Axis name -> label."""
     recipe: Recipe
     fingerprint: str
+    """Identity of the recipe, and so of the trial."""
     configuration_id: str
+    """Identity of the recipe without its seed."""
 
     @cached_property
     def name(self) -> str:
-        """For people: ``PC ternary rho0=0.01 seed=0``, with the block's label in front."""
+        """Name in messages and MLflow, such as ``PC ternary rho0=0.01 seed=0``."""
         axes = [
             label if name == "set" else f"{name}={label}"
             for name, label in self.coordinates.items()
@@ -214,28 +230,32 @@ class Cell:
 
     @property
     def parent(self) -> str | None:
-        """Fingerprint of the trial whose final network this one starts from; None for none."""
+        """Fingerprint of the trial from whose network this one starts; None if there is none."""
         weights = self.recipe.initial_weights
         return weights.fingerprint if isinstance(weights, TrialWeights) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """A sweep: each block's grid, over a base recipe, for each seed."""
+    """A sweep: the grid of each block over a base recipe, for each seed."""
 
     name: str
+    """Name of the sweep, of its report, and of its MLflow experiment."""
     base: Recipe | None = None
-    """What blocks without a base of their own start from."""
+    """Recipe of the blocks that have no base."""
     blocks: tuple[Block, ...]
+    """Parts of the sweep, usually one for each method."""
     seeds: tuple[int, ...]
+    """Seeds of the blocks that have no seeds."""
     description: str = ""
+    """Text in the plan and the report."""
     experiment: str = ""
-    """The MLflow experiment of its runs; its name if empty. Sweeps that share trials do well to
-    share it, as a trial has one run."""
+    """MLflow experiment of the runs; the name of the sweep if empty. Sweeps that share trials
+    should share the experiment, because each trial has one run."""
 
     def __post_init__(self) -> None:
         where = f"sweep {require_name(self.name, 'SweepSpec.name')}"
-        _require_kind(self.base, Recipe, f"{where}: base")
+        _require_type(self.base, Recipe, f"{where}: base")
         blocks = items_of(self.blocks, Block, f"{where}: blocks", "(Block('PC', axes=...),)")
         seeds = seeds_of(self.seeds, f"{where}: seeds")
         require_text(self.description, f"{where}: description")
@@ -246,27 +266,30 @@ class SweepSpec:
             raise ConfigurationError(f"{where}: blocks = (): must be at least one block")
         labels = [block.label for block in blocks]
         if twice := [label for label in labels if labels.count(label) > 1]:
-            raise ConfigurationError(f"{where}: a block label stands there twice: {twice[0]!r}")
+            raise ConfigurationError(
+                f"{where}: blocks: two of them have the label {twice[0]!r}; rename one of them"
+            )
         for block in blocks:
             if block.base is None and self.base is None:
                 raise ConfigurationError(
-                    f"{where}, block {block.label!r}: base = None, and the sweep has none either"
+                    f"{where}, block {block.label!r}: base = None: must be a Recipe, because the "
+                    "sweep has no base"
                 )
         trials = sum(block.num_trials(len(seeds)) for block in blocks)
         if trials > MOST_VALUES:
             raise ConfigurationError(
-                f"{where}: makes {trials:,} trials; must be at most {MOST_VALUES:,}"
+                f"{where}: has {trials:,} trials; must have at most {MOST_VALUES:,}"
             )
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "seeds", seeds)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All trials, block by block; within a block the seed changes fastest.
+        """All trials, block by block; within a block, the seed changes fastest.
 
         Raises:
-            ConfigurationError: a path names no field, a value is not allowed, or two cells are the
-                same trial; the message names sweep, block and axis.
+            ConfigurationError: a path names no field, a value is invalid, or two cells are the same
+                trial; the message names the sweep, block and axis.
         """
         cells: dict[str, Cell] = {}
         names: set[str] = set()
@@ -275,12 +298,13 @@ class SweepSpec:
                 if (same := cells.get(cell.fingerprint)) is not None:
                     raise ConfigurationError(
                         f"sweep {self.name}: {same.name!r} of block {same.block!r} and "
-                        f"{cell.name!r} of block {cell.block!r} are the same trial"
+                        f"{cell.name!r} of block {cell.block!r} are the same trial; remove one of "
+                        "them"
                     )
                 if cell.name in names:
                     raise ConfigurationError(
-                        f"sweep {self.name}: two different trials are called {cell.name!r}; "
-                        "give their blocks different labels, or an axis that tells them apart"
+                        f"sweep {self.name}: two different trials have the name {cell.name!r}; "
+                        "give their blocks different labels, or add an axis that distinguishes them"
                     )
                 cells[cell.fingerprint] = cell
                 names.add(cell.name)
@@ -298,7 +322,7 @@ class SweepSpec:
                 recipe = self._override(recipe, axis.path, value, where)
             try:
                 configuration = configuration_id(recipe)
-            except Exception as error:  # whatever a value's own code does
+            except Exception as error:  # the user's code may raise anything
                 raise ConfigurationError(
                     f"sweep {self.name}, block {block.label!r}{_culprit(block, labels)}: "
                     f"{error if isinstance(error, ConfigurationError) else described(error)}"
@@ -323,14 +347,14 @@ class SweepSpec:
             return override(recipe, path, value)
         except ConfigurationError as error:
             raise ConfigurationError(f"sweep {self.name}, {where}: {error}") from error
-        except Exception as error:  # of the user's own classes
+        except Exception as error:  # the user's classes may raise anything
             raise ConfigurationError(
                 f"sweep {self.name}, {where}: path {path!r}: {described(error)}"
             ) from error
 
 
 def _culprit(block: Block, labels: Sequence[tuple[str, object]]) -> str:
-    """Which value of a configuration has no canonical form; empty if it is the base recipe's."""
+    """Name the value of a configuration that has no canonical form; empty if it is in the base."""
     named = zip(block.axes, labels, strict=True)
     values = [
         *((f", axis {axis.name!r}, value {label!r}", value) for axis, (label, value) in named),

@@ -1,6 +1,6 @@
-"""Standard streams that nobody reads, are full or closed: no reason to end a sweep.
+"""Keep a command running when its standard streams are closed, full, or no longer read.
 
-What is secret does not get through.
+Secrets are hidden in everything that is written to them.
 """
 
 import os
@@ -13,15 +13,15 @@ from sweeps.secrets import hide
 
 
 class TolerantStream:
-    """A text stream that goes on in silence once it cannot be written to."""
+    """A text stream that discards its output after the first error."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
-        """Why it is silent."""
+        """The first error; None if there was none."""
 
     def write(self, text: str) -> int:
-        """As a text stream's."""
+        """Write text without its secrets, or discard it after an error."""
         try:
             if self.error is None:
                 self._stream.write(hide(text))
@@ -30,7 +30,7 @@ class TolerantStream:
         return len(text)
 
     def flush(self) -> None:
-        """As a text stream's."""
+        """Flush the stream, unless there was an error."""
         try:
             if self.error is None:
                 self._stream.flush()
@@ -42,14 +42,14 @@ class TolerantStream:
 
     def _give_up(self, error: OSError) -> None:
         self.error = error
-        # What is left in buffers would be an error again when Python ends.
+        # Text that is left in buffers would raise the error again when Python ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
 
 
 class _Once:
-    """A text stream that passes on each line at its first time only, as soon as it is there."""
+    """A text stream that passes on each distinct line once, as soon as it is complete."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -57,7 +57,7 @@ class _Once:
         self._begun = ""
 
     def write(self, text: str) -> int:
-        """As a text stream's."""
+        """Write the complete lines of the text that were not written before."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if line not in self._seen:
@@ -66,7 +66,7 @@ class _Once:
         return len(text)
 
     def flush(self) -> None:
-        """As a text stream's; what is not a whole line yet may be a question to the user."""
+        """Write an incomplete line too, which may be a prompt, and flush the stream."""
         self._stream.write(self._begun)
         self._begun = ""
         self._stream.flush()
@@ -77,9 +77,9 @@ class _Once:
 
 @contextmanager
 def each_line_once() -> Iterator[None]:
-    """Show what the user's own code prints while it is tried out, each line once.
+    """Print each line once that the user's code prints to standard output within a `with` block.
 
-    It goes to the standard error, as the standard output may be read by a program.
+    The lines go to standard error, because a program may read standard output.
     """
     stream: Any = _Once(sys.stderr)
     with redirect_stdout(stream):
@@ -91,7 +91,7 @@ def each_line_once() -> Iterator[None]:
 
 @contextmanager
 def tolerant(name: Literal["stdout", "stderr"]) -> Iterator[TolerantStream]:
-    """Make one of the standard streams patient."""
+    """Replace a standard stream by a `TolerantStream` within a `with` block."""
     before = getattr(sys, name)
     stream = TolerantStream(before)
     setattr(sys, name, stream)
@@ -103,16 +103,16 @@ def tolerant(name: Literal["stdout", "stderr"]) -> Iterator[TolerantStream]:
 
 
 def open_closed() -> None:
-    """Give a closed standard stream the null device.
+    """Open the null device for each standard stream that is closed.
 
-    Otherwise the next file that is opened, such as a database, would get its number, and whatever a
-    library prints.
+    Otherwise, the next file that is opened, such as a database, would get the number of the stream,
+    and libraries would print into it.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))

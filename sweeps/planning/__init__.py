@@ -1,1 +1,1 @@
-"""What is known before any trial starts: what it will cost, and what would make it fail."""
+"""The checks and estimates that are made before any trial starts."""

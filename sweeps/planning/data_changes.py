@@ -1,4 +1,4 @@
-"""Trials of one dataset that were trained on different data."""
+"""Warnings about trials of one dataset that were trained on different data."""
 
 import json
 from collections import Counter
@@ -15,12 +15,13 @@ from sweeps.storage.folder import Storage
 def data_warnings(
     cells: Iterable[Cell], storage: Storage, data_dir: Path | None = None
 ) -> list[str]:
-    """A line for each dataset whose finished trials are not all of the same data.
+    """Return a line for each dataset whose finished trials were not all trained on the same data.
 
     Args:
-        cells: of a sweep or a study.
-        storage: where they are.
-        data_dir: where datasets lie, to look at what is there now; None for a look at results only.
+        cells: the trials of a sweep or a study.
+        storage: the storage of the trials.
+        data_dir: folder of the datasets, to compare with the data that is there now; None to
+            compare the results only.
     """
     datasets: dict[str, DatasetSpec] = {}
     contents: dict[str, Counter[str]] = {}
@@ -39,13 +40,13 @@ def data_warnings(
         if now and others:
             lines.append(
                 f"data of {dataset.name}: {sum(others.values())} finished trials were trained on "
-                f"other data than what lies in {data_dir} now: {counted}, and now {now}; give "
-                "another --storage to train them on it, or bring the earlier data back"
+                f"other data ({counted}) than {data_dir} has now ({now}); restore the earlier "
+                "data, or give another --storage to train all trials on the new data"
             )
         elif len(found) > 1:
             lines.append(
-                f"data of {dataset.name}: trials were trained on different data, and are not to be "
-                f"compared: {counted}"
+                f"data of {dataset.name}: trials were trained on different data ({counted}); do "
+                "not compare their results"
             )
     return lines
 
@@ -54,4 +55,4 @@ def _content_now(dataset: DatasetSpec, data_dir: Path) -> str:
     try:
         return content_of(dataset, data_dir)
     except OSError:
-        return ""  # what cannot be read is told of by those who need it
+        return ""  # the trials report data that cannot be read

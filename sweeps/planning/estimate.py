@@ -1,4 +1,4 @@
-"""What a sweep will cost: from finished trials of the same shape, else from published figures."""
+"""Estimate the cost of a sweep, from similar finished trials or else from published numbers."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,30 +11,32 @@ from sweeps.storage.standing import states_of
 
 @dataclass(frozen=True)
 class Estimate:
-    """Trials that are reckoned with at the same cost."""
+    """The cost of a group of trials, which is the same for each of them."""
 
     what: str
-    """Model and data."""
+    """Model and dataset."""
     trials: int
+    """Number of trials."""
     to_run: int
+    """Number of unfinished trials."""
     hours_per_trial: float | None
-    """Of the GPU, or of the CPU slot, that `source` names; None if nothing is known."""
+    """Hours of the GPU or CPU that `source` names; None if unknown."""
     source: str
-    """Where that comes from."""
+    """Source of the estimate."""
 
     @property
     def hours(self) -> float | None:
-        """Of all trials."""
+        """Hours of all trials; None if unknown."""
         return None if self.hours_per_trial is None else self.trials * self.hours_per_trial
 
     @property
     def hours_to_run(self) -> float | None:
-        """Of those that are not finished."""
+        """Hours of the unfinished trials; None if unknown."""
         return None if self.hours_per_trial is None else self.to_run * self.hours_per_trial
 
 
 def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
-    """What the trials of a sweep take, added up by model, data and source."""
+    """Estimate the cost of the trials of a sweep, grouped by model, dataset and source."""
     costs = {block.label: block.cost for block in sweep.blocks}
     measured: dict[str, list[float]] = defaultdict(list)
     devices: dict[str, str] = {}
@@ -46,7 +48,7 @@ def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
         state = folder.state()
-        if state is TrialState.COMPLETE:  # a diverged one was cut short
+        if state is TrialState.COMPLETE:  # a diverged trial ended early
             history, result = folder.read_history(), folder.result.read()
             if history.is_whole and result is not None:
                 measured[_shape(cell)].append(history.seconds)
@@ -62,7 +64,7 @@ def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
         elif cost is not None:
             key = (what, cost.hours, f"{cost.source} ({cost.gpu})")
         else:
-            key = (f"{what}, {_epochs(cell)}", None, "unknown until one has finished")
+            key = (f"{what}, {_epochs(cell)}", None, "unknown until a trial has finished")
         rows[key].append(cell)
     return [
         Estimate(
@@ -83,7 +85,7 @@ def _epochs(cell: Cell) -> str:
 
 
 def _shape(cell: Cell) -> str:
-    """What a trial's cost depends on most."""
+    """Return a key of the settings on which the cost of a trial depends most."""
     recipe = cell.recipe
     numbers = recipe.batch_size, recipe.epochs, recipe.batchnorm_epochs
     return canonical_key((recipe.model, recipe.dataset, numbers))

@@ -1,4 +1,4 @@
-"""What a sweep would run: counts by block, what waits for what, and the cost."""
+"""The plan of a sweep: the number of trials by block, their dependencies, and the cost."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,13 +11,12 @@ from sweeps.storage.standing import states_of
 
 
 def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
-    """The plan as JSON data; nothing is written.
+    """Return the plan as JSON data, without writing anything.
 
-    ``to_run`` counts trials that are not finished, and ``waiting`` those among them whose
-    initial weights are another trial's that is not complete. Hours are those of
-    `sweeps.planning.estimate`. ``trial_list`` has every trial: its fingerprint, name, block,
-    method, axes (name -> label), seed, state, and the fingerprint of the trial that it
-    ``starts_from``, or null.
+    ``to_run`` counts unfinished trials, and ``waiting`` those among them that start from the
+    network of a trial that is not complete. Hours are those of `sweeps.planning.estimate`.
+    ``trial_list`` has every trial: its fingerprint, name, block, method, axes (name -> label),
+    seed, state, and the fingerprint of the trial that it ``starts_from``, or null.
     """
     states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
@@ -71,7 +70,7 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
 
 
 def describe(plan: dict[str, Any]) -> str:
-    """The plan as two tables of text."""
+    """Format a plan of `plan_of` as two tables of text."""
     about = "\n".join(map(plain, plan["description"].splitlines()))
     head = f"{plan['name']}: {about}" if about else plan["name"]
     everything = {**plan, "label": "all", "depends_on": []}
@@ -84,7 +83,7 @@ def describe(plan: dict[str, Any]) -> str:
         ]
         for row in (*plan["blocks"], everything)
     ]
-    costs = [["cost", "trials", "to run", "h a trial", "h in all", "h to run", "from"]]
+    costs = [["cost", "trials", "to run", "h per trial", "h in total", "h to run", "source"]]
     costs += [
         [
             row["what"],
@@ -109,7 +108,7 @@ def _hours(hours: float | None) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Text to the left in the first and last column, numbers to the right between them."""
+    """Align the first and last column, which are text, to the left, and numbers to the right."""
     rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

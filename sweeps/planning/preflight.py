@@ -1,4 +1,4 @@
-"""What would make trials fail is found out before any of them starts."""
+"""Preflight: find errors that would make trials fail, before any trial starts."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
@@ -23,18 +23,19 @@ from sweeps.worker import staging
 T = TypeVar("T")
 
 MOST_SHARPNESSES = 6
-"""Where a quantizer is tried, of all that the sweep's schedules give: spread from least to most."""
+"""Number of sharpnesses at which a quantizer is checked, from the lowest to the highest value of
+the sweep's schedules."""
 
 
 def preflight(
     cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool = True
 ) -> None:
-    """Find out, before any trial starts, what would make trials fail.
+    """Check data, initial weights, quantizers, networks and optimizers before any trial starts.
 
     Args:
-        cells: to be trained.
-        storage: of all results.
-        data_dir: where datasets and weights lie.
+        cells: the trials to train.
+        storage: the storage of the trials.
+        data_dir: folder of the datasets and of files with weights.
         runs_here: whether trials run on the CPU, as this process does.
 
     Raises:
@@ -53,7 +54,7 @@ def preflight(
         if isinstance(weights, TrialWeights):
             parent = storage.trial(weights.fingerprint)
             if weights.fingerprint in to_train or parent.state() is TrialState.DIVERGED:
-                continue  # which the schedule sees to
+                continue  # the queue waits for the parent, or fails with it
         if weights is not None:
             weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).intact_weights())
     _rehearse(
@@ -62,7 +63,7 @@ def preflight(
 
 
 def check_without_data(cells: Iterable[Cell]) -> None:
-    """Of `preflight`, what can be found out without the data and without the storage.
+    """Run the part of `preflight` that needs neither data nor the storage.
 
     Raises:
         ConfigurationError: a schedule, a quantizer, a network or an optimizer does not work; see
@@ -74,7 +75,7 @@ def check_without_data(cells: Iterable[Cell]) -> None:
 
 
 def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
-    """Schedules, and quantizers where schedules take them."""
+    """Check schedules, and quantizers at the sharpnesses that the schedules give."""
     tried: dict[str, tuple[Quantizer, set[float]]] = {}
     for recipe in _distinct(recipes, _key_of_schedules):
         values = rehearse_schedules(recipe)
@@ -104,7 +105,7 @@ def _rehearse(
     data_dir: Path | None,
     runs_here: bool,
 ) -> None:
-    """Each network once with each kind of optimizer and each choice of layers."""
+    """Rehearse each network once with each optimizer and each choice of layers."""
     for recipe in _distinct(recipes, _key_of_network):
         dimensions = dimensions_of(recipe)
         if dimensions is not None:
@@ -117,14 +118,17 @@ def _rehearse(
 
 
 def _loading(weights: InitialWeights | None, data_dir: Path | None) -> Callable[[nn.Module], None]:
-    """Brings weights of a file into a network; those of other trials fit, or are not there yet."""
+    """Return a function that loads the weights of a file into a network.
+
+    Weights of other trials are not loaded: they fit, or do not exist yet.
+    """
     if weights is None or isinstance(weights, TrialWeights) or data_dir is None:
         return lambda model: None
     return lambda model: weights.load(model, data_dir, lambda fingerprint: Path(fingerprint))
 
 
 def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
-    """Of a dataset that is there; None if it is there as an archive only, and does not say."""
+    """Return the dimensions of a dataset; None if they are unknown before it is unpacked."""
     try:
         staging.check(dataset, data_dir)
         dataset.require_fitting_normalization()
@@ -132,20 +136,20 @@ def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
         found = dataset.find_dimensions(data_dir) if is_there else dataset.dimensions
     except ConfigurationError:
         raise
-    except Exception as error:  # whatever the user's code does
+    except Exception as error:  # the user's code may raise anything
         raise ConfigurationError(
             f"dataset {type(dataset).__name__}: raises {described(error)}"
         ) from error
     if found is not None and found.image[0] != dataset.num_channels:
         raise ConfigurationError(
-            f"{type(dataset).__name__}.num_channels = {dataset.num_channels}: its images have "
-            f"shape {found.image}; must be the first of these numbers"
+            f"{type(dataset).__name__}.num_channels = {dataset.num_channels}: must be "
+            f"{found.image[0]}, because the images have shape {found.image}"
         )
     return found
 
 
 def _distinct(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
-    """The first item of each key."""
+    """Return the first item of each key."""
     first: dict[Hashable, T] = {}
     for item in items:
         first.setdefault(key(item), item)
@@ -158,7 +162,7 @@ def _key_of_schedules(recipe: Recipe) -> str:
 
 
 def _key_of_network(recipe: Recipe) -> str:
-    """Recipes with the same one have networks that work, or fail, alike."""
+    """Return a key; if one of the recipes with the same key passes the rehearsal, all do."""
     weights, quantization = recipe.initial_weights, recipe.quantization
     layers: object = None
     if quantization is not None:

@@ -43,8 +43,8 @@ IN_A_CLASS = "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: li
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import sys\nsys.exit(3)", "line 2: it ends Python by sys.exit"),
-        ("raise SystemExit", "line 1: it ends Python by sys.exit"),
+        ("import sys\nsys.exit(3)", "line 2: the code calls sys.exit"),
+        ("raise SystemExit", "line 1: the code calls sys.exit"),
         (
             "raise RuntimeError('first\\nsecond\\n  third')",
             "line 1: RuntimeError: first second third",
@@ -53,7 +53,7 @@ IN_A_CLASS = "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: li
         ("assert 1 == 2", "line 1: AssertionError"),
         (IN_A_CLASS, "line 2: ValueError: mutable default"),
         ("x = (", "line 1: SyntaxError: "),
-        ("x = '\ud800'".encode("utf-8", "surrogatepass").decode("latin-1"), "defines no SWEEP"),
+        ("x = '\ud800'".encode("utf-8", "surrogatepass").decode("latin-1"), "must define SWEEP"),
         (
             "def __getattr__(name):\n    return {}[name]",
             "own.py: __getattr__ raises KeyError: '_a_name_that_is_not_there' (",
@@ -130,5 +130,5 @@ def test_what_changes_after_a_fingerprint_was_asked_for_is_refused(tmp_path: Pat
     file.write_text(MAP + "SWEEP = " + TINY.partition("SWEEP = ")[2] + early + quantized)
     load_sweep(str(file))
     file.write_text(file.read_text() + "GAIN = 3\n")
-    with pytest.raises(ConfigurationError, match="class Tanh: what it uses was changed after"):
+    with pytest.raises(ConfigurationError, match="class Tanh: the code that it uses changed after"):
         load_sweep(str(file))

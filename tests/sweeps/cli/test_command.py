@@ -178,7 +178,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "digitz"), "sweep 'digitz': unknown; did you mean 'digits'?; sweeps: "),
+        (("run", "digitz"), "sweep 'digitz': is unknown; did you mean 'digits'?; give "),
         (("run", "tiny.py", "--storage", "tiny.py/runs"), "must be a folder, but tiny.py is"),
         (("plan", "tiny.py", "--storage", "/dev/null"), "/dev/null: must be a folder, but it"),
         (("status", "tiny.py", "--storage", "tiny.py"), "tiny.py: must be a folder, but it is a"),
