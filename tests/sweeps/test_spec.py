@@ -357,7 +357,7 @@ def test_values_name_themselves() -> None:
         (lambda: SweepSpec(name="a", base={}, blocks=(), seeds=(0,)), r"base = \{\}: must be"),  # type: ignore[arg-type]
         (
             lambda: sweep(Block("A", axes=(Axis("x", "epochs", range(1, 60_000)),))),
-            "sweep test: makes 119,998 trials; must be at most 100,000",
+            "sweep test: has 119,998 trials; must have at most 100,000",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def no_sampler(seed: int) -> BaseSampler:
         ({"configurations": 0}, "StudySpec.configurations = 0: must be a whole number >= 1"),
         ({"configurations": True}, "StudySpec.configurations = True: must be a whole number"),
         ({"seed": -1}, "StudySpec.seed = -1: must be a whole number >= 0"),
-        ({"seeds": (1, 1)}, r"StudySpec.seeds = \(1, 1\): must be one or more, each once"),
+        ({"seeds": (1, 1)}, r"StudySpec.seeds = \(1, 1\): must be one or more different seeds"),
         ({"seeds": (0.5,)}, "StudySpec.seeds: 0.5: must be an integer"),
         ({"seeds": 3}, "StudySpec.seeds = 3: must be a tuple"),
         ({"name": "a b"}, "StudySpec.name = 'a b'"),

@@ -191,7 +191,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("run", "tiny.py", "--concurency", "2"), "did you mean '--concurrency'?; see sweeps run"),
         (("run", "tiny.py", "--concurrency", "1e3"), "'1e3': must be an integer from 1 to"),
         (("run", "tiny.py", "--cpus-per-trial", "nan"), "'nan': must be a number from 0 to"),
-        (("run", "tiny.py", "--gpus-per-trial", "1.5"), "--gpus-per-trial 1.5: must be a whole"),
+        (("run", "tiny.py", "--gpus-per-trial", "1.5"), "--gpus-per-trial 1.5: must be an integer"),
         (("run", "tiny.py", "--gpus-per-trial", "all"), "a number from 0 to 1000000, or auto"),
         (("run", "tiny.py", "--address", ""), "--address: '': must not be empty"),
         (("run", "tiny.py", "--storage", "x" * 300), "names of at most 255 bytes"),

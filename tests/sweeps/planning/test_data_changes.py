@@ -133,7 +133,7 @@ def test_other_data_is_told_of(tmp_path: Path) -> None:
     assert line.startswith("data of set: trials were trained on different data")
     assert f"{now} (1)" in line
     (line,) = data_warnings(cells, storage, tmp_path)
-    assert line.startswith("data of set: 1 finished trials were trained on other data than")
+    assert line.startswith("data of set: 1 finished trials were trained on other data (")
     assert f"{'a' * 16} (1), and now {now}" in line
     finish(cells[0], "a" * 16)
     assert data_warnings(cells, storage) == []
