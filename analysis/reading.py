@@ -84,13 +84,10 @@ def read_trials(path: Path) -> pd.DataFrame:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
+    # The errors of pyarrow are subclasses of these.
     try:
         frame = pd.read_parquet(path)
-    except (
-        OSError,
-        ValueError,
-        NotImplementedError,
-    ) as error:  # pyarrow raises subclasses of these
+    except (OSError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SchemaError(
             f"the Parquet file cannot be read ({reason}); it may be damaged, so write it again"
@@ -139,9 +136,8 @@ def _cells(text: str, separator: str) -> pd.DataFrame:
             )
     if not body:
         raise SchemaError("the file has a header and no rows; it must have one row for each trial")
-    named = [
-        place for place, name in enumerate(header) if name
-    ]  # the index that pandas writes has no name
+    # The index that pandas writes has no name.
+    named = [place for place, name in enumerate(header) if name]
     return pd.DataFrame(
         [[row[place] for place in named] for row in body],
         columns=[header[place] for place in named],

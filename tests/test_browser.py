@@ -83,7 +83,7 @@ def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome,
     assert figure.size["width"] > 200
     assert figure.size["height"] > 100
     abouts = [element.text for element in browser.find_elements(By.CLASS_NAME, "about")]
-    assert any("Test accuracy in % over ρ0: MD" in about for about in abouts)
+    assert any("over ρ0: MD" in about for about in abouts)
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors
 

@@ -181,8 +181,9 @@ def test_the_smoke_grids_report_has_the_papers_tables(tmp_path: Path) -> None:
     for item in sensitivity:
         assert list(item.body["set"]) == sets
         assert item.body.shape == (3, 2 + 3)
-    assert [item.caption.split(", ")[1] for item in methods] == ["end-to-end", "fine-tuning"]
+    regimes = [item.caption.split(": ")[1].split(", ")[0] for item in methods]
+    assert regimes == ["end-to-end", "fine-tuning"]
     for item in methods:
         assert list(item.body.columns) == ["model", "set", "BC", "PQ", "rPC", "PC"]
         assert list(item.body["set"]) == sets
-    assert "full precision: ResNet8-w8 50.00" in methods[0].caption
+    assert "n full precision: ResNet8-w8 50.00" in methods[0].caption

@@ -1,4 +1,4 @@
-"""What happens while training: learning curves, and the gap to the quantization set."""
+"""Curves over epochs: validation accuracy, and the gap to the quantization set."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,9 +17,16 @@ from analysis.statistics.aggregate import completed
 
 
 def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Validation accuracy of the hard-quantized weights after each epoch.
+    """Validation accuracy of the hard weights after each epoch.
 
-    See `_curves` for layout and arguments.
+    A line is the mean over the COMPLETE trials of a method at its selected rho0, and a band spans
+    the lowest to the highest. There is a panel for each set, and a row for each setting. A dotted
+    line marks the end of the first stage, where weights are hard-quantized.
+
+    Args:
+        selected: result of `selection.select`.
+        trials: the trials behind it.
+        history: columns of `columns.HISTORY`.
     """
     return _curves(
         selected, trials, history, "validation_accuracy_hard", 100, "validation accuracy (%)"
@@ -29,8 +36,13 @@ def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.Da
 def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """Root mean square of w - P_Q(w*) after each epoch, on a logarithmic axis.
 
-    It is 0, and not drawn, once w is in Q: in the second stage, and for P = P_Q (BinaryConnect).
-    See `_curves` for layout and arguments.
+    The gap is 0, and not drawn, once w is in Q: in the second stage, and for BinaryConnect, where
+    P = P_Q. The layout is that of `learning_curves`.
+
+    Args:
+        selected: result of `selection.select`.
+        trials: the trials behind it.
+        history: columns of `columns.HISTORY`.
     """
     figure = _curves(
         selected, trials, history, "quantization_gap", 1, "RMS of w − P_Q(w*)", positive=True
@@ -50,19 +62,16 @@ def _curves(
     *,
     positive: bool = False,
 ) -> Figure:
-    """A line a method at its selected rho0: mean over COMPLETE trials, band from lowest to highest.
-
-    A panel for each set, a row for each dataset, model and regime; a dotted line where weights are
-    hard-quantized and the second stage begins.
+    """Curves in the layout of `learning_curves`.
 
     Args:
-        selected: what `selection.select` gives.
-        trials: what it was made of.
-        history: as `columns.HISTORY` says.
-        column: of the history.
-        factor: for the axis.
-        label: of the axis.
-        positive: leave out what is not > 0.
+        selected: see `learning_curves`.
+        trials: see `learning_curves`.
+        history: see `learning_curves`.
+        column: column of the history to plot.
+        factor: values are multiplied by it.
+        label: label of the vertical axis.
+        positive: whether values <= 0 are left out.
     """
     settings, sets = settings_of(selected), sets_of(selected)
     figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")

@@ -1,4 +1,4 @@
-"""Drawn: a figure with its place in a report."""
+"""Drawn: a figure with its caption and its section in a report."""
 
 import io
 from dataclasses import dataclass
@@ -9,17 +9,19 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure and where it goes."""
+    """A figure with its caption and its section in a report."""
 
     name: str
-    """Of its files."""
+    """Name of its files."""
     section: str
+    """Heading of the section of a report that shows it."""
     caption: str
+    """Sentences, of which the first names the content."""
     figure: Figure
 
     @cached_property
     def svg(self) -> str:
-        """The figure as an SVG file; the same trials give the same text."""
+        """The text of the figure's SVG file; the same trials give the same text."""
         text = io.StringIO()
         self.figure.savefig(text, format="svg", metadata={"Date": None})
         return text.getvalue()

@@ -1,4 +1,4 @@
-"""What a study with two objectives has found: every configuration, and the Pareto front."""
+"""The configurations of a study with two objectives, and their Pareto front."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,11 +13,13 @@ _BEST, _OTHER = "#0072b2", "#bbbbbb"
 
 
 def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) -> Figure:
-    """The first objective over the second; the line joins what no other beats in both.
+    """Plot the first objective against the second, with the Pareto front as a line.
+
+    The left panel has every configuration, the right one the surroundings of the front.
 
     Args:
-        configurations: as `study_schema.CONFIGURATIONS` says; those without values are left out.
-        objectives: two names -> maximize or minimize.
+        configurations: columns of `study_schema.CONFIGURATIONS`; rows without values are not shown.
+        objectives: two names -> ``maximize`` or ``minimize``.
     """
     (first, _), (second, direction) = objectives.items()
     across, up = f"objective.{second}", f"objective.{first}"
@@ -26,14 +28,14 @@ def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) ->
     front = tried[tried["on_front"]].sort_values(across)
     known = tried[tried["label"] != ""]
     styles, names = method_styles(known["label"]), drawn(known["label"])
-    # Nothing is known between two points but that the step is reached.
+    # Between two points, only the value of the one with the lower cost is reached.
     where: Literal["post", "pre"] = "post" if direction == "minimize" else "pre"
     figure, grid = panels(1, 2)
     figure.set_size_inches(6.8, 3.0)
     for axes in grid[0]:
         axes.plot(tried[across], scale * tried[up], "o", color=_OTHER, markersize=3, label="others")
         axes.step(front[across], scale * front[up], where=where, color=_BEST, linewidth=0.8)
-        axes.plot(front[across], scale * front[up], "o", color=_BEST, label="beaten by no other")
+        axes.plot(front[across], scale * front[up], "o", color=_BEST, label="Pareto front")
         for label, x, y in known[["label", across, up]].itertuples(index=False):
             colour, marker = styles[label]
             style = {"color": colour, "markerfacecolor": "none", "markersize": 8}

@@ -1,4 +1,4 @@
-"""Every figure of a report, in its order."""
+"""All figures of a report, in its order."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
 from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import drawn, setting_name, settings_of
+from analysis.figures.style import drawn, freeze_layout, setting_name, settings_of
 from analysis.findings import Findings
 from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
@@ -20,22 +20,27 @@ from analysis.statistics.aggregate import SETTING
 from analysis.tables.accuracy import ACCURACY, OVER_RHO0
 
 SETTINGS_A_PAGE = 4
-"""Rows of panels that can be printed without being made smaller."""
-TRAINING = "While training"
+"""Rows of panels that fit on a printed page."""
+TRAINING = "Course of training"
 MAPS = "The proximal maps"
-"""Sections of a report that have figures only."""
+"""Sections of a report that have only figures."""
 
 _MAPS = {
-    "examples": "L with horizontal shift ρ and vertical shift ϱ on {-1, 0, 1}, as in the "
-    "ProxConnect paper's Figure 1.",
-    "maps": "What each method's quantizer does with a weight while it is annealed, at its chosen "
-    "ρ0, in the first setting that has it. PQ and rPC apply theirs to the same weight again and "
-    "again, so that small shifts add up.",
+    "examples": "The quantizer L with horizontal shift ρ and vertical shift ϱ on {-1, 0, 1}, as in "
+    "Figure 1 of the ProxConnect paper.",
+    "maps": "The proximal map of each method during annealing, at its chosen ρ0. It is shown for "
+    "the first setting that has the method. PQ and rPC apply theirs repeatedly to the same "
+    "weight, so that small shifts add up.",
 }
 
 
 def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
-    """The figures for which there is something to show. To be used within `style.for_print`."""
+    """The figures for which there are measurements, to be used within `style.for_print`.
+
+    Args:
+        measurements: the trials, and the optional tables.
+        findings: result of `findings.analyse`.
+    """
     names = drawn(names_of(measurements.trials))
     measurements = replace(
         measurements,
@@ -48,8 +53,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
         selected=renamed(findings.selected, names),
     )
     for figure in _drawn(measurements, findings):
-        figure.figure.draw_without_rendering()
-        figure.figure.set_layout_engine("none")  # it is laid out now; each file would do it again
+        freeze_layout(figure.figure)
         yield figure
 
 
@@ -63,8 +67,8 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
         yield Drawn(
             f"sensitivity{suffix}",
             OVER_RHO0,
-            "Lines: mean test accuracy over seeds; bands: one standard deviation; dashed: methods "
-            "without ρ0.",
+            "Test accuracy over ρ0. Lines are means over seeds, and bands one standard deviation. "
+            "Methods without ρ0 are dashed.",
             sensitivity_figure(table, trials["method"]),
         )
     for suffix, _, page in pages:
@@ -72,17 +76,18 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             yield Drawn(
                 f"heat_map{suffix}",
                 ACCURACY,
-                "Mean test accuracy, each method at its chosen ρ0; *: fewer seeds than there are.",
+                "Mean test accuracy of each method at its chosen ρ0. A star marks cells in which "
+                "some seeds have no accuracy.",
                 heat_map(page),
             )
         if (by := axis_of_bits(page)) is not None:
-            full = " (those that are not quantized have 32)" if by == "network_bits" else ""
+            full = " Parameters that are not quantized have 32." if by == "network_bits" else ""
             yield Drawn(
                 f"pareto{suffix}",
                 ACCURACY,
-                f"Accuracy against {BITS[by]}{full}, each method at its chosen ρ0; bars: one "
-                "standard deviation; the line joins what nothing with as few bits beats. Methods "
-                "of equal bits are drawn a little beside one another.",
+                f"Test accuracy against {BITS[by]}, each method at its chosen ρ0.{full} Bars are "
+                "one standard deviation, and the line is the Pareto front. Points of equal bits "
+                "are shifted sideways so that they do not overlap.",
                 pareto_figure(page, trials["method"], by=by),
             )
     for suffix, _, page in pages:
@@ -90,16 +95,19 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             yield Drawn(
                 f"learning_curves{suffix}",
                 TRAINING,
-                "Accuracy of the hard-quantized weights on validation images, each method at its "
-                "chosen ρ0; bands: from the lowest to the highest seed; dotted: hard quantization, "
-                "after which only batch normalization and biases are trained.",
+                "Validation accuracy of the hard weights during training, each method at its "
+                "chosen ρ0. Lines are means over seeds, and bands span the lowest to the highest "
+                "seed. The dotted line marks hard quantization, after which only parameters in "
+                "full precision are trained.",
                 learning_curves(page, trials, history),
             )
         if (history["quantization_gap"] > 0).any():
             yield Drawn(
                 f"gap{suffix}",
                 TRAINING,
-                "How far the weights are from the quantization set.",
+                "Distance of the weights from the quantization set: root mean square of w − "
+                "P_Q(w*). Lines are means over seeds, and bands span the lowest to the highest "
+                "seed.",
                 gap_curves(page, trials, history),
             )
     settings = settings_of(
@@ -109,8 +117,8 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
         yield Drawn(
             "weights" + (f"_{number}" if len(settings) > 1 else ""),
             TRAINING,
-            "The weights w = P(w*) on their way to the quantization set, one trial a method at its "
-            f"chosen ρ0: {setting_name(key)}.",
+            f"Distribution of the weights w = P(w*) during training: {setting_name(key)}. One "
+            "trial of each method is shown, at its chosen ρ0.",
             histogram_figure(page, histograms),
         )
     for name, maps in measurements.maps.groupby("figure", sort=False):
@@ -120,7 +128,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
 def _pages(
     configurations: pd.DataFrame, selected: pd.DataFrame
 ) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """Ending of a name, configurations and selected ones, of so many settings as fit a page."""
+    """Suffix of a name, configurations and selected rows of the settings on each page."""
     keys = list(dict.fromkeys(selected[[*SETTING]].itertuples(index=False, name=None)))
     pages = []
     for start in range(0, len(keys), SETTINGS_A_PAGE):

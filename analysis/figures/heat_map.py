@@ -1,4 +1,4 @@
-"""Methods against sets, at a glance."""
+"""Heat map of test accuracies, methods against sets."""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,13 @@ from analysis.rounding import points
 
 
 def heat_map(selected: pd.DataFrame) -> Figure:
-    """Test accuracy of each method on each set, a panel for each dataset, model and regime.
+    """Plot the mean test accuracy of each method on each set.
 
-    A star marks cells with fewer finished seeds than they have.
+    There is a panel for each dataset, model and regime. A star marks cells in which some seeds have
+    no accuracy.
 
     Args:
-        selected: what `selection.select` gives.
+        selected: result of `selection.select`.
     """
     quantized = selected[selected["set"] != ""]
     settings, sets = settings_of(quantized), sets_of(quantized)

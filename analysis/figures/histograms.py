@@ -1,4 +1,4 @@
-"""Quantized weights drifting to their set."""
+"""Distribution of the quantized weights during training."""
 
 import pandas as pd
 from matplotlib.colors import LogNorm
@@ -9,14 +9,14 @@ from analysis.figures.style import SHADES, panels, sets_of, variant
 
 
 def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:
-    """How the weights w = P(w*) are spread, over the epochs of the first stage.
+    """Plot the distribution of the weights w = P(w*) over the epochs of the first stage.
 
-    A panel for each method and set: epochs to the right, weights upwards, a darker shade for fewer
-    weights, on a logarithmic scale. Each is the trial that `histograms` has for the configuration.
+    There is a panel for each method and set, with epochs on the horizontal and weights on the
+    vertical axis. Brighter shades are larger fractions of the weights, on a logarithmic scale.
 
     Args:
-        selected: what `selection.select` gives, of one dataset, model and regime.
-        histograms: as `columns.HISTOGRAMS` says.
+        selected: rows of `selection.select` of one dataset, model and regime.
+        histograms: columns of `columns.HISTOGRAMS`.
     """
     part = selected[selected["configuration_id"].isin(histograms["configuration_id"])]
     sets, further = sets_of(part), axis_columns(part)
@@ -47,5 +47,5 @@ def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     if shown is not None:
-        figure.colorbar(shown, ax=list(grid.flat), label="share of the weights", shrink=0.5)
+        figure.colorbar(shown, ax=list(grid.flat), label="fraction of the weights", shrink=0.5)
     return figure

@@ -1,4 +1,4 @@
-"""The proximal maps themselves, as in the ProxConnect paper's Figure 1."""
+"""Proximal maps, in the layout of Figure 1 of the ProxConnect paper."""
 
 import pandas as pd
 from matplotlib import colormaps
@@ -7,14 +7,17 @@ from matplotlib.figure import Figure
 from analysis.figures.style import SHADES, panels, shared_legend
 
 _LIGHTEST = 0.9
-"""On paper, the end of the colour map is hard to see."""
+"""Upper end of the colour map that is used; lighter colours are hard to see on paper."""
 
 
 def maps_figure(maps: pd.DataFrame) -> Figure:
-    """A panel for each row and column of the maps, a line for each curve in it, later ones lighter.
+    """Plot proximal maps, w = P(w*) against w*.
+
+    There is a panel for each row and column of the table, and a line for each of its curves; later
+    curves are lighter.
 
     Args:
-        maps: as `columns.MAPS` says, of one figure.
+        maps: columns of `columns.MAPS`, rows of one figure.
     """
     rows, columns = list(dict.fromkeys(maps["row"])), list(dict.fromkeys(maps["column"]))
     figure, grid = panels(len(rows), len(columns), sharex=True, sharey=True)

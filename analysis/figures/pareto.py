@@ -1,4 +1,4 @@
-"""Accuracy against the bits of a weight."""
+"""Test accuracy against bits, and the Pareto front."""
 
 from collections.abc import Iterable, Mapping
 
@@ -20,14 +20,22 @@ BITS: Mapping[str, str] = {
     "network_bits": "mean bits per parameter",
     "bits": "bits per quantized weight",
 }
-"""What the figure can have on its axis, the better one first, and what that is called."""
+"""Columns for the horizontal axis in order of preference -> label of the axis."""
+
+
+_NARROW = 1.25
+"""Ratio of the largest to the smallest bits below which the axis is extended by it on both
+sides."""
 
 
 def axis_of_bits(selected: pd.DataFrame) -> str | None:
-    """The whole network's where they are known of every row, else a weight's; None without any.
+    """The column of `BITS` for the horizontal axis: network_bits if every row has it, or else bits.
 
     Args:
-        selected: what `selection.select` gives.
+        selected: result of `selection.select`.
+
+    Returns:
+        None if the table has neither.
     """
     if "network_bits" in selected and selected["network_bits"].notna().all():
         return "network_bits"
@@ -37,15 +45,14 @@ def axis_of_bits(selected: pd.DataFrame) -> str | None:
 def pareto_figure(
     selected: pd.DataFrame, methods: Iterable[str] = (), *, by: str = "bits"
 ) -> Figure:
-    """Test accuracy of each method over its bits; the line joins what nothing else beats.
+    """Plot the test accuracy of each method against its bits, with the Pareto front as a line.
 
-    A bar is one standard deviation over seeds. Full precision counts as 32 bits. Methods stand a
-    little beside one another.
+    Bars are one standard deviation over seeds. Points of equal bits are shifted sideways.
 
     Args:
-        selected: what `selection.select` gives, with the column `by`.
-        methods: all methods of the sweep, for their colours.
-        by: a column of `BITS`.
+        selected: result of `selection.select`, with the column `by`.
+        methods: all methods of the sweep, which determine the colours.
+        by: a key of `BITS`.
     """
     settings = settings_of(selected)
     columns = min(len(settings), 2)
@@ -76,6 +83,8 @@ def pareto_figure(
         bits = sorted(set(part[by]))
         axes.set_xticks(bits, labels_that_fit(bits, [f"{value:.3g}" for value in bits]))
         axes.minorticks_off()
+        if bits[-1] / bits[0] < _NARROW:  # without limits, the outer points lie on the panel's edge
+            axes.set_xlim(bits[0] / _NARROW, bits[-1] * _NARROW)
         axes.set_title(setting_name(key))
         axes.set_xlabel(BITS[by])
         axes.grid()
@@ -86,7 +95,12 @@ def pareto_figure(
 
 
 def pareto_front(points: pd.DataFrame, by: str = "bits") -> pd.DataFrame:
-    """The rows that no other beats in accuracy with as few bits, by rising bits."""
+    """The Pareto front, in ascending order of bits.
+
+    Args:
+        points: with `test_mean` and the column `by`.
+        by: column of the bits.
+    """
     ordered = points.sort_values([by, "test_mean"], ascending=[True, False])
     best_so_far = ordered["test_mean"].cummax().shift(fill_value=float("-inf"))
     return ordered[ordered["test_mean"] > best_so_far]

@@ -1,4 +1,4 @@
-"""Accuracy against rho0."""
+"""Test accuracy against rho0."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,26 +20,27 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
+from analysis.rounding import rho0_label
 
 _MOST_APART = 1e-12
-"""Smallest rho0 that is told from zero, as a share of the largest."""
+"""Smallest rho0 that is not drawn as zero, as a fraction of the largest."""
 _LEAST = 1e-300
-"""Below it, numbers have lost their digits, and are drawn as zero is."""
+"""Smaller numbers are subnormal and have lost digits; they are drawn as zero."""
 _FEW = 30.0
-"""Up to this factor between them, rho0 that were tried are named one by one: powers of ten are too
-few."""
+"""If the largest rho0 is at most this factor times the smallest, each rho0 has a labelled tick;
+powers of ten would be too few."""
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 
 
 def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
-    """Test accuracy against rho0, a panel for each set, a row for each dataset, model and regime.
+    """Plot the mean test accuracy against rho0, with a band of one standard deviation over seeds.
 
-    An annealed method is a line over its own rho0 (log axis) with a band of one standard deviation
-    over seeds; a method without rho0 is a horizontal line.
+    There is a panel for each set, and a row for each dataset, model and regime. The axis of rho0 is
+    logarithmic. A method without rho0 is a horizontal line.
 
     Args:
-        table: what `aggregate.configurations` gives.
-        methods: all methods of the sweep, for their colours.
+        table: result of `aggregate.configurations`.
+        methods: all methods of the sweep, which determine the colours.
     """
     finished = table[table["n"] > 0]
     settings, sets = settings_of(finished), sets_of(finished)
@@ -62,7 +63,7 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
     for _, rows in part.groupby(["method", *further], sort=False):
         method, label = rows["method"].iloc[0], variant(rows.iloc[0], further)
         colour, marker = styles[method]
-        # The same method is always of the same colour; its further axes differ in dashes.
+        # A method always has the same colour; values of its further axes differ in dashes.
         dash = _DASHES[dashes[method] % len(_DASHES)]
         dashes[method] += 1
         if rows["rho0"].isna().all():
@@ -82,13 +83,14 @@ def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
         )
     positive = part.loc[part["rho0"] >= _LEAST, "rho0"]
     least = max(positive.min(), _MOST_APART * positive.max()) if len(positive) else 1.0
-    if (part["rho0"] < least).any():  # a logarithm has no place for zero, nor a figure for all
+    if (part["rho0"] < least).any():  # a logarithmic axis cannot show zero
         axes.set_xscale("symlog", linthresh=least)
     elif len(positive):
         axes.set_xscale("log")
         tried = sorted(set(positive))
         if tried[-1] / tried[0] <= _FEW:
-            axes.set_xticks(tried, labels_that_fit(tried, [f"{value:.3g}" for value in tried]))
+            labels = [rho0_label(value, 3) for value in tried]
+            axes.set_xticks(tried, labels_that_fit(tried, labels))
             axes.minorticks_off()
         else:
             axes.set_xticks(tried, minor=True)

@@ -1,4 +1,4 @@
-"""What all figures share: sizes for print, and the same colour for a method everywhere."""
+"""Style of all figures: sizes for print, and one colour and marker for each method."""
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from analysis.statistics.aggregate import SETTING
 from analysis.text import plain
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.2, 1.9
-"""Inches; three panels side by side fill a page's text width of 7 inches."""
+"""Size of a panel in inches; three panels fill a text width of 7 inches."""
 PRINT: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -31,15 +31,15 @@ PRINT: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "quantlab",
 }
-"""At the size they are made for, no letter is smaller than 7 points."""
+"""Settings of matplotlib. No letter is smaller than 7 points in print."""
 
 LONGEST = 24
-"""Letters of a name; a panel is as wide."""
+"""Letters of a label, which then is about as wide as a panel."""
 _HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.062
-"""Inches that an entry of a legend takes, and each letter of it."""
+"""Width in inches of an entry of a legend without its text, and of a letter."""
 
 _LINE_HEIGHT, _FREE_LINES = 0.16, 3
-"""Inches of a legend's line, and how many of them a figure has room for."""
+"""Height in inches of a line of a legend, and number of lines that fit without a taller figure."""
 
 Styles = Mapping[str, tuple[str, str]]
 """Method -> (colour, marker)."""
@@ -51,18 +51,22 @@ _KNOWN: Styles = {
     "rPC": ("#009e73", "v"),
     "FP": ("#777777", ""),
 }
-"""The colours of Okabe and Ito, which colour-blind people tell apart; markers say it once more."""
+"""Colours of Okabe and Ito, which are distinct with colour blindness; markers differ, too."""
 _FURTHER = (("#cc79a7", "D"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#f0e442", "*"))
 SHADES = "cividis"
-"""For what has no method: read alike with and without colour vision, and in grey."""
+"""Colour map for values without a method; its lightness is monotone."""
 
 
 def method_styles(methods: Iterable[str]) -> Styles:
-    """The methods' styles; those that are not in the papers get theirs in order of appearance."""
+    """Colour and marker of each method.
+
+    Args:
+        methods: names; those that are not in the papers get a style in order of appearance.
+    """
     others = [method for method in dict.fromkeys(methods) if method not in _KNOWN]
     count = len(_FURTHER)
     further = {
-        # After all colours, the same ones with the next markers.
+        # When the colours are used up, they repeat with other markers.
         method: (_FURTHER[i % count][0], _FURTHER[(i + i // count) % count][1])
         for i, method in enumerate(others)
     }
@@ -70,10 +74,16 @@ def method_styles(methods: Iterable[str]) -> Styles:
 
 
 def drawn(names: Iterable[str]) -> dict[str, str]:
-    """Name -> what is drawn for it; see `labels.shown`.
+    """The label of each name in a figure; see `labels.shown`.
 
-    Letters that the font does not have are named by their number, and what stands between two ``$``
-    is no mathematics.
+    Letters that the font does not have are shown as their code points, and ``$`` is escaped so that
+    matplotlib does not typeset mathematics.
+
+    Args:
+        names: in the order in which equal labels are numbered.
+
+    Returns:
+        Name -> label.
     """
     known = get_font(findfont(FontProperties())).get_charmap()
 
@@ -86,7 +96,7 @@ def drawn(names: Iterable[str]) -> dict[str, str]:
 
 
 def for_print() -> Any:
-    """A context in which figures are made and saved."""
+    """A context manager with the settings `PRINT`, in which figures are made and saved."""
     return rc_context(dict(PRINT))
 
 
@@ -101,12 +111,17 @@ def settings_of(table: pd.DataFrame) -> list[tuple[tuple[Hashable, ...], pd.Data
 
 
 def setting_name(key: Sequence[Hashable]) -> str:
-    """Dataset, model and regime for people."""
+    """Dataset, model and regime as a heading."""
     return " · ".join(map(str, key))
 
 
 def variant(row: Any, columns: Sequence[str]) -> str:
-    """A method's name with the values of a sweep's further axes."""
+    """A method's name with the values of further axes: ``PC lr=0.1``.
+
+    Args:
+        row: with `method` and the given columns.
+        columns: columns of further axes.
+    """
     others = [
         f"{column.removeprefix('axis.')}={value}" for column in columns if (value := row[column])
     ]
@@ -114,7 +129,16 @@ def variant(row: Any, columns: Sequence[str]) -> str:
 
 
 def panels(rows: int, columns: int, **options: Any) -> tuple[Figure, NDArray[Any]]:
-    """A figure with a grid of panels, always an array of (rows, columns)."""
+    """A figure with a grid of panels.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        options: keyword arguments of `Figure.subplots`.
+
+    Returns:
+        The figure, and its axes as an array (rows, columns).
+    """
     figure = Figure(
         figsize=(PANEL_WIDTH * columns + 0.6, PANEL_HEIGHT * rows + 0.5), layout="constrained"
     )
@@ -122,7 +146,7 @@ def panels(rows: int, columns: int, **options: Any) -> tuple[Figure, NDArray[Any
 
 
 def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend above all panels, with every label once."""
+    """Draw one legend with all labels of the panels above them."""
     handles = {
         label: handle
         for each in axes
@@ -132,7 +156,7 @@ def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
         widest = _HANDLE_WIDTH + _LETTER_WIDTH * max(map(len, handles))
         columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
         lines = -(-len(handles) // columns)
-        # A legend of many lines takes no room from the panels.
+        # A legend of many lines must not shrink the panels.
         figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * max(0, lines - _FREE_LINES))
         figure.legend(
             list(handles.values()),
@@ -144,12 +168,19 @@ def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
         )
 
 
+def freeze_layout(figure: Figure) -> None:
+    """Compute the constrained layout of a figure once, for all files that show it."""
+    figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def labels_that_fit(values: Sequence[float], labels: Sequence[str]) -> list[str]:
-    """Labels of ticks on a logarithmic axis, empty where they would touch the one before.
+    """Labels of ticks on a logarithmic axis; those that would touch the one before are empty.
 
     Args:
-        values: > 0, in rising order.
-        labels: of the values.
+        values: > 0, ascending.
+        labels: one for each value.
     """
     span = math.log(values[-1] / values[0])
     fitting, last = [], -math.inf
@@ -162,4 +193,4 @@ def labels_that_fit(values: Sequence[float], labels: Sequence[str]) -> list[str]
 
 
 _ROOM = 0.15
-"""Share of a panel's width that a tick's label needs."""
+"""Fraction of a panel's width that the label of a tick needs."""

@@ -1,4 +1,4 @@
-"""Reports: folders with a page, Markdown, LaTeX, figures and every table."""
+"""Reports: folders with an HTML page, Markdown, LaTeX, figures and all tables."""
 
 from analysis.report.sweep import Report, write_report
 

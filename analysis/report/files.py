@@ -1,4 +1,4 @@
-"""ReportFiles: the folder of a report, in whichever formats were asked for."""
+"""ReportFiles: the files of a report, in the requested formats."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,24 +17,27 @@ FORMATS: Mapping[str, str] = {
     "parquet": "tables/*.parquet",
     "figures": "figures/*.svg, *.pdf and *.png",
 }
-"""What a report can be written as -> its files. LaTeX has a file a table, for other papers, and one
-that reads them all and shows the figures; it is compiled in its own folder."""
+"""Format -> its files. In LaTeX, every table is a file that a paper can include, and report.tex, to
+be compiled in its own folder, shows all tables and figures."""
 
 _FIGURES: Mapping[str, tuple[str, ...]] = {"figures": ("svg", "pdf", "png"), "latex": ("pdf",)}
 
 
 class ReportFiles:
-    """A report's files; a list of them lies beside them, by which the next one knows its own."""
+    """Writes the files of a report, and removes those of an earlier report in the same folder.
+
+    The file ``.report-files`` lists what was written, so that files of others are kept.
+    """
 
     def __init__(self, directory: Path, formats: Collection[str]) -> None:
-        """Make the folder.
+        """Make the folder if it does not exist.
 
         Args:
-            directory: files of the same names are replaced.
-            formats: keys of `FORMATS`; nothing is written for others.
+            directory: folder of the report; files with the same names are replaced.
+            formats: keys of `FORMATS`; the methods write nothing for other formats.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the folder cannot be made.
         """
         self.directory = directory
         self.formats = tuple(formats)
@@ -47,17 +50,24 @@ class ReportFiles:
 
     @property
     def need_figures(self) -> bool:
-        """Whether any format shows figures."""
+        """Whether one of the formats shows figures."""
         return bool({"html", "figures", "latex"} & set(self.formats))
 
     def write_page(self, text: str) -> None:
-        """The HTML page."""
+        """Write the HTML page, whatever the formats."""
         self._write("report.html", text)
 
     def write_markdown(
         self, title: str, intro: str, tables: Iterable[Table], end: str = ""
     ) -> None:
-        """All tables, with what stands before and behind them."""
+        """Write all tables as Markdown.
+
+        Args:
+            title: heading of the file.
+            intro: Markdown before the tables.
+            tables: in their order; a heading starts each section.
+            end: Markdown after the tables.
+        """
         if "markdown" not in self.formats:
             return
         lines, section = [f"# {title}\n\n{intro}\n"], ""
@@ -69,7 +79,7 @@ class ReportFiles:
         self._write("report.md", "\n".join([*lines, *([end] if end else [])]))
 
     def write_latex(self, title: str, tables: Sequence[Table], drawn: Iterable[Drawn]) -> None:
-        """A file a table, and one that shows them all with the figures."""
+        """Write a file for each table, and one that shows all tables and figures."""
         if "latex" not in self.formats:
             return
         short = [table for table in tables if len(table.body) <= LONGEST]
@@ -80,7 +90,7 @@ class ReportFiles:
         self._write("latex/report.tex", latex_document(title, short, left_out, figures))
 
     def write_figures(self, drawn: Iterable[Drawn]) -> None:
-        """As files of their own; LaTeX needs the PDF ones."""
+        """Write each figure in the file types that the formats need."""
         endings = {ending for name in self.formats for ending in _FIGURES.get(name, ())}
         for item in drawn:
             for ending in sorted(endings):
@@ -88,17 +98,18 @@ class ReportFiles:
                 if ending == "svg":
                     path.write_text(item.svg, encoding="utf-8")
                     continue
-                # Without a date in it, the same trials give the same file.
+                # Without a date in the file, the same trials give the same file.
                 metadata = {"CreationDate": None} if ending == "pdf" else None
                 item.figure.savefig(path, metadata=metadata)
 
     def write_table(self, name: str, table: pd.DataFrame, *, is_named: bool = False) -> None:
-        """As CSV and Parquet.
+        """Write a table of findings as CSV and Parquet.
 
         Args:
-            name: without ending.
-            table: of numbers and text.
-            is_named: the page and the Markdown speak of its CSV file, which they then need.
+            name: file name without suffix.
+            table: columns of numbers and text.
+            is_named: whether page and Markdown refer to the CSV file, which is then written with
+                them.
         """
         if "csv" in self.formats or (is_named and {"html", "markdown"} & set(self.formats)):
             table.to_csv(self._path(f"tables/{name}.csv"), index=False)
@@ -107,7 +118,7 @@ class ReportFiles:
             _plain_text(table).to_parquet(path, index=False)
 
     def remove_older(self) -> None:
-        """Of an earlier report, what this one has not written again."""
+        """Remove the files of an earlier report that this one has not written."""
         names = [str(path.relative_to(self.directory)) for path in self.written]
         for name in set(self._older) - set(names):
             (self.directory / name).unlink(missing_ok=True)
@@ -124,6 +135,6 @@ class ReportFiles:
 
 
 def _plain_text(table: pd.DataFrame) -> pd.DataFrame:
-    """With text only in columns that have some, as recipes' settings may be of any kind."""
+    """Convert columns of mixed types to text; settings of recipes may have any type."""
     mixed = [column for column in table.columns if table[column].dtype == object]
     return table.assign(**{name: table[name].map(str, na_action="ignore") for name in mixed})

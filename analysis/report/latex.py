@@ -1,4 +1,4 @@
-"""Tables -> LaTeX with booktabs."""
+"""LaTeX files of a report: tables with booktabs, and a document that shows all."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from analysis.tables.table import Table, bold
 
 LONGEST = 45
-"""Rows that fit a page; longer tables are left to the CSV files."""
+"""Rows that fit on a page; longer tables are in the CSV files only."""
 
 _WIDE_CELL = 40
 _SPECIAL = {
@@ -35,7 +35,7 @@ _SPECIAL = {
     "·": r"$\cdot$",
 }
 _LAST_KNOWN = "\u017f"
-"""Of the letters that are not in `_SPECIAL`: Latin ones with accents."""
+"""Last code point that pdflatex typesets without help: Latin letters with accents."""
 _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[a4paper,margin=2cm]{geometry}
@@ -43,11 +43,15 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{graphicx}
 """
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-"""As it is, but made smaller if it is wider than the text."""
+"""Shrinks its content to the text width if it is wider."""
 
 
 def latex_text(text: str) -> str:
-    """Plain text as LaTeX; a cell's number in ``**`` is bold, and rho0 has its index."""
+    """Text with LaTeX's special characters escaped.
+
+    A number between ``**`` at the start is bold, ρ0 gets its index, and letters that pdflatex does
+    not know are shown as their code points.
+    """
     first, rest = bold(text)
     return (rf"\textbf{{{_escaped(first)}}}" if first else "") + _escaped(rest)
 
@@ -58,7 +62,7 @@ def _escaped(text: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    """One letter; what pdflatex does not know is named by its number, so that all compiles."""
+    """One letter in LaTeX, or its code point if pdflatex does not know it."""
     if letter in _SPECIAL:
         return _SPECIAL[letter]
     if letter <= _LAST_KNOWN and letter.isprintable():
@@ -67,7 +71,7 @@ def _letter(letter: str) -> str:
 
 
 def latex_table(table: Table) -> str:
-    """A floating table, shrunk to the text's width if it is wider."""
+    """A floating table with booktabs rules, shrunk to the text width if it is wider."""
     body = table.body.map(lambda cell: _cell(str(cell)))
     formats = []
     for position, column in enumerate(table.body.columns):
@@ -78,14 +82,14 @@ def latex_table(table: Table) -> str:
     tabular = body.to_latex(index=False, escape=False, column_format="".join(formats))
     return (
         "\\begin{table}[htbp]\n\\centering\\small\n"
-        f"\\caption{{{latex_text(table.caption)}.}}\n\\label{{tab:{table.name}}}\n"
+        f"\\caption{{{latex_text(table.caption)}}}\n\\label{{tab:{table.name}}}\n"
         f"{_FITTED}%\n{tabular.rstrip()}}}\n\\end{{table}}\n"
     )
 
 
 def _cell(cell: str) -> str:
     text = latex_text(cell)
-    # Behind the end of a row, these would be taken for its options.
+    # LaTeX would read these as options of the row that ends before them.
     return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
@@ -98,15 +102,15 @@ def latex_document(
     """A document that shows all tables and figures; it is compiled in its own folder.
 
     Args:
-        title: of the document.
+        title: title of the document.
         tables: each is read from ``NAME.tex`` beside the document.
         left_out: names of tables that are too long for a page.
-        figures: path of each figure's PDF file, and its caption.
+        figures: path of the PDF file and caption of each figure.
     """
     lines = [_PREAMBLE, r"\begin{document}", rf"\section*{{{latex_text(title)}}}"]
     lines += [rf"\input{{{table.name}}}" for table in tables]
     if names := ", ".join(left_out):
-        lines.append(latex_text(f"Too long for a page, and in tables/*.csv only: {names}."))
+        lines.append(latex_text(f"Tables too long for a page are in tables/*.csv: {names}."))
     for path, caption in figures:
         lines += [
             r"\begin{figure}[htbp]\centering",

@@ -1,4 +1,4 @@
-"""HTML pages: everything of a report in one file, to be read on any screen."""
+"""HTML pages: a whole report in one file without external resources."""
 
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
@@ -8,11 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.drawn import Drawn
-from analysis.tables.table import Table, bold
+from analysis.tables.table import Table, bold, first_sentence
 
+_COMMITS = ("trials ran at", "analysed at")
+"""Facts that name commits; those of code with uncommitted changes end in a plus sign."""
 _LONG = 40
 _PIXELS_AN_INCH = 112
-"""Figures are made for print; on a screen their letters must be somewhat larger."""
+"""Pixels for an inch of a figure; on screens, figures are shown larger than in print."""
 
 
 def render_page(
@@ -26,17 +28,20 @@ def render_page(
     without: Container[str] = (),
     **values: Any,
 ) -> str:
-    """A page's text.
+    """Render an HTML page.
 
     Args:
-        template: in this folder; it extends ``page.html.j2``.
-        title: heading.
-        facts: lines of the head.
-        tables: stand in their sections, below the figures.
-        drawn: stand in their sections.
-        last: the section that comes last.
-        without: sections that the template shows in its own way.
-        values: what else the template uses.
+        template: file name of a template in this folder that extends ``page.html.j2``.
+        title: heading of the page.
+        facts: name -> text; lines at the top of the page.
+        tables: shown in their sections, below the figures.
+        drawn: figures, shown in their sections.
+        last: name of the section that comes last.
+        without: names of sections that the template itself shows.
+        values: further variables of the template.
+
+    Returns:
+        The text of the HTML file.
     """
     environment = Environment(
         loader=PackageLoader("analysis.report", "."),
@@ -53,26 +58,36 @@ def render_page(
         of["tables"].append(
             {
                 "name": table.name,
-                "caption": table.caption,
+                "caption": first_sentence(table.caption),
                 "rows": _rows(table),
                 "kinds": [_kind(table.body.iloc[:, place]) for place in range(table.body.shape[1])],
             }
         )
     for item in drawn:
         of = sections.setdefault(item.section, {"figures": [], "tables": []})
-        # An SVG element without the XML head that a file has.
+        # The SVG element without the XML declaration of the file.
         svg = Markup(item.svg[item.svg.index("<svg") :])
         width = round(_PIXELS_AN_INCH * item.figure.get_figwidth())
-        of["figures"].append({"svg": svg, "caption": item.caption, "width": width})
+        of["figures"].append({"svg": svg, "caption": first_sentence(item.caption), "width": width})
     if last in sections:
         sections[last] = sections.pop(last)
     return environment.get_template(template).render(
-        title=title, facts=facts, sections=sections, **values
+        title=title,
+        facts={
+            name: _with_plus(fact) if name in _COMMITS else fact for name, fact in facts.items()
+        },
+        sections=sections,
+        **values,
     )
 
 
+def _with_plus(commits: str) -> str:
+    """Names of commits, with an explanation of the plus sign if one has it."""
+    return f"{commits} (+: with uncommitted changes)" if "+" in commits else commits
+
+
 def _kind(cells: pd.Series) -> str:
-    """How a column is set: numbers to the right, text to the left, long text in lines."""
+    """CSS class of a column: ``number`` (right), ``text`` (left) or ``long`` (left, wrapped)."""
     if cells.str.len().max() > _LONG:
         return "long"
     plain = cells[cells != ""].str.replace(r"\*\*|^< ", "", regex=True)
@@ -80,7 +95,7 @@ def _kind(cells: pd.Series) -> str:
 
 
 def _rows(table: Table) -> list[list[Markup]]:
-    """Header and cells, with ``**`` turned into bold type."""
+    """Header and cells as HTML, with bold numbers in ``<b>``."""
 
     def cell(text: str) -> Markup:
         first, rest = bold(text)

@@ -1,4 +1,4 @@
-"""A study's folder of results: a page, Markdown, LaTeX, figures, and its configurations as CSV."""
+"""The report of a study: HTML page, Markdown, LaTeX, figures, and its configurations as CSV."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,34 +9,35 @@ import pandas as pd
 from analysis.figures.drawn import Drawn
 from analysis.figures.front import front_figure
 from analysis.figures.maps import maps_figure
-from analysis.figures.style import for_print
+from analysis.figures.style import for_print, freeze_layout
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.page import render_page
+from analysis.rounding import points
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements, is_fraction
 from analysis.tables.table import Table
 
 FOUND, RACE, SPACE, ALL = (
-    "What was found",
-    "The race",
-    "The space",
-    "Every configuration",
+    "Results",
+    "Course of the search",
+    "Search space",
+    "All configurations",
 )
-"""Sections; whoever draws more figures puts them there."""
+"""Sections of the report, for its tables and for figures that the caller draws."""
 SHOWN = 10
-"""So many of the best are shown at once."""
+"""Number of configurations in the table of the best."""
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """Where it was written."""
+    """Tables of a study, and the files that show them."""
 
     tables: list[Table]
     directory: Path
-    """Holds the files."""
+    """Folder of the report."""
     formats: tuple[str, ...]
-    """What has been written: keys of `report_files.FORMATS`."""
+    """Formats that were written: keys of `files.FORMATS`."""
     files: tuple[Path, ...]
-    """All that has been written."""
+    """All files that were written."""
 
 
 def write_study_report(
@@ -48,18 +49,18 @@ def write_study_report(
     draw: Callable[[], Iterable[Drawn]] = tuple,
     formats: Collection[str] = tuple(FORMATS),
 ) -> StudyReport:
-    """Write down what a study has found.
+    """Write the report of a study, finished or not.
 
     Args:
         study: its configurations and its winner.
-        directory: see `report.write_report`.
-        title: heading.
-        facts: lines of the page's head.
-        draw: makes further figures, such as Optuna's, in the sections of this module.
-        formats: keys of `report_files.FORMATS`.
+        directory: see `sweep.write_report`.
+        title: heading of the report.
+        facts: name -> text; lines at the top of the page.
+        draw: makes further figures, such as Optuna's, for the sections of this module.
+        formats: keys of `files.FORMATS`.
 
     Raises:
-        OSError: the directory cannot be written to.
+        OSError: the folder cannot be written to.
     """
     tables = study_tables(study)
     files = ReportFiles(directory, formats)
@@ -80,7 +81,7 @@ def write_study_report(
                 snippet=study.snippet,
             )
             files.write_page(page)
-    what = f"The winner, {study.winner}:\n\n```\n{study.formula}\n```\n"
+    what = f"The winner is {study.winner}:\n\n```\n{study.formula}\n```\n"
     code = f"```python\n{study.snippet}\n```\n"
     standing = "".join(f"- {line}\n" for line in study.standing)
     files.write_markdown(title, f"{standing}\n{what}\n{code}", tables)
@@ -91,12 +92,19 @@ def write_study_report(
 
 
 def study_tables(study: StudyMeasurements) -> list[Table]:
-    """The front, if there is one; the best configurations; all of them."""
+    """Tables of the Pareto front (for several objectives), of the best and of all configurations.
+
+    Args:
+        study: result of a study.
+    """
     ranked = study.ranked
     tables = []
     if len(study.objectives) > 1:
         front = ranked[ranked["on_front"]]
-        caption = "What no other beats in everything: the Pareto front"
+        caption = (
+            "The Pareto front. No other configuration is better in one objective and as good in "
+            "the others."
+        )
         tables.append(Table("front", FOUND, caption, _body(study, front)))
     best = ranked.head(SHOWN)
     known = ranked[(ranked["label"] != "") & ~ranked["configuration"].isin(best["configuration"])]
@@ -104,11 +112,11 @@ def study_tables(study: StudyMeasurements) -> list[Table]:
         Table(
             "best",
             FOUND,
-            f"The best {len(best)}, and what was known before",
+            f"The {len(best)} best configurations, and those known before the search.",
             _body(study, pd.concat([best, known])),
         )
     )
-    tables.append(Table("configurations", ALL, ALL, _body(study, study.configurations)))
+    tables.append(Table("configurations", ALL, f"{ALL}.", _body(study, study.configurations)))
     return tables
 
 
@@ -127,7 +135,7 @@ def _body(study: StudyMeasurements, rows: pd.DataFrame) -> pd.DataFrame:
     for name in study.objectives:
         values = rows[f"{OBJECTIVE_PREFIX}{name}"]
         if is_fraction(name):
-            columns[f"{name} %"] = (100 * values).map(_number)
+            columns[f"{name} %"] = values.map(points)
         else:
             columns[name] = values.map(_number)
     for column in parameters:
@@ -136,7 +144,7 @@ def _body(study: StudyMeasurements, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _number(value: object) -> str:
-    """Four digits; text as it is; empty if missing."""
+    """A number with four significant digits, or a text; empty if missing."""
     if value is None or value != value:
         return ""
     if isinstance(value, float) and not isinstance(value, bool):
@@ -151,8 +159,9 @@ def _figures(study: StudyMeasurements) -> list[Drawn]:
             Drawn(
                 "maps",
                 FOUND,
-                "What the winner does with a weight while it is annealed, and what the known "
-                "points do. PQ and rPC apply theirs to the same weight again and again.",
+                "The proximal maps of the winner and of the known configurations during "
+                "annealing. PQ and rPC apply theirs repeatedly to the same weight, so that small "
+                "shifts add up.",
                 maps_figure(study.maps),
             )
         )
@@ -161,12 +170,10 @@ def _figures(study: StudyMeasurements) -> list[Drawn]:
             Drawn(
                 "front",
                 FOUND,
-                "Every configuration that was tried to its end; the line joins what no other "
-                "beats in both.",
+                "The objectives of every COMPLETE configuration. The line is the Pareto front.",
                 front_figure(study.configurations, study.objectives),
             )
         )
     for item in drawn:
-        item.figure.draw_without_rendering()
-        item.figure.set_layout_engine("none")
+        freeze_layout(item.figure)
     return drawn

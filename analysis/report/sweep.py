@@ -1,4 +1,4 @@
-"""A folder of results: a page, Markdown, LaTeX, figures, and every table as CSV and Parquet."""
+"""The report of a sweep: HTML page, Markdown, LaTeX, figures, and all tables as CSV and Parquet."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -25,16 +25,16 @@ from analysis.text import plain
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, and where it was written."""
+    """Findings of a sweep, and the files that show them."""
 
     findings: Findings
     tables: list[Table]
     directory: Path
-    """Holds the files."""
+    """Folder of the report."""
     formats: tuple[str, ...]
-    """What has been written: keys of `FORMATS`."""
+    """Formats that were written: keys of `FORMATS`."""
     files: tuple[Path, ...]
-    """All that has been written."""
+    """All files that were written."""
 
 
 def write_report(
@@ -48,24 +48,27 @@ def write_report(
     paper: str | None = None,
     margin: float = MARGIN,
 ) -> Report:
-    """Analyse trials, finished or not, and write down what is found.
+    """Analyse the trials of a sweep and write a report.
 
-    The page holds everything it shows; it opens from disk, without a network.
+    The sweep may be unfinished. The HTML page contains everything it shows, so that it can be
+    opened from disk without a network.
 
     Args:
-        measurements: trials, and whatever else there is.
-        directory: made if it is not there. Files of the same names are replaced, and others of an
-            earlier report removed.
-        title: heading, usually the sweep's name.
-        facts: lines of the page's head, such as the storage and the command that makes it again.
-        formats: keys of `FORMATS`. LaTeX needs the figures' PDF files, which it writes by itself.
+        measurements: the trials, and the optional tables of histories, histograms, maps and
+            importances.
+        directory: folder of the report, which is made if it does not exist. Files with the same
+            names
+            are replaced, and other files of an earlier report are removed.
+        title: heading of the report.
+        facts: name -> text; lines at the top of the page, such as the command that made it.
+        formats: keys of `FORMATS`. The format ``latex`` also writes the PDF files of the figures.
         select_on: see `findings.analyse`.
         paper: see `findings.analyse`.
         margin: see `findings.analyse`.
 
     Raises:
-        UnknownPaperError: there are no numbers of such a paper.
-        OSError: the directory cannot be written to.
+        UnknownPaperError: `paper` is not a key of `published.PAPERS`.
+        OSError: the folder cannot be written to.
     """
     trials, title = measurements.trials, plain(title)
     measurements = _with_names_shown(measurements)
@@ -89,7 +92,7 @@ def write_report(
                 )
             )
     code = f"```python\n{recompute(measurements)}\n```"
-    end = f"Every accuracy from `tables/trials.csv`:\n\n{code}\n"
+    end = f"These lines recompute every accuracy from `tables/trials.csv`:\n\n{code}\n"
     files.write_markdown(title, f"{states(measurements.trials)}.", tables, end)
     files.write_latex(title, tables, drawn)
     files.write_table("trials", trials, is_named=True)
@@ -101,7 +104,7 @@ def write_report(
 
 
 def _with_names_shown(measurements: Measurements) -> Measurements:
-    """The same, with names as they are shown in all that is for people."""
+    """The measurements with labels in place of names."""
     names = shown(names_of(measurements.trials))
     return replace(
         measurements,
@@ -112,7 +115,7 @@ def _with_names_shown(measurements: Measurements) -> Measurements:
 
 
 def recompute(measurements: Measurements) -> str:
-    """Two lines of pandas that give every accuracy of the tables back from trials.csv."""
+    """Two lines of pandas that recompute every accuracy of the tables from trials.csv."""
     names = [*KEYS, *axis_columns(measurements.trials)]
     keys = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
     return (
@@ -123,6 +126,6 @@ def recompute(measurements: Measurements) -> str:
 
 
 def states(trials: pd.DataFrame) -> str:
-    """``93 trials: 90 COMPLETE, 3 WAITING``."""
+    """Number of trials by state: ``93 trials: 90 COMPLETE, 3 WAITING``."""
     counts = trials["state"].value_counts().to_dict()
     return f"{len(trials)} trials: " + ", ".join(f"{n} {state}" for state, n in counts.items())

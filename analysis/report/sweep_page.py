@@ -10,7 +10,7 @@ from analysis.findings import Findings
 from analysis.report.page import render_page
 from analysis.rounding import points
 from analysis.statistics.verdicts import VERDICTS
-from analysis.tables.findings import CONFIGURATIONS, VERDICT
+from analysis.tables.findings import CONFIGURATIONS, VERDICT, verdict_note
 from analysis.tables.table import Table
 from analysis.text import plain
 
@@ -24,34 +24,35 @@ def render_report(
     drawn: Sequence[Drawn],
     recompute: str,
 ) -> str:
-    """The page's text.
+    """Render the HTML page of a sweep's report.
 
     Args:
-        title: heading.
-        facts: lines of the head.
-        trials: as `columns.TRIALS` says.
-        findings: what follows from them.
-        tables: of the findings.
+        title: heading of the page.
+        facts: name -> text; lines at the top of the page.
+        trials: columns of `columns.TRIALS`.
+        findings: result of `findings.analyse` on the trials.
+        tables: tables of the findings.
         drawn: figures of the findings.
-        recompute: code that gives the accuracies back.
+        recompute: Python code that recomputes the accuracies.
+
+    Returns:
+        The text of the HTML file.
     """
     common, recipes = _recipes(trials, findings.configurations)
     commits = sorted(set(trials["git_commit"]) - {""})
-    has_changes = any(commit.endswith("+") for commit in commits)
-    changed = " (+: with changes that were not committed)" if has_changes else ""
     counts = trials["state"].value_counts()
     return render_page(
         "report.html.j2",
         title=title,
-        facts={**facts, "trials ran at": ", ".join(commits) + changed},
+        facts={**facts, "trials ran at": ", ".join(commits)},
         tables=tables,
         drawn=drawn,
         last=CONFIGURATIONS,
-        without=(VERDICT,),  # the page has sentences instead
+        without=(VERDICT,),  # the template shows the verdicts as sentences
         num_trials=len(trials),
         states=[(state, int(count)) for state, count in counts.items()],
         verdict_section=VERDICT,
-        margin=100 * findings.margin,
+        verdict_note=verdict_note(findings.margin),
         rules=VERDICTS,
         verdicts=findings.verdicts.to_dict("records"),
         common=common,
@@ -64,7 +65,7 @@ def render_report(
 def _recipes(
     trials: pd.DataFrame, configurations: pd.DataFrame
 ) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, str]]]]]:
-    """What all recipes have in common, and name and rest of each configuration's."""
+    """Settings that all recipes share, and name and other settings of each configuration."""
     columns = [column for column in trials.columns if column.startswith(RECIPE_PREFIX)]
     columns = [column for column in columns if column != f"{RECIPE_PREFIX}seed"]
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
@@ -80,7 +81,7 @@ def _recipes(
 
 
 def _names(first: pd.DataFrame) -> list[str]:
-    """A configuration's name is its first trial's, but for the seed."""
+    """The name of each configuration: that of its first trial without the seed."""
     return [name.rsplit(" seed=", 1)[0] for name in first["name"]]
 
 

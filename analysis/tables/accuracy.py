@@ -1,4 +1,4 @@
-"""Configurations -> tables for people, in the layout of the ProxConnect paper."""
+"""Tables of accuracies, in the layout of the ProxConnect paper."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,20 @@ OVER_RHO0 = "Accuracy over ρ0"
 
 
 def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
-    """For each regime and annealed method, accuracy over rho0: the layout of Tables 6-11.
+    """Accuracy over rho0 for each dataset, regime and annealed method: the layout of Tables 6-11.
 
-    A row is a model and a set, a column a rho0; what leads in a row is bold.
+    Rows are models and sets, columns are rho0. The leaders of a row are bold.
 
     Args:
-        table: what `aggregate.configurations` gives, with `comparison.with_leaders`.
+        table: result of `aggregate.configurations` with `comparison.with_leaders`.
     """
     annealed = table[table["rho0"].notna()]
     return [
         Table(
             f"over_rho0_{number}",
             OVER_RHO0,
-            f"Test accuracy in % over ρ0: {method}, {regime}, {dataset}. Mean (standard deviation) "
-            f"over {_seeds(part)}{_bold_note(part)}",
+            f"Test accuracy (%) over ρ0: {method}, {regime}, {dataset}. Values are means and "
+            f"standard deviations over {_seeds(part)}.{_bold_note(part)}",
             _pivot(part, [rho0_label(value) for value in part["rho0"]]),
         )
         for number, ((dataset, regime, method), part) in enumerate(
@@ -38,13 +38,13 @@ def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
 
 
 def method_tables(selected: pd.DataFrame) -> list[Table]:
-    """For each regime, the methods side by side, each at its best rho0: the layout of Tables 2-3.
+    """The methods side by side for each dataset and regime: the layout of Tables 2-3.
 
-    The rho0 stands in the cell, and the caption says what it was chosen on. What leads in a row is
-    bold.
+    Each method has its selected rho0, which its cell states; the caption states on which images it
+    was chosen. The leaders of a row are bold.
 
     Args:
-        selected: what `selection.select` gives, with `comparison.with_leaders`.
+        selected: result of `selection.select` with `comparison.with_leaders`.
     """
     tables = []
     settings = selected.groupby(["dataset", "regime"], sort=False)
@@ -52,36 +52,42 @@ def method_tables(selected: pd.DataFrame) -> list[Table]:
         quantized = part[part["set"] != ""]
         body = _pivot(quantized, list(quantized["method"]), name_rho0=True)
         caption = (
-            f"Test accuracy in %: methods at their best ρ0, {regime}, {dataset}. Mean (standard "
-            f"deviation) over {_seeds(part)}; ρ0 chosen on {_chosen_on(part)}"
-            + _bold_note(quantized)
+            f"Test accuracy (%) of the methods at their best ρ0: {regime}, {dataset}. Values are "
+            f"means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
+            f"{_bold_note(quantized)}"
         )
         usual = int(part["n"].max())
         full = [
             f"{row['model']} {_cell(row, usual)}" for _, row in part[part["set"] == ""].iterrows()
         ]
         if full:
-            caption += f"; full precision: {', '.join(full)}"
+            caption += f" In full precision: {', '.join(full)}."
         tables.append(Table(f"methods_{number}", ACCURACY, caption, body))
     return tables
 
 
-def _chosen_on(part: pd.DataFrame) -> str:
+def _choice_note(part: pd.DataFrame) -> str:
     splits = set(part["chosen_on"]) - {""}
-    if splits <= {"validation"}:
-        return "validation images"
+    if not splits:
+        return ""
+    if splits == {"validation"}:
+        return " Each ρ0 was chosen on validation images."
     if splits == {"test"}:
-        return "test images (optimistic)"
+        return " Each ρ0 was chosen on the test images, which is optimistic."
     on_test = part[part["chosen_on"] == "test"]
     names = dict.fromkeys(on_test["model"] + " " + on_test["method"])
-    return f"validation images, or on test images (optimistic) for {', '.join(names)}"
+    return (
+        " Each ρ0 was chosen on validation images, but that of the following on the test images, "
+        f"which is optimistic: {', '.join(names)}."
+    )
 
 
 def _bold_note(part: pd.DataFrame) -> str:
     if "leads" not in part or not part["leads"].any():
         return ""
     return (
-        "; bold: the highest mean of a row, and what a paired 95 % interval does not tell from it"
+        " Bold marks the highest mean of a row and all that do not differ significantly from it "
+        "(paired 95 % interval)."
     )
 
 
@@ -91,7 +97,7 @@ def _seeds(part: pd.DataFrame) -> str:
 
 
 def _pivot(part: pd.DataFrame, columns: Sequence[str], *, name_rho0: bool = False) -> pd.DataFrame:
-    """Rows (model, set, further axes) against the given column labels."""
+    """A row for each model, set and further axes, with the rows of `part` in the given columns."""
     axes = axis_columns(part)
     keys = ["model", "set", *axes]
     cells = part.assign(column=columns)
@@ -114,7 +120,7 @@ def _pivot(part: pd.DataFrame, columns: Sequence[str], *, name_rho0: bool = Fals
 
 
 def _cell(row: pd.Series, usual: int) -> str:
-    """``97.31 (0.21)``, and in words whatever is not complete or rests on fewer seeds."""
+    """``97.31 (0.21)``, followed by ``[n = 2; 1 diverged]`` if seeds are missing."""
     missing = [f"{int(row[column])} {column}" for column in WITHOUT if row[column]]
     if row["n"] == 0:
         return ", ".join(missing)

@@ -1,4 +1,4 @@
-"""Findings -> tables for people: verdicts, sensitivity, variance, comparisons."""
+"""Tables of the findings: verdicts, sensitivity, variance, comparisons and configurations."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,22 +17,23 @@ from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
 
 VERDICT = "May ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"
-VARIANCE = "Where the variance comes from"
+VARIANCE = "Sources of variance"
 COMPARISON = "Selection and comparison"
-TRAINING = "How they were trained"
+TRAINING = "Training"
 CONFIGURATIONS = "Configurations"
 """Sections of a report."""
 
 
 def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
-    """Every table of a report, in its order; those without a row are left out.
+    """Every table of a report that has rows, in the report's order.
 
     Args:
-        findings: what `findings.analyse` gives.
-        importance: as `columns.IMPORTANCE` says; to stand beside the variance split.
+        findings: result of `findings.analyse`.
+        importance: columns of `columns.IMPORTANCE`; shown beside the decomposition of variance.
     """
     tables = [
         _verdicts(findings),
+        _rules(findings),
         *method_tables(findings.selected),
         *sensitivity_tables(findings.configurations),
         _sensitivity(findings),
@@ -48,14 +49,36 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
 
 
 def _verdicts(findings: Findings) -> Table:
-    rules = "; ".join(f"{name}: {rule}" for name, rule in VERDICTS.items())
     return build(
         "verdicts",
         VERDICT,
-        f"One verdict a method, the worst of its sets. The margin is {100 * findings.margin:g} "
-        f"points of test accuracy; it holds for the ρ0 that were tried. {rules}",
+        f"Whether the ρ0 of each method may be left untuned. {verdict_note(findings.margin)}",
         findings.verdicts,
-        {**WHERE, "method": "method", "verdict": "verdict", "why": "reason"},
+        {**WHERE, "method": "method", "verdict": "verdict", "reason": "reason"},
+    )
+
+
+def _rules(findings: Findings) -> Table:
+    return Table(
+        "verdict_rules",
+        VERDICT,
+        "Rules of the verdicts, from the worst verdict to the best. The first that applies "
+        "decides.",
+        pd.DataFrame(
+            VERDICTS.items() if len(findings.verdicts) else [], columns=["verdict", "rule"]
+        ),
+    )
+
+
+def verdict_note(margin: float) -> str:
+    """What a verdict is about.
+
+    Args:
+        margin: as a fraction.
+    """
+    return (
+        "The verdict on a method is that of its worst set, and holds for the ρ0 that were tried. "
+        f"The margin is {100 * margin:g} points of test accuracy."
     )
 
 
@@ -73,19 +96,17 @@ def _sensitivity(findings: Findings) -> Table:
     return build(
         "sensitivity",
         SENSITIVITY,
-        "Test accuracy over ρ0, in points. Range: highest less lowest mean, and the upper end of "
-        "its 95 % interval (Tukey); drop: range relative to the highest; decades: of the ρ0 tried; "
-        "alike: range over any as many of them as the narrowest grid of the setting has; slope: a "
-        "decade of ρ0; p: "
-        "of no difference (analysis of variance, corrected for the number of rows); P(best): that "
-        "the best ρ0 is so, over resampled seeds; chosen: by "
-        f"{findings.select} accuracy, and what that costs",
+        "Sensitivity of the test accuracy to ρ0, in points. The range is the highest minus the "
+        "lowest mean over ρ0, with its 95 % upper limit (Tukey), and relative to the highest in "
+        "the column drop. The equal-span range is that over as many decades as the setting's "
+        "narrowest grid has. p is of an analysis of variance, corrected for the number of rows. "
+        f"The ρ0 chosen by {findings.select} accuracy has its regret in parentheses.",
         findings.sensitivity,
         {
             **FAMILY,
             "verdict": "verdict",
             "ρ0": lambda row: f"{row['choices']:.0f} of {row['grid']:.0f}",
-            "ended badly": lambda row: ", ".join(
+            "failures": lambda row: ", ".join(
                 f"{row[name]:.0f} {name}"
                 for name in ("diverged", "collapsed", "missing")
                 if row[name] > 0
@@ -93,10 +114,10 @@ def _sensitivity(findings: Findings) -> Table:
             "best at": of("best_rho0", rho0_label),
             "P(best)": of("p_best", probability),
             "range": of("range", points),
-            "up to": of("range_upper", points),
+            "upper limit": of("range_upper", points),
             "drop %": of("relative_drop", points),
             "decades": of("decades", decades),
-            "alike": lambda row: (
+            "equal-span range": lambda row: (
                 ""
                 if pd.isna(row["alike_range"])
                 else f"{points(row['alike_range'])} over {decades(row['alike_decades'])}"
@@ -116,8 +137,9 @@ def _regrets(findings: Findings) -> Table:
     return build(
         "regrets",
         SENSITIVITY,
-        "What each choice of ρ0 costs: points below the best mean test accuracy, and the "
-        "probability that it is the best after all",
+        "Regret of each ρ0, in points of test accuracy. The regret is the distance from the "
+        "highest mean over ρ0. P(best) is the probability over resampled seeds that this ρ0 is "
+        "the best.",
         findings.regrets,
         {
             **FAMILY,
@@ -135,8 +157,8 @@ def _variance(findings: Findings, importance: pd.DataFrame) -> Iterator[Table]:
     yield build(
         "variance",
         VARIANCE,
-        "Shares of the variance of all test accuracies, in %: what a source explains, and what is "
-        "left of it without the seeds' luck (ω²; near 0 where there is nothing)"
+        "Sources of the variance of the test accuracies in each setting, in %. The share is ω², "
+        "the explained variance corrected for the noise over seeds; without an effect it is near 0."
         + _beside_note(importance),
         _with_importance(whole.assign(method=""), importance),
         _shares({**WHERE}),
@@ -144,18 +166,17 @@ def _variance(findings: Findings, importance: pd.DataFrame) -> Iterator[Table]:
     yield build(
         "variance_by_method",
         VARIANCE,
-        "The same, each method by itself" + _beside_note(importance),
+        "Sources of the variance of the test accuracies of each method, in %."
+        + _beside_note(importance),
         _with_importance(findings.variance_by_method, importance),
         _shares({**WHERE, "method": "method"}),
     )
 
 
 def _beside_note(importance: pd.DataFrame) -> str:
-    return (
-        ""
-        if importance.empty
-        else ". fANOVA: importance by Optuna, main effects only; not for many trials or methods"
-    )
+    if importance.empty:
+        return ""
+    return " fANOVA is Optuna's importance of the main effects; it is not computed for large grids."
 
 
 def _shares(where: Columns) -> Columns:
@@ -179,11 +200,10 @@ def _comparisons(findings: Findings) -> Table:
     return build(
         "comparisons",
         COMPARISON,
-        "Method against method at their chosen ρ0: difference of test accuracy in points over the "
-        "seeds of both, its 95 % interval (paired t), and the probability that a run of the first "
-        "beats one of the second. Intervals are not corrected for their number"
-        + _on_test(findings)
-        + _not_alike(findings),
+        "Pairwise differences of test accuracy between methods at their chosen ρ0, in points. The "
+        "95 % intervals are those of a paired t test over common seeds, and are not corrected for "
+        "the number of pairs. P(improvement) is the probability that a run of the first method "
+        "beats one of the second." + _on_test(findings) + _not_alike(findings),
         findings.comparisons,
         {
             **WHERE,
@@ -200,7 +220,9 @@ def _comparisons(findings: Findings) -> Table:
 
 def _on_test(findings: Findings) -> str:
     on_test = (findings.selected["chosen_on"] == "test").any()
-    return "; where ρ0 was chosen on test images, they flatter it" if on_test else ""
+    if not on_test:
+        return ""
+    return " Differences are optimistic for methods whose ρ0 was chosen on test images."
 
 
 def _not_alike(findings: Findings) -> str:
@@ -212,15 +234,15 @@ def _not_alike(findings: Findings) -> str:
         )
         for part in unlike(trained, dataset, regime)
     )
-    return f"; methods were not trained alike: {', '.join(parts)}" if parts else ""
+    return f" The methods were trained differently in: {', '.join(parts)}." if parts else ""
 
 
 def _optimism(findings: Findings) -> Table:
     return build(
         "optimism",
         COMPARISON,
-        "What choosing ρ0 on the test images would add to the test accuracy, in points: the best "
-        "mean of all ρ0, less the mean of seeds that were left out of the choice",
+        "Optimism of choosing ρ0 on the test images, in points of test accuracy. It is the best "
+        "mean over ρ0 minus the mean accuracy of seeds that were left out of the choice.",
         findings.optimism.dropna(subset="optimism"),
         {
             **FAMILY,
@@ -237,25 +259,34 @@ def _training(findings: Findings) -> Table:
     return build(
         "training",
         TRAINING,
-        "How each method was trained: epochs before and after hard quantization, images, images a "
-        "batch, and the optimizer. What differs between methods is part of what is compared; "
-        "trials of one method that were trained differently are never put together",
+        "Training of each method. The epochs are those before and after hard quantization. "
+        "Differences between methods are part of every comparison between them; trials of one "
+        "method that were trained differently are never aggregated.",
         findings.training,
         {**WHERE, "method": "method", **{part: part for part in PARTS}},
     )
 
 
 def configuration_table(findings: Findings) -> Table:
-    """Every configuration with its intervals, and what the bootstrap's are worth."""
+    """Every configuration with its intervals; the caption has the bootstrap's real coverage.
+
+    Args:
+        findings: result of `findings.analyse`.
+    """
     table = findings.configurations
     sizes: Sequence[int] = sorted({int(n) for n in table["n"] if n > 1})
     coverage = ", ".join(f"{points(bootstrap_coverage(n), 0)} % for n = {n}" for n in sizes[:5])
     return build(
         "configurations",
         CONFIGURATIONS,
-        "Test accuracy in % of each configuration, with 95 % intervals of the mean over seeds by "
-        "Student's t and by the bootstrap"
-        + (f" (whose real coverage is {coverage}, for normal values)" if coverage else ""),
+        "Test accuracy (%) of each configuration. The 95 % intervals of the mean over seeds are by "
+        "Student's t and by the percentile bootstrap."
+        + (
+            " For normally distributed accuracies, the real coverage of the bootstrap is "
+            f"{coverage}."
+            if coverage
+            else ""
+        ),
         table,
         {
             **FAMILY,

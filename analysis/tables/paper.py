@@ -1,4 +1,4 @@
-"""Findings -> tables for people: a paper's claims, and its numbers beside ours."""
+"""Tables that compare a sweep with a paper: its claims, its numbers and its training."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,16 @@ from analysis.published import PAPERS, STAND_IN, oddities
 from analysis.rounding import mean_and_std, p_value, points, rho0_label
 from analysis.tables.table import FAMILY, WHERE, Table, build, of
 
-PAPER = "Beside the paper"
+PAPER = "Comparison with the paper"
 """Section of a report."""
 
 
 def paper_tables(findings: Findings) -> Iterator[Table]:
-    """What the paper claims, ours and theirs, and what is odd in theirs."""
+    """The tables that compare the findings with a paper; none without a paper.
+
+    Args:
+        findings: result of `findings.analyse`.
+    """
     yield from _claims(findings)
     yield from _beside(findings)
 
@@ -25,8 +29,10 @@ def _claims(findings: Findings) -> Iterator[Table]:
     yield build(
         "claims",
         PAPER,
-        f"What {PAPERS[findings.paper]} claims, and whether it holds here, in points of test "
-        "accuracy. Noise: cells whose seeds could turn the answer (95 %)" + _elsewhere(findings),
+        f"Claims of {PAPERS[findings.paper]}, and whether they hold in this sweep. The noise "
+        "column counts the cells in which the answer is within the noise over seeds (95 %). The "
+        "exceptions "
+        "are in points of test accuracy." + _elsewhere(findings),
         findings.claims,
         {
             "claim": "claim",
@@ -43,11 +49,14 @@ def _claims(findings: Findings) -> Iterator[Table]:
 
 
 def _elsewhere(findings: Findings) -> str:
-    """That claims are held against trials that are not the paper's, if so."""
+    """A sentence for the case that the sweep differs from the paper's setting."""
     beside = findings.beside
     if beside.empty or beside["same_setting"].all():
         return ""
-    return ". Not all of these trials are of the paper's setting; see below in what they differ"
+    return (
+        " The sweep differs from the paper's setting; the table of accuracies below lists the "
+        "differences."
+    )
 
 
 def _ties(count: int) -> str:
@@ -64,13 +73,13 @@ def _beside(findings: Findings) -> Iterator[Table]:
     stand_in = STAND_IN[findings.paper]
     if foreign:
         note = (
-            f". Not in the paper, and beside its {stand_in[1]} on {stand_in[0]}: "
-            f"{', '.join(foreign)}; there, only signs and ranks mean anything"
+            f" The paper does not have {', '.join(foreign)}, compared here with its {stand_in[1]} "
+            f"on {stand_in[0]}: only signs and ranks are meaningful there."
         )
     yield build(
         "beside",
         PAPER,
-        f"Test accuracy in %, ours and theirs ({paper}){note}",
+        f"Test accuracy (%) of this sweep beside {paper}.{note}",
         beside,
         {
             **FAMILY,
@@ -88,8 +97,8 @@ def _beside(findings: Findings) -> Iterator[Table]:
     yield build(
         "training_beside",
         PAPER,
-        f"Where our training of the same network on the same dataset is not that of {paper}, "
-        "so that a difference of accuracy need not be one of the methods",
+        f"Differences between our training and that of {paper} for the same network and dataset. "
+        "They may explain differences of accuracy.",
         findings.training_beside,
         {
             **WHERE,
@@ -102,8 +111,9 @@ def _beside(findings: Findings) -> Iterator[Table]:
     yield build(
         "ranks",
         PAPER,
-        "Agreement on which cells are the better ones: Kendall's τ (1: the same order) over the "
-        "cells of each of their tables that were run here",
+        "Agreement with the paper on the order of the cells, by Kendall's τ. It is 1 for the same "
+        "order and -1 for the reverse, over the cells of each of the paper's tables that were run "
+        "here.",
         findings.ranks,
         {
             **WHERE,
@@ -116,13 +126,13 @@ def _beside(findings: Findings) -> Iterator[Table]:
     yield build(
         "oddities",
         PAPER,
-        "To know of the paper's own tables: entries of its main tables that are not those of the "
-        "appendix, and deviations of zero",
+        "Inconsistencies in the paper's own tables. Listed are entries of its main tables that "
+        "differ from those of the appendix, and standard deviations of zero.",
         oddities(findings.paper),
         {
             "table": "table",
             **FAMILY,
-            "what": "kind",
+            "inconsistency": "kind",
             "main %": "main",
             "appendix %": "appendix",
         },

@@ -1,4 +1,4 @@
-"""Table: finished text in rows and columns, for people."""
+"""Table: formatted text in rows and columns, with a caption."""
 
 import re
 from collections.abc import Callable, Container
@@ -12,25 +12,37 @@ from analysis.statistics.aggregate import SETTING
 
 @dataclass(frozen=True)
 class Table:
-    """A table of finished text."""
+    """A table of formatted text."""
 
     name: str
-    """For files: letters, digits and underscores."""
+    """Name of its files: letters, digits and underscores."""
     section: str
-    """Heading under which a report has it."""
+    """Heading of the section of a report that shows it."""
     caption: str
+    """Sentences, of which the first names the content."""
     body: pd.DataFrame
-    """Columns of strings; a number in ``**`` at the start of a cell is bold, see `bold`."""
+    """Columns of strings; a number between ``**`` at the start of a cell is bold, see `bold`."""
 
     def markdown(self) -> str:
-        """The caption and a pipe table."""
+        """The caption, with its first sentence in bold, and a pipe table."""
         cells = self.body.map(lambda text: _markdown(str(text)))
         cells.columns = [_markdown(str(column)) for column in cells.columns]
-        return f"**{self.caption}**\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"
+        title, rest = first_sentence(self.caption)
+        caption = f"**{title}** {rest}".rstrip()
+        return f"{caption}\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def first_sentence(caption: str) -> tuple[str, str]:
+    """A caption's first sentence, and the others."""
+    title, stop, rest = caption.partition(". ")
+    return (f"{title}.", rest) if stop else (caption, "")
 
 
 def bold(cell: str) -> tuple[str, str]:
-    """What of a cell is bold, and the rest: ``**94.00 (1.41)** at 1e-2``; names never are."""
+    """The bold number at the start of a cell such as ``**94.00 (1.41)** at 1e-2``, and the rest.
+
+    Names are never bold, whatever they contain.
+    """
     if match := _BOLD.fullmatch(cell):
         return match[1], match[2]
     return "", cell
@@ -40,28 +52,43 @@ _BOLD = re.compile(r"\*\*(\d[^*]*)\*\*(.*)", re.DOTALL)
 
 
 def _markdown(cell: str) -> str:
-    """A cell that is shown as it is written: no emphasis, mathematics, tags or links of its own."""
+    """A cell with all Markdown escaped, except for a bold number at its start."""
     first, rest = bold(cell)
     rest = re.sub(r"([\\|*`$~]|<(?=[\w/!?])|\](?=\())", r"\\\1", rest)
     return f"**{first}**{rest}" if first else rest
 
 
 def axis_label(column: str, others: Container[str]) -> str:
-    """The header of a further axis: its name, with a word before it where that is taken."""
+    """The header of a further axis: its name, or ``axis NAME`` if another column has that header.
+
+    Args:
+        column: name of the axis's column.
+        others: headers of the other columns.
+    """
     name = column.removeprefix(AXIS_PREFIX)
     return f"axis {name}" if name in others else name
 
 
 Format = Callable[[pd.Series], str]
 Columns = dict[str, str | Format]
-"""Header -> column of a frame, or a function of its row."""
+"""Header -> column of a table of findings, or a function that formats its row."""
 
 WHERE: Columns = {key: key for key in SETTING}
 FAMILY: Columns = {**WHERE, "set": "set", "method": "method"}
 
 
 def build(name: str, section: str, caption: str, frame: pd.DataFrame, columns: Columns) -> Table:
-    """A table with the given columns, and those of further axes behind the set or the regime."""
+    """Format a table; the columns of further axes follow the set or, without one, the regime.
+
+    A dataset or regime that is the same in all rows is moved to the caption.
+
+    Args:
+        name: see `Table`.
+        section: see `Table`.
+        caption: see `Table`.
+        frame: table of findings.
+        columns: the columns of the formatted table, in their order.
+    """
     wanted: Columns = {}
     after = "set" if "set" in columns else "regime"
     for header, source in columns.items():
@@ -78,13 +105,19 @@ def build(name: str, section: str, caption: str, frame: pd.DataFrame, columns: C
         ],
         columns=list(wanted),
     )
-    for key in ("dataset", "regime"):  # said once, where it is the same in all rows
+    for key in ("dataset", "regime"):
         if key in body and len(body) > 1 and body[key].nunique() == 1:
-            caption += f"; {body[key].iloc[0]}"
+            caption += f" {key.capitalize()}: {body[key].iloc[0]}."
             body = body.drop(columns=key)
     return Table(name, section, caption, body.astype(str))
 
 
 def of(column: str, form: Callable[..., str], **options: bool) -> Format:
-    """How a column of numbers is written."""
+    """A format that applies `form` to the number in a column.
+
+    Args:
+        column: name in the table of findings.
+        form: a function of `analysis.rounding`.
+        options: keyword arguments of `form`.
+    """
     return lambda row: form(row[column], **options)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState as State
 
 from analysis.figures.drawn import Drawn
-from analysis.figures.style import drawn
+from analysis.figures.style import drawn, freeze_layout
 from analysis.report.study import FOUND, RACE, SPACE
 from sweeps.study import StudySpec
 
@@ -119,9 +119,7 @@ def _figure(plot: str, *arguments: Any, **options: Any) -> Figure:
             if each.get_legend() is not None and len(each.get_legend().get_texts()) > 8:
                 each.get_legend().remove()  # a line for each configuration
         figure.set_size_inches(_WIDTH, _HEIGHT * (1 + (plot == "plot_param_importances")))
-        figure.set_layout_engine("constrained")
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        freeze_layout(figure)
         pyplot.close(figure)
     return figure
 

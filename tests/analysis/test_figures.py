@@ -145,6 +145,14 @@ def test_bits_of_the_whole_network_go_before_where_all_are_known() -> None:
     assert axis_of_bits(older.drop(columns="bits")) is None
 
 
+def test_points_of_equal_bits_lie_inside_the_panel(selected: pd.DataFrame) -> None:
+    (axes,) = pareto_figure(selected.assign(bits=1.0)).axes
+    left, right = np.log(axes.get_xlim())
+    places = [np.log(bar[0].get_xdata()[0]) for bar in axes.containers]
+    assert len(set(places)) == 4
+    assert all(0.2 < (place - left) / (right - left) < 0.8 for place in places)
+
+
 def test_the_pareto_front_by_hand() -> None:
     points = pd.DataFrame(
         {"bits": [2, 1, 1, 2, 32], "test_mean": [0.7, 0.8, 0.6, 0.9, 0.85], "name": list("abcde")}

@@ -81,7 +81,7 @@ def test_what_an_axis_or_the_method_says_is_told_apart_already() -> None:
     assert "axis.epochs" not in found.configurations
     assert unlike(found.training, "CIFAR10", "end-to-end") == ["epochs"]
     tables = {table.name: table for table in all_tables(found, Measurements(made()).importance)}
-    assert "methods were not trained alike: epochs" in tables["comparisons"].caption
+    assert "trained differently in: epochs." in tables["comparisons"].caption
     assert tables["training"].body["epochs"].tolist() == ["200 + 100", "2 + 100"]
 
 
@@ -102,7 +102,7 @@ def test_whatever_differs_from_the_papers_training_is_said() -> None:
     assert said_of.loc["epochs"].tolist() == ["BC, PC", "2 + 100", "200 + 100"]
     assert said_of.loc["training images"].tolist() == ["BC, PC", "all but 5000", "all"]
     assert said_of.loc["ρ0 chosen on"].tolist() == ["PC", "validation images", "test images"]
-    assert "Not all of these trials are of the paper's setting" in _claims(found)
+    assert "differs from the paper's setting" in _claims(found)
 
 
 def _claims(found: Findings) -> str:

@@ -34,7 +34,7 @@ def test_tables_have_the_papers_layout() -> None:
         "**94.00 (1.41)** at 1e-2",
         "70.00 [n = 1; 1 diverged] at 1e-6",
     ]
-    assert "full precision: ConvNet 97.00 (1.41)" in methods.caption
+    assert "n full precision: ConvNet 97.00 (1.41)" in methods.caption
     pc, pq = sensitivity_tables(table)
     assert "PC, end-to-end, Digits" in pc.caption
     assert list(pc.body.columns) == ["model", "set", "1e-2", "0.1"]
@@ -178,7 +178,15 @@ def test_a_sweep_of_which_nothing_has_finished_has_a_report(tmp_path: Path) -> N
     names = [table.name for table in report.tables]
     over_rho0 = ("over_rho0_1", "over_rho0_2")
     assert names == [
-        *("verdicts", *over_rho0, "sensitivity", "claims", "oddities", "configurations")
+        *(
+            "verdicts",
+            "verdict_rules",
+            *over_rho0,
+            "sensitivity",
+            "claims",
+            "oddities",
+            "configurations",
+        )
     ]
     assert report.findings.verdicts["verdict"].tolist() == ["unfinished"]
     assert set(report.findings.claims["verdict"]) == {"not in this sweep"}
@@ -211,10 +219,19 @@ def test_the_recipe_behind_each_row_is_in_the_page(tmp_path: Path) -> None:
     frame["recipe.rule"] = frame["method"] + " rule"
     written(frame, tmp_path, formats=["html"])
     page = (tmp_path / "report.html").read_text()
-    common, own = page[page.index('id="recipes"') :].split("has for itself")
+    common, own = page[page.index('id="recipes"') :].split("configurations differ")
     assert "<code>epochs</code>" in common
     assert "<code>PC rule</code>" in own
     assert "<summary>PC binary 0.01</summary>" in own
+
+
+def test_the_plus_of_a_commit_is_explained_wherever_it_is(tmp_path: Path) -> None:
+    facts = {"analysed at": "abc+", "made by": "a+b"}
+    for commit, explained in (("def+", 2), ("def", 1)):
+        frame = trials(EXAMPLE, git_commit=commit)
+        write_report(Measurements(frame), tmp_path, title="Made", facts=facts, formats=["html"])
+        page = (tmp_path / "report.html").read_text()
+        assert page.count("(+: with uncommitted changes)") == explained
 
 
 def test_an_unknown_paper_is_named(tmp_path: Path) -> None:

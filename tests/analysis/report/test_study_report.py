@@ -16,7 +16,7 @@ from tests.analysis.studies import made_study
 def test_the_best_come_first_and_known_points_are_there() -> None:
     best, everything = study_tables(made_study())
     assert best.body["configuration"].tolist() == ["1", "0 (PC)", "2"]
-    assert best.body["validation accuracy %"].tolist() == ["97", "95", "20"]
+    assert best.body["validation accuracy %"].tolist() == ["97.00", "95.00", "20.00"]
     assert best.body["rule"].tolist() == ["PQ", "PC", ""]
     assert everything.body["state"].tolist()[3:] == ["PRUNED", "RUNNING"]
     assert everything.body["validation accuracy %"].tolist()[3:] == ["", ""]
@@ -37,8 +37,8 @@ def test_several_objectives_have_a_front() -> None:
     assert front.body["bits a weight"].tolist() == ["1.5", "1"]
     everything, near = front_figure(study.configurations, study.objectives).axes
     lines = {line.get_label(): line for line in everything.get_lines()}
-    assert list(lines["beaten by no other"].get_xdata()) == [1.0, 1.5]
-    assert lines["beaten by no other"].get_ydata() == pytest.approx([20, 97])
+    assert list(lines["Pareto front"].get_xdata()) == [1.0, 1.5]
+    assert lines["Pareto front"].get_ydata() == pytest.approx([20, 97])
     assert list(lines["PC"].get_xdata()) == [2.0]
     assert near.get_ylim()[0] < 20
     assert near.get_ylim()[1] > 97

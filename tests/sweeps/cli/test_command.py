@@ -104,7 +104,7 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     assert sorted(frame["rho0"].dropna().unique()) == [0.5, 1.0]
     assert set(frame["bits"]) == {1.0, 32.0}
     page = (out / "report.html").read_text()
-    for section in ("While training", "The proximal maps", "Where the variance comes from"):
+    for section in ("Course of training", "The proximal maps", "Sources of variance"):
         assert section in page
     names = {path.stem for path in (out / "figures").glob("*.svg")}
     accuracies, training = {"sensitivity", "heat_map", "pareto"}, {"learning_curves", "gap"}
