@@ -31,7 +31,7 @@ from quantlab import Recipe, TrainingRun
 from quantlab.datasets.digits import Digits
 from quantlab.models import ModelSpec
 from sweeps.loading import load_study
-from sweeps.searching.standing import recipe_of, winner
+from sweeps.searching.results import recipe_of, winner
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.study import better_half, tree_of_parzen_estimators

@@ -302,8 +302,8 @@ def _training(options: argparse.Namespace) -> dict[str, Any]:
 def _search(options: argparse.Namespace) -> int:
     from sweeps.reporting.snippet import formula, snippet
     from sweeps.searching.promotion import require_free, write_confirmation
+    from sweeps.searching.results import cells_of, is_over, load, recipe_of, summary_lines, winner
     from sweeps.searching.search import run_study
-    from sweeps.searching.standing import cells_of, is_over, load, recipe_of, summary_lines, winner
 
     spec = load_study(options.sweep)
     storage = Storage(options.storage)
@@ -358,7 +358,7 @@ def _status(options: argparse.Namespace) -> int:
     spec, storage = load_either(options.sweep), Storage(options.storage)
     if isinstance(spec, SweepSpec):
         return _summary(spec, storage)
-    from sweeps.searching.standing import is_over, load, summary_lines
+    from sweeps.searching.results import is_over, load, summary_lines
 
     study = load(spec, storage, options.study_storage)
     print("\n".join(summary_lines(spec, study, storage)))

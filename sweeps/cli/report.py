@@ -19,7 +19,7 @@ from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import options_of, results_of, told
 from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
-from sweeps.searching.standing import cells_of, load, summary_lines
+from sweeps.searching.results import cells_of, load, summary_lines
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result

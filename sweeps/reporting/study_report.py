@@ -15,7 +15,7 @@ from quantlab import ConfigurationError
 from sweeps.reporting.maps import quantizer_maps
 from sweeps.reporting.snippet import formula, snippet
 from sweeps.reporting.study_figures import optuna_figures
-from sweeps.searching.standing import (
+from sweeps.searching.results import (
     describe,
     known_label,
     recipe_of,

@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 import optuna
 
 from quantlab import ConfigurationError
-from sweeps.searching.standing import values_text, winner
+from sweeps.searching.results import values_text, winner
 from sweeps.storage.record_files import write_atomically
 from sweeps.study import WINNER, StudySpec
 

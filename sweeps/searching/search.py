@@ -10,7 +10,7 @@ from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_before_training
 from sweeps.running.driver import services, train
 from sweeps.running.progress import Progress
-from sweeps.searching.standing import cell_of
+from sweeps.searching.results import cell_of
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage.folder import Storage
 from sweeps.study import StudySpec

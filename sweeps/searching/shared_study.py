@@ -14,7 +14,7 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError
 from quantlab.errors import described, first_line
-from sweeps.searching.standing import failed_points, num_finished, recipe_of
+from sweeps.searching.results import failed_points, num_finished, recipe_of
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import DatabaseLostError, open_storage, url_of, without_password
 from sweeps.storage.record_files import write_atomically

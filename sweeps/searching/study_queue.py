@@ -17,8 +17,8 @@ from optuna.trial import TrialState as State
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import Counts, TrialQueue
+from sweeps.searching.results import cell_of, cells_of, describe
 from sweeps.searching.shared_study import Claim, SharedStudy
-from sweeps.searching.standing import cell_of, cells_of, describe
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.optuna_database import DatabaseError

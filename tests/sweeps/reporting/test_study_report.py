@@ -8,7 +8,7 @@ from analysis.figures.style import for_print
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.reporting.study_figures import optuna_figures
 from sweeps.reporting.study_report import measurements_of_study
-from sweeps.searching.standing import is_over, load, summary_lines, winner
+from sweeps.searching.results import is_over, load, summary_lines, winner
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage
 from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec

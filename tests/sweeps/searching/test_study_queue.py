@@ -19,7 +19,7 @@ from optuna.trial import TrialState as State
 
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.placement.packing import Packing
-from sweeps.searching.standing import failed_points, num_finished
+from sweeps.searching.results import failed_points, num_finished
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure

@@ -17,7 +17,7 @@ from optuna.trial import TrialState as State
 from sqlalchemy import event
 
 from quantlab import ConfigurationError, Recipe, override
-from sweeps.searching.standing import load, num_finished
+from sweeps.searching.results import load, num_finished
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, optuna_database
 from sweeps.study import Objective
