@@ -1,4 +1,4 @@
-"""Objective: what a configuration of a study is judged by."""
+"""Objective: a value that a study maximizes or minimizes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,20 +18,21 @@ from sweeps.storage.records import Result, TrialState
 
 @dataclass(frozen=True)
 class Objective:
-    """What a configuration is judged by, over its seeds."""
+    """A value that a study maximizes or minimizes, as a mean over the seeds of a configuration."""
 
     name: str
+    """Name in tables and figures."""
     direction: Literal["maximize", "minimize"]
     of: Callable[[Recipe, Mapping[str, Any]], float]
-    """Recipe and result of a COMPLETE trial -> value."""
+    """Function of the recipe and the result of a COMPLETE trial."""
     of_diverged: float
-    """What a diverged trial counts as, the worst that there is; leaving it out would reward it."""
+    """Value of a diverged trial: the worst possible, as leaving the trial out would reward it."""
     curve: str | None = None
-    """Of `analysis.columns.HISTORY`, what shows it after each epoch; None if nothing does, so that
-    only whole seeds can be compared."""
+    """Column of `analysis.columns.HISTORY` that is reported to the pruner after each epoch; None to
+    report only after whole seeds."""
     cautious: float = 0.0
-    """Confidence, in (0.5, 1), of a bound that stands for the mean of a configuration's seeds: with
-    0.9, the mean is worse in one of ten cases. 0 takes the mean itself."""
+    """Confidence, in (0.5, 1), of a bound that replaces the mean over the seeds: with 0.9, the true
+    mean is worse in one of ten cases. 0 takes the mean itself."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", require_label(self.name, "Objective.name"))
@@ -61,16 +62,20 @@ class Objective:
             )
 
     def value(self, recipe: Recipe, result: Mapping[str, Any]) -> float:
-        """Of a COMPLETE trial.
+        """Evaluate the objective for a COMPLETE trial.
+
+        Args:
+            recipe: the trial's recipe.
+            result: the fields of its ``result.json``.
 
         Raises:
-            ConfigurationError: the function fails, or what it gives is no finite number; the
+            ConfigurationError: the function raised an error or returned no finite number; the
                 message names its line.
         """
         try:
             found = plain(self.of(recipe, result))
         except (Exception, SystemExit) as error:  # whatever the user's code does
-            keys = f"; a result has {', '.join(map(str, sorted(result)))}"
+            keys = f"; a result has the keys {', '.join(map(str, sorted(result)))}"
             raise ConfigurationError(
                 f"objective {self.name!r}: {described(error)}"
                 + (keys if isinstance(error, KeyError) else "")
@@ -80,13 +85,13 @@ class Objective:
             code = getattr(self.of, "__code__", None)
             where = code and f" ({code.co_filename}, line {code.co_firstlineno}, in {code.co_name})"
             raise ConfigurationError(
-                f"objective {self.name!r}: its value is {brief(found)}{where or ''}: must be a "
-                "finite number"
+                f"objective {self.name!r}: the value {brief(found)}{where or ''} must be a finite "
+                "number"
             )
         return value
 
     def require_value(self, recipe: Recipe) -> None:
-        """Try it on a result such as a trial of the recipe may leave, before anything is trained.
+        """Require a value for a made-up result of the recipe, before anything is trained.
 
         Raises:
             ConfigurationError: see `value`.
@@ -104,11 +109,15 @@ class Objective:
             self.value(recipe, made_up.as_mapping())
         except ConfigurationError as error:
             raise ConfigurationError(
-                f"{error} (tried on a made-up result, before anything is trained)"
+                f"{error} (found with a made-up result, before anything was trained)"
             ) from error
 
     def over_seeds(self, values: Sequence[float]) -> float:
-        """The mean, or Student's bound of it on the bad side; one value stands for itself."""
+        """Return the mean over seeds, or Student's confidence bound on its bad side (`cautious`).
+
+        Args:
+            values: one value a seed, at least one; a single value has no bound and is returned.
+        """
         mean = math.fsum(values) / len(values)
         if not self.cautious or len(values) == 1:
             return mean
@@ -119,7 +128,7 @@ class Objective:
 
 
 def _finite(value: object) -> float | None:
-    """A number as Python's own; None for what is no finite number."""
+    """Convert to a Python float; None if the value is not a finite number."""
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -136,6 +145,6 @@ VALIDATION_ACCURACY = Objective(
     of_diverged=0.0,
     curve="validation_accuracy_hard",
 )
-"""A fraction; the test images have no part in a search."""
+"""Accuracy on the validation images, as a fraction; a search does not use the test images."""
 BITS = Objective("bits a weight", "minimize", of=bits, of_diverged=32.0)
-"""The mean over all quantized weights."""
+"""Bits a weight, as the mean over all quantized weights."""

@@ -1,4 +1,4 @@
-"""Spaces of quantizers for studies; every point is a proximal map, as `Knots` and `Tanh` are."""
+"""Parts of search spaces: update rules, growth laws, quantization sets and proximal maps."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,17 +22,21 @@ RULES: dict[str, UpdateRule] = {
 
 
 def suggest_rule(trial: BaseTrial) -> UpdateRule:
-    """An update rule; its name is the parameter ``rule``."""
+    """Suggest an update rule, as the parameter ``rule``: PC, PQ or rPC.
+
+    Args:
+        trial: suggests the value.
+    """
     return RULES[trial.suggest_categorical("rule", list(RULES))]
 
 
 def suggest_growth(trial: BaseTrial, name: str, *, saturating: bool = False) -> Growth:
-    """A law of growth, with parameters ``NAME.law``, ``NAME.start`` and the law's own.
+    """Suggest a law of growth, as the parameters ``NAME.law``, ``NAME.start`` and the law's own.
 
     Args:
-        trial: is asked.
-        name: of the parameter that grows.
-        saturating: let it be a law that stays below 1.
+        trial: suggests the values.
+        name: the parameter of the map that grows.
+        saturating: include the law that stays below 1.
     """
     laws = ["power", "geometric", *(["saturating"] if saturating else [])]
     law = trial.suggest_categorical(f"{name}.law", laws)
@@ -44,7 +48,15 @@ def suggest_growth(trial: BaseTrial, name: str, *, saturating: bool = False) -> 
 
 
 def suggest_scales(trial: BaseTrial, model: ModelSpec) -> ModelSpec:
-    """The model as it is, or with a learned scale for each layer: parameter ``scales``."""
+    """Suggest whether each layer has a learned scale, as the parameter ``scales``.
+
+    Args:
+        trial: suggests the value.
+        model: the network.
+
+    Returns:
+        The network itself, or with learned scales.
+    """
     if trial.suggest_categorical("scales", ["fixed", "learned"]) == "fixed":
         return model
     return LearnedScales(base=model)
@@ -56,13 +68,13 @@ def suggest_groups(
     quantizer: Callable[[tuple[float, ...]], Quantizer],
     most: int = 8,
 ) -> tuple[WeightGroup, ...]:
-    """A quantization set for each layer, as parameters ``LAYER.levels`` and so on.
+    """Suggest a quantization set for each layer, as parameters ``LAYER.levels`` and so on.
 
     Args:
-        trial: is asked.
-        layers: names or patterns, each of layers that share a set.
-        quantizer: the map on a set.
-        most: levels of a set.
+        trial: suggests the values.
+        layers: names or patterns; the layers of one pattern share a set.
+        quantizer: makes the map on a set.
+        most: largest number of levels of a set.
     """
     return tuple(
         WeightGroup(layers=(layer,), quantizer=quantizer(suggest_levels(trial, most, f"{layer}.")))
@@ -71,14 +83,15 @@ def suggest_groups(
 
 
 def suggest_levels(trial: BaseTrial, most: int = 8, prefix: str = "") -> tuple[float, ...]:
-    """A symmetric set of 2 to `most` levels between -1 and 1, with 0 if their number is odd.
+    """Suggest a symmetric set of 2 to `most` levels in [-1, 1], with 0 if their number is odd.
 
-    The positive ones divide [0, 1] as the parameters ``level.1``, ``level.2``, ... do.
+    The parameter ``levels`` is their number. The parameters ``level.1``, ``level.2``, ... are
+    proportional to the distances between the positive levels, starting from 0.
 
     Args:
-        trial: is asked, first for ``levels``, their number.
-        most: of them.
-        prefix: of the parameters' names.
+        trial: suggests the values.
+        most: largest number of levels.
+        prefix: put before the parameters' names.
     """
     count = trial.suggest_int(f"{prefix}levels", 2, most)
     shares = [trial.suggest_float(f"{prefix}level.{i}", 0.1, 1.0) for i in range(1, count // 2 + 1)]
@@ -90,13 +103,13 @@ def suggest_levels(trial: BaseTrial, most: int = 8, prefix: str = "") -> tuple[f
 def suggest_quantizer(
     trial: BaseTrial, levels: tuple[float, ...], *, symmetric: bool = True, smooth: bool = True
 ) -> Quantizer:
-    """Free knots between the levels, perhaps mixed with a smooth map.
+    """Suggest a map with free knots between the levels, or its average with a smooth map.
 
     Args:
-        trial: is asked.
+        trial: suggests the values.
         levels: the quantization set.
         symmetric: make the map odd, for a symmetric set.
-        smooth: let it be a mixture with `Tanh`, whose share is ``tanh.share``.
+        smooth: include averages with `Tanh`, weighted by the parameter ``tanh.share``.
     """
     count = (len(levels) - 1) * (1 if symmetric else 2)
     halves = tuple(

@@ -1,4 +1,4 @@
-"""StudySpec: a search as a value: its space of recipes, objectives, seeds, budget and sampler."""
+"""StudySpec: a search as a value, with its space of recipes, objectives, seeds and budget."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -32,31 +32,38 @@ __all__ = [
 ]
 
 WINNER = "winner"
-"""What a confirmation calls the best new point."""
+"""Label of the best new configuration in a sweep that confirms it."""
 
 _TRIES = 20
-"""Random points of a space that are looked at; some spaces leave most of theirs out."""
+"""Random points of a space that are tried; some spaces prune most of their points."""
 
 Space = Callable[[BaseTrial], Recipe]
-"""Define-by-run: asks a trial for values, and gives the recipe they make; its seed is not used."""
+"""Define-by-run: suggests values with a trial and returns a recipe, whose seed is not used."""
 
 
 class SpaceError(ConfigurationError):
-    """A space fails where it should make a recipe: a slip in it, other than a value not allowed."""
+    """The function of a space raised an error or returned no usable recipe."""
 
 
 def tree_of_parzen_estimators(seed: int) -> BaseSampler:
-    """Optuna's TPE, with running trials taken into account, for several workers at once."""
+    """Make Optuna's multivariate TPE sampler; running trials count as bad ones, for many workers.
+
+    Args:
+        seed: of the sampler.
+    """
     return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 def better_half(startup: int = 8, after: int = 0) -> BasePruner:
-    """Drops what has never been as good as the median of finished configurations was by then.
+    """Make a pruner of configurations that are worse than the median of the finished ones.
+
+    A configuration is pruned if its best value so far is worse than the median of what the
+    complete configurations had reported at the same step.
 
     Args:
-        startup: configurations that are tried to their end before any is dropped.
-        after: epochs of the first seed before which none is dropped. What is annealed slowly is
-            still far from its set then, and its hard accuracy says little.
+        startup: number of configurations that must be complete before any is pruned.
+        after: epochs of the first seed before which none is pruned. A map that is annealed slowly
+            is still far from its quantization set then, and its hard accuracy says little.
     """
     return PercentilePruner(50.0, n_startup_trials=startup, n_warmup_steps=after)
 
@@ -65,30 +72,32 @@ def better_half(startup: int = 8, after: int = 0) -> BasePruner:
 class StudySpec:
     """A search over recipes.
 
-    A configuration is trained with its first seed, and with one more seed after the other while it
-    is in the race: what the pruner is told is the objective over the seeds so far, epoch by epoch.
+    The seeds of a configuration are trained one after the other until it is complete or pruned. The
+    pruner receives the objective over the seeds so far, after every epoch.
     """
 
     name: str
     space: Space
     configurations: int
-    """The budget: configurations that are tried, pruned ones included, >= 1."""
+    """The budget: number of configurations, pruned ones included, >= 1."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of each configuration that stays in the race."""
+    """Seeds of each configuration; a pruned one has fewer."""
     objectives: tuple[Objective, ...] = (VALIDATION_ACCURACY,)
-    """With several, the whole Pareto front is the result, and nothing is pruned."""
+    """With several objectives, the result is the Pareto front, and nothing is pruned."""
     sampler: Callable[[int], BaseSampler] = tree_of_parzen_estimators
-    """Makes a sampler from a seed."""
+    """Makes one of Optuna's samplers from a seed."""
     pruner: BasePruner = field(default_factory=better_half)
+    """One of Optuna's pruners."""
     known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Points of the space to begin with, and to hold the winner against: label -> values."""
+    """Points that are evaluated first and compared with the winner: label -> parameters."""
     confirmation_seeds: tuple[int, ...] = tuple(range(100, 110))
-    """Those with which the winner is confirmed; none of `seeds`."""
+    """Seeds with which the winner is confirmed; none of `seeds`."""
     seed: int = 0
-    """Of the sampler."""
+    """Seed of the sampler."""
     description: str = ""
+    """One line for reports and MLflow."""
     experiment: str = ""
-    """The MLflow experiment of its runs; its name if empty."""
+    """The MLflow experiment of the study's runs; the study's name if empty."""
 
     def __post_init__(self) -> None:
         where = f"study {require_name(self.name, 'StudySpec.name')}"
@@ -115,8 +124,8 @@ class StudySpec:
         names = [objective.name for objective in objectives]
         if not objectives or len(set(names)) < len(names):
             raise ConfigurationError(
-                f"StudySpec.objectives = {names}: must be at least one Objective, each of another "
-                "name"
+                f"StudySpec.objectives = {names}: must be at least one Objective, each with a name "
+                "of its own"
             )
         require_text(self.description, f"{where}: description")
         if self.experiment != "":
@@ -132,7 +141,8 @@ class StudySpec:
         }
         if WINNER in known:
             raise ConfigurationError(
-                f"StudySpec.known has {WINNER!r}: that is what the best new point is called"
+                f"StudySpec.known has the label {WINNER!r}, which is reserved for the best new "
+                "configuration; choose another label"
             )
         for name, value in (
             ("seeds", seeds),
@@ -143,44 +153,47 @@ class StudySpec:
             object.__setattr__(self, name, value)
 
     def _require_parts(self) -> None:
-        """That the sampler and the pruner are Optuna's."""
+        """Require one of Optuna's samplers and one of its pruners."""
         try:
             made = self.sampler(0)
         except Exception as error:  # whatever the user's code does
             raise ConfigurationError(
-                f"StudySpec.sampler = {brief(self.sampler)}: must make a sampler of Optuna's from "
-                f"a seed, and fails: {described(error)}"
+                f"StudySpec.sampler = {brief(self.sampler)}: must return one of Optuna's samplers "
+                f"for a seed, and failed: {described(error)}"
             ) from error
         if not isinstance(made, BaseSampler):
             raise ConfigurationError(
-                f"StudySpec.sampler = {brief(self.sampler)}: must make a sampler of Optuna's from "
-                f"a seed, and makes {brief(made)}"
+                f"StudySpec.sampler = {brief(self.sampler)}: must return one of Optuna's samplers "
+                f"for a seed, and returned {brief(made)}"
             )
         if isinstance(made, GridSampler | BruteForceSampler):
             raise ConfigurationError(
-                f"StudySpec.sampler makes a {type(made).__name__}, which stops a study by itself: "
-                "write a grid as a sweep, and give a study another sampler"
+                f"StudySpec.sampler returned a {type(made).__name__}, which stops a study by "
+                "itself; use another sampler, or write the grid as a SweepSpec"
             )
         if not isinstance(self.pruner, BasePruner):
             raise ConfigurationError(
-                f"StudySpec.pruner = {brief(self.pruner)}: must be a pruner of Optuna's, such as "
-                "better_half()"
+                f"StudySpec.pruner = {brief(self.pruner)}: must be one of Optuna's pruners, such "
+                "as better_half()"
             )
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """Of the objectives."""
+        """Direction of each objective."""
         return [objective.direction for objective in self.objectives]
 
     def recipe(self, trial: BaseTrial) -> Recipe:
-        """The recipe of a point of the space.
+        """Evaluate the space: return the recipe of a trial's parameters.
+
+        Args:
+            trial: suggests the parameters.
 
         Raises:
-            ConfigurationError: quantlab does not allow a value at this point.
-            SpaceError: the space fails, gives something else, or a recipe that holds out no
-                images, by which alone it could be judged.
-            DatabaseError: Optuna's storage is gone meanwhile.
-            optuna.TrialPruned: the space leaves this point out.
+            ConfigurationError: quantlab does not allow one of the values.
+            SpaceError: the space raised another error, returned something that is no recipe, or a
+                recipe without validation images, which a search needs.
+            DatabaseError: Optuna's storage cannot be used any more.
+            optuna.TrialPruned: the space excludes this point.
         """
         where = f"study {self.name}"
         try:
@@ -191,12 +204,14 @@ class StudySpec:
             raise ConfigurationError(f"{where}, {brief(trial.params)}: {error}") from error
         except (Exception, SystemExit) as error:  # whatever the user's code does
             at = f"{where}, {brief(trial.params)}"
-            raise SpaceError(f"{at}: its space fails: {described(error)}") from error
+            raise SpaceError(f"{at}: the space failed: {described(error)}") from error
         if not isinstance(recipe, Recipe):
-            raise SpaceError(f"{where}: its space gives {brief(recipe)}, no Recipe")
+            raise SpaceError(f"{where}: the space returned {brief(recipe)}: must be a Recipe")
         if recipe.dataset.validation_images == 0:
-            what = f"{recipe.dataset.name}.validation_images = 0: a search needs some"
-            raise SpaceError(f"{where}: {what}")
+            raise SpaceError(
+                f"{where}: {recipe.dataset.name}.validation_images = 0: must be at least 1, as a "
+                "search selects by validation accuracy"
+            )
         try:
             configuration_id(recipe)
         except Exception as error:  # a value without a canonical form
@@ -204,14 +219,14 @@ class StudySpec:
         return recipe
 
     def require_valid(self) -> list[Recipe]:
-        """Try the space at a random point and at the known ones, and the objectives on these.
+        """Check the space at a random point and at the known points, and the objectives there.
 
         Returns:
-            The recipes there.
+            The recipes of these points.
 
         Raises:
-            ConfigurationError: a point makes no recipe, a known one is not in the space, or an
-                objective has no value for a result such as a trial leaves.
+            ConfigurationError: a point has no recipe, a known point is not in the space, or an
+                objective has no value for a result such as a trial writes.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         recipes = self._at_random()
@@ -220,7 +235,7 @@ class StudySpec:
             fixed = optuna.trial.FixedTrial(dict(point))
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("error")  # of a value beyond its bounds
+                    warnings.simplefilter("error")  # Optuna warns of a value beyond its bounds
                     recipe = self.recipe(fixed)
             except (ConfigurationError, optuna.TrialPruned) as error:
                 raise ConfigurationError(
@@ -228,13 +243,14 @@ class StudySpec:
                 ) from error
             if unused := set(point) - set(fixed.params):
                 raise ConfigurationError(
-                    f"study {self.name}, known point {label!r}: the space does not ask for "
-                    f"{', '.join(sorted(unused))}"
+                    f"study {self.name}, known point {label!r}: the space has no parameter "
+                    f"{', '.join(sorted(unused))}; remove it from the point"
                 )
             other = labels.setdefault(configuration_id(recipe), label)
             if other != label:
                 raise ConfigurationError(
-                    f"study {self.name}: known points {other!r} and {label!r} are the same recipe"
+                    f"study {self.name}: known points {other!r} and {label!r} have the same "
+                    "recipe; remove one of them"
                 )
             recipes.append(recipe)
         for recipe, objective in product(recipes, self.objectives):
@@ -245,7 +261,7 @@ class StudySpec:
         return recipes
 
     def _at_random(self) -> list[Recipe]:
-        """The recipe of the first of some random points that is not left out; none if all are."""
+        """Return the recipe of the first random point that the space does not prune, if any."""
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         for _ in range(_TRIES):
             with suppress(optuna.TrialPruned):

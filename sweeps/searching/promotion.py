@@ -1,4 +1,4 @@
-"""From a study's winner to a grid that confirms it, or does not, on seeds it was not chosen by."""
+"""Write a sweep file that compares a study's winner with its known points on fresh seeds."""
 
 import pprint
 from pathlib import Path
@@ -39,48 +39,52 @@ SWEEP = SweepSpec(
 '''
 
 _SAME = _GRID.index("{")
-"""So many letters all these files begin with."""
+"""Length of the text that all these files start with."""
 
 
 def require_free(path: Path) -> None:
-    """Before a search begins: that its winner can be written to a file.
+    """Require that ``--promote`` can write its sweep file; called before the search starts.
 
     Raises:
-        ConfigurationError: it is no Python file, has no folder, or is something else already.
+        ConfigurationError: the name does not end in ``.py``, the folder does not exist or cannot be
+            written to, or the path holds something that ``--promote`` did not write.
     """
     if path.suffix != ".py":
-        raise ConfigurationError(f"--promote {path}: must end in .py, as files of sweeps do")
+        raise ConfigurationError(f"--promote {path}: the file name must end in .py")
     if not path.absolute().parent.is_dir():
-        raise ConfigurationError(f"--promote {path}: there is no folder {path.absolute().parent}")
+        raise ConfigurationError(
+            f"--promote {path}: the folder {path.absolute().parent} does not exist; create it first"
+        )
     try:
         if path.exists() and not (path.is_file() and _is_confirmation(path)):
             raise ConfigurationError(
-                f"--promote {path}: is there already, and no sweep of a winner"
+                f"--promote {path}: the path exists and was not written by --promote; choose "
+                "another path"
             )
         with NamedTemporaryFile(dir=path.absolute().parent, prefix=f".{path.name}."):
             pass
     except OSError as error:
         raise ConfigurationError(
-            f"--promote {path}: cannot be written to ({error.strerror})"
+            f"--promote {path}: the file cannot be written ({error.strerror})"
         ) from error
 
 
 def _is_confirmation(path: Path) -> bool:
-    """Whether such a file was written there before."""
+    """Return whether `write_confirmation` wrote this file."""
     return path.read_text(encoding="utf-8", errors="replace").startswith(_GRID[:_SAME])
 
 
 def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: Path) -> None:
-    """Write a sweep's file: the winner against the study's known points.
+    """Write a sweep file that trains the winner and the known points on the confirmation seeds.
 
     Args:
         spec: the study.
-        source: its name, or its file's path.
-        study: in Optuna's storage.
-        path: of the file.
+        source: the study's name, or the path of its file.
+        study: the study in Optuna's storage.
+        path: the sweep file to write.
 
     Raises:
-        ConfigurationError: nothing has won yet, or the file cannot be written.
+        ConfigurationError: no configuration is complete, or the file cannot be written.
     """
     best = winner(spec, study)
     text = _GRID.format(
@@ -97,6 +101,6 @@ def write_confirmation(spec: StudySpec, source: str, study: optuna.Study, path: 
         write_atomically(path, text)
     except OSError as error:
         raise ConfigurationError(
-            f"--promote {path}: cannot be written to ({error.strerror}); the search is over, and "
-            "the same command writes it"
+            f"--promote {path}: the file cannot be written ({error.strerror}); the search has "
+            "finished, so run the same command again to write it"
         ) from error

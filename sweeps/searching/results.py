@@ -1,4 +1,4 @@
-"""What a study has found so far, read from Optuna's storage and the trial folders."""
+"""The results of a study so far, read from Optuna's storage and the trial folders."""
 
 import fcntl
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from analysis.study_schema import is_fraction
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
@@ -20,25 +20,25 @@ from sweeps.study import StudySpec
 
 
 def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna.Study:
-    """The study in Optuna's storage.
+    """Load a study from Optuna's storage.
 
     Raises:
-        ConfigurationError: it has not been begun there, or there is no such storage.
+        ConfigurationError: the storage does not exist, or does not contain the study.
     """
     url = url_of(storage, study_storage)
-    not_begun = (
-        f"study {spec.name}: not begun in {without_password(url)}; begin it with `sweeps search`"
+    missing = (
+        f"study {spec.name}: not found in {without_password(url)}; start it with `sweeps search`"
     )
     if study_storage is None and not (storage.root / "optuna.db").exists():
-        raise ConfigurationError(not_begun)  # SQLite would make the file
+        raise ConfigurationError(missing)  # SQLite would create the file
     try:
         return optuna.load_study(study_name=spec.name, storage=open_storage(url))
     except KeyError as error:
-        raise ConfigurationError(not_begun) from error
+        raise ConfigurationError(missing) from error
 
 
 def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:
-    """The trial of a configuration with a seed."""
+    """Return the trial that trains a configuration with one seed."""
     seeded = replace(recipe, seed=seed)
     return Cell(
         sweep=spec.name,
@@ -52,10 +52,11 @@ def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:
 
 
 def recipe_of(spec: StudySpec, trial: FrozenTrial) -> Recipe:
-    """A configuration's recipe; its seed is not used.
+    """Rebuild the recipe of a configuration from its parameters; the recipe's seed is not used.
 
     Raises:
-        ConfigurationError: the study's space makes another recipe of it than when it was tried.
+        ConfigurationError: the space now returns another recipe for these parameters than when the
+            configuration was evaluated.
     """
     try:
         recipe = spec.recipe(FixedTrial(trial.params))
@@ -64,19 +65,19 @@ def recipe_of(spec: StudySpec, trial: FrozenTrial) -> Recipe:
         is_same = False
     if not is_same:
         raise ConfigurationError(
-            f"study {spec.name}: its space has changed since configuration {trial.number} was "
-            "tried; give the study another name"
+            f"study {spec.name}: the space has changed since configuration {trial.number} was "
+            "evaluated; give the study another name"
         )
     return recipe
 
 
 def failed_points(study: optuna.Study) -> list[dict[str, Any]]:
-    """Parameters of configurations that failed, and have not been tried again since."""
+    """Return the parameters of failed configurations that have not been repeated since."""
     trials = study.get_trials(deepcopy=False)
     return [
         trial.params
         for trial in trials
-        if trial.state is State.FAIL
+        if trial.state is OptunaState.FAIL
         and not any(
             trial.params in (later.params, later.system_attrs.get("fixed_params"))
             for later in trials[trial.number + 1 :]
@@ -85,16 +86,16 @@ def failed_points(study: optuna.Study) -> list[dict[str, Any]]:
 
 
 def num_finished(study: optuna.Study) -> int:
-    """Configurations that have come to their end, other than by a failure."""
-    return len(study.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED)))
+    """Count the configurations that are complete or pruned; failed ones do not count."""
+    return len(study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED)))
 
 
 def trials_of(
     spec: StudySpec, study: optuna.Study, storage: Storage
 ) -> Iterator[tuple[FrozenTrial, list[Cell]]]:
-    """Each configuration that has been tried, with those of its seeds that have been begun."""
+    """Yield each configuration that has a recipe, with the trials of it that were started."""
     for frozen in study.get_trials(deepcopy=False):
-        if frozen.state is State.WAITING or "recipe" not in frozen.user_attrs:
+        if frozen.state is OptunaState.WAITING or "recipe" not in frozen.user_attrs:
             continue
         recipe = recipe_of(spec, frozen)
         cells = [cell_of(spec, frozen.number, recipe, seed) for seed in spec.seeds]
@@ -107,7 +108,7 @@ def trials_of(
 
 
 def cells_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[Cell]:
-    """Every trial of a study so far, of all its drivers, each once."""
+    """Return every trial that any driver of a study has started, each once."""
     found: dict[str, Cell] = {}
     for _, cells in trials_of(spec, study, storage):
         for cell in cells:
@@ -116,45 +117,44 @@ def cells_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[Cel
 
 
 def known_label(spec: StudySpec, params: Mapping[str, Any]) -> str:
-    """What the study calls a known point; empty for any other."""
+    """Return the label of a known point; empty for any other point."""
     return next((label for label, known in spec.known.items() if dict(known) == dict(params)), "")
 
 
 def describe(spec: StudySpec, trial: FrozenTrial) -> str:
-    """``configuration 7``, ``configuration 0 (PC)``."""
+    """Return the name of a configuration: ``configuration 7`` or ``configuration 0 (PC)``."""
     label = known_label(spec, trial.params)
     return f"configuration {trial.number}" + (f" ({label})" if label else "")
 
 
 def best_first(spec: StudySpec, study: optuna.Study) -> list[FrozenTrial]:
-    """Configurations that were tried to their end, the best in the first objective first."""
+    """Return the complete configurations, sorted by the first objective, the best first."""
     sign = -1 if spec.objectives[0].direction == "maximize" else 1
-    complete = study.get_trials(deepcopy=False, states=(State.COMPLETE,))
+    complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
     return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
 def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
-    """The best new configuration: known points are what it has to beat.
+    """Return the complete configuration with the best first objective that is not a known point.
 
-    Of several objectives, the best in the first. If nothing but known points has been tried to its
-    end, the best of these.
+    If all complete configurations are known points, the best of them is returned.
 
     Raises:
-        ConfigurationError: nothing has been tried to its end yet.
+        ConfigurationError: no configuration is complete yet.
     """
     complete = best_first(spec, study)
     if not complete:
         raise ConfigurationError(
-            f"study {spec.name}: no configuration has been tried to its end "
+            f"study {spec.name}: no configuration is complete "
             f"({_counted(trial.state.name for trial in study.get_trials(deepcopy=False))}); "
-            "`sweeps search` goes on"
+            "continue the search with `sweeps search`"
         )
     new = [trial for trial in complete if not known_label(spec, trial.params)]
     return (new or complete)[0]
 
 
 def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
-    """Its objectives, for people; accuracies in percent."""
+    """Format the objective values of a configuration; accuracies are in percent."""
     return ", ".join(
         f"{objective.name} "
         + (f"{100 * value:.2f} %" if is_fraction(objective.name) else f"{value:.4g}")
@@ -163,17 +163,20 @@ def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
 
 
 def states_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[str]:
-    """How each configuration stands, in order of their numbers.
+    """Return the state of each configuration, in the order of their numbers.
 
-    As Optuna has it; but one that it calls RUNNING is INTERRUPTED if no driver is at it.
+    It is the state in Optuna's storage, except that a RUNNING configuration is INTERRUPTED if no
+    driver holds its claim.
     """
     folder = storage.root / "studies" / spec.name
-    if not (folder / ".lock").exists():  # the drivers have another storage, and cannot be asked
+    if not (
+        folder / ".lock"
+    ).exists():  # the drivers use another --storage, so their claims are not here
         return [trial.state.name for trial in study.get_trials(deepcopy=False)]
-    with sharing.locked(folder / ".lock", fcntl.LOCK_SH):  # drivers do not claim any meanwhile
+    with sharing.locked(folder / ".lock", fcntl.LOCK_SH):  # no driver claims one meanwhile
         return [
             "INTERRUPTED"
-            if trial.state is State.RUNNING
+            if trial.state is OptunaState.RUNNING
             and not sharing.is_held(folder / "claims" / str(trial.number))
             else trial.state.name
             for trial in study.get_trials(deepcopy=False)
@@ -185,7 +188,7 @@ def _counted(states: Iterable[str]) -> str:
 
 
 def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[str]:
-    """How a study stands: counts, the winner, and the known points it has to beat."""
+    """Summarize a study in lines: counts by state, the winner, and the known points beside it."""
     trials = study.get_trials(deepcopy=False)
     states = states_of(spec, study, storage)
     lines = [f"{spec.name}: {_counted(states)}"]
@@ -193,11 +196,11 @@ def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> lis
         return lines
     best = winner(spec, study)
     first = best_first(spec, study)[0]
-    what = "best" if first.number == best.number else "best new"
-    lines.append(f"{what}: {describe(spec, best)}, {values_text(spec, best)}")
+    title = "best" if first.number == best.number else "best new"
+    lines.append(f"{title}: {describe(spec, best)}, {values_text(spec, best)}")
     for trial in trials:
         if known_label(spec, trial.params) and trial.number != best.number:
-            is_complete = trial.state is State.COMPLETE
+            is_complete = trial.state is OptunaState.COMPLETE
             outcome = values_text(spec, trial) if is_complete else states[trial.number].lower()
             lines.append(f"known: {describe(spec, trial)}, {outcome}")
     if len(spec.objectives) > 1:
@@ -207,5 +210,5 @@ def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> lis
 
 
 def is_over(spec: StudySpec, study: optuna.Study) -> bool:
-    """Whether the budget is spent, and no driver is at what is left of it."""
+    """Return whether as many configurations have finished as the budget allows."""
     return num_finished(study) >= spec.configurations

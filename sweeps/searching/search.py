@@ -1,6 +1,7 @@
-"""A search: configurations are tried until the budget of its study is spent."""
+"""Run a search: evaluate configurations until the budget of the study is spent."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -27,34 +28,49 @@ def run_study(
     resources: Resources,
     quiet: bool = False,
 ) -> None:
-    """Try configurations until the study's budget is spent; other drivers may take part.
+    """Evaluate configurations until the study's budget is spent; several drivers may share it.
+
+    Args:
+        spec: the study.
+        storage: the folder of the trials, the same for all drivers.
+        study_storage: URL of Optuna's storage; None for a SQLite file in `storage`.
+        tracking_uri: URI of the MLflow server; None for the environment's, or the embedded one.
+        data_dir: the folder of the datasets.
+        resources: what a trial may use, and how many are trained at once.
+        quiet: print no progress.
 
     Raises:
-        ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`; nothing has
-            been trained then.
-        KeyboardInterrupt: the user stopped it; every trial keeps its last checkpoint.
+        ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`, which run
+            before anything is trained; or the sampler, the pruner or a database failed meanwhile.
+        KeyboardInterrupt: the user stopped the search; every trial keeps its last checkpoint.
     """
     if resources.pack is None:
-        raise ConfigurationError("--pack auto: a search needs a number, as its trials come singly")
+        raise ConfigurationError("--pack auto: a search needs a number, such as --pack 4")
     if resources.gpus_per_trial is None:
-        raise ConfigurationError("--gpus-per-trial auto: a search needs a number, such as 0.25")
+        raise ConfigurationError(
+            "--gpus-per-trial auto: a search needs a number, such as --gpus-per-trial 0.25"
+        )
     pack = resources.pack
     resources = resources.for_trials(spec.configurations)
     examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
     storage.require_writable()
-    with storage.locked(shared=True):
-        queue = StudyQueue(
-            spec,
-            storage,
-            study_storage,
-            retries=resources.retries,
-            packing=Packing(pack),
-        )
+    with (
+        storage.locked(shared=True),
+        closing(
+            StudyQueue(
+                spec,
+                storage,
+                study_storage,
+                retries=resources.retries,
+                packing=Packing(pack),
+            )
+        ) as queue,
+    ):
         check_before_training(examples, storage, data_dir, runs_here=not resources.gpus)
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with services(tracker, queue.cells, resources) as (_, delivery):
-            # What waits in Ray has been asked for already, before there were results to learn from,
-            # and no other driver can have it; but with nothing waiting, Tune starts no more actors.
+            # A configuration that waits in Ray was sampled before the latest results, and no other
+            # driver can take it. But with nothing waiting, Tune would start no further actors.
             slots = resources.concurrency or resources.slots(alive_nodes())
             progress = Progress(
                 queue.cells,

@@ -1,4 +1,4 @@
-"""SharedStudy: a study in Optuna's storage that several drivers are at, each able to die."""
+"""SharedStudy: a study in Optuna's storage that several drivers share; any of them may die."""
 
 import fcntl
 import uuid
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import optuna
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FixedTrial, FrozenTrial
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError
 from quantlab.errors import described, first_line
@@ -21,36 +21,40 @@ from sweeps.storage.record_files import write_atomically
 from sweeps.storage.sharing import lock, locked
 from sweeps.study import StudySpec
 
-_TRIED = (State.COMPLETE, State.PRUNED, State.RUNNING)
-"""States that count against the budget; so does what has failed, until it is tried again."""
+_COUNTED = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.RUNNING)
+"""States that count against the budget; a failed configuration counts until it is repeated."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A configuration that this process alone is at."""
+    """A configuration that this process alone evaluates."""
 
     trial: optuna.Trial
     reported: int
-    """The last step that the pruner was told of, by a driver that died; 0 for a new one."""
+    """The last step that was reported to the pruner, by a driver that died; 0 if there is none."""
     lock: BinaryIO
-    """Held for as long as the file is open; a process that dies lets go of it."""
+    """The lock is held while this file is open; it is released when the process dies."""
+
+    def release(self) -> None:
+        """Give the configuration up, so that another driver can claim it."""
+        self.lock.close()
 
 
 class SharedStudy:
-    """Gives out configurations, new ones or those of dead drivers, each to one driver."""
+    """Assigns configurations to drivers: new ones, or those that a dead driver has left."""
 
     def __init__(self, spec: StudySpec, storage: Storage, study_storage: str | None) -> None:
-        """Find the study or make it, with its known points first in the queue.
+        """Load the study, or create it with its known points enqueued first.
 
         Args:
             spec: the study.
-            storage: where trials and claims lie.
+            storage: the folder of the trials and the claims.
             study_storage: URL of Optuna's storage; None for a SQLite file in `storage`.
 
         Raises:
-            ConfigurationError: there is no such storage of Optuna's, the trials of this study lie
-                elsewhere, another study has its name, or what was tried before cannot be compared
-                with what will be.
+            ConfigurationError: Optuna's storage cannot be used, the trials of this study are in
+                another folder, another study has its name, or the study was changed so that
+                earlier and later configurations cannot be compared.
         """
         self._spec = spec
         self._root = storage.root
@@ -59,12 +63,12 @@ class SharedStudy:
             (self._folder / "claims").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"--storage {self._root}: cannot be written to ({error})"
+                f"--storage {self._root}: the folder cannot be written to ({error})"
             ) from error
         url = url_of(storage, study_storage)
         self.num_finished = 0
-        """Configurations that have come to their end, whoever tried them, failures left out."""
-        with self._alone(), self.naming("sampler"):
+        """Configurations that any driver has completed or pruned; failed ones do not count."""
+        with self._exclusively(), self.errors_from("sampler"):
             self.study = optuna.create_study(
                 storage=open_storage(url),
                 study_name=spec.name,
@@ -78,20 +82,20 @@ class SharedStudy:
                 self.study.enqueue_trial(dict(point), skip_if_exists=True)
             for point in failed_points(self.study):
                 self.study.enqueue_trial(point)
-            # With the seed of an earlier driver, or of one beside it, a sampler would ask the same.
+            # Two drivers whose samplers had the same seed would propose the same configurations.
             drivers = self.study.user_attrs.get("drivers", 0)
             self.study.set_user_attr("drivers", drivers + 1)
             self.study.sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
 
     @contextmanager
-    def naming(self, part: str) -> Iterator[None]:
-        """Say of which part of the study an error comes that is raised in Optuna's code.
+    def errors_from(self, part: str) -> Iterator[None]:
+        """Turn any error of the code inside into a message that names a part of the study.
 
         Args:
             part: ``"sampler"`` or ``"pruner"``.
 
         Raises:
-            ConfigurationError: whatever was raised, in one line.
+            ConfigurationError: an error was raised; the message is one line.
         """
         try:
             yield
@@ -99,88 +103,95 @@ class SharedStudy:
             raise
         except optuna.exceptions.StorageInternalError as error:
             raise DatabaseLostError(
-                f"study {self._spec.name}: its storage fails ({first_line(error)}); what has "
-                "finished is kept, and the same command goes on"
+                f"study {self._spec.name}: Optuna's storage failed ({first_line(error)}); all "
+                "results are kept, so run the same command again to continue"
             ) from error
         except (Exception, SystemExit) as error:  # whatever the user's code does
             raise ConfigurationError(
-                f"study {self._spec.name}: its {part} fails: {described(error)}; what has finished "
-                "is kept, and the same command goes on"
+                f"study {self._spec.name}: the {part} failed: {described(error)}; all results are "
+                "kept, so correct it and run the same command again to continue"
             ) from error
 
     def claim(self, mine: Collection[int]) -> Claim | None:
-        """A configuration that nobody is at any more, or a new one; None if the budget is spent.
+        """Claim a configuration: one that a dead driver has left, or else a new one.
 
         Args:
-            mine: numbers of those that this process is at.
+            mine: numbers of the configurations that this process holds already.
+
+        Returns:
+            The claim; None if the budget is spent.
 
         Raises:
-            ConfigurationError: Optuna's storage or the study's sampler fails.
+            ConfigurationError: Optuna's storage or the study's sampler failed.
         """
-        with self._alone(), self.naming("sampler"):
+        with self._exclusively(), self.errors_from("sampler"):
             trials = self.study.get_trials(deepcopy=False)
             self.num_finished = num_finished(self.study)
             for frozen in trials:
-                if frozen.state is not State.RUNNING or frozen.number in mine:
+                if frozen.state is not OptunaState.RUNNING or frozen.number in mine:
                     continue
                 own = self._lock(frozen.number)
                 if own is None:
                     continue
                 if self._is_running(frozen.number):
-                    # There is no public way from a stored trial to one that can go on.
+                    # Optuna has no public way to continue a stored trial.
                     trial = optuna.trial.Trial(self.study, frozen._trial_id)
                     return Claim(trial, max(frozen.intermediate_values, default=0), own)
-                own.close()  # its driver has told it since
-            tried = sum(frozen.state in _TRIED for frozen in trials)
-            if tried + len(failed_points(self.study)) >= self._spec.configurations:
+                own.close()  # its driver has finished it since
+            counted = sum(frozen.state in _COUNTED for frozen in trials)
+            if counted + len(failed_points(self.study)) >= self._spec.configurations:
                 return None
             trial = self.study.ask()
             own = self._lock(trial.number)
-            assert own is not None, "nobody else can know of it"
+            assert own is not None, "no other driver can know a new configuration"
             return Claim(trial, 0, own)
 
     def tell(self, claim: Claim, **outcome: Any) -> FrozenTrial:
-        """How a configuration has ended, with the arguments of Optuna's own `tell`.
+        """Store how a configuration ended, and release its claim.
+
+        Args:
+            claim: the configuration.
+            outcome: the arguments of `optuna.Study.tell` after the trial.
 
         Raises:
-            ConfigurationError: Optuna's storage or the study's sampler fails; where it is the
-                sampler, the outcome is stored all the same.
+            ConfigurationError: Optuna's storage or the study's sampler failed. If the sampler
+                failed, the outcome is stored nevertheless.
         """
-        with closing(claim.lock), self.naming("sampler"):
-            told = self.study.tell(claim.trial, **outcome)
-        self.num_finished += told.state is not State.FAIL
-        return told
+        with closing(claim.lock), self.errors_from("sampler"):
+            frozen = self.study.tell(claim.trial, **outcome)
+        self.num_finished += frozen.state is not OptunaState.FAIL
+        return frozen
 
     def _is_running(self, number: int) -> bool:
-        return self.study.get_trials(deepcopy=False)[number].state is State.RUNNING
+        return self.study.get_trials(deepcopy=False)[number].state is OptunaState.RUNNING
 
     def _lock(self, number: int) -> BinaryIO | None:
-        """Be the only process at a configuration; None if another one is."""
+        """Take the lock of a configuration; None if another process holds it."""
         try:
             return lock(self._folder / "claims" / str(number), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only driver that asks: otherwise two would both take the last of the budget."""
+    def _exclusively(self) -> Iterator[None]:
+        """Keep other drivers from claiming: two could both take the last one of the budget."""
         with locked(self._folder / ".lock", fcntl.LOCK_EX):
             yield
 
     def _require_own(self, url: str) -> None:
-        """The trials and the claims of a study are in one folder, which all its drivers share.
+        """Require that the trials and the claims of the study are in this storage folder.
 
         Raises:
-            ConfigurationError: they are elsewhere, or the study in Optuna's storage is not one of
-                `sweeps search`.
+            ConfigurationError: they are in another folder, or `sweeps search` did not create the
+                study in Optuna's storage.
         """
         file = self._folder / "identity"
         own = file.read_text(encoding="utf-8") if file.exists() else ""
         known = self.study.user_attrs.get("folder")
         if known is None and self.study.get_trials(deepcopy=False):
             raise ConfigurationError(
-                f"study {self._spec.name}: {without_password(url)} has one of this name that "
-                "`sweeps search` did not make; give the study another name"
+                f"study {self._spec.name}: {without_password(url)} contains a study of this name that `sweeps "
+                "search` did not create; give the study another name"
             )
         if known is None:
             own = own or uuid.uuid4().hex
@@ -188,12 +199,12 @@ class SharedStudy:
             self.study.set_user_attr("folder", own)
         elif known != own:
             raise ConfigurationError(
-                f"--storage {self._root}: study {self._spec.name} of {without_password(url)} has "
-                "its trials in another folder; all its drivers must have the same one"
+                f"--storage {self._root}: the trials of study {self._spec.name} in {without_password(url)} "
+                "are in another folder; give all drivers of a study the same --storage"
             )
 
     def _require_unchanged(self) -> None:
-        """What was tried before must be comparable with what will be."""
+        """Require that earlier and later configurations can be compared."""
         spec = self._spec
         now = {
             "objectives": [
@@ -208,8 +219,8 @@ class SharedStudy:
         for name, value in now.items():
             if before is not None and before[name] != value:
                 raise ConfigurationError(
-                    f"study {spec.name}: was begun with {name} = {before[name]}, and now has "
-                    f"{value}; give it another name"
+                    f"study {spec.name}: {name} changed from {before[name]} to {value} since the "
+                    "study was started; give the study another name"
                 )
         for frozen in self.study.get_trials(deepcopy=False):
             if "recipe" in frozen.user_attrs:
@@ -217,7 +228,7 @@ class SharedStudy:
                 self._require_same_parameters(frozen)
 
     def _require_same_parameters(self, before: FrozenTrial) -> None:
-        """Optuna takes no parameter of another kind, or with other choices, than it has known."""
+        """Require parameters of the same kind, and with the same choices, as Optuna demands."""
         now = FixedTrial(before.params)
         self._spec.recipe(now)
         for name, distribution in now.distributions.items():
@@ -225,7 +236,7 @@ class SharedStudy:
                 check_distribution_compatibility(before.distributions[name], distribution)
             except ValueError as error:
                 raise ConfigurationError(
-                    f"study {self._spec.name}: parameter {name!r} was {before.distributions[name]} "
-                    f"in configuration {before.number}, and is {distribution} now; give the study "
-                    "another name"
+                    f"study {self._spec.name}: parameter {name!r} changed from "
+                    f"{before.distributions[name]} in configuration {before.number} to "
+                    f"{distribution}; give the study another name"
                 ) from error

@@ -1,7 +1,7 @@
 """StudyQueue: which configurations of a study are trained, with which seeds, and how they end.
 
-All that it knows stands in Optuna's storage and in the trial folders. A driver that was killed
-continues from both.
+Its whole state is in Optuna's storage and in the trial folders, so that a search continues after
+its driver was killed.
 """
 
 import time
@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
@@ -26,7 +26,14 @@ from sweeps.storage.records import Stopped
 from sweeps.study import SpaceError, StudySpec
 
 _FAILURES_IN_A_ROW = 3
-"""So many are the fault of what is around them, and no more is asked for."""
+"""After so many, the cause is assumed to be the same for all, and no more are sampled."""
+
+_STATES = {
+    OptunaState.COMPLETE: "complete",
+    OptunaState.PRUNED: "pruned",
+    OptunaState.FAIL: "failed",
+}
+"""How a configuration ended -> the word for it."""
 
 
 @dataclass
@@ -36,18 +43,18 @@ class Candidate:
     claim: Claim
     recipe: Recipe
     values: list[list[float]] = field(default_factory=list)
-    """Of each seed that has ended, the objectives."""
+    """The objectives of each seed that has finished."""
     reported: int = 0
-    """The last step of which the pruner knows."""
+    """The last step that was reported to the pruner."""
 
     @property
     def trial(self) -> optuna.Trial:
-        """Optuna's."""
+        """The configuration in Optuna's storage."""
         return self.claim.trial
 
     @property
     def epochs(self) -> int:
-        """Of one seed."""
+        """Epochs of one seed."""
         return self.recipe.epochs + self.recipe.batchnorm_epochs
 
 
@@ -63,14 +70,14 @@ class StudyQueue(TrialQueue):
         retries: int = 0,
         packing: Packing = ALONE,
     ) -> None:
-        """Find the study or make it, with its known points first in the queue.
+        """Load the study, or create it with its known points enqueued first.
 
         Args:
             spec: the study.
-            storage: where trials lie.
+            storage: the folder of the trials.
             study_storage: see `SharedStudy`.
-            retries: how often a trial is handed out again whose process died.
-            packing: how many trials of a kind are trained as one.
+            retries: how often a trial whose process died is handed out again.
+            packing: how many trials of a kind are trained as one pack.
 
         Raises:
             ConfigurationError: see `SharedStudy`.
@@ -80,17 +87,17 @@ class StudyQueue(TrialQueue):
         self._storage = storage
         self._shared = SharedStudy(spec, storage, study_storage)
         self.study = self._shared.study
-        """In Optuna's storage."""
+        """The study in Optuna's storage."""
         self._candidates: dict[str, Candidate] = {}
-        """Fingerprint of the trial that is ready or out -> its configuration."""
+        """Fingerprint of a ready or pending trial -> its configuration."""
         self._ready: list[Cell] = []
         self._is_spent = False
         self._cells: dict[str, Cell] = {}
         self._waiting: dict[str, list[Candidate]] = {}
-        """Configurations that came to a trial which another one of this process is at."""
+        """Fingerprint -> further configurations of this process that need the same trial."""
         self._failures_in_a_row = 0
         self.on_finished: Callable[[str], None] = lambda line: None
-        """Called with a line on each configuration that has come to its end."""
+        """Called with one line of text about each configuration that has ended."""
 
     def next(self) -> list[Cell]:
         cells: list[Cell] = []
@@ -117,7 +124,7 @@ class StudyQueue(TrialQueue):
 
     @contextmanager
     def _keeping_fault(self) -> Iterator[None]:
-        """Keep an error as `fault`, because Tune would take it for one of its own."""
+        """Keep an error as `fault`; Tune would handle an exception in its hooks as its own."""
         try:
             yield
         except ConfigurationError as error:
@@ -125,19 +132,35 @@ class StudyQueue(TrialQueue):
 
     @property
     def cells(self) -> list[Cell]:
-        """Every trial of the study so far, of all its drivers."""
+        """Every trial of the study that any of its drivers has started."""
         return cells_of(self.spec, self.study, self._storage)
 
     @property
     def counts(self) -> Counts:
-        """How far it is, for people."""
+        """How many configurations have finished, and how many are left."""
         finished, total = self._shared.num_finished, self.spec.configurations
         return Counts(finished, total, max(total - finished, 0), " configurations")
 
     @property
     def is_over(self) -> bool:
-        """Whether no trial is pending, and other drivers have what is left of the budget."""
+        """Whether no trial is pending, and the budget is spent or left to other drivers."""
         return self._is_spent and not self._pending and not self._ready
+
+    def close(self) -> None:
+        """Release every claim, so that other drivers can continue these configurations.
+
+        Trials that are ready or pending are forgotten; the queue cannot be used afterwards.
+        """
+        for candidate in self._claimed:
+            candidate.claim.release()
+        self._candidates.clear()
+        self._waiting.clear()
+        self._ready.clear()
+
+    @property
+    def _claimed(self) -> list[Candidate]:
+        """Configurations that this process holds."""
+        return list(chain(self._candidates.values(), *self._waiting.values()))
 
     def cell(self, fingerprint: str) -> Cell:
         return self._cells[fingerprint]
@@ -158,7 +181,7 @@ class StudyQueue(TrialQueue):
         return should_prune
 
     def _report_curve(self, candidate: Candidate, fingerprint: str, curve: str) -> None:
-        """Tell the pruner of the epochs that a pending trial has finished since the last time."""
+        """Report to the pruner the epochs that a pending trial has finished since the last call."""
         before = len(candidate.values) * candidate.epochs
         for record in self._storage.trial(fingerprint).read_history():
             step, value = before + record.epoch, getattr(record, curve)
@@ -175,8 +198,8 @@ class StudyQueue(TrialQueue):
             with self._keeping_fault():
                 if self.fault is None:
                     self._evaluate(candidate, cell, state)
-            if self.fault is not None:  # the next driver judges it, by its folder
-                candidate.claim.lock.close()
+            if self.fault is not None:  # the next driver evaluates it, from its folder
+                candidate.claim.release()
         return []
 
     def _evaluate(self, candidate: Candidate, cell: Cell, state: TrialState) -> None:
@@ -185,10 +208,10 @@ class StudyQueue(TrialQueue):
         if result is None or not state.is_finished:
             if state is TrialState.STOPPED:
                 folder.stopped.write(Stopped(by=f"study {self.spec.name}", time=time.time()))
-                self._tell(candidate, state=State.PRUNED)
+                self._tell(candidate, state=OptunaState.PRUNED)
                 return
             failure = folder.failure.read()
-            self._fail(candidate, "no reason given" if failure is None else failure.error)
+            self._fail(candidate, "no reason was recorded" if failure is None else failure.error)
             return
         try:
             values = [
@@ -205,7 +228,7 @@ class StudyQueue(TrialQueue):
         self._continue(candidate)
 
     def _continue(self, candidate: Candidate) -> None:
-        """To the next seed, or the end."""
+        """Train the next seed, or finish the configuration."""
         seeds, values = self.spec.seeds, candidate.values
         is_single = len(self.spec.objectives) == 1
         if is_single and values:
@@ -222,7 +245,7 @@ class StudyQueue(TrialQueue):
             )
             return
         if is_single and values and self._should_prune(candidate):
-            self._tell(candidate, state=State.PRUNED)
+            self._tell(candidate, state=OptunaState.PRUNED)
             return
         seed = seeds[len(values)]
         cell = cell_of(self.spec, candidate.trial.number, candidate.recipe, seed)
@@ -231,63 +254,63 @@ class StudyQueue(TrialQueue):
             return
         self._candidates[cell.fingerprint] = candidate
         state = self._storage.trial(cell.fingerprint).state()
-        if state.is_finished:  # before it was interrupted, or in another configuration's name
+        if state.is_finished:  # before an interruption, or for another configuration
             self.ended(cell, state)
         else:
             self._ready.append(cell)
 
     def _report(self, candidate: Candidate, values: Sequence[float], step: int) -> None:
         if step > candidate.reported:
-            with self._shared.naming("pruner"):
+            with self._shared.errors_from("pruner"):
                 candidate.trial.report(self.spec.objectives[0].over_seeds(values), step)
             candidate.reported = step
 
     def _should_prune(self, candidate: Candidate) -> bool:
-        with self._shared.naming("pruner"):
+        with self._shared.errors_from("pruner"):
             return bool(candidate.trial.should_prune())
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
         self._failures_in_a_row += 1
-        self._tell(candidate, f": {reason}", state=State.FAIL)
-        self._say_if_last()
+        self._tell(candidate, f": {reason}", state=OptunaState.FAIL)
+        self._report_last_failure()
 
-    def _say_if_last(self) -> None:
+    def _report_last_failure(self) -> None:
         if self._failures_in_a_row == _FAILURES_IN_A_ROW:
             self.on_finished(
-                f"{_FAILURES_IN_A_ROW} configurations in a row have failed: no more is asked for"
+                f"{_FAILURES_IN_A_ROW} configurations in a row have failed: no more are sampled; "
+                "correct the cause and run the same command again"
             )
 
     def _tell(self, candidate: Candidate, why: str = "", **outcome: Any) -> None:
-        told = self._shared.tell(candidate.claim, **outcome)
-        line = f"{describe(self.spec, told)}: {told.state.name.lower()} after "
+        frozen = self._shared.tell(candidate.claim, **outcome)
+        line = f"{describe(self.spec, frozen)}: {_STATES[frozen.state]} after "
         line += f"{len(candidate.values)} of {len(self.spec.seeds)} seeds"
-        if told.state is State.COMPLETE:
-            line += ": " + ", ".join(f"{value:.4f}" for value in told.values)
+        if frozen.state is OptunaState.COMPLETE:
+            line += ": " + ", ".join(f"{value:.4f}" for value in frozen.values)
         self.on_finished(line + why)
 
     def _add_candidate(self) -> bool:
-        """Add another configuration; false if there is none to be had."""
+        """Claim another configuration; return whether there was one."""
         if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
             return False
-        candidates = chain(self._candidates.values(), *self._waiting.values())
-        claim = self._shared.claim({candidate.trial.number for candidate in candidates})
+        claim = self._shared.claim({candidate.trial.number for candidate in self._claimed})
         if claim is None:
             return False
         try:
             recipe = self.spec.recipe(claim.trial)
         except DatabaseError:
-            claim.lock.close()
+            claim.release()
             raise
         except SpaceError as error:
-            told = self._shared.tell(claim, state=State.FAIL)
+            frozen = self._shared.tell(claim, state=OptunaState.FAIL)
             self._failures_in_a_row += 1
-            self.on_finished(f"configuration {told.number}: fail: {error}")
-            self._say_if_last()
+            self.on_finished(f"configuration {frozen.number}: failed: {error}")
+            self._report_last_failure()
             return True
         except (ConfigurationError, optuna.TrialPruned) as error:
-            # There is nothing to train, now or later.
-            told = self._shared.tell(claim, state=State.PRUNED)
-            self.on_finished(f"configuration {told.number}: makes no recipe ({error})")
+            # These parameters have no recipe, so there is nothing to train.
+            frozen = self._shared.tell(claim, state=OptunaState.PRUNED)
+            self.on_finished(f"configuration {frozen.number}: pruned, as it has no recipe: {error}")
             return True
         claim.trial.set_user_attr("recipe", configuration_id(recipe))
         self._continue(Candidate(claim, recipe, reported=claim.reported))

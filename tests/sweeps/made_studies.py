@@ -1,10 +1,10 @@
-"""Studies with made-up results, for tests: a queue is run without any training."""
+"""Studies with made-up results, for tests: a queue is run and nothing is trained."""
 
 from collections import Counter
 
 import optuna
 from optuna.trial import BaseTrial
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from quantlab import Recipe, override
 from sweeps.searching.study_queue import StudyQueue
@@ -21,7 +21,7 @@ def space(trial: BaseTrial) -> Recipe:
 
 
 def score(cell: Cell) -> float:
-    """Best at rho0 = 0.1, with a little for the seed."""
+    """Return a score that is best at rho0 = 0.1, plus a little for the seed."""
     assert cell.recipe.quantization is not None
     rho0 = cell.recipe.quantization.sharpness.at(0, 1)
     return float(0.9 - abs(rho0 - 0.1) + 0.001 * cell.recipe.seed)
@@ -33,7 +33,7 @@ def spec(**changes: object) -> StudySpec:
 
 
 def finish(storage: Storage, cell: Cell, state: str = "COMPLETE") -> TrialState:
-    """What a worker leaves, and a line for each time that it was handed out."""
+    """Write a result as a worker does, and one line to count how often the trial was trained."""
     folder = storage.trial(cell.fingerprint)
     folder.path.mkdir(parents=True, exist_ok=True)
     with (folder.path / "trained").open("a") as file:
@@ -54,12 +54,12 @@ def run(queue: StudyQueue, storage: Storage, *, at_once: int = 2) -> None:
         queue.ended(cell, finish(storage, cell))
 
 
-def counts(study: optuna.Study) -> Counter[State]:
+def counts(study: optuna.Study) -> Counter[OptunaState]:
     return Counter(trial.state for trial in study.trials)
 
 
 def trained(storage: Storage) -> list[int]:
-    """How often each trial was trained to its end."""
+    """Return how often each trial was trained."""
     return [
         len(file.read_text().splitlines()) for file in (storage.root / "trials").glob("*/trained")
     ]

@@ -1,8 +1,9 @@
-"""What a study has found, on results that are made up: no training."""
+"""Reports of studies with made-up results: nothing is trained."""
 
 from pathlib import Path
 
 import pytest
+from optuna.trial import BaseTrial
 
 from analysis.figures.style import for_print
 from quantlab import ConfigurationError, Recipe, override
@@ -12,7 +13,7 @@ from sweeps.searching.results import is_over, load, summary_lines, winner
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage
 from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec
-from tests.sweeps.searching.test_study_queue import BaseTrial, finish, run, space, spec
+from tests.sweeps.made_studies import finish, run, space, spec
 
 
 def levels(trial: BaseTrial) -> Recipe:
@@ -20,14 +21,14 @@ def levels(trial: BaseTrial) -> Recipe:
     return override(space(trial), "quantization.quantizer.levels", tuple(map(float, range(count))))
 
 
-def raced(folder: Path, **changes: object) -> tuple[StudySpec, Storage]:
+def searched(folder: Path, **changes: object) -> tuple[StudySpec, Storage]:
     made, storage = spec(**changes), Storage(folder)
     run(StudyQueue(made, storage), storage)
     return made, storage
 
 
 def test_the_winner_is_new_and_known_points_are_named(tmp_path: Path) -> None:
-    made, storage = raced(tmp_path, known={"PC": {"rho0": 0.1}})
+    made, storage = searched(tmp_path, known={"PC": {"rho0": 0.1}})
     study = load(made, storage, None)
     assert study.best_trial.number == 0
     assert winner(made, study).number != 0
@@ -49,7 +50,7 @@ def test_the_winner_is_new_and_known_points_are_named(tmp_path: Path) -> None:
 
 
 def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> None:
-    made, storage = raced(tmp_path, space=levels, objectives=(VALIDATION_ACCURACY, BITS))
+    made, storage = searched(tmp_path, space=levels, objectives=(VALIDATION_ACCURACY, BITS))
     study = load(made, storage, None)
     measured = measurements_of_study(made, study, storage)
     table = measured.configurations
@@ -73,15 +74,14 @@ def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> No
     assert {"importance_1", "importance_2", "slice_1"} <= set(drawn)
 
 
-def test_a_configuration_that_no_driver_is_at_is_interrupted(tmp_path: Path) -> None:
+def test_a_configuration_without_a_driver_is_interrupted(tmp_path: Path) -> None:
     made, storage = spec(configurations=3, known={"PC": {"rho0": 0.1}}), Storage(tmp_path)
     queue = StudyQueue(made, storage)
     for cell in queue.next():
         queue.ended(cell, finish(storage, cell))
     queue.next()
     assert "1 RUNNING" in summary_lines(made, queue.study, storage)[0]
-    for candidate in queue._candidates.values():
-        candidate.claim.lock.close()  # what the system does for a dead process
+    queue.close()  # the system releases the locks of a dead process
     study = load(made, storage, None)
     assert "1 INTERRUPTED" in summary_lines(made, study, storage)[0]
     last = StudyQueue(made, storage)
@@ -89,7 +89,10 @@ def test_a_configuration_that_no_driver_is_at_is_interrupted(tmp_path: Path) -> 
     assert "INTERRUPTED" not in summary_lines(made, last.study, storage)[0]
 
 
-def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"study made: not begun in sqlite.*optuna.db"):
+def test_a_missing_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError,
+        match=r"study made: not found in sqlite.*optuna.db; start it with `sweeps search`",
+    ):
         load(spec(), Storage(tmp_path), None)
     assert not (tmp_path / "optuna.db").exists()

@@ -1,4 +1,4 @@
-"""`sweeps search` as it is typed: real Ray, MLflow and Optuna, and drivers that are killed."""
+"""The command `sweeps search`, with real Ray, MLflow and Optuna, and with killed drivers."""
 
 import json
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 import mlflow
 import optuna
 import pytest
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from sweeps.cli import main
 from tests.conftest import SWEEPS, Command
-from tests.sweeps.sweep_files import STUDY
+from tests.services import wait_until
+from tests.sweeps.sweep_files import STUDY, changed
 
 pytestmark = pytest.mark.slow
 
@@ -35,10 +36,10 @@ def study_of(folder: Path) -> optuna.Study:
 
 
 def require_everything_once(folder: Path, budget: int) -> None:
-    """The budget to the last configuration, and no trial that was trained twice."""
+    """Require that the whole budget was spent, and that no trial was trained twice."""
     study = study_of(folder)
     counts = Counter(trial.state for trial in study.trials)
-    assert set(counts) <= {State.COMPLETE, State.PRUNED}
+    assert set(counts) <= {OptunaState.COMPLETE, OptunaState.PRUNED}
     assert sum(counts.values()) == budget
     assert len({trial.params["rho0"] for trial in study.trials}) == budget
     for trial in (folder / "runs" / "trials").iterdir():
@@ -46,19 +47,20 @@ def require_everything_once(folder: Path, budget: int) -> None:
         epochs = [json.loads(line)["epoch"] for line in lines]
         assert epochs == list(range(1, len(epochs) + 1))
     for trial in study.trials:
-        if trial.state is State.COMPLETE:
+        if trial.state is OptunaState.COMPLETE:
             assert trial.last_step == 2 * 3  # two seeds of three epochs
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    log = (folder / "log").open("ab")
-    return subprocess.Popen(
-        [SWEEPS, "search", "study.py", "--concurrency", "2"],
-        cwd=folder,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+def start(folder: Path, log: str = "log", **environment: str) -> subprocess.Popen[bytes]:
+    with (folder / log).open("ab") as file:
+        return subprocess.Popen(
+            [SWEEPS, "search", "study.py", "--concurrency", "2"],
+            cwd=folder,
+            stdout=file,
+            stderr=file,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
 
 
 def results_of(folder: Path) -> list[Path]:
@@ -93,17 +95,17 @@ def test_a_search_from_the_command_line(
     assert len({run.data.tags["fingerprint"] for run in runs}) == len(runs) == finished(tmp_path)
     assert "QUANTIZATION = Quantization(" in done.stdout
     assert "quantizer=Tanh(levels=(-1.0, 1.0))" in done.stdout
-    # The other commands start no processes, and need none of their own.
+    # The other commands start no processes, so they run in this one.
     monkeypatch.chdir(tmp_path)
 
-    def shown(*arguments: str) -> tuple[int, str]:
+    def call(*arguments: str) -> tuple[int, str]:
         code = main(arguments)
         return code, capsys.readouterr().out
 
-    code, text = shown("status", "study.py")
+    code, text = call("status", "study.py")
     assert code == 0
     assert text in done.stdout
-    code, text = shown("report", "study.py", "--format", "html,csv")
+    code, text = call("report", "study.py", "--format", "html,csv")
     assert code == 0
     page = (tmp_path / "runs" / "reports" / "tiny-study" / "report.html").read_text()
     assert "quantizer=Tanh(levels=(-1.0, 1.0))" in page
@@ -113,11 +115,11 @@ def test_a_search_from_the_command_line(
         for run in client.search_runs([experiment.experiment_id])
     }
     assert "study tiny-study" in names
-    code, text = shown("plan", "confirm.py", "--json")
+    code, text = call("plan", "confirm.py", "--json")
     assert code == 0
     blocks = {block["label"]: block["trials"] for block in json.loads(text)["blocks"]}
     assert blocks == {"winner": 2, "one": 2}
-    assert shown("status", "confirm.py") == (1, "tiny-study-confirmed: 4 WAITING\n")
+    assert call("status", "confirm.py") == (1, "tiny-study-confirmed: 4 WAITING\n")
 
 
 KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
@@ -127,7 +129,7 @@ KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
 def test_a_driver_that_is_killed_again_and_again_loses_nothing(
     tmp_path: Path, quick_command: Command
 ) -> None:
-    """At random moments; five times with QUANTLAB_CHAOS (`make chaos`)."""
+    """It is killed at random moments: once, or five times with QUANTLAB_CHAOS (`make chaos`)."""
     budget = 30 if KILLS > 1 else 4
     (tmp_path / "study.py").write_text(
         STUDY.replace("configurations=12", f"configurations={budget}")
@@ -147,30 +149,48 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(
     assert last.returncode == 0, last.stderr
     require_everything_once(tmp_path, budget)
     assert results
-    for path, text in results.items():  # with the time at which it was trained
+    for path, text in results.items():  # which includes the time of training
         assert path.read_text() == text
 
 
-@pytest.mark.skipif(KILLS == 1, reason="of `make chaos`; test_race.py has its short form")
+WAITING = """
+    def prox(self, latent, sharpness):
+        import os
+        import time
+
+        gate = os.environ.get("GATE")
+        while gate and "RAY_JOB_ID" in os.environ and not os.path.exists(gate):
+            time.sleep(0.05)
+"""
+"""For the quantizer of the study's file: workers of a driver with a GATE wait for that file."""
+
+
+@pytest.mark.skipif(KILLS == 1, reason="runs with `make chaos`; test_study_queue.py is shorter")
 @pytest.mark.timeout(400)
 def test_two_drivers_share_a_study(tmp_path: Path) -> None:
-    text = STUDY.replace("configurations=12", "configurations=5")
+    """The first driver holds its configurations until the second one has evaluated the others."""
+    text = changed(STUDY, "configurations=12", "configurations=5")
+    text = changed(text, "\n    def prox(self, latent, sharpness):\n", WAITING)
     (tmp_path / "study.py").write_text(text)
-    drivers = [start(tmp_path), start(tmp_path)]
-    codes = sorted(driver.wait(250) for driver in drivers)
-    # Who finds the rest in the other's hands says so, and ends with 1.
-    assert codes in ([0, 0], [0, 1]), (tmp_path / "log").read_text()
+    gate = tmp_path / "gate"
+    first = start(tmp_path, "first.log", GATE=str(gate))
+    claims = tmp_path / "runs" / "studies" / "tiny-study" / "claims"
+    wait_until("the first driver claims configurations", lambda: any(claims.glob("*")))
+    second = start(tmp_path, "second.log")
+    # The budget is spent, but some of its configurations are still in the first driver's hands.
+    assert second.wait(150) == 1, (tmp_path / "second.log").read_text()
+    assert 1 <= finished(tmp_path) // 2 < 5
+    gate.touch()
+    assert first.wait(150) == 0, (tmp_path / "first.log").read_text()
     require_everything_once(tmp_path, 5)
-    told = (tmp_path / "log").read_text()
-    assert told.count("configuration ") >= 5
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (("search", "nothing"), "study 'nothing': unknown; studies: "),
-        (("search", "study.py", "--promote", "no/x.py"), "--promote no/x.py: there is no folder"),
-        (("search", "study.py", "--promote", "study.py"), "study.py: is there already, and no"),
+        (("search", "study.py", "--promote", "no/x.py"), "--promote no/x.py: the folder "),
+        (("search", "study.py", "--promote", "study.py"), "--promote study.py: the path exists"),
         (("search", "study.py", "--pack", "auto"), "--pack auto: a search needs a number"),
         (("search", "study.py", "--gpus-per-trial", "auto"), "auto: a search needs a number"),
     ],

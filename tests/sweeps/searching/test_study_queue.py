@@ -1,4 +1,4 @@
-"""The queue of a study's configurations, on results that are made up: no training."""
+"""The queue of a study's configurations, with made-up results: nothing is trained."""
 
 import multiprocessing
 import os
@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import optuna
 import pytest
 from optuna.trial import BaseTrial
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.placement.packing import Packing
+from sweeps.searching import shared_study
 from sweeps.searching.results import failed_points, num_finished
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, TrialState
@@ -30,13 +31,13 @@ from tests.sweeps.made_studies import counts, finish, run, space, spec, trained
 from tests.sweeps.trial_files import epoch
 
 
-def test_a_study_spends_its_budget_and_drops_the_worse_half(tmp_path: Path) -> None:
+def test_a_study_spends_its_budget_and_prunes_the_worse_half(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(), storage)
     run(queue, storage)
     states = counts(queue.study)
-    assert states[State.COMPLETE] + states[State.PRUNED] == 20
-    assert 5 <= states[State.PRUNED] <= 15
+    assert states[OptunaState.COMPLETE] + states[OptunaState.PRUNED] == 20
+    assert 5 <= states[OptunaState.PRUNED] <= 15
     assert abs(queue.study.best_params["rho0"] - 0.1) < 0.05
     best = queue.study.best_trial
     assert best.value == pytest.approx(0.9 - abs(best.params["rho0"] - 0.1) + 0.001)
@@ -56,8 +57,8 @@ def test_known_points_come_first(tmp_path: Path) -> None:
     assert len(queue.study.trials) == 4
 
 
-def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
-    """A driver is forgotten with trials out, again and again; a later one takes them over."""
+def test_a_search_continues_after_drivers_died(tmp_path: Path) -> None:
+    """Several drivers leave pending trials behind; the last one takes them over."""
     storage = Storage(tmp_path)
     rng = random.Random(0)
     for _ in range(6):
@@ -66,13 +67,12 @@ def test_a_race_goes_on_where_another_was_dropped(tmp_path: Path) -> None:
             for cell in queue.next():
                 if rng.random() < 0.7:
                     queue.ended(cell, finish(storage, cell))
-        for candidate in list(queue._candidates.values()):
-            candidate.claim.lock.close()  # what the system does for a dead process
+        queue.close()  # the system releases the locks of a dead process
     last = StudyQueue(spec(), storage)
     run(last, storage)
     states = counts(last.study)
-    assert states[State.COMPLETE] + states[State.PRUNED] == 20
-    assert set(states) <= {State.COMPLETE, State.PRUNED}
+    assert states[OptunaState.COMPLETE] + states[OptunaState.PRUNED] == 20
+    assert set(states) <= {OptunaState.COMPLETE, OptunaState.PRUNED}
     assert set(trained(storage)) == {1}
 
 
@@ -84,7 +84,7 @@ def server() -> Iterator[PostgreSQL]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
 def url(request: pytest.FixtureRequest) -> str | None:
-    """Of Optuna's storage; None for the SQLite file that there is without asking."""
+    """URL of Optuna's storage; None for the default SQLite file."""
     if request.param == "sqlite":
         return None
     server: PostgreSQL = request.getfixturevalue("server")
@@ -119,28 +119,28 @@ def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str |
     queue = StudyQueue(spec(configurations=16), Storage(tmp_path), url)
     run(queue, Storage(tmp_path))
     states = counts(queue.study)
-    assert states[State.COMPLETE] + states[State.PRUNED] == 16
+    assert states[OptunaState.COMPLETE] + states[OptunaState.PRUNED] == 16
     often = Counter(trained(Storage(tmp_path)))
-    assert often[2] <= 1  # what the dead one had noted down, and not yet finished
+    assert often[2] <= 1  # the dead driver had written a line, and not the result
     assert set(often) <= {1, 2}
 
 
 def test_only_one_driver_asks_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or two would both take the last of the budget."""
-    race = StudyQueue(spec(configurations=1), Storage(tmp_path))
-    ask = race.study.ask
+    """Otherwise, two could both take the last configuration of the budget."""
+    queue = StudyQueue(spec(configurations=1), Storage(tmp_path))
+    ask = queue.study.ask
 
     def ask_alone() -> optuna.Trial:
         assert is_held(tmp_path / "studies" / "made" / ".lock")
         return ask()
 
-    monkeypatch.setattr(race.study, "ask", ask_alone)
-    assert race.next()
+    monkeypatch.setattr(queue.study, "ask", ask_alone)
+    assert queue.next()
 
 
 @pytest.mark.slow
 @needs_postgresql
-def test_a_database_may_start_anew_meanwhile(tmp_path: Path, server: PostgreSQL) -> None:
+def test_a_database_may_be_restarted_meanwhile(tmp_path: Path, server: PostgreSQL) -> None:
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(configurations=6), storage, server.create("restarted"))
     for cell in queue.next():
@@ -151,23 +151,25 @@ def test_a_database_may_start_anew_meanwhile(tmp_path: Path, server: PostgreSQL)
     assert sum(counts(queue.study).values()) == 6
 
 
-def test_the_trials_of_a_study_lie_in_one_folder(tmp_path: Path) -> None:
-    """A driver elsewhere would see no claims, and take over what another one is at."""
+def test_the_trials_of_a_study_are_in_one_folder(tmp_path: Path) -> None:
+    """A driver with another folder would not see the claims of the others."""
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     StudyQueue(spec(), Storage(tmp_path / "here"), url)
     StudyQueue(spec(), Storage(tmp_path / "here"), url)
-    with pytest.raises(ConfigurationError, match=r"study made of sqlite:.* in another folder"):
+    with pytest.raises(
+        ConfigurationError, match=r"--storage .*there: .*study made in sqlite:.*another folder"
+    ):
         StudyQueue(spec(), Storage(tmp_path / "there"), url)
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg2://me:secret@127.0.0.1:9/x", "nonsense"])
 def test_a_storage_that_cannot_be_used_is_named(tmp_path: Path, url: str) -> None:
-    named = re.escape(url.replace("secret", "***"))  # not for every log
+    named = re.escape(url.replace("secret", "***"))  # passwords are not logged
     with pytest.raises(ConfigurationError, match=rf"--study-storage {named}: cannot be used"):
         StudyQueue(spec(), Storage(tmp_path), url)
 
 
-def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
+def test_a_learning_curve_prunes_a_configuration(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(pruner=better_half(startup=1), seeds=(0,)), storage)
     good, bad = queue.next()[0], queue.next()[0]
@@ -181,12 +183,12 @@ def test_a_learning_curve_puts_a_configuration_out(tmp_path: Path) -> None:
     assert queue.should_prune(bad.fingerprint)
     queue.ended(bad, TrialState.STOPPED)
     assert storage.trial(bad.fingerprint).state() is TrialState.STOPPED
-    assert counts(queue.study)[State.PRUNED] == 1
+    assert counts(queue.study)[OptunaState.PRUNED] == 1
     assert not queue.is_pending(bad)
 
 
 def test_without_a_curve_only_whole_seeds_are_compared(tmp_path: Path) -> None:
-    """Such as a loss: the accuracies of the epochs say nothing of it."""
+    """For an objective such as a loss, the accuracies of the epochs are not comparable."""
     loss = Objective(
         "loss", "minimize", lambda recipe, result: 1 - result["validation_accuracy"], 9.0
     )
@@ -203,7 +205,9 @@ def test_without_a_curve_only_whole_seeds_are_compared(tmp_path: Path) -> None:
     assert queue.study.best_params["rho0"] == pytest.approx(0.1, abs=0.05)
 
 
-def test_diverged_counts_and_failed_is_tried_again_later(tmp_path: Path) -> None:
+def test_a_diverged_seed_counts_and_a_failed_one_is_repeated_later(
+    tmp_path: Path,
+) -> None:
     storage = Storage(tmp_path)
     settings = spec(configurations=2, pruner=optuna.pruners.NopPruner())
     queue = StudyQueue(settings, storage)
@@ -212,25 +216,25 @@ def test_diverged_counts_and_failed_is_tried_again_later(tmp_path: Path) -> None
     queue.ended(second, TrialState.FAILED)
     assert num_finished(queue.study) == 0
     run(queue, storage)
-    complete, failed = queue.study.trials  # what failed has its place of the budget
-    assert complete.state is State.COMPLETE
+    complete, failed = queue.study.trials  # a failed configuration counts against the budget
+    assert complete.state is OptunaState.COMPLETE
     assert complete.value is not None
     assert complete.value < 0.67  # a third of it is 0
-    assert failed.state is State.FAIL
+    assert failed.state is OptunaState.FAIL
     later = StudyQueue(settings, storage)
     run(later, storage)
     again = later.study.trials[-1]
-    assert (again.params, again.state) == (failed.params, State.COMPLETE)
+    assert (again.params, again.state) == (failed.params, OptunaState.COMPLETE)
     assert len(later.study.trials) == 3
     assert num_finished(later.study) == 2
     assert not failed_points(later.study)
 
 
-def test_after_failures_in_a_row_nothing_more_is_asked_for(tmp_path: Path) -> None:
+def test_after_failures_in_a_row_no_more_are_sampled(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(), storage)
-    said: list[str] = []
-    queue.on_finished = said.append
+    lines: list[str] = []
+    queue.on_finished = lines.append
     for _ in range(3):
         (cell,) = queue.next()
         folder = storage.trial(cell.fingerprint)
@@ -239,12 +243,12 @@ def test_after_failures_in_a_row_nothing_more_is_asked_for(tmp_path: Path) -> No
         queue.ended(cell, TrialState.FAILED)
     assert queue.next() == []
     assert queue.is_over
-    assert said[-2] == "configuration 2: fail after 0 of 3 seeds: the disk is full"
-    assert said[-1] == "3 configurations in a row have failed: no more is asked for"
+    assert lines[-2] == "configuration 2: failed after 0 of 3 seeds: the disk is full"
+    assert re.match(r"3 configurations in a row have failed: .*run the same command", lines[-1])
     assert len(queue.study.trials) == 3
 
 
-def test_a_point_without_a_recipe_is_told_and_left(tmp_path: Path) -> None:
+def test_a_point_without_a_recipe_is_pruned(tmp_path: Path) -> None:
     def picky(trial: BaseTrial) -> Recipe:
         recipe = space(trial)
         if trial.number == 1:
@@ -257,37 +261,42 @@ def test_a_point_without_a_recipe_is_told_and_left(tmp_path: Path) -> None:
 
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(space=picky, configurations=6), storage)
-    said: list[str] = []
-    queue.on_finished = said.append
+    lines: list[str] = []
+    queue.on_finished = lines.append
     run(queue, storage)
-    assert "configuration 1: makes no recipe (not this one)" in said
-    (mistake,) = (line for line in said if line.startswith("configuration 2: "))
+    assert "configuration 1: pruned, as it has no recipe: not this one" in lines
+    (mistake,) = (line for line in lines if line.startswith("configuration 2: "))
     assert re.search(
-        r"fail: .*its space fails: KeyError: .*test_study_queue.py, line \d+, in picky", mistake
+        r"failed: .*space failed: KeyError: .*test_study_queue.py, line \d+, in picky", mistake
     )
-    assert any("configuration 3: makes no recipe (study made, {'rho0'" in line for line in said)
+    assert any(
+        "configuration 3: pruned, as it has no recipe: study made, {'rho0'" in line
+        for line in lines
+    )
     states = counts(queue.study)
-    assert (states[State.FAIL], sum(states.values())) == (1, 6)
+    assert (states[OptunaState.FAIL], sum(states.values())) == (1, 6)
 
 
 def test_a_study_that_was_changed_is_refused(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     run(StudyQueue(spec(configurations=2), storage), storage)
     StudyQueue(spec(configurations=9), storage)  # more of the same
-    with pytest.raises(ConfigurationError, match=r"was begun with seeds = \[0, 1, 2\], and now"):
+    with pytest.raises(
+        ConfigurationError, match=r"seeds changed from \[0, 1, 2\] to \[0, 1\].*another name"
+    ):
         StudyQueue(spec(seeds=(0, 1)), storage)
     cautious = (replace(VALIDATION_ACCURACY, cautious=0.9),)
-    with pytest.raises(ConfigurationError, match="was begun with objectives = "):
+    with pytest.raises(ConfigurationError, match=r"objectives changed from .*another name"):
         StudyQueue(spec(objectives=cautious), storage)
 
     def other(trial: BaseTrial) -> Recipe:
         return override(space(trial), "epochs", 7)
 
-    with pytest.raises(ConfigurationError, match="its space has changed since configuration 0"):
+    with pytest.raises(ConfigurationError, match="the space has changed since configuration 0"):
         StudyQueue(spec(space=other), storage)
 
 
-def test_known_points_that_a_dead_driver_did_not_enqueue_come_too(tmp_path: Path) -> None:
+def test_known_points_that_a_dead_driver_did_not_enqueue_are_enqueued(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     StudyQueue(spec(known={"a": {"rho0": 0.1}}), storage)
     queue = StudyQueue(
@@ -297,7 +306,7 @@ def test_known_points_that_a_dead_driver_did_not_enqueue_come_too(tmp_path: Path
     assert [trial.params["rho0"] for trial in queue.study.trials[:2]] == [0.1, 0.5]
 
 
-def test_what_was_told_since_is_not_taken_over(
+def test_a_configuration_that_has_ended_since_is_not_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another driver ends a configuration between this one's look at it and its claim."""
@@ -305,16 +314,16 @@ def test_what_was_told_since_is_not_taken_over(
     first = StudyQueue(spec(configurations=2, seeds=(0,)), storage)
     (cell,) = first.next()
     second = StudyQueue(spec(configurations=2, seeds=(0,)), storage)
-    lock = second._shared._lock
+    take = shared_study.lock
 
-    def late(number: int) -> IO[str] | None:
-        if number == 0:
+    def late(path: Path, operation: int) -> BinaryIO:
+        if path.name == "0" and first.is_pending(cell):
             first.ended(cell, finish(storage, cell))
-        return lock(number)
+        return take(path, operation)
 
-    monkeypatch.setattr(second._shared, "_lock", late)
+    monkeypatch.setattr(shared_study, "lock", late)
     run(second, storage)
-    assert counts(second.study) == {State.COMPLETE: 2}
+    assert counts(second.study) == {OptunaState.COMPLETE: 2}
     assert set(trained(storage)) == {1}
 
 
@@ -336,7 +345,7 @@ def test_the_same_point_twice_is_trained_once(tmp_path: Path) -> None:
     for _ in range(3):
         queue.study.enqueue_trial({"rho0": 0.1})
     run(queue, storage, at_once=3)
-    assert counts(queue.study)[State.COMPLETE] == 3
+    assert counts(queue.study)[OptunaState.COMPLETE] == 3
     assert len({trial.value for trial in queue.study.trials}) == 1
     assert trained(storage) == [1] * 3
 
@@ -351,7 +360,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(space=levels, objectives=(VALIDATION_ACCURACY, BITS)), storage)
     run(queue, storage)
-    assert counts(queue.study) == {State.COMPLETE: 20}
+    assert counts(queue.study) == {OptunaState.COMPLETE: 20}
     front = queue.study.best_trials
     assert 1 <= len(front) < 20
     for trial in front:

@@ -1,4 +1,4 @@
-"""What keeps a queue from going on: each in one line, and nothing of it is lost."""
+"""Faults that stop a queue: each is reported in one line, and no result is lost."""
 
 import itertools
 import math
@@ -12,11 +12,14 @@ import optuna
 import pytest
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import RandomSampler
+from optuna.storages import RDBStorage
 from optuna.trial import BaseTrial, FrozenTrial
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from quantlab import ConfigurationError, Recipe, override
+from sweeps.searching import shared_study
 from sweeps.searching.results import load, num_finished
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, optuna_database
@@ -25,14 +28,14 @@ from tests.sweeps.made_studies import counts, finish, run, space, spec, trained
 
 
 class FailingPruner(BasePruner):
-    """Has a slip in it."""
+    """Raises an error."""
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         raise KeyError("a slip")
 
 
 class FailingSampler(RandomSampler):
-    """Fails where it is told to."""
+    """Raises an error in one of its methods."""
 
     def __init__(self, seed: int, method: str) -> None:
         super().__init__(seed=seed)
@@ -42,13 +45,13 @@ class FailingSampler(RandomSampler):
         if self.method == "before" and trial.number == 1:
             raise RuntimeError("no space")
 
-    def after_trial(self, study: Any, trial: FrozenTrial, state: State, values: Any) -> None:
+    def after_trial(self, study: Any, trial: FrozenTrial, state: OptunaState, values: Any) -> None:
         if self.method == "after" and trial.number == 1:
             raise RuntimeError("no more")
 
 
 def require_fault(queue: StudyQueue, storage: Storage, message: str) -> None:
-    """The queue stops, and says why; it is asked on as Tune would."""
+    """Require that the queue stops with a message, while it is asked for more as Tune does."""
     out = []
     while queue.fault is None and (cells := queue.next()):
         out += cells
@@ -57,36 +60,35 @@ def require_fault(queue: StudyQueue, storage: Storage, message: str) -> None:
     assert re.search(message, str(queue.fault)), queue.fault
     assert len(str(queue.fault).splitlines()) == 1
     assert queue.next() == []
-    for candidate in queue._candidates.values():
-        candidate.claim.lock.close()  # what the system does once the process has ended
+    queue.close()  # the system releases the locks when the process ends
 
 
 def require_all_of(queue: StudyQueue, storage: Storage, budget: int) -> None:
-    """It comes to its end, and nothing has been trained twice."""
+    """Require that the queue finishes its budget, and that nothing is trained twice."""
     run(queue, storage)
     assert num_finished(queue.study) == budget
     assert set(trained(storage)) == {1}
 
 
-def test_a_pruner_that_fails_stops_the_race(tmp_path: Path) -> None:
+def test_a_pruner_that_fails_stops_the_search(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(pruner=FailingPruner(), configurations=3), storage)
     require_fault(
-        queue, storage, r"pruner fails: KeyError: 'a slip' \(.*faults.py, line \d+, in prune"
+        queue, storage, r"pruner failed: KeyError: 'a slip' \(.*faults.py, line \d+, in prune"
     )
     assert trained(storage) == [1]
     require_all_of(StudyQueue(spec(pruner=NopPruner(), configurations=3), storage), storage, 3)
 
 
 @pytest.mark.parametrize(("method", "says"), [("before", "no space"), ("after", "no more")])
-def test_a_sampler_that_fails_stops_the_race(tmp_path: Path, method: str, says: str) -> None:
+def test_a_sampler_that_fails_stops_the_search(tmp_path: Path, method: str, says: str) -> None:
     storage = Storage(tmp_path)
     failing = spec(
         sampler=lambda seed: FailingSampler(seed, method), configurations=3, pruner=NopPruner()
     )
     queue = StudyQueue(failing, storage)
     require_fault(
-        queue, storage, rf"sampler fails: RuntimeError: {says} \(.*faults.py, line \d+, in"
+        queue, storage, rf"sampler failed: RuntimeError: {says} \(.*faults.py, line \d+, in"
     )
     require_all_of(StudyQueue(spec(configurations=3, pruner=NopPruner()), storage), storage, 3)
 
@@ -99,38 +101,38 @@ def accuracy(recipe: Recipe, result: Mapping[str, Any]) -> float:
     return float(result["validation_accuracy"])
 
 
-def test_an_objective_without_values_trains_three_and_no_more(tmp_path: Path) -> None:
+def test_an_objective_without_values_stops_after_three_trials(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     settings = {"configurations": 9, "seeds": (0,), "pruner": NopPruner()}
     queue = StudyQueue(spec(objectives=(objective(lambda *_: math.nan),), **settings), storage)
-    said: list[str] = []
-    queue.on_finished = said.append
+    lines: list[str] = []
+    queue.on_finished = lines.append
     run(queue, storage, at_once=1)
     assert trained(storage) == [1] * 3
-    assert "configuration 0: fail after 0 of 1 seeds: objective 'mine': its value is nan" in said[0]
+    assert "configuration 0: failed after 0 of 1 seeds: objective 'mine': the value nan" in lines[0]
     require_all_of(
         StudyQueue(spec(objectives=(objective(accuracy),), **settings), storage), storage, 9
     )
 
 
-def test_a_configuration_without_a_value_has_its_place_of_the_budget(tmp_path: Path) -> None:
+def test_a_configuration_without_a_value_counts_against_the_budget(tmp_path: Path) -> None:
     turns = itertools.cycle((math.nan, 0.5))
     storage = Storage(tmp_path)
     settings = spec(objectives=(objective(lambda *_: next(turns)),), configurations=8, seeds=(0,))
     queue = StudyQueue(settings, storage)
     run(queue, storage)
-    assert counts(queue.study) == {State.FAIL: 4, State.COMPLETE: 4}
+    assert counts(queue.study) == {OptunaState.FAIL: 4, OptunaState.COMPLETE: 4}
 
 
-def test_a_space_that_always_fails_is_left_alone(tmp_path: Path) -> None:
+def test_a_space_that_always_fails_stops_the_search(tmp_path: Path) -> None:
     def never(trial: BaseTrial) -> Recipe:
         raise KeyError(trial.suggest_float("rho0", 0.001, 1.0, log=True))
 
     queue = StudyQueue(spec(space=never), Storage(tmp_path))
     assert queue.next() == []
     assert queue.is_over
-    assert counts(queue.study) == {State.FAIL: 3}
-    later = StudyQueue(spec(configurations=2), Storage(tmp_path))  # once it is mended
+    assert counts(queue.study) == {OptunaState.FAIL: 3}
+    later = StudyQueue(spec(configurations=2), Storage(tmp_path))  # once it is corrected
     require_all_of(later, Storage(tmp_path), 2)
 
 
@@ -144,26 +146,46 @@ def test_another_kind_of_parameter_is_another_study(tmp_path: Path) -> None:
 
     storage = Storage(tmp_path)
     run(StudyQueue(spec(space=with_choices(1, 2), configurations=2), storage), storage)
-    with pytest.raises(ConfigurationError, match=r"parameter 'factor' was .*\(1, 2\).* and is .*3"):
+    with pytest.raises(
+        ConfigurationError, match=r"parameter 'factor' changed from .*\(1, 2\).* to .*3"
+    ):
         StudyQueue(spec(space=with_choices(1, 2, 3), configurations=2), storage)
 
 
-def test_a_study_that_somebody_else_made_is_left_alone(tmp_path: Path) -> None:
+def test_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     optuna.create_study(study_name="made", storage=url).add_trial(optuna.create_trial(value=1.0))
-    with pytest.raises(ConfigurationError, match="has one of this name that `sweeps search` did"):
+    with pytest.raises(
+        ConfigurationError, match="`sweeps search` did not create; give the study another name"
+    ):
         StudyQueue(spec(), Storage(tmp_path))
 
 
 def wordy(trial: BaseTrial) -> Recipe:
-    """A page of the database for each configuration."""
+    """Fill a page of the database with each configuration."""
     trial.suggest_categorical("note", ("x" * 5000, "y"))
     return space(trial)
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudyQueue, Storage]:
-    """A queue with one configuration told, and another one's trial out."""
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    """The connections to Optuna's storages, in the order in which queues open them."""
+    found: list[Engine] = []
+
+    def opened(url: str) -> RDBStorage:
+        storage = optuna_database.open_storage(url)
+        found.append(storage.engine)
+        return storage
+
+    monkeypatch.setattr(shared_study, "open_storage", opened)
+    return found
+
+
+@pytest.fixture
+def begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: list[Engine]
+) -> tuple[StudyQueue, Storage]:
+    """A queue with one finished configuration, and a pending trial of another."""
     monkeypatch.setattr(optuna_database, "LOCK_SECONDS", 0.1)
     storage = Storage(tmp_path)
     queue = StudyQueue(spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage)
@@ -172,9 +194,8 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudyQueue, 
     return queue, storage
 
 
-def break_(queue: StudyQueue, storage: Storage, how: str) -> None:
-    """The database, as disks, administrators and other programs do."""
-    engine = queue.study._storage._backend.engine  # type: ignore[attr-defined]
+def break_(engine: Engine, storage: Storage, how: str) -> None:
+    """Break the database as full disks, administrators and other programs do."""
     settings = {"read-only": "query_only = ON", "full": "max_page_count = 1"}
     if how in settings:
         event.listen(engine, "checkout", lambda raw, *_: raw.execute(f"PRAGMA {settings[how]}"))
@@ -195,33 +216,35 @@ def break_(queue: StudyQueue, storage: Storage, how: str) -> None:
         ("no table", "no such table: trial_values"),
     ],
 )
-def test_a_database_that_fails_stops_the_race(
-    begun: tuple[StudyQueue, Storage], how: str, says: str
+def test_a_database_that_fails_stops_the_search(
+    begun: tuple[StudyQueue, Storage], engines: list[Engine], how: str, says: str
 ) -> None:
     queue, storage = begun
     (cell,) = queue.pending
-    break_(queue, storage, how)
+    break_(engines[0], storage, how)
     other = sqlite3.connect(storage.root / "optuna.db")
     if how == "locked":
         other.execute("BEGIN EXCLUSIVE")
     queue.ended(cell, finish(storage, cell))
-    while how == "full" and (cells := queue.next()):  # there is room for some more
+    while how == "full" and (cells := queue.next()):  # there is still room for some rows
         queue.ended(cells[0], finish(storage, cells[0]))
     assert re.search(rf"--study-storage sqlite:.*cannot be used \(.*{says}", str(queue.fault))
     assert len(str(queue.fault).splitlines()) == 1
     assert queue.next() == []
     other.close()
-    queue.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
-    if how != "no table":  # what was told is there, and what was not is told by the next
+    engines[0].dispose()
+    if how != "no table":  # finished configurations are stored; the next driver finishes the other
         again = StudyQueue(
             spec(space=wordy, configurations=4, seeds=(0,), pruner=NopPruner()), storage
         )
         require_all_of(again, storage, 4)
 
 
-def test_a_database_of_another_kind_is_named(begun: tuple[StudyQueue, Storage]) -> None:
-    queue, storage = begun
-    queue.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+def test_a_database_of_another_kind_is_named(
+    begun: tuple[StudyQueue, Storage], engines: list[Engine]
+) -> None:
+    _, storage = begun
+    engines[0].dispose()
     file = storage.root / "optuna.db"
     with sqlite3.connect(file) as other:
         other.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
