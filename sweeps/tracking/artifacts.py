@@ -1,7 +1,8 @@
-"""Where a tracking store keeps its artifacts, also after a storage was moved or copied.
+"""Artifact locations of a tracking store, also after a storage folder was moved or copied.
 
-A database holds the whole path of each run's artifacts. In a storage's own one they lie beside it,
-so that the paths follow the storage; any other database's are its administrator's.
+A database stores the absolute path of each run's artifacts. The artifacts of a storage's embedded
+database are beside it, so its paths are updated when the storage moves; the paths in any other
+database are its administrator's.
 """
 
 import os
@@ -17,13 +18,13 @@ _COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
 
 
 def follow_storage(storage: Storage) -> None:
-    """Let the embedded database look for artifacts where the storage is now.
+    """Update the artifact paths in the embedded database to the storage's present location.
 
-    One folder that has two names, such as a link and what it leads to, was not moved. A file that
-    is no database of MLflow's is left to MLflow, which says so.
+    Nothing changes if the old path is another name of the same folder, such as a symbolic link. A
+    file that is no database of MLflow's is left as it is; MLflow reports it.
 
     Raises:
-        sqlite3.OperationalError: it cannot be written to now.
+        sqlite3.OperationalError: the database cannot be written to now.
     """
     file = storage.root / "mlflow.db"
     if not file.is_file():
@@ -45,43 +46,43 @@ def follow_storage(storage: Storage) -> None:
 
 
 def _storages_part(place: str, storage: Storage) -> str | None:
-    """A place's beginning that follows the storage; None for another place, or the same folder."""
+    """Return the old storage folder in an artifact URI; None if there is none, or if it is here."""
     before, between, _ = place.rpartition(f"/{storage.artifacts.name}/")
     if not between or not before.startswith("file:"):
         return None
     try:
         if os.path.samefile(local_path(before), storage.root):
             return None
-    except OSError:  # it is not there any more
+    except OSError:  # the old folder does not exist any more
         pass
     return before + between
 
 
 def local_path(place: str) -> Path:
-    """Of a ``file:`` URI."""
+    """Return the path of a ``file:`` URI."""
     return Path(unquote(urlsplit(place).path))
 
 
 def require_reachable(place: str, experiment: str, named: str) -> None:
-    """Artifacts that a database wants on this machine must find their folder.
+    """Require that a local folder of artifacts exists on this machine.
 
-    MLflow itself would make a folder of that path, on whatever machine it runs.
+    Otherwise MLflow would create a folder of that path, on whatever machine it runs.
 
     Args:
-        place: where the experiment keeps them.
-        experiment: its name.
-        named: the database, for the message.
+        place: the experiment's artifact location.
+        experiment: the experiment's name.
+        named: the database as the user named it, for the message.
 
     Raises:
-        ConfigurationError: that is a folder that is not here.
+        ConfigurationError: the location is a folder that does not exist here.
     """
     if not place.startswith(("file:", "/")):
         return
     path = local_path(place)
-    # Runs that have no artifacts yet leave no folder, but for the one of the storage around them.
+    # Before the first artifact, only the storage folder around the location exists.
     if not (path.exists() or path.parent.exists() or path.parent.parent.exists()):
         raise ConfigurationError(
-            f"{named}: experiment {experiment!r} keeps its artifacts in {path}, which is not on "
-            "this machine; make that a link to where they are, or give the sweep another "
-            "`experiment`"
+            f"{named}: experiment {experiment!r} stores its artifacts in {path}, which does not "
+            "exist on this machine; create a link of that path to the artifacts, or give the sweep "
+            "another `experiment`"
         )

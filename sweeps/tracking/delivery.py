@@ -1,6 +1,6 @@
-"""A thread beside the driver that keeps the tracking server up to date.
+"""Delivery to the tracking server, in a thread of the driver.
 
-A slow server never holds up training, and nothing is lost while it is away.
+A slow server does not delay training, and nothing is lost while the server cannot be reached.
 """
 
 import sys
@@ -15,25 +15,25 @@ from sweeps.tracking.tracker import Tracker
 from sweeps.tracking.uri import VARIABLE
 
 GIVE_UP_AFTER = 3
-"""At the end of a sweep, so many failures in a row mean that the server is away."""
+"""At the end of a sweep, delivery stops after so many failures in a row."""
 
 
 class Delivery:
-    """A thread that brings trials to the tracker, each as often as it is announced.
+    """A thread that delivers trials to the tracker, each as often as it is announced.
 
-    What cannot be delivered is tried again, and stays in its folder for the next sweep if the
-    server does not come back before the end.
+    A delivery that fails is repeated. If the server cannot be reached until the end of the sweep,
+    the records stay in the trial folders, and the next command delivers them.
     """
 
     def __init__(
         self, tracker: Tracker, cells: Sequence[Cell] = (), *, retry_seconds: float = 10.0
     ) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
-            tracker: where trials are recorded.
-            cells: trials to deliver in so far as the server does not have them.
-            retry_seconds: how long to wait after a failure.
+            tracker: delivers one trial at a time.
+            cells: trials that are compared with the server first, and delivered if they differ.
+            retry_seconds: pause after a failure.
         """
         self._tracker = tracker
         self._to_compare = cells
@@ -42,32 +42,32 @@ class Delivery:
         self._changed = threading.Condition()
         self._stopping = False
         self.last_error = ""
-        """Why the latest failed delivery failed; empty if none did."""
+        """Reason of the latest failure; empty if there was none."""
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
     def announce(self, cell: Cell) -> None:
-        """There is something new in a trial's folder."""
+        """Deliver a trial, as there is something new in its folder."""
         with self._changed:
             self._pending[cell.fingerprint] = cell
             self._changed.notify()
 
     def finish(self) -> None:
-        """Deliver what is pending, unless the server is away, and end the thread."""
+        """Deliver what is pending, unless the server cannot be reached, and end the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
 
     def _compare(self) -> None:
-        """Announce what the server does not have; everything, if it does not say."""
-        behind = self._to_compare
+        """Announce the trials whose runs are out of date; all of them, if the server fails."""
+        outdated = self._to_compare
         try:
-            if behind:
-                behind = self._tracker.behind(behind)
-        except Exception as error:  # whatever it is, training must not notice
+            if outdated:
+                outdated = self._tracker.outdated(outdated)
+        except Exception as error:  # no failure of the server may stop training
             self.last_error = reason(error)
-        for cell in behind:
+        for cell in outdated:
             self.announce(cell)
 
     def _work(self) -> None:
@@ -84,7 +84,7 @@ class Delivery:
             try:
                 self._tracker.deliver(cell)
                 failures_in_a_row = 0
-            except Exception as error:  # whatever it is, training must not notice
+            except Exception as error:  # no failure of the server may stop training
                 failures_in_a_row += 1
                 self.last_error = f"{cell.name}: {reason(error)}"
                 with self._changed:
@@ -93,19 +93,23 @@ class Delivery:
                         failed_at_the_end.add(cell.fingerprint)
                     else:
                         self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)
-                        # The server may be back by the end, so that takes one more failure.
+                        # The server may be back by the end: one more failure is allowed then.
                         failures_in_a_row = min(failures_in_a_row, GIVE_UP_AFTER - 1)
 
     @property
     def undelivered(self) -> int:
-        """After `finish`: trials that the server does not have as they are."""
+        """After `finish`: number of trials whose runs are not up to date."""
         return len(self._pending)
 
 
 def bring_up_to_date(tracker: Tracker, cells: Sequence[Cell]) -> None:
-    """Bring trials to the tracker that nobody trains now.
+    """Deliver trials while nothing is trained.
 
-    A storage that can only be read is no error then.
+    With a storage that is read-only, nothing is delivered, and a line says so.
+
+    Args:
+        tracker: delivers the trials.
+        cells: the trials.
 
     Raises:
         ConfigurationError: see `reach`.
@@ -113,7 +117,7 @@ def bring_up_to_date(tracker: Tracker, cells: Sequence[Cell]) -> None:
     try:
         tracker.storage.require_writable()
     except ConfigurationError as error:
-        _say(f"{error}; MLflow is left as it is")
+        _print(f"{error}; nothing is delivered to MLflow")
         return
     reach(tracker, cells)
     tracker.storage.share_databases()
@@ -123,11 +127,11 @@ def bring_up_to_date(tracker: Tracker, cells: Sequence[Cell]) -> None:
 
 @contextmanager
 def delivering(tracker: Tracker, cells: Sequence[Cell]) -> Iterator[Delivery]:
-    """Deliver trials beside the training, and say in the end what was not delivered.
+    """Deliver trials during the training, and print at the end what was not delivered.
 
     Args:
-        tracker: where trials are recorded; see `reach`.
-        cells: trials that the server may not have as they are.
+        tracker: delivers the trials; see `reach`.
+        cells: trials whose runs may be out of date.
     """
     delivery = Delivery(tracker, cells)
     try:
@@ -136,37 +140,43 @@ def delivering(tracker: Tracker, cells: Sequence[Cell]) -> Iterator[Delivery]:
         for cell in cells:
             delivery.announce(cell)
         delivery.finish()
-        if tracker.num_made_anew:
-            _say(
-                f"{tracker.num_made_anew} runs in MLflow were of trials that were trained anew or "
-                "have other labels now: they are in its bin, and others in their place"
+        if tracker.num_replaced:
+            _print(
+                f"{tracker.num_replaced} MLflow runs were replaced, as their trials were trained "
+                "again or have other labels now; the old runs are marked as deleted"
             )
         if delivery.undelivered:
-            _say(
-                f"{delivery.undelivered} trials are not on the tracking server as they are "
-                f"({delivery.last_error}); their records are kept, and the same command delivers "
-                "them"
+            _print(
+                f"{delivery.undelivered} trials are not up to date on the tracking server "
+                f"({delivery.last_error}); run the same command again to deliver them"
             )
 
 
 def reach(tracker: Tracker, cells: Sequence[Cell]) -> None:
-    """Connect; a server that was there before and is away now does not keep a sweep from going on.
+    """Connect to the server.
+
+    If the connection fails although trials were delivered there before, the sweep continues, and
+    the delivery is repeated later.
+
+    Args:
+        tracker: of the server.
+        cells: the trials of the sweep.
 
     Raises:
-        ConfigurationError: it has never been reached.
+        ConfigurationError: the connection failed, and nothing was ever delivered to this server.
     """
     tracker.hide_secrets(cells)
     if tracker.server.named.startswith(VARIABLE):
-        _say(f"MLflow is at {tracker.server.named}; --tracking-uri would go before it")
+        _print(f"MLflow is at {tracker.server.named}; --tracking-uri overrides it")
     try:
         tracker.connected()
     except ConfigurationError as error:
         if not tracker.has_delivered(cells):
             raise
-        _say(f"{error}; going on, and trying again")
+        _print(f"{error}; the sweep continues, and delivery is repeated")
     if tracker.note:
-        _say(tracker.note)
+        _print(tracker.note)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(f"sweeps: {line}", file=sys.stderr, flush=True)

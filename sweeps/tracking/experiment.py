@@ -1,4 +1,4 @@
-"""The experiment of a sweep: found on its tracking server, made, or taken out of the bin."""
+"""The MLflow experiment of a sweep: it is found, created or restored."""
 
 import fcntl
 import logging
@@ -20,7 +20,7 @@ from sweeps.tracking.uri import TrackingServer
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
-# A database that is away would fill the terminal with tracebacks; `Delivery.last_error` tells.
+# MLflow logs a traceback whenever its database fails; `Delivery.last_error` has the reason.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 EXPERIMENT_TAGS = {
@@ -28,39 +28,39 @@ EXPERIMENT_TAGS = {
     "mlflow.experiment.primaryMetric.name": "test_accuracy",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "true",
 }
-"""Make MLflow's UI open on the runs, with the accuracy in view."""
+"""Tags with which MLflow's UI opens on the runs and shows the accuracy."""
 
 _ADVICE = {
     "UNAUTHENTICATED": "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
     "MLFLOW_TRACKING_TOKEN",
-    "PERMISSION_DENIED": "; ask for the right to edit the experiment, or give the sweep another "
+    "PERMISSION_DENIED": "; ask for permission to edit the experiment, or give the sweep another "
     "`experiment`",
 }
 
 
 @dataclass(frozen=True)
 class Connected:
-    """An experiment that can be written to."""
+    """A connection to an experiment that can be written to."""
 
     client: mlflow.MlflowClient
     experiment_id: str
     note: str
-    """What people should know of how it was found; may be empty."""
+    """A message for the user about how the experiment was found; may be empty."""
 
 
 def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
-    """Find the experiment, or make it, or take it out of the bin.
+    """Find the experiment, create it, or restore it if it was deleted.
 
-    Another driver on the same storage waits meanwhile: two that make a SQLite store at once
-    would both make its tables.
+    Another driver on the same storage waits meanwhile, as two that create a SQLite database at once
+    would both create its tables.
 
     Args:
         server: the tracking server.
-        name: of the experiment.
-        storage: where the embedded database and the artifacts of other databases lie.
+        name: the experiment's name.
+        storage: the folder of the embedded database, and of artifacts without a server.
 
     Raises:
-        ConfigurationError: the server does not answer or may not be written to, or its URI is none.
+        ConfigurationError: the URI is invalid, or the server does not answer or refuses writing.
     """
     try:
         storage.root.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
             client = mlflow.MlflowClient(tracking_uri=server.uri)
             found, note = _find(client, server, name, storage)
         require_reachable(str(found.artifact_location), name, server.named)
-        # What is there already is written again: who may not write learns of it at once.
+        # One tag is always written, so that missing permissions are noticed at once.
         for key, value in EXPERIMENT_TAGS.items():
             if found.tags.get(key) != value or key == "mlflow.experimentKind":
                 client.set_experiment_tag(found.experiment_id, key, value)
@@ -81,18 +81,18 @@ def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
 
 
 def reason(error: Exception) -> str:
-    """Why a server did not do something, in a line with nothing secret."""
+    """Describe an error of a tracking server in one line, without secrets and with advice."""
     advice = _ADVICE.get(str(getattr(error, "error_code", "")), "")
     first: BaseException = error
     while (before := first.__cause__ or first.__context__) is not None:
         first = before
-    if isinstance(first, OSError) and first.strerror:  # libraries wrap that four times
+    if isinstance(first, OSError) and first.strerror:  # libraries wrap it several times
         return hide(first.strerror) + advice
     return hide(first_line(error)) + advice
 
 
 def _require_database(server: TrackingServer, storage: Storage) -> None:
-    """MLflow itself would try again for minutes, whatever the reason."""
+    """Require that a database answers; MLflow itself would retry for minutes."""
     if server.is_embedded:
         follow_storage(storage)
     if not server.is_database:
@@ -110,10 +110,10 @@ def _require_database(server: TrackingServer, storage: Storage) -> None:
 def _find(
     client: mlflow.MlflowClient, server: TrackingServer, name: str, storage: Storage
 ) -> tuple[Experiment, str]:
-    """The experiment, and what people should know of it."""
+    """Return the experiment, and a message for the user about how it was found."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A server knows its own place for artifacts; a bare database would take the working folder.
+        # A server has its own artifact location; for a database, MLflow uses the working folder.
         location = None
         if not server.is_server:
             place = storage.artifacts / name
@@ -121,7 +121,7 @@ def _find(
             location = place.as_uri()
         try:
             return client.get_experiment(client.create_experiment(name, location)), ""
-        except MlflowException as error:  # a driver of another storage has made it meanwhile
+        except MlflowException as error:  # another driver has created it meanwhile
             found = client.get_experiment_by_name(name)
             if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -129,6 +129,6 @@ def _find(
         return found, ""
     client.restore_experiment(found.experiment_id)
     return found, (
-        f"experiment {name!r} was in MLflow's bin, and is taken out again with its runs; to begin "
-        "afresh, give the sweep another `experiment`"
+        f"experiment {name!r} was deleted in MLflow and is restored with its runs; give the sweep "
+        "another `experiment` to start without them"
     )

@@ -1,4 +1,4 @@
-"""A report's files in MLflow: a run that stands for a sweep or a study as a whole."""
+"""Log a report's files to MLflow, as one run for the whole sweep or study."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,26 +9,26 @@ from sweeps.tracking.experiment import Connected, reason
 from sweeps.tracking.tracker import Tracker
 
 _TAG = "report_of"
-"""What the run is found by; its value is the run's name."""
+"""Tag by which the run is found; its value is the run's name."""
 
 
 def log_report(
     tracker: Tracker, name: str, description: str, directory: Path, files: Iterable[Path]
 ) -> str:
-    """Log a report's files.
+    """Log a report's files as artifacts of one run.
 
-    The run is found again, so that there is one however often this is done. The trials' runs are
-    not nested below it: MLflow's UI would hide them all behind one line, and could not sort them.
+    The run is created once and found again later. The runs of the trials are not nested below it:
+    MLflow's UI would hide them behind one line, and could not sort them.
 
     Args:
         tracker: of the experiment.
-        name: of the run, such as ``sweep digits``.
+        name: the run's name, such as ``sweep digits``.
         description: of the sweep or the study.
-        directory: the report's.
-        files: those of its files to log.
+        directory: the report's folder.
+        files: the files in it to log.
 
     Returns:
-        The page of a server that shows it; empty for a database.
+        The URL of the run in a server's UI; empty for a database.
 
     Raises:
         ConfigurationError: the server cannot be used.
@@ -37,12 +37,12 @@ def log_report(
     try:
         run_id = _run(connected, name, description)
         for file in files:
-            below = file.parent.relative_to(directory)
-            connected.client.log_artifact(run_id, str(file), (Path("report") / below).as_posix())
+            folder = Path("report") / file.parent.relative_to(directory)
+            connected.client.log_artifact(run_id, str(file), folder.as_posix())
         connected.client.set_terminated(run_id)
     except Exception as error:  # each kind of store raises its own
         raise ConfigurationError(
-            f"{tracker.server.named}: the report is in {directory}, and could not be logged "
+            f"{tracker.server.named}: the report in {directory} could not be logged "
             f"({reason(error)})"
         ) from error
     if not tracker.server.is_server:

@@ -1,7 +1,7 @@
-"""What a run of MLflow's says of a trial: its names, params, tags and metrics.
+"""The MLflow run of a trial: its name, params, tags and metrics.
 
-Params never change once they are logged, so what the user may rename is compared with what a run
-says; a run with other labels is another run (see `sweeps.tracking.tracker`).
+MLflow's params cannot be changed once they are logged. So a run whose labels differ from the
+sweep's is replaced (see `sweeps.tracking.tracker`).
 """
 
 import json
@@ -24,9 +24,9 @@ STATUS = {
     TrialState.FAILED: "FAILED",
     TrialState.STOPPED: "KILLED",
 }
-"""MLflow's word for how a trial stands; others are RUNNING."""
+"""State of a trial that has ended -> status of its run; the status of any other is RUNNING."""
 EPOCH_METRICS = tuple(field.name for field in fields(EpochRecord) if field.type is float)
-"""What is logged of an epoch: every measured number of the training core's record."""
+"""Metrics of an epoch: every measured number of the training core's record."""
 
 FINAL_TAGS = (
     "git_commit",
@@ -39,55 +39,55 @@ FINAL_TAGS = (
     "by",
     "state",
 )
-"""Of a trial that has ended; those of its packages are called ``package.NAME``."""
+"""Tags of a trial that has ended, besides ``package.NAME`` for the versions of packages."""
 
 LONGEST_KEY = 250
 LONGEST_NAME = 250
-"""Letters of a run's name that every database takes."""
+"""Longest name of a run, in characters, that every database accepts."""
 LONGEST_TAG = 5000
 LONGEST_PARAM = 6000
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a trial stands, as its folder says."""
+class RecordedState:
+    """The state of a trial, with the record in its folder that says so."""
 
     state: TrialState
     record: Result | Failure | Stopped | None
-    """What says so; None while it is trained, and where that is damaged."""
+    """The record of its end; None while it is trained, and if the file is damaged."""
 
     @property
     def status(self) -> str:
-        """MLflow's."""
+        """Status of its MLflow run."""
         return STATUS.get(self.state, "RUNNING")
 
     @property
-    def when(self) -> int | None:
-        """When it ended, in milliseconds since 1970, as MLflow keeps it: two trainings differ."""
+    def end_time(self) -> int | None:
+        """When it ended, in milliseconds since 1970 as in MLflow; two trainings differ in it."""
         return None if self.record is None else int(1000 * self.record.time)
 
 
-def standing(folder: TrialFolder) -> Standing:
-    """Read it off the folder."""
+def recorded_state(folder: TrialFolder) -> RecordedState:
+    """Read the state of a trial from its folder."""
     if (result := folder.result.read()) is not None:
-        return Standing(result.state, result)
+        return RecordedState(result.state, result)
     state = folder.state()
     if state is TrialState.FAILED:
-        return Standing(state, folder.failure.read())
+        return RecordedState(state, folder.failure.read())
     if state is TrialState.STOPPED:
-        return Standing(state, folder.stopped.read())
-    return Standing(state, None)
+        return RecordedState(state, folder.stopped.read())
+    return RecordedState(state, None)
 
 
 def run_name(cell: Cell) -> str:
-    """As MLflow's UI lists it."""
+    """Return the name of a trial's run in MLflow's UI."""
     return text(cell.name, LONGEST_NAME)
 
 
 def labels(cell: Cell) -> dict[str, str]:
-    """What the sweep's file calls the trial, as tags and params.
+    """Return the labels that the sweep file gives a trial; they are logged as tags and as params.
 
-    The UI sorts runs by params and metrics, not by tags, and params only as text.
+    MLflow's UI sorts runs by params and metrics, not by tags, and params only as text.
     """
     value = rho0(cell)
     return _texts(
@@ -102,12 +102,17 @@ def labels(cell: Cell) -> dict[str, str]:
 
 
 def params(cell: Cell) -> dict[str, str]:
-    """The recipe and the labels."""
+    """Return the params of a run: the flattened recipe and the labels."""
     return {**_texts(flatten(cell.recipe), LONGEST_PARAM), **labels(cell)}
 
 
 def tags(cell: Cell, storage: str) -> dict[str, str]:
-    """What the trial is found by; labels that are called so are params only."""
+    """Return the tags of a run. A label with the name of another tag is a param only.
+
+    Args:
+        cell: the trial.
+        storage: the storage's identity, see `sweeps.storage.Storage.mark`.
+    """
     own = {
         "fingerprint": cell.fingerprint,
         "configuration_id": cell.configuration_id,
@@ -120,53 +125,53 @@ def tags(cell: Cell, storage: str) -> dict[str, str]:
 
 
 def numbers(cell: Cell) -> dict[str, float]:
-    """Coordinates that sort as numbers."""
+    """Return the seed and rho0 as metrics, which MLflow's UI sorts as numbers."""
     value = rho0(cell)
     return {"seed": cell.recipe.seed, **({} if value is None else {"rho0": value})}
 
 
 def epoch_metrics(epoch: Epoch) -> dict[str, float]:
-    """A point on each curve."""
+    """Return the metrics of one epoch; missing values are left out."""
     values = plain(epoch)
     return {name: values[name] for name in EPOCH_METRICS if values[name] is not None}
 
 
-def final_metrics(stands: Standing, seconds: float | None) -> dict[str, float]:
-    """What a trial that has ended has come to.
+def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, float]:
+    """Return the final metrics of a trial that has ended.
 
     Args:
-        stands: how it ended.
-        seconds: training time of all epochs; None where some are missing.
+        recorded: how it ended.
+        seconds: training time of all epochs; None if some are missing.
     """
     finals: dict[str, float | None] = {"seconds_total": seconds}
-    if isinstance(stands.record, Result) and stands.state is TrialState.COMPLETE:
-        finals["validation_accuracy"] = stands.record.validation_accuracy
-        finals["test_accuracy"] = stands.record.test_accuracy
+    if isinstance(recorded.record, Result) and recorded.state is TrialState.COMPLETE:
+        finals["validation_accuracy"] = recorded.record.validation_accuracy
+        finals["test_accuracy"] = recorded.record.test_accuracy
     return {key: value for key, value in finals.items() if value is not None}
 
 
-def final_tags(stands: Standing) -> dict[str, str]:
-    """How, where and with what a trial has ended."""
-    outcome: dict[str, Any] = {} if stands.record is None else plain(stands.record)
+def final_tags(recorded: RecordedState) -> dict[str, str]:
+    """Return the tags of a trial that has ended: its state, error, device and package versions."""
+    outcome: dict[str, Any] = {} if recorded.record is None else plain(recorded.record)
     packages = json.loads(outcome.get("packages") or "{}")
     return _texts(
         {
             **{key: outcome[key] for key in FINAL_TAGS if outcome.get(key)},
             **{f"package.{name}": version for name, version in packages.items()},
-            "state": stands.state.value,
+            "state": recorded.state.value,
         },
         LONGEST_TAG,
     )
 
 
 def text(value: object, longest: int) -> str:
-    """What every store takes: no lone surrogates, no NUL, and not too long."""
+    """Make a text that every store accepts: no lone surrogates, no NUL, and not too long."""
     written = str(value).encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
     return written if len(written) <= longest else written[: longest - 1] + "…"
 
 
 def _texts(content: Mapping[str, object], longest: int) -> dict[str, str]:
-    """With keys that every store takes; two that would become one stay two."""
+    """Make keys and texts that every store accepts; keys that would become equal get a number."""
     result: dict[str, str] = {}
     for name, value in content.items():
         key = _key(name)
@@ -179,7 +184,7 @@ def _texts(content: Mapping[str, object], longest: int) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """MLflow takes a key for a path, and letters, digits and a few signs in it."""
+    """Make a valid key: MLflow allows letters, digits and a few signs, and reads it as a path."""
     key = re.sub(r"[^\w/.\- :]", "_", name)[:LONGEST_KEY] or "_"
     if posixpath.normpath(key) != key or key.startswith((".", "/")):
         key = key.replace("/", "_").lstrip(".") or "_"

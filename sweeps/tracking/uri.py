@@ -1,4 +1,4 @@
-"""Which tracking server: the one that was given, the environment's, or the embedded database."""
+"""The tracking server: from ``--tracking-uri``, the environment, or the embedded database."""
 
 import os
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from sweeps.storage.folder import Storage
 from sweeps.storage.sqlite_uri import sqlite_uri
 
 VARIABLE = "MLFLOW_TRACKING_URI"
-"""MLflow's own; it holds where ``--tracking-uri`` is not given."""
+"""MLflow's environment variable; it is used if ``--tracking-uri`` is not given."""
 EMBEDDED = "embedded"
-"""What a storage calls its own database, wherever the storage lies."""
+"""Identity of a storage's own database, wherever the storage folder is."""
 _OF_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _OF_IDENTITY = ("host", "port", "dbname", "database", "service", "unix_socket", "unix_sock")
-"""Parameters of a database's URI that say which one it is; others may be anything."""
+"""Parameters of a database URI that are part of its identity."""
 
 
 @dataclass(frozen=True)
 class TrackingServer:
-    """A tracking server, or a database that stands in for one."""
+    """A tracking server, or a database that is used without one."""
 
     uri: str
-    """As MLflow takes it; it may hold a password."""
+    """The URI for MLflow; it may contain a password."""
     named: str
-    """How the user named it, for messages, with nothing secret."""
+    """The option or variable and its value, for messages, without secrets."""
     identity: str
-    """The same for one server however it is written, with nothing secret, nor a user's name."""
+    """A normalized URI, without secrets and user names: equal for equal servers."""
 
     @property
     def is_embedded(self) -> bool:
@@ -39,26 +39,26 @@ class TrackingServer:
 
     @property
     def is_server(self) -> bool:
-        """Whether it answers over HTTP, and has a place of its own for artifacts."""
+        """Whether it is an HTTP server, which has its own artifact location."""
         return self.uri.startswith(("http:", "https:"))
 
     @property
     def is_database(self) -> bool:
-        """Whether it is a database that this process itself connects to."""
+        """Whether it is a database that this process connects to directly."""
         return self.uri.partition(":")[0].partition("+")[0] in _OF_DATABASES
 
     @property
     def page(self) -> str:
-        """Where a server shows its pages, with nothing secret."""
+        """The URL of a server's UI, without secrets."""
         return self.identity
 
 
 def tracking_server(given: str | None, storage: Storage) -> TrackingServer:
-    """The one to use.
+    """Choose the tracking server.
 
     Args:
-        given: by ``--tracking-uri``; it goes before the environment.
-        storage: whose own database it is otherwise.
+        given: the value of ``--tracking-uri``, which overrides the environment; may be None.
+        storage: its embedded database is used if neither is set.
     """
     for named, uri in (("--tracking-uri", given), (VARIABLE, os.environ.get(VARIABLE))):
         if uri:
@@ -69,11 +69,11 @@ def tracking_server(given: str | None, storage: Storage) -> TrackingServer:
 
 
 def identity_of(uri: str, storage: Storage) -> str:
-    """What `TrackingServer.identity` is of a URI; of an identity, itself.
+    """Return the `TrackingServer.identity` of a URI; an identity is returned unchanged.
 
     Args:
-        uri: or what older versions noted of a delivery, which was a URI with everything in it.
-        storage: to know its own database by.
+        uri: the URI, or what an earlier release recorded of a delivery: a URI with its password.
+        storage: the storage whose own database is `EMBEDDED`.
     """
     remember(uri)
     try:
@@ -82,7 +82,7 @@ def identity_of(uri: str, storage: Storage) -> str:
             host = parts.netloc.rpartition("@")[2].lower()
             return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
         url = make_url(uri)
-    except (ArgumentError, ValueError):  # a name, a path, or nothing that can be connected to
+    except (ArgumentError, ValueError):  # a name, a path, or an invalid URI
         return hide(uri)
     if url.get_backend_name() == "sqlite":
         path = Path(os.path.realpath(url.database or "."))

@@ -159,7 +159,7 @@ def test_a_server_that_cannot_be_used_is_one_line_without_its_password(
 
 
 @pytest.mark.parametrize(
-    ("status", "advice"), [(401, "set MLFLOW_TRACKING_USERNAME"), (403, "ask for the right")]
+    ("status", "advice"), [(401, "set MLFLOW_TRACKING_USERNAME"), (403, "ask for permission")]
 )
 def test_a_server_that_lets_nobody_in_says_what_to_do(
     status: int, advice: str, tmp_path: Path

@@ -1,4 +1,4 @@
-"""The next command brings MLflow to what the trial folders say, whatever has become of either."""
+"""The next command brings MLflow up to date with the trial folders, whatever changed in either."""
 
 import math
 import shutil
@@ -43,7 +43,7 @@ FIRST = CELLS[0]
 
 
 def train(folder: TrialFolder, *, begun: float = 1000.0, epochs: int = EPOCHS) -> None:
-    """A trial that is made up, finished."""
+    """Write a finished trial with made-up results."""
     if folder.path.exists():
         shutil.rmtree(folder.path)
     folder.make()
@@ -55,7 +55,7 @@ def train(folder: TrialFolder, *, begun: float = 1000.0, epochs: int = EPOCHS) -
 
 
 class Place:
-    """A storage with a finished sweep, delivered to its own database."""
+    """A storage with a finished sweep that was delivered to its embedded database."""
 
     def __init__(self, root: Path, put: Callable[[Path], str]) -> None:
         self.storage = Storage(root)
@@ -69,7 +69,7 @@ class Place:
         return self.storage.trial(cell.fingerprint)
 
     def deliver(self, cells: tuple[Cell, ...] = CELLS, uri: str | None = None) -> Tracker:
-        """What `sweeps run` does where nothing is left to train."""
+        """Deliver as `sweeps run` does when nothing is left to train."""
         tracker = Tracker("truth", self.storage, uri)
         bring_up_to_date(tracker, cells)
         return tracker
@@ -105,9 +105,9 @@ def original(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Pla
 
 @pytest.fixture
 def place(original: Place, tmp_path: Path) -> Place:
-    """A copy of it, at a place of its own: MLflow keeps databases open that it has seen.
+    """A copy of it in a folder of its own.
 
-    And it remembers by a run's id where its artifacts are.
+    MLflow keeps databases open, and remembers the artifact location of a run by the run's id.
     """
     _artifact_repos_cache.clear()
     copied = Place.__new__(Place)
@@ -126,7 +126,7 @@ def everything(place: Place) -> list[Any]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the questions and orders that MLflow got."""
+    """Names of the requests to MLflow."""
     names: list[str] = []
     for name in ("search_runs", "get_run", "get_metric_history", "create_run", "log_batch"):
         method = getattr(mlflow.MlflowClient, name)
@@ -139,25 +139,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_what_is_there_is_asked_for_at_once(place: Place, asked: list[str]) -> None:
+def test_runs_are_compared_in_one_request(place: Place, asked: list[str]) -> None:
     tracker = place.deliver()
     assert asked == ["search_runs"]
-    assert tracker.num_made_anew == 0
+    assert tracker.num_replaced == 0
 
 
-def test_a_copied_storage_without_its_database_makes_it_anew(
+def test_a_copied_storage_without_its_database_fills_a_new_one(
     original: Place, place: Place, empty_database: Callable[[Path], str]
 ) -> None:
-    """As is one whose database was lost."""
+    """The same holds if a storage has lost its database."""
     before = everything(original)
-    empty_database(place.storage.root / "mlflow.db")  # of this path, MLflow knows nothing yet
+    empty_database(place.storage.root / "mlflow.db")  # MLflow has not opened this path yet
     shutil.rmtree(place.storage.artifacts)
     place.deliver()
     assert everything(place) == before
     assert place.artifacts() == {"recipe.json", "weights.pt"}
 
 
-def test_a_run_that_was_deleted_comes_out_of_the_bin(place: Place, asked: list[str]) -> None:
+def test_a_deleted_run_is_restored(place: Place, asked: list[str]) -> None:
     run_id = place.run().info.run_id
     place.client.set_tag(run_id, "mine", "a good one")
     place.client.delete_run(run_id)
@@ -165,12 +165,10 @@ def test_a_run_that_was_deleted_comes_out_of_the_bin(place: Place, asked: list[s
     assert place.run().info.run_id == run_id
     assert place.run().data.tags["mine"] == "a good one"
     assert "create_run" not in asked
-    assert tracker.num_made_anew == 0
+    assert tracker.num_replaced == 0
 
 
-def test_an_experiment_that_was_deleted_comes_out_of_the_bin(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_deleted_experiment_is_restored(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     before = everything(place)
     found = place.client.get_experiment_by_name("truth")
     assert found is not None
@@ -178,10 +176,11 @@ def test_an_experiment_that_was_deleted_comes_out_of_the_bin(
     place.deliver()
     assert everything(place) == before
     (line,) = capsys.readouterr().err.splitlines()
-    assert "experiment 'truth' was in MLflow's bin, and is taken out again" in line
+    assert "experiment 'truth' was deleted in MLflow and is restored" in line
+    assert "another `experiment`" in line
 
 
-def test_an_experiment_that_is_gone_for_good_is_made_anew(place: Place) -> None:
+def test_a_permanently_deleted_experiment_is_created_again(place: Place) -> None:
     with closing(sqlite3.connect(place.storage.root / "mlflow.db")) as database, database:
         database.execute("PRAGMA foreign_keys = ON")
         for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
@@ -192,7 +191,7 @@ def test_an_experiment_that_is_gone_for_good_is_made_anew(place: Place) -> None:
     assert [number for number, _ in place.curve()] == [1, 2, 3]
 
 
-def test_a_trial_that_was_trained_anew_has_new_curves(
+def test_a_trial_that_was_trained_again_gets_a_new_run(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, untouched = place.run(), place.run(CELLS[1]).info.run_id
@@ -201,15 +200,15 @@ def test_a_trial_that_was_trained_anew_has_new_curves(
     tracker = place.deliver()
     assert place.curve() == [(number, 5000.0 / number) for number in (1, 2, 3)]
     assert place.run().data.tags["mine"] == "look here"
-    assert tracker.num_made_anew == 1
-    assert "1 runs in MLflow were of trials that were trained anew" in capsys.readouterr().err
+    assert tracker.num_replaced == 1
+    assert "1 MLflow runs were replaced" in capsys.readouterr().err
     assert place.run(CELLS[1]).info.run_id == untouched
-    (binned,) = place.runs(ViewType.DELETED_ONLY)
-    assert binned.info.run_id == old.info.run_id
-    assert place.deliver().num_made_anew == 0
+    (deleted,) = place.runs(ViewType.DELETED_ONLY)
+    assert deleted.info.run_id == old.info.run_id
+    assert place.deliver().num_replaced == 0
 
 
-def test_a_trial_that_is_trained_anew_and_has_not_come_far(place: Place) -> None:
+def test_a_trial_that_is_being_trained_again_gets_a_new_run(place: Place) -> None:
     train(place.folder(), begun=5000.0, epochs=1)
     place.folder().result.remove()
     place.deliver()
@@ -221,7 +220,7 @@ def test_a_renamed_method_is_renamed_in_mlflow(place: Place) -> None:
     renamed = sweep("ProxConnect").cells
     assert [cell.fingerprint for cell in renamed] == [cell.fingerprint for cell in CELLS]
     tracker = place.deliver(renamed)
-    assert tracker.num_made_anew == len(CELLS)
+    assert tracker.num_replaced == len(CELLS)
     for cell in renamed:
         run = place.run(cell)
         assert run.info.run_name == cell.name
@@ -229,34 +228,34 @@ def test_a_renamed_method_is_renamed_in_mlflow(place: Place) -> None:
         assert run.data.tags["block"] == "ProxConnect"
         assert run.info.status == "FINISHED"
     assert place.curve() == [(number, 1000.0 / number) for number in (1, 2, 3)]
-    assert place.deliver(renamed).num_made_anew == 0
+    assert place.deliver(renamed).num_replaced == 0
     axis = sweep("ProxConnect", axis="sharpness").cells
-    assert place.deliver(axis).num_made_anew == len(CELLS)
+    assert place.deliver(axis).num_replaced == len(CELLS)
     assert place.run().data.params["sharpness"] == "0.1"
 
 
-def test_a_name_that_somebody_gave_a_run_stays(place: Place) -> None:
+def test_a_run_name_that_a_user_set_is_kept(place: Place) -> None:
     place.client.update_run(place.run().info.run_id, name="the best")
-    assert place.deliver().num_made_anew == 0
+    assert place.deliver().num_replaced == 0
     assert place.run().info.run_name == "the best"
 
 
 def test_a_trial_of_two_sweeps_has_the_names_of_the_first(place: Place, asked: list[str]) -> None:
     other = sweep("another name", name="part").cells
-    assert place.deliver(other).num_made_anew == 0
+    assert place.deliver(other).num_replaced == 0
     assert asked == ["search_runs"]
     elsewhere = Tracker("another-experiment", place.storage, None)
-    assert not elsewhere.behind(other)  # nor is it another run in another experiment
+    assert not elsewhere.outdated(other)  # a shared trial has no second run in another experiment
     assert place.run().data.params["method"] == "PC"
     for cell in other:
         noted = place.folder(cell).delivery.read()
         assert noted is not None
-        place.folder(cell).delivery.write(replace(noted, experiment_id=""))  # as older versions
+        place.folder(cell).delivery.write(replace(noted, experiment_id=""))  # as earlier releases
     tracker = Tracker("another-experiment", place.storage, None)
-    assert tracker.behind(other) == list(other)
+    assert tracker.outdated(other) == list(other)
     for cell in other:
         tracker.deliver(cell)
-    assert not Tracker("another-experiment", place.storage, None).behind(other)
+    assert not Tracker("another-experiment", place.storage, None).outdated(other)
     assert not place.runs(name="another-experiment")
 
 
@@ -268,7 +267,7 @@ def test_a_run_that_stayed_open_is_closed(place: Place) -> None:
         assert place.run().info.end_time == 1003_000
 
 
-def test_a_trial_that_failed_anew_says_why(place: Place) -> None:
+def test_a_trial_that_failed_again_has_the_latest_error(place: Place) -> None:
     folder = place.folder()
     folder.result.remove()
     for when, why in ((2000.0, "no memory"), (3000.0, "no disk")):
@@ -280,8 +279,8 @@ def test_a_trial_that_failed_anew_says_why(place: Place) -> None:
     assert place.curve() == [(number, 1000.0 / number) for number in (1, 2, 3)]
 
 
-def test_an_older_database_gets_what_came_since(place: Place, original: Place) -> None:
-    """A backup, which knows less than `delivery.json` says."""
+def test_a_restored_backup_is_brought_up_to_date(place: Place, original: Place) -> None:
+    """The database has less than `delivery.json` says."""
     run_id = place.run().info.run_id
     with closing(sqlite3.connect(place.storage.root / "mlflow.db")) as database, database:
         database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 1", (run_id,))
@@ -292,7 +291,7 @@ def test_an_older_database_gets_what_came_since(place: Place, original: Place) -
     assert everything(place) == everything(original)
 
 
-def test_two_storages_at_one_server_leave_one_another_be(
+def test_two_storages_at_one_server_keep_each_others_runs(
     place: Place, tmp_path: Path, empty_database: Callable[[Path], str]
 ) -> None:
     uri = empty_database(tmp_path / "shared.db")
@@ -300,14 +299,14 @@ def test_two_storages_at_one_server_leave_one_another_be(
     train(other.folder(), begun=9000.0)
     place.deliver(uri=uri)
     tracker = other.deliver(uri=uri)
-    assert tracker.num_made_anew == 0
+    assert tracker.num_replaced == 0
     client = mlflow.MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name("truth")
     assert found is not None
     runs = client.search_runs([found.experiment_id])
     assert len(runs) == len(CELLS)
     assert {run.data.tags["storage"] for run in runs} == {place.storage.mark()}
-    assert place.deliver(uri=uri).num_made_anew == 0
+    assert place.deliver(uri=uri).num_replaced == 0
 
 
 # Moved storages
@@ -320,7 +319,7 @@ def test_a_moved_storage_takes_its_artifacts_along(place: Place, tmp_path: Path,
     moved.storage.root.parent.mkdir()
     shutil.move(place.storage.root, moved.storage.root)
     tracker = moved.deliver()
-    assert tracker.num_made_anew == 0
+    assert tracker.num_replaced == 0
     assert moved.artifacts() == {"recipe.json", "weights.pt"}
     train(moved.folder(), begun=5000.0)
     moved.deliver()
@@ -347,19 +346,19 @@ def test_a_folder_by_another_name_is_the_same(place: Place, tmp_path: Path) -> N
     assert direct.has_delivered(CELLS)
 
 
-def test_artifacts_of_another_machine_are_not_made_up(
+def test_an_artifact_folder_of_another_machine_is_not_created(
     place: Place, tmp_path: Path, empty_database: Callable[[Path], str]
 ) -> None:
     uri = empty_database(tmp_path / "shared.db")
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.create_experiment("truth", "file:///of/another/machine/mlartifacts/truth")
-    with pytest.raises(ConfigurationError, match="which is not on this machine"):
+    with pytest.raises(ConfigurationError, match=r"does not exist on this machine; create a link"):
         Tracker("truth", place.storage, uri).connected()
     assert not Path("/of").exists()
 
 
-def test_what_older_versions_noted_is_understood(place: Place) -> None:
-    """A URI with a password in it, of the same server or another one."""
+def test_records_of_earlier_releases_are_read(place: Place) -> None:
+    """They contain a URI with a password, of the same server or another one."""
     noted = place.folder().delivery.read()
     assert noted is not None
     for uri in ("http://me:geheim-1@tracking:5000/", "postgresql://me:geheim-1@db/mlflow"):
@@ -375,7 +374,7 @@ def test_what_older_versions_noted_is_understood(place: Place) -> None:
 # The environment
 
 
-def test_the_environments_server_is_followed_unless_another_is_given(
+def test_the_environments_server_is_used_unless_another_is_given(
     place: Place,
     tmp_path: Path,
     empty_database: Callable[[Path], str],
@@ -389,14 +388,14 @@ def test_the_environments_server_is_followed_unless_another_is_given(
     place.deliver(uri=uri)
     capsys.readouterr()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert not place.deliver().behind(CELLS)
+    assert not place.deliver().outdated(CELLS)
     assert f"MLflow is at MLFLOW_TRACKING_URI {uri}" in capsys.readouterr().err
     assert Tracker("truth", place.storage, None).has_delivered(CELLS)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert Tracker("truth", place.storage, None).server.is_embedded
 
 
-def test_what_else_mlflow_reads_from_the_environment_bends_nothing(
+def test_other_variables_of_mlflow_change_nothing(
     place: Place, monkeypatch: pytest.MonkeyPatch, original: Place
 ) -> None:
     before = everything(place)
@@ -416,17 +415,17 @@ def test_what_else_mlflow_reads_from_the_environment_bends_nothing(
     assert everything(place) == before
 
 
-# What MLflow takes
+# What MLflow accepts
 
 
 @dataclass(frozen=True)
 class Odd(Nearest):
-    """A map with settings that are hard to write down."""
+    """A map with settings that MLflow does not accept as they are."""
 
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def test_whatever_a_recipe_says_is_taken(place: Place) -> None:
+def test_any_setting_of_a_recipe_is_accepted(place: Place) -> None:
     notes = {
         "long": "x" * 10_000,
         "surrogate": "a\udcffb",
@@ -461,10 +460,10 @@ def test_whatever_a_recipe_says_is_taken(place: Place) -> None:
         assert run.data.params["fingerprint"] == cell.coordinates["fingerprint"]
         assert sum("option " in key for key in run.data.params) == 150
         assert {"4", "5", "6"} <= set(run.data.params.values())
-    assert not Tracker("truth", place.storage, None).behind(spec.cells)
+    assert not Tracker("truth", place.storage, None).outdated(spec.cells)
 
 
-def test_numbers_that_are_none_are_left_out_or_kept_in_bounds(place: Place) -> None:
+def test_nan_is_left_out_and_infinity_is_bounded(place: Place) -> None:
     folder = place.folder()
     train(folder, begun=7000.0, epochs=1)
     folder.result.remove()

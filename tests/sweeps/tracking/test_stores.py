@@ -1,6 +1,6 @@
-"""Stores under load and in trouble: every record arrives, once, whatever happens on the way.
+"""Stores under load and with failures: every record arrives exactly once.
 
-Real processes, real PostgreSQL, MLflow's real server; only the network between can be told to fail.
+Processes, PostgreSQL and MLflow's server are real; a proxy makes the network fail.
 """
 
 import multiprocessing
@@ -62,7 +62,7 @@ NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram", "data_conte
 
 
 def connected(experiment: str, storage: Storage, uri: str) -> Tracker:
-    """A tracker that has made its experiment."""
+    """Make a tracker, and its experiment."""
     tracker = Tracker(experiment, storage, uri)
     tracker.connected()
     return tracker
@@ -81,7 +81,7 @@ def train(
 
 
 def copy(source: TrialFolder, target: TrialFolder, epochs: int | None = None) -> None:
-    """A trial as it is in the end, or as it was after so many epochs."""
+    """Copy a finished trial, or its state after some epochs."""
     if epochs is None:
         ignored = shutil.ignore_patterns(source.delivery.path.name)
         shutil.copytree(source.path, target.path, dirs_exist_ok=True, ignore=ignored)
@@ -93,7 +93,7 @@ def copy(source: TrialFolder, target: TrialFolder, epochs: int | None = None) ->
 
 
 def copied(trained: Storage, root: Path) -> Storage:
-    """A storage where everything is trained and nothing delivered."""
+    """Copy the trials to a storage from which nothing was delivered."""
     storage = Storage(root)
     for cell in SWEEP.cells:
         copy(trained.trial(cell.fingerprint), storage.trial(cell.fingerprint))
@@ -101,7 +101,7 @@ def copied(trained: Storage, root: Path) -> Storage:
 
 
 def delivered(cells: Sequence[Cell], storage: Storage) -> Callable[[], bool]:
-    """Whether the driver has noted that a store has these trials as they are now."""
+    """Return a check that the latest state of these trials was delivered."""
 
     def holds() -> bool:
         folders = [storage.trial(cell.fingerprint) for cell in cells]
@@ -114,7 +114,7 @@ def delivered(cells: Sequence[Cell], storage: Storage) -> Callable[[], bool]:
 def assert_everything_is_there_once(
     uri: str, experiment: str, trained: Storage, cells: Sequence[Cell] = SWEEP.cells
 ) -> None:
-    """One finished run a trial; in its curves each value, at its epoch and time, and no other."""
+    """Require one finished run a trial, with exactly the values of its history in its curves."""
     client = mlflow.MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
     assert found is not None
@@ -157,7 +157,7 @@ def assert_everything_is_there_once(
 
 @dataclass
 class Together:
-    """What lets processes begin at the same moment; they get it when they start."""
+    """A barrier at which the processes of the pool start together."""
 
     barrier: object = None
 
@@ -179,7 +179,7 @@ def has_delivered_epochs(folder: TrialFolder) -> bool:
 
 
 def deliver_share(number: int, trained: Path, root: Path, uri: str) -> int:
-    """What a driver does: announce trials again and again while they grow."""
+    """Announce trials repeatedly while they are trained, as a driver does."""
     source, storage = Storage(trained), Storage(root / str(number))
     cells = SWEEP.cells[number::PROCESSES]
     delivery = Delivery(connected(SWEEP.name, storage, uri), retry_seconds=0.1)
@@ -259,11 +259,11 @@ def test_four_processes_at_once(
     assert_everything_is_there_once(uri, SWEEP.name, trained)
 
 
-# In trouble
+# Failures
 
 
 def blocked(database: PostgreSQL) -> Callable[[], bool]:
-    """Whether a statement waits for a lock."""
+    """Return a check that a statement waits for a lock."""
 
     def holds() -> bool:
         connection = database.connect()
@@ -280,7 +280,7 @@ def blocked(database: PostgreSQL) -> Callable[[], bool]:
 def test_a_server_that_is_killed_within_a_batch_and_started_again(
     server: MlflowServer, database: PostgreSQL, trained: Storage, tmp_path: Path
 ) -> None:
-    """A lock holds up a trial's later epochs, after the first ones were delivered."""
+    """A lock blocks a trial's later epochs, after the first ones were delivered."""
     storage = Storage(tmp_path)
     cells = SWEEP.cells[:5]
     first, others = cells[0], cells[1:]
@@ -313,9 +313,9 @@ def test_a_server_that_is_killed_within_a_batch_and_started_again(
 def test_a_database_that_is_stopped_within_a_batch(
     database: PostgreSQL, trained: Storage, tmp_path: Path
 ) -> None:
-    """The first batch of a run, so that its params are written and its metrics are not.
+    """It stops in the first batch of a run, whose params are written and whose metrics are not.
 
-    That all deliveries failed does not matter to the end of the sweep: the database is back.
+    Earlier failures do not matter at the end of the sweep, as the database is back.
     """
     storage = copied(trained, tmp_path)
     cells = SWEEP.cells[:3]
@@ -343,7 +343,7 @@ def test_a_database_that_is_stopped_within_a_batch(
 
 @needs_postgresql
 def test_answers_that_are_lost(server: MlflowServer, trained: Storage, tmp_path: Path) -> None:
-    """The server has done it, and nobody was told: to do it again changes nothing."""
+    """The server has stored the request but its answer was lost; repeating it changes nothing."""
     storage = copied(trained, tmp_path)
     cells = SWEEP.cells[:1]
     with network(server.port) as between:
@@ -385,10 +385,10 @@ def test_a_slow_server_does_not_hold_up_training(server: MlflowServer, tmp_path:
 
 @needs_postgresql
 @pytest.mark.parametrize("store", ["postgresql", "server over postgresql"])
-def test_what_was_deleted_or_renamed_is_brought_to_what_the_folders_say(
+def test_deleted_and_renamed_runs_are_brought_up_to_date(
     store: str, trained: Storage, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """As with SQLite: see `test_folders_are_the_truth`."""
+    """The same as with SQLite in `test_folders_are_the_truth`."""
     if store == "postgresql":
         uri = request.getfixturevalue("database").create("truth")
     else:
@@ -406,7 +406,7 @@ def test_what_was_deleted_or_renamed_is_brought_to_what_the_folders_say(
     renamed = [replace(cell, method="P(C) \u2192 \U0001d54f" + 190 * "y") for cell in cells]
     tracker = Tracker("truth", storage, uri)
     bring_up_to_date(tracker, renamed)
-    assert tracker.num_made_anew == len(cells)
+    assert tracker.num_replaced == len(cells)
     assert_everything_is_there_once(uri, "truth", trained, cells)
     runs = client.search_runs([experiment.experiment_id])
     assert {run.data.params["method"] for run in runs} == {renamed[0].method}

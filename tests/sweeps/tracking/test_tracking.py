@@ -1,4 +1,4 @@
-"""MLflow's side of a sweep, read back through MLflow."""
+"""The runs of a sweep, read back through MLflow."""
 
 import shutil
 import time
@@ -37,7 +37,7 @@ def runs_of(store: Storage | str) -> list[mlflow.entities.Run]:
 
 
 def curves(store: Storage | str) -> dict[str, list[tuple[int, float]]]:
-    """Run and metric -> all its points."""
+    """Return all points of each run and metric."""
     uri = store if isinstance(store, str) else store.default_tracking_uri
     client = mlflow.MlflowClient(tracking_uri=uri)
     return {
@@ -75,20 +75,20 @@ def test_one_run_a_trial_with_params_tags_and_curves(tiny: Ran) -> None:
 
 
 def test_delivering_again_changes_nothing(tiny: Ran, tmp_path: Path) -> None:
-    """Even where what the server already has was forgotten."""
+    """It also holds if the records of delivery were lost."""
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     before = curves(storage)
     for cell in sweep.cells:
         storage.trial(cell.fingerprint).delivery.remove()
-    assert not Tracker(sweep.name, storage, None).behind(sweep.cells)
+    assert not Tracker(sweep.name, storage, None).outdated(sweep.cells)
     tracker = Tracker(sweep.name, storage, None)
     for cell in sweep.cells:
         tracker.deliver(cell)
         tracker.deliver(cell)
     assert curves(storage) == before
-    assert tracker.num_made_anew == 0
+    assert tracker.num_replaced == 0
 
 
 def test_a_report_is_logged_to_one_run_of_the_sweep(tiny: Ran, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_report_that_cannot_be_logged_is_still_there(tiny: Ran, tmp_path: Path
 def test_the_same_trials_of_another_storage_are_the_same_runs(
     tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
 ) -> None:
-    """Trained again elsewhere, at another time, and delivered to the same store."""
+    """They were trained elsewhere at another time, and delivered to the same server."""
     uri = empty_database(tmp_path / "shared.db")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     cells = sweep.cells[:3]
@@ -142,7 +142,7 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
             result = result_of(folder)
             folder.result.write(replace(result, time=result.time + later))
     Tracker(sweep.name, first, uri).deliver(cells[0])
-    assert Tracker(sweep.name, second, uri).behind(cells) == list(cells[1:])
+    assert Tracker(sweep.name, second, uri).outdated(cells) == list(cells[1:])
     for cell in cells:
         Tracker(sweep.name, first, uri).deliver(cell)
     before = curves(uri)
@@ -150,11 +150,11 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
     (run,) = [r for r in runs_of(uri) if r.info.run_name == unfinished.name]
     client.update_run(run.info.run_id, status="RUNNING")
     tracker = Tracker(sweep.name, second, uri)
-    assert tracker.behind(cells) == [unfinished]
+    assert tracker.outdated(cells) == [unfinished]
     for cell in cells:
         tracker.deliver(cell)
-    assert tracker.num_made_anew == 0
-    assert not Tracker(sweep.name, first, uri).behind(cells[1:])
+    assert tracker.num_replaced == 0
+    assert not Tracker(sweep.name, first, uri).outdated(cells[1:])
     assert {r.info.status for r in runs_of(uri)} == {"FINISHED"}
     after = curves(uri)
     for name in (
@@ -166,7 +166,7 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
     assert after == before
 
 
-def test_a_trial_that_was_stopped_is_closed_until_it_goes_on(tiny: Ran, tmp_path: Path) -> None:
+def test_the_run_of_a_pruned_trial_is_closed_until_it_continues(tiny: Ran, tmp_path: Path) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
@@ -206,7 +206,7 @@ def test_another_server_gets_everything(
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     uri = empty_database(tmp_path / "other.db")
     tracker = Tracker(sweep.name, storage, uri)
-    assert tracker.behind(sweep.cells) == list(sweep.cells)
+    assert tracker.outdated(sweep.cells) == list(sweep.cells)
     for cell in sweep.cells:
         tracker.deliver(cell)
     client = mlflow.MlflowClient(tracking_uri=uri)
@@ -217,7 +217,7 @@ def test_another_server_gets_everything(
 
 
 class Unreliable:
-    """A tracker whose server is away for the first deliveries, and knows some cells never."""
+    """A tracker whose first deliveries fail, and which never accepts some cells."""
 
     def __init__(self, *, away: int = 0, never: frozenset[str] = frozenset()) -> None:
         self.away = away
@@ -271,7 +271,7 @@ def test_a_dead_server_does_not_hold_up_the_end() -> None:
     assert delivery.undelivered == 50
 
 
-def test_a_run_that_was_deleted_before_its_trial_had_ended_is_made_anew(
+def test_a_run_that_was_deleted_before_its_trial_had_ended_is_created_again(
     tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
 ) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
@@ -299,6 +299,6 @@ def test_a_run_that_was_deleted_before_its_trial_had_ended_is_made_anew(
     assert [point.step for point in curve] == [1, 2]
 
 
-def test_a_uri_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_uri_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--tracking-uri bad://x: cannot be used"):
         Tracker("any", Storage(tmp_path), "bad://x").connected()
