@@ -1,7 +1,7 @@
 """The report of a sweep: HTML page, Markdown, LaTeX, figures, and all tables as CSV and Parquet."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ def write_report(
     select_on: Split = "validation",
     paper: str | None = None,
     margin: float = MARGIN,
+    details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
 ) -> Report:
     """Analyse the trials of a sweep and write a report.
 
@@ -65,17 +66,21 @@ def write_report(
         select_on: see `findings.analyse`.
         paper: see `findings.analyse`.
         margin: see `findings.analyse`.
+        details: returns further tables of `Measurements` by name, such as the histograms and maps
+            of the selected configurations. It is called only if figures are drawn.
 
     Raises:
         UnknownPaperError: `paper` is not a key of `published.PAPERS`.
         OSError: the folder cannot be written to.
     """
-    trials, title = measurements.trials, plain(title)
-    measurements = _with_names_shown(measurements)
+    given, title = measurements, plain(title)
+    measurements = _with_names_shown(given)
     facts = {name: plain(fact) for name, fact in facts.items()}
     findings = analyse(measurements, select_on=select_on, paper=paper, margin=margin)
     tables = all_tables(findings, measurements.importance)
     files = ReportFiles(directory, formats)
+    if details is not None and files.need_figures:
+        measurements = _with_names_shown(replace(given, **details(findings)))
     with for_print():
         drawn = list(all_figures(measurements, findings)) if files.need_figures else []
         files.write_figures(drawn)
@@ -95,7 +100,7 @@ def write_report(
     end = f"These lines recompute every accuracy from `tables/trials.csv`:\n\n{code}\n"
     files.write_markdown(title, f"{states(measurements.trials)}.", tables, end)
     files.write_latex(title, tables, drawn)
-    files.write_table("trials", trials, is_named=True)
+    files.write_table("trials", given.trials, is_named=True)
     files.write_table("history", measurements.history)
     for name, table in findings.tables():
         files.write_table(name, table)

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from analysis.published import PAPERS
@@ -16,7 +17,7 @@ from sweeps.cli.command_line import changed_options, command_line
 from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
-from sweeps.reporting.computed import options_of, results_of, told
+from sweeps.reporting.computed import description_of, options_of, results_of
 from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.results import cells_of, load, summary_lines
@@ -89,12 +90,13 @@ def _of_sweep(
 ) -> None:
     storage = Storage(options.storage)
     written = sweep_report.report(
-        sweep_report.measurements_of(sweep, storage, chosen.select_on),
+        sweep_report.measurements_of(sweep, storage),
         options.out or storage.root / "reports" / sweep.name,
         f"Sweep {sweep.name}",
         _facts(sweep, "run", options, results_of(sweep.cells, storage))
         | _data_facts(sweep.cells, storage),
         chosen,
+        details=partial(sweep_report.details_of, sweep, storage),
     )
     show(written)
     _log(f"sweep {sweep.name}", sweep, sweep.cells, written, options)
@@ -132,7 +134,7 @@ def _facts(
     return {
         "about": spec.description,
         "reproduce": _call(made_by, options, *where, more=options_of(results)),
-        "computed": told(results),
+        "computed": description_of(results),
         "made by": _call("report", options, *where, *_OPTIONS),
     }
 

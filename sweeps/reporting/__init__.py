@@ -1,1 +1,1 @@
-"""From trial folders to the tables and figures that `analysis` makes reports of."""
+"""Tables and figures from trial folders, for the reports of `analysis`."""

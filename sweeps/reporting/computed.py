@@ -1,4 +1,4 @@
-"""How the trials of a sweep were computed, and the command that computes them like that again."""
+"""How the trials of a sweep were computed, and the options that compute them that way again."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,15 @@ from sweeps.storage.records import Result
 
 
 def results_of(cells: Iterable[Cell], storage: Storage) -> list[Result]:
-    """The results of those that have finished."""
+    """Return the results of the trials that have finished."""
     found = (storage.trial(cell.fingerprint).result.read() for cell in cells)
     return [result for result in found if result is not None]
 
 
 def options_of(results: Sequence[Result]) -> list[str]:
-    """What `sweeps run` must be told so that it computes as most of these were; empty for nothing.
+    """Return the options of `sweeps run` that compute trials as most of these results were.
 
-    A pack of fewer trials than `--pack` allows is what was left over, so that the largest counts.
+    The size of the largest pack is used, as smaller packs are what was left over at the end.
     """
     options = []
     largest = max((result.pack for result in results), default=1)
@@ -31,28 +31,28 @@ def options_of(results: Sequence[Result]) -> list[str]:
 
 
 def _words(execution: Execution) -> str:
-    """The options that are not as by default."""
+    """Return the options that differ from the default, as `--execution` takes them."""
     usual = set(str(DEFAULT_EXECUTION).split(","))
     return ",".join(word for word in str(execution).split(",") if word not in usual)
 
 
-def told(results: Sequence[Result]) -> str:
-    """In one line: on what, in packs of how many, and when numbers are the same again."""
+def description_of(results: Sequence[Result]) -> str:
+    """Describe in one line the devices, packs and options, and when numbers are reproducible."""
     if not results:
         return ""
     packs = Counter(result.pack for result in results)
     sizes = [
-        f"{count} alone" if size == 1 else f"{count} in packs of {size}"
+        f"{count} trained alone" if size == 1 else f"{count} in packs of {size}"
         for size, count in sorted(packs.items(), reverse=True)
     ]
     places = dict.fromkeys(result.device for result in results if result.device)
     ways = dict.fromkeys(
         _words(parse_execution(result.execution)) for result in results if result.execution
     )
-    said = [", ".join(sizes), *([f"on {' and '.join(places)}"] if places else [])]
+    parts = [", ".join(sizes), *([f"on {' and '.join(places)}"] if places else [])]
     if any(ways):
-        said.append("execution " + " and ".join(way or "as by default" for way in ways))
+        parts.append("execution " + " and ".join(way or "default" for way in ways))
     return (
-        "; ".join(said) + "; the same numbers to the last bit only in the same packs, with the "
-        "same options and packages, on the same kind of processor"
+        "; ".join(parts) + "; bit-identical numbers need the same packs, options, package versions "
+        "and kind of processor"
     )

@@ -1,4 +1,4 @@
-"""From trial folders to the tables of `analysis.schema`."""
+"""Tables of `analysis.schema` from trial folders."""
 
 from collections.abc import Collection
 
@@ -21,11 +21,11 @@ from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.sealed_json import plain
 
 _OF_RESULTS = ("training_images", "pack", "execution", "device")
-"""What a result tells of itself and tables show; missing in those of earlier releases."""
+"""Fields of a result that become columns; results of earlier releases lack some of them."""
 
 
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
-    """One row for every cell of a sweep, finished or not."""
+    """Return the table of trials: one row for each cell of a sweep, finished or not."""
     core = ("method", "set", "rho0", "seed")
     rows = []
     for cell in sweep.cells:
@@ -68,7 +68,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     known = {**TRIALS, **TRIALS_MAY_HAVE}
     numbers = [name for name, (kind, _) in known.items() if kind != "text" and name in frame]
-    numbers.remove("seed")  # whole, and not exact as a float if it is very large
+    numbers.remove("seed")  # large integers are not exact as floats
     frame[numbers] = frame[numbers].astype(float)
     axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
     frame[axes] = frame[axes].fillna("")
@@ -76,7 +76,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
 
 
 def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
-    """One row for every epoch of every trial of a sweep."""
+    """Return the learning curves: one row for each epoch of each trial of a sweep."""
     rows = [
         {"trial_id": cell.fingerprint, **plain(record)}
         for cell in sweep.cells
@@ -88,22 +88,22 @@ def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
 def histograms_frame(
     sweep: SweepSpec, storage: Storage, configurations: Collection[str]
 ) -> pd.DataFrame:
-    """Each configuration's weights after each epoch with a histogram, of its first COMPLETE trial.
+    """Return the histograms of weights of each configuration's first COMPLETE trial.
 
     Args:
-        sweep: whose trials.
-        storage: where they are.
-        configurations: ids of those that are wanted.
+        sweep: the sweep.
+        storage: the folder of its trials.
+        configurations: ids of the configurations to include.
     """
-    wanted = set(configurations)
+    remaining = set(configurations)
     frames = []
     for cell in sweep.cells:
-        if cell.configuration_id not in wanted:
+        if cell.configuration_id not in remaining:
             continue
         folder = storage.trial(cell.fingerprint)
         if folder.state() is not TrialState.COMPLETE:
             continue
-        wanted.remove(cell.configuration_id)
+        remaining.remove(cell.configuration_id)
         for record in folder.read_history():
             if (histogram := record.weight_histogram) is None:
                 continue

@@ -1,4 +1,4 @@
-"""Optuna's fANOVA on a grid's trials: a second opinion on where the variance comes from."""
+"""Optuna's fANOVA on the trials of a grid, as a second estimate of the sources of variance."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,20 +12,23 @@ from analysis.columns import axis_columns
 from analysis.statistics.aggregate import SETTING
 
 MOST_TRIALS = 500
-"""Its random forest takes ten seconds for twice as many."""
+"""Largest group; for twice as many trials, the random forest takes ten seconds."""
 MOST_VALUES = 8
-"""Of a set, a method or a seed: its time doubles with each, to minutes for 12 and years for 60."""
+"""Most values of a set, method or seed; the time doubles with each one, to minutes for 12."""
 
 
 def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
-    """As `analysis.columns.IMPORTANCE` says, with a sweep's axes: each setting, and each method.
+    """Estimate the importance of the factors, in each setting and for each of its methods.
 
-    The factors are set, method, seed and the place of rho0 in its method's grid, as its values are
-    not the same for all. Groups of more than `MOST_TRIALS` finished trials or with a factor of more
-    than `MOST_VALUES` values, and factors that do not vary, are left out.
+    The factors are set, method, seed and the rank of rho0 in its method's grid, as methods have
+    different values of rho0. Factors that do not vary are left out, and so are groups with more
+    than `MOST_TRIALS` complete trials or a factor with more than `MOST_VALUES` values.
 
     Args:
-        trials: as `analysis.columns.TRIALS` says.
+        trials: table with the columns of `analysis.columns.TRIALS`.
+
+    Returns:
+        A table with the columns of `analysis.columns.IMPORTANCE` and one for each axis of the sweep.
     """
     finished = trials[(trials["state"] == "COMPLETE") & (trials["set"] != "")]
     rows = []
@@ -41,8 +44,8 @@ def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    place = part.groupby("method")["rho0"].rank("dense").fillna(0).astype(int)
-    columns = {"set": part["set"], "method": part["method"], "ρ0": place, "seed": part["seed"]}
+    rank = part.groupby("method")["rho0"].rank("dense").fillna(0).astype(int)
+    columns = {"set": part["set"], "method": part["method"], "ρ0": rank, "seed": part["seed"]}
     varying = {name: values for name, values in columns.items() if values.nunique() > 1}
     if len(varying) < 2 or part["test_accuracy"].nunique() < 2:
         return
@@ -54,7 +57,7 @@ def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
         else CategoricalDistribution(values.unique().tolist())
         for name, values in varying.items()
     }
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of every study
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs each new study
     study = optuna.create_study(direction="maximize")
     values = zip(*(column.tolist() for column in varying.values()), strict=True)
     study.add_trials(
@@ -68,6 +71,6 @@ def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
         ]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is experimental in Optuna
+        warnings.simplefilter("ignore")  # Optuna warns of its experimental features
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     yield from found.items()

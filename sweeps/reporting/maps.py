@@ -1,4 +1,4 @@
-"""The proximal maps of a sweep, as curves."""
+"""Proximal maps of a sweep, as curves for figures."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,25 +21,29 @@ from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Epoch
 
 NUM_POINTS = 601
+"""Points of each curve."""
 SHARES = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2, "end": 1.0}
-"""Moments of a training that are shown, after its first epoch."""
+"""Shares of the first stage after which a map is drawn, besides its first epoch."""
 EXAMPLE, TRAINED = "examples", "maps"
-"""The two figures."""
+"""Names of the two figures."""
 
 EXAMPLES = ((0.0, 0.2), (0.2, 0.0), (0.2, 0.2), (0.4, 0.1))
-"""rho and varrho of L on the ternary set, as the ProxConnect paper's Figure 1 shows such maps."""
+"""rho and varrho of the example maps on the ternary set, as in the ProxConnect paper's Figure 1."""
 
 
 def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]) -> pd.DataFrame:
-    """As `analysis.columns.MAPS` says: examples of L, then what the sweep trained with.
+    """Return curves of maps: examples of L, then the maps with which the sweep was trained.
 
-    Of each method and set, the map of the given configurations is shown at some of the sharpnesses
-    that its first finished trial had after an epoch; random and unannealed ones are left out.
+    Each method and set has one panel. It has the map of the first complete trial among the given
+    configurations, at its sharpness after several epochs. Random and unannealed maps are left out.
 
     Args:
-        sweep: whose quantizers.
-        storage: where its trials are.
-        configurations: ids of those that are wanted.
+        sweep: the sweep.
+        storage: the folder of its trials.
+        configurations: ids of the configurations to include.
+
+    Returns:
+        A table with the columns of `analysis.columns.MAPS`.
     """
     frames = [
         pd.DataFrame(
@@ -48,14 +52,14 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
         )
         for rho, varrho in EXAMPLES
     ]
-    shown: set[tuple[str, str]] = set()
+    panels: set[tuple[str, str]] = set()
     for cell in sweep.cells:
         quantization = cell.recipe.quantization
         panel = cell.method, level_set(cell)
         folder = storage.trial(cell.fingerprint)
         if (
             cell.configuration_id not in configurations
-            or panel in shown
+            or panel in panels
             or quantization is None
             or not quantization.rule.uses_prox
             or not quantization.quantizer.annealed
@@ -64,21 +68,25 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
             or not folder.read_history().is_whole
         ):
             continue
-        shown.add(panel)
+        panels.add(panel)
         where = {"figure": TRAINED, "row": panel[0], "column": panel[1]}
         frames += [frame.assign(**where) for frame in _annealed(quantization.quantizer, folder)]
     return pd.concat(frames)[list(MAPS)]
 
 
-def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
-    """The maps of some trials, as `analysis.columns.MAPS` says; one of each group of layers.
+def quantizer_maps(trials: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
+    """Return curves of the maps of some trials, one map for each group of layers.
 
     Args:
-        shown: heading -> trial; those whose maps are random, unannealed or untrained are left out.
-        storage: where trials are.
+        trials: heading -> trial. Random and unannealed maps, and trials without epochs, are left
+            out.
+        storage: the folder of the trials.
+
+    Returns:
+        A table with the columns of `analysis.columns.MAPS`.
     """
     frames = []
-    for heading, cell in shown.items():
+    for heading, cell in trials.items():
         quantization, folder = cell.recipe.quantization, storage.trial(cell.fingerprint)
         history = folder.read_history()
         if quantization is None or not history or not history.is_whole:
@@ -100,10 +108,10 @@ def quantizer_maps(shown: Mapping[str, Cell], storage: Storage) -> pd.DataFrame:
 def _annealed(
     quantizer: Quantizer, folder: TrialFolder, own: Schedule | None = None
 ) -> Iterator[pd.DataFrame]:
-    """The map at some moments of a training, by the recipe's schedule or by one of its own."""
+    """Yield the map at several epochs, with the recipe's schedule or the group's own."""
     epochs = [record for record in folder.read_history() if record.stage is Stage.QUANTIZE]
     for moment, record in _moments(epochs):
-        # As beside the histogram; older histories do not have it.
+        # The sharpness of the histogram; histories of earlier releases do not have it.
         after = record.sharpness_after
         sharpness = record.sharpness if math.isnan(after) else after
         if own is not None:
@@ -112,7 +120,7 @@ def _annealed(
 
 
 def _moments(epochs: Sequence[Epoch]) -> Iterator[tuple[str, Epoch]]:
-    """The first epoch, and those at some shares of the first stage."""
+    """Yield the first epoch, and the epochs at some shares of the first stage."""
     yield "after the first epoch", epochs[0]
     for name, share in SHARES.items():
         yield f"{name} of the first stage", epochs[max(round(share * len(epochs)), 1) - 1]

@@ -1,4 +1,4 @@
-"""What a study has found, for people: as a formula, and as Python that a grid can use."""
+"""A recipe as a formula, and as Python code for a sweep file."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from quantlab.update_rules import Point
 from sweeps.loading import FILE_MODULE_PREFIX
 
 WIDTH = 96
-"""Longer lines of Python are broken."""
+"""Longest line of Python, in characters."""
 _POINTS = {Point.LATENT: "w*", Point.PROXIMAL: "w = P(w*)"}
 
 
 def formula(recipe: Recipe) -> str:
-    """The update rule, the clock, and the map of each group of layers with its numbers."""
+    """Write the update rule, the sharpness, and the map of each group of layers as formulas."""
     quantization = recipe.quantization
     if quantization is None:
         return f"{recipe.model.name} in full precision"
@@ -37,30 +37,31 @@ def formula(recipe: Recipe) -> str:
 
 
 def other_layers(recipe: Recipe) -> str | None:
-    """What layers without a quantizer of their own are called; empty if no layer has one.
+    """Return a name for the layers that belong to no group.
 
     Returns:
-        None if all layers have one, as far as the network can be built without its data.
+        An empty text if there are no groups; None if every layer belongs to one, as far as the
+        network can be built without its data.
     """
     quantization = recipe.quantization
     if quantization is None or not quantization.groups:
         return ""
     known = recipe.dataset.dimensions
     try:
-        with torch.device("meta"):  # names are all that is wanted
+        with torch.device("meta"):  # only the names of the layers are needed
             model = recipe.model.build(
                 num_classes=2 if known is None else known.num_classes,
                 num_channels=recipe.dataset.num_channels,
             )
-    except Exception:  # a user's network may insist on its classes, or on another device
+    except Exception:  # a user's network may need its true sizes, or another device
         return "other layers"
     return "other layers" if None in quantization.group_of_weights(model).values() else None
 
 
 def snippet(recipe: Recipe) -> str:
-    """Python that makes the model and the quantization of a recipe, with what is to be imported.
+    """Write Python code that makes the model and the quantization of a recipe, with its imports.
 
-    Classes of a user's own file are named without an import: they are beside the study there.
+    Classes of the study's own file are not imported, as the code belongs beside them.
     """
     modules: dict[str, set[str]] = {}
     for kind in (*_kinds(recipe.model), *_kinds(recipe.quantization)):
@@ -72,7 +73,12 @@ def snippet(recipe: Recipe) -> str:
 
 
 def source(value: object, indent: int = 0) -> str:
-    """Python that makes a value of nested dataclasses, less the fields that have their defaults."""
+    """Write a value of nested dataclasses as Python, without fields that have their defaults.
+
+    Args:
+        value: a dataclass, an enum, a tuple, or a value whose `repr` is Python.
+        indent: of the line on which it starts.
+    """
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -80,7 +86,7 @@ def source(value: object, indent: int = 0) -> str:
             f"{field.name}={source(own, indent + 4)}"
             for field in dataclasses.fields(value)
             if (own := getattr(value, field.name)) != default_of(field) or field.name == "levels"
-        ]  # a map without its set would say little
+        ]  # the levels are always written
         return _call(f"{type(value).__name__}(", parts, ")", indent)
     if isinstance(value, tuple):
         parts = [source(item, indent + 4) for item in value]
@@ -92,7 +98,7 @@ def source(value: object, indent: int = 0) -> str:
 
 
 def _call(head: str, parts: list[str], tail: str, indent: int) -> str:
-    """On one line if it fits, else a line a part."""
+    """Write a call on one line if it fits, or else one line for each argument."""
     line = f"{head}{', '.join(parts)}{tail}"
     if "\n" not in line and indent + len(line) <= WIDTH:
         return line
@@ -101,7 +107,7 @@ def _call(head: str, parts: list[str], tail: str, indent: int) -> str:
 
 
 def _kinds(value: object) -> Iterator[type]:
-    """Classes that the value's Python names."""
+    """Yield the classes that the Python code of a value uses."""
     if isinstance(value, Enum):
         yield type(value)
     elif isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Optuna's own visualisations of a study, as figures of a report."""
+"""Optuna's visualizations of a study, as figures of a report."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from analysis.figures.drawn import Drawn
 from analysis.figures.style import drawn, freeze_layout
@@ -17,13 +17,13 @@ from analysis.report.study import FOUND, RACE, SPACE
 from sweeps.study import StudySpec
 
 MOST_PARAMETERS = 4
-"""So many of the most important are looked at closely."""
+"""The most important parameters, up to this number, have a slice plot."""
 _WIDTH, _HEIGHT = 6.4, 3.2
 
 
 def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
-    """What Optuna has to show of a study; what needs more configurations is left out."""
-    complete = study.get_trials(deepcopy=False, states=(State.COMPLETE,))
+    """Yield Optuna's figures of a study; those that need more configurations are left out."""
+    complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
     if len(complete) < 2:
         return
     is_single = len(spec.objectives) == 1
@@ -32,9 +32,8 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         yield _drawn(
             "hypervolume",
             FOUND,
-            "Hypervolume of the front so far, from the worst of each objective that was met "
-            f"({', '.join(f'{value:.4g}' for value in reference)}): how much better it became with "
-            "each configuration.",
+            "Hypervolume of the Pareto front after each configuration. The reference point has the "
+            f"worst value of each objective ({', '.join(f'{value:.4g}' for value in reference)}).",
             "plot_hypervolume_history",
             study,
             reference_point=reference,
@@ -47,8 +46,8 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         yield _drawn(
             f"history{ending}",
             RACE,
-            f"The {objective.name} of each configuration that was tried to its end, in the order "
-            "they were asked for; the line is the best so far.",
+            f"The {objective.name} of each complete configuration, in the order in which they were "
+            "sampled; the line is the best value so far.",
             "plot_optimization_history",
             study,
             **about,
@@ -60,19 +59,20 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         yield _drawn(
             "curves",
             RACE,
-            "What the pruner was told, epoch by epoch: the objective over the seeds so far, the "
-            "current one with its learning curve. A line that ends early was out of the race.",
+            "Intermediate values that the pruner received: the objective over the seeds so far, in "
+            "which the current seed counts with its learning curve. A line that ends early is of a "
+            "pruned configuration.",
             "plot_intermediate_values",
             study,
         )
-    yield _drawn("timeline", RACE, "When each configuration was at it.", "plot_timeline", study)
+    yield _drawn("timeline", RACE, "When each configuration was evaluated.", "plot_timeline", study)
 
 
 def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) -> Iterator[Drawn]:
-    """What matters, and how."""
+    """Yield the importances of the parameters, and slices along the most important ones."""
     target = about.get("target")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is experimental in Optuna
+        warnings.simplefilter("ignore")  # Optuna warns of its experimental features
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         importances = optuna.importance.get_param_importances(
             study, evaluator=evaluator, target=target
@@ -82,9 +82,9 @@ def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) 
     yield _drawn(
         f"importance{ending}",
         SPACE,
-        f"fANOVA's share of each parameter that all have in the variance of the {name}, over the "
-        "configurations that were tried to their end; a search looks more closely where it is "
-        "good, so that this is not the variance over the whole space.",
+        f"Share of each parameter in the variance of the {name} over the complete configurations, "
+        "by fANOVA, for parameters that all of them have. A search samples good regions more "
+        "densely, so this is not the variance over the whole space.",
         "plot_param_importances",
         study,
         evaluator=evaluator,
@@ -93,7 +93,7 @@ def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) 
     yield _drawn(
         f"slice{ending}",
         SPACE,
-        f"The {name} over each of the parameters that matter most; darker: later.",
+        f"The {name} over each of the most important parameters; darker points are later.",
         "plot_slice",
         study,
         params=first,
@@ -108,7 +108,7 @@ def _drawn(
 
 
 def _figure(plot: str, *arguments: Any, **options: Any) -> Figure:
-    """Made by Optuna, which sets a style of its own for everything, and made to fit a page."""
+    """Draw a figure with Optuna, without its global style, at the size of a page."""
     draw = getattr(optuna.visualization.matplotlib, plot)
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore")
@@ -117,7 +117,7 @@ def _figure(plot: str, *arguments: Any, **options: Any) -> Figure:
         figure: Figure = axes.flat[0].figure
         for each in axes.flat:
             if each.get_legend() is not None and len(each.get_legend().get_texts()) > 8:
-                each.get_legend().remove()  # a line for each configuration
+                each.get_legend().remove()  # it has an entry for each configuration
         figure.set_size_inches(_WIDTH, _HEIGHT * (1 + (plot == "plot_param_importances")))
         freeze_layout(figure)
         pyplot.close(figure)
@@ -129,7 +129,7 @@ def _value(place: int) -> Callable[[optuna.trial.FrozenTrial], float]:
 
 
 def _reference(spec: StudySpec, complete: list[optuna.trial.FrozenTrial]) -> list[float]:
-    """The worst value of each objective."""
+    """Return the worst value of each objective."""
     return [
         (max if objective.direction == "minimize" else min)(
             trial.values[place] for trial in complete

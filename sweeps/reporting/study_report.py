@@ -1,4 +1,4 @@
-"""Reports of studies."""
+"""Write the report of a study."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as State
+from optuna.trial import TrialState as OptunaState
 
 from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
@@ -33,10 +33,10 @@ from sweeps.study import StudySpec
 def measurements_of_study(
     spec: StudySpec, study: optuna.Study, storage: Storage
 ) -> StudyMeasurements:
-    """Everything that a study has left behind.
+    """Collect what the report of a study needs.
 
     Raises:
-        ConfigurationError: no configuration has been tried to its end.
+        ConfigurationError: no configuration is complete.
     """
     best = winner(spec, study)
     front = {trial.number for trial in study.best_trials}
@@ -47,14 +47,14 @@ def measurements_of_study(
         rows.append(row | {"on_front": trial.number in front})
         cells[trial.number] = begun
     recipe = recipe_of(spec, best)
-    shown = [best.number, *(row["configuration"] for row in rows if row["label"])]
+    plotted = [best.number, *(row["configuration"] for row in rows if row["label"])]
     return StudyMeasurements(
         configurations=pd.DataFrame(rows),
         objectives={objective.name: objective.direction for objective in spec.objectives},
         maps=quantizer_maps(
             {
                 describe(spec, study.trials[number]): cells[number][0]
-                for number in dict.fromkeys(shown)
+                for number in dict.fromkeys(plotted)
                 if cells[number]
             },
             storage,
@@ -71,7 +71,7 @@ def _row(
 ) -> dict[str, Any]:
     folders = [storage.trial(cell.fingerprint) for cell in begun]
     histories = [folder.read_history() for folder in folders]
-    values = trial.values if trial.state is State.COMPLETE else [None] * len(spec.objectives)
+    values = trial.values if trial.state is OptunaState.COMPLETE else [None] * len(spec.objectives)
     named = zip(spec.objectives, values, strict=True)
     return {
         "configuration": trial.number,
@@ -92,10 +92,18 @@ def report_study(
     facts: Mapping[str, str],
     formats: Collection[str],
 ) -> StudyReport:
-    """Write it.
+    """Write the report of a study.
+
+    Args:
+        spec: the study.
+        study: the study in Optuna's storage.
+        storage: the folder of its trials.
+        out: folder of the report.
+        facts: lines of the page's head; the versions of the analysis are added.
+        formats: keys of `analysis.report.files.FORMATS`.
 
     Raises:
-        ConfigurationError: nothing has been tried to its end, or the folder cannot be written to.
+        ConfigurationError: no configuration is complete, or the folder cannot be written to.
     """
     try:
         return write_study_report(
@@ -107,4 +115,6 @@ def report_study(
             formats=formats,
         )
     except OSError as error:
-        raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
+        raise ConfigurationError(
+            f"--out {out}: the folder cannot be written to ({error.strerror})"
+        ) from error

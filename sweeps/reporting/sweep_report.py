@@ -1,14 +1,16 @@
-"""Reports of sweeps, and of tables from elsewhere."""
+"""Write the report of a sweep, or of a table of trials."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from analysis.findings import Findings
 from analysis.reading import read_trials
 from analysis.report.sweep import Report, states, write_report
 from analysis.schema import Measurements, SchemaError
-from analysis.statistics.aggregate import configurations
-from analysis.statistics.selection import Split, select
+from analysis.statistics.selection import Split
 from quantlab import ConfigurationError
 from sweeps import streams
 from sweeps.reporting.frames import histograms_frame, history_frame, trials_frame
@@ -19,64 +21,73 @@ from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import analysed_with
 
 REPORTED = ("COMPLETE", "DIVERGED", "FAILED")
-"""States of trials that a report has something to say of."""
+"""A report needs at least one trial in one of these states."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What the caller may choose."""
+    """Options of `sweeps report`."""
 
     formats: Collection[str]
+    """Keys of `analysis.report.files.FORMATS`."""
     select_on: Split
+    """The images on which rho0 is selected."""
     paper: str | None
+    """The paper to compare with, a key of `analysis.published.PAPERS`."""
     margin: float
-    """As a fraction."""
+    """Loss of accuracy up to which a method is called stable, as a fraction."""
 
 
-def measurements_of(sweep: SweepSpec, storage: Storage, select_on: Split) -> Measurements:
-    """Everything that a sweep's trials have left behind.
+def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
+    """Read the trials of a sweep, their histories, and the importance of the sweep's factors.
 
     Raises:
-        ConfigurationError: none of them has ended, or they cannot be told apart in tables.
+        ConfigurationError: no trial has ended, or two configurations have the same columns.
     """
     trials = trials_frame(sweep, storage)
     if not trials["state"].isin(REPORTED).any():
         raise ConfigurationError(
             f"sweep {sweep.name}: no trial has ended in --storage {storage.root} "
-            f"({states(trials)}); run it first, with `sweeps run`"
+            f"({states(trials)}); train the sweep first, with `sweeps run`"
         )
     try:
         trials = Measurements(trials).trials
-        chosen = list(select(configurations(trials), select_on)["configuration_id"])
     except SchemaError as error:
         raise ConfigurationError(f"sweep {sweep.name}: {error}") from error
-    with streams.each_line_once():
-        maps = maps_frame(sweep, storage, chosen)
     return Measurements(
-        trials,
-        history=history_frame(sweep, storage),
-        histograms=histograms_frame(sweep, storage, chosen),
-        maps=maps,
-        importance=importance_frame(trials),
+        trials, history=history_frame(sweep, storage), importance=importance_frame(trials)
     )
 
 
+def details_of(sweep: SweepSpec, storage: Storage, findings: Findings) -> dict[str, pd.DataFrame]:
+    """Read the histograms and the maps of the configurations that the analysis has selected.
+
+    Returns:
+        Tables of `analysis.schema.Measurements` by name.
+    """
+    selected = list(findings.selected["configuration_id"])
+    with streams.each_line_once():
+        maps = maps_frame(sweep, storage, selected)
+    return {"histograms": histograms_frame(sweep, storage, selected), "maps": maps}
+
+
 def measurements_of_table(path: Path) -> Measurements:
-    """A table of trials from a file.
+    """Read a table of trials from a file.
 
     Raises:
-        ConfigurationError: it cannot be read, or a column is not as `analysis.columns.TRIALS` says.
+        ConfigurationError: the file cannot be read, a column does not agree with
+            `analysis.columns.TRIALS`, or no trial has ended.
     """
     try:
         measurements = Measurements(read_trials(path))
     except SchemaError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigurationError(f"{path}: the file cannot be read ({error.strerror})") from error
     if not measurements.trials["state"].isin(REPORTED).any():
         raise ConfigurationError(
-            f"{path}: no trial has ended ({states(measurements.trials)}); a report needs one that "
-            f"is {', '.join(REPORTED[:-1])} or {REPORTED[-1]}"
+            f"{path}: no trial has ended ({states(measurements.trials)}); a report needs a trial "
+            f"whose state is {', '.join(REPORTED[:-1])} or {REPORTED[-1]}"
         )
     return Measurements(measurements.trials, importance=importance_frame(measurements.trials))
 
@@ -87,8 +98,17 @@ def report(
     title: str,
     facts: Mapping[str, str],
     options: ReportOptions,
+    details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
 ) -> Report:
-    """Write it.
+    """Analyse trials and write a report.
+
+    Args:
+        measurements: the trials, and what else there is.
+        out: folder of the report.
+        title: heading.
+        facts: lines of the page's head; the versions of the analysis are added.
+        options: of `sweeps report`.
+        details: see `analysis.report.sweep.write_report`.
 
     Raises:
         ConfigurationError: the folder cannot be written to.
@@ -103,6 +123,9 @@ def report(
             select_on=options.select_on,
             paper=options.paper,
             margin=options.margin,
+            details=details,
         )
     except OSError as error:
-        raise ConfigurationError(f"--out {out}: cannot be written to ({error.strerror})") from error
+        raise ConfigurationError(
+            f"--out {out}: the folder cannot be written to ({error.strerror})"
+        ) from error

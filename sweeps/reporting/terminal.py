@@ -1,4 +1,4 @@
-"""Reports in the terminal."""
+"""Print the main tables of a report in the terminal."""
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -13,14 +13,14 @@ from analysis.statistics.aggregate import COUNTS
 from analysis.tables.accuracy import ACCURACY, OVER_RHO0
 from analysis.tables.table import Table, bold
 
-_SHOWN = (ACCURACY, OVER_RHO0)
-"""Sections whose tables are shown; the others are in the files."""
+_PRINTED = (ACCURACY, OVER_RHO0)
+"""Sections whose tables are printed; the others are in the files."""
 _MOST_COLUMNS = 12
-"""Of a table that a terminal has room for."""
+"""Most columns of a table that fit into a terminal."""
 
 
 def show(report: Report) -> None:
-    """Print the accuracies, a line a method on its rho0, and which of the paper's claims hold."""
+    """Print the accuracies, the verdict on each method's rho0, and the paper's claims."""
     console = Console()
     counts = report.findings.configurations[[*COUNTS, "absent"]].sum()
     if counts.sum() > counts["n"]:
@@ -28,7 +28,7 @@ def show(report: Report) -> None:
         found = [f"{n:.0f} {name}" for name, n in zip(names, counts, strict=True) if n]
         console.print(f"trials: {', '.join(found)}\n", highlight=False)
     for table in report.tables:
-        if table.section in _SHOWN and table.body.shape[1] <= _MOST_COLUMNS:
+        if table.section in _PRINTED and table.body.shape[1] <= _MOST_COLUMNS:
             console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
     verdicts = report.findings.verdicts.to_dict("records")
     if verdicts:
@@ -42,36 +42,35 @@ def show(report: Report) -> None:
     claims = [row for row in report.findings.claims.to_dict("records") if row["cells"]]
     if claims:
         console.print(Text("\nWhat the paper claims", style="italic"))
-        for said in _otherwise(report.findings.training_beside):
-            console.print(Text(said))
+        for line in _differences(report.findings.training_beside):
+            console.print(Text(line))
     for row in claims:
         console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
     console.print()
     show_files(report)
 
 
-def _otherwise(training_beside: pd.DataFrame) -> list[str]:
-    """In what the trials differ from the paper's of the same names, each said once."""
+def _differences(training_beside: pd.DataFrame) -> list[str]:
+    """Describe how the training differs from the paper's, each difference once."""
     if training_beside.empty:
         return []
     lines = training_beside[["what", "ours", "theirs"]].itertuples(index=False, name=None)
     return [
-        f"not the paper's setting: {what} {ours}, there {theirs}"
+        f"differs from the paper: {what} {ours} instead of {theirs}"
         for what, ours, theirs in dict.fromkeys(lines)
     ]
 
 
 def show_files(report: Report | StudyReport) -> None:
-    """Print where a report's files are."""
+    """Print the paths of a report's files."""
     for name in report.formats:
         print(f"{name:<10}{report.directory / FORMATS[name]}")
 
 
 def render(table: Table) -> RichTable:
-    """A table for `rich` to print, with ``**`` turned into bold type.
+    """Convert a table, without its caption, to one of `rich`; ``**`` becomes bold type.
 
-    Its caption is left to the caller. A cell's rho0 goes to a second line, so that four methods
-    side by side fit into 80 columns.
+    The rho0 of a cell is on a second line, so that four methods fit into 80 columns.
     """
     rendered = RichTable(
         box=SIMPLE_HEAD,
@@ -79,7 +78,7 @@ def render(table: Table) -> RichTable:
         padding=(0, 1, 0, 0),
     )
     for position, column in enumerate(table.body.columns):
-        header = Text(str(column))  # not markup, whatever a method is called
+        header = Text(str(column))  # `Text`, as a method's name may look like markup
         rendered.add_column(header, justify="left" if position < 2 else "right", no_wrap=True)
     for row in table.body.itertuples(index=False):
         rendered.add_row(*(_text(str(cell).replace(" at ", "\nat ")) for cell in row))

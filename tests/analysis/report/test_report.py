@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.columns import HISTORY
-from analysis.findings import analyse
+from analysis.findings import Findings, analyse
 from analysis.published import UnknownPaperError
 from analysis.report.sweep import FORMATS, Report, recompute, write_report
 from analysis.schema import Measurements
@@ -271,3 +271,20 @@ def test_380_trials_make_a_page_under_five_megabytes(tmp_path: Path) -> None:
     page = (report.directory / "report.html").read_text()
     assert len(re.findall("<svg ", page)) == 4
     assert "All 380 trials" in page
+
+
+def test_details_are_asked_for_only_if_figures_are_drawn(tmp_path: Path) -> None:
+    """They get the findings, so that histograms are read for the selected configurations alone."""
+    asked: list[list[str]] = []
+
+    def details(findings: Findings) -> dict[str, pd.DataFrame]:
+        asked.append(findings.selected["configuration_id"].tolist())
+        histogram = {"trial_id": "t", "epoch": 1, "weight": [-1.0, 1.0], "fraction": [0.5, 0.5]}
+        return {"histograms": pd.DataFrame({"configuration_id": asked[0][0], **histogram})}
+
+    frame = trials(EXAMPLE)
+    written(frame, tmp_path / "tables", formats=["csv"], details=details)
+    assert asked == []
+    report = written(frame, tmp_path / "figures", formats=["figures"], details=details)
+    assert asked == [report.findings.selected["configuration_id"].tolist()]
+    assert any(file.name.startswith("weights") for file in report.files)

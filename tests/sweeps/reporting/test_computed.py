@@ -1,9 +1,9 @@
-"""The command that computes trials as they were computed, and when that gives the same numbers."""
+"""The options that compute trials as they were computed, and the description of both."""
 
 from typing import Any
 
 from quantlab.execution import DEFAULT_EXECUTION, parse_execution
-from sweeps.reporting.computed import options_of, told
+from sweeps.reporting.computed import description_of, options_of
 from sweeps.storage.records import Result, TrialState
 
 
@@ -14,11 +14,12 @@ def result(**changes: Any) -> Result:
     )
 
 
-def test_what_is_as_by_default_needs_no_option() -> None:
+def test_defaults_need_no_option() -> None:
     assert options_of([]) == []
     assert options_of([result(), result(execution="")]) == []
-    assert told([]) == ""
-    assert told([result(), result()]).startswith("2 alone; on cpu (x86_64); the same numbers to")
+    assert description_of([]) == ""
+    text = description_of([result(), result()])
+    assert text.startswith("2 trained alone; on cpu (x86_64); bit-identical numbers need")
 
 
 def test_packs_and_execution_are_part_of_the_command() -> None:
@@ -26,7 +27,7 @@ def test_packs_and_execution_are_part_of_the_command() -> None:
     results = [*(result(pack=9, execution=other),) * 9, *(result(pack=3),) * 3, result()]
     assert options_of(results) == ["--pack", "9", "--execution", "bf16,no-deterministic,threads=2"]
     assert parse_execution(options_of(results)[-1]) == parse_execution(other)
-    assert told(results).startswith(
-        "9 in packs of 9, 3 in packs of 3, 1 alone; on cpu (x86_64); execution "
-        "bf16,no-deterministic,threads=2 and as by default; the same numbers to the last bit only"
+    assert description_of(results).startswith(
+        "9 in packs of 9, 3 in packs of 3, 1 trained alone; on cpu (x86_64); execution "
+        "bf16,no-deterministic,threads=2 and default; bit-identical numbers need"
     )

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.findings import analyse
 from analysis.schema import Measurements
+from analysis.statistics.selection import Split
 from analysis.statistics.variance import variance_split
 from quantlab import ConfigurationError, Quantization, Quantizer, Schedule, WeightGroup
+from quantlab.optim.histogram import WeightHistogram
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.knots import Knots
 from quantlab.quantizers.mixture import Averaged
@@ -144,6 +147,28 @@ def test_histograms_and_maps_of_a_sweep(tiny: Ran) -> None:
     assert np.allclose(curve["proximal"], expected)
 
 
+def test_histograms_and_maps_are_those_of_the_selected_configurations(tmp_path: Path) -> None:
+    axis = Axis("rho0", "quantization.sharpness.rho0", (0.1, 1.0))
+    sweep = SweepSpec(
+        name="made", base=quantized(), blocks=(Block("PC", axes=(axis,)),), seeds=(0,)
+    )
+    storage = Storage(tmp_path)
+    for cell, validation in zip(sweep.cells, (0.9, 0.5), strict=True):
+        folder = storage.trial(cell.fingerprint)
+        folder.make()
+        histogram = WeightHistogram(low=-1.0, high=1.0, counts=(1, 2, 1))
+        folder.append_history(epoch(1, weight_histogram=histogram))
+        accuracies = {"validation_accuracy": validation, "test_accuracy": 1.4 - validation}
+        folder.result.write(ended(epochs=1, **accuracies))
+    measured = sweep_report.measurements_of(sweep, storage)
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split, cell in zip(splits, sweep.cells, strict=True):
+        findings = analyse(measured, select_on=split)
+        details = sweep_report.details_of(sweep, storage, findings)
+        assert set(details["histograms"]["trial_id"]) == {cell.fingerprint}
+        assert set(details["maps"]["row"]) == {"", "PC"}
+
+
 def test_the_examples_are_the_maps_of_equation_13(tmp_path: Path) -> None:
     maps = maps_frame(load_sweep("digits"), Storage(tmp_path), [])
     assert len(maps["column"].unique()) == len(EXAMPLES)
@@ -211,13 +236,13 @@ def test_a_sweep_of_which_all_trials_diverged_has_a_report_that_says_so(
     )
     storage = Storage(tmp_path / "runs")
     with pytest.raises(ConfigurationError, match=r"no trial has ended .*\(4 trials: 4 WAITING\)"):
-        sweep_report.measurements_of(sweep, storage, "validation")
+        sweep_report.measurements_of(sweep, storage)
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
         folder.make()
         folder.result.write(ended(TrialState.DIVERGED, test_accuracy=None, error="not finite"))
     chosen = sweep_report.ReportOptions(("html", "markdown"), "validation", None, 0.03)
-    measured = sweep_report.measurements_of(sweep, storage, "validation")
+    measured = sweep_report.measurements_of(sweep, storage)
     written = sweep_report.report(measured, tmp_path / "out", "made", {}, chosen)
     show(written)
     assert capsys.readouterr().out.startswith("trials: 4 diverged\n")
