@@ -24,11 +24,11 @@ SHAPES = {
     "10,080 trials, 10 settings, 37 rho0": (10, 37, 3),
     "10,800 trials, 120 settings, 3 rho0": (120, 3, 3),
 }
-"""Number of settings (dataset, model, regime), of rho0 of a method, and of seeds."""
+"""Numbers of settings (dataset, model, regime), of values of rho0 a method, and of seeds."""
 
 
 def table(settings: int, num_rho0: int, seeds: int) -> pd.DataFrame:
-    """Made-up trials: what is measured does not depend on their accuracies."""
+    """Make up trials; the measurements do not depend on their accuracies."""
     rng = np.random.default_rng(0)
     rows = []
     for setting, levels, method in product(range(settings), SETS, METHODS):
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES)
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
-    if options.shape:  # in a process of its own, for its peak memory
+    if options.shape:  # in its own process, to measure its peak memory
         print(json.dumps(measure(options.shape, report=options.report)))
         return
     rows = []
@@ -88,7 +88,7 @@ def main() -> None:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             rows.append({"shape": shape, "whole_report": bool(what), **json.loads(done.stdout)})
             print(rows[-1], flush=True)
-    from measuring import write  # it imports torch, which the processes above do not need
+    from measuring import write  # imports torch, which the processes above do not need
 
     write("analysis_scale", {"rows": rows})
 

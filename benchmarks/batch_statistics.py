@@ -1,12 +1,11 @@
-"""What statistics of their own do for hard weights: the demo's methods, with and without.
+"""Test accuracy with and without batch statistics that are estimated again for the hard weights.
 
     python benchmarks/batch_statistics.py
 
-Each method is trained as in `sweeps/grids/digits.py`, at the middle of its rho0, with five seeds on
-three sets; those that are called steady keep the learning rate as it begins. The network is then
-finished in four ways: with and without the ten epochs of batch normalization, each with the running
-statistics of the training so far, and with statistics taken anew
-(`Quantization.reestimate_batchnorm`).
+Each method is trained as in `sweeps/grids/digits.py`, at its middle rho0, with five seeds on three
+sets; methods called steady have a constant learning rate. The network is then finished in four
+ways: with and without the ten epochs of batch normalization, each with the running statistics of
+the training and with statistics that are estimated again (`Quantization.reestimate_batchnorm`).
 """
 
 import argparse
@@ -40,7 +39,7 @@ STAGE = 10
 
 
 def annealed(rule: UpdateRule, rho0: float) -> Quantization:
-    """As in the demo."""
+    """Return the quantization of an annealed method of the demo."""
     return Quantization(rule=rule, quantizer=PiecewiseLinear(), sharpness=Linear(rho0))
 
 
@@ -66,7 +65,7 @@ WAYS = {
 
 
 def trained(recipes: Sequence[Recipe], states: Sequence[object] | None) -> Sequence[TrainingRun]:
-    """The runs of a pack at its end, which go on from states if there are any."""
+    """Train a pack to its end, from the given states if there are any, and return its runs."""
     pack = PackedRun(recipes)
     for run, state in zip(pack.members, states or (), strict=False):
         run.load_state_dict(state)  # type: ignore[arg-type]

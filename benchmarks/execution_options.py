@@ -1,10 +1,10 @@
-"""What each execution option gains, on one thread: whole training steps, data included.
+"""Gain of each execution option on one thread, for whole training steps with data.
 
     python benchmarks/execution_options.py
 
-BinaryConnect on the set {-1, 1}. Every measurement has a process of its own, as some options are
-for a whole process; the processes take turns. How long the first step took, compilation included,
-stands beside the gain.
+The method is BinaryConnect on the set {-1, 1}. Every measurement has its own process, as some
+options apply to a whole process; the processes alternate. The duration of the first step, which
+includes compilation, is reported beside the gain.
 """
 
 import json

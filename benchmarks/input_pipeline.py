@@ -2,9 +2,9 @@
 
     python benchmarks/input_pipeline.py
 
-Both pad CIFAR-10's 32x32 images by 4, crop, flip and normalize them into batches of 128: ours on
-one thread with whole tensors, the other with `torchvision.datasets.CIFAR10` and transforms, image
-by image, in two processes.
+Both pad CIFAR-10's 32x32 images by 4, crop, flip and normalize them into batches of 128. Ours uses
+one thread and whole tensors; the DataLoader uses `torchvision.datasets.CIFAR10` and transforms,
+image by image, in two processes.
 """
 
 import itertools
@@ -21,7 +21,7 @@ BATCHES_A_TURN = 40
 
 
 class InMemoryCIFAR10(torchvision.datasets.CIFAR10):
-    """torchvision's dataset over images that are in memory already, as they are in its own."""
+    """torchvision's dataset over given images; its own images are in memory, too."""
 
     def __init__(self, images: RandomImages, transform: Callable[..., object]) -> None:
         train = images.load(None).train  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ class InMemoryCIFAR10(torchvision.datasets.CIFAR10):
 
 
 def endless(make: Callable[[], Iterator[object]]) -> Callable[[], None]:
-    """A call takes so many batches, of pass after pass over the images."""
+    """Return a function that takes `BATCHES_A_TURN` batches, over repeated passes."""
     batches = itertools.chain.from_iterable(make() for _ in itertools.count())
 
     def run() -> None:

@@ -1,7 +1,7 @@
-"""How often the 95 % intervals of a mean hold the true one, by simulation.
+"""Coverage of the 95 % intervals of a mean, by simulation.
 
-Normal values, as accuracies of seeds nearly are, and a skewed kind: most runs alike and one in five
-collapsed, as some of the papers' configurations are.
+The values are normal, as accuracies over seeds nearly are, or skewed: one run in five collapses, as
+in some of the papers' configurations.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternated repeats, the machine's description, result files."""
+"""Shared by the benchmarks: alternated repeats, a description of the machine, result files."""
 
 import gc
 import json
@@ -33,10 +33,10 @@ SGD = OptimizerSpec(
 
 
 def prepare() -> None:
-    """One thread, and memory that the process keeps, as in trials.
+    """Use one thread and keep freed memory, as in trials.
 
-    Without the latter a ResNet20 step has tens of thousands of page faults, more or fewer by
-    chance, whatever the variant: noise of up to a tenth.
+    Otherwise a ResNet20 step has tens of thousands of page faults. Their number varies at random,
+    which changes the time of a step by up to 10 %.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomImages(InMemoryDataset):
-    """Noise, by default of CIFAR-10's shape: what images show plays no part in a step's time."""
+    """Random images, by default of CIFAR-10's shape; a step's time does not depend on them."""
 
     validation_images: int = 0
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -74,11 +74,11 @@ class RandomImages(InMemoryDataset):
 
 
 DIGITS = RandomImages(mean=(0.5,), std=(0.25,), size=8, count=64_000, augmentation=None)
-"""Of the digits' shape, for epochs long enough to time steps in."""
+"""Images of the digits' shape, enough for epochs that are long enough to be timed."""
 
 
 def benchmark_recipes(quantization: Quantization | None = None) -> dict[str, Recipe]:
-    """The two networks of the targets, by name."""
+    """Return the recipes of the two networks that are timed, by name."""
     return {
         "digits convnet, batch 64": Recipe(
             model=ConvNet(width=16),
@@ -107,18 +107,18 @@ def alternated(
     rounds: int = 1,
     warm_up: int = 2,
 ) -> dict[str, float]:
-    """Median seconds a call of each variant, the variants taking turns.
+    """Return the median seconds a call of each variant; the variants alternate.
 
-    Turns make a slow spell of the machine fall on all of them; the order rotates, so that none is
-    always the first. Where a network's tensors come to lie in memory makes a step up to 5 % slower
-    or faster for as long as they live, so that each round builds the variants anew.
+    Alternation spreads slow phases of the machine over all variants, and the order rotates. The
+    addresses of a network's tensors make its steps up to 5 % slower or faster, so each round builds
+    the variants again.
 
     Args:
-        build: makes name -> what to time.
+        build: returns the function to time, by name of the variant.
         repeats: turns of each variant in a round.
         calls: calls a turn; their mean is one measurement.
         rounds: how often the variants are built.
-        warm_up: turns of a round that are not counted.
+        warm_up: first turns of a round, which are not counted.
     """
     times: dict[str, list[float]] = {}
     for round_number in range(rounds):
@@ -140,7 +140,7 @@ def alternated(
 
 
 def write(name: str, figures: Mapping[str, Any]) -> None:
-    """Keep figures with the machine they were measured on, in ``results/<name>.json``."""
+    """Write figures and a description of the machine to ``results/<name>.json``."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
     content = {"machine": machine(), **figures}
@@ -149,7 +149,7 @@ def write(name: str, figures: Mapping[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, threads and versions."""
+    """Describe the processor, the threads and the versions of packages."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,14 +1,14 @@
-"""Ray Tune's own OptunaSearch beside `sweeps search`, on the same problem.
+"""Ray Tune's OptunaSearch compared with `sweeps search` on the same problem.
 
-Both try configurations of the surrogate of `search_against_random.py` with three seeds each, on two
-slots, with Optuna's TPE, and without pruning, so that the work is the same. OptunaSearch is used as
-Tune's documentation has it: a function trainable that trains the seeds of a configuration one after
-the other, `Tuner.restore` after the driver was killed; once with its study in memory, and once in
-SQLite, as ours is. Measured are
+Both evaluate configurations of the surrogate of `search_against_random.py` with three seeds each,
+on two slots, with Optuna's TPE and without pruning, so that the work is the same. OptunaSearch is
+used as in Tune's documentation: a function trainable trains the seeds of a configuration one after
+the other, and `Tuner.restore` continues after the driver was killed. Its study is in memory once,
+and in SQLite once, as that of `sweeps search`. These are measured:
 
-- undisturbed: wall time, and the slot time a training takes beyond its own;
-- with the driver killed twice: the trainings that were made to the end, those among them that had
-  been made before, and what became of the budget.
+- undisturbed: the wall time, and the slot time per training beyond the training itself;
+- with the driver killed twice: the number of trainings, how many were repeated, and how much of the
+  budget was evaluated.
 """
 
 import argparse
@@ -51,7 +51,7 @@ STUDY = StudySpec(
 
 
 def train(recipe: Recipe) -> tuple[float, float]:
-    """Validation accuracy, and the seconds spent in epochs."""
+    """Return the validation accuracy, and the seconds spent in epochs."""
     import torch
 
     torch.set_num_threads(1)
@@ -61,12 +61,12 @@ def train(recipe: Recipe) -> tuple[float, float]:
 
 
 def ask(trial: optuna.Trial) -> None:
-    """The space as OptunaSearch takes it; of the module, so that it can be pickled."""
+    """Suggest parameters for OptunaSearch; it is defined in a module to be picklable."""
     surrogate(trial)
 
 
 def drive_tune(folder: Path, configurations: int, in_sqlite: bool) -> None:
-    """The driver of a Tune experiment, new or restored."""
+    """Run the driver of a Tune experiment, new or restored."""
     import ray
     from optuna.samplers import TPESampler
     from optuna.storages import RDBStorage
@@ -114,7 +114,7 @@ def drive_tune(folder: Path, configurations: int, in_sqlite: bool) -> None:
 
 
 def command(which: str, folder: Path, configurations: int) -> list[str]:
-    """Of a driver; the same command goes on after a kill."""
+    """Return the command of a driver; the same command continues after it was killed."""
     if which == "sweeps search":
         study = folder / "study.py"
         study.write_text(STUDY.format(configurations=configurations, seeds=SEEDS))
@@ -127,7 +127,7 @@ def command(which: str, folder: Path, configurations: int) -> list[str]:
 
 
 def finished(which: str, folder: Path) -> list[tuple[str, float]]:
-    """Every training that was made to its end: which, and its seconds."""
+    """Return the trial and the seconds of every training that has finished."""
     if which != "sweeps search":
         log = folder / "trained.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
@@ -138,7 +138,7 @@ def finished(which: str, folder: Path) -> list[tuple[str, float]]:
 
 
 def run(which: str, configurations: int, kills: int) -> dict[str, Any]:
-    """Undisturbed, or with the driver killed whenever a share of the trainings is done."""
+    """Run a search; kill its driver `kills` times, after equal shares of the trainings."""
     environment = os.environ | {"PYTHONPATH": str(HERE), "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -175,7 +175,7 @@ def run(which: str, configurations: int, kills: int) -> dict[str, Any]:
             "training_seconds": round(training, 1),
             "overhead_seconds_a_training": round((wall * SLOTS - training) / len(trained), 2),
         }
-        if code != 0:  # Tune cannot go on
+        if code != 0:  # Tune cannot continue
             found["ended_with"] = (folder / "log").read_text().strip().splitlines()[-1]
         database = folder / ("runs" if which == "sweeps search" else "") / "optuna.db"
         if database.exists():

@@ -1,12 +1,12 @@
-"""Trials as one stacked network, against the same trials one by one: the time of a step.
+"""Time of a step of several trials as one stacked network, and of the same trials one by one.
 
     python benchmarks/packs.py                  # on one CPU thread
     python benchmarks/packs.py --device cuda
 
 Members are methods of the ProxConnect paper on three quantization sets, each with its own seed. Two
-floors stand beside the times: the arithmetic of a lone step at the rate of a large matrix product
-here, and its memory traffic (every operation reading its inputs and writing its outputs) at the
-rate of a large copy.
+lower bounds are reported beside the times: the arithmetic of a lone step at the rate of a large
+matrix product on this machine, and its memory traffic (every operation reads its inputs and writes
+its outputs) at the rate of a large copy.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
 
 SIZES = {False: (1, 3, 9, 16, 27), True: (1, 3, 9, 27)}
-"""For small networks, and for ResNets."""
+"""Sizes of packs, for small networks (False) and for ResNets (True)."""
 METHODS = [
     Quantization(rule=rule, quantizer=quantizer(levels), sharpness=Linear(rho0))
     for rule, quantizer, rho0 in (
@@ -50,7 +50,7 @@ METHODS = [
 
 
 def networks(device: str) -> dict[str, Recipe]:
-    """Name -> recipe, without its quantization."""
+    """Return recipes without quantization, by name."""
     known = benchmark_recipes()
     resnet20 = known["ResNet20, batch 128"]
     if device == "cuda":
@@ -65,7 +65,7 @@ def networks(device: str) -> dict[str, Recipe]:
 
 
 def members(recipe: Recipe, count: int) -> list[Recipe]:
-    """Methods in turn, evenly over all of them; each with a seed of its own."""
+    """Return recipes with the methods in turn, evenly distributed, each with its own seed."""
     return [
         replace(recipe, quantization=METHODS[len(METHODS) * place // count % 15], seed=place)
         for place in range(count)
@@ -95,12 +95,12 @@ class _Traffic(TorchDispatchMode):
 
 
 def _seconds(statement: str, **tensors: Tensor) -> float:
-    """Of one execution, on one thread; a GPU is waited for."""
+    """Return the seconds of one execution on one thread; it waits for a GPU."""
     return benchmark.Timer(statement, globals=tensors).blocked_autorange(min_run_time=1).median
 
 
 def floors(recipe: Recipe, device: str) -> dict[str, float]:
-    """Seconds that a lone step takes at least, by arithmetic and by traffic."""
+    """Return lower bounds for the seconds of a lone step, by arithmetic and by traffic."""
     run = PackedRun(members(recipe, 1), device=device)
     training = run.train(pause_steps=1)
     next(training)
@@ -125,7 +125,7 @@ def floors(recipe: Recipe, device: str) -> dict[str, float]:
 
 
 def measure(recipe: Recipe, device: str) -> dict[str, dict[int, float]]:
-    """Way of stacking -> size -> seconds a trial and step; the sizes take turns."""
+    """Return stacking -> size -> seconds a trial and step; the sizes alternate."""
     found: dict[str, dict[int, list[float]]] = {stacking.value: {} for stacking in Stacking}
     is_large = isinstance(recipe.model, ResNet)
     for _ in range(1 if is_large else 5):

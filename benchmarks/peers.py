@@ -1,4 +1,4 @@
-"""Ways to train a quantized network beside ours, and ours: a network with its optimizer each."""
+"""Other ways to train a quantized network, and ours: each is a network with its optimizer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -65,7 +65,7 @@ def plain(implementation: str, recipe: Recipe, device: torch.device = CPU) -> Va
 def parq(
     implementation: str, quant_period: int, recipe: Recipe, device: torch.device = CPU
 ) -> Variant:
-    # An optional library, without which the other variants can do.
+    # This library is optional; only this variant needs it.
     from torchao.prototype.parq.optim import ProxHardQuant, QuantOptimizer
     from torchao.prototype.parq.quant import Quantizer as ParqQuantizer
 
@@ -112,4 +112,4 @@ VARIANTS: dict[str, Callable[..., Variant]] = {
     "PARQ, tuned": partial(parq, "fused", 1),
     "straight-through": straight_through,
 }
-"""Name -> what builds it for a recipe, and for a device other than the CPU."""
+"""Name -> function that builds the variant for a recipe, and optionally a device."""

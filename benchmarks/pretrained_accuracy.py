@@ -3,7 +3,7 @@
     python benchmarks/pretrained_accuracy.py --data data --folder cifar10-jpeg \
         20=resnet20-12fca82f.th 56=resnet56-4bfd9763.th
 
-It pins the architecture: on one set of images, a checkpoint has one accuracy.
+It verifies the architecture: a checkpoint has one accuracy on a set of images.
 """
 
 import argparse

@@ -1,22 +1,22 @@
-"""A quantized training step beside a plain one and beside peers, on one thread.
+"""Time of a quantized training step, a plain one and those of other libraries, on one thread.
 
     python benchmarks/quantized_step.py
 
-Every variant trains the same network on the same batch with SGD, momentum 0.9 and weight decay; all
-but the plain ones and `ProxConnect` do BinaryConnect's update with the set {-1, 1}:
+Every variant trains the same network on the same batch with SGD, momentum 0.9 and weight decay. All
+but the plain ones and `ProxConnect` use BinaryConnect's update with the set {-1, 1}:
 
-- plain: torch.optim.SGD without quantization, its foreach implementation (the one that `plain`
-  stands for in ratios), and its fused one;
-- BinaryConnect, ProxConnect: ours, whose base optimizer is the fused one on flat tensors; the
-  latter with L_rho^rho on the quaternary set;
-- PARQ: torchao's QuantOptimizer with ProxHardQuant and a quantizer that gives {-1, 1}; as it comes,
-  and tuned: over the fused SGD, and asking the quantizer at every step, which is faster than its
-  search among the levels;
-- straight-through: torch.nn.utils.parametrize with a sign that passes the gradient on.
+- plain: torch.optim.SGD without quantization, with its foreach implementation (`plain` in the
+  ratios) and with its fused one;
+- BinaryConnect, ProxConnect: ours, with the fused base optimizer on flat tensors; ProxConnect has
+  L_rho^rho on the quaternary set;
+- PARQ: torchao's QuantOptimizer with ProxHardQuant and a quantizer for {-1, 1}, with its defaults,
+  and tuned: with the fused SGD, and with the quantizer called at every step, which is faster than
+  its search among the levels;
+- straight-through: torch.nn.utils.parametrize with a sign whose backward pass is the identity.
 
 `step` is zero_grad, forward, loss, backward and optimizer; `optimizer` is the optimizer's step
-alone, quantization included, at gradients as they are. The straight-through quantizer works in
-forward and backward, so its optimizer alone says nothing and is left out.
+alone with quantization, for given gradients. The straight-through quantizer runs in forward and
+backward, so its optimizer step is not comparable and is left out.
 """
 
 import random
@@ -34,7 +34,7 @@ from quantlab import Recipe
 def measure(
     recipe: Recipe, *, rounds: int, repeats: int, calls: int
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds, and ratios to the plain step."""
+    """Return milliseconds, and ratios to the plain step."""
     torch.manual_seed(0)
     dataset = recipe.dataset
     assert isinstance(dataset, RandomImages)

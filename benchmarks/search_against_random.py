@@ -1,10 +1,10 @@
-"""Does a search find better quantizers than random draws from the same space, on the same budget?
+"""A search compared with random draws from the same space, with the same budget.
 
-The study is `digits_quantizers` with its known points, seeds and pruner; a network with one hidden
-layer, trained for half of the epochs, stands in for its network: a fifth of a second a training.
-Only the sampler differs; as a random search drops more of its configurations early, it is also
-given half as many again. The best new configuration is judged by its mean over seeds that no search
-has used.
+The study is `digits_quantizers` with its known points, seeds and pruner. A network with one hidden
+layer, trained for half of the epochs, replaces its network: a training takes a fifth of a second.
+Only the sampler differs. More of the random configurations are pruned early, so random search is
+also run with 1.5 times the budget. The best new configuration is evaluated by its mean over seeds
+that no search has used.
 """
 
 import argparse
@@ -52,7 +52,7 @@ SEARCHES: dict[str, tuple[Callable[[int], BaseSampler], float]] = {
     "random": (random_draws, 1),
     "random, more": (random_draws, 1.5),
 }
-"""Name -> sampler, and its share of the budget."""
+"""Name -> sampler, and factor of the budget."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class OneHiddenLayer(ModelSpec):
 
 
 def surrogate(trial: BaseTrial) -> Recipe:
-    """A point of the real space, in small."""
+    """Return the recipe of a point of the study's space, with the small network."""
     return replace(
         STUDY.space(trial),
         model=OneHiddenLayer(),
@@ -85,7 +85,7 @@ def surrogate(trial: BaseTrial) -> Recipe:
 
 
 def search(name: str, repeat: int, configurations: int) -> dict[str, Any]:
-    """One search, in this process, and what its winner is worth."""
+    """Run one search in this process, and evaluate its winner on fresh seeds."""
     sampler, share = SEARCHES[name]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -114,8 +114,8 @@ def search(name: str, repeat: int, configurations: int) -> dict[str, Any]:
             queue.ended(cell, ended or trial.state())
         best = winner(spec, queue.study)
         so_far, curve = 0.0, []
-        for told in queue.study.trials:
-            so_far = max(so_far, told.values[0] if told.values else 0.0)
+        for frozen in queue.study.trials:
+            so_far = max(so_far, frozen.values[0] if frozen.values else 0.0)
             curve.append(so_far)
         fresh = [accuracy(replace(recipe_of(spec, best), seed=seed)) for seed in FRESH_SEEDS]
     return {
@@ -130,7 +130,7 @@ def search(name: str, repeat: int, configurations: int) -> dict[str, Any]:
 
 
 def accuracy(recipe: Recipe) -> float:
-    """On validation images; of the finished network."""
+    """Train a recipe, and return the validation accuracy of the finished network."""
     run = TrainingRun(recipe, data_dir=DATA)
     for _ in run:
         pass
@@ -138,7 +138,7 @@ def accuracy(recipe: Recipe) -> float:
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """The best so far over the configurations: each repeat, and their median."""
+    """Draw the best value so far over the configurations, of each repeat and their median."""
     with for_print():
         figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         axes = figure.subplots()

@@ -1,8 +1,8 @@
-"""Where the time of one ResNet20 step goes, on one thread, by torch's profiler.
+"""Time of the parts of a ResNet20 step on one thread, by torch's profiler.
 
     python benchmarks/step_profile.py
 
-ProxConnect with L_rho^rho on the ternary set, batch 128, channels_last, with augmentation.
+The method is ProxConnect with L_rho^rho on the ternary set; batch 128, channels_last, augmentation.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Profiled(PiecewiseLinear):
-    """The map, under a name in the profile."""
+    """The map, with its own name in the profile."""
 
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         with record_function("quantizer"):
@@ -33,7 +33,7 @@ class Profiled(PiecewiseLinear):
 
 @dataclass(frozen=True, kw_only=True)
 class ProfiledImages(RandomImages):
-    """The images, their batches under a name in the profile."""
+    """The images, whose batches have their own name in the profile."""
 
     def batches(self, *args: Any, **settings: Any) -> Iterator[tuple[Tensor, Tensor]]:
         batches = super().batches(*args, **settings)

@@ -1,11 +1,10 @@
-"""What orchestration costs: `sweeps run`, plain Ray Tune and a process pool on the same trials.
+"""Overhead of orchestration: `sweeps run`, plain Ray Tune and a process pool on the same trials.
 
-Two measurements, both on two slots:
+There are two measurements, both on two slots:
 
-- trials of about a second: wall time ÷ (sum of training seconds ÷ slots), and the slot time that a
-  trial takes beyond its training. For `sweeps run` it is the whole command, from the shell to its
-  end, with MLflow.
-- thousands of trials of one gradient step: whether the last ones cost more than the first, and
+- trials of about a second: wall time ÷ (sum of training seconds ÷ slots), and the slot time per
+  trial beyond its training. For `sweeps run`, the time is that of the whole command, with MLflow.
+- thousands of trials of one gradient step: whether the last trials take longer than the first, and
   whether the driver's memory grows.
 """
 
@@ -32,7 +31,7 @@ from sweeps.storage import Storage
 
 SLOTS = 2
 PARTS = 10
-"""Of the many short trials, the first part and the last are compared."""
+"""The short trials are divided into parts; the last part is compared with the first."""
 
 SWEEP = """
 from quantlab import OptimizerSpec, Quantization, Recipe
@@ -62,14 +61,14 @@ SWEEP = SweepSpec(
 
 
 def sweep_file(folder: Path, *, trials: int, epochs: int, dataset: str = "") -> Path:
-    """A sweep of equal trials."""
+    """Write a sweep file of equal trials."""
     path = folder / "overhead.py"
     path.write_text(SWEEP.format(trials=trials, epochs=epochs, dataset=dataset))
     return path
 
 
 def figures(wall: float, seconds: list[float]) -> dict[str, float]:
-    """From the wall time and the training seconds of each trial."""
+    """Compute the overhead from the wall time and the training seconds of each trial."""
     training = sum(seconds)
     return {
         "trials": len(seconds),
@@ -81,7 +80,7 @@ def figures(wall: float, seconds: list[float]) -> dict[str, float]:
 
 
 def ours(folder: Path, path: Path) -> tuple[float, list[float], list[int], list[float]]:
-    """Wall time, seconds of each trial, the driver's memory over time, times of results."""
+    """Return wall time, seconds of each trial, the driver's memory, and times of results."""
     memory: list[int] = []
     started = time.perf_counter()
     command = [str(Path(sys.executable).with_name("sweeps")), "run", str(path)]
@@ -109,7 +108,7 @@ def ours(folder: Path, path: Path) -> tuple[float, list[float], list[int], list[
 
 
 def train(recipe: Recipe) -> float:
-    """A trial without anything around it; the seconds spent in epochs."""
+    """Train a trial without orchestration, and return the seconds spent in epochs."""
     import torch
 
     torch.set_num_threads(1)
@@ -120,7 +119,7 @@ def train(recipe: Recipe) -> float:
 
 
 def plain_tune(sweep: SweepSpec) -> tuple[float, list[float]]:
-    """Tune's function trainables, as its documentation begins with them."""
+    """Train with Tune's function trainables, as in the introduction of its documentation."""
     import ray
     from ray import cloudpickle, tune
 
@@ -144,7 +143,7 @@ def plain_tune(sweep: SweepSpec) -> tuple[float, list[float]]:
 
 
 def process_pool(sweep: SweepSpec) -> tuple[float, list[float]]:
-    """Python's own pool, processes spawned as a script's would be."""
+    """Train in Python's process pool, with spawned processes."""
     started = time.perf_counter()
     with ProcessPoolExecutor(SLOTS, mp_context=get_context("spawn")) as pool:
         seconds = list(pool.map(train, [cell.recipe for cell in sweep.cells]))
@@ -152,7 +151,7 @@ def process_pool(sweep: SweepSpec) -> tuple[float, list[float]]:
 
 
 def trials_of_a_second(trials: int, tune_trials: int, epochs: int) -> dict[str, Any]:
-    """The three, one after the other."""
+    """Measure the three, one after the other."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -175,7 +174,7 @@ def trials_of_a_second(trials: int, tune_trials: int, epochs: int) -> dict[str, 
 
 
 def many_short_trials(trials: int) -> dict[str, Any]:
-    """One gradient step each."""
+    """Measure trials of one gradient step each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dataset = "train_images=64, validation_images=64, test_images=64"
@@ -184,7 +183,7 @@ def many_short_trials(trials: int) -> dict[str, Any]:
     part = trials // PARTS
     costs = [ends[start + part - 1] - ends[start] for start in range(0, trials - part + 1, part)]
     size = [value / 2**20 for value in memory]
-    # The driver has begun to train when a tenth of its time is over.
+    # After a tenth of its time, the driver has started to train.
     tenth = len(size) // 10
     return {
         "trials": trials,

@@ -1,11 +1,11 @@
-"""Delivery to SQLite, to PostgreSQL, and to MLflow's server over PostgreSQL: four drivers at once.
+"""Delivery of trials to SQLite, PostgreSQL, and MLflow's server over PostgreSQL.
 
     python benchmarks/tracking_stores.py
 
-Each process delivers finished trials of its own, as the thread beside `sweeps run` does; beside
-that, one process alone. A record is one value of one metric in one epoch. Afterwards everything is
-read back and counted. All stores are on this machine, on its disk, and PostgreSQL waits for the
-disk at each commit, as SQLite does; MLflow's server has one worker process.
+Four processes at once, or one alone, deliver finished trials as the thread of `sweeps run` does. A
+record is one value of one metric in one epoch. Afterwards all records are read back and counted.
+All stores are on this machine's disk. PostgreSQL waits for the disk at each commit, as SQLite does.
+MLflow's server has one worker process.
 """
 
 import json
@@ -25,6 +25,7 @@ from typing import Any
 
 import mlflow
 from measuring import write
+from services import mlflow_server, postgresql
 
 from quantlab import OptimizerSpec, Quantization, Recipe, canonical_json
 from quantlab.datasets.digits import Digits
@@ -35,16 +36,13 @@ from quantlab.update_rules import PROX_CONNECT
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage
 from sweeps.storage.sealed_json import plain
-from sweeps.tracking.run import NOT_METRICS
+from sweeps.tracking.run import EPOCH_METRICS
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 
-sys.path.append(str(Path(__file__).parents[1]))
-from tests.services import mlflow_server, postgresql
-
 PROCESSES = 4
 RUNS = 25
-"""For each process."""
+"""Trials of each process."""
 EPOCHS = 30
 ROUNDS = 3
 SWEEP = SweepSpec(
@@ -66,7 +64,7 @@ SWEEP = SweepSpec(
 
 @dataclass
 class Together:
-    """Lets processes begin at the same moment; they get it when they start."""
+    """A barrier at which the processes of the pool start together."""
 
     barrier: Any = None
 
@@ -80,14 +78,14 @@ def set_barrier(barrier: Any) -> None:
 
 @dataclass(frozen=True)
 class Share:
-    """What one process measured."""
+    """The measurements of one process."""
 
     began: float
-    """Of the clock that all processes of a machine share."""
+    """Monotonic time, which is the same for all processes of a machine."""
     ended: float
     seconds_a_run: list[float]
     failures: int
-    """Deliveries that raised, and were repeated."""
+    """Deliveries that raised an error and were repeated."""
 
 
 def share_of(number: int) -> tuple[Cell, ...]:
@@ -117,7 +115,7 @@ def deliver(number: int, experiment: str, root: Path, uri: str, together: bool) 
 
 
 def prepare_trials(root: Path) -> Storage:
-    """Train the first trial, and give the others its records: a tracker does not look at them."""
+    """Train the first trial, and copy its records to the others."""
     storage = Storage(root)
     first, *others = SWEEP.cells
     trained = storage.trial(first.fingerprint)
@@ -136,13 +134,13 @@ def prepare_trials(root: Path) -> Storage:
 
 
 def expected_records(cells: Sequence[Cell], storage: Storage) -> Counter[tuple[str, str, int]]:
-    """How often each (fingerprint, metric, epoch) must be in the store: once."""
+    """Return the records (fingerprint, metric, epoch) that must be in the store once."""
     return Counter(
         (cell.fingerprint, key, record.epoch)
         for cell in cells
         for record in storage.trial(cell.fingerprint).read_history()
         for key, value in plain(record).items()
-        if key not in NOT_METRICS and value is not None
+        if key in EPOCH_METRICS and value is not None
     )
 
 
@@ -168,7 +166,7 @@ def measure(
     database: str,
     processes: int,
 ) -> dict[str, float]:
-    """One turn of so many processes on a store, which is read back straight from its database."""
+    """Deliver from some processes to a store, and read the records from its database."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(trials.root, folder, dirs_exist_ok=True)
         Tracker(experiment, Storage(Path(folder)), uri).connected()
@@ -195,7 +193,7 @@ def measure(
 
 
 def summary(turns: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Speeds are medians over the turns, counts are sums."""
+    """Summarize the turns: medians of the speeds, and sums of the counts."""
     return {
         key: statistics.median(turn[key] for turn in turns)
         if key.startswith(("records_per", "milliseconds"))
@@ -215,13 +213,13 @@ def main() -> None:
     ):
         root = Path(folder)
         trials = prepare_trials(root / "trials")
-        behind = server.create("server")
-        with mlflow_server(behind, root) as tracking_server:
+        backend = server.create("server")
+        with mlflow_server(backend, root) as tracking_server:
             sqlite, direct = f"sqlite:///{root / 'mlflow.db'}", server.create("direct")
             stores = {
                 "SQLite": (sqlite, sqlite),
                 "PostgreSQL": (direct, direct),
-                "MLflow server over PostgreSQL": (tracking_server.uri, behind),
+                "MLflow server over PostgreSQL": (tracking_server.uri, backend),
             }
             for turn in range(ROUNDS):
                 for name, (uri, database) in stores.items():
