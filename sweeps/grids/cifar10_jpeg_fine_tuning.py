@@ -1,13 +1,12 @@
-"""ResNet20 fine-tuned from a public checkpoint, in two epochs: BC, PQ and PC, two sets.
+"""ResNet20 fine-tuned from a public checkpoint in two epochs: BC, PQ and PC on two sets.
 
-It expects CIFAR-10 as image files under the data folder, as
-``cifar10-jpeg/{train,test}/<class>/*.jpg``, and the public option-A checkpoint of ResNet20 as
-``pretrained/resnet20-12fca82f.th``.
+The data folder must contain CIFAR-10 as image files, ``cifar10-jpeg/{train,test}/<class>/*.jpg``,
+and the public option-A checkpoint of ResNet20, ``pretrained/resnet20-12fca82f.th``.
 
-The paper fine-tunes for 200 epochs. Here 4 gradient steps stand for one of them, so that the 766
-steps of two epochs go through the paper's whole range of rho: with rho0 = 1e-2, PC's map becomes
-the projector after 1/4 (ternary) and 1/2 (binary) of the steps. What counts for PQ is the sum of
-all shifts; rho0 = 1e-4 makes it 7.4 here, as the paper's 1e-6 makes it 7.9 there.
+The paper fine-tunes for 200 epochs. Here, 4 gradient steps correspond to one of them, so that the
+766 steps of two epochs cover the paper's whole range of rho: with rho0 = 1e-2, PC's map becomes the
+projector after 1/4 (ternary) and 1/2 (binary) of the steps. For PQ, the sum of all shifts matters:
+it is 7.4 here with rho0 = 1e-4, and 7.9 in the paper with 1e-6.
 """
 
 from dataclasses import replace
@@ -38,7 +37,7 @@ PAPER = cifar10_fine_tuning(
 
 
 def block(method: Method, rho0: float | None = None) -> Block:
-    """One method, with the paper's optimizer for it."""
+    """Return the block of one method, with the paper's optimizer for it."""
     optimizer = cifar10_fine_tuning(method, SETS["binary"], rho0).optimizer
     if method is not PQ:  # the paper's two drops come after 41 % and 61 % of the epochs
         optimizer = replace(optimizer, learning_rate=StepDecay(0.01, milestones=(1,)))

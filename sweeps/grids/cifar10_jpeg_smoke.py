@@ -1,7 +1,7 @@
-"""A quick look at ResNet20 on an image folder: PC and PQ, two sets, a small subset, two epochs.
+"""A smoke test of ResNet20 on an image folder: PC and PQ, two sets, a small subset, two epochs.
 
-It expects CIFAR-10 as image files under the data folder, as
-``cifar10-jpeg/{train,test}/<class>/*.jpg``; any set of 32x32 images in class folders will do.
+The data folder must contain CIFAR-10 as image files, ``cifar10-jpeg/{train,test}/<class>/*.jpg``;
+any other 32x32 images in class folders will do.
 """
 
 import torch

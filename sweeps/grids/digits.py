@@ -2,10 +2,10 @@
 
 The setting is the paper's end-to-end one (B.1.5) scaled to 30 + 10 epochs on a small network: SGD
 with momentum, two learning-rate drops, hard quantization after three quarters of the epochs. The
-rho0 values are its grids of Tables 9-11 carried over to a shorter run. As there, ProxConnect's
-rho_t makes the binary quantizer the projector at about the end, in the middle, and after a quarter
-of the QUANTIZE epochs (it ends at 0.93, 1.86 and 3.72 half-gaps), and ProxQuant's shifts add up to
-about 0.8, 8 and 80 in the unit of the weights.
+values of rho0 are the grids of its Tables 9-11, converted to the shorter training. As in the paper,
+ProxConnect's rho_t makes the binary quantizer the projector at about the end, in the middle, and
+after a quarter of the QUANTIZE epochs (it ends at 0.93, 1.86 and 3.72 half-gaps), and ProxQuant's
+shifts add up to about 0.8, 8 and 80 in the unit of the weights.
 """
 
 import torch
@@ -40,7 +40,7 @@ SETS = Axis(
 
 
 def annealed(label: str, rule: UpdateRule, rho0: tuple[float, ...]) -> Block:
-    """A method with L_rho^rho and its own values of rho0."""
+    """Return the block of a method with L_rho^rho and its own values of rho0."""
     return Block(
         label,
         overrides={

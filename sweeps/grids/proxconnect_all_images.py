@@ -1,8 +1,9 @@
-"""The ProxConnect paper by its own protocol: trained on all images, rho0 chosen on the test images.
+"""The ProxConnect paper by its own protocol: trained on all images, rho0 chosen on test images.
 
-The 380 trials of `proxconnect`, with nothing held out. An epoch has 391 steps on CIFAR-10 instead
-of 352, and 5,005 on ImageNet instead of 4,810, so that ProxQuant's and reverseProxConnect's shifts
-add up to the paper's. `sweeps report --select test` chooses rho0 as the paper does.
+These are the 380 trials of `proxconnect` without validation images. An epoch has 391 steps on
+CIFAR-10 instead of 352, and 5,005 on ImageNet instead of 4,810, so that the shifts of ProxQuant and
+reverseProxConnect add up to the paper's. `sweeps report --select test` selects rho0 as the paper
+does.
 """
 
 from quantlab.papers.proxconnect import RESNET20, RESNET56, SEEDS, cifar10, imagenet

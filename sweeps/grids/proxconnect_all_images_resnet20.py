@@ -1,6 +1,6 @@
 """The ProxConnect paper's ResNet20 by its own protocol, with no images held out: 181 trials.
 
-A part of `proxconnect_all_images`, for a smaller budget.
+It is a part of `proxconnect_all_images`, for a smaller budget.
 """
 
 from quantlab.papers.proxconnect import RESNET20, SEEDS

@@ -1,8 +1,8 @@
 """The ProxConnect paper's CIFAR-10 experiments: Tables 2, 3 and 6-11, 181 trials a network.
 
-A network is trained once in full precision; every fine-tuning trial starts from its weights. The
-recipes, their values of rho0 and the seeds are those of `quantlab.papers.proxconnect`, which holds
-validation images out; `proxconnect_all_images` does not.
+Each network is trained once in full precision, and every fine-tuning trial starts from its weights.
+The recipes, their values of rho0 and the seeds are those of `quantlab.papers.proxconnect`, with
+validation images held out; `proxconnect_all_images` holds out none.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ COSTS: Mapping[ModelSpec, PublishedCost] = {
 
 
 def as_published(recipe: Recipe) -> Recipe:
-    """The recipe as it is."""
+    """Return the recipe unchanged."""
     return recipe
 
 
@@ -52,15 +52,15 @@ def blocks(
     end_to_end_rho0: Mapping[str, tuple[float, ...]] = CIFAR10_END_TO_END_RHO0,
     adapt: Callable[[Recipe], Recipe] = as_published,
 ) -> tuple[Block, ...]:
-    """The experiments on one network, pretraining first if it is needed.
+    """Return the experiments on one network, with its pretraining first if it is needed.
 
     Args:
         model: the network.
-        regimes: which of `REGIMES`.
-        sets: names of quantization sets, of `quantlab.papers.proxconnect.SETS`.
-        dataset: None for the paper's.
-        fine_tuning_rho0: method -> values, for those that have a rho0.
-        end_to_end_rho0: the same for the other regime.
+        regimes: a selection of `REGIMES`.
+        sets: keys of `quantlab.papers.proxconnect.SETS`.
+        dataset: the dataset; None for the paper's.
+        fine_tuning_rho0: method -> values of rho0, for methods that have one.
+        end_to_end_rho0: the same for the regime end-to-end.
         adapt: changes every recipe, for a smaller budget.
     """
     cost = COSTS.get(model)

@@ -23,10 +23,10 @@ END_TO_END_COST = PublishedCost("ResNet18 on ImageNet, end-to-end", 27, "Tesla V
 
 
 def blocks(dataset: DatasetSpec | None = None) -> tuple[Block, ...]:
-    """The experiments of both regimes.
+    """Return the experiments of both regimes.
 
     Args:
-        dataset: None for that of `quantlab.papers.proxconnect`.
+        dataset: the dataset; None for that of `quantlab.papers.proxconnect`.
     """
     return (
         *_regime(
@@ -47,7 +47,7 @@ def blocks(dataset: DatasetSpec | None = None) -> tuple[Block, ...]:
 def _regime(
     name: str, recipe: Callable[..., Recipe], rho0: tuple[float, ...], cost: PublishedCost
 ) -> tuple[Block, ...]:
-    """BC, and PC with its values of rho0."""
+    """Return the blocks of BC, and of PC with its values of rho0."""
     label = f"{RESNET18.name} {name}"
     return (
         Block(f"{label} BC", method="BC", base=recipe(BC), cost=cost),

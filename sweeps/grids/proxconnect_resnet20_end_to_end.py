@@ -1,6 +1,6 @@
 """The ProxConnect paper's ResNet20 trained end to end, 90 trials.
 
-A part of `proxconnect_cifar10`, for a smaller budget.
+It is a part of `proxconnect_cifar10`, for a smaller budget.
 """
 
 from quantlab.papers.proxconnect import RESNET20, SEEDS

@@ -1,11 +1,11 @@
-"""The ProxConnect paper's CIFAR-10 experiments in small: a thin ResNet8 on scikit-learn's digits.
+"""The ProxConnect paper's CIFAR-10 experiments scaled down: a thin ResNet8 on digits.
 
-The blocks are those of `proxconnect_cifar10`, with pretraining, both regimes and three seeds, in
-about a quarter of an hour on two CPU cores and without a download. 24 + 12 epochs stand for the
-paper's 200 + 100: drops of the learning rate come at the same share of the training, and 4 gradient
-steps take the place of an epoch in rho_t, so that ProxConnect with the paper's rho0 goes through
-the paper's rho. ProxQuant's shifts add up over steps, of which there are a hundredth as many; 100
-times its rho0 adds up to what the paper's does.
+The blocks are those of `proxconnect_cifar10`, with pretraining, both regimes and three seeds. They
+take about a quarter of an hour on two CPU cores and need no download. 24 + 12 epochs replace the
+paper's 200 + 100. The learning rate drops after the same shares of the training, and 4 gradient
+steps replace an epoch in rho_t, so that ProxConnect with the paper's rho0 has the paper's range of
+rho. ProxQuant's shifts add up over the steps, of which there are a hundredth as many; 100 times its
+rho0 gives the paper's sum.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ STEPS_FOR_A_PAPER_EPOCH = 4  # 34 steps in each of 24 epochs, for 200 epochs
 
 
 def shorten(recipe: Recipe) -> Recipe:
-    """24 epochs for 200, in batches of 32."""
+    """Scale a recipe of 200 epochs down to 24, with batches of 32."""
     optimizer, quantization = recipe.optimizer, recipe.quantization
     rate = optimizer.learning_rate
     if isinstance(rate, StepDecay):
@@ -48,7 +48,7 @@ def shorten(recipe: Recipe) -> Recipe:
 
 
 def scaled(rho0: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
-    """100 times the paper's values, but for ProxConnect."""
+    """Return 100 times the paper's values of rho0, and those of ProxConnect unchanged."""
     return {
         method: values if method == "PC" else tuple(float(f"{100 * value:g}") for value in values)
         for method, values in rho0.items()

@@ -1,1 +1,1 @@
-"""The studies that ship; each file defines STUDY."""
+"""Ready-made studies; each file defines STUDY."""

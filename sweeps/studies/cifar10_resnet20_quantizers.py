@@ -1,8 +1,8 @@
 """Ternary quantizers for ResNet20 on CIFAR-10, trained end to end as the ProxConnect paper does.
 
-The setting is that of its Table 3, in which the ternary set is the hard one; one seed of a
-configuration costs what the paper's Table 5 says, some 1.5 GPU-hours. PC at the paper's middle
-rho0, 1e-2, and BC are tried first.
+The setting is that of its Table 3, in which the ternary set is the hardest. One seed of a
+configuration takes about 1.5 GPU-hours (the paper's Table 5). PC at the paper's middle rho0, 1e-2,
+and BC are evaluated first.
 """
 
 from optuna.trial import BaseTrial
@@ -18,7 +18,7 @@ BASE = next(cell.recipe for cell in SWEEP.cells if cell.method == "PC")
 
 
 def space(trial: BaseTrial) -> Recipe:
-    """A rule and a map on {-1, 0, 1}."""
+    """Suggest an update rule and a map on {-1, 0, 1}."""
     recipe = BASE
     for path, value in {
         "quantization.rule": suggest_rule(trial),

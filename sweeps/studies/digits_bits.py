@@ -1,7 +1,7 @@
 """Accuracy against bits: a quantization set for each layer of the demo's network, on digits.
 
-The update rule, rho0, and whether layers have learned scales are searched with the sets, by
-NSGA-II; the map is L with shifts in half-gaps. PC with one set for all layers is tried first.
+NSGA-II searches the sets, the update rule, rho0, and whether layers have learned scales. The map is
+L with shifts in half-gaps. PC with one set for all layers is evaluated first.
 """
 
 from optuna.samplers import BaseSampler, NSGAIISampler
@@ -19,7 +19,7 @@ LAYERS = ("conv1", "conv2", "conv3", "linear")
 
 
 def space(trial: BaseTrial) -> Recipe:
-    """A rule, rho0, and a set for each layer."""
+    """Suggest an update rule, rho0, and a set for each layer."""
 
     def relative(levels: tuple[float, ...] = BINARY) -> PiecewiseLinear:
         return PiecewiseLinear(levels, relative=True)
@@ -35,14 +35,19 @@ def space(trial: BaseTrial) -> Recipe:
 
 
 def everywhere(*shares: float, zero: bool) -> dict[str, float | int]:
-    """One set for all layers: the distances between its positive levels, and whether 0 is in it."""
+    """Return the parameters of one set for all layers.
+
+    Args:
+        shares: distances between the positive levels, starting from 0.
+        zero: include the level 0.
+    """
     own: dict[str, float | int] = {"levels": 2 * len(shares) + zero}
     own |= {f"level.{i}": share for i, share in enumerate(shares, start=1)}
     return {f"{layer}.{name}": value for layer in LAYERS for name, value in own.items()}
 
 
 def nsga_ii(seed: int) -> BaseSampler:
-    """Optuna's NSGA-II, with generations small enough for the budget."""
+    """Make Optuna's NSGA-II sampler, with generations small enough for the budget."""
     return NSGAIISampler(seed=seed, population_size=12)
 
 

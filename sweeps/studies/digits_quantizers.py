@@ -1,8 +1,8 @@
-"""The embedded default: a ternary quantizer for the demo's network, on digits.
+"""Ternary quantizers for the demo's network, on digits.
 
-The setting is that of `sweeps.grids.digits`, its ternary set. What is searched is the update rule,
-the map and how it is annealed. PC at the middle rho0 of that grid, BC, and
-PQ at its best rho0 are tried first.
+The setting is that of `sweeps.grids.digits` with its ternary set. The study searches the update
+rule, the map and its annealing. PC at the middle rho0 of that grid, BC, and PQ at its best rho0 are
+evaluated first.
 """
 
 from optuna.trial import BaseTrial
@@ -15,11 +15,11 @@ from sweeps.quantizer_space import suggest_quantizer, suggest_rule
 from sweeps.study import StudySpec, better_half
 
 CLOCK = Linear(rho0=1.0)
-"""1 + t / B: one more each epoch; the laws of growth are functions of it."""
+"""1 + t / B, which grows by 1 each epoch; the laws of growth are functions of it."""
 
 
 def space(trial: BaseTrial) -> Recipe:
-    """A rule and a map on {-1, 0, 1}."""
+    """Suggest an update rule and a map on {-1, 0, 1}."""
     quantization = Quantization(
         rule=suggest_rule(trial), quantizer=suggest_quantizer(trial, TERNARY), sharpness=CLOCK
     )

@@ -1,10 +1,10 @@
-"""A sweep on a cluster where everything is killed now and then ends as one that was left alone.
+"""A sweep on a cluster whose processes are killed at random has the results of an undisturbed one.
 
-To the bit, if trials are trained one by one. In packs, which are put together anew after every
-blow, sums are added up in another order: there, networks are in float64, and nearly the same.
+They are bit-identical if trials are trained one by one. Packs are formed anew after each failure,
+so that sums are added in another order: there, networks are in float64, and results nearly equal.
 
 The short form runs with the other tests. ``make chaos`` runs the long one: 64 trials, 12 workers
-and 4 drivers killed, 3 nodes lost, the tracking server away twice for 20 s.
+and 4 drivers killed, 3 nodes lost, and the tracking server stopped twice for 20 s.
 """
 
 import os
@@ -40,7 +40,7 @@ DEADLINE_SECONDS = 1200
 
 @dataclass(frozen=True)
 class Plan:
-    """How much happens to a sweep of 4 trials a seed."""
+    """How many failures a sweep of 4 trials a seed has."""
 
     seeds: int
     epochs: int
@@ -63,7 +63,7 @@ PLAN = (
 )
 
 SWEEP = '''
-"""Fine-tuning from a network that the sweep trains first, and a map of the file's own."""
+"""Fine-tuning from a network that the sweep trains first, and a quantizer of the file's own."""
 
 import os
 import time
@@ -105,9 +105,9 @@ class DoubleDigits(Digits):
 
 @dataclass(frozen=True)
 class Tanh(Quantizer):
-    """Waits for a file to be there, so that the sweep does not end before all is done to it.
+    """Waits for a file, so that the sweep does not end before all failures have happened.
 
-    In trials only, as drivers try the map before they begin.
+    It waits in trials only, as drivers evaluate the map before they start.
     """
 
     levels: tuple[float, ...] = (-1.0, 1.0)
@@ -150,7 +150,7 @@ SWEEP = SweepSpec(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the sweep's file in it."""
+    """A folder with the sweep file."""
     path = tmp_path_factory.mktemp("chaos")
     text = SWEEP.replace("=EPOCHS", f"={PLAN.epochs}").replace("SEEDS", str(PLAN.seeds))
     (path / "chaos.py").write_text(text.replace("THE-GATE", str(path / "gate")))
@@ -158,7 +158,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Driver:
-    """`sweeps run`, started again whenever it was killed."""
+    """A process of `sweeps run` that can be killed and started again."""
 
     def __init__(self, folder: Path, storage: Storage, *options: str) -> None:
         where = ["--storage", str(storage.root), "--retries", "100"]
@@ -178,7 +178,7 @@ class Driver:
         self.process.wait()
 
     def finish(self) -> str:
-        """Wait for the end; the log, if it is a good one."""
+        """Wait until the sweep ends with exit code 0, and return the log."""
         code = self.process.wait(DEADLINE_SECONDS)
         log = self._log.read_text(encoding="utf-8")
         assert code == 0, log
@@ -187,7 +187,7 @@ class Driver:
 
 @contextmanager
 def cluster_of_nodes(count: int) -> Iterator[Cluster]:
-    """Nodes of one CPU, and a head with none, as processes of this machine."""
+    """Start a head node without CPUs and nodes of one CPU, as processes of this machine."""
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
@@ -201,7 +201,7 @@ def cluster_of_nodes(count: int) -> Iterator[Cluster]:
 
 @dataclass
 class Monkey:
-    """Does what goes wrong on clusters."""
+    """Causes the failures that happen on clusters."""
 
     cluster: Cluster
     driver: Driver
@@ -213,7 +213,7 @@ class Monkey:
     """When the tracking server is to be started again."""
 
     def run(self, events: Sequence[str]) -> None:
-        """All of it, at random moments, each while the sweep is under way."""
+        """Cause each failure at a random moment while trials are trained."""
         for event in events:
             self.wait(self.chance.uniform(0.2, PLAN.most_pause_seconds))
             getattr(self, event)()
@@ -231,7 +231,7 @@ class Monkey:
             time.sleep(0.1)
 
     def trials(self) -> list[psutil.Process]:
-        """The cluster's processes that are at a trial."""
+        """Return the cluster's processes that train trials."""
         found = []
         for node in self.cluster.worker_nodes:
             with suppress(psutil.NoSuchProcess):
@@ -240,26 +240,26 @@ class Monkey:
         return found
 
     def worker(self) -> None:
-        """A trial's process is killed."""
+        """Kill a trial's process."""
         while True:
             self.wait(0)
-            with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended by itself
+            with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended
                 self.chance.choice(self.trials()).kill()
                 return
 
     def driver_(self) -> None:
-        """`sweeps run` is killed, and started again by hand."""
+        """Kill `sweeps run`, and start it again."""
         self.driver.kill()
         self.driver.start()
 
     def node(self) -> None:
-        """A machine is lost, and another one comes."""
+        """Remove a node, and add another one."""
         node = self.chance.choice(sorted(self.cluster.worker_nodes, key=str))
         self.cluster.remove_node(node, allow_graceful=False)
         self.cluster.add_node(num_cpus=1)
 
     def outage(self) -> None:
-        """The tracking server is away for a while."""
+        """Stop the tracking server for a while."""
         while self.back_at is not None:
             self.wait(0.2)
         self.server.stop()
@@ -267,17 +267,17 @@ class Monkey:
 
 
 def is_trial(process: psutil.Process) -> bool:
-    """By the title that Ray gives a worker: its class, which Tune derives from ours."""
+    """Return whether a process trains a trial, by the title that Ray gives to workers."""
     return " ".join(process.cmdline()).startswith(("ray::ResourceTrainable", "ray::Worker"))
 
 
 def hashes(sweep: SweepSpec, storage: Storage) -> dict[str, str]:
-    """Trial -> hash of all that it left."""
+    """Return a hash of all files of each trial."""
     return {cell.name: trial_hash(storage.trial(cell.fingerprint)) for cell in sweep.cells}
 
 
 def assert_nearly_the_same(sweep: SweepSpec, found: Storage, expected: Storage) -> None:
-    """Learning curves, final weights, and accuracies."""
+    """Compare learning curves, final weights and accuracies."""
     for cell in sweep.cells:
         own, other = found.trial(cell.fingerprint), expected.trial(cell.fingerprint)
         for key in ("train_loss", "validation_accuracy_hard"):
@@ -294,7 +294,7 @@ def assert_nearly_the_same(sweep: SweepSpec, found: Storage, expected: Storage) 
 
 @pytest.fixture(scope="module")
 def calm(folder: Path, empty_store: Path) -> Storage:
-    """What the sweep gives if nothing happens."""
+    """The storage of the sweep without failures."""
     (folder / "gate").touch()
     storage = Storage(folder / "calm")
     storage.root.mkdir()
@@ -313,11 +313,11 @@ def calm(folder: Path, empty_store: Path) -> Storage:
     [
         pytest.param("1", id="one by one"),
         pytest.param(
-            "4", id="in packs", marks=pytest.mark.skipif(not LONG, reason="of `make chaos`")
+            "4", id="in packs", marks=pytest.mark.skipif(not LONG, reason="runs with `make chaos`")
         ),
     ],
 )
-def test_a_sweep_survives_what_clusters_do(pack: str, folder: Path, calm: Storage) -> None:
+def test_a_sweep_survives_failures_of_a_cluster(pack: str, folder: Path, calm: Storage) -> None:
     sweep = load_sweep(str(folder / "chaos.py"))
     assert len(set(hashes(sweep, calm).values())) == len(sweep.cells)
 
@@ -349,7 +349,7 @@ def test_a_sweep_survives_what_clusters_do(pack: str, folder: Path, calm: Storag
 
 
 def check_runs(sweep: SweepSpec, storage: Storage, uri: str) -> None:
-    """One run a trial, finished, with every epoch once."""
+    """Require one finished run a trial, with each epoch once."""
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(sweep.name)
     assert experiment is not None
