@@ -1,4 +1,4 @@
-"""Tables of `analysis.schema` from trial folders."""
+"""Tables of `analysis.columns` from trial folders."""
 
 from collections.abc import Collection
 

@@ -28,7 +28,7 @@ def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
         trials: table with the columns of `analysis.columns.TRIALS`.
 
     Returns:
-        A table with the columns of `analysis.columns.IMPORTANCE` and one for each axis of the sweep.
+        A table with the columns of `analysis.columns.IMPORTANCE`, and one for each further axis.
     """
     finished = trials[(trials["state"] == "COMPLETE") & (trials["set"] != "")]
     rows = []

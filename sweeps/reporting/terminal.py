@@ -42,8 +42,8 @@ def show(report: Report) -> None:
     claims = [row for row in report.findings.claims.to_dict("records") if row["cells"]]
     if claims:
         console.print(Text("\nWhat the paper claims", style="italic"))
-        for line in _differences(report.findings.training_beside):
-            console.print(Text(line))
+        for difference in _differences(report.findings.training_beside):
+            console.print(Text(difference))
     for row in claims:
         console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
     console.print()
