@@ -190,8 +190,8 @@ class SharedStudy:
         known = self.study.user_attrs.get("folder")
         if known is None and self.study.get_trials(deepcopy=False):
             raise ConfigurationError(
-                f"study {self._spec.name}: {without_password(url)} contains a study of this name that `sweeps "
-                "search` did not create; give the study another name"
+                f"study {self._spec.name}: {without_password(url)} contains a study of this name "
+                "that `sweeps search` did not create; give the study another name"
             )
         if known is None:
             own = own or uuid.uuid4().hex
@@ -199,8 +199,9 @@ class SharedStudy:
             self.study.set_user_attr("folder", own)
         elif known != own:
             raise ConfigurationError(
-                f"--storage {self._root}: the trials of study {self._spec.name} in {without_password(url)} "
-                "are in another folder; give all drivers of a study the same --storage"
+                f"--storage {self._root}: the trials of study {self._spec.name} in "
+                f"{without_password(url)} are in another folder; give all drivers of a study the "
+                "same --storage"
             )
 
     def _require_unchanged(self) -> None:
