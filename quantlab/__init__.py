@@ -1,4 +1,4 @@
-"""Training of quantized networks by proximal maps: the core, usable without any orchestration."""
+"""Training of quantized networks by proximal maps. The package needs no orchestration."""
 
 from quantlab.canonical import canonical_json, configuration_id, fingerprint, flatten
 from quantlab.errors import ConfigurationError, MemoryExhaustedError, NonFiniteLossError

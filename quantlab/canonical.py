@@ -1,4 +1,4 @@
-"""The canonical JSON of a recipe, and the fingerprint that is a trial's identity."""
+"""The canonical JSON of a recipe, and the fingerprint that identifies a trial."""
 
 import dataclasses
 import hashlib
@@ -17,33 +17,34 @@ from quantlab.identity.source_identity import Reach, UntraceableError
 from quantlab.recipe import Recipe
 
 CANONICAL_NAME = "__canonical_name__"
-"""A class that is not of the release bears its name and a digest of its source under this attribute
-once it has been asked for, also where it arrives without its source."""
+"""Attribute that stores the canonical name of a user's class (name and digest of its source). It is
+set when the name is first computed, and travels with the class to machines without its source."""
 
 _TYPE_FIELD, _ENUM, _PAIRS = "type.", "enum.", "pairs."
-"""Keys that no field can have: of a field called ``type``, of a member of a user's enumeration, and
-of a mapping with keys that could be taken for something else."""
+"""Reserved keys, which no dataclass field can have. They stand for a field called ``type``, for a
+member of a user's enumeration, and for a mapping whose keys are not plain text."""
 _RESERVED = {"type", _TYPE_FIELD, _ENUM, _PAIRS}
 
 FORMAT = 1
-"""Part of every fingerprint; raised when the meaning of a recipe's fields changes."""
+"""Version that is part of every fingerprint. It is raised when the meaning of a field changes."""
 
 
 def canonical(value: object, *, defaults: bool = True) -> Any:
-    """A value as plain JSON data: the same for equal values, different for different ones.
+    """Convert a value to plain JSON data. Equal values give equal data, others different data.
 
-    Dataclasses become objects with their class as ``"type"``, whole floats become integers (so that
-    ``1`` and ``1.0`` are the same number), NumPy's numbers and arrays what they hold, members of
-    enumerations their value, or class and name where the class is not of the release, and classes
-    their name (see `source_identity` for those that are not of the release).
+    Dataclasses become objects with their class as ``"type"``. Whole floats become integers, so that
+    ``1`` and ``1.0`` are the same number. NumPy numbers and arrays become the numbers they hold.
+    Members of the package's enumerations become their value, members of a user's enumeration their
+    class and name. Classes become their name; `source_identity` names a user's class.
 
     Args:
         value: a recipe or a part of one.
         defaults: whether fields that have their default value are written out.
 
     Raises:
-        ConfigurationError: a value of another kind, a non-finite number, a subclass of a dataclass
-            that is none itself, or a class whose source cannot be followed.
+        ConfigurationError: if a value is of an unsupported type or not finite, if a subclass of a
+            dataclass is not decorated as a dataclass itself, or if the source of a user's class
+            cannot be followed.
     """
     if isinstance(value, Enum):
         if release_name(type(value)) is not None:
@@ -53,7 +54,9 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ConfigurationError(f"{value} has no canonical form; give a finite number")
+            raise ConfigurationError(
+                f"recipe value {value} has no canonical form: must be a finite number"
+            )
         return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)
     if isinstance(value, np.generic | np.ndarray):
         return canonical(value.tolist(), defaults=defaults)
@@ -63,7 +66,10 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
         kind = type(value)
         if "__dataclass_fields__" not in vars(kind):  # its own fields would be left out
             what = f"class {kind.__qualname__}"
-            raise ConfigurationError(f"{what} must be decorated as a frozen dataclass")
+            raise ConfigurationError(
+                f"{what} must be a frozen dataclass itself; decorate it with "
+                "@dataclass(frozen=True)"
+            )
         fields = {
             _TYPE_FIELD if item.name == "type" else item.name: canonical(own, defaults=defaults)
             for item in dataclasses.fields(value)
@@ -80,43 +86,44 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item, defaults=defaults) for item in value]
     raise ConfigurationError(
-        f"{brief(value)} has no canonical form; a recipe holds numbers, text, classes, frozen "
-        "dataclasses, and sequences and mappings of these"
+        f"recipe value {brief(value)} has no canonical form: must be a number, text, a class, a "
+        "frozen dataclass, or a sequence or mapping of these"
     )
 
 
 def canonical_key(value: object) -> str:
-    """The same text for equal values, whether they are hashable or not."""
+    """Return a text that is the same for equal values. The values need not be hashable."""
     return _json(canonical(value))
 
 
 def canonical_json(recipe: Recipe) -> str:
-    """The whole recipe as one line of JSON with sorted keys."""
+    """Return the whole recipe as one line of JSON with sorted keys."""
     return _json({"format": FORMAT, "recipe": canonical(recipe)})
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """The trial's identity everywhere: 16 hexadecimal digits of a SHA-256.
+    """Return the identity of the recipe's trial: 16 hexadecimal digits of a SHA-256.
 
-    Fields with their default value play no part, so that a field that is added later, with the
-    earlier behaviour as its default, leaves the identity of finished trials alone. A default that
-    changes its meaning must raise `FORMAT`.
+    Fields that have their default value are left out. A field that is added later, with the earlier
+    behaviour as its default, therefore does not change the identity of finished trials. If the
+    meaning of a default changes, `FORMAT` must be raised.
     """
     return _digest(canonical(recipe, defaults=False))
 
 
 def configuration_id(recipe: Recipe) -> str:
-    """As the fingerprint, but the same for all seeds of a configuration."""
+    """Return a fingerprint that is the same for all seeds of a configuration."""
     data = canonical(recipe, defaults=False)
     data["seed"] = "any"
     return _digest(data)
 
 
 def flatten(recipe: Recipe) -> dict[str, str | int | float | bool | None]:
-    """The recipe as dotted names with plain values, one for each leaf, for params and columns.
+    """Flatten the recipe to dotted names with plain values, for MLflow parameters and columns.
 
-    A dataclass's class name stands under its own path; a list of numbers or names stands as text,
-    ``"-1, 0, 1"``, one of dataclasses under its positions.
+    The class name of a dataclass is stored under the path of the dataclass. A list of numbers or
+    names becomes text such as ``"-1, 0, 1"``; items of a list of dataclasses are stored under their
+    positions.
     """
     flat: dict[str, str | int | float | bool | None] = {}
 
@@ -153,16 +160,17 @@ def _digest(data: object) -> str:
 
 
 def default_of(field: "dataclasses.Field[Any]") -> object:
-    """A field's default value; something equal to nothing else if it has none."""
+    """Return a field's default value, or a marker that equals no other value if it has none."""
     # Of a class that was pickled by value and read again, the marker is another object of its kind.
     factory: object = field.default_factory
     return factory() if callable(factory) else field.default
 
 
 def _is_default(value: Any, default: object) -> bool:
-    """Whether a field says nothing new.
+    """Whether a field has its default value.
 
-    Equal dataclasses may differ in fields that are not compared, and arrays cannot be compared.
+    Dataclasses that compare equal may differ in fields with ``compare=False``, so their canonical
+    forms are compared as well. Arrays cannot be compared and count as different.
     """
     try:
         if value != default:
@@ -174,7 +182,7 @@ def _is_default(value: Any, default: object) -> bool:
 
 
 def _class_name(kind: type) -> str:
-    """A name that stays when a module is moved; a class with `CANONICAL_NAME` brings its own."""
+    """Return a name that stays the same when a module is moved; see also `CANONICAL_NAME`."""
     own = vars(kind).get(CANONICAL_NAME)
     if own is not None:
         return str(own)
@@ -188,10 +196,10 @@ def _class_name(kind: type) -> str:
 
 
 def name_by_source(kind: type) -> str:
-    """``Name@digest`` of a user's class, which it bears from now on, wherever it goes.
+    """Compute the name ``Name@digest`` of a user's class and store it on the class.
 
     Raises:
-        ConfigurationError: it uses what cannot be followed.
+        ConfigurationError: if the class uses code that cannot be followed to its source.
     """
     try:
         reach = Reach(kind)
@@ -206,4 +214,4 @@ def name_by_source(kind: type) -> str:
 
 
 NAMED: dict[type, Reach] = {}
-"""The user's classes that have been named in this process, and what they can reach."""
+"""The user's classes that this process has named, each with the code that it can reach."""

@@ -13,10 +13,10 @@ _LONGEST_MESSAGE = 1000
 
 
 class ConfigurationError(ValueError):
-    """Something a user wrote is not allowed.
+    """Invalid input from the user.
 
-    The message is one line that names the field, its value and what is allowed. Values may be long,
-    have several lines, or hold what no terminal can show; what becomes of them is `one_line`.
+    The message is one line that names the field, its value and the allowed values. It is passed
+    through `one_line`, because values may be long or contain line breaks or control characters.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -24,38 +24,49 @@ class ConfigurationError(ValueError):
 
 
 class CutShortError(ConfigurationError):
-    """Something around the trials gave way, such as a database: the same command goes on later."""
+    """A service that a sweep needs, such as a database, failed; repeat the command later."""
 
 
 class ElsewhereError(ConfigurationError):
-    """The user's own code raised an error here, which it might not raise on another device."""
+    """The user's code raised an error on this device that it might not raise on another one."""
 
 
 OF_DEVICES = (RuntimeError, AssertionError, ImportError)
-"""What torch and libraries raise for a device that is not here, among other things."""
+"""Errors that torch and other libraries raise when a device is missing, among other reasons."""
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became infinite or NaN: the configuration diverged."""
+    """The loss became infinite or NaN, so the configuration diverged."""
 
     def __init__(self, step: int, last_finite_loss: float) -> None:
+        """Create the error.
+
+        Args:
+            step: gradient step, counted from 0, whose loss was not finite.
+            last_finite_loss: loss of the last step before it that was finite; NaN for none.
+        """
         super().__init__(
-            f"the loss is not finite at step {step}; the last finite one was {last_finite_loss:g}"
+            f"the loss is not finite at step {step}; the last finite loss was {last_finite_loss:g}"
         )
         self.step = step
         self.last_finite_loss = last_finite_loss
 
 
 class LostProcessError(OSError):
-    """A helper process is gone, for no fault of its own: another attempt may well succeed."""
+    """A helper process was killed from outside. Another attempt may succeed."""
 
 
 class MemoryExhaustedError(RuntimeError):
-    """Memory does not hold what was being done. The message says what that was."""
+    """The device or the machine ran out of memory. The message names the operation."""
 
 
 def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """A text as one line that any terminal can show, without its middle if it is very long."""
+    """Return the text as one printable line. The middle of a very long text is left out.
+
+    Args:
+        text: any text.
+        longest: number of characters above which the middle is left out.
+    """
     lines = [line.strip() for line in text.splitlines()]
     text = " ".join(line for line in lines if line) if len(lines) > 1 else text
     if len(text) > longest:
@@ -64,24 +75,25 @@ def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
 
 
 def in_full(error: BaseException) -> str:
-    """All that an error says, in one line; its class if it says nothing."""
+    """Return an error's whole message as one line, or the name of its class if it has none."""
     return one_line(str(error).strip() or type(error).__name__)
 
 
 def brief(value: object) -> str:
-    """A value as Python writes it, for a message: one line, and not a long one."""
+    """Return the ``repr`` of a value for a message: one line of at most about 200 characters."""
     try:
         text = repr(value)
     except Exception as error:  # a class of the user's
-        text = f"<{type(value).__name__}, whose repr fails: {error}>"
+        text = f"<{type(value).__name__} object whose __repr__ failed: {error}>"
     return one_line(text, longest=200)
 
 
 def described(error: BaseException) -> str:
-    """What an error of the user's own code says, and which function and line of it are to blame.
+    """Describe an error that the user's code raised, with the file, line and function.
 
-    Such as ``KeyError: 'x' (mine.py, line 12, in space)``; the place is the innermost one that is
-    neither Python's, nor of an installed package, nor of quantlab, and is left out if none is.
+    An example is ``KeyError: 'x' (mine.py, line 12, in space)``. The place is the innermost frame
+    of the traceback that belongs neither to Python, nor to an installed package, nor to this
+    project. It is left out if there is no such frame.
     """
     says = str(error).strip()
     text = type(error).__name__ + (f": {says}" if says else "")
@@ -101,20 +113,20 @@ def _is_users(file: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, as far as it fits into another message; its class if it says nothing."""
+    """Return the first line of an error's message, or the name of its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
 def naming_exhausted_memory(doing: str, *, advice: str = "") -> Iterator[None]:
-    """Turn whatever torch and Python raise when memory runs out into one clear error.
+    """Convert the errors of torch and Python for exhausted memory into `MemoryExhaustedError`.
 
     Args:
-        doing: what the message says was being done, such as ``"training ResNet20 on cuda"``.
-        advice: what would need less.
+        doing: the operation that the message names, such as ``"training ResNet20 on cuda"``.
+        advice: what the user can do to need less memory.
 
     Raises:
-        MemoryExhaustedError: memory ran out within the block.
+        MemoryExhaustedError: if memory ran out within the block.
     """
     try:
         yield

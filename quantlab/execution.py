@@ -1,10 +1,14 @@
-"""Execution: how a machine computes a trial, which is no part of what the trial is."""
+"""Execution options: how a machine computes a trial. They are not part of a trial's identity."""
 
 import ctypes
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,43 +16,46 @@ from torch import Tensor
 from quantlab.errors import ConfigurationError
 
 _SWITCHES = ("channels_last", "bf16", "compile", "graph", "triton", "deterministic", "keep_memory")
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _NUMBERS = {"workers": 0, "threads": 1}
-"""Name -> least value."""
+"""Names of the numeric options, each with its smallest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
     """Options that change how fast a trial runs, and its numbers at most by rounding.
 
-    They are not in the recipe, nor in its fingerprint; what a trial ran with stands in its result.
-    A trial that is resumed with others than it began with is bit-identical to one that was not
-    interrupted only if `rounds_like` says so. `docs/training_core.md` has the gain of each.
+    They are part neither of the recipe nor of its fingerprint. A trial's result records them.
+    A trial that is resumed with other options is bit-identical to an uninterrupted trial only if
+    `rounds_like` is true. `docs/training_core.md` lists the speed-up of each option.
     """
 
     channels_last: bool = True
-    """Activations in the channels-last memory format: sums are reordered."""
+    """Store activations in the channels-last memory format. Sums are taken in another order."""
     bf16: bool = False
-    """Forward pass under bfloat16 autocast, weights and optimizer in float32: products are rounded
-    to 8 bits, so accuracies move too."""
+    """Run the forward pass under bfloat16 autocast, with weights and optimizer in float32. Products
+    are rounded to 8 bits, so accuracies change as well."""
     compile: bool = False
-    """The network through `torch.compile` (seconds to minutes at the start; needs a C++ compiler
-    on the CPU): operations are fused and reordered."""
+    """Compile the network with `torch.compile`, which takes seconds to minutes at the start and
+    needs a C++ compiler on the CPU. Operations are fused and reordered."""
     graph: bool = True
-    """On CUDA, the steps of a pack, also of one trial, as a graph that the GPU runs by itself;
-    without effect where a step needs the CPU."""
+    """On CUDA, record the steps of a pack, also of a pack of one trial, as a CUDA graph. The option
+    has no effect if a step needs the CPU."""
     triton: bool = False
-    """On CUDA, some 3x3 convolutions of packs by kernels of our own, whose factors are bfloat16 or
-    TF32; sums are reordered."""
+    """On CUDA, compute some 3x3 convolutions of packs with the kernels of `quantlab.kernels`. Their
+    factors are bfloat16 or TF32, and sums are taken in another order."""
     deterministic: bool = True
-    """On CUDA, deterministic algorithms only, without which no resumed trial is bit-identical."""
+    """On CUDA, use deterministic algorithms only. Without them no resumed trial is
+    bit-identical."""
     keep_memory: bool = True
-    """On the CPU, memory that is freed stays with the process, where glibc would give large blocks
-    back and take them anew at every step; for the whole process, and for good. Numbers stay."""
+    """On the CPU, keep freed memory in the process. By default glibc returns large blocks to the
+    system and requests them again at every step. The setting holds for the whole process until it
+    ends. It does not change numbers."""
     workers: int = 0
-    """Processes that decode images of datasets that do not fit in memory; 0 for none."""
+    """Number of processes that decode images of datasets that do not fit in memory; 0 for none."""
     threads: int = 1
-    """CPU threads of a trial. Two trials with one thread each are faster than one with two; with
-    another number, sums are split elsewhere."""
+    """Number of CPU threads of a trial. Two trials with one thread each are faster than one trial
+    with two. Sums are taken in another order with another number."""
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
@@ -64,49 +71,88 @@ class Execution:
                 )
 
     def prepare(self, device: torch.device) -> None:
-        """Set up this process, as far as torch has a switch for the whole of it only."""
+        """Set the modes that torch, cuBLAS and glibc have for the whole process only.
+
+        On CUDA these are deterministic algorithms and the environment variable
+        ``CUBLAS_WORKSPACE_CONFIG``, on the CPU the allocator's thresholds (see `keep_memory`).
+        Training and evaluation call this method when they begin; constructors do not.
+
+        Args:
+            device: the device that the process computes on.
+        """
         if device.type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs one of two
+            os.environ.setdefault(_WORKSPACE, ":4096:8")  # cuBLAS is deterministic with two values
             torch.use_deterministic_algorithms(self.deterministic)
             # Nothing here reads memory that it has not written: no time for filling it.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         elif device.type == "cpu" and self.keep_memory:
             keep_freed_memory()
 
+    @contextmanager
+    def prepared(self, device: torch.device) -> Iterator[None]:
+        """Set the modes of `prepare` for a `with` block, and restore the caller's afterwards.
+
+        The allocator's thresholds, which cannot be restored, are left alone.
+
+        Args:
+            device: the device that the process computes on.
+        """
+        if device.type != "cuda":
+            yield
+            return
+        workspace = os.environ.get(_WORKSPACE)
+        was_deterministic = torch.are_deterministic_algorithms_enabled()
+        only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+        settings: Any = torch.utils.deterministic
+        filled = settings.fill_uninitialized_memory
+        try:
+            self.prepare(device)
+            yield
+        finally:
+            if workspace is None:
+                os.environ.pop(_WORKSPACE, None)
+            torch.use_deterministic_algorithms(was_deterministic, warn_only=only_warned)
+            settings.fill_uninitialized_memory = filled
+
     def rounds_like(self, other: "Execution") -> bool:
-        """Whether a trial may go over from one to the other without a difference in any bit."""
+        """Whether a trial can switch between the two options without a difference in any bit."""
         return replace(other, keep_memory=self.keep_memory, workers=self.workers) == self
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """The context of a forward pass."""
+        """Return the autocast context of a forward pass on a device."""
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def layout(self, inputs: Tensor) -> Tensor:
-        """A batch (batch, channels, height, width) in the memory format of the forward pass.
+        """Return a batch in the memory format of the forward pass.
 
-        Batches of another rank, such as signals, have no other format.
+        Args:
+            inputs: (batch, channels, height, width). Batches of another rank, such as signals, are
+                returned unchanged.
         """
         if not self.channels_last or inputs.dim() != 4:
             return inputs
         return inputs.contiguous(memory_format=torch.channels_last)
 
     def __str__(self) -> str:
-        """All options, as `parse_execution` reads them: ``"channels_last,no-bf16,..."``."""
+        """Return all options in the form that `parse_execution` reads."""
         words = [name if getattr(self, name) else f"no-{name}" for name in _SWITCHES]
         return ",".join([*words, *(f"{name}={getattr(self, name)}" for name in _NUMBERS)])
 
 
 DEFAULT_EXECUTION = Execution()
-"""The fastest options that are safe everywhere."""
+"""The fastest options that work on every machine."""
 
 
 def parse_execution(text: str) -> Execution:
-    """Options from text: names to switch on, ``no-`` names to switch off, ``workers=N``.
+    """Parse options from text.
 
-    ``"bf16,no-channels_last,threads=4"`` changes these three defaults; ``""`` none.
+    Args:
+        text: comma-separated options. A name switches an option on, ``no-`` and a name switches it
+            off, and ``workers=N`` and ``threads=N`` set a number. Options that are not named keep
+            their defaults: ``"bf16,no-channels_last,threads=4"`` changes three, ``""`` none.
 
     Raises:
-        ConfigurationError: a name is unknown.
+        ConfigurationError: if a name is unknown or a number is not valid.
     """
     changes: dict[str, bool | int] = {}
     for word in filter(None, text.replace(" ", "").split(",")):
@@ -118,14 +164,18 @@ def parse_execution(text: str) -> Execution:
             changes[name] = int(number)
         else:
             raise ConfigurationError(
-                f"execution option {word!r}: must be one of {', '.join(_SWITCHES)}, "
-                "one of them after no-, workers=N or threads=N, with N below 10000"
+                f"execution option {word!r}: must be one of {', '.join(_SWITCHES)}, one of these "
+                "names with the prefix no-, or workers=N or threads=N with N below 10000"
             )
     return Execution(**changes)  # type: ignore[arg-type]
 
 
+@cache
 def keep_freed_memory() -> None:
-    """Let glibc's allocator keep what the process frees; without effect elsewhere."""
+    """Let glibc's allocator keep freed memory in the process. Without glibc, do nothing.
+
+    The setting holds for the whole process until it ends, so only the first call has an effect.
+    """
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL("libc.so.6")

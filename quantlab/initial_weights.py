@@ -1,4 +1,4 @@
-"""Where training starts from: a file, another trial's network, or torchvision's weights."""
+"""Initial weights of a network: from a file, from another trial, or from torchvision."""
 
 import hashlib
 import re
@@ -17,87 +17,96 @@ from quantlab.models.state_dicts import fit_weights, load_weights
 
 
 def no_other_trials(fingerprint: str) -> Path:
-    """The ``weights_of`` of whoever has nothing to do with other trials.
+    """Default of ``weights_of`` for callers that do not know of other trials.
 
     Raises:
         ConfigurationError: always.
     """
     raise ConfigurationError(
-        f"TrialWeights.fingerprint = {fingerprint!r}: no other trials are known here; "
-        "give weights_of"
+        f"TrialWeights.fingerprint = {fingerprint!r}: no other trials are known here; pass the "
+        "argument weights_of, which maps a fingerprint to the file of the trial's weights"
     )
 
 
 @dataclass(frozen=True)
 class InitialWeights(ABC):
-    """Weights, batch normalization included, that a model has before its first step."""
+    """Weights that a model has before its first step, batch normalization included."""
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files and folders within the data folder that they are read from; none for none."""
+        """Files and folders within the data folder that the weights are read from."""
         return ()
 
     @abstractmethod
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
-        """Make sure, before any trial starts, that the weights are there.
+        """Check, before any trial starts, that the weights exist.
 
         Args:
-            data_dir: where data lies.
-            weights_of: the file of the final weights of the trial with a fingerprint.
+            data_dir: the data folder.
+            weights_of: maps a fingerprint to the file of that trial's final weights.
 
         Raises:
-            ConfigurationError: they are not; the message says where they belong.
+            ConfigurationError: if the weights are missing; the message names the expected file.
         """
 
     @abstractmethod
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
-        """Load them into a model.
+        """Load the weights into a model.
+
+        Args:
+            model: the network, which is changed in place.
+            data_dir: the data folder.
+            weights_of: maps a fingerprint to the file of that trial's final weights.
 
         Raises:
-            ConfigurationError: they are missing, damaged, or of another architecture.
+            ConfigurationError: if the weights are missing, damaged, or of another architecture.
         """
 
 
 @dataclass(frozen=True)
 class WeightsFile(InitialWeights):
-    """A state dict in a file, as public checkpoints come; see `quantlab.models.state_dicts`.
+    """A state dict in a file; `quantlab.models.state_dicts` lists the supported formats.
 
-    The recipe's identity holds the name and the digest, not the content: give the digest wherever
-    the name alone does not settle which weights are meant.
+    The recipe's identity covers the file's name and the digest, not its content. Give the digest if
+    files of this name may have different contents.
     """
 
     file: str
-    """Path within the data folder (relative: a recipe holds no path of a machine)."""
+    """Path relative to the data folder. A recipe never holds an absolute path."""
     sha256: str = ""
-    """First digits of the file's SHA-256, checked before use; "" for no check."""
+    """First digits of the file's SHA-256, which is checked before use; "" for no check."""
     entry: str = ""
-    """Under which name the file holds the state dict, such as ``"state_dict_ema"``; "" for the only
-    one that it holds, or that fits."""
+    """Key of the state dict within the file, such as ``"state_dict_ema"``; "" for the only state
+    dict in the file, or the only one that fits the network."""
 
     def __post_init__(self) -> None:
         require_relative(self, "file")
         if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{0,64}", self.sha256):
             raise ConfigurationError(
-                f"WeightsFile.sha256 = {self.sha256!r}: must be up to 64 hexadecimal digits"
+                f"WeightsFile.sha256 = {self.sha256!r}: must be text of up to 64 hexadecimal digits"
             )
         if not isinstance(self.entry, str):
             raise ConfigurationError(f"WeightsFile.entry = {brief(self.entry)}: must be text")
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The one file."""
+        """The name of the file."""
         return (self.file,)
 
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
-        """Look for the file and compare its digest."""
+        """Check that the file exists and that its digest matches."""
         path = data_dir / self.file
         if not path.is_file():
-            raise ConfigurationError(f"WeightsFile.file = {self.file!r}: no file {path}")
+            raise ConfigurationError(
+                f"WeightsFile.file = {self.file!r}: the file {path} does not exist; put it there, "
+                "or correct the name or the data folder"
+            )
         if self.sha256:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             if not digest.startswith(self.sha256):
                 raise ConfigurationError(
-                    f"WeightsFile.sha256 = {self.sha256!r}: {path} has {digest[:16]}..."
+                    f"WeightsFile.sha256 = {self.sha256!r}: the file {path} has {digest[:16]}...; "
+                    "correct the digest, or replace the file"
                 )
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
@@ -121,12 +130,12 @@ class TrialWeights(InitialWeights):
             )
 
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
-        """Look for that trial's file."""
+        """Check that the file of that trial's weights exists."""
         path = weights_of(self.fingerprint)
         if not path.is_file():
             raise ConfigurationError(
                 f"TrialWeights.fingerprint = {self.fingerprint!r}: that trial has no final weights "
-                f"yet ({path}); it must be trained first"
+                f"yet (the file {path} does not exist); it must be trained first"
             )
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
@@ -139,18 +148,18 @@ class TorchvisionWeights(InitialWeights):
     """Pretrained weights of a torchvision model, downloaded once into the data folder."""
 
     name: str
-    """As torchvision names them, such as ``"ResNet18_Weights.IMAGENET1K_V1"``."""
+    """torchvision's name of the weights, such as ``"ResNet18_Weights.IMAGENET1K_V1"``."""
 
     def __post_init__(self) -> None:
         self._weights()
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The one file."""
+        """The name of the file, as torchvision stores it."""
         return (f"torchvision/{self._weights().url.rpartition('/')[2]}",)
 
     def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
-        """Look for the file under ``torchvision/`` in the data folder; download it if missing."""
+        """Check the file under ``torchvision/`` in the data folder; download it if missing."""
         self._state_dict(data_dir)
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
@@ -161,8 +170,8 @@ class TorchvisionWeights(InitialWeights):
             return torchvision.models.get_weight(self.name)
         except (ValueError, KeyError, AttributeError) as error:
             raise ConfigurationError(
-                f"TorchvisionWeights.name = {self.name!r}: torchvision has no such weights, "
-                'which are named as in "ResNet18_Weights.IMAGENET1K_V1"'
+                f"TorchvisionWeights.name = {self.name!r}: torchvision has no such weights; must "
+                'be a name such as "ResNet18_Weights.IMAGENET1K_V1"'
             ) from error
 
     def _state_dict(self, data_dir: Path) -> dict[str, Any]:
@@ -174,9 +183,9 @@ class TorchvisionWeights(InitialWeights):
             )
         except Exception as error:  # network errors and damaged files are of many kinds
             file = folder / weights.url.rpartition("/")[2]
-            what = "is damaged" if file.exists() else "is not there, and the download failed"
+            what = "is damaged" if file.exists() else "does not exist, and the download failed"
             raise ConfigurationError(
-                f"TorchvisionWeights.name = {self.name!r}: {file} {what} ({first_line(error)}); "
-                f"put {weights.url} there"
+                f"TorchvisionWeights.name = {self.name!r}: the file {file} {what} "
+                f"({first_line(error)}); download {weights.url} to this file"
             ) from error
         return state

@@ -1,6 +1,7 @@
-"""NumPy's and torch's numbers as Python's own, which is all that recipes hold."""
+"""Conversion of NumPy and torch numbers to Python numbers, and checks of the fields of recipes."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,14 +12,14 @@ from quantlab.errors import ConfigurationError, brief
 
 
 def plain(value: Any) -> Any:
-    """A value with Python's own numbers in it, where it has NumPy's or torch's.
+    """Convert NumPy and torch numbers in a value to Python numbers.
 
-    A number of an array becomes the same number (one of fewer than 64 bits the shortest decimal
-    that stands for it, so that 0.1 stays 0.1), an array and a range a tuple. In a list, a tuple or
-    a mapping the items are made plain; whatever else there is stays as it is.
+    A number becomes the same number; one of fewer than 64 bits becomes the shortest decimal that
+    represents it, so that 0.1 stays 0.1. An array or a range becomes a tuple. The items of a list,
+    a tuple or a mapping are converted; any other value is returned unchanged.
 
     Raises:
-        ConfigurationError: a tensor has no numbers that could be read.
+        ConfigurationError: if the numbers of a tensor cannot be read.
     """
     if isinstance(value, torch.Tensor):
         try:
@@ -42,19 +43,20 @@ def plain(value: Any) -> Any:
 
 
 def floats(values: Iterable[Any]) -> tuple[float, ...]:
-    """Numbers of any kind as Python's floats; see `plain`.
+    """Convert numbers of any type to Python floats; see `plain`.
 
     Raises:
-        TypeError: it is no sequence, or has something else in it.
-        ValueError: the same.
+        TypeError: if `values` is not a sequence, or holds something other than numbers.
+        ValueError: if `values` holds text that is not a number.
     """
     return tuple(float(plain(value)) for value in values)
 
 
 def make_plain(owner: Any) -> None:
-    """Replace NumPy's numbers in the fields of a frozen dataclass that is being made.
+    """Replace NumPy and torch numbers in the fields of a frozen dataclass by Python numbers.
 
-    Arrays stay: a user's class may want to compute with them.
+    It is called from ``__post_init__``. Arrays are kept, because a user's class may compute with
+    them.
     """
     for field in dataclasses.fields(owner):
         value = getattr(owner, field.name)
@@ -62,11 +64,62 @@ def make_plain(owner: Any) -> None:
             object.__setattr__(owner, field.name, plain(value))
 
 
-def require_count(owner: Any, field: str, least: int) -> None:
-    """Make sure that a field of a frozen dataclass that is being made is a whole number.
+def finite_number(value: object) -> int | float | None:
+    """Return a finite number as a Python number; None for any other value.
+
+    Booleans are not numbers here, nor are integers beyond the range of floats.
+    """
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def require_number(
+    owner: Any, field: str, *, least: float = 0.0, most: float = math.inf, exclusive: bool = False
+) -> int | float:
+    """Check that a field of a dataclass is a finite number within a range.
+
+    Args:
+        owner: a dataclass.
+        field: name of the field.
+        least: smallest value that is allowed.
+        most: largest value that is allowed.
+        exclusive: whether `least` itself is not allowed.
+
+    Returns:
+        The value as a Python number. The field is not changed.
 
     Raises:
-        ConfigurationError: it is none, or less than `least`.
+        ConfigurationError: if the value is not such a number.
+    """
+    value = plain(getattr(owner, field))
+    number = finite_number(value)
+    if number is not None and least <= number <= most and not (exclusive and number == least):
+        return number
+    allowed = "a finite number"
+    if most < math.inf:
+        allowed = f"a number from {least:g} to {most:g}"
+    elif least > -math.inf:
+        allowed += f" {'>' if exclusive else '>='} {least:g}"
+    raise ConfigurationError(f"{type(owner).__name__}.{field} = {brief(value)}: must be {allowed}")
+
+
+def require_count(owner: Any, field: str, least: int) -> None:
+    """Check that a field is a whole number, and store it as a Python integer.
+
+    It is called from ``__post_init__``.
+
+    Args:
+        owner: a frozen dataclass.
+        field: name of the field.
+        least: smallest value that is allowed.
+
+    Raises:
+        ConfigurationError: if the value is not a whole number, or is less than `least`.
     """
     value = plain(getattr(owner, field))
     if type(value) is not int or value < least:

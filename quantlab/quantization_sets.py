@@ -1,4 +1,4 @@
-"""Quantization sets Q: sorted tuples of the values that a quantized weight may take."""
+"""Quantization sets Q: increasing tuples of the values that a quantized weight can take."""
 
 import math
 from collections.abc import Iterable
@@ -20,10 +20,11 @@ _NAMES = {BINARY: "binary", TERNARY: "ternary", QUATERNARY: "quaternary"}
 
 
 def quantization_set(levels: Iterable[float]) -> tuple[float, ...]:
-    """The levels as a validated tuple of floats.
+    """Validate levels and return them as a tuple of floats.
 
     Raises:
-        ConfigurationError: fewer than two levels, a non-finite one, or not strictly increasing.
+        ConfigurationError: if there are fewer than two levels, or if the levels are not finite and
+            strictly increasing.
     """
     try:
         values = floats(levels)
@@ -32,29 +33,33 @@ def quantization_set(levels: Iterable[float]) -> tuple[float, ...]:
             f"levels = {levels!r}: must be a sequence of numbers, such as (-1, 0, 1)"
         ) from error
     if len(values) < 2:
-        raise ConfigurationError(f"levels = {values}: a quantization set needs at least two levels")
+        raise ConfigurationError(f"levels = {values}: must have at least two levels")
     if not all(math.isfinite(value) for value in values):
-        raise ConfigurationError(f"levels = {values}: every level must be finite")
+        raise ConfigurationError(f"levels = {values}: must be finite numbers")
     for low, high in pairwise(values):
         if low >= high:
-            reason = "duplicated" if low == high else "unsorted"
+            reason = f"{low:g} is duplicated" if low == high else f"{low:g} precedes {high:g}"
             raise ConfigurationError(
-                f"levels = {values}: {reason} ({low:g} stands before {high:g}); "
-                "levels must be strictly increasing"
+                f"levels = {values}: must be strictly increasing, but {reason}"
             )
     return values
 
 
 def set_name(levels: tuple[float, ...]) -> str:
-    """The field's name for a set, or its levels in braces where it has none."""
+    """Return the common name of a set (``"ternary"``), or its levels in braces if it has none."""
     return _NAMES.get(levels) or "{" + ", ".join(f"{level:g}" for level in levels) + "}"
 
 
 def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:
-    """The projection P_Q: the level nearest to each entry, any shape, same dtype.
+    """Project every entry onto its nearest level: the projection P_Q.
 
-    A tie goes to the upper level, as sign(0) = +1 in BinaryConnect; NaN stays NaN. The result
-    carries no gradient.
+    Args:
+        latent: any shape and floating dtype.
+        levels: the quantization set, strictly increasing.
+
+    Returns:
+        The nearest levels, of the shape and dtype of `latent` and without a gradient. A tie goes to
+        the upper level, as sign(0) = +1 in BinaryConnect. NaN stays NaN.
     """
     if latent.dtype in (torch.float16, torch.bfloat16):
         return nearest_level(latent.float(), levels).to(latent.dtype)
@@ -81,7 +86,7 @@ def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:
 
 @lru_cache
 def _exact_gaps(levels: tuple[float, ...], dtype: torch.dtype) -> tuple[float, ...] | None:
-    """The distances of neighbouring levels, if adding them up in a dtype gives the levels."""
+    """Return the distances of adjacent levels, or None if their sums are not exact in the dtype."""
     gaps = tuple(high - low for low, high in pairwise(levels))
     sums = torch.tensor(levels[:1], dtype=dtype)
     for level, gap in zip(levels[1:], gaps, strict=True):

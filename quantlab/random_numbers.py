@@ -1,4 +1,4 @@
-"""Random numbers of a part of a run, that follow from the trial's seed and the part alone."""
+"""Random numbers of a part of a run. They depend only on the trial's seed and on the part."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -9,26 +9,26 @@ import torch
 
 
 def part_seed(seed: int, part: str) -> int:
-    """The seed of a part of a run, such as ``"epoch 3"``, under a trial's seed."""
+    """Return the seed of a part of a run, such as ``"epoch 3"``, for a trial's seed."""
     digest = hashlib.sha256(f"{seed} {part}".encode()).digest()
     return int.from_bytes(digest[:4], "big")  # torch's CPU generator keeps 32 bits
 
 
 class RandomNumbers:
-    """A CPU generator, and torch's default generators while they are in use.
+    """A CPU generator, and states of torch's default generators for the time they are in use.
 
-    Models, quantizers and transforms that draw from the default generators are thereby repeatable,
-    and the rest of the process finds those generators as it left them. Both kinds go on where they
-    stopped, also in another process through `state_dict`.
+    They make models, quantizers and transforms repeatable that draw from the default generators.
+    Outside of `in_use`, the default generators of the process are unchanged. All generators
+    continue from where they stopped, also in another process through `state_dict`.
     """
 
     def __init__(self, device: torch.device, *, seed: int, default_seed: int) -> None:
-        """Of one part of a run.
+        """Create the generators of one part of a run.
 
         Args:
-            device: whose default generator is used, besides that of the CPU.
-            seed: of `generator`.
-            default_seed: of the default generators.
+            device: device whose default generator is used, besides that of the CPU.
+            seed: seed of `generator`.
+            default_seed: seed of the default generators.
         """
         self.generator = torch.Generator().manual_seed(seed)
         self._device = device
@@ -38,7 +38,7 @@ class RandomNumbers:
 
     @contextmanager
     def in_use(self) -> Iterator[torch.Generator]:
-        """Put them into torch's default generators for the time of a `with` block."""
+        """Set torch's default generators to these states for a `with` block."""
         on_cuda = self._device.type == "cuda"
         with torch.random.fork_rng(devices=[self._device] if on_cuda else []):
             # Not `torch.manual_seed`, which would reseed devices that are not given back.
@@ -58,11 +58,11 @@ class RandomNumbers:
                 self._cuda = torch.cuda.get_rng_state(self._device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where all of them stand, between uses."""
+        """Return the states of all generators, as they are between uses."""
         return {"generator": self.generator.get_state(), "cpu": self._cpu, "cuda": self._cuda}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from the states that `state_dict` returned."""
         self.generator.set_state(state["generator"])
         self._cpu = state["cpu"]
         self._cuda = state["cuda"]

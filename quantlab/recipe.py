@@ -1,7 +1,6 @@
 """Recipe: everything that determines a trial's result, and nothing else."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,14 +14,14 @@ from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.weights import full_precision_weights, group_of_weights
-from quantlab.plain_values import plain, require_count
+from quantlab.plain_values import plain, require_count, require_number
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule, value_at
 from quantlab.update_rules import UpdateRule
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-"""Optimizers that torch has as a single kernel, for the CPU too; on one flat tensor it is the
-fastest of their implementations. The result differs by rounding."""
+"""Optimizers that torch implements as a single kernel, on the CPU too. On one flat tensor it is the
+fastest of torch's implementations; results differ by rounding."""
 
 T = TypeVar("T")
 
@@ -31,7 +30,8 @@ def _check_type(owner: object, name: str, kind: type) -> None:
     value = getattr(owner, name)
     if not isinstance(value, kind):
         raise ConfigurationError(
-            f"{type(owner).__name__}.{name} = {brief(value)}: must be a {kind.__name__}"
+            f"{type(owner).__name__}.{name} = {brief(value)}: must be an instance of "
+            f"{kind.__name__}"
         )
 
 
@@ -44,7 +44,7 @@ class OptimizerSpec:
     learning_rate: Schedule
     """The learning rate of every step."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the class, such as momentum; never changed."""
+    """Further keyword arguments of the class, such as momentum."""
 
     def __post_init__(self) -> None:
         _check_type(self, "learning_rate", Schedule)
@@ -64,26 +64,26 @@ class OptimizerSpec:
             self.build([nn.Parameter(torch.zeros(1))])
         except ConfigurationError:
             raise
-        except Exception as error:  # which torch's and users' optimizers raise in many kinds
+        except Exception as error:  # torch's and users' optimizers raise errors of many types
             raise ConfigurationError(
-                f"OptimizerSpec.options = {brief(self.options)}: {self.algorithm.__name__} "
-                f"refuses them ({error})"
+                f"OptimizerSpec.options = {brief(self.options)}: must be keyword arguments that "
+                f"{self.algorithm.__name__} accepts; it raised: {error}"
             ) from error
 
     def build(self, parameters: Sequence[nn.Parameter], **execution: bool) -> Optimizer:
-        """The optimizer, at the learning rate of step 0.
+        """Build the optimizer at the learning rate of step 0.
 
         Args:
-            parameters: what it moves.
-            execution: keyword arguments that say how to compute, such as ``fused``; those of
-                `options` go before.
+            parameters: parameters that it updates.
+            execution: keyword arguments that choose an implementation, such as ``fused``. Those in
+                `options` take precedence.
         """
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
         settings = {"lr": rate, **execution, **self.options}
         return self.algorithm(parameters, **settings)
 
     def build_fast(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        """The optimizer as a single kernel, where torch has one and `options` choose no other."""
+        """Build the optimizer as a single kernel, if torch has one and `options` allow it."""
         chosen = self.options.keys() & {"fused", "foreach", "differentiable"}
         if self.algorithm in FUSED and not chosen:
             return self.build(parameters, fused=True)
@@ -91,12 +91,12 @@ class OptimizerSpec:
 
 
 def _patterns(owner: object, name: str) -> None:
-    """Make a tuple of a field of layer patterns."""
+    """Check that a field is a sequence of layer patterns, and store it as a tuple."""
     _items(owner, name, str, "a sequence of patterns")
 
 
 def _items(owner: object, name: str, kind: type, allowed: str) -> None:
-    """Make a tuple of a field whose items are all of one kind."""
+    """Check that all items of a field are of one type, and store them as a tuple."""
     value = getattr(owner, name)
     sequence = isinstance(value, Sequence) and not isinstance(value, str)
     if not sequence or not all(isinstance(item, kind) for item in value):
@@ -108,14 +108,18 @@ def _items(owner: object, name: str, kind: type, allowed: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightGroup:
-    """Layers with a quantizer of their own: a factor of the product map (Theorem 3.2, (10))."""
+    """Layers with a quantizer of their own.
+
+    A group is a factor of the product map (ProxConnect paper, Theorem 3.2, equation (10)).
+    """
 
     layers: tuple[str, ...]
-    """Module types (``"Linear"``) and shell-style name patterns; each must match some layer."""
+    """Module types (``"Linear"``) and shell-style patterns of layer names. Each must match at least
+    one layer."""
     quantizer: Quantizer
-    """Their proximal map."""
+    """Proximal map of the group's weights."""
     sharpness: Schedule | None = None
-    """Their rho_t; None for the common one."""
+    """Sharpness rho_t of the group; None for that of `Quantization.sharpness`."""
 
     def __post_init__(self) -> None:
         _check_type(self, "quantizer", Quantizer)
@@ -130,16 +134,17 @@ class WeightGroup:
 class Averaging:
     """The running average sum_t eta_t w_t / sum_t eta_t of the proximal weights.
 
-    Hard quantization then projects the average instead of the last latents, and every hard
-    accuracy is that of the projected average. Source: ProxConnect paper, Corollary 5.2, (35), and
-    Corollary 4.2.
+    Hard quantization then projects the average instead of the last iterate, and every hard accuracy
+    is measured at the projected average. Source: ProxConnect paper, Corollary 5.2, equation (35),
+    and Corollary 4.2.
     """
 
     weight: Schedule = field(default_factory=lambda: Constant(1.0))
-    """eta_t. The learning rate's schedule gives (35); a constant the ergodic average, which is
-    Corollary 4.2 for lambda_t = 1/(t + 1); ``Linear(1, period=1)`` that for 2/(t + 2)."""
+    """Weight eta_t of the iterate w_t. The schedule of the learning rate gives equation (35). A
+    constant gives the ergodic average, which is Corollary 4.2 for lambda_t = 1/(t + 1);
+    ``Linear(1, period=1)`` gives that for lambda_t = 2/(t + 2)."""
     start_epoch: int = 0
-    """The first epoch (from 0) whose iterates count: s of (35)."""
+    """First epoch, counted from 0, whose iterates are averaged: s of equation (35)."""
 
     def __post_init__(self) -> None:
         _check_type(self, "weight", Schedule)
@@ -151,27 +156,29 @@ class Quantization:
     """How weights become quantized: update rule, quantizer, annealing and scope."""
 
     rule: UpdateRule
-    """The cell of the 2x2."""
+    """Update rule, one of the four in `quantlab.update_rules`."""
     quantizer: Quantizer
-    """The proximal map, with its quantization set."""
+    """Proximal map, with its quantization set."""
     sharpness: Schedule = field(default_factory=lambda: Constant(0.0))
-    """rho_t; without effect where the quantizer has no sharpness."""
+    """Sharpness rho_t. It has no effect if the quantizer is not annealed."""
     exclude: tuple[str, ...] = ()
-    """Module types (``"Linear"``) and shell-style name patterns of layers whose weights stay in
-    full precision."""
+    """Module types (``"Linear"``) and shell-style patterns of the names of layers whose weights
+    stay in full precision."""
     latent_bound: float | None = None
-    """Clip latent weights to [-bound, bound] after each step; None for no clipping."""
+    """Bound > 0 to whose range [-bound, bound] latent weights are clipped after each step; None for
+    no clipping."""
     groups: tuple[WeightGroup, ...] = ()
-    """Layers with other quantizers; a layer in none of them takes `quantizer` and `sharpness`."""
+    """Groups of layers with other quantizers. A layer in no group uses `quantizer` and
+    `sharpness`."""
     averaging: Averaging | None = None
-    """Keep the average of the iterates and quantize that in the end; None for the last iterate."""
+    """Average of the iterates, which is quantized in the end; None for the last iterate."""
     include: tuple[str, ...] = ()
-    """Shell-style patterns of the names of further parameters, of two or more dimensions, to
-    quantize: ``"*.in_proj_weight"`` of attention, ``"embedding.weight"``."""
+    """Shell-style patterns of the names of further parameters of two or more dimensions that are
+    quantized, such as ``"*.in_proj_weight"`` of attention or ``"embedding.weight"``."""
     reestimate_batchnorm: bool = False
-    """Take batch normalization's running statistics anew, over the training images, wherever hard
-    weights are evaluated or the network is hardened; False for those of the training so far, which
-    belong to the weights at which the gradient was taken."""
+    """Whether batch normalization's running statistics are recomputed from the training images when
+    hard weights are evaluated and when the network is hardened. If False, the statistics of
+    training are used, which belong to the weights at which gradients were taken."""
 
     def __post_init__(self) -> None:
         _check_type(self, "rule", UpdateRule)
@@ -187,16 +194,15 @@ class Quantization:
         if self.averaging is not None:
             _check_type(self, "averaging", Averaging)
         _items(self, "groups", WeightGroup, "a sequence of WeightGroup")
-        bound = plain(self.latent_bound)
-        is_number = isinstance(bound, int | float) and not isinstance(bound, bool)
-        if bound is not None and not (is_number and math.isfinite(bound) and bound > 0):
-            raise ConfigurationError(
-                f"Quantization.latent_bound = {bound!r}: must be a number > 0, or None"
-            )
-        object.__setattr__(self, "latent_bound", bound)
+        if self.latent_bound is not None:
+            bound = require_number(self, "latent_bound", exclusive=True)
+            object.__setattr__(self, "latent_bound", bound)
 
     def group_of_weights(self, model: nn.Module) -> dict[str, WeightGroup | None]:
-        """Name of each weight of a model that is quantized -> its group, None if it is in none.
+        """Return the quantized weights of a model with their groups.
+
+        Returns:
+            Parameter names with the weight group, or None for a weight in no group.
 
         Raises:
             ConfigurationError: see `quantlab.models.weights.group_of_weights`.
@@ -208,32 +214,34 @@ class Quantization:
         }
 
     def full_precision_weights(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        """Weights of a model that stay in full precision; see `quantlab.models.weights`."""
+        """Return the weights that stay in full precision; see `quantlab.models.weights`."""
         return full_precision_weights(model, self.exclude, self.include)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training run, completely: what runs is what is stored.
+    """The complete description of one training run.
 
-    Device, number of workers, paths and log level are not in it.
+    It does not contain the device, the number of workers, paths or the log level. These do not
+    determine the result.
     """
 
     model: ModelSpec
     dataset: DatasetSpec
     optimizer: OptimizerSpec
     quantization: Quantization | None = None
-    """None trains the network in full precision."""
+    """How weights are quantized; None to train the network in full precision."""
     epochs: int
-    """Epochs of the QUANTIZE stage (of all training, in full precision), >= 1."""
+    """Number of epochs of the QUANTIZE stage, >= 1. In full precision there is no other stage."""
     batchnorm_epochs: int = 0
-    """Epochs after hard quantization, in which only what was never quantized is trained."""
+    """Number of epochs after hard quantization, in which the parameters that are not quantized are
+    trained."""
     batch_size: int = 128
-    """Images a gradient step, >= 1; the last batch of an epoch may be smaller."""
+    """Number of images per gradient step, >= 1. The last batch of an epoch may be smaller."""
     seed: int = 0
     """Seed of the initial weights, the data order and the augmentation, >= 0."""
     initial_weights: InitialWeights | None = None
-    """Where training starts from; None for random weights of the trial's seed."""
+    """Weights that training starts from; None for random weights drawn with `seed`."""
 
     def __post_init__(self) -> None:
         _check_type(self, "model", ModelSpec)
@@ -251,28 +259,28 @@ class Recipe:
         if averaging and averaging.start_epoch >= self.epochs:
             raise ConfigurationError(
                 f"Averaging.start_epoch = {averaging.start_epoch}: must be less than Recipe.epochs "
-                f"= {self.epochs}, or nothing is ever averaged"
+                f"= {self.epochs}, otherwise no iterate is averaged"
             )
         if self.quantization is None and self.batchnorm_epochs:
             raise ConfigurationError(
-                f"Recipe.batchnorm_epochs = {self.batchnorm_epochs}: must be 0 without "
-                "quantization, as nothing is ever frozen"
+                f"Recipe.batchnorm_epochs = {self.batchnorm_epochs}: must be 0 if "
+                "Recipe.quantization is None, because no weights are frozen in full precision"
             )
 
 
 def override(value: T, path: str, new: object) -> T:
-    """A copy of a (nested) dataclass with one field replaced.
+    """Return a copy of a (nested) dataclass with one field replaced.
 
     Args:
         value: a recipe, or any dataclass; it is not changed.
-        path: dotted field names, such as ``"quantization.sharpness.rho0"``; mappings on the way
-            (``"optimizer.options.momentum"``) are keyed by name, tuples
-            (``"quantization.groups.0.quantizer"``) by position.
+        path: dotted field names, such as ``"quantization.sharpness.rho0"``. An item of a mapping is
+            named by its key (``"optimizer.options.momentum"``), an item of a tuple by its position
+            (``"quantization.groups.0.quantizer"``).
         new: the field's new value.
 
     Raises:
-        ConfigurationError: a name on the path is not a field (the message lists those that are), or
-            the value is not allowed.
+        ConfigurationError: if a name on the path is not a field (the message lists the fields), or
+            if the value is not allowed.
     """
     changed: T = _override(value, path.split("."), new, path)
     return changed
@@ -288,20 +296,21 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
         position = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
         if not 0 <= position < len(value):
             raise ConfigurationError(
-                f"path {path!r}: {name!r} must be a position of {brief(value)}, which has "
-                f"{len(value)} items, the first at 0"
+                f"path {path!r}: {name!r} must be a position from 0 to {len(value) - 1} in "
+                f"{brief(value)}"
             )
         changed = _override(value[position], rest, new, path)
         return (*value[:position], changed, *value[position + 1 :])
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         raise ConfigurationError(
-            f"path {path!r}: {value!r} has no field {name!r}, because it is no dataclass"
+            f"path {path!r}: {brief(value)} has no field {name!r}; only dataclasses, mappings and "
+            "tuples can be followed"
         )
     known = [item.name for item in dataclasses.fields(value)]
     if name not in known:
         raise ConfigurationError(
             f"path {path!r}: {type(value).__name__} has no field {name!r}; "
-            f"fields: {', '.join(known)}"
+            f"its fields are {', '.join(known)}"
         )
     changed = _override(getattr(value, name), rest, new, path)
     try:
@@ -309,4 +318,6 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
     except ConfigurationError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"path {path!r}: {new!r} is not allowed ({error})") from error
+        raise ConfigurationError(
+            f"path {path!r}: the value {brief(new)} is not allowed ({error})"
+        ) from error

@@ -1,4 +1,4 @@
-"""Results that are remembered by equal arguments, which need not be hashable."""
+"""A cache for functions whose arguments need not be hashable."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def are_equal(first: object, second: object) -> bool:
-    """Whether two values are; those that cannot be compared, such as arrays, are not."""
+    """Whether two values are equal. Values that cannot be compared, such as arrays, are not."""
     try:
         return first is second or bool(first == second)
     except (ValueError, RuntimeError):
@@ -18,10 +18,10 @@ def are_equal(first: object, second: object) -> bool:
 
 
 def remembering(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """As `functools.lru_cache`, also for arguments with lists in them, as users' classes may have.
+    """Cache results as `functools.lru_cache` does, also for arguments that are not hashable.
 
     Args:
-        most: so many results are kept; the one that was not used for the longest time goes first.
+        most: number of results that are kept. The least recently used result is dropped first.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

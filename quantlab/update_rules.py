@@ -1,4 +1,4 @@
-"""Where the gradient is taken and from which weights the step starts: the 2x2 of update rules.
+"""The four update rules: at which weights the gradient is taken, and where the step starts from.
 
 With latent weights w*, proximal weights w = P(w*), and the stochastic gradient g:
 
@@ -23,19 +23,19 @@ class Point(Enum):
     """Weights at which a network can be evaluated."""
 
     LATENT = "latent"
-    """w*, the continuous weights that the optimizer moves."""
+    """w*, the continuous weights that the optimizer updates."""
     PROXIMAL = "proximal"
     """w = P(w*), the (semi-)quantized weights."""
     HARD = "hard"
-    """Every weight projected onto the quantization set by P_Q: w*; w, where steps start from it;
-    the average, if one is kept."""
+    """Weights projected onto the quantization set by P_Q. The projected weights are the average of
+    the iterates if one is kept, otherwise w if steps start from w, otherwise w*."""
     AVERAGED = "averaged"
-    """The running average of the proximal weights over the steps, where one is kept."""
+    """The running average of the proximal weights over the steps, if the recipe asks for it."""
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """One cell of the 2x2."""
+    """One of the four update rules."""
 
     gradient_at: Point
     """Weights at which the stochastic gradient is evaluated: LATENT or PROXIMAL."""
@@ -52,15 +52,16 @@ class UpdateRule:
 
     @property
     def uses_prox(self) -> bool:
-        """Whether a step needs the proximal weights at all (false for post-training)."""
+        """Whether a step needs the proximal weights, which is false for post-training only."""
         return Point.PROXIMAL in (self.gradient_at, self.update_from)
 
 
 PROX_CONNECT = UpdateRule(gradient_at=Point.PROXIMAL, update_from=Point.LATENT)
-"""Equation (31); with the `Nearest` quantizer it is BinaryConnect, (2)-(3)."""
+"""ProxConnect, equation (31). With the `Nearest` quantizer it is BinaryConnect, (2)-(3)."""
 PROX_QUANT = UpdateRule(gradient_at=Point.PROXIMAL, update_from=Point.PROXIMAL)
-"""Equations (4)-(5)."""
+"""ProxQuant, equations (4)-(5)."""
 REVERSE_PROX_CONNECT = UpdateRule(gradient_at=Point.LATENT, update_from=Point.PROXIMAL)
-"""Equation (36); with the `Nearest` quantizer it is reversed BinaryConnect, (6)."""
+"""reverseProxConnect, equation (36). With the `Nearest` quantizer it is reversed BinaryConnect,
+(6)."""
 POST_TRAINING = UpdateRule(gradient_at=Point.LATENT, update_from=Point.LATENT)
-"""Equation (7): quantization plays no part until the end."""
+"""Post-training quantization, equation (7): weights are quantized only at the end of training."""

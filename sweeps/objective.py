@@ -10,7 +10,7 @@ from scipy import stats
 from analysis.columns import HISTORY
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import brief, described
-from quantlab.plain_values import plain
+from quantlab.plain_values import finite_number, plain, require_number
 from sweeps.coordinates import bits
 from sweeps.labels import require_label
 from sweeps.storage.records import Result, TrialState
@@ -50,12 +50,8 @@ class Objective:
                 f"Objective.curve = {brief(self.curve)}: must be None or one of {', '.join(curves)}"
             )
         for field in ("of_diverged", "cautious"):
-            value = _finite(getattr(self, field))
-            if value is None:
-                raise ConfigurationError(
-                    f"Objective.{field} = {brief(getattr(self, field))}: must be a finite number"
-                )
-            object.__setattr__(self, field, value)
+            value = require_number(self, field, least=-math.inf)
+            object.__setattr__(self, field, float(value))
         if self.cautious and not 0.5 < self.cautious < 1:
             raise ConfigurationError(
                 f"Objective.cautious = {self.cautious!r}: must be 0, or between 0.5 and 1"
@@ -80,7 +76,7 @@ class Objective:
                 f"objective {self.name!r}: {described(error)}"
                 + (keys if isinstance(error, KeyError) else "")
             ) from error
-        value = _finite(found)
+        value = finite_number(found)
         if value is None:
             code = getattr(self.of, "__code__", None)
             where = code and f" ({code.co_filename}, line {code.co_firstlineno}, in {code.co_name})"
@@ -88,7 +84,7 @@ class Objective:
                 f"objective {self.name!r}: the value {brief(found)}{where or ''} must be a finite "
                 "number"
             )
-        return value
+        return float(value)
 
     def require_value(self, recipe: Recipe) -> None:
         """Require a value for a made-up result of the recipe, before anything is trained.
@@ -125,17 +121,6 @@ class Objective:
         quantile = float(stats.t.ppf(self.cautious, len(values) - 1))
         distance = quantile * math.sqrt(variance / len(values))
         return mean + (distance if self.direction == "minimize" else -distance)
-
-
-def _finite(value: object) -> float | None:
-    """Convert to a Python float; None if the value is not a finite number."""
-    value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 VALIDATION_ACCURACY = Objective(

@@ -11,7 +11,7 @@ from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint, 
 from quantlab.canonical import canonical
 from quantlab.errors import brief, described
 from quantlab.initial_weights import TrialWeights
-from quantlab.plain_values import plain
+from quantlab.plain_values import plain, require_number
 from sweeps.labels import (
     LONGEST_LABEL,
     require_axis_name,
@@ -119,13 +119,7 @@ class PublishedCost:
         for name in ("what", "gpu", "source"):
             label = require_label(getattr(self, name), f"PublishedCost.{name}")
             object.__setattr__(self, name, label)
-        hours = plain(self.hours)
-        is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
-        if not is_number or not (math.isfinite(hours) and hours >= 0):
-            raise ConfigurationError(
-                f"PublishedCost.hours = {brief(self.hours)}: must be a number >= 0"
-            )
-        object.__setattr__(self, "hours", hours)
+        object.__setattr__(self, "hours", require_number(self, "hours"))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ NO_CHANGES = {
     "what else is in a module": ("beside", "SCALE = 2", "SCALE = 2\nOTHER = 3"),
 }
 REFUSED = {
-    "comes from no module": (
+    "the module of": (
         "kinds",
         "class Unused:",
         "exec('def call(self): pass', extra := {})\nKind.__call__ = extra['call']\nclass Unused:",
@@ -138,7 +138,11 @@ REFUSED = {
         "from late import LATE",
         "import importlib as i; i.import_module(n)",
     ),
-    "made by exec": ("kinds", "double = lambda x: 2 * x + WALRUS", "exec('def double(x): pass')"),
+    "created by exec": (
+        "kinds",
+        "double = lambda x: 2 * x + WALRUS",
+        "exec('def double(x): pass')",
+    ),
     "the import in line": ("late", "LATE = 4", "raise OSError"),
 }
 WHOLE_FILE = ("kinds", "        match rest:", "        globals()['Unused']\n        match rest:")
@@ -161,7 +165,7 @@ def test_what_cannot_be_followed_is_refused(name: str, tmp_path: Path) -> None:
     message = digest(tmp_path, REFUSED[name])
     assert message.startswith("class Kind: ")
     assert name in message
-    assert "so that its identity cannot be told" in message
+    assert "so its identity cannot be determined" in message
 
 
 def test_where_names_are_computed_the_whole_file_counts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Dataset specifications, one source a file."""
+"""Dataset specifications, one source per file."""
 
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
 from quantlab.datasets.in_memory import Images, InMemoryDataset

@@ -11,42 +11,42 @@ from quantlab.plain_values import require_count
 
 @dataclass(frozen=True)
 class CropFlip:
-    """Pad by black pixels, crop back at random, mirror left to right at random.
+    """Pad with black pixels, crop to the original size at random, and mirror at random.
 
-    With `padding` 4 and flips, the augmentation of the ProxConnect paper, B.1.2.
+    With `padding` 4 and `flip`, it is the augmentation of the ProxConnect paper, B.1.2.
     """
 
     padding: int = 4
-    """Pixels added on each side before the crop, >= 0."""
+    """Number of pixels that are added on each side before the crop, >= 0."""
     flip: bool = True
-    """Mirror with probability one half."""
+    """Whether images are mirrored left to right with probability one half."""
 
     def __post_init__(self) -> None:
         require_count(self, "padding", 0)
 
     def __call__(self, pixels: Tensor, *generators: torch.Generator) -> Tensor:
-        """Augmented copies, each image with its own shift and its own flip.
+        """Return augmented copies. Each image has its own shift and its own flip.
 
         Args:
             pixels: (num_images, channels, height, width) uint8.
-            generators: CPU generators; images of any device get the same random numbers. Several
-                draw for an equal share of the images each, in their order.
+            generators: CPU generators, so that random numbers are the same on every device. Each
+                generator draws for an equal share of the images, in their order.
 
         Returns:
-            As `pixels`.
+            Augmented images, of the shape and dtype of `pixels`.
         """
         return self.apply(pixels, self.draw(len(pixels), *generators).to(pixels.device))
 
     def draw(self, count: int, *generators: torch.Generator) -> Tensor:
-        """The random numbers of `apply`, so that they can be drawn ahead of it.
+        """Draw the random numbers of `apply` in advance.
 
         Args:
-            count: of the images.
+            count: number of images.
             generators: see `__call__`.
 
         Returns:
-            (3, count) int64 on the CPU: which of the images and of their mirror images, and the
-            first row and column of the crop.
+            (3, count) int64 on the CPU: position among the images and their mirror images, first
+            row of the crop, and first column of the crop.
         """
         share = count // len(generators)
         shifts, flips = [], []
@@ -63,9 +63,14 @@ class CropFlip:
         return torch.stack((image, rows, columns))
 
     def apply(self, pixels: Tensor, drawn: Tensor) -> Tensor:
-        """Augmented copies, by random numbers of `draw` on the device of the pixels."""
+        """Return augmented copies.
+
+        Args:
+            pixels: (num_images, channels, height, width) uint8.
+            drawn: random numbers of `draw`, on the device of the pixels.
+        """
         _, _, height, width = pixels.shape
-        # All crops of all images are views of the padded ones, of which each image picks one.
+        # All crops of an image are views of the padded image; each image selects one of them.
         padded = F.pad(pixels, (self.padding,) * 4)
         if self.flip:
             padded = torch.cat((padded, padded.flip(3)))

@@ -1,4 +1,4 @@
-"""What a dataset specification is: where images come from, their splits, and batches of them."""
+"""DatasetSpec, the base class of all datasets: files, splits and batches of images."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from quantlab.random_numbers import RandomNumbers
 
 
 class ImageSet(Protocol):
-    """Images in whatever form their dataset's `batches` understands."""
+    """Images in a form that the `batches` method of their dataset can read."""
 
     @property
     def labels(self) -> Tensor:
@@ -26,12 +26,12 @@ class ImageSet(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, indices: Tensor) -> Self:
-        """The images at the given positions."""
+        """Return the images at the given positions."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """A dataset, ready to train on."""
+    """The three splits of a dataset."""
 
     train: ImageSet
     validation: ImageSet
@@ -41,37 +41,39 @@ class Splits:
 
 @dataclass(frozen=True)
 class Dimensions:
-    """What a network for a dataset takes and gives."""
+    """Dimensions of the inputs and outputs of a network for a dataset."""
 
     num_classes: int
+    """Number of classes."""
     image: tuple[int, ...]
-    """Of a network input without its batch: (channels, height, width), or (channels, length) for
-    signals."""
+    """Shape of a network input without the batch axis: (channels, height, width), or
+    (channels, length) for signals."""
     dtype: torch.dtype = torch.float32
-    """Of a network input."""
+    """Dtype of a network input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(ABC):
-    """Where images come from, and how they are split and normalized.
+    """The source of images, and how they are split and normalized.
 
-    The split is drawn with `split_seed`, not with a trial's seed, so that all trials of a sweep
-    see the same validation and test images.
+    The split is drawn with `split_seed` instead of the trial's seed, so that all trials of a sweep
+    use the same validation and test images.
     """
 
     validation_images: int
-    """Training images held out for choosing between configurations; 0 for none, as in the papers,
-    which leaves nothing but test images to choose by."""
+    """Number of training images that are held out for the choice between configurations. With 0, as
+    in the papers, only test images remain to choose by."""
     train_images: int | None = None
-    """Use only so many training images (after the validation images are held out)."""
+    """Number of training images that are used, after the validation images are held out; None for
+    all."""
     test_images: int | None = None
-    """Use only so many test images."""
+    """Number of test images that are used; None for all."""
     split_seed: int = 0
-    """Seed of the permutations behind the split and the two subsets."""
+    """Seed of the permutations that draw the split and the subsets."""
     mean: tuple[float, ...]
-    """Subtracted from each channel of the pixels, which are scaled to [0, 1]."""
+    """Mean of each channel, which is subtracted after pixels are scaled to [0, 1]."""
     std: tuple[float, ...]
-    """What each channel is then divided by, > 0."""
+    """Standard deviation of each channel, > 0, by which the result is divided."""
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -87,38 +89,42 @@ class DatasetSpec(ABC):
                 numbers = ()
             if not numbers or not all(map(math.isfinite, numbers)):
                 raise ConfigurationError(
-                    f"{owner}.{field} = {brief(values)}: must be numbers, one a channel"
+                    f"{owner}.{field} = {brief(values)}: must be finite numbers, one per channel"
                 )
             object.__setattr__(self, field, numbers)
         if any(value <= 0 for value in self.std):
-            raise ConfigurationError(f"{owner}.std = {self.std}: must be > 0")
+            raise ConfigurationError(f"{owner}.std = {self.std}: must be numbers > 0")
         if len(self.mean) != len(self.std):
             raise ConfigurationError(
-                f"{owner}.std = {self.std}: must be as many numbers as mean has, {len(self.mean)}"
+                f"{owner}.std = {self.std}: must have as many numbers as {owner}.mean, which has "
+                f"{len(self.mean)}"
             )
 
     @property
     def name(self) -> str:
-        """How tables call the dataset."""
+        """Name of the dataset in tables."""
         return type(self).__name__
 
     @property
     @abstractmethod
     def num_channels(self) -> int:
-        """Channels of an image."""
+        """Number of channels of an image."""
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files and folders within the data folder that it reads; none if it needs none."""
+        """Files and folders within the data folder that the dataset reads; empty for none."""
         return ()
 
     @property
     def dimensions(self) -> Dimensions | None:
-        """What is known of the images without any file; None if that is nothing."""
+        """Dimensions, if they are known without reading a file; None otherwise."""
         return None
 
     def find_dimensions(self, data_dir: Path) -> Dimensions:
-        """Number of classes and shape of the network inputs, from as few files as possible.
+        """Return the dimensions. As few files as possible are read.
+
+        Args:
+            data_dir: the data folder.
 
         Raises:
             ConfigurationError: see `load`.
@@ -126,7 +132,10 @@ class DatasetSpec(ABC):
         return self.dimensions or self._dimensions_of(self.load(data_dir))
 
     def count_train_images(self, data_dir: Path) -> int | None:
-        """Training images of an epoch; None if only reading files would tell.
+        """Return the number of training images per epoch; None if it requires reading files.
+
+        Args:
+            data_dir: the data folder.
 
         Raises:
             ConfigurationError: see `load`.
@@ -137,19 +146,27 @@ class DatasetSpec(ABC):
 
     @abstractmethod
     def check(self, data_dir: Path) -> None:
-        """Make sure, before any trial starts, that the data is there; download it where possible.
+        """Check, before any trial starts, that the data exists; download it where possible.
+
+        Args:
+            data_dir: the data folder.
 
         Raises:
-            ConfigurationError: it is not, and cannot be had; the message says where it belongs.
+            ConfigurationError: if the data is missing and cannot be downloaded. The message names
+                the expected place.
         """
 
     @abstractmethod
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """The splits, for batches on a device.
+        """Load the splits.
+
+        Args:
+            data_dir: the data folder.
+            device: device on which `batches` yields images.
 
         Raises:
-            ConfigurationError: the data is missing, too small for the sizes asked for, or has a
-                label that is out of range.
+            ConfigurationError: if the data is missing, if it has fewer images than the fields ask
+                for, or if a label is out of range.
         """
 
     @abstractmethod
@@ -162,15 +179,19 @@ class DatasetSpec(ABC):
         generator: torch.Generator | None = None,
         workers: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images as network input, batch after batch, with their labels.
+        """Yield batches of network inputs and labels.
 
         Args:
             images: one of the splits of `load`.
-            batch_size: images a batch; the last one may be smaller.
-            order: positions to take, in this order; None for all, as they lie.
-            generator: a CPU generator, on which the random changes of training images rest; None
-                for images as they are.
-            workers: helper processes; without effect where all images are in memory.
+            batch_size: number of images per batch. The last batch may be smaller.
+            order: positions of the images, in the order of the batches; None for all images in
+                their stored order.
+            generator: CPU generator for the augmentation of training images; None for no
+                augmentation.
+            workers: number of loader processes. It has no effect on images in memory.
+
+        Yields:
+            Inputs (batch, channels, height, width) and labels (batch,).
         """
 
     def stacked_batches(
@@ -181,16 +202,16 @@ class DatasetSpec(ABC):
         orders: Tensor,
         random_numbers: Sequence[RandomNumbers],
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Training batches of several trials, as `batches` gives them to each alone.
+        """Yield training batches of several trials, each equal to those of `batches`.
 
         Args:
-            images: of the training split.
-            batch_size: images a batch and trial.
-            orders: (num_trials, num_images) positions to take.
-            random_numbers: of each trial, for the random changes of its images.
+            images: the training split.
+            batch_size: number of images per batch and trial.
+            orders: (num_trials, num_images) positions of the images.
+            random_numbers: random numbers of each trial, for the augmentation.
 
         Yields:
-            (num_trials, batch, channels, height, width) and (num_trials, batch).
+            Inputs (num_trials, batch, channels, height, width) and labels (num_trials, batch).
         """
         each = []
         for order, numbers in zip(orders, random_numbers, strict=True):
@@ -211,43 +232,44 @@ class DatasetSpec(ABC):
             yield torch.stack(inputs), torch.stack(labels)
 
     def require_fitting_normalization(self) -> None:
-        """Make sure that mean and standard deviation are those of the channels.
+        """Check that `mean` and `std` have one number, or one per channel.
 
         Raises:
-            ConfigurationError: they are more or fewer numbers than that, and not one for all.
+            ConfigurationError: if they have another number of numbers.
         """
         if len(self.mean) not in (1, self.num_channels):
             raise ConfigurationError(
-                f"{type(self).__name__}.mean = {self.mean}: must be one number, or one for each of "
-                f"{self.num_channels} channels, and so must std"
+                f"{type(self).__name__}.mean = {self.mean}: must have 1 number or "
+                f"{self.num_channels}, one per channel, and so must std"
             )
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (..., channels, height, width) as float32 network input."""
+        """Convert uint8 pixels (..., channels, height, width) to float32 network inputs."""
         scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
         return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
 
     def _dimensions_of(self, splits: Splits) -> Dimensions:
-        """Those of the first training batch, augmented as in training."""
+        """Return the dimensions of the first training batch, augmented as in training."""
         first = splits.train.take(torch.arange(min(2, len(splits.train))))
         generator = torch.Generator().manual_seed(0)
         inputs, _ = next(iter(self.batches(first, batch_size=2, generator=generator)))
         return Dimensions(splits.num_classes, tuple(inputs.shape[1:]), inputs.dtype)
 
     def _reads_as(self, kind: "type[DatasetSpec]") -> bool:
-        """Whether its images are those of a class, and not of a subclass that reads others."""
+        """Whether the methods that read images are those of `kind`, and are not overridden."""
         names = ("read", "load", "batches", "normalize", "num_channels")
         return all(getattr(type(self), name, None) is getattr(kind, name, None) for name in names)
 
     def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
-        """Hold validation images out, and keep as many of the others as asked for."""
+        """Hold out the validation images, and select subsets of the others."""
         self.require_fitting_normalization()
         for split, images in (("training", train), ("test", test)):
             wrong = (images.labels < 0) | (images.labels >= num_classes)
             if wrong.any():
                 raise ConfigurationError(
                     f"{self.name}: {int(wrong.sum())} of {len(images)} {split} labels are out of "
-                    f"range, such as {int(images.labels[wrong][0])}; must be 0 to {num_classes - 1}"
+                    f"range, such as {int(images.labels[wrong][0])}; must be from 0 to "
+                    f"{num_classes - 1}"
                 )
         self._check_sizes(len(train), len(test))
         train_order, test_order = self._permutation(len(train), 0), self._permutation(len(test), 1)
@@ -260,7 +282,7 @@ class DatasetSpec(ABC):
         )
 
     def _check_sizes(self, train_images: int, test_images: int) -> None:
-        """Compare what the source has with what is asked for."""
+        """Check that the source has as many images as the fields ask for."""
         for field, wanted, available in (
             (
                 "validation_images + train_images",
@@ -271,7 +293,8 @@ class DatasetSpec(ABC):
         ):
             if wanted > available:
                 raise ConfigurationError(
-                    f"{type(self).__name__}.{field} = {wanted}: only {available} images are there"
+                    f"{type(self).__name__}.{field} = {wanted}: must be at most {available}, the "
+                    "number of images in the dataset"
                 )
 
     def _permutation(self, count: int, salt: int) -> Tensor:
@@ -283,7 +306,7 @@ class DatasetSpec(ABC):
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Kept on the device, so that no batch waits for them to come there."""
+    """Return scale and shift of `normalize`. They are cached, so that no batch waits for a copy."""
     scale = torch.tensor(std, dtype=torch.float32, device=device).mul_(255).reciprocal_()
     shift = torch.tensor(mean, dtype=torch.float32, device=device).mul_(-255).mul_(scale)
     return scale, shift

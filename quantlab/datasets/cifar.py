@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, through torchvision."""
+"""CIFAR-10 and CIFAR-100, read by torchvision."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from quantlab.errors import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True)
 class CIFAR10(InMemoryDataset):
-    """50,000 + 10,000 colour images of 32x32 in 10 classes.
+    """50,000 training and 10,000 test images of 32x32 pixels in colour, in 10 classes.
 
     Normalization and augmentation are those of the ProxConnect paper, B.1.2.
     """
@@ -30,42 +30,45 @@ class CIFAR10(InMemoryDataset):
 
     @property
     def num_channels(self) -> int:
-        """Three, red, green and blue."""
+        """Number of channels: 3 (red, green and blue)."""
         return 3
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The folder of torchvision's files."""
+        """Folder of torchvision's files."""
         return (self.source.base_folder,)
 
     @property
     def dimensions(self) -> Dimensions | None:
-        """Of the set, whatever is left out of it."""
+        """Dimensions of the dataset."""
         return Dimensions(self.num_classes, (3, 32, 32)) if self._reads_as(CIFAR10) else None
 
     def check(self, data_dir: Path) -> None:
-        """Look for torchvision's files under the data folder; download them if they are missing."""
+        """Check torchvision's files in the data folder; download them if they are missing."""
         try:
             self.source(str(data_dir), train=True, download=True)
         except (OSError, RuntimeError) as error:
             raise ConfigurationError(
                 f"{self.name}: not found under {data_dir}, and the download failed ({error}); "
-                f"put {self.source.base_folder} there"
+                f"put the folder {self.source.base_folder} there"
             ) from error
         self._check_sizes(50_000, 10_000)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
-        """All images, from torchvision's own files."""
+        """Read all images from torchvision's files."""
         try:
             train, test = (self.source(str(data_dir), train=train) for train in (True, False))
         except RuntimeError as error:
-            raise ConfigurationError(f"{self.name}: not found under {data_dir}") from error
+            raise ConfigurationError(
+                f"{self.name}: not found under {data_dir}; put the folder "
+                f"{self.source.base_folder} there"
+            ) from error
         return _images(train), _images(test), self.num_classes
 
 
 @dataclass(frozen=True, kw_only=True)
 class CIFAR100(CIFAR10):
-    """50,000 + 10,000 colour images of 32x32 in 100 classes."""
+    """50,000 training and 10,000 test images of 32x32 pixels in colour, in 100 classes."""
 
     source: ClassVar[type[torchvision.datasets.CIFAR10]] = torchvision.datasets.CIFAR100
     num_classes: ClassVar[int] = 100

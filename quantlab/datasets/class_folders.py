@@ -1,4 +1,4 @@
-"""Folders of images that are sorted into classes: which folders are classes, which files images."""
+"""Folders with one sub-folder of images per class: the class names and the image files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,22 +15,22 @@ _NO_CLASSES = {
     "System Volume Information",
     "lost+found",
 }
-"""What storage systems and archives put beside the folders that people make."""
+"""Folders that storage systems and archive programs create. They are not classes."""
 
 _OTHER_IMAGES = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".pgm", ".ppm"}
 _OTHER_IMAGES |= {".pnm", ".svg", ".tif", ".tiff"}
-"""Suffixes of image files, some of which a dataset may not read."""
+"""Suffixes of image files that a dataset may not be able to read."""
 
 
 def class_names(root: Path) -> list[str]:
-    """The sub-folders of a folder in alphabetical order, less hidden ones and systems' own.
+    """Return the sub-folders of a folder in alphabetical order, without hidden and system folders.
 
     Raises:
-        ConfigurationError: there is none, or no such folder.
+        ConfigurationError: if the folder has no such sub-folder, or cannot be read.
     """
     names = sorted(entry.name for entry in _entries(str(root)) if entry.is_dir())
     if not names:
-        raise ConfigurationError(f"{root}: no class folders in it")
+        raise ConfigurationError(f"{root}: must contain one sub-folder of images per class")
     return names
 
 
@@ -42,33 +42,34 @@ def labelled_files(
     nested: bool,
     may_lack: bool = False,
 ) -> list[tuple[str, int]]:
-    """Image files with their labels, class after class; hidden files (``._1.jpg``) are none.
+    """Return the image files of all classes with their labels. Hidden files are ignored.
 
     Args:
-        root: the folder of the class folders.
-        classes: names, by label.
-        suffixes: of files that can be read, in lower case; those of the files may be in any.
-        nested: whether images in folders within a class folder belong to the class.
+        root: folder of the class folders.
+        classes: names of the classes, in the order of their labels.
+        suffixes: suffixes of files that can be read, in lower case. The case of a file's suffix
+            does not matter.
+        nested: whether images in sub-folders of a class folder belong to the class.
         may_lack: whether a class may have no images.
 
     Returns:
-        Paths and labels; of a class those of a folder together, by name.
+        Paths and labels, sorted by class, folder and name.
 
     Raises:
-        ConfigurationError: a class has no image, or one that would be left out: with another
-            suffix, or in a folder within the folder if those are not read.
+        ConfigurationError: if a class has no image, or if an image would be left out because of its
+            suffix or its sub-folder.
     """
     found = []
     for label, name in enumerate(classes):
         paths = _images(root / name, suffixes, nested=nested) if (root / name).is_dir() else []
         if not paths and not may_lack:
             raise ConfigurationError(
-                f"{root / name}: no images in it ({', '.join(sorted(suffixes))}); every class "
-                "needs some, and a folder that is no class must not lie there"
+                f"{root / name}: contains no images ({', '.join(sorted(suffixes))}); every class "
+                "folder needs at least one, so add images or remove the folder"
             )
         found += [(path, label) for path in paths]
     if not found:
-        raise ConfigurationError(f"{root}: no images ({', '.join(sorted(suffixes))}) in it")
+        raise ConfigurationError(f"{root}: contains no images ({', '.join(sorted(suffixes))})")
     return found
 
 
@@ -83,25 +84,27 @@ def _images(folder: Path, suffixes: frozenset[str], *, nested: bool) -> list[str
                 found.append(path)
             else:
                 raise ConfigurationError(
-                    f"{path}: lies in a folder within the folder of its class, "
-                    f"{brief(folder.name)}; must lie in that itself"
+                    f"{path}: is in a sub-folder of its class folder {brief(folder.name)}; move it "
+                    "to the class folder itself"
                 )
     if others:
         raise ConfigurationError(
-            f"{others[0]}: is not read, and neither are {len(others) - 1} more in {folder}; must "
-            f"be one of {', '.join(sorted(suffixes))}; convert it or take it away"
+            f"{others[0]}: cannot be read, nor can {len(others) - 1} more files in {folder}; must "
+            f"be one of {', '.join(sorted(suffixes))}; convert or remove them"
         )
     return found
 
 
 def _files_by_folder(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """Of a folder and all folders in it, the files that are not hidden."""
+    """Yield a folder and all its sub-folders with their files that are not hidden."""
     files = []
     for entry in _entries(folder):
-        if not entry.is_dir():  # also a link to nothing, which then cannot be read
+        if not entry.is_dir():  # a broken link is listed as well, and fails when it is read
             files.append(entry.path)
         elif entry.is_symlink() and Path(folder).resolve().is_relative_to(os.path.realpath(entry)):
-            raise ConfigurationError(f"{entry.path}: is a link to a folder that it lies in")
+            raise ConfigurationError(
+                f"{entry.path}: is a link to a folder that contains it; remove the link"
+            )
         else:
             yield from _files_by_folder(entry.path)
     yield folder, files

@@ -1,4 +1,4 @@
-"""What a dataset held when it was read, as a short hash: the files may change under their names."""
+"""A hash of the content of a dataset, because files may change under the same name."""
 
 import hashlib
 import os
@@ -9,26 +9,27 @@ from pathlib import Path
 from quantlab.datasets.base import DatasetSpec, Splits
 
 MOST_BYTES = 2**30
-"""Files that are more than this together count by their names and sizes."""
+"""Total size above which only the names and sizes of files are hashed."""
 MOST_FILES = 200_000
-"""Of more files than this, the sizes of `SAMPLED` of them count, evenly spaced."""
+"""Number of files above which only the sizes of `SAMPLED` evenly spaced files are hashed."""
 SAMPLED = 1000
 
 
 def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = None) -> str:
-    """Sixteen hexadecimal digits for what a dataset reads; remembered for as long as Python runs.
+    """Return a hash of what a dataset reads. The result is cached until the process ends.
 
-    It covers all files in the data folder that the dataset names, less hidden ones: their names
-    and contents, or names and sizes where they are many (see `MOST_BYTES`, `MOST_FILES`). Of a
-    dataset that names no file it covers the images in memory, or where they are not, the labels.
+    The hash covers the names and contents of all files of the dataset in the data folder, except
+    hidden files. If they are large or many, it covers names and sizes (see `MOST_BYTES` and
+    `MOST_FILES`). For a dataset without files it covers the images in memory, or only the labels if
+    the images are not in memory.
 
     Args:
-        dataset: which.
-        data_dir: where datasets lie.
-        splits: what has been read of it; without them, nothing is read but files.
+        dataset: the dataset.
+        data_dir: the data folder.
+        splits: loaded splits of a dataset without files; None to hash files only.
 
     Returns:
-        Empty if there is nothing to tell by.
+        Sixteen hexadecimal digits, or "" if there is nothing to hash.
     """
     if dataset.files:
         return _of_files(dataset.files, data_dir.absolute())

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, which come with the library."""
+"""The 1,797 handwritten digits that are part of scikit-learn."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,9 +14,9 @@ from quantlab.datasets.in_memory import Images, InMemoryDataset
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(InMemoryDataset):
-    """8x8 grey images of ten digits, from the UCI optical-recognition set; no download.
+    """8x8 grey images of ten digits, from the UCI optical-recognition set. No download is needed.
 
-    The set has no test split of its own: the first 360 of a fixed permutation are the test images.
+    The set has no test split. The first 360 images of a fixed permutation are the test images.
     """
 
     validation_images: int = 360
@@ -25,20 +25,20 @@ class Digits(InMemoryDataset):
 
     @property
     def num_channels(self) -> int:
-        """One, grey."""
+        """Number of channels: 1 (grey)."""
         return 1
 
     @property
     def dimensions(self) -> Dimensions | None:
-        """Of the set, whatever is left out of it."""
+        """Dimensions of the dataset."""
         return Dimensions(10, (1, 8, 8)) if self._reads_as(Digits) else None
 
     def check(self, data_dir: Path) -> None:
-        """The images are part of scikit-learn; there need only be enough of them."""
+        """Check the sizes of the splits. The images themselves are part of scikit-learn."""
         self._check_sizes(1437, 360)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
-        """1,437 training images and 360 test images; the 17 grey levels are scaled to 0..240."""
+        """Read 1,437 training and 360 test images. The 17 grey levels are scaled to 0..240."""
         table = torch.from_numpy(_table())
         pixels = (table[:, :-1] * 15).to(torch.uint8).reshape(-1, 1, 8, 8)
         everything = Images(pixels, table[:, -1].long())
@@ -47,9 +47,10 @@ class Digits(InMemoryDataset):
 
 
 def _table() -> npt.NDArray[np.float64]:
-    """64 grey levels of 0..16 and the digit, (1797, 65), as ``load_digits`` reads it.
+    """Return (1797, 65) numbers: 64 grey levels from 0 to 16 and the digit of each image.
 
-    Importing scikit-learn takes a second, in every process of a sweep, and its file needs none.
+    The file of scikit-learn is read directly, because importing the library takes a second in every
+    process of a sweep.
     """
     found = find_spec("sklearn")
     if found is None or found.origin is None:

@@ -1,4 +1,4 @@
-"""Files in the data folder: their names in recipes, and images."""
+"""Files in the data folder: checks of their names, and reading of images."""
 
 import struct
 from pathlib import Path, PurePosixPath
@@ -8,14 +8,18 @@ from PIL import ExifTags, Image, ImageOps
 from quantlab.errors import ConfigurationError, brief, first_line
 
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
-"""Pillow's modes of at most 8 bits a channel, which become RGB without a guess."""
+"""Pillow's modes of at most 8 bits per channel, which convert to RGB unambiguously."""
 
 
 def require_relative(owner: object, field: str) -> None:
-    """A recipe names files within the data folder, never a path of a machine.
+    """Check that a field is a path relative to the data folder.
+
+    Args:
+        owner: a dataclass.
+        field: name of the field.
 
     Raises:
-        ConfigurationError: the field of `owner` is not such a name.
+        ConfigurationError: if the path is absolute, leaves the data folder, or is not text.
     """
     value = getattr(owner, field)
     if isinstance(value, str) and value:
@@ -28,14 +32,14 @@ def require_relative(owner: object, field: str) -> None:
 
 
 def read_image(path: Path | str) -> Image.Image:
-    """An image file, decoded, as RGB of 8 bits a channel, the right way up.
+    """Decode an image file as upright RGB with 8 bits per channel.
 
-    Grey, palette and CMYK images are converted; an image whose EXIF data says that it lies on its
-    side or is mirrored is turned. What would have to be guessed is refused: more than 8 bits of
-    grey, pixels that are not opaque, and several pictures in one file.
+    Grey, palette and CMYK images are converted. Rotation and mirroring in the EXIF data are
+    applied. Images without a unique conversion are refused: more than 8 bits per channel,
+    transparent pixels, and several images in one file.
 
     Raises:
-        ConfigurationError: it is not a readable image, or is refused.
+        ConfigurationError: if the file is not a readable image, or is refused.
     """
     try:
         with Image.open(path) as image:
@@ -49,18 +53,18 @@ def read_image(path: Path | str) -> Image.Image:
 
 
 def _ambiguity(image: Image.Image) -> str | None:
-    """Why there is more than one way to see it as RGB; None if there is but one."""
+    """Return why an image has no unique conversion to RGB; None if it has one."""
     if image.mode not in _EIGHT_BITS:
         return (
-            f"has more than 8 bits a channel, or none (Pillow's mode {image.mode}); "
-            "convert it to 8-bit grey or RGB"
+            f"does not have 8 bits per channel (Pillow's mode {image.mode}); convert it to 8-bit "
+            "grey or RGB"
         )
-    # A camera's MPO holds the picture and, behind it, others to help viewers.
+    # An MPO file of a camera holds the image, followed by previews.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-        return f"holds {frames} pictures; save the one that is meant as a file of its own"
+        return f"holds {frames} images; save one of them as a file of its own"
     has_alpha = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     if has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        return "has transparent pixels, whose colour is not defined; put it on a background"
+        return "has transparent pixels, whose colour is undefined; save it with a background"
     return None
 
 
@@ -68,5 +72,5 @@ def _upright(image: Image.Image) -> Image.Image:
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
-        return image  # its EXIF data is damaged, and says nothing
+        return image  # the EXIF data is damaged
     return ImageOps.exif_transpose(image) if turned else image

@@ -1,4 +1,4 @@
-"""Any folder of images sorted into classes."""
+"""ImageFolder: any folder with one sub-folder of images per class."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +17,15 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(InMemoryDataset):
-    """``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``, all images of one size.
+    """Images of one size in ``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``.
 
-    Classes are the sub-folders of ``train``, in alphabetical order, less hidden ones. Images are
-    read as RGB (see `quantlab.datasets.files.read_image`) and kept in memory as a whole; sets
-    that do not fit there are not for this class.
+    Classes are the sub-folders of ``train`` in alphabetical order, without hidden folders. Images
+    are read as RGB (see `quantlab.datasets.files.read_image`) and are all kept in memory. Use
+    `ImageNet` for datasets that do not fit in memory.
     """
 
     folder: str
-    """Name of the folder within the data folder (relative: a recipe holds no path of a machine)."""
+    """Path of the folder, relative to the data folder."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -35,21 +35,21 @@ class ImageFolder(InMemoryDataset):
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """Name of the dataset in tables: the path of the folder."""
         return self.folder
 
     @property
     def num_channels(self) -> int:
-        """Three, red, green and blue."""
+        """Number of channels: 3 (red, green and blue)."""
         return 3
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The one folder."""
+        """Path of the folder."""
         return (self.folder,)
 
     def find_dimensions(self, data_dir: Path) -> Dimensions:
-        """The class folders, and the size of one image."""
+        """Return the dimensions, from the class folders and one image."""
         if not self._reads_as(ImageFolder):
             return super().find_dimensions(data_dir)
         classes = self._classes(data_dir)
@@ -58,21 +58,22 @@ class ImageFolder(InMemoryDataset):
         return Dimensions(len(classes), (3, height, width))
 
     def check(self, data_dir: Path) -> None:
-        """Look for the two trees of class folders, and count their images."""
+        """Check the class folders of both splits, and count their images."""
         classes = self._classes(data_dir)
         train, test = (len(self._files(data_dir, split, classes)) for split in ("train", "test"))
         self._check_sizes(train, test)
 
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
-        """All images of both trees."""
+        """Read all images of both splits."""
         classes = self._classes(data_dir)
         train, test = (
             _read_files(self._files(data_dir, split, classes)) for split in ("train", "test")
         )
         if train.pixels.shape[1:] != test.pixels.shape[1:]:
             raise ConfigurationError(
-                f"{data_dir / self.folder}: train images are {tuple(train.pixels.shape[1:])}, "
-                f"test images {tuple(test.pixels.shape[1:])}; all must be of one size"
+                f"{data_dir / self.folder}: training images have the shape "
+                f"{tuple(train.pixels.shape[1:])}, but test images {tuple(test.pixels.shape[1:])}; "
+                "all images must have the same size"
             )
         return train, test, len(classes)
 
@@ -81,12 +82,15 @@ class ImageFolder(InMemoryDataset):
         for split in ("train", "test"):
             if not (root / split).is_dir():
                 raise ConfigurationError(
-                    f"ImageFolder.folder = {self.folder!r}: no folder {root / split}; "
-                    "it must hold one sub-folder of images a class"
+                    f"ImageFolder.folder = {self.folder!r}: the folder {root / split} does not "
+                    "exist; it must contain one sub-folder of images per class"
                 )
         train, test = class_names(root / "train"), class_names(root / "test")
         if unknown := sorted(set(test) - set(train)):
-            raise ConfigurationError(f"{root / 'test'}: classes {unknown} are not in train")
+            raise ConfigurationError(
+                f"{root / 'test'}: the classes {unknown} are not in {root / 'train'}; both must "
+                "have the same classes"
+            )
         return train
 
     def _files(self, data_dir: Path, split: str, classes: list[str]) -> list[tuple[str, int]]:
@@ -101,8 +105,8 @@ def _read_files(files: list[tuple[str, int]]) -> Images:
         image = np.asarray(read_image(path))
         if image.shape != first.shape:
             raise ConfigurationError(
-                f"{path}: is {image.shape[1]}x{image.shape[0]} pixels, others are "
-                f"{first.shape[1]}x{first.shape[0]}; all must be of one size"
+                f"{path}: has {image.shape[1]}x{image.shape[0]} pixels, but {files[0][0]} has "
+                f"{first.shape[1]}x{first.shape[0]}; all images must have the same size"
             )
         pixels[index] = image
     labels = torch.tensor([label for _, label in files])

@@ -1,4 +1,4 @@
-"""ImageNet, or any large folder of images of all sizes, decoded while training."""
+"""ImageNet, and other large folders of images of any size, which are decoded during training."""
 
 import signal
 import threading
@@ -24,35 +24,36 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images on disk, with their labels."""
+    """Image files with their labels."""
 
     paths: Sequence[str]
     labels: Tensor
     """(num_images,) int64, on the CPU."""
     device: torch.device
-    """Where batches go."""
+    """Device to which batches are copied."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def take(self, indices: Tensor) -> "ImageFiles":
-        """The images at the given positions."""
+        """Return the images at the given positions."""
         paths = [self.paths[index] for index in indices.tolist()]
         return replace(self, paths=paths, labels=self.labels[indices])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNet(DatasetSpec):
-    """``<folder>/train/<class>/*`` and ``<folder>/val/<class>/*``, as ImageNet (ILSVRC 2012) comes.
+    """Images in ``<folder>/train/<class>/*`` and ``<folder>/val/<class>/*``, as in ILSVRC 2012.
 
-    ``val`` are the test images; validation images are held out of ``train``. Training images are
-    cropped at a random place and scale and mirrored at random; others are resized and cropped at
-    the centre (ProxConnect paper, B.4). Random numbers of an image follow from the epoch's seed and
-    the image, so that neither the number of loader processes nor a resumption changes them.
+    The images in ``val`` are the test images. Validation images are held out of ``train``. Training
+    images are cropped at a random place and scale and mirrored at random. The others are resized
+    and cropped at the centre (ProxConnect paper, B.4). The random numbers of an image depend on the
+    epoch's seed and the position of the image only, so that neither the number of loader processes
+    nor a resumption changes them.
     """
 
     folder: str = "imagenet"
-    """Name of the folder within the data folder (relative: a recipe holds no path of a machine)."""
+    """Path of the folder, relative to the data folder."""
     validation_images: int = 50_000
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -68,38 +69,38 @@ class ImageNet(DatasetSpec):
         require_count(self, "resize", 1)
         if self.crop > self.resize:
             raise ConfigurationError(
-                f"ImageNet.crop = {self.crop!r}: must be a whole number from 1 to resize = "
-                f"{self.resize!r}"
+                f"ImageNet.crop = {self.crop!r}: must be a whole number from 1 to "
+                f"ImageNet.resize = {self.resize!r}"
             )
 
     @property
     def name(self) -> str:
-        """ImageNet, or the folder's name if it is another."""
+        """Name in tables: ImageNet, or the folder if it has another name than the default."""
         return "ImageNet" if self.folder == "imagenet" else self.folder
 
     @property
     def num_channels(self) -> int:
-        """Three, red, green and blue."""
+        """Number of channels: 3 (red, green and blue)."""
         return 3
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The one folder."""
+        """Path of the folder."""
         return (self.folder,)
 
     def check(self, data_dir: Path) -> None:
-        """Look for the two trees of class folders, and count their images."""
+        """Check the class folders of both splits, and count their images."""
         train, test, _ = self._files(data_dir, torch.device("cpu"))
         self._check_sizes(len(train), len(test))
 
     def find_dimensions(self, data_dir: Path) -> Dimensions:
-        """The class folders, and the size of a crop."""
+        """Return the dimensions, from the class folders and the size of a crop."""
         if not self._reads_as(ImageNet):
             return super().find_dimensions(data_dir)
         return Dimensions(len(self._classes(data_dir)), (3, self.crop, self.crop))
 
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """The splits as lists of files."""
+        """Return the splits as lists of files; images are decoded by `batches`."""
         return self._split(*self._files(data_dir, torch.device(device)))
 
     def batches(
@@ -111,7 +112,12 @@ class ImageNet(DatasetSpec):
         generator: torch.Generator | None = None,
         workers: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Decoded, cropped and normalized batches; see `DatasetSpec.batches`."""
+        """Yield decoded, cropped and normalized batches; see `DatasetSpec.batches`.
+
+        Raises:
+            ConfigurationError: if an image cannot be read.
+            LostProcessError: if a loader process was killed.
+        """
         assert isinstance(images, ImageFiles)
         loader = DataLoader(
             _Decoded(images, self, None if generator is None else generator.initial_seed()),
@@ -135,7 +141,7 @@ class ImageNet(DatasetSpec):
             # The connection to a process that has just died may break before torch looks at it.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            raise LostProcessError(f"a loader process is gone ({error})") from error
+            raise LostProcessError(f"a loader process was killed ({error})") from error
 
     def _files(self, data_dir: Path, device: torch.device) -> tuple[ImageFiles, ImageFiles, int]:
         root = data_dir / self.folder
@@ -154,12 +160,15 @@ class ImageNet(DatasetSpec):
                 found.append(class_names(root / split))
             except ConfigurationError as error:
                 raise ConfigurationError(
-                    f"ImageNet.folder = {self.folder!r}: {root / split} must hold one sub-folder "
-                    f"of images a class ({error})"
+                    f"ImageNet.folder = {self.folder!r}: the folder {root / split} must contain "
+                    f"one sub-folder of images per class ({error})"
                 ) from error
         if found[0] != found[1]:
             odd = sorted(set(found[0]) ^ set(found[1]))
-            raise ConfigurationError(f"{root}: classes {odd} are not in both of train and val")
+            raise ConfigurationError(
+                f"{root}: the classes {odd} are not in both train and val; both must have the same "
+                "classes"
+            )
         return found[0]
 
 
@@ -169,15 +178,15 @@ def _image_files(files: Sequence[tuple[str, int]], device: torch.device) -> Imag
 
 
 Decoded: TypeAlias = tuple[Tensor, Tensor] | ConfigurationError
-"""Pixels and label; or what is wrong with the file. A loader process would hand on an exception
-with its whole traceback as the message, so that errors travel as values."""
+"""Pixels and label, or the error of a file. Errors are returned as values, because a loader process
+replaces the message of an exception by its whole traceback."""
 
 
 def _iterate(loader: DataLoader[Decoded]) -> Iterator[Decoded]:
-    """Without torch's signal handler.
+    """Iterate over the loader without torch's signal handler.
 
-    It would raise the loss of a process wherever the program happens to be, and more than once; the
-    loader itself notices it within seconds.
+    The handler raises the loss of a process in arbitrary code of the main thread, and repeatedly.
+    The loader itself notices the loss within seconds.
     """
     if threading.current_thread() is not threading.main_thread():  # where torch installs none
         return iter(loader)
@@ -189,7 +198,7 @@ def _iterate(loader: DataLoader[Decoded]) -> Iterator[Decoded]:
 
 
 def _collate(items: list[Decoded]) -> Decoded:
-    """Images as a batch, unless one of them is broken."""
+    """Return the images as a batch, or the error of the first one that cannot be read."""
     for item in items:
         if isinstance(item, ConfigurationError):
             return item

@@ -1,4 +1,4 @@
-"""Datasets whose images, all of one size, lie in the device's memory as a whole."""
+"""Datasets of images of one size that are kept in the memory of the device."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from quantlab.remembering import remembering
 
 @dataclass(frozen=True)
 class Images:
-    """Images with their labels."""
+    """Images in memory, with their labels."""
 
     pixels: Tensor
     """(num_images, channels, height, width) uint8; (num_images, channels, length) for signals."""
@@ -28,31 +28,38 @@ class Images:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> "Images":
-        """The images at the given positions."""
+        """Return the images at the given positions."""
         return Images(self.pixels[indices].contiguous(), self.labels[indices])
 
     def to(self, device: torch.device) -> "Images":
-        """The images on a device."""
+        """Return the images on a device."""
         return Images(self.pixels.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
 class InMemoryDataset(DatasetSpec):
-    """Images that are read once in a process; batches and their augmentation are whole tensors."""
+    """A dataset that is read once per process. Whole batches are augmented at once."""
 
     augmentation: CropFlip | None = None
-    """Random changes to training images; None for none."""
+    """Augmentation of training images; None for none."""
 
     @abstractmethod
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
-        """All training images, all test images, and the number of classes."""
+        """Read all training images, all test images, and the number of classes.
+
+        Args:
+            data_dir: the data folder.
+
+        Raises:
+            ConfigurationError: if the data is missing or cannot be read.
+        """
 
     def find_dimensions(self, data_dir: Path) -> Dimensions:
-        """Those that are known, or else of the images, which are not kept."""
+        """Return the known dimensions, or those of the images, which are read but not cached."""
         return self.dimensions or self._dimensions_of(_read(self, data_dir, torch.device("cpu")))
 
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """The splits on the device, remembered."""
+        """Return the splits on the device. The last four results are cached in the process."""
         return _load(self, data_dir, torch.device(device))
 
     def batches(
@@ -64,7 +71,7 @@ class InMemoryDataset(DatasetSpec):
         generator: torch.Generator | None = None,
         workers: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches on the images' device, augmented from the generator one after the other."""
+        """Yield batches on the images' device; see `DatasetSpec.batches`."""
         assert isinstance(images, Images)
         if order is None:
             order = torch.arange(len(images), device=images.labels.device)
@@ -80,14 +87,14 @@ class InMemoryDataset(DatasetSpec):
         orders: Tensor,
         random_numbers: Sequence[RandomNumbers],
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Those of all trials are gathered, augmented and normalized as one."""
+        """Yield batches that are gathered, augmented and normalized for all trials at once."""
         assert isinstance(images, Images)
         generators = [numbers.generator for numbers in random_numbers]
         return self._batches(images, batch_size, orders, generators)
 
     @property
     def draws_ahead(self) -> bool:
-        """Whether `draw` and `drawn_batch` give what `stacked_batches` does."""
+        """Whether `draw` and `drawn_batch` give the same batches as `stacked_batches`."""
         own = type(self)
         return (own.batches, own.stacked_batches) == (
             InMemoryDataset.batches,
@@ -95,11 +102,14 @@ class InMemoryDataset(DatasetSpec):
         )
 
     def draw(self, count: int, generators: Sequence[torch.Generator]) -> Tensor | None:
-        """All random numbers of one batch, on the CPU; None where nothing is changed at random.
+        """Draw the random numbers of one batch on the CPU.
 
         Args:
-            count: images of all trials.
-            generators: of each trial.
+            count: number of images of all trials.
+            generators: generator of each trial.
+
+        Returns:
+            Random numbers for `drawn_batch`; None without augmentation.
         """
         if not generators or self.augmentation is None:
             return None
@@ -108,15 +118,15 @@ class InMemoryDataset(DatasetSpec):
     def drawn_batch(
         self, images: ImageSet, indices: Tensor, drawn: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """A batch of several trials; nothing of it is made on the CPU.
+        """Compute a batch of several trials on the images' device.
 
         Args:
-            images: of the training split.
-            indices: (num_trials, batch) positions on the images' device.
-            drawn: what `draw` gave, on that device.
+            images: the training split.
+            indices: (num_trials, batch) positions of the images, on their device.
+            drawn: random numbers of `draw`, on that device.
 
         Returns:
-            (num_trials, batch, channels, height, width) and (num_trials, batch).
+            Inputs (num_trials, batch, channels, height, width) and labels (num_trials, batch).
         """
         assert isinstance(images, Images)
         pixels = images.pixels[indices.flatten()]
@@ -140,7 +150,7 @@ class InMemoryDataset(DatasetSpec):
     def _inputs(self, pixels: Tensor) -> Tensor:
         if pixels.dim() == 4:
             return self.normalize(pixels)
-        # With signals, there is no width.
+        # Signals have no width.
         return self.normalize(pixels.flatten(2).unsqueeze(3)).view(pixels.shape)
 
 

@@ -1,1 +1,1 @@
-"""Which code a recipe can reach, and what of it counts for the identity of a trial."""
+"""Identity of user code: which code a recipe can reach, and which part of it is hashed."""

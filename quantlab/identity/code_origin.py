@@ -1,4 +1,4 @@
-"""Where code comes from: the release, an installed package, or the user."""
+"""Origin of code: this release, an installed package, or the user."""
 
 import sys
 import sysconfig
@@ -10,18 +10,18 @@ from typing import Any
 from quantlab.identity.release import RELEASE
 
 SOURCE = "__source_bytes__"
-"""A module that was not imported, but made from a file, has the file's content under this name."""
+"""Attribute with the content of the file, for modules that were made from a file, not imported."""
 
 OURS = ("quantlab", "sweeps", "analysis")
 """The packages of the project."""
 ADDED_TO = ("sweeps.grids.", "sweeps.studies.")
-"""Where users add modules of their own to `sweeps`."""
+"""Packages in `sweeps` to which users add modules of their own."""
 LIBRARIES = frozenset(("torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "pandas"))
-"""Libraries, even where somebody works on a clone of them."""
+"""Packages that count as libraries even if they are installed from a clone."""
 
 
 def home_of(kind_or_function: Any) -> ModuleType | None:
-    """The module whose names the code of a class or a function uses, if it is there."""
+    """Return the module whose global names a class or function uses; None if it is not loaded."""
     if isinstance(kind_or_function, FunctionType):
         names = kind_or_function.__globals__
         module = sys.modules.get(names.get("__name__", ""))
@@ -30,10 +30,11 @@ def home_of(kind_or_function: Any) -> ModuleType | None:
 
 
 def release_name(kind_or_function: Any) -> str | None:
-    """What a class or a function of the release is known by, wherever it stands in the package.
+    """Return the name by which a class or function of the release is identified.
 
     Returns:
-        None for whatever is not of the release.
+        A name that does not change when the definition moves; None for code that is not part of the
+        release.
     """
     module = getattr(kind_or_function, "__module__", None)
     name = getattr(kind_or_function, "__qualname__", None)
@@ -48,7 +49,7 @@ def release_name(kind_or_function: Any) -> str | None:
 
 
 def is_users(kind_or_function: Any) -> bool:
-    """Whether a class or a function is neither of the release nor of an installed package."""
+    """Whether a class or function belongs neither to the release nor to an installed package."""
     if release_name(kind_or_function) is not None:
         return False
     module = home_of(kind_or_function)
@@ -56,7 +57,7 @@ def is_users(kind_or_function: Any) -> bool:
 
 
 def is_users_module(module: ModuleType) -> bool:
-    """Whether there may be code of the user's in a module; in those of `quantlab`, there may."""
+    """Whether a module can contain user code. Modules of `quantlab` can."""
     package = module.__name__.split(".")[0]
     if package == "__main__" or SOURCE in vars(module):
         return True
@@ -69,14 +70,14 @@ def is_users_module(module: ModuleType) -> bool:
 
 
 def is_added_module(module: ModuleType) -> bool:
-    """Whether a module is wholly the user's, so that other machines need not have it."""
+    """Whether a module contains user code only, so that other machines may not have it."""
     is_package = module.__name__.split(".")[0] == "quantlab" and hasattr(module, "__path__")
     return is_users_module(module) and not is_package and module.__name__ not in RELEASE
 
 
 @cache
 def is_installed(file: str) -> bool:
-    """Whether a file is of an installed package or of Python itself."""
+    """Whether a file belongs to an installed package or to Python itself."""
     for place in (Path(file).absolute(), Path(file).resolve()):
         if {"site-packages", "dist-packages"} & set(place.parts):
             return True
@@ -91,7 +92,7 @@ _INSTALLED = {
 
 
 def public_name(kind_or_function: Any) -> str:
-    """The name of a library's class or function, less the modules that it keeps to itself."""
+    """Return the name of a library's class or function without private modules."""
     module = getattr(kind_or_function, "__module__", None) or "builtins"
     parts = [part for part in str(module).split(".") if not part.startswith("_")]
     name = getattr(kind_or_function, "__qualname__", type(kind_or_function).__qualname__)

@@ -1,4 +1,4 @@
-"""The source of a loaded module: its statements, and which of them bind or change a name."""
+"""The source of a loaded module: its statements, and those that bind or change a name."""
 
 import ast
 import importlib
@@ -16,7 +16,7 @@ _TREES: "WeakKeyDictionary[ModuleType, ast.Module]" = WeakKeyDictionary()
 
 
 def tree_of(module: ModuleType) -> ast.Module | None:
-    """A module's code as it was when first asked for; None if it has none that can be read."""
+    """Return the syntax tree of a module, as of the first call; None if no source can be read."""
     if module not in _TREES:
         source = vars(module).get(SOURCE)
         try:
@@ -29,7 +29,7 @@ def tree_of(module: ModuleType) -> ast.Module | None:
 
 
 def is_of_file(function: FunctionType, module: ModuleType) -> bool:
-    """Whether a function stands in a module's file, and was not made by ``exec``."""
+    """Whether a function is defined in the file of a module, and not by ``exec``."""
     here = function.__code__.co_filename
     there: str | None = getattr(module, "__file__", None)
     if here.startswith("<") or there is None or function.__globals__ is not vars(module):
@@ -38,13 +38,13 @@ def is_of_file(function: FunctionType, module: ModuleType) -> bool:
 
 
 def covers(node: ast.stmt, function: FunctionType) -> bool:
-    """Whether the lines of a statement hold a function that stands in the same file."""
+    """Whether a function of the same file is defined within the lines of a statement."""
     first: int = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
     return first <= function.__code__.co_firstlineno <= (node.end_lineno or first)
 
 
 def statements(module: ModuleType) -> list[ast.stmt]:
-    """A module's statements, those within ``if``, ``try`` and the like as well as these."""
+    """Return a module's statements, including those within ``if``, ``try`` and similar blocks."""
 
     def of(tree: ast.AST) -> list[ast.stmt]:
         found: list[ast.stmt] = []
@@ -60,14 +60,14 @@ def statements(module: ModuleType) -> list[ast.stmt]:
 
 
 def definitions(module: ModuleType, name: str) -> list[ast.stmt]:
-    """Every class and function of that name: which of them was taken may depend on the machine."""
+    """Return all classes and functions of a name. Which one is used may depend on the machine."""
     return [
         node for node in statements(module) if isinstance(node, DEFINITIONS) and node.name == name
     ]
 
 
 def making(module: ModuleType, name: str) -> list[ast.stmt]:
-    """The outermost statements that bind a name, call its object, or assign to a part of it."""
+    """Return the top-level statements that bind a name, call its object, or assign to a part."""
     tree = tree_of(module)
     found = []
     for node in tree.body if tree is not None else ():
@@ -87,7 +87,7 @@ def _only_names_a_value(node: ast.stmt) -> bool:
 
 
 def _calls(node: ast.stmt, name: str) -> bool:
-    """Whether a method of the object of that name is called."""
+    """Whether a statement calls a method of the object of a name."""
     return any(
         isinstance(inner, ast.Call)
         and isinstance(inner.func, ast.Attribute)
@@ -97,7 +97,7 @@ def _calls(node: ast.stmt, name: str) -> bool:
 
 
 def library_import(module: ModuleType, name: str) -> str | None:
-    """From where a module imports a name of a library, if that is all that binds the name."""
+    """Return the import of a name from a library, if no other statement binds the name."""
     binding = [node for node in statements(module) if name in names_of(node)]
     if len(binding) != 1 or not isinstance(node := binding[0], ast.ImportFrom) or node.level:
         return None
@@ -112,10 +112,12 @@ def library_import(module: ModuleType, name: str) -> str | None:
 def imported_by(
     node: ast.Import | ast.ImportFrom, module: ModuleType
 ) -> list[tuple[ModuleType, str]]:
-    """Modules of the user's from which a statement imports, imported; and the names, or nothing.
+    """Return the user's modules from which a statement imports, each with the imported name.
+
+    The name is "" if the module itself is imported.
 
     Raises:
-        Exception: whatever the import of such a module raises.
+        Exception: any error that the import of such a module raises.
     """
     if isinstance(node, ast.Import):
         found = [(_users_module(alias.name), "") for alias in node.names]

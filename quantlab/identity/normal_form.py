@@ -1,23 +1,23 @@
-"""Python code in a form that stays when it is laid out, commented or documented anew.
+"""A normal form of Python code that does not depend on layout, comments and docstrings.
 
-It is the same on all versions of Python that quantlab supports, as identities rest on it; so it
-uses no `ast.dump`, and no `repr` of text, which follow the version.
+It is the same on all versions of Python that quantlab supports, because identities depend on it.
+Therefore it uses neither `ast.dump` nor the `repr` of text, which change with the version.
 """
 
 import ast
 from collections.abc import Iterator, Sequence
 
 _NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
-"""Fields of nodes that say nothing more than the code around them."""
+"""Fields of nodes that are redundant."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def normal_form(node: ast.AST) -> str:
-    """A piece of code as text: equal for equal code.
+    """Return code as text that is equal for equal code.
 
-    Layout, comments, docstrings and other statements that are nothing but a constant, and ``pass``
-    do not count; names, and the order of statements, do.
+    Layout, comments, docstrings, other statements that consist of a constant, and ``pass`` are
+    ignored. Names and the order of statements are not.
     """
     fields = []
     for name in sorted(node._fields):  # a later Python may have them in another order
@@ -40,7 +40,7 @@ def _field(owner: ast.AST, value: object) -> str:
 
 
 def plain(value: object) -> str:
-    """A constant as text that no two different ones share."""
+    """Return a constant as text. Different constants give different texts."""
     if isinstance(value, frozenset):
         return f"frozenset({','.join(sorted(map(plain, value)))})"
     if isinstance(value, tuple):
@@ -55,7 +55,7 @@ def _says_nothing(node: object) -> bool:
 
 
 def _joined(parts: Sequence[ast.expr]) -> list[ast.expr]:
-    """Parts of an f-string, with adjacent constants as one: versions cut them differently."""
+    """Merge adjacent constants of an f-string, which Python versions split differently."""
     joined: list[ast.expr] = []
     for part in parts:
         if isinstance(part, ast.Constant) and not part.value:
@@ -69,10 +69,10 @@ def _joined(parts: Sequence[ast.expr]) -> list[ast.expr]:
 
 
 def names_of(statement: ast.AST) -> set[str]:
-    """Names that a piece of code binds in its own scope.
+    """Return the names that code binds in its own scope.
 
-    By assignment, ``for``, ``with``, ``import``, a walrus, ``except``, ``match``, ``def`` or
-    ``class``, wherever in it.
+    Names are bound by assignment, ``for``, ``with``, ``import``, a walrus, ``except``, ``match``,
+    ``def`` and ``class``.
     """
     return set(_bound(statement))
 
@@ -101,15 +101,15 @@ def _bound(node: ast.AST) -> Iterator[str]:
 
 
 def references(node: ast.AST, bound: frozenset[str] = frozenset()) -> Iterator[tuple[str, ...]]:
-    """Names that a piece of code takes from outside, each with the attributes taken of it.
+    """Yield the names that code uses but does not bind, each with its attributes.
 
-    ``nn.Linear(WIDTH, n)`` gives ``("nn", "Linear")``, ``("WIDTH",)`` and ``("n",)``, less what is
-    bound in the code itself. The body of a class binds nothing for this purpose, as it may read a
-    global name and bind the same name later.
+    ``nn.Linear(WIDTH, n)`` gives ``("nn", "Linear")``, ``("WIDTH",)`` and ``("n",)``. Names that
+    the body of a class binds are yielded as well, because the body may read a global name and bind
+    the same name later.
 
     Args:
         node: the code.
-        bound: names that do not come from outside.
+        bound: names that are bound outside of `node`.
     """
     if isinstance(node, ast.Name):
         if node.id not in bound:

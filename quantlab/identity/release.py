@@ -1,8 +1,8 @@
-"""Which classes and functions of this package are of the release, and so count by their name.
+"""Classes and functions of the release, which are identified by their names.
 
-A class that a user adds to the package counts with its source instead (see `source_identity`), and
-so does one of the release until it stands here. A definition that moves to another module moves
-here, too, and keeps its identity.
+Other classes in the package, which users have added, are identified by their source (see
+`source_identity`). If a definition moves to another module, move its name here as well; its
+identity then stays the same.
 """
 
 RELEASE = {
@@ -73,6 +73,7 @@ RELEASE = {
     "quantlab.packs.evaluation": "stacked_accuracies",
     "quantlab.packs.stacking": "choose_stacking",
     "quantlab.training.run": "TrainingRun",
+    "quantlab.training.state": "TrainingState",
     "quantlab.update_rules": "Point UpdateRule",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved shaped_moved",
@@ -80,4 +81,4 @@ RELEASE = {
         "full_precision_weights group_of_weights quantized_weights weight_layers"
     ),
 }
-"""Module -> its public classes and functions."""
+"""Modules with their public classes and functions."""

@@ -1,11 +1,11 @@
-"""The identity of code that is not of the release: a digest of all that a class can reach.
+"""The identity of user code: a hash of everything that a class can reach.
 
-A recipe with a user's class has another fingerprint once that class is changed, or anything it
-uses: functions, base classes, constants, wherever in the user's files they come from. Code counts
-by its `normal_form`, data by its value, however that came about; an object of a library, which is
-neither, by the statements that make it. What cannot be followed, such as ``exec``, is refused;
-where names are computed, the whole file counts. Installed packages count by their names only. The
-names of the user's files and modules do not count, so that a copy is the same class.
+The fingerprint of a recipe with a user's class changes if that class changes, or anything that it
+uses in the user's files: functions, base classes and constants. Code is hashed in its
+`normal_form`, data by its value, and an object of a library by the statements that create it. Code
+that cannot be followed, such as ``exec``, is refused. If code computes names, its whole file is
+hashed. Installed packages are hashed by their names only. The names of the user's files and modules
+are not hashed, so that a copy of a class has the same identity.
 """
 
 import ast
@@ -43,43 +43,46 @@ from quantlab.identity.value_text import OPAQUE, ValueText, fields_of, inner_of,
 _REFUSED = {"import_module", "spec_from_file_location", "run_path", "run_module", "exec_module"}
 _REFUSED_BUILTINS = {"exec", "eval", "compile", "__import__"}
 _COMPILED = ("Script", "RecursiveScript", "Traced", "TopLevelTraced")
-"""How classes are called of what `torch.jit` makes."""
+"""Prefixes of the names of classes of `torch.jit`."""
 _WHOLE_FILE = {"__subclasses__", "__globals__", "f_globals"}
 _WHOLE_FILE_BUILTINS = {"globals", "locals", "vars"}
 _OF_THE_FILE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__loader__"}
-"""Names that say where the code is."""
+"""Names that describe the place of the code."""
 _GENERATED = {f"__{name}__" for name in ("init", "repr", "eq", "hash", "new", "replace")}
 _GENERATED |= {f"__{name}__" for name in ("lt", "le", "gt", "ge", "setattr", "delattr")}
 _GENERATED |= {f"__{name}__" for name in ("getstate", "setstate", "getnewargs")}
-"""Methods that `dataclass` and its like make from what has been counted."""
+"""Methods that `dataclass` and similar decorators generate from code that is hashed already."""
 
 
 class UntraceableError(Exception):
-    """Code that a recipe uses cannot be followed to its source; the message says which, and why."""
+    """Code of a recipe cannot be followed to its source. The message names the code and why."""
 
 
 @dataclass(frozen=True)
 class _Making:
-    """The statements that make the object of a name."""
+    """The statements that create the object of a name."""
 
     module: ModuleType
     name: str
 
 
 class Reach(ValueText):
-    """All that a class of the user's can reach, as entries for classes, functions and modules."""
+    """Everything that a user's class can reach: classes, functions and modules."""
 
     def __init__(self, kind: type) -> None:
-        """Follow it.
+        """Follow a class.
+
+        Args:
+            kind: a user's class.
 
         Raises:
-            UntraceableError: it uses what cannot be followed.
+            UntraceableError: if the class uses code that cannot be followed.
         """
         super().__init__()
         self.modules: set[str] = set()
-        """Names of the modules with code of the user's that it reaches."""
+        """Names of the modules with user code that the class reaches."""
         self.imported_late: set[str] = set()
-        """Names of those among them that are imported within functions."""
+        """Names of those modules that are imported within functions."""
         self._what = f"class {kind.__qualname__}"
         self._numbers: dict[str, int] = {}
         self._keys: dict[object, str] = {}
@@ -97,13 +100,13 @@ class Reach(ValueText):
                 parts = self._of_module(target)
             lines += [f"{place}", *(f" {part}" for part in parts)]
         self.digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-        """Twelve hexadecimal digits."""
+        """Hash of everything that the class can reach: twelve hexadecimal digits."""
 
     def _refused(self, why: str) -> UntraceableError:
-        return UntraceableError(f"{self._what}: {why}, so that its identity cannot be told")
+        return UntraceableError(f"{self._what}: {why}, so its identity cannot be determined")
 
     def _entry(self, identity: object, target: Any, name: str, module: ModuleType) -> str:
-        """A reference to what is described once; modules are numbered as they are met."""
+        """Return a reference to an entry. Modules are numbered in the order in which they occur."""
         if identity not in self._keys:
             self.modules.add(module.__name__)
             if not self._targets:
@@ -117,11 +120,16 @@ class Reach(ValueText):
     def _module_of(self, value: Any) -> ModuleType:
         module = home_of(value)
         if module is None:
-            raise self._refused(f"{_name(value)} comes from no module that is loaded")
+            raise self._refused(f"the module of {_name(value)} is not loaded")
         return module
 
     def of_value(self, value: Any) -> str | None:
-        """As that of `ValueText`; what torch has compiled is refused, as its source is gone."""
+        """Return a value as text; see `ValueText.of_value`.
+
+        Raises:
+            UntraceableError: if the value is an object of `torch.jit`, which has no source, or if
+                code in it cannot be followed.
+        """
         kind = type(value)
         if kind.__module__.split(".")[0] == "torch" and kind.__name__.startswith(_COMPILED):
             raise self._refused(f"it uses a {kind.__name__} of torch.jit; use the plain function")
@@ -190,12 +198,12 @@ class Reach(ValueText):
     def _of_function(self, function: FunctionType) -> Iterator[str]:
         module = self._module_of(function)
         if not is_of_file(function, module):
-            raise self._refused(f"{_name(function)} was made by exec or the like")
+            raise self._refused(f"{_name(function)} was created by exec or a similar function")
         nodes = definitions(module, _name(function).split(".")[0])
         if not nodes:  # a lambda
             nodes = [node for node in statements(module) if covers(node, function)][:1]
         if not nodes:
-            raise self._refused(f"{_name(function)} does not stand in {module.__file__} any more")
+            raise self._refused(f"{_name(function)} is not in {module.__file__} any more")
         for node in nodes:
             yield from self._of_source(node, module, _closure(function))
         yield from self._of_closure(function)
@@ -217,7 +225,7 @@ class Reach(ValueText):
                 yield f"{name} = {self.of_value(value)}"
 
     def _of_file(self, module: ModuleType) -> str:
-        """Of a module that is compiled."""
+        """Return a hash of the file of a compiled module."""
         try:
             content = Path(getattr(module, "__file__", None) or "").read_bytes()
         except OSError:
@@ -234,7 +242,7 @@ class Reach(ValueText):
     def _of_source(
         self, node: ast.AST, module: ModuleType, closure: Mapping[str, Any]
     ) -> Iterator[str]:
-        """The code itself, and what each of its names stands for."""
+        """Yield the code itself, and the objects of all its names."""
         yield normal_form(node)
         at_top = statements(module)
         computes_names = False
@@ -288,7 +296,7 @@ class Reach(ValueText):
     def _of_import(
         self, node: ast.Import | ast.ImportFrom, module: ModuleType, *, late: bool
     ) -> Iterator[str]:
-        """Of the user's modules, what is imported by a statement within the code at hand."""
+        """Yield what a statement imports from the user's modules."""
         try:
             found = imported_by(node, module)
         except Exception as error:  # whatever the user's module raises
@@ -308,7 +316,7 @@ def _name(value: Any) -> str:
 
 
 def _closure(function: FunctionType) -> dict[str, Any]:
-    """What a function has from the functions around it, as far as that is bound."""
+    """Return the bound variables of a function's closure."""
     found = {}
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     for name, cell in cells:

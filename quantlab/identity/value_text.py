@@ -1,4 +1,4 @@
-"""Data of the user's as text, for the identity of the code that uses it."""
+"""Text of user data, for the identity of the code that uses the data."""
 
 import dataclasses
 import hashlib
@@ -18,29 +18,30 @@ from quantlab.identity.normal_form import plain
 
 _BASIC = (tuple, list, dict, set, frozenset, str, bytes, int, float)
 OPAQUE = "<?>"
-"""Stands for an object that only the statements that make it can tell."""
+"""Text of an object that can be described only by the statements that create it."""
 
 
 class ValueText(ABC):
-    """Values as text that no two different ones share, but for what is opaque."""
+    """Text of values. Different values give different texts, except for `OPAQUE` ones."""
 
     def __init__(self) -> None:
         self.folder = ""
-        """Where the user's files lie, which does not count."""
+        """Folder of the user's files, which is left out of the text."""
         self._open: set[int] = set()
 
     @abstractmethod
     def _of_code(self, value: Any) -> str | None:
-        """A class, function, module or what wraps one as text; see `of_value`."""
+        """Return a class, function, module or a wrapper of one as text; see `of_value`."""
 
     def of_value(self, value: Any) -> str | None:
-        """A value as text; classes, functions and modules of the user's as references to entries.
+        """Return a value as text. The user's classes, functions and modules become references.
 
         Returns:
-            None for an object that only the statements that make it can tell.
+            The text; None for an object that can be described only by the statements that create
+            it.
 
         Raises:
-            UntraceableError: code in it cannot be followed.
+            UntraceableError: if code in the value cannot be followed.
         """
         kind = type(value)
         if value is None or kind in (bool, int, float, complex, bytes, type(...)):
@@ -57,6 +58,7 @@ class ValueText(ABC):
             self._open.remove(id(value))
 
     def of_items(self, name: str, items: Iterable[Any]) -> str:
+        """Return the items as text, in parentheses after a name."""
         texts = (self.of_value(item) for item in items)
         return f"{name}({','.join(OPAQUE if text is None else text for text in texts)})"
 
@@ -95,20 +97,20 @@ class ValueText(ABC):
 
 
 def is_code(value: object) -> bool:
-    """Whether a value is a class, a function, a module, or what wraps functions."""
+    """Whether a value is a class, a function, a module, or a wrapper of functions."""
     if isinstance(value, type | ModuleType | FunctionType) or inner_of(value) is not None:
         return True
     return callable(value) and _has(value, "__qualname__")
 
 
 def _has(value: object, *names: str) -> bool:
-    """Whether it really has attributes; a ``__getattr__`` may have any."""
+    """Whether a value has attributes, without calling its ``__getattr__``."""
     missing = object()
     return all(getattr_static(value, name, missing) is not missing for name in names)
 
 
 def inner_of(value: Any) -> list[Any] | None:
-    """What a wrapper of functions wraps; None for anything else."""
+    """Return the objects that a wrapper of functions wraps; None for any other value."""
     if isinstance(value, type | ModuleType):
         return None
     if isinstance(value, staticmethod | classmethod):
@@ -128,7 +130,7 @@ def inner_of(value: Any) -> list[Any] | None:
 
 
 def _numbers(array: Any) -> Any:
-    """A digest of an array's bytes, or what it holds where these are no numbers."""
+    """Return a hash of an array's bytes, or its content as a list if it is not numeric."""
     try:
         own = array.detach().cpu().contiguous().numpy() if hasattr(array, "detach") else array
         if not own.dtype.hasobject:
@@ -143,7 +145,7 @@ def _set_order(value: Any) -> tuple[str, str]:
 
 
 def fields_of(value: Any) -> "tuple[dataclasses.Field[Any], ...]":
-    """Of a dataclass or a value of it; none of anything else."""
+    """Return the fields of a dataclass or its instance; an empty tuple for any other value."""
     return dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
 
 

@@ -1,1 +1,1 @@
-"""Computations for which torch has no fast kernel."""
+"""GPU kernels for computations for which torch has no fast kernel."""

@@ -1,8 +1,8 @@
-"""3x3 convolutions of several networks side by side, on a GPU by kernels of their own.
+"""3x3 convolutions of several networks at once, with Triton kernels for GPUs.
 
-cuDNN computes gradients of grouped convolutions with a stride one group at a time, in many small
-kernels. Those without a stride it does as fast as the kernels here or faster, and packs leave them
-to it.
+cuDNN computes the gradients of strided grouped convolutions one group at a time, in many small
+kernels. It computes those without a stride at least as fast as the kernels here, so that packs use
+cuDNN for them.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,18 @@ from torch import Tensor, nn
 
 
 class Tiles(NamedTuple):
-    """How a kernel cuts its work."""
+    """Tile sizes of a kernel."""
 
     taps: int
-    """Places of the window in one matrix product, a power of 2."""
+    """Number of positions of the 3x3 window in one matrix product, a power of 2."""
     block: int
-    """Pixels of a program, or of one of its turns."""
+    """Number of pixels per program, or per iteration of a program."""
     warps: int
+    """Number of warps per program."""
     stages: int = 1
-    """Turns whose loads are under way at the same time."""
+    """Number of iterations whose loads overlap."""
     splits: int = 1
-    """Parts of the pixels that are summed by programs of their own."""
+    """Number of parts of the pixels that are summed by separate programs."""
 
 
 FORWARD, BACKWARD, WEIGHTS = "forward", "backward", "weights"
@@ -40,14 +41,18 @@ TILES: dict[tuple[str, int], Tiles] = {
     (WEIGHTS, 32): Tiles(4, 64, 4, splits=16),
     (WEIGHTS, 64): Tiles(2, 64, 4, splits=8),
 }
-"""By what is computed, and by the channels that go in: the fastest of five on an H200. Fixed, not
-measured when a program starts: sums must be the same in every process."""
+"""Tiles by computation and number of input channels: the fastest of five on an H200. They are fixed
+instead of tuned at run time, because sums must be the same in every process."""
 
 
 def is_fitting(layer: nn.Conv2d) -> bool:
-    """Whether packs compute a layer of one network by the kernels: what cuDNN does group by group.
+    """Whether packs use these kernels for a layer.
 
-    They know 3x3 windows with padding 1 and 16, 32 or 64 channels out; a stride is what pays.
+    The kernels support 3x3 windows with padding 1 and 16, 32 or 64 output channels. They are faster
+    than cuDNN only for layers with a stride of 2.
+
+    Args:
+        layer: layer of a single network.
     """
     return (
         find_spec("triton") is not None
@@ -64,17 +69,18 @@ def is_fitting(layer: nn.Conv2d) -> bool:
 
 
 def grouped_convolution(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
-    """``F.conv2d(images, weight, stride=stride, padding=1, groups=groups)``.
+    """Compute ``F.conv2d(images, weight, stride=stride, padding=1, groups=groups)``.
 
     Args:
-        images: (batch, groups * channels, height, width); channels-last memory costs no copy.
+        images: (batch, groups * channels, height, width), preferably in channels-last memory, which
+            needs no copy.
         weight: (groups * out_channels, channels, 3, 3).
-        groups: networks.
+        groups: number of networks.
         stride: 1 or 2.
 
     Returns:
-        (batch, groups * out_channels, height, width) in channels-last memory, of the precision of
-        autocast if that is on; sums are taken in float32, of factors in bfloat16 or TF32.
+        (batch, groups * out_channels, height, width) in channels-last memory. Under autocast it has
+        autocast's dtype. Factors are bfloat16 or TF32, and sums are float32.
     """
     kind = images.device.type
     if torch.is_autocast_enabled(kind):
@@ -85,7 +91,7 @@ def grouped_convolution(images: Tensor, weight: Tensor, groups: int, stride: int
 
 
 class GroupedConvolution(nn.Module):
-    """A layer of several networks, with weights that are set before each call."""
+    """A convolution layer of several networks, whose weights are set before each call."""
 
     weight: Tensor
     """(groups * out_channels, channels, 3, 3)"""
@@ -96,22 +102,24 @@ class GroupedConvolution(nn.Module):
         self._groups, self._stride = groups, stride
 
     def forward(self, images: Tensor) -> Tensor:
-        """See `grouped_convolution`."""
+        """Compute the convolution; see `grouped_convolution`."""
         return grouped_convolution(images, self.weight, self._groups, self._stride)
 
 
 @torch.library.custom_op("quantlab::convolution_of_groups", mutates_args=())
 def _convolution(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
     images = images.contiguous(memory_format=torch.channels_last)
-    output = _empty(images, _out_shape(images, weight, stride))
+    output = _output(images, weight, groups, stride)
     taps = _by_tap(weight, groups).contiguous()
     _convolve(FORWARD, images, taps, output, groups, stride)
     return output
 
 
 @_convolution.register_fake
-def _(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
-    return _empty(images, _out_shape(images, weight, stride))
+def _output(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
+    """Return the empty result of the convolution, also for torch.compile."""
+    height, width = ((size - 1) // stride + 1 for size in images.shape[2:])
+    return _empty(images, (images.shape[0], weight.shape[0], height, width))
 
 
 @torch.library.custom_op("quantlab::grouped_convolution_gradients", mutates_args=())
@@ -126,17 +134,19 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     images = images.contiguous(memory_format=torch.channels_last)
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    of_images = _empty(images, images.shape if with_images else (0, *images.shape[1:]))
+    of_images, of_weight = _gradients(
+        gradient, images, weight, groups, stride, with_images, with_weight
+    )
     if with_images:
         taps = _by_tap(weight, groups).transpose(2, 3).contiguous()
         _convolve(BACKWARD, gradient, taps, of_images, groups, stride)
-    if not with_weight:
-        return of_images, weight.new_empty(0)
-    return of_images, _weight_gradient(images, gradient, weight, groups, stride)
+    if with_weight:
+        of_weight = _weight_gradient(images, gradient, weight, groups, stride)
+    return of_images, of_weight
 
 
 @_backward.register_fake
-def _(
+def _gradients(
     gradient: Tensor,
     images: Tensor,
     weight: Tensor,
@@ -145,6 +155,7 @@ def _(
     with_images: bool,
     with_weight: bool,
 ) -> tuple[Tensor, Tensor]:
+    """Return the empty gradients, also for torch.compile. Those not needed have no elements."""
     of_images = _empty(images, images.shape if with_images else (0, *images.shape[1:]))
     return of_images, weight.new_empty(weight.shape if with_weight else (0,))
 
@@ -232,13 +243,8 @@ def _weight_gradient(
 
 
 def _by_tap(weight: Tensor, groups: int) -> Tensor:
-    """(groups * out, in, 3, 3) as (groups, 9, in, out)."""
+    """Rearrange (groups * out, in, 3, 3) to (groups, 9, in, out)."""
     return weight.reshape(groups, -1, weight.shape[1], 9).permute(0, 3, 2, 1)
-
-
-def _out_shape(images: Tensor, weight: Tensor, stride: int) -> tuple[int, ...]:
-    height, width = ((size - 1) // stride + 1 for size in images.shape[2:])
-    return images.shape[0], weight.shape[0], height, width
 
 
 def _empty(like: Tensor, shape: Sequence[int]) -> Tensor:
@@ -248,7 +254,7 @@ def _empty(like: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _padded(channels: int) -> int:
-    """The least power of 2 of at least 16, which matrix products need."""
+    """Return the smallest power of 2 >= the number of channels, at least 16 for matrix products."""
     return max(16, 1 << (channels - 1).bit_length())
 
 

@@ -1,9 +1,10 @@
 """Triton kernels of 3x3 convolutions of several networks with few channels each.
 
-Activations are (batch, height, width, group, channel) in memory: channels-last, the channels of a
-network together. Weights are (group, tap, channel in, channel out), a tap being a place of the 3x3
-window. Each program has one group, whose channels fill the columns of its matrix products; several
-taps lie side by side in the columns of a factor, so that products are large enough.
+Activations are (batch, height, width, group, channel) in memory, which is channels-last with the
+channels of a network together. Weights are (group, tap, channel in, channel out), where a tap is a
+position of the 3x3 window. Each program computes one group, whose channels are the columns of its
+matrix products. Several taps are placed side by side in a factor, so that products are large
+enough.
 """
 
 import triton
@@ -30,10 +31,10 @@ def convolve(
     TAPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A convolution with padding 1; transposed, the gradient of its input from that of its output.
+    """Compute a convolution with padding 1, or with TRANSPOSED the gradient of its input.
 
-    `height` and `width` are of `images`, `out_height` and `out_width` of `outputs`, of which there
-    are `num_pixels` pixels. Sums are those of one program, in a fixed order.
+    `height` and `width` are those of `images`, `out_height` and `out_width` those of `outputs`,
+    which has `num_pixels` pixels. Each sum is computed by one program, in a fixed order.
     """
     program = tl.program_id(0)
     group = program % groups
@@ -100,7 +101,10 @@ def weight_gradient(
     TAPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Sums over a part of the pixels: (split, group, tap, channel in, channel out) float32."""
+    """Compute sums over a part of the pixels: (split, group, tap, channel in, channel out) float32.
+
+    The sum over the splits is the gradient of the weights.
+    """
     program = tl.program_id(0)
     group = program % groups
     PARTS: tl.constexpr = (9 + TAPS - 1) // TAPS

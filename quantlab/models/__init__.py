@@ -1,4 +1,4 @@
-"""Model specifications, one architecture a file."""
+"""Model specifications, one architecture per file."""
 
 from quantlab.models.base import ModelSpec
 

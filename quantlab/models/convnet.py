@@ -14,13 +14,14 @@ class ConvNet(ModelSpec):
     """Three 3x3 convolutions with batch normalization, global average pooling, a linear layer."""
 
     width: int = 16
-    """Channels of the first convolution; the other two, at half the resolution, have twice that."""
+    """Number of channels of the first convolution. The other two have twice as many, at half the
+    resolution."""
 
     def __post_init__(self) -> None:
         require_count(self, "width", 1)
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """The network, Kaiming-normal initialized."""
+        """Build the network with Kaiming-normal initialization."""
         return _ConvNet(self.width, num_classes, num_channels)
 
 

@@ -1,4 +1,4 @@
-"""LearnedScales: a network whose layers have a scale each, so that its sets are s Q."""
+"""LearnedScales: a network with a learned scale s per layer, whose quantization set is s Q."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,26 +14,26 @@ from quantlab.models.weights import weight_layers
 class LearnedScales(ModelSpec):
     """Another network with a learned scale for each convolution and linear layer.
 
-    What the layer computes is multiplied by s, so that weights of the set Q act as weights of s Q;
-    the maps that bring them there are those of Q. A scale begins at 1 and is trained as biases are,
-    after hard quantization, too. Batch normalization undoes it, so that it matters for layers
-    without one behind them, and for how fast the others learn.
+    The output of a layer is multiplied by its scale s, so that weights in the set Q act as weights
+    in s Q. The proximal maps are those of Q. A scale is initialized with 1 and trained like a bias,
+    also after hard quantization. Batch normalization cancels the scale of the layer before it, so
+    that scales matter for the other layers, and for the effective learning rate.
 
-    Weights from elsewhere have no scales, and do not fit.
+    Pretrained weights of the network without scales cannot be loaded.
     """
 
     base: ModelSpec
-    """The network."""
+    """The network without scales."""
     exclude: tuple[str, ...] = ()
     """Module types and patterns of layers without a scale; see `Quantization.exclude`."""
 
     @property
     def name(self) -> str:
-        """That of the network, and that it has scales."""
+        """Name of the network, followed by "with scales"."""
         return f"{self.base.name} with scales"
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """The network; module and parameter names stay, and each layer has a ``scale`` more."""
+        """Build the network, and add a module ``scale`` to each layer."""
         model = self.base.build(num_classes=num_classes, num_channels=num_channels)
         for layer in weight_layers(model, self.exclude).values():
             layer.add_module("scale", _Scale())
@@ -42,7 +42,7 @@ class LearnedScales(ModelSpec):
 
 
 class _Scale(nn.Module):
-    """By itself, so that nobody takes a layer with it for a plain one."""
+    """The scale of a layer. As a module of its own it marks the layer as more than a plain one."""
 
     def __init__(self) -> None:
         super().__init__()

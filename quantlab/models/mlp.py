@@ -1,4 +1,4 @@
-"""A perceptron with hidden layers."""
+"""A multilayer perceptron."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class MLP(ModelSpec):
     """Linear layers with batch normalization and ReLU between them, on flattened images."""
 
     image_size: int = 8
-    """Pixels of an image's side; 8 for digits, 32 for CIFAR."""
+    """Height and width of an image in pixels: 8 for digits, 32 for CIFAR."""
     hidden: tuple[int, ...] = (64, 64)
     """Sizes of the hidden layers, each >= 1."""
 
@@ -30,7 +30,7 @@ class MLP(ModelSpec):
         object.__setattr__(self, "hidden", tuple(hidden))
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """The network, Kaiming-normal initialized."""
+        """Build the network with Kaiming-normal initialization."""
         layers: list[nn.Module] = [nn.Flatten()]
         size = num_channels * self.image_size**2
         for width in self.hidden:

@@ -14,14 +14,14 @@ from quantlab.plain_values import require_count
 class ResNet(ModelSpec):
     """The CIFAR ResNet of He et al. (2016), depth 6n + 2 in three stages.
 
-    Source: ProxConnect paper, B.1.1. ResNet20 has 269,722 parameters and ResNet56 853,018 (10
-    classes); their state dicts have the layout of the public option-A checkpoints.
+    Source: ProxConnect paper, B.1.1. With 10 classes, ResNet20 has 269,722 parameters and ResNet56
+    has 853,018. Their state dicts have the layout of the public option-A checkpoints.
     """
 
     depth: int = 20
     """Number of weight layers, 6n + 2: 8, 14, 20, 32, 44, 56, 110..."""
     width: int = 16
-    """Channels of the first stage; the next two have two and four times as many."""
+    """Number of channels of the first stage. The next two have two and four times as many."""
 
     def __post_init__(self) -> None:
         require_count(self, "depth", 1)
@@ -33,16 +33,16 @@ class ResNet(ModelSpec):
 
     @property
     def name(self) -> str:
-        """ResNet20, or ResNet20-w8 for another width than 16."""
+        """Name in tables: ``ResNet20``, or ``ResNet20-w8`` for a width other than 16."""
         return f"ResNet{self.depth}" + (f"-w{self.width}" if self.width != 16 else "")
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """The network, Kaiming-normal initialized."""
+        """Build the network with Kaiming-normal initialization."""
         return _ResNet((self.depth - 2) // 6, self.width, num_classes, num_channels)
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions and the identity, which is subsampled and zero-padded where needed."""
+    """Two 3x3 convolutions and an identity shortcut, subsampled and zero-padded where needed."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()

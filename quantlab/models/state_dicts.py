@@ -1,4 +1,4 @@
-"""State dicts in files, as programs of all kinds leave them, and how they get into a network."""
+"""Loading of state dicts from files that various programs have written."""
 
 import argparse
 import pickle
@@ -12,42 +12,44 @@ from torch import Tensor, nn
 from quantlab.errors import ConfigurationError, brief, first_line
 
 _COMPILED = "_orig_mod."
-"""Stands in the names of a module that torch.compile has wrapped, wherever that module is."""
+"""Part of the parameter names of a module that torch.compile has wrapped."""
 
 
 def load_weights(model: nn.Module, path: Path, entry: str = "") -> None:
-    """Load a state dict from a file, as public checkpoints come.
+    """Load a state dict from a file into a network.
 
-    The file may hold the state dict itself, or among other things, as Lightning (``state_dict``),
-    timm (``state_dict``, ``state_dict_ema``) and torchvision's references (``model``,
-    ``model_ema``) leave it. The names may begin with what a wrapper has put before all of them; see
-    `fit_weights`. Nothing but tensors and plain values is unpickled.
+    The file can contain the state dict itself, or a mapping with a state dict, as written by
+    Lightning (``state_dict``), timm (``state_dict``, ``state_dict_ema``) and torchvision's
+    references (``model``, ``model_ema``). Names may have a common prefix; see `fit_weights`. Only
+    tensors and plain values are unpickled.
 
     Args:
-        model: what the weights are for.
-        path: of the file.
-        entry: under which the file holds the state dict; "" for the only one that fits.
+        model: network that receives the weights.
+        path: file of the weights.
+        entry: key of the state dict in the file; "" for the only one that fits.
 
     Raises:
-        ConfigurationError: the file is missing, unreadable, or of another architecture, or several
-            of its entries fit.
+        ConfigurationError: if the file is missing, unreadable, or of another architecture, or if
+            several of its state dicts fit.
     """
     source = f"weights file {path}"
     fit_weights(model, _state_dict(model, _content(path, source), source, entry), source)
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict, of which every name must match, less one prefix that all of them have.
+    """Load a state dict into a network.
 
-    Such as ``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ``model.`` of Lightning.
+    All names must match after a common prefix is removed, such as ``module.`` of DataParallel,
+    ``_orig_mod.`` of torch.compile, or ``model.`` of Lightning.
 
     Args:
-        model: what the weights are for.
-        state: names and values.
-        source: how the message calls the weights.
+        model: network that receives the weights.
+        state: the state dict.
+        source: name of the weights in messages.
 
     Raises:
-        ConfigurationError: they are of another architecture; the message has a name.
+        ConfigurationError: if the weights are of another architecture. The message names a
+            parameter that does not fit.
     """
     state = _without_prefix(model, state)
     try:
@@ -60,22 +62,22 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
 
 def _content(path: Path, source: str) -> object:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # which is but a mapping
+        with torch.serialization.safe_globals([argparse.Namespace]):  # it only holds options
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise ConfigurationError(f"{source}: no such file") from error
+        raise ConfigurationError(f"{source}: the file does not exist") from error
     except pickle.UnpicklingError as error:
         if unsafe := _unsafe_classes(path):
             raise ConfigurationError(
-                f"{source}: holds objects of {', '.join(unsafe[:3])}, which are not unpickled, as "
-                "that may run any code; save the state dict alone: "
+                f"{source}: contains objects of {', '.join(unsafe[:3])}, which are not unpickled, "
+                "because that may run arbitrary code; save the state dict alone with "
                 "torch.save(model.state_dict(), FILE)"
             ) from error
         raise ConfigurationError(f"{source}: not a readable checkpoint") from error
     except Exception as error:  # torch raises many kinds for a damaged file
         hint = ""
         if path.suffix == ".safetensors":
-            hint = "; of a safetensors file, save with torch.save what its load_file gives"
+            hint = "; load a safetensors file with load_file and save the result with torch.save"
         raise ConfigurationError(
             f"{source}: not a readable checkpoint ({first_line(error)}){hint}"
         ) from error
@@ -90,11 +92,11 @@ def _unsafe_classes(path: Path) -> list[str]:
 
 
 def _state_dict(model: nn.Module, content: object, source: str, entry: str) -> Mapping[str, Tensor]:
-    """The state dict within what a file holds."""
+    """Return the state dict in the content of a file."""
     if not isinstance(content, Mapping):
         raise ConfigurationError(
-            f"{source}: holds no state dict, but a {type(content).__name__}; save the state dict "
-            "alone: torch.save(model.state_dict(), FILE)"
+            f"{source}: must contain a state dict, but contains a {type(content).__name__}; save "
+            "the state dict alone with torch.save(model.state_dict(), FILE)"
         )
     if _is_state_dict(content) and not entry:
         return content
@@ -102,20 +104,21 @@ def _state_dict(model: nn.Module, content: object, source: str, entry: str) -> M
     if entry:
         if entry not in found:
             raise ConfigurationError(
-                f"{source}: holds no state dict as {entry!r}, but as {_listed(found)}"
+                f"{source}: has no state dict under the key {entry!r}; WeightsFile.entry must be "
+                f"one of {_listed(found)}"
             )
         return found[entry]
     if not found:
         raise ConfigurationError(
-            f"{source}: holds no state dict, but {_listed(content)}; save the state dict alone: "
-            "torch.save(model.state_dict(), FILE)"
+            f"{source}: must contain a state dict, but contains {_listed(content)}; save the state "
+            "dict alone with torch.save(model.state_dict(), FILE)"
         )
     fitting = [
         name for name, state in found.items() if not _misfit(model, _without_prefix(model, state))
     ]
     if len(fitting) > 1:
         raise ConfigurationError(
-            f"{source}: its entries {_listed(fitting)} fit alike; name the one that is meant in "
+            f"{source}: several state dicts fit ({_listed(fitting)}); choose one with "
             "WeightsFile.entry"
         )
     return found[fitting[0] if fitting else next(iter(found))]
@@ -132,11 +135,11 @@ def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
 def _listed(names: Any) -> str:
     listed = [brief(name) for name in names]
     others = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
-    return (", ".join(listed[:6]) or "none at all") + others
+    return (", ".join(listed[:6]) or "nothing") + others
 
 
 def _without_prefix(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A state dict without what a wrapper has added to all names; as it is if there is no such."""
+    """Return the state dict without a prefix that a wrapper has added to all names."""
     state = {str(name): value for name, value in state.items()}
     wanted = _names(model.state_dict())
     if _names(state) == wanted:
@@ -156,12 +159,12 @@ def _without_prefix(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[st
 
 
 def _names(state: Mapping[str, Tensor]) -> set[str]:
-    """Names, less those of counts of batches, which old checkpoints lack."""
+    """Return all names except those of batch counters, which old checkpoints do not have."""
     return {name for name in state if not name.endswith("num_batches_tracked")}
 
 
 def _misfit(model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
-    """Why a state dict does not fit; None if it does."""
+    """Return why a state dict does not fit; None if it does."""
     own = model.state_dict()
     missing = [name for name in own if name in _names(own) - state.keys()]
     unknown = [name for name in state if name not in own]
@@ -173,7 +176,9 @@ def _misfit(model: nn.Module, state: Mapping[str, Tensor]) -> str | None:
     for name, value in state.items():
         is_number = name in own and own[name].dim() == 0 and value.numel() == 1
         if name in own and own[name].shape != value.shape and not is_number:
-            faults.append(f"{name!r} is {tuple(value.shape)}, must be {tuple(own[name].shape)}")
+            faults.append(
+                f"{name!r} has shape {tuple(value.shape)}, must have {tuple(own[name].shape)}"
+            )
             break
     return "; ".join(faults) or None
 

@@ -1,4 +1,4 @@
-"""Classification models of torchvision, by name."""
+"""Classification models of torchvision."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from quantlab.errors import ConfigurationError
 from quantlab.models.base import ModelSpec
 
 _SEVERAL_OUTPUTS = ("googlenet", "inception_v3")
-"""While training, these give auxiliary logits as well."""
+"""Models that also return auxiliary logits in training mode."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TorchvisionModel(ModelSpec):
     """
 
     architecture: str = "resnet18"
-    """As `torchvision.models.get_model` names it."""
+    """Name for `torchvision.models.get_model`."""
 
     def __post_init__(self) -> None:
         known = torchvision.models.list_models(module=torchvision.models, exclude=_SEVERAL_OUTPUTS)
@@ -33,19 +33,19 @@ class TorchvisionModel(ModelSpec):
 
     @property
     def name(self) -> str:
-        """The architecture's name."""
+        """Name of the architecture."""
         return self.architecture
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """The network, initialized as torchvision does.
+        """Build the network with torchvision's initialization.
 
         Raises:
-            ConfigurationError: the images are not in colour.
+            ConfigurationError: if the images do not have 3 channels.
         """
         if num_channels != 3:
             raise ConfigurationError(
-                f"TorchvisionModel.architecture = {self.architecture!r}: takes images of 3 "
-                f"channels, the dataset's have {num_channels}"
+                f"TorchvisionModel.architecture = {self.architecture!r}: needs images of 3 "
+                f"channels, but those of the dataset have {num_channels}; choose another model"
             )
         model: nn.Module = torchvision.models.get_model(
             self.architecture, weights=None, num_classes=num_classes

@@ -1,4 +1,4 @@
-"""Which parameters of a model are quantized, and which weight group they belong to."""
+"""Selection of the quantized parameters of a model, and of their weight groups."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ _WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Module]:
-    """All convolution and linear layers, less excluded ones.
+    """Return all convolution and linear layers except the excluded ones.
 
     Args:
         model: any module.
@@ -19,10 +19,10 @@ def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn
             ``"layer3.*"``).
 
     Returns:
-        Names in the order of the model, with the layers.
+        Names with the layers, in the order of the model.
 
     Raises:
-        ConfigurationError: a pattern matches no such layer.
+        ConfigurationError: if a pattern matches no such layer.
     """
     layers = {
         name: module for name, module in model.named_modules() if isinstance(module, _WEIGHT_LAYERS)
@@ -36,11 +36,12 @@ def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn
 def quantized_weights(
     model: nn.Module, exclude: Sequence[str] = (), include: Sequence[str] = ()
 ) -> dict[str, nn.Parameter]:
-    """The weights of all convolution and linear layers, less those of excluded layers.
+    """Return the weights of all convolution and linear layers that are not excluded.
 
-    Chosen by module type, so that batch normalization and biases stay in full precision
-    (ProxConnect paper, B.1.1). Weights that the model has frozen (``requires_grad=False``) stay as
-    they are. A weight that layers share is one weight, under the name of the first of them.
+    Layers are selected by module type, so that batch normalization and biases stay in full
+    precision (ProxConnect paper, B.1.1). Weights that the model has frozen
+    (``requires_grad=False``) are not quantized. A weight that layers share is listed once, under
+    the name of the first layer.
 
     Args:
         model: any module.
@@ -49,11 +50,11 @@ def quantized_weights(
             (``"*.in_proj_weight"``).
 
     Returns:
-        Parameter names in the order of the model's layers, with the parameters.
+        Parameter names with the parameters, in the order of the model's layers.
 
     Raises:
-        ConfigurationError: a pattern matches nothing, only some of the layers that share a weight
-            are excluded, or nothing is left.
+        ConfigurationError: if a pattern matches nothing, if only some of the layers that share a
+            weight are excluded, or if no weight is left.
     """
     weights: dict[int, tuple[str, nn.Parameter]] = {}
     for name, weight in _weights_under_all_names(model, exclude, include).items():
@@ -67,7 +68,9 @@ def group_of_weights(
     groups: Sequence[Sequence[str]],
     include: Sequence[str] = (),
 ) -> dict[str, int | None]:
-    """The weight group of every quantized weight: the product map of Theorem 3.2.
+    """Return the weight group of every quantized weight.
+
+    The groups are the factors of the product map (ProxConnect paper, Theorem 3.2).
 
     Args:
         model: any module.
@@ -76,12 +79,13 @@ def group_of_weights(
         include: see `quantized_weights`.
 
     Returns:
-        Parameter names in the order of the model's layers, each with the position of the one group
-        it belongs to, or None if it belongs to none.
+        Parameter names with the position of their group, or None for a weight in no group, in the
+        order of the model's layers.
 
     Raises:
-        ConfigurationError: see `quantized_weights`; or a pattern matches no quantized layer, a
-            layer is in two groups, or layers that share a weight are not in the same one.
+        ConfigurationError: see `quantized_weights`. It is also raised if a pattern matches no
+            quantized layer, if a layer is in two groups, or if layers that share a weight are in
+            different groups.
     """
     weights = _weights_under_all_names(model, exclude, include)
     layers = {_layer_of(name): model.get_submodule(_layer_of(name)) for name in weights}
@@ -93,7 +97,7 @@ def group_of_weights(
                 if member_of.setdefault(name, position) != position:
                     raise ConfigurationError(
                         f"{where}: {pattern!r} matches {name}, which is already in "
-                        f"groups[{member_of[name]}]; a layer belongs to one group"
+                        f"groups[{member_of[name]}]; a layer must be in one group only"
                     )
     found: dict[int, tuple[str, int | None]] = {}
     for name, weight in weights.items():
@@ -102,7 +106,7 @@ def group_of_weights(
         if place != same:
             raise ConfigurationError(
                 f"quantization.groups: {_layer_of(first)} and {_layer_of(name)} share one weight, "
-                "and only one of them is in a group, or they are in two; put both into one group"
+                "but are not in the same group; put both into one group"
             )
     return dict(found.values())
 
@@ -110,12 +114,15 @@ def group_of_weights(
 def full_precision_weights(
     model: nn.Module, exclude: Sequence[str] = (), include: Sequence[str] = ()
 ) -> dict[str, nn.Parameter]:
-    """Parameters of two or more dimensions that are not quantized, each under its first name.
+    """Return the parameters of two or more dimensions that are not quantized.
 
     Args:
         model: any module.
         exclude: see `weight_layers`.
         include: see `quantized_weights`.
+
+    Returns:
+        Names with the parameters. A shared parameter is listed once, under its first name.
 
     Raises:
         ConfigurationError: see `quantized_weights`.
@@ -131,7 +138,7 @@ def full_precision_weights(
 def _weights_under_all_names(
     model: nn.Module, exclude: Sequence[str], include: Sequence[str]
 ) -> dict[str, nn.Parameter]:
-    """As `quantized_weights`, with a shared weight under each of its names."""
+    """Return the weights of `quantized_weights`, with a shared weight under each of its names."""
     layers, left = weight_layers(model), weight_layers(model, exclude)
     chosen = {f"{name}.weight": _weight_of(name, layer) for name, layer in left.items()}
     further = {
@@ -144,7 +151,7 @@ def _weights_under_all_names(
         if not names:
             raise ConfigurationError(
                 f"quantization.include: {pattern!r} matches no further parameter of two or more "
-                f"dimensions; there are {', '.join(further) or 'none'}"
+                f"dimensions; must match one of {', '.join(further) or '(there are none)'}"
             )
         chosen |= {name: further[name] for name in names}
     trained = {name: weight for name, weight in chosen.items() if weight.requires_grad}
@@ -159,8 +166,8 @@ def _weights_under_all_names(
     if not trained:
         frozen = " that the model has not frozen" if chosen else ""
         raise ConfigurationError(
-            f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize{frozen}; "
-            f"layers: {', '.join(layers)}"
+            f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize{frozen}; must "
+            f"leave at least one of {', '.join(layers) or '(there are none)'}"
         )
     return trained
 
@@ -169,20 +176,19 @@ def _weight_of(name: str, layer: nn.Module) -> nn.Parameter:
     weight = layer._parameters.get("weight")
     if weight is None:
         raise ConfigurationError(
-            f"{name or type(layer).__name__}.weight: is computed from other parameters (by a "
-            "parametrization), which cannot be quantized; name the layer in quantization.exclude, "
-            "or remove the parametrization"
+            f"{name or type(layer).__name__}.weight: is computed by a parametrization and cannot "
+            "be quantized; name the layer in quantization.exclude, or remove the parametrization"
         )
     return weight
 
 
 def _layer_of(name: str) -> str:
-    """The layer of a parameter."""
+    """Return the name of a parameter's layer."""
     return name.rpartition(".")[0]
 
 
 def _matching(layers: Mapping[str, nn.Module], pattern: str, where: str) -> list[str]:
-    """Names of the layers of a type, or of a name that matches."""
+    """Return the names of layers whose type or name matches a pattern."""
     names = [
         name
         for name, module in layers.items()
@@ -191,7 +197,7 @@ def _matching(layers: Mapping[str, nn.Module], pattern: str, where: str) -> list
     if not names:
         types = sorted({type(module).__name__ for module in layers.values()})
         raise ConfigurationError(
-            f"{where}: {pattern!r} matches no layer; layers: {', '.join(layers)} "
-            f"(of type {', '.join(types)})"
+            f"{where}: {pattern!r} matches no layer; must match a name ({', '.join(layers)}) or a "
+            f"type ({', '.join(types)})"
         )
     return names

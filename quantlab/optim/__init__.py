@@ -1,4 +1,4 @@
-"""Optimizers on latent weights, and what they know of the weights that they quantize."""
+"""Optimizers of latent weights: buffers, the optimizer of a recipe, histograms and bits."""
 
 from quantlab.optim.prox_optimizer import ProxOptimizer
 

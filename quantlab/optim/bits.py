@@ -1,4 +1,4 @@
-"""How many bits a network's weights take, quantized ones and all others."""
+"""The number of bits per weight of a network, and which weights stay in full precision."""
 
 import math
 
@@ -7,15 +7,18 @@ from torch import Tensor, nn
 from quantlab.recipe import Quantization
 
 FULL_PRECISION = 32.0
-"""Bits of a number that is not quantized, whatever it was trained with."""
+"""Number of bits of a number that is not quantized, whatever its dtype in training."""
 
 
 def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[str, float]:
-    """Name of each quantized weight -> log2 of the number of its levels.
+    """Return log2 of the number of levels of each quantized weight.
 
     Args:
-        model: as it was built; one that has been hard-quantized has nothing left to quantize.
-        quantization: None in full precision.
+        model: network as it was built. A hard-quantized network has no weights to quantize.
+        quantization: quantization of the recipe; None in full precision.
+
+    Returns:
+        Parameter names with their number of bits; empty in full precision.
 
     Raises:
         ConfigurationError: see `quantlab.models.weights.group_of_weights`.
@@ -29,15 +32,15 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
 
 
 def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[float, float]:
-    """Bits of a quantized weight, and of a number of the whole network; both are means.
+    """Return the mean number of bits of a quantized weight, and of any number of the network.
 
-    The network's numbers are all that its state dict holds but counters: quantized weights, biases,
-    normalization with its running statistics, and whatever stays in full precision, each once, by
-    however many layers it is shared.
+    The numbers of the network are all floating-point entries of its state dict: quantized weights,
+    biases, normalization with its running statistics, and all weights in full precision. An entry
+    that layers share is counted once.
 
     Args:
         model: see `bits_by_weight`.
-        quantization: None in full precision, which gives 32 and 32.
+        quantization: quantization of the recipe; None in full precision, which gives 32 and 32.
 
     Raises:
         ConfigurationError: see `quantlab.models.weights.group_of_weights`.
@@ -58,13 +61,16 @@ def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[floa
 
 
 def full_precision_note(model: nn.Module, quantization: Quantization | None) -> str:
-    """What of a network's weights stays in full precision, for people; empty if nothing does.
+    """Return a note that lists the weights that stay in full precision, and how to quantize them.
 
-    It counts parameters of two or more dimensions, and says how to quantize them.
+    Only parameters of two or more dimensions are counted.
 
     Args:
-        model: as it was built.
-        quantization: None in full precision, of which there is nothing to say.
+        model: network as it was built.
+        quantization: quantization of the recipe; None in full precision.
+
+    Returns:
+        One sentence for the user, or "" if there are no such weights.
     """
     if quantization is None:
         return ""
@@ -79,8 +85,9 @@ def full_precision_note(model: nn.Module, quantization: Quantization | None) -> 
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN))
     return (
         f"{count:,} of {count + quantized:,} weights stay in full precision: {shown}; "
-        "layers of quantization.exclude and weights that the model freezes do, and what is neither "
-        "a convolution nor a linear layer, unless quantization.include names it"
+        "these are layers in quantization.exclude, weights that the model freezes, and parameters "
+        "that do not belong to convolution or linear layers; name the latter in "
+        "quantization.include to quantize them"
     )
 
 

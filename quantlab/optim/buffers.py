@@ -1,4 +1,4 @@
-"""Where latent and proximal weights lie, and what of them the model and the base optimizer see."""
+"""Buffers of latent and proximal weights, and the tensors that the base optimizer updates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from quantlab.update_rules import Point
 
 
 class QuantizedWeights:
-    """Weights that share a quantizer and a sharpness.
+    """Weights that share a quantizer and a sharpness, in flat buffers.
 
-    They are views of one flat latent and one flat proximal buffer. The model's parameters are views
-    of the one at which the rule takes its gradient, so that a new value of the buffer is at once
-    what the next forward pass sees.
+    One flat buffer holds the latent weights and one the proximal weights. The model's parameters
+    are views of the buffer at which the rule takes the gradient, so that the next forward pass uses
+    the values of the buffer without a copy.
     """
 
     def __init__(
@@ -37,41 +37,44 @@ class QuantizedWeights:
             parameter.data = view
 
     def views(self, buffer: Tensor) -> list[Tensor]:
-        """The flat buffer cut into tensors of the parameters' shapes."""
+        """Return views of a flat buffer with the shapes of the parameters."""
         return _views(buffer, self.parameters)
 
 
 @dataclass
 class Moved:
-    """A tensor that the base optimizer moves, and the model's parameters it stands for."""
+    """A tensor that the base optimizer updates, and the model's parameters that it represents."""
 
     target: nn.Parameter
+    """The tensor that the base optimizer updates."""
     sources: Sequence[nn.Parameter]
+    """Parameters of the model whose gradients `target` receives."""
     gradients: Sequence[Tensor] | None = None
-    """Where the sources' gradients accumulate: views of the target's; None with one source."""
+    """Views of the target's gradient in which the sources' gradients accumulate; None with one
+    source."""
     group: QuantizedWeights | None = None
-    """Of which it is all latents; None for weights in full precision, and for one tensor of
-    several."""
+    """Quantized weights whose latents are all in `target`; None for weights in full precision, and
+    for the latents of a single parameter."""
 
     @property
     def seen(self) -> Tensor:
-        """What the forward pass sees."""
+        """The weights that the forward pass uses."""
         return self.target.data if self.group is None else self.group.evaluation
 
     @property
     def hidden(self) -> Tensor | None:
-        """The other one of latent and proximal weights, if there are both."""
+        """The latent or proximal weights that the forward pass does not use; None without both."""
         if self.group is None:
             return None
         at_latent = self.group.evaluation is self.group.latent
         return self.group.proximal if at_latent else self.group.latent
 
     def move(self, seen: Tensor, hidden: Tensor | None) -> None:
-        """Lie in other memory from now on, that of a `StackedOptimizer`, which then does the steps.
+        """Move the weights to the memory of a `StackedOptimizer`, which then updates them.
 
         Args:
-            seen: where the weights are copied to, as the forward pass sees them.
-            hidden: where the other ones are copied to.
+            seen: memory for the weights that the forward pass uses.
+            hidden: memory for the others; None if there are none.
         """
         seen.copy_(self.seen)
         latent = seen
@@ -98,7 +101,7 @@ def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def shaped_moved(
     groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter]
 ) -> Iterator[Moved]:
-    """One latent a parameter, of its shape: exact for every torch optimizer."""
+    """Yield one latent tensor per parameter, of its shape. This is exact for every optimizer."""
     for group in groups:
         for parameter, view in zip(group.parameters, group.views(group.latent), strict=True):
             yield Moved(nn.Parameter(view), [parameter])
@@ -109,7 +112,7 @@ def shaped_moved(
 def flat_moved(
     groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter]
 ) -> Iterator[Moved]:
-    """One flat latent a group, and one flat tensor for the other parameters of a kind."""
+    """Yield one flat latent tensor per group, and one per dtype and device of other parameters."""
     tensors: list[tuple[Tensor, Sequence[nn.Parameter], QuantizedWeights | None]] = [
         (group.latent, group.parameters, group) for group in groups
     ]

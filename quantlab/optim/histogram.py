@@ -1,4 +1,4 @@
-"""How quantized weights are spread over the range of their quantization sets."""
+"""Histograms of quantized weights over the range of their quantization sets."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,22 +7,29 @@ import torch
 from torch import Tensor
 
 NUM_BINS = 41
-"""With so many, every level of the ProxConnect paper's sets stands in the middle of a bin."""
+"""Number of bins. Every level of the ProxConnect paper's sets is then at the middle of a bin."""
 
 
 @dataclass(frozen=True)
 class WeightHistogram:
-    """Counts in `NUM_BINS` bins of equal width; whatever lies outside is in the outer ones."""
+    """Counts in `NUM_BINS` bins of equal width. Weights outside are counted in the outer bins."""
 
     low: float
-    """The middle of the first bin: the lowest level."""
+    """Middle of the first bin, which is the lowest level."""
     high: float
-    """The middle of the last bin: the highest level."""
+    """Middle of the last bin, which is the highest level."""
     counts: tuple[int, ...]
+    """Number of weights in each bin."""
 
 
 def weight_histogram(weights: Iterable[Tensor], low: float, high: float) -> WeightHistogram:
-    """Count weights of any shape, in bins from one level to another; NaN is left out."""
+    """Count the entries of tensors of any shape. NaN is not counted.
+
+    Args:
+        weights: tensors of weights.
+        low: middle of the first bin.
+        high: middle of the last bin.
+    """
     counts = torch.zeros(NUM_BINS, dtype=torch.int64)
     for tensor in weights:
         places = (tensor.detach() - low) / (high - low) * (NUM_BINS - 1)

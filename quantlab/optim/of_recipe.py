@@ -1,4 +1,4 @@
-"""The optimizers that a recipe asks for, over a model's parameters."""
+"""The optimizers of a recipe, for the parameters of a model."""
 
 from torch import nn
 
@@ -12,16 +12,16 @@ from quantlab.update_rules import POST_TRAINING
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> ProxOptimizer:
-    """That of the QUANTIZE stage, or of training in full precision.
+    """Build the optimizer of the QUANTIZE stage, or of training in full precision.
 
     Args:
-        recipe: says which weights are quantized, and how.
-        model: whose parameters it takes over.
-        steps_per_epoch: gradient steps, which schedules count in.
+        recipe: recipe that says which weights are quantized, and how.
+        model: network whose parameters the optimizer takes over.
+        steps_per_epoch: number of gradient steps per epoch, for the schedules.
 
     Raises:
-        ConfigurationError: a name in the recipe matches no layer, a quantizer does not do what it
-            must (see `require_contract`), or a stage has nothing to train.
+        ConfigurationError: if a name in the recipe matches no layer, if a quantizer violates its
+            contract (see `require_contract`), or if a stage has no parameters to train.
     """
     quantization = recipe.quantization
     if quantization is None:
@@ -45,9 +45,9 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in members]
     if recipe.batchnorm_epochs and not others:
         raise ConfigurationError(
-            f"Recipe.batchnorm_epochs = {recipe.batchnorm_epochs}: must be 0, because nothing is "
-            f"left to train once the weights of {type(model).__name__} are quantized; or give it "
-            "biases or normalization, or name a layer in quantization.exclude"
+            f"Recipe.batchnorm_epochs = {recipe.batchnorm_epochs}: must be 0, because all "
+            f"parameters of {type(model).__name__} are quantized and none is left to train; set it "
+            "to 0, add biases or normalization, or name a layer in quantization.exclude"
         )
     common = _annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch)
     steps = (0, recipe.epochs * steps_per_epoch - 1)
@@ -59,7 +59,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         except ConfigurationError as error:
             if error.__cause__ is None:
                 raise
-            raise error.__cause__ from None  # here it is the map's own error that says most
+            raise error.__cause__ from None  # the map's own error is the most helpful one here
     return ProxOptimizer(
         weights,
         others,
@@ -74,12 +74,16 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
 
 
 def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
-    """Over all that (still) requires a gradient, with nothing to quantize."""
+    """Build an optimizer of all parameters that require a gradient, without quantization.
+
+    Raises:
+        ConfigurationError: if no parameter requires a gradient.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise ConfigurationError(
-            f"{type(model).__name__} has no parameter that is trained: it must have at least one, "
-            "and not all of them frozen (requires_grad = False)"
+            f"{type(model).__name__} has no trainable parameter: must have at least one with "
+            "requires_grad = True"
         )
     return ProxOptimizer(
         {},
@@ -92,7 +96,7 @@ def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
 
 
 def learning_rate_of(spec: OptimizerSpec, steps_per_epoch: int) -> StepFunction:
-    """The learning rate at every step of training."""
+    """Return the learning rate as a function of the gradient step."""
     schedule = spec.learning_rate
     return lambda step: value_at(schedule, step, steps_per_epoch, "optimizer.learning_rate")
 
@@ -117,7 +121,7 @@ def _averaging(
 
     if not any(weight(step) for step in range(start, epochs * steps_per_epoch)):
         raise ConfigurationError(
-            f"Averaging.weight = {averaging.weight!r}: is 0 at every step from epoch "
-            f"{averaging.start_epoch} on, so that nothing is averaged; must be positive at some"
+            f"Averaging.weight = {averaging.weight!r}: must be positive at some step from epoch "
+            f"{averaging.start_epoch} on, otherwise no iterate is averaged"
         )
     return weight

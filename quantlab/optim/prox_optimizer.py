@@ -1,4 +1,4 @@
-"""ProxOptimizer: any torch optimizer on latent weights, the model seeing their proximal map."""
+"""ProxOptimizer: a torch optimizer of latent weights, whose proximal map the model uses."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,19 +22,19 @@ ELEMENTWISE = (
     torch.optim.RMSprop,
     torch.optim.Adagrad,
 )
-"""Optimizers whose update of an entry depends on that entry alone: they may see all tensors as one
-flat one. (Matrix methods such as Muon and Adafactor may not.)"""
+"""Optimizers whose update of an entry depends on that entry only. They can update all tensors as
+one flat tensor. Matrix methods such as Muon and Adafactor cannot."""
 
 
 class ProxOptimizer(Optimizer):
-    """One of the four update rules, over any torch optimizer.
+    """One of the four update rules with any torch optimizer.
 
-    It behaves like a torch optimizer: `zero_grad`, `step` (with or without a closure),
-    `state_dict`, `param_groups`, and learning-rate schedulers work on it. The model's quantized
-    parameters become views of its buffers and always hold the weights at which the rule takes its
-    gradient; write other values into the model only before it is built.
+    It is used like a torch optimizer: `zero_grad`, `step` (with or without a closure),
+    `state_dict`, `param_groups` and learning-rate schedulers work. The model's quantized parameters
+    become views of its buffers. They always hold the weights at which the rule takes its gradient.
+    Load weights into the model only before the optimizer is built.
 
-    One step is, with w* latent, w = P(w*) and the rule's two points::
+    With latent weights w*, proximal weights w = P(w*) and the rule's two points, one step is::
 
         gradient of the model's parameters           # taken at rule.gradient_at
         latent   <- latent or proximal               # rule.update_from
@@ -60,23 +60,23 @@ class ProxOptimizer(Optimizer):
         """Take over the quantized weights.
 
         Args:
-            weights: name -> (parameter, its quantizer), each parameter once; may be empty.
-            others: parameters that stay in full precision, optimized as they are.
-            make_base: builds the torch optimizer over the given parameters.
-            rule: the cell of the 2x2.
-            sharpness: sharpness as a function of the gradient step, from 0.
-            own_sharpness: name -> sharpness of the weights that do not follow the common one.
-            latent_bound: clip latents to [-bound, bound] after each step, as BinaryConnect's code
-                does; None for no clipping, as in the ProxConnect paper.
+            weights: names with the parameter and its quantizer. It may be empty.
+            others: parameters that stay in full precision and are optimized directly.
+            make_base: builds the torch optimizer of the given parameters.
+            rule: the update rule.
+            sharpness: sharpness as a function of the gradient step, which is counted from 0.
+            own_sharpness: names with the sharpness of weights that do not use the common one.
+            latent_bound: bound to whose range [-bound, bound] latent weights are clipped after each
+                step, as in BinaryConnect's code; None for no clipping, as in the ProxConnect paper.
             averaging: weight eta_t >= 0 of the iterate w_t in the running average
                 sum_t eta_t w_t / sum_t eta_t (equation (35); constant for the ergodic average of
                 Corollary 4.2), which `harden` then projects; None for no averaging.
-            flat: give `make_base` one flat tensor instead of many. Faster for small models; only
-                for an elementwise optimizer (see `ELEMENTWISE`), and for models whose parameters
-                all take part in every step: one that does not has a zero gradient, not none.
+            flat: whether `make_base` receives flat tensors instead of one per parameter. This is
+                faster for small models. It requires an elementwise optimizer (see `ELEMENTWISE`)
+                and a gradient of every parameter at every step, which may be zero.
 
         Raises:
-            ValueError: a parameter stands there twice.
+            ValueError: if a parameter is given more than once.
         """
         others = list(others)
         _require_once([*(parameter for parameter, _ in weights.values()), *others])
@@ -86,7 +86,7 @@ class ProxOptimizer(Optimizer):
         self.averaging = averaging
         self.num_steps = 0
         self.averaged_weight = 0.0
-        """Sum of the weights of what has been averaged."""
+        """Sum of the weights eta_t of the iterates that have been averaged."""
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
         own = own_sharpness or {}
@@ -108,7 +108,7 @@ class ProxOptimizer(Optimizer):
             QuantizedWeights(quantizer, annealing, parameters, rule.gradient_at)
             for (quantizer, annealing, _, _), parameters in members
         ]
-        # What the base optimizer moves, each with the model's parameters that bring its gradient.
+        # Tensors that the base optimizer updates, each with the parameters that have its gradient.
         make_moved = flat_moved if flat else shaped_moved
         self.moved = list(make_moved(self.groups, others))
         self.base = make_base([moved.target for moved in self.moved])
@@ -118,7 +118,7 @@ class ProxOptimizer(Optimizer):
         self.refresh()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, quantized or not."""
+        """Reset the gradients of all parameters, quantized or not."""
         for moved in self.moved:
             if moved.gradients is not None:
                 assert moved.target.grad is not None
@@ -136,14 +136,17 @@ class ProxOptimizer(Optimizer):
     def step(  # type: ignore[override]
         self, closure: Callable[[], float | Tensor] | None = None
     ) -> float | Tensor | None:
-        """One update of the latents, and the proximal map of the result.
+        """Update the latent weights, and apply the proximal map to the result.
 
         Args:
-            closure: recomputes the loss and its gradients; it is always called with the model's
-                weights at `rule.gradient_at`.
+            closure: function that recomputes the loss and its gradients. It is always called with
+                the model's weights at `rule.gradient_at`.
 
         Returns:
-            The closure's loss, or None without one.
+            The loss that the closure returned, or None without a closure.
+
+        Raises:
+            ValueError: if the optimizer is flat and a parameter has no gradient.
         """
         self.average()
         loss: float | Tensor | None = None
@@ -161,7 +164,8 @@ class ProxOptimizer(Optimizer):
         """Give the base optimizer the model's gradients and the weights that its step starts from.
 
         Args:
-            starts: whether a step begins here; False if the base optimizer is within one.
+            starts: whether a step begins; False if the base optimizer evaluates the loss again
+                within a step.
         """
         self._gather_gradients()
         if starts and self.rule.update_from is Point.PROXIMAL:
@@ -179,7 +183,11 @@ class ProxOptimizer(Optimizer):
 
     @contextmanager
     def weights_at(self, point: Point) -> Iterator[None]:
-        """Put the weights at another point into the model for the time of a `with` block."""
+        """Set the model to the weights at another point for a `with` block.
+
+        Raises:
+            ValueError: if `point` is AVERAGED and no iterate has been averaged.
+        """
         kept = []
         with torch.no_grad():
             for group in self.groups:
@@ -198,9 +206,9 @@ class ProxOptimizer(Optimizer):
     def harden(self) -> None:
         """Quantize for good: write the hard weights into the model's parameters and freeze them.
 
-        They are the projection P_Q of what the rule hands from step to step: of w* or, where steps
-        start from it, of w = P(w*); with averaging, of the average of the iterates. The parameters
-        are detached from this optimizer, which must not be stepped again.
+        The hard weights are the projection P_Q of the average of the iterates if one is kept,
+        otherwise of w if steps start from w, otherwise of w*. The parameters are detached from this
+        optimizer, which must not be stepped again.
         """
         for group in self.groups:
             hard = self._at(group, Point.HARD)
@@ -211,7 +219,7 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def quantization_gap(self) -> float:
-        """Root mean square of w less the hard weights: the distance yet to go to them."""
+        """Return the root mean square of w minus the hard weights; 0 if nothing is quantized."""
         squares, count = 0.0, 0
         for group in self.groups:
             difference = self._at(group, Point.PROXIMAL) - self._at(group, Point.HARD)
@@ -221,7 +229,7 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def weight_histogram(self) -> WeightHistogram | None:
-        """How w is spread from the lowest to the highest level; None if nothing is quantized."""
+        """Return the histogram of w, from the lowest to the highest level; None without weights."""
         if not self.groups:
             return None
         return weight_histogram(
@@ -231,7 +239,7 @@ class ProxOptimizer(Optimizer):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a bit-identical continuation needs; quantizers and rule are not in it."""
+        """Return all that a bit-identical continuation needs, except quantizers and rule."""
         return {
             "num_steps": self.num_steps,
             "latent": [group.latent.clone() for group in self.groups],
@@ -245,7 +253,7 @@ class ProxOptimizer(Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave, of an optimizer built in the same way."""
+        """Restore the state of an optimizer that was built in the same way."""
         self.num_steps = state_dict["num_steps"]
         for group, latent, proximal in zip(
             self.groups, state_dict["latent"], state_dict["proximal"], strict=True
@@ -261,7 +269,7 @@ class ProxOptimizer(Optimizer):
         self.state = self.base.state
 
     def average(self) -> None:
-        """Take this step's proximal weights w_t into the average: the first thing of a step."""
+        """Add the proximal weights w_t of this step to the running average."""
         weight = 0.0 if self.averaging is None else self.averaging(self.num_steps)
         if weight == 0:
             return
@@ -279,7 +287,7 @@ class ProxOptimizer(Optimizer):
                 group.latent.clamp_(-self.latent_bound, self.latent_bound)
 
     def _gather_gradients(self) -> None:
-        """Bring the gradients of the model's parameters to what the base optimizer moves."""
+        """Copy the gradients of the model's parameters to the tensors of the base optimizer."""
         for moved in self.moved:
             if moved.gradients is None:
                 (source,) = moved.sources
@@ -291,30 +299,34 @@ class ProxOptimizer(Optimizer):
                 if source.grad is None:
                     name = self._names.get(id(source), "a full-precision parameter")
                     raise ValueError(
-                        "flat=True needs a gradient for every parameter at every step; "
-                        f"{name} has none"
+                        "flat=True needs a gradient for every parameter at every step, but "
+                        f"{name} has none; build the optimizer with flat=False"
                     )
-                gradient.copy_(source.grad)  # somebody had set it to None before
+                gradient.copy_(source.grad)  # the caller had set the gradient to None
 
     def _at(self, group: QuantizedWeights, point: Point) -> Tensor:
-        """The flat weights of a group at a point; a buffer of the group is not copied."""
+        """Return the flat weights of a group at a point. A buffer of the group is not copied."""
         if point is Point.HARD:
             return group.quantizer.hard(self._iterate(group))
         if point is Point.LATENT:
             return group.latent
         if point is Point.AVERAGED:
             if group.average is None:
-                raise ValueError("no iterate has been averaged yet")
+                raise ValueError(
+                    "Point.AVERAGED: no iterate has been averaged yet; take a step with a positive "
+                    "averaging weight first"
+                )
             return group.average
         if self.rule.uses_prox:
             return group.proximal
         return group.quantizer.prox(group.latent, group.sharpness(self.num_steps))
 
     def _iterate(self, group: QuantizedWeights) -> Tensor:
-        """What is projected in the end.
+        """Return the weights whose projection is the final network.
 
-        Where steps start from w, the latent weights are a step on the way to the next w, and a map
-        that draws, or moves weights past the middle of a gap, makes another network of them.
+        If steps start from w, the latent weights are only an intermediate result of a step. A map
+        that is random, or that moves weights past the middle of a gap, then gives a network that
+        differs from the projection of the latent weights.
         """
         if group.average is not None:
             return group.average
@@ -322,10 +334,10 @@ class ProxOptimizer(Optimizer):
 
 
 class _Evaluation:
-    """A closure for the base optimizer, which may evaluate the loss more than once within a step.
+    """The closure of the base optimizer, which may evaluate the loss several times per step.
 
-    The gradient is taken at the rule's point each time. Where the base optimizer has moved the
-    latents since the last evaluation, as a line search does, that point has moved with them.
+    Each evaluation takes the gradient at the rule's point. If the base optimizer has moved the
+    latent weights since the last evaluation, as in a line search, the point is recomputed first.
     """
 
     def __init__(self, optimizer: ProxOptimizer, closure: Callable[[], float | Tensor]) -> None:
@@ -346,6 +358,6 @@ class _Evaluation:
 def _require_once(parameters: Sequence[nn.Parameter]) -> None:
     if len({id(parameter) for parameter in parameters}) < len(parameters):
         raise ValueError(
-            "a parameter stands there twice; one that layers share must be given under one name, "
-            "and be quantized or stay in full precision"
+            "weights, others: a parameter is given more than once; give a parameter that layers "
+            "share under one name, either in weights or in others"
         )

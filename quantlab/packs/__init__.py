@@ -1,4 +1,4 @@
-"""Packs: several recipes trained as one stacked network, each as if it were alone."""
+"""Packs: several recipes that are trained as one stacked network."""
 
 from quantlab.packs.run import PackedRun, PackEvent
 

@@ -1,4 +1,4 @@
-"""Running averages of the iterates of several trials, each with its own weights, as one call."""
+"""Running averages of the iterates of several trials, updated in one call."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,20 @@ from quantlab.optim.prox_optimizer import ProxOptimizer
 
 
 class AveragedShare:
-    """How much of an average each step's iterate becomes: eta_t / sum of eta up to t."""
+    """The share of each step's iterate in the running average: eta_t / (sum of eta up to t)."""
 
     def __init__(self, optimizer: ProxOptimizer) -> None:
-        """Of a trial's optimizer, whose `averaged_weight` it keeps up to date."""
+        """Create the shares of a trial.
+
+        Args:
+            optimizer: optimizer of the trial. `advance` updates its `averaged_weight`.
+        """
         self._optimizer = optimizer
         self._ahead: list[float] = []
-        """Sums of the weights up to the next step, and up to those behind it."""
+        """Sums of the weights up to the next step and up to later steps."""
 
     def __call__(self, step: int) -> float:
-        """Of the next step or one behind it; 0 before the first that counts."""
+        """Return the share of the next step or a later one; 0 before averaging begins."""
         first = self._optimizer.num_steps
         while len(self._ahead) <= step - first:
             before = self._ahead[-1] if self._ahead else self._optimizer.averaged_weight
@@ -26,7 +30,7 @@ class AveragedShare:
         return self._weight(step) / total if total else 0.0
 
     def advance(self) -> None:
-        """The next step has been done."""
+        """Count the next step as done."""
         self(self._optimizer.num_steps)
         self._optimizer.averaged_weight = self._ahead.pop(0)
 
@@ -36,7 +40,7 @@ class AveragedShare:
 
 
 class StackedAverage:
-    """The averages of some rows of a tensor of latents."""
+    """Running averages of some rows of a tensor of weights."""
 
     def __init__(
         self,
@@ -45,13 +49,13 @@ class StackedAverage:
         iterates: Tensor,
         columns: Sequence[int],
     ) -> None:
-        """Take over what the rows have averaged so far.
+        """Take over the averages of the rows.
 
         Args:
-            optimizers: of the rows.
-            slot: which of their groups of weights.
-            iterates: (rows, size), where the weights to be averaged are at every step.
-            columns: where each row's share is among the numbers of a step; one after the other.
+            optimizers: optimizer of each row.
+            slot: position of the group of weights in each optimizer.
+            iterates: (rows, size) tensor that holds the weights to average at every step.
+            columns: consecutive positions of the rows' shares among the numbers of a step.
         """
         self._groups = [optimizer.groups[slot] for optimizer in optimizers]
         self._optimizers = optimizers
@@ -63,12 +67,16 @@ class StackedAverage:
                 own.copy_(group.average)
 
     def __call__(self, numbers: Tensor) -> None:
-        """Take in the iterates of this step."""
+        """Add the iterates of this step.
+
+        Args:
+            numbers: numbers of the step, on the device.
+        """
         shares = numbers[self._columns, None].to(self._averages.dtype)
         self._averages.lerp_(self._iterates, shares)
 
     def hand_back(self) -> None:
-        """Give each row's average to its optimizer, if there is something in it."""
+        """Give each row's average to its optimizer; None if nothing has been averaged."""
         for optimizer, group, own in zip(
             self._optimizers, self._groups, self._averages, strict=True
         ):

@@ -1,4 +1,4 @@
-"""Chunk: what each of the next steps needs, made at once and lying on the device."""
+"""Chunk: the inputs of the next steps, prepared together and stored on the device."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from quantlab.datasets.sending import ready_to_send
 
 
 class Chunk:
-    """Tables with one row a step, of which each step reads its own.
+    """Tables with one row per step.
 
-    The tables, and the tensor that says which row is next, stay where they are, so that steps can
-    be recorded once (see `quantlab.packs.graph`) and done again with other rows. Nothing waits for
-    the device.
+    The tables and the tensor with the position of the next row keep their memory. A step can
+    therefore be recorded once (see `quantlab.packs.graph`) and replayed with other rows. The CPU
+    does not wait for the device.
     """
 
     def __init__(self, device: torch.device, capacity: int) -> None:
-        """Hold nothing yet.
+        """Create an empty chunk.
 
         Args:
-            device: where steps are computed.
-            capacity: most steps that it is filled for.
+            device: device that computes the steps.
+            capacity: largest number of steps that it is filled for.
         """
         self.capacity = capacity
         self._device = device
@@ -29,11 +29,11 @@ class Chunk:
         self._tables: list[Tensor] = []
 
     def fill(self, rows: Sequence[Tensor]) -> None:
-        """Hold other rows, the first of which is next.
+        """Replace the rows. The first of them is the next one.
 
         Args:
-            rows: for each table (num_steps, ...), on the CPU or the device; always of the same
-                shapes but for the number of steps.
+            rows: for each table a tensor (num_steps, ...), on the CPU or the device. Apart from the
+                number of steps, the shapes are the same in every call.
         """
         if not self._tables:
             self._tables = [
@@ -45,7 +45,7 @@ class Chunk:
         self._position.zero_()
 
     def next(self) -> list[Tensor]:
-        """This step's row of each table."""
+        """Return the current row of each table, and advance by one step."""
         rows = [table.index_select(0, self._position)[0] for table in self._tables]
         self._position.add_(1)
         return rows

@@ -1,4 +1,4 @@
-"""Which recipes can be trained as one pack."""
+"""The check whether recipes can be trained as one pack."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from quantlab.recipe import Recipe
 
 
 def pack_key(recipe: Recipe) -> str:
-    """Recipes with the same key can be trained as one pack.
+    """Return a key that is equal for recipes that can be trained as one pack.
 
-    They agree in model, dataset, batch size, epochs, optimizer class, and in which layers have a
-    quantizer of their own; quantizers, rules, sharpness, learning rates, options of the optimizer,
+    Such recipes have the same model, dataset, batch size, epochs and optimizer class, and the same
+    layers in weight groups. Quantizers, rules, sharpness, learning rates, options of the optimizer,
     averaging, seeds and initial weights may differ.
 
     Raises:
-        ConfigurationError: such a recipe cannot be trained in any pack.
+        ConfigurationError: if the recipe cannot be trained in any pack.
     """
     return canonical_key(_common(recipe))
 
@@ -27,8 +27,8 @@ def _common(recipe: Recipe) -> dict[str, Any]:
     if algorithm not in ELEMENTWISE:
         raise ConfigurationError(
             f"pack: OptimizerSpec.algorithm = {algorithm.__name__}: its updates are not "
-            f"elementwise, as those of {', '.join(known.__name__ for known in ELEMENTWISE)} are; "
-            "train such trials alone"
+            f"elementwise; must be one of {', '.join(known.__name__ for known in ELEMENTWISE)}, or "
+            "the trials must be trained without packs"
         )
     quantization = recipe.quantization
     return {
@@ -46,10 +46,10 @@ def _common(recipe: Recipe) -> dict[str, Any]:
 
 
 def require_compatible(recipes: Sequence[Recipe]) -> None:
-    """Make sure that recipes can be trained as one pack; any recipe can alone.
+    """Check that recipes can be trained as one pack. A single recipe always can.
 
     Raises:
-        ConfigurationError: they cannot; the message names the field in which two of them differ.
+        ConfigurationError: if they cannot. The message names a field in which two of them differ.
     """
     if not recipes:
         raise ConfigurationError("pack: must hold at least one recipe")
@@ -60,6 +60,6 @@ def require_compatible(recipes: Sequence[Recipe]) -> None:
         for name, value in _common(recipe).items():
             if value != first[name]:
                 raise ConfigurationError(
-                    f"pack: recipe {position} has {name} = {value!r}, recipe 0 has "
-                    f"{first[name]!r}; all recipes of a pack must agree in it"
+                    f"pack: recipe {position} has {name} = {value!r}, but recipe 0 has "
+                    f"{first[name]!r}; must be the same in all recipes of a pack"
                 )

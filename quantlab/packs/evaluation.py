@@ -22,16 +22,19 @@ def stacked_accuracies(
     batch_size: int = 125,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> list[float]:
-    """As `accuracy`, for several networks of a stack on the same images.
+    """Compute the accuracy of several stacked networks on the same images.
 
     Args:
-        network: left ready to train.
-        weights: parameter name -> (count, *shape).
-        images: what to classify; on the networks' device.
-        dataset: gives the normalization.
-        count: how many networks there are.
-        batch_size: images a network and forward pass.
-        execution: memory format, autocast and loader processes.
+        network: stacked networks, which are left in training mode.
+        weights: parameter names with tensors (count, *shape).
+        images: images to classify, on the device of the networks.
+        dataset: dataset whose batches normalize the images.
+        count: number of networks.
+        batch_size: number of images per network and forward pass.
+        execution: memory format, autocast and number of loader processes.
+
+    Returns:
+        The accuracy of each network in [0, 1]; NaN if there are no images.
     """
     if not len(images):
         return [math.nan] * count

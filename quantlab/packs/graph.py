@@ -1,4 +1,4 @@
-"""A step as a CUDA graph: recorded once, then done again by the GPU without the CPU."""
+"""Gradient steps as a CUDA graph, which is recorded once and then replayed by the GPU."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -9,17 +9,20 @@ import torch
 from quantlab.errors import ConfigurationError, first_line
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Takes a step, and gives what does its operations again, on the same tensors, with the numbers
-that it was recorded with."""
+"""A function that records a step and returns a function that replays its operations on the same
+tensors."""
 
 WARM_UP_STEPS = 3
-"""Steps that are done one operation at a time first: in them libraries choose what to call, and
-optimizers make their state."""
+"""Number of steps before the recording. In them, libraries choose their algorithms and optimizers
+create their state."""
 
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """Leave garbage where it is: the end of an earlier graph would spoil a recording."""
+    """Disable garbage collection for a `with` block.
+
+    The destruction of an earlier graph during a recording would make the recording fail.
+    """
     gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
@@ -31,10 +34,11 @@ def _nothing_collected() -> Iterator[None]:
 
 
 def record_on(stream: torch.cuda.Stream) -> Record:
-    """Recording on the stream on which all steps before it were done.
+    """Return a function that records steps on a stream.
 
-    Raises:
-        ConfigurationError: (by what it gives) the step does something that only the CPU can.
+    Args:
+        stream: stream on which the earlier steps were computed. The returned function raises
+            `ConfigurationError` if an operation of the step cannot be recorded.
     """
 
     def record(step: Callable[[], None]) -> Callable[[], None]:
@@ -48,8 +52,8 @@ def record_on(stream: torch.cuda.Stream) -> Record:
             if isinstance(error.__context__, torch.OutOfMemoryError):
                 raise error.__context__ from None
             raise ConfigurationError(
-                f"Execution.graph = True: a step cannot be recorded ({first_line(error)}); "
-                "compute it with --execution no-graph"
+                f"Execution.graph = True: the step cannot be recorded as a CUDA graph "
+                f"({first_line(error)}); switch it off with --execution no-graph"
             ) from error
         return graph.replay
 

@@ -1,4 +1,4 @@
-"""Proximal maps of several trials, each with its own sharpness, as one call where that works."""
+"""Proximal maps of several trials, each with its own sharpness, in one call where possible."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from quantlab.schedules import StepFunction
 
 
 class StackedMap:
-    """The proximal map of some rows."""
+    """The proximal map of adjacent rows of the stack."""
 
     def __init__(
         self,
@@ -24,16 +24,17 @@ class StackedMap:
         column: slice | None,
         random_numbers: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        """Of neighbours.
+        """Create the map.
 
         Args:
-            quantizer: of all rows.
-            latent: (rows, size).
-            proximal: where the result goes.
-            sharpness: of each row.
-            column: where its values are among the numbers of a step; None for a map that takes its
-                sharpness as one Python number.
-            random_numbers: of the only row, if the map draws.
+            quantizer: quantizer of all rows.
+            latent: (rows, size) latent weights.
+            proximal: (rows, size) tensor that receives the result.
+            sharpness: sharpness of each row as a function of the step.
+            column: positions of the rows' sharpness among the numbers of a step; None for a map
+            that
+                accepts only a Python number.
+            random_numbers: context of the trial's random numbers, for a random map of one row.
         """
         self._quantizer = quantizer
         self._latent = latent
@@ -43,11 +44,11 @@ class StackedMap:
         self._random_numbers = random_numbers if quantizer.random else nullcontext
 
     def __call__(self, step: int, numbers: Tensor) -> None:
-        """Map.
+        """Apply the map to the latent weights.
 
         Args:
-            step: at which the result is seen.
-            numbers: of the step, on the device.
+            step: gradient step that uses the result.
+            numbers: numbers of the step, on the device.
         """
         if self._column is not None:
             column = numbers[self._column, None].to(self._latent.dtype)
@@ -62,10 +63,10 @@ class StackedMap:
 @remembering(256)
 @torch.no_grad()
 def takes_a_column(quantizer: Quantizer) -> bool:
-    """Whether the map gives the same for two rows at once, each with its own sharpness.
+    """Whether the map accepts a column of sharpness values, one per row.
 
-    Every map should; one that compares its sharpness with a number, or looks at the mean of the
-    weights, does not.
+    Every elementwise map should. A map that compares its sharpness with a number, or that uses the
+    mean of the weights, does not. The map is tried on two rows.
     """
     latent = torch.stack([torch.linspace(-2, 2, 41), torch.linspace(-1, 4, 41)])
     sharpness = [0.3, 1.7]

@@ -1,4 +1,4 @@
-"""Networks of one architecture, computed as one with a leading trial axis."""
+"""Several networks of one architecture, computed as one network with a trial axis."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -17,35 +17,35 @@ class Stacking(Enum):
     """Ways to compute several networks as one."""
 
     FOLDED = "folded"
-    """The trial axis lies in the channels: grouped convolutions, batched matrix products, and
-    normalization over the channels of all. For networks of such layers, if whatever lies between
-    them keeps channels apart."""
+    """The trial axis is folded into the channels: convolutions become grouped convolutions, linear
+    layers batched matrix products, and normalization acts on the channels of all networks. It
+    requires that the operations between these layers do not mix channels."""
     VMAP = "vmap"
-    """`torch.func.vmap`: for any network that draws no random numbers."""
+    """`torch.func.vmap` over whole networks, for any network that draws no random numbers."""
 
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FOLDABLE = (*_CONVOLUTIONS, *_NORMALIZATIONS, nn.GroupNorm, nn.Linear)
-"""Layers with weights whose trial axis can lie in the channels."""
+"""Layers with weights whose trial axis can be folded into the channels."""
 
 
 class StackedNetwork:
-    """K networks, whose weights are given with each forward pass as tensors (K, *shape).
+    """K networks, whose weights are passed to each forward pass as tensors (K, *shape).
 
-    Their buffers (running statistics) are moved into tensors of that kind: those of each network
-    become views of its part, and so follow.
+    The buffers of the networks, such as running statistics, are moved to such tensors as well. The
+    buffers of each network become views of them.
     """
 
     def __init__(
         self, models: Sequence[nn.Module], stacking: Stacking, *, own_kernels: bool = False
     ) -> None:
-        """Take over the buffers.
+        """Take over the buffers of the networks.
 
         Args:
-            models: of one architecture; their parameters are not used.
-            stacking: how to compute them; see `quantlab.packs.stacking`.
-            own_kernels: compute convolutions by `quantlab.kernels` where they fit.
+            models: networks of one architecture. Their parameters are not used.
+            stacking: way to compute them; see `quantlab.packs.stacking`.
+            own_kernels: whether convolutions use `quantlab.kernels` where possible.
         """
         buffers = _stacked_buffers(models)
         self._network: _Folded | _Mapped
@@ -55,7 +55,7 @@ class StackedNetwork:
             self._network = _Mapped(models[0], buffers)
 
     def train(self, mode: bool = True) -> None:
-        """Normalize by the statistics of the batch, or by the running ones."""
+        """Set the networks to training mode, or to evaluation mode if `mode` is False."""
         self._network.model.train(mode)
 
     def __call__(
@@ -66,14 +66,14 @@ class StackedNetwork:
         *,
         compiled: bool = False,
     ) -> Tensor:
-        """One forward pass.
+        """Compute one forward pass.
 
         Args:
-            weights: parameter name -> (K, *shape).
-            inputs: (K, batch, channels, height, width), each network's own.
+            weights: parameter names with tensors (K, *shape).
+            inputs: (K, batch, channels, height, width), with the inputs of each network.
             execution: memory format and autocast.
-            compiled: through `torch.compile`, which takes a while for every new shape of the inputs
-                and for training and evaluation each.
+            compiled: whether to use `torch.compile`, which compiles again for every new shape of
+                the inputs, and for training and evaluation separately.
 
         Returns:
             (K, batch, num_classes) logits.
@@ -83,7 +83,7 @@ class StackedNetwork:
 
 
 class _Folded:
-    """Activations are (batch, K * channels, height, width), the channels of a network together."""
+    """Activations are (batch, K * channels, height, width), grouped by network."""
 
     def __init__(
         self, model: nn.Module, count: int, buffers: Mapping[str, Tensor], own_kernels: bool
@@ -121,13 +121,13 @@ class _Folded:
 
     @cached_property
     def _compiled(self) -> Callable[[Tensor], Tensor]:
-        """Made when it is first asked for: even an unused one costs 55 MiB and a second."""
+        """The compiled network. It is made on first use, because it costs 55 MiB and a second."""
         compiled: Callable[[Tensor], Tensor] = torch.compile(self.model, dynamic=False)
         return compiled
 
 
 class _StackedLinear(nn.Module):
-    """As many linear layers as there are networks, as one batched matrix product."""
+    """The linear layers of all networks as one batched matrix product."""
 
     weight: Tensor
     """(K, out, in)"""
@@ -140,7 +140,7 @@ class _StackedLinear(nn.Module):
         self.register_parameter("bias", None)
 
     def forward(self, folded: Tensor) -> Tensor:
-        """(batch, K * in) to (batch, K * out)."""
+        """Map (batch, K * in) to (batch, K * out)."""
         inputs = folded.unflatten(1, (self._count, -1)).transpose(0, 1)
         if self.bias is None:
             outputs = torch.bmm(inputs, self.weight.transpose(1, 2))
@@ -150,7 +150,7 @@ class _StackedLinear(nn.Module):
 
 
 def _widened(module: nn.Module, count: int, own_kernels: bool) -> nn.Module:
-    """The layer over the channels of all; the same one, changed, where it has a place for that."""
+    """Return the layer for the channels of all networks. It may be the given layer, changed."""
     if own_kernels and isinstance(module, nn.Conv2d) and is_fitting(module):
         return GroupedConvolution(count, module.stride[0])
     if isinstance(module, _CONVOLUTIONS):
@@ -198,13 +198,13 @@ class _Mapped:
 
 
 def _at_full_precision(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Under autocast, vmap on a GPU normalizes only at the precision of the running statistics."""
+    """Convert inputs to the dtype of the running statistics, which vmap needs under autocast."""
     buffers = [buffer for buffer in layer.buffers() if buffer.is_floating_point()]
     return tuple(one.to(buffers[0].dtype) if buffers else one for one in inputs)
 
 
 def _stacked_buffers(models: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Name -> (K, *shape), of which the models' buffers become views."""
+    """Return names with tensors (K, *shape), and make the models' buffers views of them."""
     stacked: dict[str, Tensor] = {}
     for path, _ in models[0].named_modules():
         layers = [model.get_submodule(path) for model in models]

@@ -1,4 +1,4 @@
-"""StackedOptimizer: the proximal optimizers of several trials, stepped as one."""
+"""StackedOptimizer: the proximal optimizers of several trials, which take their steps together."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,47 +21,58 @@ from quantlab.update_rules import Point
 T = TypeVar("T")
 
 RECORDABLE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
-"""Optimizers that take their learning rate from a tensor, and count their steps on the device."""
+"""Optimizers that accept a tensor as learning rate and count their steps on the device."""
 
 
 @dataclass(frozen=True)
 class StackMember:
-    """What the stack needs to know of a trial."""
+    """The parts of a trial that the stack needs."""
 
     optimizer: ProxOptimizer
-    """Built with ``flat=True``, and as far as that of every other member."""
+    """Optimizer that was built with ``flat=True`` and is at the same step as all other members."""
     spec: OptimizerSpec
+    """Settings of the base optimizer."""
     learning_rate: StepFunction
+    """Learning rate as a function of the trial's gradient step."""
     random_numbers: Callable[[], AbstractContextManager[object]]
-    """Puts the trial's random numbers into torch's default generators, for maps that draw."""
+    """Context that sets torch's default generators to the trial's random numbers, for random
+    maps."""
 
     @property
     def kind(self) -> str:
-        """The same for members whose base optimizers do the same."""
+        """Key that is equal for members with equal base optimizers."""
         return canonical_key(self.spec)
 
     @property
     def averages_in_place(self) -> bool:
-        """Whether it averages iterates that lie in the stack at every step."""
+        """Whether the iterates that it averages are stored in the stack at every step."""
         return self.optimizer.averaging is not None and self.optimizer.rule.uses_prox
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Members that agree in more of this should lie closer together: they share calls."""
+        """Keys to sort members by. Adjacent members with equal keys are updated in one call."""
         rule = self.optimizer.rule
         quantizers = tuple(group.quantizer for group in self.optimizer.groups)
         return rule.gradient_at, self.kind, quantizers, self.optimizer.latent_bound, rule
 
 
 def neighbours(members: Sequence[T], order: Callable[[T], Sequence[object]]) -> list[int]:
-    """Positions of the members, such that those that agree in more lie closer together."""
+    """Return an order of the members in which members with equal keys are adjacent.
+
+    Args:
+        members: members of a stack.
+        order: returns the keys of a member, the most important one first.
+
+    Returns:
+        Positions of the members.
+    """
     columns = zip(*map(order, members), strict=True)
     keys = list(zip(*map(_ranks, columns), strict=True))
     return sorted(range(len(members)), key=lambda position: keys[position])
 
 
 def _ranks(values: Sequence[object]) -> list[int]:
-    """For each value the place of the first one that is equal; they need not be hashable."""
+    """Return for each value the position of the first equal one. Values need not be hashable."""
     return [
         next(place for place, first in enumerate(values) if are_equal(first, value))
         for value in values
@@ -69,11 +80,11 @@ def _ranks(values: Sequence[object]) -> list[int]:
 
 
 class StackedOptimizer:
-    """Takes over the memory of its members' optimizers, row by row, and steps all of them at once.
+    """The optimizers of several trials, whose weights are the rows of common tensors.
 
-    A tensor that an optimizer moves (all latents of a quantizer, or all other weights) becomes a
-    row of a tensor of all members. Members go on to see their weights, as views; before their state
-    is asked for, `hand_back` has to be called.
+    A tensor that an optimizer updates (all latents of a quantizer, or all other weights) becomes a
+    row of a tensor of all members. The members' weights become views of these rows. `hand_back`
+    must be called before the state of a member is read.
     """
 
     def __init__(
@@ -84,29 +95,30 @@ class StackedOptimizer:
         trial_step: int,
         rates_in_tensors: bool = False,
     ) -> None:
-        """Move the members' weights together.
+        """Move the members' weights to common tensors.
 
         Args:
-            members: that stand at the same step; best in the order of `neighbours`.
-            names: for each tensor that an optimizer moves, of the parameters in it.
-            trial_step: which the learning rates follow; it counts over all stages.
-            rates_in_tensors: give learning rates to optimizers as tensors that stay where they
-                are, instead of as Python numbers.
+            members: members at the same step, preferably in the order of `neighbours`.
+            names: for each tensor that an optimizer updates, the names of its parameters.
+            trial_step: gradient step over all stages, for the learning rates.
+            rates_in_tensors: whether the base optimizers receive their learning rates as tensors
+                with fixed memory, instead of as Python numbers.
         """
         self._members = members
         self._lead = trial_step - members[0].optimizer.num_steps
-        """Steps of the stages before."""
+        """Number of steps of the earlier stage."""
         self.rates_in_tensors = rates_in_tensors
         self._functions: list[StepFunction] = []
-        """Of the optimizer's step, for each of a step's numbers."""
+        """Functions of the optimizer's step, one for each of a step's numbers."""
         self.num_steps = members[0].optimizer.num_steps
         self._names = names
         optimizers = [member.optimizer for member in members]
         self._shapes = [[source.shape for source in of.sources] for of in optimizers[0].moved]
         self._seen: list[Tensor] = []
-        """For each moved tensor, (K, size): what the forward pass sees."""
+        """For each tensor, the (K, size) weights that the forward pass uses."""
         self._hidden: list[Tensor | None] = []
-        """The other one of latent and proximal weights; None where nothing is quantized."""
+        """For each tensor, the latent or proximal weights that the forward pass does not use; None
+        without quantization."""
         states = []
         for together in zip(*(optimizer.moved for optimizer in optimizers), strict=True):
             states.append(
@@ -135,7 +147,7 @@ class StackedOptimizer:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Parameter name -> (K, *shape), with the gradient's way back to `step`."""
+        """Parameter names with tensors (K, *shape) that record gradients for `gradients`."""
         found: dict[str, Tensor] = {}
         for seen, names, shapes in zip(self._seen, self._names, self._shapes, strict=True):
             pieces = seen.split([shape.numel() for shape in shapes], dim=1)
@@ -144,7 +156,14 @@ class StackedOptimizer:
         return found
 
     def gradients(self, losses: Tensor) -> Sequence[Tensor]:
-        """Of each member's loss (K,) with respect to its own weights, for `step`."""
+        """Return the gradients of the members' losses with respect to their own weights.
+
+        Args:
+            losses: (K,) loss of each member.
+
+        Returns:
+            One tensor (K, size) per tensor that the optimizers update, for `step`.
+        """
         gradients: Sequence[Tensor] = torch.autograd.grad(
             losses, self._seen, torch.ones_like(losses), materialize_grads=True
         )
@@ -152,7 +171,7 @@ class StackedOptimizer:
 
     @property
     def is_recordable(self) -> bool:
-        """Whether a step does the same operations every time, on numbers that `numbers` gives."""
+        """Whether every step has the same operations, with all numbers taken from `numbers`."""
         return (
             all(prox._column is not None for prox in self._maps)
             and all(
@@ -163,7 +182,14 @@ class StackedOptimizer:
         )
 
     def numbers(self, count: int) -> Tensor:
-        """(count, how many) float64 on the CPU: learning rates and the like of the next steps."""
+        """Return learning rates, sharpness and averaging shares of the next steps.
+
+        Args:
+            count: number of steps.
+
+        Returns:
+            (count, num_numbers) float64 on the CPU.
+        """
         steps = range(self.num_steps, self.num_steps + count)
         rows = [[function(step) for function in self._functions] for step in steps]
         return torch.tensor(rows, dtype=torch.float64).view(count, len(self._functions))
@@ -173,7 +199,7 @@ class StackedOptimizer:
         return len(self._functions) - 1
 
     def advance(self) -> None:
-        """Count a step that has been done."""
+        """Count a step as done."""
         for share in self._shares.values():
             share.advance()
         self.num_steps += 1
@@ -182,10 +208,10 @@ class StackedOptimizer:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], numbers: Tensor) -> None:
-        """One update of all latents, and the proximal maps of the result; `advance` follows it.
+        """Update all latent weights, and apply the proximal maps. Call `advance` afterwards.
 
         Args:
-            gradients: see `gradients`.
+            gradients: what the method `gradients` returned.
             numbers: the step's row of `numbers`, on the device.
         """
         for member in self._members:
@@ -201,7 +227,7 @@ class StackedOptimizer:
 
     @torch.no_grad()
     def set_aside(self, row: int) -> None:
-        """Leave a member with weights of its own, as they are; its row goes on without it."""
+        """Copy the weights of a member out of the stack. Its row is updated without it."""
         for moved in self._members[row].optimizer.moved:
             hidden = moved.hidden
             moved.move(
@@ -209,21 +235,21 @@ class StackedOptimizer:
             )
 
     def hand_back(self) -> None:
-        """Give each member's optimizer the state of its own."""
+        """Write the state of the stack back to the members' optimizers."""
         for block in self._blocks:
             block.hand_back(self.num_steps)
         for average in self._averages:
             average.hand_back()
 
     def _at(self, slot: int, rows: slice, point: Point) -> Tensor:
-        """Latent or proximal weights of neighbours that take their gradient at the same point."""
+        """Return latent or proximal weights of adjacent rows with the same gradient point."""
         at_gradient = self._members[rows.start].optimizer.rule.gradient_at
         hidden = self._hidden[slot]
         tensor = self._seen[slot] if hidden is None or at_gradient is point else hidden
         return tensor.detach()[rows]
 
     def _find_averages(self) -> Iterator[StackedAverage]:
-        """One call for neighbours that take their gradient at the same point."""
+        """Yield one average for adjacent members that take their gradient at the same point."""
         places = {row: self._add_number(share) for row, share in self._shares.items()}
         keys = [
             (member.optimizer.rule.gradient_at, row in places)
@@ -240,7 +266,7 @@ class StackedOptimizer:
                     )
 
     def _find_maps(self) -> Iterator[StackedMap]:
-        """One call for neighbours with the same quantizer, if it takes their sharpness in one."""
+        """Yield one map for adjacent members with the same quantizer, where it is possible."""
         for slot, hidden in enumerate(self._hidden):
             if hidden is None:
                 continue
@@ -269,7 +295,7 @@ class StackedOptimizer:
 
 
 class _Block:
-    """Neighbours with the same optimizer and the same point of the gradient."""
+    """Adjacent members with the same base optimizer and the same gradient point."""
 
     def __init__(
         self,
@@ -297,9 +323,9 @@ class _Block:
             if together:
                 self._base.state[target] = together
         self._starts = []
-        """(latent, proximal) of those that start from the proximal weights."""
+        """(latent, proximal) of members whose steps start from the proximal weights."""
         self._bounds = []
-        """(latent, bound) of those whose latents are clipped."""
+        """(latent, bound) of members whose latent weights are clipped."""
         rules = [member.optimizer.rule for member in self._members]
         limits = [member.optimizer.latent_bound for member in self._members]
         for slot, hidden in enumerate(stack._hidden):
@@ -316,7 +342,7 @@ class _Block:
                     self._bounds.append((latent[some], limit))
 
     def _held_rate(self) -> Tensor:
-        """Where the optimizer takes its learning rate from; it counts steps on the device, too."""
+        """Create the tensor of the learning rate. Steps are then counted on the device, too."""
         device = self._targets[0].device
         # Fused kernels of a GPU read float32; the CPU's read Python's numbers exactly.
         dtype = torch.float64 if device.type == "cpu" else torch.float32
@@ -358,7 +384,7 @@ class _Block:
 
 
 def _stacked_state(states: Sequence[Mapping[str, object]], target: Tensor) -> dict[str, object]:
-    """What the base optimizer keeps for the rows together; of one step, so that counts agree."""
+    """Stack the base optimizers' state. All rows are at one step, so their counts agree."""
     together: dict[str, object] = {}
     for key, value in states[0].items():
         if isinstance(value, Tensor) and value.shape == target.shape[1:]:
@@ -369,7 +395,7 @@ def _stacked_state(states: Sequence[Mapping[str, object]], target: Tensor) -> di
 
 
 def _runs(keys: Iterable[object]) -> list[slice]:
-    """Where neighbours are equal."""
+    """Return slices of adjacent equal keys."""
     found, start = [], 0
     for _, equal in groupby(keys):
         stop = start + len(list(equal))
@@ -379,5 +405,5 @@ def _runs(keys: Iterable[object]) -> list[slice]:
 
 
 def _after(sharpness: StepFunction) -> StepFunction:
-    """What the map that ends a step takes: that of the next one."""
+    """Return the sharpness of the map at the end of a step, which is that of the next step."""
     return lambda step: sharpness(step + 1)

@@ -1,4 +1,4 @@
-"""PackedRun: several recipes trained as one stacked network, each as if it were alone."""
+"""PackedRun: several recipes that are trained as one stacked network."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,25 +23,27 @@ from quantlab.training.run import TrainingRun
 
 @dataclass(frozen=True)
 class PackEvent:
-    """Something that one member of a pack has come to."""
+    """An event of one member of a pack: a finished epoch, or divergence."""
 
     member: int
-    """Its place among the pack's recipes."""
+    """Position of the member's recipe in the pack."""
     record: EpochRecord | None = None
-    """Of an epoch that it has finished."""
+    """Record of the epoch that the member has finished."""
     error: NonFiniteLossError | None = None
-    """It has diverged, and is trained no further."""
+    """Error of a member that has diverged and is not trained further."""
 
 
 class PackedRun:
-    """Train several recipes as one: ``for event in PackedRun(recipes): ...``.
+    """The training of several recipes as one: ``for event in PackedRun(recipes): ...``.
 
-    Every member keeps its own seed, data order, augmentation, rule, quantizer, schedules,
-    statistics, records and state, and is trained as `TrainingRun` would, up to the order of sums.
-    A member's state dict is that of a `TrainingRun`, either of which can go on from it.
+    Every member has its own seed, data order, augmentation, rule, quantizer, schedules, statistics,
+    records and state. It is trained as by `TrainingRun`, up to the order of sums. The state dict of
+    a member is that of a `TrainingRun`, and either class can continue from it.
 
-    Members that go on from different states catch up with one another first. A pack of one recipe
-    is a `TrainingRun` in all but its events, except that on a GPU its steps are recorded, too.
+    Members that continue from different positions first catch up with the one that is ahead. A pack
+    of one recipe equals a `TrainingRun` with events; on a GPU its steps are recorded as a CUDA
+    graph as well. Training sets modes of the whole process (see `Execution.prepare`); the
+    constructor leaves them as they are.
     """
 
     def __init__(
@@ -54,24 +56,24 @@ class PackedRun:
         stacking: Stacking | None = None,
         weights_of: Callable[[str], Path] = no_other_trials,
     ) -> None:
-        """Load the data, and draw or load everybody's initial weights.
+        """Load the data, and draw or load the initial weights of all members.
 
         Args:
-            recipes: see `require_compatible`.
-            data_dir: where datasets and weights lie.
+            recipes: recipes that fit together; see `require_compatible`.
+            data_dir: folder of datasets and weights.
             device: a torch device.
-            execution: how to compute it.
-            stacking: how to compute several networks as one; None for the best way that works.
+            execution: options of the computation.
+            stacking: way to compute several networks as one; None for the best one that works.
             weights_of: see `TrainingRun`.
 
         Raises:
-            ConfigurationError: see `require_compatible`, `choose_stacking` and `TrainingRun`; or
-                `execution` asks for what packs do not have.
-            MemoryExhaustedError: the device cannot hold data and networks.
+            ConfigurationError: see `require_compatible`, `choose_stacking` and `TrainingRun`. It is
+                also raised if packs do not support `execution`.
+            MemoryExhaustedError: if the device cannot hold the data and the networks.
         """
         require_compatible(recipes)
         self.stacking = stacking
-        """How the networks are computed as one; None if there is but one, by itself."""
+        """Way in which the networks are computed as one; None for one network without a stack."""
         if len(recipes) > 1:
             _require_fitting(execution)
             self.stacking = stacking or _stacking_for(recipes[0], data_dir, device)
@@ -89,28 +91,29 @@ class PackedRun:
         ]
         self.execution = execution
         self.diverged: dict[int, NonFiniteLossError] = {}
-        """Place of a member -> how it diverged."""
+        """Positions of the members that have diverged, with their errors."""
         self._stack: Stack | None = None
 
     def __iter__(self) -> Iterator[PackEvent]:
-        """Train what is left; see `train`."""
+        """Train the remaining epochs and yield the events; see `train`."""
         for events in self.train():
             yield from events
 
     def train(self, pause_steps: int | None = None) -> Iterator[Sequence[PackEvent]]:
-        """Train what is left, with pauses.
+        """Train the remaining epochs, with pauses.
 
         Args:
-            pause_steps: pause after so many gradient steps within an epoch, to give the caller an
-                opportunity to take the members' state dicts; None for epochs in one go.
+            pause_steps: number of gradient steps between pauses, at which the caller can take the
+                members' state dicts; None for no pauses within an epoch.
 
         Yields:
-            What members have come to at the same time; nothing at a pause.
+            The events of the members at the end of an epoch, and an empty list at a pause.
 
         Raises:
-            MemoryExhaustedError: the device cannot hold a step of so many networks.
-            LostProcessError: a loader process was killed.
+            MemoryExhaustedError: if the device cannot hold a step of all networks.
+            LostProcessError: if a loader process was killed.
         """
+        self.execution.prepare(self.members[0].device)
         if self.stacking is None:
             yield from self._train_alone(pause_steps)
         while together := self._last_ones():
@@ -122,7 +125,8 @@ class PackedRun:
             ]
             first = self.members[together[0]]
             with naming_exhausted_memory(
-                f"training {len(together)} x {first.what}", advice="a smaller pack needs less"
+                f"training {len(together)} x {first.what}",
+                advice="a smaller pack needs less memory",
             ):
                 yield from self._train_epoch(
                     together, min(ahead, default=first.steps_per_epoch), pause_steps
@@ -146,7 +150,7 @@ class PackedRun:
         }
 
     def _last_ones(self) -> list[int]:
-        """Places of those that have come the least far."""
+        """Return the positions of the members that are least advanced."""
         untrained = self._untrained()
         least = min((run.position for run in untrained.values()), default=None)
         return [place for place, run in untrained.items() if run.position == least]
@@ -154,13 +158,13 @@ class PackedRun:
     def _train_epoch(
         self, together: Sequence[int], until: int, pause_steps: int | None
     ) -> Iterator[Sequence[PackEvent]]:
-        """One epoch or a part of it, with pauses; if it is the last part, then the records."""
+        """Train up to step `until` of an epoch, and yield the records if that is its end."""
         stages = [self.members[place].stage for place in together]
         epochs = [self.members[place].begin_epoch() for place in together]
         changed = stages != [self.members[place].stage for place in together]
         if self._stack is None or changed or set(self._stack.places) != set(together):
             assert self.stacking is not None
-            self._stack = None  # first its memory, then that of another one
+            self._stack = None  # free its memory before the next stack is made
             self._stack = Stack(self.members, together, self.stacking, self.execution)
         stack = self._stack
         while epochs[0].batches < until:
@@ -170,7 +174,7 @@ class PackedRun:
             seconds = (time.perf_counter() - started) / len(together)
             stack.hand_back(seconds)
             if stack.has_diverged:
-                self._stack = None  # the others go on without them
+                self._stack = None  # the others continue without them
                 self.diverged |= (ended := stack.diverged)
                 yield [PackEvent(place, error=error) for place, error in ended.items()]
                 return
@@ -185,14 +189,15 @@ class PackedRun:
 def _require_fitting(execution: Execution) -> None:
     if execution.workers:
         raise ConfigurationError(
-            f"Execution.workers = {execution.workers}: in a pack, every trial would have as many"
+            f"Execution.workers = {execution.workers}: must be 0 in a pack, because every trial "
+            "would start that many processes"
         )
 
 
 def _stacking_alone(
     recipe: Recipe, data_dir: Path, device: torch.device | str, execution: Execution
 ) -> Stacking | None:
-    """Of a stack of one; None for what gains nothing by it over a `TrainingRun`."""
+    """Return the stacking for one recipe on a GPU; None if a `TrainingRun` is as fast."""
     dataset = recipe.dataset
     if not (isinstance(dataset, InMemoryDataset) and dataset.draws_ahead):
         return None
@@ -205,7 +210,7 @@ def _stacking_alone(
 
 
 _STACKINGS: dict[str, Stacking | ConfigurationError] = {}
-"""What was found for networks and images so far."""
+"""Stackings that have been chosen so far, by network and shape of the images."""
 
 
 def _stacking_for(recipe: Recipe, data_dir: Path, device: torch.device | str) -> Stacking:

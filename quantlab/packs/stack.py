@@ -1,4 +1,4 @@
-"""Stack: the step of several training runs at once."""
+"""Stack: gradient steps of several training runs at once."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ from quantlab.training.run import VALIDATED, TrainingRun
 from quantlab.update_rules import Point
 
 CHUNK_STEPS = 64
-"""Steps that are prepared at once where the CPU runs ahead of the device."""
+"""Number of steps that are prepared together on a GPU."""
 
 PIXELS_AT_ONCE = 2**24
-"""Of the images of all networks, in a forward pass of an evaluation on a GPU."""
+"""Number of pixels of all networks in one forward pass of an evaluation on a GPU."""
 
 
 class Stack:
-    """Members at the same step of the same stage, with their memory together."""
+    """Members at the same step of the same stage, whose weights are in common tensors."""
 
     def __init__(
         self,
@@ -43,15 +43,15 @@ class Stack:
         chunk_steps: int | None = None,
         record: Record | None = None,
     ) -> None:
-        """Bring their memory together.
+        """Move the weights of the members to common tensors.
 
         Args:
-            members: of a pack.
-            places: of those among them that are in the stack.
-            stacking: how to compute several networks as one.
-            execution: memory format, autocast, graph and loader processes.
-            chunk_steps: steps that are prepared at once; None for as many as suit the device.
-            record: what steps are recorded with; None for what suits device and execution.
+            members: all members of a pack.
+            places: positions of the members that are in the stack.
+            stacking: way to compute several networks as one.
+            execution: memory format, autocast, graph and number of loader processes.
+            chunk_steps: number of steps that are prepared together; None for the device's default.
+            record: function that records steps; None for the default of device and execution.
         """
         of_stack = {place: _member(members[place]) for place in places}
         order = neighbours([of_stack[place] for place in places], lambda member: member.order)
@@ -78,7 +78,7 @@ class Stack:
             name: torch.stack([run.model.get_parameter(name).detach() for run in self.runs])
             for name in set(names.values()) - set(self._optimizer.weights)
         }
-        """Parameters that are not trained (any more)."""
+        """Parameters that are not trained in this stage."""
         self._first_step = first.step
         self._losses = LossTally(
             [run.last_loss for run in self.runs],
@@ -87,19 +87,19 @@ class Stack:
             self.device,
         )
         self.diverged: dict[int, NonFiniteLossError] = {}
-        """Place -> how it diverged, of those that have by the last `hand_back`."""
+        """Positions of the members that have diverged up to the last `hand_back`, with errors."""
         self._num_steps = 0
         self._new_steps = 0
-        """Of these, how many the members do not know of yet."""
+        """Number of steps since the last `hand_back`."""
         self.has_diverged = False
         dataset = first.recipe.dataset
         self._ahead: InMemoryDataset | None = None
         if isinstance(dataset, InMemoryDataset) and dataset.draws_ahead:
             self._ahead = dataset
-        """The dataset, if its batches can be drawn ahead."""
+        """The dataset, if random numbers of its batches can be drawn in advance."""
         self._chunk_steps = chunk_steps or (CHUNK_STEPS if on_gpu else 1)
         self._chunks: dict[int, Chunk] = {}
-        """By the size of their batches."""
+        """Chunks by the size of their batches."""
         self._stream = torch.cuda.Stream(self.device) if on_gpu else None
         if self._stream is not None and execution.graph:
             record = record_on(self._stream)
@@ -108,14 +108,17 @@ class Stack:
         self._looks_at_losses = not on_gpu and record is None  # on a GPU, that would take time
         self._recorded: Callable[[], None] | None = None
         self._epoch: EpochInProgress | None = None
-        """Of the first member, for which the following were made."""
+        """Epoch of the first member for which the orders and batches below were made."""
         self._orders = torch.empty(0)
         self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
 
     def train(self, count: int) -> None:
-        """So many gradient steps of everybody, within an epoch.
+        """Take gradient steps of all members, within an epoch.
 
-        On the CPU it ends with the step in which somebody diverges.
+        On the CPU, training stops after a step in which a member diverges.
+
+        Args:
+            count: number of steps.
         """
         if self._stream is None:
             self._train(count)
@@ -141,7 +144,7 @@ class Stack:
                     return
 
     def _begin_epoch(self) -> None:
-        """Everybody's order, from where they stand."""
+        """Stack the orders of all members, from their current position."""
         first = self.runs[0]
         epochs = [run.begin_epoch() for run in self.runs]
         self._epoch = epochs[0]
@@ -155,7 +158,7 @@ class Stack:
             )
 
     def _filled(self, start: int, size: int, steps: int) -> Chunk:
-        """The numbers of the next steps, and their batches if they can be drawn ahead."""
+        """Return a chunk with the numbers of the next steps, and their batches if possible."""
         key = size if self._ahead else 0
         if key not in self._chunks:
             self._chunks[key] = Chunk(self.device, self._chunk_steps)
@@ -172,7 +175,7 @@ class Stack:
         return self._chunks[key]
 
     def _step(self, chunk: Chunk, *, is_full: bool) -> None:
-        """One gradient step of everybody, recorded or not."""
+        """Take one gradient step of all members, recorded or not."""
         if is_full and self._record is not None and self._num_steps >= WARM_UP_STEPS:
             if self._recorded is None:
                 self._recorded = self._record(partial(self._compute, chunk, is_full=True))
@@ -184,7 +187,7 @@ class Stack:
         self._new_steps += 1
 
     def _compute(self, chunk: Chunk, *, is_full: bool) -> None:
-        """All operations of a step; what changes from step to step lies in tensors."""
+        """Compute a step. All values that change from step to step are in tensors."""
         if self._ahead is None:
             (numbers,) = chunk.next()
             inputs, labels = next(self._batches)
@@ -192,7 +195,7 @@ class Stack:
             numbers, indices, *drawn = chunk.next()
             images = self.runs[0].splits.train
             inputs, labels = self._ahead.drawn_batch(images, indices, drawn[0] if drawn else None)
-        # Smaller batches would have to be compiled for themselves, once in an epoch each.
+        # A smaller batch would need a compilation of its own, for one step per epoch.
         compiled = self._execution.compile and is_full
         logits = self._network(self._weights(), inputs, self._execution, compiled=compiled)
         with self._execution.autocast(self.device):
@@ -207,10 +210,10 @@ class Stack:
         self._optimizer.step(gradients, numbers)
 
     def hand_back(self, seconds: float) -> None:
-        """Bring the members' own state up to date.
+        """Update the state of the members.
 
         Args:
-            seconds: a member's share of the time since the last call.
+            seconds: each member's share of the wall time since the last call.
         """
         self._optimizer.hand_back()
         for place, run, found in zip(self.places, self.runs, self._losses.read(), strict=True):
@@ -227,7 +230,11 @@ class Stack:
         self._new_steps = 0
 
     def records(self) -> dict[int, EpochRecord]:
-        """Place -> record, at the end of everybody's epoch."""
+        """Evaluate all members at the end of their epoch.
+
+        Returns:
+            Positions of the members with their records.
+        """
         started = time.perf_counter()
         points = VALIDATED if self.runs[0].is_quantizing else VALIDATED[:1]
         measured = {point: [*self._validation_accuracies(point)] for point in points}
@@ -283,7 +290,7 @@ def _member(run: TrainingRun) -> StackMember:
 
 
 def _random_numbers(run: TrainingRun) -> AbstractContextManager[object]:
-    """The member's, in torch's default generators, if its maps draw from them."""
+    """Set torch's default generators to the member's random numbers, if its maps are random."""
     if any(group.quantizer.random for group in run.optimizer.groups):
         return run.begin_epoch().random.in_use()
     return nullcontext()

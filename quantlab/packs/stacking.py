@@ -1,4 +1,4 @@
-"""Which way to stack networks gives what they give alone: tried, not assumed."""
+"""Choice of a stacking: it is tried whether stacked networks give the results of single ones."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -12,32 +12,34 @@ from quantlab.packs.network import FOLDABLE, StackedNetwork, Stacking
 
 
 def choose_stacking(model: nn.Module, image_shape: Sequence[int]) -> Stacking:
-    """The first way to stack copies of a network that gives what the copies give alone.
+    """Return the first stacking that gives the same results as single networks.
 
-    It is tried on two copies with random weights and a few random images: logits, gradients and
-    buffers must be those of the copies, also if one of them gets images that are not finite.
+    Each stacking is tried on two copies with random weights and a few random images. Logits,
+    gradients and buffers must equal those of the copies, also if the images of one copy are not
+    finite.
 
     Args:
-        model: of the architecture; it is not changed.
+        model: a network of the architecture; it is not changed.
         image_shape: (channels, height, width) of its inputs.
 
     Raises:
-        ConfigurationError: there is none; for instance, because the network draws random numbers.
+        ConfigurationError: if no stacking works, for example because the network draws random
+            numbers.
     """
     name = type(model).__name__
     trial = _Trial(model, image_shape)
     if trial.draws:
         raise ConfigurationError(
-            f"pack: {name} draws random numbers, which several networks in one cannot have each "
-            "for itself; train its trials alone"
+            f"pack: {name} draws random numbers, which stacked networks cannot draw separately; "
+            "train its trials without packs"
         )
     ways = [Stacking.FOLDED] if _is_foldable(model) else []
     for stacking in (*ways, Stacking.VMAP):
         if trial.agrees(stacking):
             return stacking
     raise ConfigurationError(
-        f"pack: {name} computed as one of several networks gives something else than alone; "
-        "train its trials alone"
+        f"pack: {name} gives other results as one of several stacked networks than alone; "
+        "train its trials without packs"
     )
 
 
@@ -50,14 +52,14 @@ def _is_foldable(model: nn.Module) -> bool:
 
 
 class _Trial:
-    """What two copies of a network give by themselves, and whether a stack of them gives that."""
+    """The results of two copies of a network, to compare with those of a stack of both."""
 
     def __init__(self, model: nn.Module, image_shape: Sequence[int]) -> None:
         generator = torch.Generator().manual_seed(0)
         self._copies = [deepcopy(model).to("cpu", torch.float64) for _ in range(2)]
         with torch.no_grad():
             for copy in self._copies:
-                for parameter in copy.parameters():  # zeros, too, become something
+                for parameter in copy.parameters():  # no parameter remains 0
                     noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
                     parameter.add_(noise, alpha=0.1)
                     parameter.requires_grad_()  # those that the model froze as well
@@ -70,7 +72,7 @@ class _Trial:
             state = torch.get_rng_state()
             self._trained = [self._forward(place, training=True) for place in (0, 1)]
             self.draws = not torch.equal(state, torch.get_rng_state())
-            """Whether the network takes numbers from torch's default generator."""
+            """Whether the network draws from torch's default generator."""
             self._gradients = torch.autograd.grad(
                 self._trained[0].square().sum(),
                 [*self._copies[0].parameters()],
@@ -84,7 +86,7 @@ class _Trial:
         return logits
 
     def agrees(self, stacking: Stacking) -> bool:
-        """Whether a stack of the two gives the same."""
+        """Whether a stack of the two copies gives the same results."""
         try:
             with naming_exhausted_memory("trying how to stack networks"):
                 return self._agrees(stacking)
@@ -110,7 +112,7 @@ class _Trial:
             for own, other in zip(member.buffers(), copy.buffers(), strict=True)
         ]
         pairs = [(trained, torch.stack(self._trained)), (evaluated, torch.stack(self._evaluated))]
-        # The second network's images are beyond all numbers; the first one must not notice.
+        # The images of the second network are NaN, which must not change the first network.
         stack.train()
         poisoned = self._images.clone()
         poisoned[1] = torch.nan

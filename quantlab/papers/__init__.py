@@ -1,1 +1,1 @@
-"""Settings of published experiments as recipes, one paper a file."""
+"""Settings of published experiments as recipes, one paper per file."""

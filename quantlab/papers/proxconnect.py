@@ -1,15 +1,16 @@
 """Every setting of the ProxConnect paper's experiments (sections 6.1-6.2, appendix B) as recipes.
 
-To be held beside the paper: each value names its source. Where the paper is silent or at odds with
-itself, the choice stands in the comment. What is chosen differently on purpose:
+Each value names its source in the paper. If the paper does not define a value, or contradicts
+itself, a comment explains the choice. Two settings differ from the paper on purpose:
 
-- 5,000 training images (50,000 of ImageNet's) are held out, so that rho0 can be chosen without the
-  test images; the paper trains on all and chooses by test accuracy. Fewer images make fewer steps:
-  B is 352 an epoch on CIFAR-10 and 4,810 on ImageNet, where the paper has 391 and 5,005.
-  ProxConnect goes through the same rho, but ProxQuant and reverseProxConnect, whose shifts add up
-  over steps, are drawn less at the same rho0: by 7.11 in all instead of 7.90 at 1e-6 on CIFAR-10.
-  ``validation_images=0`` gives the paper's protocol, in the grids ``proxconnect_all_images``.
-- ImageNet's quantization set is never stated; it is binary here unless asked otherwise.
+- 5,000 training images (50,000 of ImageNet) are held out, so that rho0 can be chosen without the
+  test images. The paper trains on all images and chooses by test accuracy. With fewer images, an
+  epoch has fewer steps: B is 352 on CIFAR-10 and 4,810 on ImageNet, where the paper has 391 and
+  5,005. ProxConnect uses the same values of rho. The shifts of ProxQuant and reverseProxConnect add
+  up over the steps, so that they are smaller at the same rho0: 7.11 in total instead of 7.90 at
+  1e-6 on CIFAR-10. ``validation_images=0`` gives the paper's protocol, which the grids
+  ``proxconnect_all_images`` use.
+- The paper does not state ImageNet's quantization set. The default here is binary.
 """
 
 from collections.abc import Mapping
@@ -67,65 +68,77 @@ __all__ = [
 ]
 
 SEEDS = (0, 1, 2)
-"""Three runs a configuration (checklist, 3c); which seeds is not stated."""
+"""Seeds of the three runs per configuration (checklist, 3c). The paper does not state the seeds."""
 
 SETS: Mapping[str, tuple[float, ...]] = {
     "binary": BINARY,
     "ternary": TERNARY,
     "quaternary": QUATERNARY,
 }
-"""{-1, 1}, {-1, 0, 1}, {-1, -0.3, 0.3, 1} (6.1)."""
+"""The quantization sets {-1, 1}, {-1, 0, 1} and {-1, -0.3, 0.3, 1} (6.1)."""
 
 RESNET20 = ResNet(depth=20)
 RESNET56 = ResNet(depth=56)
-"""Option-A ResNets (B.1.1); all convolution and linear weights are quantized, batch normalization,
-activations and the last layer's bias are not."""
+"""ResNets with option-A shortcuts (B.1.1). All convolution and linear weights are quantized. Batch
+normalization, activations and the bias of the last layer are not."""
 
 RESNET18 = TorchvisionModel("resnet18")
-"""torchvision's (B.3)."""
+"""ResNet18 of torchvision (B.3)."""
 RESNET18_FULL_PRECISION = ("conv1", "fc")
-"""The first convolution and the last layer keep full precision (B.3)."""
+"""Layers that stay in full precision: the first convolution and the last layer (B.3)."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A column of Tables 2 and 3."""
+    """A method of the paper, which is a column of Tables 2 and 3."""
 
     name: str
     rule: UpdateRule
     annealed: bool
-    """Whether its quantizer is L_rho^rho with rho_t = (1 + t/B) rho0 (6.1), or the projector."""
+    """Whether the quantizer is L_rho^rho with rho_t = (1 + t/B) rho0 (6.1). Otherwise it is the
+    projector."""
 
     def quantization(
         self, levels: tuple[float, ...], rho0: float | None, exclude: tuple[str, ...] = ()
     ) -> Quantization:
-        """The method on a quantization set, without latent clipping: (3) and (31) have none."""
+        """Return the method on a quantization set. Latent weights are not clipped, as in (3), (31).
+
+        Args:
+            levels: the quantization set.
+            rho0: sharpness at step 0 for annealed methods; None for the others.
+            exclude: layers that stay in full precision.
+
+        Raises:
+            ConfigurationError: if `rho0` is missing, or is given for a method without annealing.
+        """
         quantizer: Quantizer = Nearest(levels)
         sharpness: Schedule = Constant(0.0)
         if self.annealed:
             if rho0 is None:
-                raise ConfigurationError(f"rho0 = None: {self.name} needs one")
+                raise ConfigurationError(f"rho0 = None: must be a number for {self.name}")
             # rho = varrho "as this resembles the quantizer ... in the original ProxQuant" (6.1).
             quantizer = PiecewiseLinear(levels)
             sharpness = Linear(rho0)  # "after every gradient step rather than ... every epoch"
         elif rho0 is not None:
-            raise ConfigurationError(f"rho0 = {rho0!r}: {self.name} has none, it must be None")
+            raise ConfigurationError(
+                f"rho0 = {rho0!r}: must be None for {self.name}, which is not annealed"
+            )
         return Quantization(
             rule=self.rule, quantizer=quantizer, sharpness=sharpness, exclude=exclude
         )
 
 
 BC = Method("BC", PROX_CONNECT, annealed=False)
-"""BinaryConnect, (2)-(3)."""
+"""BinaryConnect, equations (2)-(3)."""
 PQ = Method("PQ", PROX_QUANT, annealed=True)
-"""ProxQuant, (4)-(5), with L_rho^rho on every set: not Bai et al.'s own ternary map (Table 1)."""
+"""ProxQuant, (4)-(5), with L_rho^rho on every set instead of Bai et al.'s ternary map (Table 1)."""
 RPC = Method("rPC", REVERSE_PROX_CONNECT, annealed=True)
-"""reverseProxConnect, (36)."""
+"""reverseProxConnect, equation (36)."""
 PC = Method("PC", PROX_CONNECT, annealed=True)
-"""ProxConnect, (31)."""
+"""ProxConnect, equation (31)."""
 
 METHODS = (BC, PQ, RPC, PC)
-"""In the order of Tables 2 and 3."""
+"""All methods, in the order of Tables 2 and 3."""
 
 CIFAR10_FINE_TUNING_RHO0: Mapping[str, tuple[float, ...]] = {
     "PQ": (5e-7, 1e-6, 2e-6),  # Table 6
@@ -142,7 +155,7 @@ IMAGENET_END_TO_END_RHO0: Mapping[str, tuple[float, ...]] = {"PC": (2.5e-3, 5e-3
 
 
 def cifar10(validation_images: int = 5000) -> DatasetSpec:
-    """Pad by 4, crop 32x32, flip with probability 1/2, normalize (B.1.2)."""
+    """Return CIFAR-10 with the augmentation of B.1.2: pad by 4, crop 32x32, flip at random."""
     return CIFAR10(
         validation_images=validation_images,
         augmentation=CropFlip(padding=4, flip=True),
@@ -152,9 +165,10 @@ def cifar10(validation_images: int = 5000) -> DatasetSpec:
 
 
 def imagenet(validation_images: int = 50_000) -> DatasetSpec:
-    """Random resized crop to 224x224 and flip; at inference 256 and central 224 (B.4).
+    """Return ImageNet with the augmentation of B.4: random resized crop to 224x224 and flip.
 
-    B.4 prints a std of 0.224 for blue as well; the code it cites has 0.225.
+    At inference, images are resized to 256 and cropped to 224 at the centre. B.4 prints a standard
+    deviation of 0.224 for blue; the value here is 0.225, as in the code that B.4 cites.
     """
     return ImageNet(
         validation_images=validation_images,
@@ -170,37 +184,45 @@ CIFAR10_SGD = OptimizerSpec(
     learning_rate=StepDecay(0.1, milestones=(100, 150), factor=0.1),
     options={"momentum": 0.9, "weight_decay": 1e-4},
 )
-"""B.1.3, for pretraining, and by B.1.5 for every method end to end."""
+"""Optimizer of pretraining (B.1.3), and of all methods in end-to-end training (B.1.5)."""
 
 CIFAR10_ADAM_DECAYED = OptimizerSpec(
     algorithm=torch.optim.Adam,
     learning_rate=StepDecay(0.01, milestones=(81, 122), factor=0.1),
 )
-"""B.1.4, for BC, and for PC "the optimization setup from BinaryConnect". rPC's is not stated; it
-belongs to PC's family and takes the same (for PQ's instead, `dataclasses.replace` the recipe's
-optimizer by `CIFAR10_ADAM_FIXED`). No weight decay is stated, so there is none."""
+"""Optimizer of BC in fine-tuning, and of PC, "the optimization setup from BinaryConnect" (B.1.4).
+The paper does not state that of rPC; it is the same here, because rPC is similar to PC. To use that
+of PQ instead, replace the recipe's optimizer by `CIFAR10_ADAM_FIXED` with `dataclasses.replace`.
+The paper states no weight decay, so there is none."""
 
 CIFAR10_ADAM_FIXED = OptimizerSpec(algorithm=torch.optim.Adam, learning_rate=Constant(0.01))
-"""B.1.4, for PQ: "fixed learning rate of 0.01 as in Bai et al."."""
+"""Optimizer of PQ in fine-tuning: "fixed learning rate of 0.01 as in Bai et al." (B.1.4)."""
 
 IMAGENET_ADAM = OptimizerSpec(
     algorithm=torch.optim.Adam,
     learning_rate=StepDecay(1e-4, milestones=(15, 30), factor=0.1),
 )
-"""B.6: default parameters, "divided by 10 at epoch 15 and 30"."""
+"""Optimizer of fine-tuning on ImageNet (B.6): default parameters, "divided by 10 at epoch 15 and
+30"."""
 
 IMAGENET_SGD = OptimizerSpec(
     algorithm=torch.optim.SGD,
     learning_rate=StepDecay(0.1, milestones=(30, 60), factor=0.1),
     options={"momentum": 0.9, "weight_decay": 1e-4},
 )
-"""B.7."""
+"""Optimizer of end-to-end training on ImageNet (B.7)."""
 
 
 def cifar10_full_precision(
     model: ModelSpec = RESNET20, *, dataset: DatasetSpec | None = None, seed: int = 0
 ) -> Recipe:
-    """The pretraining of B.1.3: one network an architecture, 92.01 % and 93.01 % in the paper."""
+    """Return the pretraining of B.1.3. The paper reports 92.01 % and 93.01 % test accuracy.
+
+    Args:
+        model: `RESNET20` or `RESNET56`.
+        dataset: dataset; None for `cifar10()`.
+        seed: seed of initial weights, data order and augmentation.
+    """
     return Recipe(
         model=model,
         dataset=dataset or cifar10(),
@@ -221,20 +243,21 @@ def cifar10_fine_tuning(
     dataset: DatasetSpec | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """The fine-tuning of B.1.4 (Tables 2 and 6-8).
+    """Return the fine-tuning of B.1.4 (Tables 2 and 6-8).
 
-    Hard quantization at epoch 200, then 100 epochs of batch normalization. The learning rate of
-    those is not stated: its schedule goes on, so that it keeps its last value.
+    Weights are hard-quantized after 200 epochs, followed by 100 epochs of batch normalization. The
+    paper does not state the learning rate of the second stage. Here its schedule continues, so that
+    the last value is kept.
 
     Args:
         method: one of `METHODS`.
         levels: one of `SETS`.
         rho0: one of `CIFAR10_FINE_TUNING_RHO0`; None for BC.
         model: `RESNET20` or `RESNET56`.
-        pretrained: None for "the last checkpoint of the full precision models", that is the trial
-            `cifar10_full_precision` of the same model and dataset.
-        dataset: None for `cifar10()`.
-        seed: of the data order and the augmentation; the initial weights are the same for all.
+        pretrained: initial weights; None for "the last checkpoint of the full precision models",
+            which is the trial `cifar10_full_precision` of the same model and dataset.
+        dataset: dataset; None for `cifar10()`.
+        seed: seed of data order and augmentation. Initial weights are the same for all seeds.
     """
     parent = cifar10_full_precision(model, dataset=dataset)
     return Recipe(
@@ -259,7 +282,10 @@ def cifar10_end_to_end(
     dataset: DatasetSpec | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """The end-to-end training of B.1.5 (Tables 3 and 9-11); arguments as in fine-tuning."""
+    """Return the end-to-end training of B.1.5 (Tables 3 and 9-11).
+
+    The arguments are those of `cifar10_fine_tuning`.
+    """
     return Recipe(
         model=model,
         dataset=dataset or cifar10(),
@@ -280,10 +306,10 @@ def imagenet_fine_tuning(
     dataset: DatasetSpec | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """The fine-tuning of B.6 (Table 4, left), from torchvision's checkpoint (B.5).
+    """Return the fine-tuning of B.6 (Table 4, left), from torchvision's checkpoint (B.5).
 
-    50 epochs in all, hard quantization at epoch 45; "the remaining full-precision layers" train on
-    in the last 5, the first convolution and the last layer among them.
+    Weights are hard-quantized after 45 of 50 epochs. "The remaining full-precision layers" are
+    trained in the last 5 epochs; they include the first convolution and the last layer.
     """
     return Recipe(
         model=RESNET18,
@@ -306,7 +332,10 @@ def imagenet_end_to_end(
     dataset: DatasetSpec | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """The end-to-end training of B.7 (Table 4, right): 90 epochs, hard quantization at 80."""
+    """Return the end-to-end training of B.7 (Table 4, right).
+
+    Weights are hard-quantized after 80 of 90 epochs.
+    """
     return Recipe(
         model=RESNET18,
         dataset=dataset or imagenet(),

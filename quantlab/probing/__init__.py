@@ -1,1 +1,1 @@
-"""Measurements before a sweep: how large packs, and how many processes a GPU, should be."""
+"""Measurements before a sweep: the size of packs, and the number of processes per GPU."""

@@ -1,4 +1,4 @@
-"""How many processes should share a GPU: measured, while 1, 2, 4, ... of them train at once."""
+"""Measurement of the number of processes that should share a GPU."""
 
 import os
 import time
@@ -15,40 +15,41 @@ from quantlab.packs.run import PackedRun
 from quantlab.recipe import Recipe
 
 NUMBERS = (1, 2, 4, 8, 16)
-"""Of processes, that are tried as far as there is room for them."""
+"""Numbers of processes that are measured, as far as memory allows."""
 
 WORTH = 1.05
-"""More processes must train so many times as many trials in the same time."""
+"""Smallest gain in trials per hour for which more processes are chosen."""
 
 MOST_MEMORY = 0.8
-"""Of the device, for all processes together: evaluations take more than the steps measured here."""
+"""Largest fraction of the device's memory for all processes. The rest is for evaluations, which
+need more memory than the measured steps."""
 
 PAUSE_STEPS = 5
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What one process did in a while, and how full the device was at its end."""
+    """The speed of one process, and the memory in use at the end of the measurement."""
 
     trials_per_hour: float
     memory: float
-    """Of the whole device, taken by whomever; in [0, 1]."""
+    """Fraction of the device's memory that all processes use, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class SharedPaces:
-    """What so many processes did at once."""
+    """The speed of several numbers of processes that share a device."""
 
     trials_per_hour: Mapping[int, float]
-    """Number of processes -> trials an hour of all of them; empty if nothing was measured."""
+    """Trials per hour of all processes, by number of processes; empty if nothing was measured."""
     memory: Mapping[int, float]
-    """Number of processes -> the part of the device's memory that was taken."""
+    """Fraction of the device's memory in use, by number of processes."""
     note: str = ""
-    """Why more processes were not tried, if not because fewer were as fast."""
+    """Why more processes were not measured; "" if fewer were as fast."""
 
     @property
     def best(self) -> int:
-        """The least number that is nearly the fastest, of those that memory has room for."""
+        """The smallest number within 5 % of the fastest one, among those that memory allows."""
         fit = {
             number: pace
             for number, pace in self.trials_per_hour.items()
@@ -58,7 +59,7 @@ class SharedPaces:
         return min((n for n, pace in fit.items() if WORTH * pace >= fastest), default=1)
 
     def __str__(self) -> str:
-        """``"1: 31.2 trials/h, 9 % of its memory; 2: ..."``."""
+        """Return text such as ``"1: 31.2 trials/h, 9% of its memory; 2: ..."``."""
         paces = [
             f"{number}: {pace:.3g} trials/h, {self.memory[number]:.0%} of its memory"
             for number, pace in self.trials_per_hour.items()
@@ -67,27 +68,31 @@ class SharedPaces:
 
 
 class Team(Protocol):
-    """Processes that share a device, with a `Sharer` in each."""
+    """Processes that share a device. Each has a `Sharer`."""
 
     def grow(self, number: int) -> None:
-        """Have so many of them, all ready to train; whatever an exception says, they are not."""
+        """Start processes until there are `number` that are ready to train.
+
+        Raises:
+            Exception: if that many processes cannot be started.
+        """
 
     def train(self, seconds: float) -> Sequence[Pace]:
-        """What each did while all of them trained."""
+        """Train in all processes at once, and return the pace of each."""
 
 
 def measure_sharing(
     team: Team, *, most: int, trials: int, seconds: float = 3.0, worth_hours: float = 0.05
 ) -> SharedPaces:
-    """Let more and more processes train, until more of them are no faster.
+    """Measure growing numbers of processes until more processes are not faster.
 
     Args:
-        team: of no processes yet.
-        most: processes.
-        trials: that one device is to train; nothing more is measured if one process needs less
-            than `worth_hours` for them.
-        seconds: to measure each number of processes for.
-        worth_hours: what takes less is over before more processes have started.
+        team: processes that share the device; none is started yet.
+        most: largest number of processes.
+        trials: number of trials that the device has to train. Only one process is measured if it
+            needs less than `worth_hours` for all of them.
+        seconds: duration of the measurement of each number of processes.
+        worth_hours: time below which the start of more processes is not worthwhile.
     """
     paces: dict[int, float] = {}
     memory: dict[int, float] = {}
@@ -98,21 +103,22 @@ def measure_sharing(
             before, last = list(memory)[-2:]
             each = (memory[last] - memory[before]) / (last - before)
             if memory[last] + each * (number - last) > MOST_MEMORY:
-                return SharedPaces(paces, memory, f"{number} would not fit into its memory")
+                return SharedPaces(paces, memory, f"{number} processes would exceed its memory")
         try:
             team.grow(number)
             together = team.train(seconds)
-        except Exception as error:  # one of them may have died for want of memory
-            return SharedPaces(paces, memory, f"{number} together: {first_line(error)}")
+        except Exception as error:  # a process may have been killed because memory ran out
+            note = f"{number} process{'es' * (number > 1)} failed: {first_line(error)}"
+            return SharedPaces(paces, memory, note)
         paces[number] = sum(pace.trials_per_hour for pace in together)
         memory[number] = max(pace.memory for pace in together)
         if number == 1 and trials / paces[1] < worth_hours:
-            return SharedPaces(paces, memory, "over too soon to measure more")
+            return SharedPaces(paces, memory, "more were not measured, as training is short")
     return SharedPaces(paces, memory)
 
 
 class Sharer:
-    """A pack in one of the processes, which is trained for a while whenever it is asked to."""
+    """A pack in one of the processes that share a device."""
 
     def __init__(
         self,
@@ -124,14 +130,16 @@ class Sharer:
     ) -> None:
         """Build the pack, and train its first steps, which take longer than others.
 
+        This sets torch's number of threads in the process, and the modes of `Execution.prepare`.
+
         Args:
-            recipes: that fit into one pack.
-            data_dir: where datasets lie.
+            recipes: recipes that can be trained as one pack.
+            data_dir: folder of datasets and weights.
             device: a torch device.
-            execution: how to compute.
+            execution: options of the computation.
         """
         torch.set_num_threads(execution.threads)
-        # Initial weights may not be there yet, and do not matter here.
+        # Initial weights may not exist yet, and do not change the speed.
         self._recipes = [replace(recipe, initial_weights=None) for recipe in recipes]
         self._data_dir = data_dir
         self._device = device
@@ -140,7 +148,7 @@ class Sharer:
         next(self._steps)
 
     def train(self, seconds: float) -> Pace:
-        """Train for so long, at least up to the next pause."""
+        """Train for a number of seconds, at least up to the next pause, and return the pace."""
         trials, begun = 0.0, time.perf_counter()
         while True:
             trials += next(self._steps)
@@ -149,7 +157,7 @@ class Sharer:
                 return Pace(3600 * trials / taken, _taken(self._device))
 
     def _train(self) -> Iterator[float]:
-        """How much of a trial was trained since the last pause, of all members; without end."""
+        """Yield at each pause the number of trials trained since the last one; without end."""
         while True:
             pack = PackedRun(
                 self._recipes,
@@ -167,7 +175,7 @@ class Sharer:
 
 
 def _taken(device: str) -> float:
-    """The part of the device's memory that is not free."""
+    """Return the fraction of the device's memory that is in use."""
     if device.startswith("cuda"):
         free, total = torch.cuda.mem_get_info(device)
         return 1 - free / total

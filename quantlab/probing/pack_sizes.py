@@ -1,4 +1,4 @@
-"""How large packs should be: measured, with a few steps of each size."""
+"""Measurement of the best size of packs."""
 
 import math
 import os
@@ -18,33 +18,33 @@ from quantlab.packs.run import PackedRun
 from quantlab.recipe import Recipe
 
 SIZES = (1, 3, 9, 16, 27, 81)
-"""That are tried, as far as there are trials."""
+"""Sizes that are measured, up to the number of trials."""
 
 WORTH = 0.95
-"""A pack must take at most this fraction of the time of its trials one by one."""
+"""Largest ratio of a pack's time to the time of its trials alone for which packs are chosen."""
 
 
 WORTH_SECONDS = 20.0
-"""What takes less time in all is not worth the time that it takes to measure packs."""
+"""Total training time below which packs are not measured."""
 
 
 @dataclass(frozen=True)
 class PackTimes:
-    """Seconds a trial and gradient step, in packs of several sizes."""
+    """Times of a gradient step in packs of several sizes."""
 
     seconds: Mapping[int, float]
-    """Size -> seconds; 1 is always there."""
+    """Seconds per trial and gradient step, by size. Size 1 is always included."""
     note: str = ""
-    """Why larger packs were not tried, if not because they are no faster."""
+    """Why larger packs were not measured; "" if smaller ones were as fast."""
 
     @property
     def best(self) -> int:
-        """The size with the least time; 1 if no pack is worth it."""
+        """The fastest size; 1 if no pack is at least 5 % faster than single trials."""
         size = min(self.seconds, key=self.seconds.__getitem__)
         return size if self.seconds[size] <= WORTH * self.seconds[1] else 1
 
     def __str__(self) -> str:
-        """``"1: 1.00, 3: 0.71, ..."``: size and time, as a fraction of that alone."""
+        """Return sizes with times relative to a single trial, such as ``"1: 1.00, 3: 0.71"``."""
         ratios = [f"{size}: {own / self.seconds[1]:.2f}" for size, own in self.seconds.items()]
         return ", ".join(ratios) + (f" ({self.note})" if self.note else "")
 
@@ -59,20 +59,22 @@ def measure_packs(
     seconds: float = 0.5,
     trials: int | None = None,
 ) -> PackTimes:
-    """Train a few steps of packs of growing size, until a larger one is no faster.
+    """Train a few steps of packs of growing size until a larger one is not faster.
+
+    This sets torch's number of threads in the process, and the modes of `Execution.prepare`.
 
     Args:
-        recipes: that fit into one pack; they are spread over the packs that are tried.
-        data_dir: where datasets lie.
+        recipes: recipes that can be trained as one pack. Each measured pack has a sample of them.
+        data_dir: folder of datasets and weights.
         device: a torch device.
-        execution: how to compute.
-        share: of the machine's free memory that a pack may take.
-        seconds: to spend on each size, beyond its start.
-        trials: how many there are to train, so that nothing more is measured if they take less
-            time than measuring; None for as many as recipes.
+        execution: options of the computation.
+        share: fraction of the machine's free memory that a pack may use.
+        seconds: duration of the measurement of each size, without its start.
+        trials: number of trials to train. Larger packs are not measured if all trials need less
+            than `WORTH_SECONDS`. None for the number of recipes.
     """
     torch.set_num_threads(execution.threads)
-    # Initial weights may not be there yet, and do not matter here.
+    # Initial weights may not exist yet, and do not change the speed.
     fresh = [replace(recipe, initial_weights=None) for recipe in recipes]
     times: dict[int, float] = {}
     for size in (size for size in SIZES if size <= len(recipes)):
@@ -83,28 +85,31 @@ def measure_packs(
         try:
             pack = PackedRun(chosen, data_dir=data_dir, device=device, execution=execution)
             times[size] = seconds_a_step(pack, seconds) / size
-        except Exception as error:  # it may be a trial's own fault, which will be told as such
+        except Exception as error:  # the error of a single trial is reported when it is trained
             if size == 1:
                 raise
-            return PackTimes(times, f"{size} together: {first_line(error)}")
+            return PackTimes(times, f"a pack of {size} failed: {first_line(error)}")
         run = pack.members[0]
         epochs = run.recipe.epochs + run.recipe.batchnorm_epochs
         if times[1] * run.steps_per_epoch * epochs * (trials or len(recipes)) < WORTH_SECONDS:
-            return PackTimes(times, "over too soon to measure more")
+            return PackTimes(times, "larger packs were not measured, as training is short")
         needed = 3 * (_used_memory(device) - before)
         if needed > share * free:
-            return PackTimes(times, f"{3 * size} would not fit into memory")
+            return PackTimes(times, f"a pack of {3 * size} would exceed the free memory")
         del pack
     return PackTimes(times)
 
 
 def seconds_a_step(pack: PackedRun, seconds: float, *, pause_seconds: float = 0.1) -> float:
-    """The median time of a step of the whole pack, without what follows an epoch.
+    """Return the median time of a gradient step of a pack in seconds, without evaluations.
 
     Args:
-        pack: is trained for a while.
-        seconds: to spend, but at least on a few steps.
-        pause_seconds: between looks at the clock, for which a GPU has to finish its steps.
+        pack: pack that is trained for the measurement.
+        seconds: duration of the measurement, which has at least a few steps.
+        pause_seconds: time between readings of the clock, for which a GPU must finish its steps.
+
+    Raises:
+        NonFiniteLossError: if a trial of the pack diverges.
     """
     first = next(_times(pack, pause_steps=1))  # makes the stack
     first = min(first, *islice(_times(pack, pause_steps=1), 2))
@@ -120,7 +125,7 @@ def seconds_a_step(pack: PackedRun, seconds: float, *, pause_seconds: float = 0.
 
 
 def _times(pack: PackedRun, pause_steps: int) -> Iterator[float]:
-    """Seconds a step, pause after pause; the last of an epoch are left out."""
+    """Yield the seconds per step between pauses, without the last steps of an epoch."""
     every_step_ends_an_epoch = pack.members[0].steps_per_epoch == 1
     steps, started = _steps(pack), time.perf_counter()
     for events in pack.train(pause_steps):
@@ -133,12 +138,12 @@ def _times(pack: PackedRun, pause_steps: int) -> Iterator[float]:
 
 
 def _steps(pack: PackedRun) -> int:
-    """Of the member that has come farthest; others may have diverged."""
+    """Return the step of the most advanced member; others may have diverged."""
     return max(run.step for run in pack.members)
 
 
 def _free_memory(device: str) -> float:
-    """Bytes; infinite where the system does not tell."""
+    """Return the free memory in bytes; infinite if the system does not report it."""
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info(device)[0])
     try:
@@ -148,7 +153,7 @@ def _free_memory(device: str) -> float:
 
 
 def _used_memory(device: str) -> float:
-    """The most bytes that this process has used so far."""
+    """Return the peak memory of this process in bytes; 0 if the system does not report it."""
     if device.startswith("cuda"):
         return float(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":

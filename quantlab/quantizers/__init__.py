@@ -1,4 +1,4 @@
-"""Quantizers: pure proximal maps, one a file."""
+"""Quantizers: proximal maps, one per file."""
 
 from quantlab.quantizers.base import Quantizer
 

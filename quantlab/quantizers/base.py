@@ -1,4 +1,4 @@
-"""What a quantizer is: a proximal map with a sharpness, and its hard limit."""
+"""Quantizer, the base class of all proximal maps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from quantlab.plain_values import make_plain
 from quantlab.quantization_sets import TERNARY, nearest_level, quantization_set
 
 Sharpness: TypeAlias = float | Tensor
-"""rho_t of the annealing schedule. A tensor broadcasts against the weights: with a leading axis,
-each of several stacked trials has its own."""
+"""Value rho_t of the annealing schedule. A tensor is broadcast against the weights, so that each of
+several stacked trials can have its own sharpness along a leading axis."""
 
 Self = TypeVar("Self", bound="Quantizer")
 
@@ -22,7 +22,7 @@ Self = TypeVar("Self", bound="Quantizer")
 def at_least_float32(
     prox: Callable[[Self, Tensor, Sharpness], Tensor],
 ) -> Callable[[Self, Tensor, Sharpness], Tensor]:
-    """Make a map compute float16 and bfloat16 in float32 and round once, at the end."""
+    """Decorate a map to compute float16 and bfloat16 in float32 and to round only the result."""
 
     @wraps(prox)
     def wrapped(self: Self, latent: Tensor, sharpness: Sharpness) -> Tensor:
@@ -35,16 +35,16 @@ def at_least_float32(
 
 @dataclass(frozen=True)
 class Quantizer(ABC):
-    """A family of proximal maps P, one for each sharpness, that tends to the projector onto Q.
+    """A family of proximal maps P, one per sharpness, that converges to the projector onto Q.
 
     By Theorem 3.1 of the ProxConnect paper, an elementwise map is proximal if and only if it is
-    monotone, compact-valued and has a closed graph; no underlying regularizer need be known.
-    Subclasses are frozen dataclasses that can be built without arguments; their methods are
-    elementwise, never work in place and, unless `random`, are pure.
+    monotone, compact-valued and has a closed graph. The regularizer itself need not be known.
+    Subclasses are frozen dataclasses that can be built without arguments. Their methods are
+    elementwise, do not change their arguments and, unless `random`, are pure.
     """
 
     levels: tuple[float, ...] = TERNARY
-    """The quantization set Q, strictly increasing, at least two levels."""
+    """The quantization set Q: at least two levels in strictly increasing order."""
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -52,31 +52,32 @@ class Quantizer(ABC):
 
     @property
     def annealed(self) -> bool:
-        """Whether the map depends on its sharpness at all."""
+        """Whether the map depends on the sharpness."""
         return True
 
     @property
     def random(self) -> bool:
-        """Whether the map draws from torch's default generators; its mean is then monotone."""
+        """Whether the map draws from torch's default generators. Its mean must then be monotone."""
         return False
 
     @property
     def formula(self) -> str:
-        """The map for people, in one or more lines, with s for the sharpness."""
+        """The map as readable text of one or more lines, with s for the sharpness."""
         return f"P(w*) = {self!r}"
 
     @abstractmethod
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The proximal map.
+        """Apply the proximal map.
 
         Args:
-            latent: w*, any shape and floating dtype.
-            sharpness: rho_t >= 0; a tensor must broadcast against `latent`.
+            latent: latent weights w*, of any shape and floating dtype.
+            sharpness: rho_t >= 0. A tensor must broadcast against `latent`.
 
         Returns:
-            w = P(w*), same shape and dtype, nondecreasing in w*; NaN stays NaN.
+            Proximal weights w = P(w*), of the same shape and dtype. They are nondecreasing in w*,
+            and NaN stays NaN.
         """
 
     def hard(self, latent: Tensor) -> Tensor:
-        """The limit of `prox` for infinite sharpness: the projection P_Q, a tie going up."""
+        """Apply the limit of `prox` for infinite sharpness, the projection P_Q. Ties go up."""
         return nearest_level(latent, self.levels)

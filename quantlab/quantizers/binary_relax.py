@@ -13,14 +13,15 @@ from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 class BinaryRelax(Quantizer):
     """P(w*) = (w* + mu P_Q(w*)) / (1 + mu), with the sharpness as mu.
 
-    Source: ProxConnect paper, Example 3.3; Table 1 lists it as BinaryRelax. Sharpness 0 gives the
-    identity, infinity the projector; nothing is clipped outside [q_1, q_b]. Inside that range it
-    equals L_0^varrho with varrho = mu / (1 + mu) of each half-gap. A tie goes up.
+    Source: ProxConnect paper, Example 3.3; Table 1 lists the map as BinaryRelax. Sharpness 0 gives
+    the identity and infinite sharpness the projector. Weights outside [q_1, q_b] are not clipped.
+    Within this range the map equals L_0^varrho with varrho = mu / (1 + mu) of each half-gap. A tie
+    goes up.
     """
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The combination, as a linear interpolation of weight mu / (1 + mu)."""
+        """Interpolate between `latent` and its projection with weight mu / (1 + mu)."""
         nearest = self.hard(latent)
         if isinstance(sharpness, Tensor):
             return torch.lerp(latent, nearest, (1 - 1 / (1 + sharpness)).to(latent.dtype))

@@ -1,4 +1,4 @@
-"""Constants of maps as tensors that stay on their device."""
+"""Constants of proximal maps as tensors that are kept on their device."""
 
 from functools import cache
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 @cache
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The values; the same tensor every time, for good.
+    """Return the values as a tensor, which is the same object at every call.
 
-    A copy from the CPU at every step would make a GPU wait, and a recorded step reads the tensor
-    for as long as it is used.
+    A copy from the CPU at every step would make a GPU wait. A recorded step (CUDA graph) reads the
+    same memory whenever it is replayed.
     """
     return torch.tensor(values, dtype=dtype, device=device)

@@ -1,8 +1,8 @@
-"""How a parameter of a quantizer grows with its sharpness, for maps that have several of them.
+"""Growth laws: how each parameter of a quantizer grows with the sharpness.
 
-Such a map takes its recipe's sharpness as a clock: `Linear(rho0=1)` is 1 + t / B, one more each
-epoch, and `InversePi(rho0=1)` the theory's 1 / pi_t. Each of its parameters follows that clock by a
-law of its own.
+Quantizers with several parameters use the recipe's sharpness s as a common clock: `Linear(rho0=1)`
+is 1 + t / B, which grows by one per epoch, and `InversePi(rho0=1)` is the theory's 1 / pi_t. Each
+parameter is a function of this clock.
 """
 
 import math
@@ -12,61 +12,54 @@ from dataclasses import dataclass, fields, is_dataclass
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError
-from quantlab.plain_values import plain
+from quantlab.plain_values import require_number
 from quantlab.quantizers.base import Sharpness
 
 
 @dataclass(frozen=True)
 class Growth(ABC):
-    """A nondecreasing function of the sharpness, >= 0."""
+    """A nondecreasing function of the sharpness s with values >= 0."""
 
     start: float
-    """Value at sharpness 1 (of `Saturating`: before it saturates), >= 0; 0 stays 0 for ever."""
+    """Value at s = 1, >= 0; for `Saturating`, the value before saturation. With 0, the function is
+    constantly 0."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = plain(getattr(self, field.name))
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (is_number and math.isfinite(value) and value >= 0):
-                raise ConfigurationError(
-                    f"{type(self).__name__}.{field.name} = {value!r}: must be finite and >= 0"
-                )
-            object.__setattr__(self, field.name, float(value))
+            object.__setattr__(self, field.name, float(require_number(self, field.name)))
 
     @property
     def limit(self) -> float:
-        """For infinite sharpness."""
+        """The value for infinite sharpness."""
         return math.inf if self.start else 0.0
 
     @abstractmethod
     def formula(self) -> str:
-        """The law for people, with s for the sharpness."""
+        """Return the law as readable text, with s for the sharpness."""
 
     @abstractmethod
     def at(self, sharpness: Sharpness) -> Sharpness:
-        """The value; a float for a float, a tensor for a tensor."""
+        """Return the value at a sharpness: a float for a float, a tensor for a tensor."""
 
 
 @dataclass(frozen=True)
 class Power(Growth):
-    """start * sharpness ** exponent; linear with exponent 1."""
+    """start * s ** exponent, which is linear for exponent 1."""
 
     exponent: float = 1.0
-    """> 0."""
+    """Exponent of the sharpness, > 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.exponent == 0:
-            raise ConfigurationError(f"{type(self).__name__}.exponent = 0.0: must be > 0")
+        require_number(self, "exponent", exclusive=True)
 
     def formula(self) -> str:
-        """``0.12 s^1.5``."""
+        """Return text such as ``0.12 s^1.5``."""
         power = "" if self.exponent == 1 else f"^{self.exponent:.4g}"
         return f"{self.start:.4g} s{power}" if self.start else "0"
 
     def at(self, sharpness: Sharpness) -> Sharpness:
-        """The power; 0 for start 0, also at infinite sharpness."""
+        """Return the power. It is 0 for start 0, also at infinite sharpness."""
         if not self.start:
             return 0.0
         try:
@@ -77,44 +70,43 @@ class Power(Growth):
 
 @dataclass(frozen=True)
 class Saturating(Power):
-    """s / (1 + s) with s = start * sharpness ** exponent: 1 in the limit only.
+    """x / (1 + x) with x = start * s ** exponent. The value tends to 1.
 
-    With it as the vertical shift, a map relaxes as BinaryRelax does (ProxConnect paper, Example
-    3.3).
+    As the vertical shift of `Knots`, it gives the relaxation of BinaryRelax (ProxConnect paper,
+    Example 3.3).
     """
 
     @property
     def limit(self) -> float:
-        """1, if it grows at all."""
+        """The value for infinite sharpness: 1, or 0 for start 0."""
         return 1.0 if self.start else 0.0
 
     def formula(self) -> str:
-        """``1 - 1 / (1 + 0.12 s^1.5)``."""
+        """Return text such as ``1 - 1 / (1 + 0.12 s^1.5)``."""
         return f"1 - 1 / (1 + {super().formula()})"
 
     def at(self, sharpness: Sharpness) -> Sharpness:
-        """The saturated power."""
+        """Return the saturated power."""
         return 1 - 1 / (1 + super().at(sharpness))
 
 
 @dataclass(frozen=True)
 class Geometric(Growth):
-    """start * factor ** (sharpness - 1): the same factor in each unit of the sharpness."""
+    """start * factor ** (s - 1): growth by the same factor per unit of the sharpness."""
 
     factor: float = 1.1
-    """> 1."""
+    """Factor per unit of the sharpness, > 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.factor <= 1:
-            raise ConfigurationError(f"Geometric.factor = {self.factor}: must be > 1")
+        require_number(self, "factor", least=1, exclusive=True)
 
     def formula(self) -> str:
-        """``0.12 * 1.1^(s - 1)``."""
+        """Return text such as ``0.12 * 1.1^(s - 1)``."""
         return f"{self.start:.4g} * {self.factor:.4g}^(s - 1)" if self.start else "0"
 
     def at(self, sharpness: Sharpness) -> Sharpness:
-        """The power of the factor; infinite where that is beyond all numbers."""
+        """Return the power. It is infinite where it exceeds the range of floats."""
         if not self.start:
             return 0.0
         if isinstance(sharpness, Tensor):
@@ -124,12 +116,12 @@ class Geometric(Growth):
 
 
 def takes_a_clock(quantizer: object) -> bool:
-    """Whether parameters of a map follow its sharpness by laws of their own.
+    """Whether parameters of a quantizer follow the sharpness by growth laws.
 
-    The rho0 of its schedule then says how fast the clock goes, and nothing of how far weights move.
+    The rho0 of the schedule then sets the speed of the clock, not how far weights are moved.
 
     Args:
-        quantizer: a map, or a part of one.
+        quantizer: a quantizer, or a part of one.
     """
     if isinstance(quantizer, Growth):
         return True

@@ -1,4 +1,4 @@
-"""Knots: monotone piecewise-linear maps with free knots between neighbouring levels."""
+"""Knots: monotone piecewise-linear maps with free knots between adjacent levels."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
-from quantlab.plain_values import plain
+from quantlab.plain_values import require_number
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
@@ -19,67 +19,67 @@ _DEFAULT = Power(0.1)
 
 @dataclass(frozen=True)
 class Half:
-    """The shape of a map from a level to the middle of a gap beside it."""
+    """The shape of a map in a half-gap, between a level and the middle of the gap beside it."""
 
     snap: float = 1.0
-    """Horizontal shift for each unit of rho, >= 0: how far from the level weights become it."""
+    """Horizontal shift per unit of rho, >= 0. Weights within this distance of the level are mapped
+    to the level."""
     jump: float = 1.0
-    """Vertical shift for each unit of varrho, >= 0: how far below the middle the map ends."""
+    """Vertical shift per unit of varrho, >= 0. The map ends this far below the middle of the
+    gap."""
     bend: float = 0.5
-    """Height, as a share of all that is to be climbed, at half the way; 0.5 is a straight line."""
+    """Height of the map halfway along, as a fraction of the total rise, in [0, 1]; 0.5 gives a
+    straight line."""
 
     def __post_init__(self) -> None:
         for name, most in (("snap", math.inf), ("jump", math.inf), ("bend", 1.0)):
-            value = plain(getattr(self, name))
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (is_number and math.isfinite(value) and 0 <= value <= most):
-                allowed = "finite and >= 0" if most == math.inf else "in [0, 1]"
-                raise ConfigurationError(f"Half.{name} = {value!r}: must be {allowed}")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, float(require_number(self, name, most=most)))
 
 
 @dataclass(frozen=True)
 class Knots(Quantizer):
-    """Between two levels, four knots a half-gap: the level, the end of its snap, a bend, a jump.
+    """A piecewise-linear map with four knots per half-gap: level, end of snap, bend and jump.
 
-    At distance d from its level q, in a half-gap of width h with x = d / h, r = min(1, snap * rho)
-    and v = min(1, jump * varrho), an entry comes to the distance ::
+    Consider an entry at distance d from its nearest level q, in a half-gap of width h. With
+    x = d / h, r = min(1, snap * rho) and v = min(1, jump * varrho), its image has the distance ::
 
-        0                          for x <= r, or if r = 1 or v = 1
-        h (1 - v) g((x - r) / (1 - r))  beyond, with g(0) = 0, g(1/2) = bend, g(1) = 1 in lines
+        0                               if x <= r, r = 1 or v = 1
+        h (1 - v) g((x - r) / (1 - r))  otherwise
 
-    rho and varrho follow the sharpness by laws of their own. All shifts are fractions of the
-    half-gap. Every setting is nondecreasing, keeps the levels where they are, and has the
-    projector as its limit, so that it is a proximal map (ProxConnect paper, Theorem 3.1). A tie at
-    the middle goes up; entries outside [q_1, q_b] are clipped.
+    from q, where g is piecewise linear with g(0) = 0, g(1/2) = bend and g(1) = 1. rho and varrho
+    are functions of the sharpness (see `Growth`). All shifts are fractions of the half-gap. Every
+    setting is nondecreasing, keeps the levels fixed and has the projector as its limit, so that it
+    is a proximal map (ProxConnect paper, Theorem 3.1). A tie at the middle goes up. Entries outside
+    [q_1, q_b] are clipped.
 
-    L_rho^varrho is the member with straight lines and snap = jump = 1 / h for each half,
-    BinaryRelax that with rho = 0 and `Saturating` varrho (within [q_1, q_b]), PARQ's map that with
-    varrho = 0, the projector that with rho >= 1.
+    Special cases: L_rho^varrho has bend = 1/2 and snap = jump = 1 / h in each half-gap. BinaryRelax
+    has rho = 0 and a `Saturating` varrho (within [q_1, q_b]). PARQ's map has varrho = 0. The
+    projector has rho >= 1.
     """
 
     rho: Growth = _DEFAULT
-    """Law of the horizontal shifts."""
+    """Growth law of the horizontal shifts."""
     varrho: Growth = _DEFAULT
-    """Law of the vertical shifts."""
+    """Growth law of the vertical shifts."""
     halves: tuple[Half, ...] = (Half(),)
-    """One for all; or with b levels, b - 1 from the lowest level to the middle of the set, of which
-    the others are the mirror image; or all 2 (b - 1), in the order of the weights."""
+    """Shapes of the half-gaps. One is used for all half-gaps. With b levels, b - 1 describe the
+    half-gaps from the lowest level to the middle of the set, and the others are mirrored;
+    2 (b - 1) describe all half-gaps in the order of the weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("rho", "varrho"):
             if not isinstance(getattr(self, name), Growth):
                 raise ConfigurationError(
-                    f"Knots.{name} = {getattr(self, name)!r}: must be a Growth"
+                    f"Knots.{name} = {getattr(self, name)!r}: must be an instance of Growth"
                 )
         halves: object = self.halves
         gaps = len(self.levels) - 1
         is_fitting = isinstance(halves, Sequence) and len(halves) in (1, gaps, 2 * gaps)
         if not is_fitting or not all(isinstance(half, Half) for half in self.halves):
             raise ConfigurationError(
-                f"Knots.halves = {halves!r}: must be 1, {gaps} or {2 * gaps} times Half for "
-                f"{gaps + 1} levels"
+                f"Knots.halves = {halves!r}: must be a sequence of 1, {gaps} or {2 * gaps} Half "
+                f"for {gaps + 1} levels"
             )
         object.__setattr__(self, "halves", tuple(self.halves))
         for half in self.halves:
@@ -87,13 +87,14 @@ class Knots(Quantizer):
             vertically = half.jump and half.jump * self.varrho.limit
             if max(horizontally, vertically) < 1:
                 raise ConfigurationError(
-                    f"Knots with {half}, rho = {self.rho} and varrho = {self.varrho}: neither "
-                    "shift comes to the middle in the end, so that the limit is no projector"
+                    f"Knots.halves with {half}, rho = {self.rho} and varrho = {self.varrho}: the "
+                    "map does not converge to the projector, because neither shift reaches the "
+                    "middle of the gap; increase snap, jump or the start of a growth law"
                 )
 
     @property
     def all_halves(self) -> tuple[Half, ...]:
-        """The 2 (b - 1) halves in the order of the weights."""
+        """The shapes of all 2 (b - 1) half-gaps, in the order of the weights."""
         gaps = len(self.levels) - 1
         if len(self.halves) == 2 * gaps:
             return self.halves
@@ -103,11 +104,11 @@ class Knots(Quantizer):
 
     @property
     def formula(self) -> str:
-        """With its numbers, a line for each half of a gap, or for each that is no mirror image."""
+        """The map with its numbers, with one line per half-gap that is not a mirror image."""
         lines = [
             "P(w*) = q +- h (1 - v) g((x - r) / (1 - r)), or q where x <= r, r = 1 or v = 1",
             "with q the nearest level, h half the gap, x = |w* - q| / h; g: (0, 0), (1/2, b), "
-            "(1, 1) in lines",
+            "(1, 1), piecewise linear",
             f"rho = {self.rho.formula()}, varrho = {self.varrho.formula()}",
         ]
         ends = [
@@ -122,12 +123,12 @@ class Knots(Quantizer):
                 f"v = min(1, {half.jump:.4g} varrho), b = {half.bend:.4g}"
             )
         if is_mirrored:
-            lines = [*lines[: 3 + len(self.halves)], "the other halves are their mirror image"]
+            lines = [*lines[: 3 + len(self.halves)], "the other half-gaps are mirror images"]
         return "\n".join(lines)
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The map of the class."""
+        """Apply the map of the class to `latent`."""
         inside = latent.detach().clamp(self.levels[0], self.levels[-1])
 
         def table(values: Sequence[float]) -> Tensor:
@@ -139,7 +140,7 @@ class Knots(Quantizer):
             edges += [middle, high]
             anchors += [low, high]
             widths += [(high - low) / 2] * 2
-        # Of each entry its half: a middle belongs to the upper one, so that ties go up.
+        # The half-gap of each entry. The middle of a gap belongs to the upper one: ties go up.
         place = torch.bucketize(inside.contiguous(), table(edges[:-1]), right=True)
         halves = self.all_halves
         anchor, width = table(anchors)[place], table(widths)[place]
@@ -158,11 +159,11 @@ class Knots(Quantizer):
 
 
 _TINY = 1e-30
-"""Instead of a division by zero, where the result is not used."""
+"""Smallest divisor. It avoids a division by zero where the result is not used."""
 
 
 def _shift(scale: Tensor, amount: Sharpness) -> Tensor:
-    """A share of the half-gap; 0 where the scale is 0, also of an infinite amount."""
+    """Return the shift as a fraction of the half-gap: 0 where the scale is 0, at most 1."""
     shift = scale * amount
     if isinstance(amount, Tensor) or math.isinf(amount):
         shift = torch.where(scale > 0, shift, 0.0)

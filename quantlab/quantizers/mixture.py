@@ -1,4 +1,4 @@
-"""Mixtures of proximal maps: their average, and a random one of them at each step."""
+"""Mixtures of proximal maps: their average, and a random choice at each step."""
 
 import dataclasses
 import math
@@ -19,17 +19,17 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 
 @dataclass(frozen=True)
 class Averaged(Quantizer):
-    """P = sum_i alpha_i P_i: the average of proximal maps is proximal.
+    """P = sum_i alpha_i P_i, a convex combination of proximal maps, which is itself proximal.
 
-    All members take the quantization set of the mixture. If all of them tend to the projector, so
-    does their average; with others among them, such as stochastic rounding, only `hard` is it.
-    Source: ProxConnect paper, Theorem 3.2, equation (9).
+    All members use the quantization set of the mixture. If all of them converge to the projector,
+    the average does, too. With other members, such as stochastic rounding, it does not, and only
+    `hard` is the projector. Source: ProxConnect paper, Theorem 3.2, equation (9).
     """
 
     members: tuple[Quantizer, ...] = (PiecewiseLinear(), Nearest())
     """The maps P_i, at least one."""
     alphas: tuple[float, ...] = (0.5, 0.5)
-    """Their weights, >= 0, of sum 1."""
+    """The coefficients alpha_i, >= 0, which sum to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,8 +54,8 @@ class Averaged(Quantizer):
             or not math.isclose(total, 1, abs_tol=1e-9)
         ):
             raise ConfigurationError(
-                f"{owner}.alphas = {self.alphas!r}: must be {len(members)} numbers >= 0 of sum 1, "
-                "one for each of the members"
+                f"{owner}.alphas = {self.alphas!r}: must be {len(members)} numbers >= 0 that sum "
+                "to 1, one per member"
             )
         own = tuple(dataclasses.replace(member, levels=self.levels) for member in self.members)
         object.__setattr__(self, "members", own)
@@ -65,17 +65,17 @@ class Averaged(Quantizer):
 
     @property
     def annealed(self) -> bool:
-        """If any member is."""
+        """Whether any member is annealed."""
         return any(member.annealed for member in self.members)
 
     @property
     def random(self) -> bool:
-        """If any member is."""
+        """Whether any member is random."""
         return any(member.random for member in self.members)
 
     @property
     def formula(self) -> str:
-        """The sum, and then each member by itself."""
+        """The sum, followed by the formula of each member."""
         terms = [f"{alpha:.4g} P{i}(w*)" for i, alpha in enumerate(self.alphas, start=1)]
         members = [
             member.formula.replace("P(w*)", f"P{i}(w*)", 1)
@@ -85,31 +85,33 @@ class Averaged(Quantizer):
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The weighted sum of the members' values."""
+        """Return the weighted sum of the members' images."""
         weighted = zip(self.alphas, self.members, strict=True)
         return reduce(add, (alpha * member.prox(latent, sharpness) for alpha, member in weighted))
 
 
 @dataclass(frozen=True)
 class RandomChoice(Averaged):
-    """At each step one P_i, chosen with probability alpha_i, for all weights of a group alike.
+    """One map P_i per step, drawn with probability alpha_i for all weights of a group.
 
-    Its mean over the choice is `Averaged`. The choice comes from torch's default CPU generator.
+    The mean over the draws is `Averaged`. The draw comes from torch's default CPU generator.
     Source: ProxConnect paper, section 3, on stochastic quantizers.
     """
 
     @property
     def random(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     @property
     def formula(self) -> str:
-        """That of the mean over the choice, and that it is chosen."""
-        return f"at each step, one of the maps by its weight; in the mean\n{super().formula}"
+        """The formula of the mean, and a line that says that one map is drawn per step."""
+        return (
+            f"at each step, one of the maps is drawn by its weight; the mean is\n{super().formula}"
+        )
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The value of one member, drawn anew."""
+        """Draw a member and return its image."""
         chosen = int(torch.multinomial(torch.tensor(self.alphas, dtype=torch.float64), 1))
         return self.members[chosen].prox(latent, sharpness)

@@ -9,17 +9,17 @@ from quantlab.quantizers.base import Quantizer, Sharpness
 
 @dataclass(frozen=True)
 class Nearest(Quantizer):
-    """P(w*) = P_Q(w*), whatever the sharpness: BinaryConnect's deterministic quantizer.
+    """P(w*) = P_Q(w*) for every sharpness: BinaryConnect's deterministic quantizer.
 
-    The proximal map of the indicator function of Q (ProxConnect paper, equation (15)). A tie goes
-    to the upper level, so that sign(0) = +1 for the binary set.
+    It is the proximal map of the indicator function of Q (ProxConnect paper, equation (15)). A tie
+    goes to the upper level, so that sign(0) = +1 for the binary set.
     """
 
     @property
     def annealed(self) -> bool:
-        """Never: the projector has no sharpness."""
+        """Always false, because the projector does not depend on the sharpness."""
         return False
 
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The nearest level; `sharpness` is ignored."""
+        """Return the nearest levels; `sharpness` is ignored."""
         return self.hard(latent)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError, brief
+from quantlab.plain_values import require_number
 from quantlab.quantization_sets import nearest_level, set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 
@@ -20,14 +20,13 @@ def piecewise_linear(
     *,
     relative: bool = False,
 ) -> Tensor:
-    """The map L_rho^varrho, elementwise.
+    """Apply the map L_rho^varrho elementwise.
 
-    Within a gap of half-width h, an entry at distance d from its nearest level q comes to the
-    distance max(0, (d - rho) (h - varrho) / (h - rho)): the horizontal shift rho is the
-    neighbourhood drawn exactly onto q, the vertical shift varrho the half-jump at the middle of
-    the gap. Once rho or varrho reaches h, the gap is projected onto its ends. A tie at the middle
-    goes to the upper limit; entries outside [q_1, q_b] are clipped; NaN stays NaN. The result
-    carries no gradient.
+    Within a gap of half-width h, an entry at distance d from its nearest level q is mapped to the
+    distance max(0, (d - rho) (h - varrho) / (h - rho)) from q. The horizontal shift rho is the
+    radius of the neighbourhood that is mapped to q. The vertical shift varrho is half of the jump
+    at the middle of the gap. If rho or varrho is at least h, the gap is projected onto its ends. A
+    tie at the middle goes to the upper limit. Entries outside [q_1, q_b] are clipped.
 
     Source: ProxConnect paper, equations (11)-(13), with the indices of (13) corrected so that the
     pieces join the points (q_k^+, q_k)-(p, p^-) and (p, p^+)-(q_{k+1}^-, q_{k+1}).
@@ -37,7 +36,10 @@ def piecewise_linear(
         levels: the quantization set, strictly increasing.
         rho: horizontal shift, >= 0, in the unit of the weights.
         varrho: vertical shift, >= 0, in the unit of the weights.
-        relative: take both shifts as fractions of each half-gap instead.
+        relative: whether both shifts are fractions of each half-gap instead.
+
+    Returns:
+        The image, of the shape and dtype of `latent` and without a gradient. NaN stays NaN.
     """
     inside = latent.detach().clamp(levels[0], levels[-1])
     nearest = nearest_level(inside, levels)
@@ -62,7 +64,7 @@ def _shift(
     varrho: Sharpness,
     relative: bool,
 ) -> Sharpness:
-    """How far entries of one gap move; infinite where the gap is saturated."""
+    """Return how far the entries of one gap move. It is infinite where the gap is saturated."""
     unit = half_gap if relative else 1.0
     are_same = rho is varrho  # slope 1: the prox of rho times the distance to Q
     rho, varrho = rho * unit, varrho * unit
@@ -87,12 +89,12 @@ def _shift(
 
 
 def _scaled(scale: float, sharpness: Sharpness) -> Sharpness:
-    """No shift for a scale of 0, also at infinite sharpness."""
+    """Return the scaled sharpness, which is 0 for a scale of 0, also at infinite sharpness."""
     return scale * sharpness if scale else 0.0
 
 
 def _from_level_on(level: float, beyond: Sharpness, before: Sharpness, inside: Tensor) -> Sharpness:
-    """One shift for entries from a level on, another before; a number if both are the same."""
+    """Combine the shift above a level with the shift below it. Equal numbers give a number."""
     if not isinstance(beyond, Tensor) and not isinstance(before, Tensor) and beyond == before:
         return beyond
     # Two plain numbers would give the default dtype, not that of the weights.
@@ -107,31 +109,26 @@ def _from_level_on(level: float, beyond: Sharpness, before: Sharpness, inside: T
 class PiecewiseLinear(Quantizer):
     """L_rho^varrho with rho = rho_scale * sharpness and varrho = varrho_scale * sharpness.
 
-    The default, rho = varrho, is the setting of the ProxConnect paper's experiments (section 6.1);
-    on the binary set it is ProxQuant's map with clipping. Sharpness 0 gives clipping to
-    [q_1, q_b]; from the largest half-gap on, the projector. A tie goes up.
+    The default, rho = varrho, is the setting of the ProxConnect paper's experiments (section 6.1).
+    On the binary set it is ProxQuant's map with clipping. Sharpness 0 gives clipping to [q_1, q_b].
+    A sharpness of at least the largest half-gap gives the projector. A tie goes up.
     """
 
     rho_scale: float = 1.0
-    """Horizontal shift for each unit of sharpness, >= 0."""
+    """Horizontal shift per unit of sharpness, >= 0."""
     varrho_scale: float = 1.0
-    """Vertical shift for each unit of sharpness, >= 0."""
+    """Vertical shift per unit of sharpness, >= 0."""
     relative: bool = False
-    """Take the shifts as fractions of each half-gap (BinaryRelax and PARQ are then members)."""
+    """Whether the shifts are fractions of each half-gap, as in BinaryRelax and PARQ."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in ("rho_scale", "varrho_scale"):
-            value = getattr(self, field)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (is_number and math.isfinite(value) and value >= 0):
-                raise ConfigurationError(
-                    f"PiecewiseLinear.{field} = {brief(value)}: must be finite and >= 0"
-                )
+            require_number(self, field)
 
     @property
     def formula(self) -> str:
-        """With its numbers."""
+        """The map with its numbers."""
         unit = ", in half-gaps" if self.relative else ""
         return (
             f"P(w*) = L_rho^varrho(w*) on {set_name(self.levels)} levels\n"
@@ -140,7 +137,7 @@ class PiecewiseLinear(Quantizer):
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """L at the two scaled shifts."""
+        """Apply L_rho^varrho at the two scaled shifts."""
         rho = varrho = _scaled(self.rho_scale, sharpness)
         if self.varrho_scale != self.rho_scale:
             varrho = _scaled(self.varrho_scale, sharpness)

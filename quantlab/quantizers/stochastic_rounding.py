@@ -1,4 +1,4 @@
-"""Stochastic rounding: a random one of the two neighbouring levels, right on average."""
+"""Stochastic rounding: a random choice of the two adjacent levels, unbiased within the range."""
 
 from dataclasses import dataclass
 
@@ -12,27 +12,27 @@ from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 class StochasticRounding(Quantizer):
     """P(w*) = q_{k+1} with probability (w* - q_k) / (q_{k+1} - q_k), else q_k.
 
-    Its mean is w* clipped to [q_1, q_b], its variance (w* - q_k)(q_{k+1} - w*); whatever the
-    sharpness, every value is in Q. On {-1, 1} it is BinaryConnect's stochastic quantizer with the
+    The mean is w* clipped to [q_1, q_b], and the variance is (w* - q_k)(q_{k+1} - w*). Every value
+    is in Q for every sharpness. On {-1, 1} the map is BinaryConnect's stochastic quantizer with the
     hard sigmoid. Random numbers come from torch's default generator of the latent's device.
 
-    Source: the stochastic rounding of the appendix of "Training Quantized Nets" (equation (6),
-    Lemma 1), for levels at any distance; ProxConnect paper, section 2 and Theorem 3.2.
+    Source: the appendix of "Training Quantized Nets" (equation (6), Lemma 1), generalized to levels
+    at any distance; ProxConnect paper, section 2 and Theorem 3.2.
     """
 
     @property
     def annealed(self) -> bool:
-        """Never: the probabilities follow from w* alone."""
+        """Always false, because the probabilities depend on w* only."""
         return False
 
     @property
     def random(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """A fresh draw for every entry; `sharpness` is ignored."""
+        """Draw a level for every entry; `sharpness` is ignored."""
         levels = latent.new_tensor(self.levels)
         inside = latent.clamp(levels[0], levels[-1])
         below = torch.bucketize(inside.contiguous(), levels[1:-1], right=True)

@@ -1,4 +1,4 @@
-"""Tanh: a smooth map between neighbouring levels."""
+"""Tanh: a smooth map between adjacent levels."""
 
 import math
 from dataclasses import dataclass
@@ -20,23 +20,26 @@ _SMALLEST, _LARGEST = 1e-6, 1e9
 class Tanh(Quantizer):
     """P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and half-width h.
 
-    The mirror-descent paper's tanh projection (its equations (12) and (21)), gap by gap, divided so
-    that levels stay where they are. With beta = 0 it is clipping to [q_1, q_b], in the limit the
-    projector, which is taken from beta = 1e9 on. The middle of a gap stays where it is, but in the
-    projector, where it goes up.
+    This is the tanh projection of the mirror-descent paper (its equations (12) and (21)), applied
+    gap by gap and normalized so that the levels are fixed points. With beta = 0 the map clips to
+    [q_1, q_b]. In the limit it is the projector, which replaces it for beta >= 1e9. The middle of a
+    gap is a fixed point, except in the projector, where it goes up.
     """
 
     beta: Growth = _DEFAULT
-    """Law of the slope at the middle of a gap; 0 is the identity."""
+    """Growth law of beta, the steepness at the middle of a gap."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.beta, Growth) or self.beta.limit < math.inf:
-            raise ConfigurationError(f"Tanh.beta = {self.beta!r}: must be a Growth without limit")
+            raise ConfigurationError(
+                f"Tanh.beta = {self.beta!r}: must be a Growth that is unbounded, such as "
+                "Power(1.0), so that the map converges to the projector"
+            )
 
     @property
     def formula(self) -> str:
-        """With its numbers."""
+        """The map with its numbers."""
         return (
             "P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and "
             f"half-width h, of {set_name(self.levels)} levels\nbeta = {self.beta.formula()}"
@@ -44,7 +47,7 @@ class Tanh(Quantizer):
 
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """The map of the class."""
+        """Apply the map of the class to `latent`."""
         inside = latent.detach().clamp(self.levels[0], self.levels[-1])
         levels = constant(self.levels, inside.dtype, inside.device)
         # The last gap keeps its upper end.
@@ -54,8 +57,8 @@ class Tanh(Quantizer):
         offset = (inside - low) / half - 1
         beta = self.beta.at(sharpness)
         beta = beta.to(inside.dtype) if isinstance(beta, Tensor) else inside.new_full((), beta)
-        # Below the smallest, tanh is the identity to the last bit; from the largest on, it is the
-        # projector but for entries that hardly differ from the middle.
+        # Below _SMALLEST, tanh is the identity to the last bit. From _LARGEST on, the map is the
+        # projector, except for entries that hardly differ from the middle.
         small = beta < _SMALLEST
         safe = torch.where(small, 1.0, beta)
         curved = torch.where(small, offset, torch.tanh(safe * offset) / torch.tanh(safe))

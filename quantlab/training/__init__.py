@@ -1,4 +1,4 @@
-"""Training of one recipe, from its initial weights to a quantized network."""
+"""Training of one recipe: epochs, evaluation, records and checkpoints."""
 
 from quantlab.training.run import TrainingRun
 

@@ -1,4 +1,4 @@
-"""Batch normalization's running statistics taken anew, and the batch that it cannot take."""
+"""Recomputed statistics of batch normalization, and the check of a last batch of one image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,25 +17,26 @@ from quantlab.recipe import Quantization
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """What batch normalization finds in the batches of a recipe's training images."""
+    """Batch-normalization statistics of a recipe's training images."""
 
     images: ImageSet
-    """Of the training split; on the model's device."""
+    """Images of the training split, on the model's device."""
     dataset: DatasetSpec
     batch_size: int
     execution: Execution
 
     @torch.no_grad()
     def reestimate(self, model: nn.Module) -> None:
-        """Set running means and variances to those of the model's present weights.
+        """Recompute running means and variances for the model's current weights.
 
-        They become the mean over batches of what a batch has, as in training, with the same weight
-        for every batch; images are as at inference, without augmentation, in the order in which
-        they lie, and those that do not fill a last batch are left out. All layers but batch
-        normalization are in evaluation mode meanwhile, so that no random numbers are drawn.
+        They become the means of the batch statistics over all full batches, with equal weights.
+        Images are not augmented and are taken in their stored order; a smaller last batch is left
+        out. Layers other than batch normalization are in evaluation mode, so that no random numbers
+        are drawn.
 
         Args:
-            model: left in the mode it was in; without running statistics, it is left alone.
+            model: network, which returns to its previous mode. A model without running statistics
+                is not changed.
         """
         layers = _layers(model)
         if not layers:
@@ -62,16 +63,16 @@ class BatchStatistics:
 
     @contextmanager
     def reestimated(self, model: nn.Module) -> Iterator[None]:
-        """The same for the time of a `with` block."""
+        """Recompute the statistics for a `with` block, and restore the previous ones afterwards."""
         with _buffers_kept(model):
             self.reestimate(model)
             yield
 
     def require_last_batch_fits(self, model: nn.Module) -> None:
-        """Make sure that the model takes a batch of a single image, if epochs end with one.
+        """Check that the model accepts a batch of one image, if epochs end with such a batch.
 
         Args:
-            model: ready to train.
+            model: network in training mode.
 
         Raises:
             ConfigurationError: see `require_one_image_fits`.
@@ -83,25 +84,25 @@ class BatchStatistics:
 
 
 def has_last_batch_of_one(num_images: int, batch_size: int) -> bool:
-    """Whether an epoch of so many images ends with a batch of one."""
+    """Whether an epoch of `num_images` images ends with a batch of one image."""
     return (num_images - 1) % batch_size == 0
 
 
 def require_one_image_fits(
     model: nn.Module, inputs: Tensor, num_images: int, batch_size: int
 ) -> None:
-    """Make sure that a batch of a single image can be trained on.
+    """Check that the model can be trained on a batch of one image.
 
-    Batch normalization cannot, where it has one value a channel and image.
+    Batch normalization fails on it if the layer has one value per channel and image.
 
     Args:
-        model: ready to train; its buffers are left as they are.
+        model: network in training mode; its buffers are not changed.
         inputs: (1, channels, height, width).
-        num_images: of an epoch that ends with such a batch.
-        batch_size: of the others.
+        num_images: number of images of an epoch that ends with such a batch.
+        batch_size: size of the other batches.
 
     Raises:
-        ConfigurationError: the model does not take it.
+        ConfigurationError: if the model fails on such a batch.
     """
     try:
         with torch.no_grad(), _buffers_kept(model):
@@ -111,32 +112,34 @@ def require_one_image_fits(
             raise
         raise ConfigurationError(
             f"Recipe.batch_size = {batch_size}: the last batch of {num_images} training images "
-            f"has one image, which batch normalization in {type(model).__name__} cannot take; "
-            "choose another batch_size, or another number of train_images in the dataset"
+            f"has one image, on which batch normalization in {type(model).__name__} fails; choose "
+            "another batch_size, or another number of train_images in the dataset"
         ) from error
 
 
 def statistics_note(model: nn.Module, quantization: Quantization | None) -> str:
-    """That an average is evaluated with statistics of other weights, for people; empty if not.
+    """Return a note that the average is evaluated with the statistics of other weights.
 
     Args:
-        model: any.
-        quantization: None in full precision.
+        model: the network.
+        quantization: quantization of the recipe; None in full precision.
+
+    Returns:
+        One sentence for the user, or "" if the note does not apply.
     """
     if quantization is None or quantization.averaging is None:
         return ""
     if quantization.reestimate_batchnorm or not _layers(model):
         return ""
     return (
-        "quantization.averaging: the average is evaluated with the statistics of batch "
-        "normalization that other weights have left; quantization.reestimate_batchnorm = True "
-        "takes its own"
+        "quantization.averaging: the average is evaluated with batch-normalization statistics of "
+        "other weights; set quantization.reestimate_batchnorm = True to recompute them"
     )
 
 
 @contextmanager
 def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Undo what a `with` block does to the model's buffers."""
+    """Restore the model's buffers after a `with` block."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, and refused by another recipe."""
+"""Checkpoint files. They are written atomically, and a checkpoint of another recipe is refused."""
 
 import io
 import os
@@ -24,13 +24,13 @@ VERSION = 2
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file such that a reader finds the old content or the new one, never half of it.
+    """Write a file atomically: a reader finds the old content or the new one.
 
     Args:
-        path: of the file; it is replaced at the end of the block, unless the block fails.
+        path: file that is replaced at the end of the block, unless the block fails.
 
     Yields:
-        A file to write the new content to.
+        A binary file to write the new content to.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -45,20 +45,25 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """`torch.save` such that a reader finds the old file or the new one, never half."""
+    """Write a file with `torch.save` atomically; see `replacing`."""
     with replacing(path) as file:
         torch.save(content, file)
 
 
 def previous_checkpoint(path: Path) -> Path:
-    """Where `save_checkpoint` keeps the checkpoint that it replaced."""
+    """Return the path at which `save_checkpoint` keeps the previous checkpoint."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any], *, fingerprint: str) -> None:
-    """Write a training state atomically, and keep the one before.
+    """Write a training state atomically, and keep the previous checkpoint.
 
-    For a moment there is only the previous one, which `load_last_good` then takes.
+    Between the two renames only the previous checkpoint exists; `load_last_good` finds it.
+
+    Args:
+        path: file of the checkpoint.
+        state: what `TrainingRun.state_dict` returned.
+        fingerprint: fingerprint of the recipe.
     """
     fresh = path.with_name(f"{path.stem}.next{path.suffix}")
     save_atomically(fresh, {"version": VERSION, "fingerprint": fingerprint, "state": dict(state)})
@@ -68,12 +73,16 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], *, fingerprint: str) -
 
 
 def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
-    """The training state of a file.
+    """Load a training state.
+
+    Args:
+        path: file of the checkpoint.
+        fingerprint: fingerprint of the recipe.
 
     Raises:
-        OSError: the file cannot be read now; FileNotFoundError if there is none.
-        MemoryExhaustedError: memory does not hold it.
-        ConfigurationError: the file is damaged, of another version, or of another recipe.
+        OSError: if the file cannot be read now; FileNotFoundError if it does not exist.
+        MemoryExhaustedError: if memory does not hold the state.
+        ConfigurationError: if the file is damaged, of another version, or of another recipe.
     """
     try:
         with naming_exhausted_memory(f"loading checkpoint {path}"):
@@ -81,13 +90,17 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
             _require_intact(io.BytesIO(data))
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except IsADirectoryError as error:
-        raise ConfigurationError(f"checkpoint {path}: a folder") from error
+        raise ConfigurationError(f"checkpoint {path}: must be a file, but is a folder") from error
     except (OSError, MemoryExhaustedError):
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ConfigurationError(f"checkpoint {path}: damaged ({type(error).__name__})") from error
+        raise ConfigurationError(
+            f"checkpoint {path}: the file is damaged ({type(error).__name__})"
+        ) from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
-        raise ConfigurationError(f"checkpoint {path}: not of version {VERSION}")
+        raise ConfigurationError(
+            f"checkpoint {path}: must be of version {VERSION}, which this release reads"
+        )
     if content["fingerprint"] != fingerprint:
         raise ConfigurationError(
             f"checkpoint {path}: belongs to trial {content['fingerprint']}, not to {fingerprint}"
@@ -97,24 +110,24 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
 
 
 def require_intact_archive(path: Path) -> None:
-    """Make sure that a file of `torch.save` is as it was written, which torch itself does not.
+    """Check the checksums of a file of `torch.save`, which `torch.load` does not check.
 
     Raises:
-        OSError: the file cannot be read now; FileNotFoundError if there is none.
-        ConfigurationError: it is damaged.
+        OSError: if the file cannot be read now; FileNotFoundError if it does not exist.
+        ConfigurationError: if the file is damaged.
     """
     try:
         data = path.read_bytes()
     except IsADirectoryError as error:
-        raise ConfigurationError(f"{path}: a folder") from error
+        raise ConfigurationError(f"{path}: must be a file, but is a folder") from error
     try:
         _require_intact(io.BytesIO(data))
     except Exception as error:  # zipfile raises many kinds for a damaged file
-        raise ConfigurationError(f"{path}: damaged ({type(error).__name__})") from error
+        raise ConfigurationError(f"{path}: the file is damaged ({type(error).__name__})") from error
 
 
 def _require_intact(file: IO[bytes]) -> None:
-    """Check the sums that the archive has of its parts."""
+    """Check the checksums of all members of the archive."""
     with zipfile.ZipFile(file) as archive:
         if (name := archive.testzip()) is not None:
             raise zipfile.BadZipFile(name)
@@ -123,23 +136,23 @@ def _require_intact(file: IO[bytes]) -> None:
 def load_last_good(
     path: Path, *, fingerprint: str, most_epochs: int | None = None
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest training state that can be used.
+    """Load the newest training state that is intact.
 
-    A file that is refused is renamed to ``*.damaged``, so that the next checkpoint does not put it
-    in the place of a good one.
+    A file that is refused is renamed to ``*.damaged``, so that the next call of `save_checkpoint`
+    does not replace a good checkpoint by it.
 
     Args:
-        path: the checkpoint; the one before it is looked for beside it.
-        fingerprint: of the recipe that goes on.
-        most_epochs: a state that is further is refused, since the records of its epochs are lost;
-            None for no such limit.
+        path: file of the checkpoint. The previous checkpoint is expected beside it.
+        fingerprint: fingerprint of the recipe that is continued.
+        most_epochs: largest number of finished epochs that is accepted, because the records of
+            further epochs are lost; None for no limit.
 
     Returns:
-        The state, None if there is none; and what was wrong with the files that were refused.
+        The state, or None if there is none, and a message for each file that was refused.
 
     Raises:
-        OSError: a file is there but cannot be read now.
-        MemoryExhaustedError: memory does not hold it.
+        OSError: if a file exists but cannot be read now.
+        MemoryExhaustedError: if memory does not hold the state.
     """
     refused: list[str] = []
     for candidate in (path, previous_checkpoint(path)):
@@ -147,8 +160,8 @@ def load_last_good(
             state = load_checkpoint(candidate, fingerprint=fingerprint)
             if most_epochs is not None and state["epoch"] > most_epochs:
                 raise ConfigurationError(
-                    f"checkpoint {candidate}: of {state['epoch']} epochs, of which the records of "
-                    f"only {most_epochs} are there"
+                    f"checkpoint {candidate}: has {state['epoch']} finished epochs, but the "
+                    f"records of only {most_epochs} exist"
                 )
             return state, refused
         except FileNotFoundError:
@@ -160,7 +173,7 @@ def load_last_good(
 
 
 def remove_checkpoints(path: Path) -> None:
-    """Remove a checkpoint, the one before it, and what a crash left half-written."""
+    """Remove a checkpoint, the previous one, and partial files that a crash has left."""
     for file in (path, *path.parent.glob(f"{path.stem}.*{path.suffix}")):
         file.unlink(missing_ok=True)
     for file in path.parent.glob(f".{path.stem}.*.partial"):
@@ -168,11 +181,11 @@ def remove_checkpoints(path: Path) -> None:
 
 
 SET_ASIDE = ".damaged"
-"""Ending of what is of no use, and is kept for people to look at."""
+"""Suffix of files and folders that cannot be used and are kept for inspection."""
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file or folder to ``*.damaged``, in place of what has that name."""
+    """Rename a file or folder to ``*.damaged``, and replace an older one of that name."""
     target = path.with_name(path.name + SET_ASIDE)
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
@@ -182,9 +195,9 @@ def set_aside(path: Path) -> None:
 
 
 def own_copy(value: Any) -> Any:
-    """A deep copy of a training state, in which no tensor is a view of a larger one.
+    """Return a deep copy of a training state in which no tensor is a view of a larger one.
 
-    A view would bring all of the larger one into the file.
+    `torch.save` writes the whole storage of a view.
     """
     if isinstance(value, Tensor):
         return value.detach().clone()

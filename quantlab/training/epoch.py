@@ -1,4 +1,4 @@
-"""An epoch that is under way: its order, its random numbers, and how far it is."""
+"""EpochInProgress: the order, the random numbers and the progress of an epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,29 +12,30 @@ from quantlab.random_numbers import RandomNumbers, part_seed
 
 @dataclass
 class EpochInProgress:
-    """How far an epoch has come."""
+    """The progress of an epoch."""
 
     random: RandomNumbers
-    """Of this epoch alone."""
+    """Random numbers of this epoch."""
     order: Tensor
-    """Positions of the training images, which follow from the epoch's seed."""
+    """(num_images,) int64 positions of the training images. They follow from the epoch's seed."""
     batches: int = 0
-    """Gradient steps of this epoch that are done."""
+    """Number of finished gradient steps of this epoch."""
     loss_sum: float = 0.0
-    """Sum of the losses of the images so far."""
+    """Sum of the losses of all images so far."""
     seconds: float = 0.0
+    """Wall time so far."""
 
     @classmethod
     def start(
         cls, seed: int, number: int, num_images: int, device: torch.device
     ) -> "EpochInProgress":
-        """An epoch of which nothing is done.
+        """Create an epoch before its first step.
 
         Args:
-            seed: the trial's.
-            number: epochs before it, over both stages.
-            num_images: to be brought in an order.
-            device: where they lie.
+            seed: seed of the trial.
+            number: number of epochs before it, over both stages.
+            num_images: number of training images.
+            device: device of the images.
         """
         part = f"epoch {number}"
         random = RandomNumbers(
@@ -46,7 +47,7 @@ class EpochInProgress:
         return cls(random, order.to(device))
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is; the order follows from the seed."""
+        """Return the progress. The order is not included, because it follows from the seed."""
         return {
             "batches": self.batches,
             "loss_sum": self.loss_sum,
@@ -55,7 +56,7 @@ class EpochInProgress:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from the progress that `state_dict` returned."""
         self.batches = state["batches"]
         self.loss_sum = state["loss_sum"]
         self.seconds = state["seconds"]

@@ -18,16 +18,19 @@ def accuracy(
     batch_size: int = 250,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> float:
-    """The fraction of images whose label has the largest logit, in [0, 1]; NaN without images.
+    """Compute the fraction of images that a network classifies correctly.
 
-    The model is evaluated with its running statistics and is left in the mode it was in.
+    The network is evaluated with its running statistics and returns to its previous mode.
 
     Args:
         model: maps (batch, channels, height, width) float32 to (batch, num_classes) logits.
-        images: what to classify; on the model's device.
-        dataset: gives the normalization.
-        batch_size: images a forward pass.
-        execution: memory format, autocast and loader processes.
+        images: images to classify, on the model's device.
+        dataset: dataset whose batches normalize the images.
+        batch_size: number of images per forward pass.
+        execution: memory format, autocast and number of loader processes.
+
+    Returns:
+        The accuracy in [0, 1]; NaN if there are no images.
     """
     if not len(images):
         return math.nan

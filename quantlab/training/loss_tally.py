@@ -1,4 +1,4 @@
-"""LossTally: what the losses of steps have come to, kept on the device until it is asked for."""
+"""LossTally: sums of losses over gradient steps, which stay on the device until they are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TalliedLosses:
-    """Of one network."""
+    """Losses of one network."""
 
     loss_sum: float
     """Sum of the losses of all images."""
     last_loss: float
-    """Of the last step whose loss was finite; NaN before the first."""
+    """Loss of the last step with a finite loss; NaN before the first."""
     bad_step: int | None
-    """The first step whose loss was not finite; None if there is none."""
+    """First step whose loss was not finite; None if there is none."""
 
 
 class LossTally:
-    """The losses of several networks, step after step.
+    """Sums of the losses of several networks over gradient steps.
 
-    Nothing waits for the device but `read`. From a network's first loss on that is not finite, none
-    of its losses counts any more.
+    Only `read` waits for the device. From a network's first loss that is not finite on, its losses
+    are ignored.
     """
 
     def __init__(
@@ -33,13 +33,13 @@ class LossTally:
         step: int,
         device: torch.device,
     ) -> None:
-        """Go on from the steps before.
+        """Continue from earlier steps.
 
         Args:
-            last_losses: of each network.
-            loss_sums: of each network.
-            step: the next one.
-            device: where losses are computed.
+            last_losses: loss of the last step of each network.
+            loss_sums: sum of losses of each network.
+            step: number of the next step.
+            device: device of the losses.
         """
         count = len(last_losses)
         self._loss_sums = torch.tensor(loss_sums, dtype=torch.float64, device=device)
@@ -48,14 +48,14 @@ class LossTally:
         self._this_step = torch.full((1,), step, device=device)
 
     def add(self, losses: Tensor, images: int) -> Tensor:
-        """Count a step; its operations can be recorded.
+        """Add the losses of a step. The operations can be recorded in a CUDA graph.
 
         Args:
-            losses: (count,) mean losses of the step's images.
-            images: of each network.
+            losses: (count,) mean loss of the step's images, per network.
+            images: number of images per network.
 
         Returns:
-            (count,) bool: for which of the networks this is the first loss that is not finite.
+            (count,) bool: networks for which this is the first loss that is not finite.
         """
         is_bad = ~losses.isfinite() & (self._bad_steps < 0)
         self._bad_steps.copy_(torch.where(is_bad, self._this_step, self._bad_steps))
@@ -67,7 +67,7 @@ class LossTally:
         return is_bad
 
     def read(self) -> list[TalliedLosses]:
-        """Wait for the device; sums begin anew at 0."""
+        """Wait for the device, return the losses of each network, and reset the sums to 0."""
         table = torch.stack((self._loss_sums, self._last_losses, self._bad_steps.double()))
         self._loss_sums.zero_()
         return [

@@ -1,4 +1,4 @@
-"""What training tells of itself: the record of an epoch, and the outcome."""
+"""Records of training: EpochRecord for each epoch, and Outcome for the finished network."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,63 +7,67 @@ from quantlab.optim.histogram import WeightHistogram
 
 
 class Stage(Enum):
-    """The two stages of the protocol (ProxConnect paper, B.1.4)."""
+    """The two stages of training (ProxConnect paper, B.1.4)."""
 
     QUANTIZE = "quantize"
-    """Latent weights move under an update rule; plain training without quantization."""
+    """Latent weights are trained with an update rule. In full precision this is all training."""
     BATCHNORM = "batchnorm"
-    """Weights are hard-quantized and frozen; batch normalization and biases go on training."""
+    """Weights are hard-quantized and frozen. The other parameters, such as batch normalization and
+    biases, are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch did. Accuracies are fractions in [0, 1]; NaN without validation images."""
+    """The record of one epoch. Accuracies are in [0, 1], or NaN without validation images."""
 
     stage: Stage
+    """Stage of the epoch."""
     epoch: int
-    """Epochs finished, counted over both stages, from 1."""
+    """Number of finished epochs, over both stages."""
     step: int
-    """Gradient steps finished, counted over both stages."""
+    """Number of finished gradient steps, over both stages."""
     learning_rate: float
-    """Of the epoch's last step."""
+    """Learning rate of the epoch's last step."""
     sharpness: float
-    """rho_t of the epoch's last step, outside of weight groups with their own; 0 where the
-    quantizer is not annealed, and once it is over."""
+    """Sharpness rho_t of the epoch's last step, for weights outside of groups with their own. It is
+    0 if the quantizer is not annealed, and in the second stage."""
     sharpness_after: float
-    """rho_t once that step is done: what w was mapped with for the accuracies, the gap and the
-    histogram below."""
+    """Sharpness rho_t after the last step. The proximal weights of the accuracies, the gap and the
+    histogram below were computed with it."""
     train_loss: float
-    """Mean cross-entropy over the epoch's images, at the weights of the gradient."""
+    """Mean cross-entropy over the epoch's images, at the weights at which gradients were taken."""
     validation_accuracy_latent: float
     validation_accuracy_proximal: float
     validation_accuracy_hard: float
-    """At the three points; all the same once hard-quantized, or in full precision. Batch
-    normalization has the statistics of the training so far, which are those of the weights at which
-    the gradient was taken; unless the recipe takes those of hard weights anew."""
+    """Accuracies at the three points. They are equal in the second stage and in full precision.
+    Batch normalization uses the statistics of training, which belong to the weights at which
+    gradients were taken, unless `Quantization.reestimate_batchnorm` is set."""
     quantization_gap: float
-    """Root mean square of w less the hard weights, over the quantized weights."""
+    """Root mean square of w minus the hard weights, over all quantized weights."""
     weight_histogram: WeightHistogram | None
-    """Of w; None once hard-quantized, and in full precision."""
+    """Histogram of w; None in the second stage and in full precision."""
     seconds: float
     """Wall time of the epoch, evaluation included."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the finished network is worth. The network is the hard-quantized one if any is."""
+    """The evaluation of the finished network, which is hard-quantized if the recipe quantizes."""
 
     validation_accuracy: float
-    """NaN without validation images."""
+    """Accuracy in [0, 1]; NaN without validation images."""
     test_accuracy: float
+    """Accuracy in [0, 1]."""
     bits: float
-    """A quantized weight's: log2 of the number of levels, the mean over all quantized weights; 32
-    in full precision."""
+    """Mean over all quantized weights of log2 of the number of levels; 32 in full precision."""
     network_bits: float
-    """The mean over all numbers that the network stores, of which those that are not quantized
-    have 32: excluded and other layers, biases, normalization; a shared weight counts once."""
+    """Mean number of bits over all numbers that the network stores. A number that is not quantized
+    (in excluded layers, biases and normalization) has 32 bits. A shared weight is counted once."""
     epochs: int
+    """Number of epochs of both stages."""
     steps: int
+    """Number of gradient steps of both stages."""
     classes: int
-    """Of the dataset; guessing is right once in as many."""
+    """Number of classes of the dataset. Random guessing has an accuracy of 1 / classes."""
     training_images: int
-    """What is left of the dataset's once validation images are held out."""
+    """Number of training images, without the validation images that are held out."""

@@ -1,4 +1,4 @@
-"""Rehearsal: one gradient step of a recipe on noise, which finds what would make trials fail."""
+"""Rehearsal: one gradient step of a recipe on random images, to find errors before training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,20 +18,21 @@ from quantlab.recipe import Recipe
 from quantlab.schedules import Schedule, value_at
 
 LARGEST_STEP = 30_000_000
-"""Parameters of a network up to which a whole step is rehearsed, and not only its forward pass."""
+"""Largest number of parameters for which a whole step is rehearsed. Of a larger network, only the
+forward pass is."""
 
 _STEPS_PER_EPOCH = 100
-"""Of the rehearsal, where schedules count in epochs."""
+"""Number of steps per epoch that schedules are evaluated with."""
 
 
 def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
-    """Ask the schedules for their values here and there from the first to the last step.
+    """Evaluate all schedules of a recipe at some steps from the first to the last.
 
     Args:
-        recipe: any.
+        recipe: any recipe.
 
     Returns:
-        The values by the schedule's field.
+        For each schedule, the dotted name of its field and its values.
 
     Raises:
         ConfigurationError: see `quantlab.schedules.value_at`.
@@ -62,21 +63,21 @@ def rehearse(
     load: Callable[[nn.Module], None] = lambda model: None,
     runs_here: bool = True,
 ) -> None:
-    """Build the network and its optimizer, and take a step of each stage on two images of noise.
+    """Build the network and its optimizer, and take a step of each stage on two random images.
 
-    Torch's generators are left as they were. Of networks of more than `LARGEST_STEP` parameters,
-    there is but a forward pass.
+    Torch's generators are not changed. A network of more than `LARGEST_STEP` parameters only takes
+    a forward pass.
 
     Args:
-        recipe: what is to be trained.
-        dimensions: of its dataset.
-        load: brings initial weights into the network; by default none.
-        runs_here: whether the network must be able to run on this machine's CPU; of one that is
-            made for another device, `OF_DEVICES` are no fault.
+        recipe: recipe to rehearse.
+        dimensions: dimensions of its dataset.
+        load: loads initial weights into the network; by default none are loaded.
+        runs_here: whether the network must run on this machine's CPU. If it is False, errors of the
+            types `OF_DEVICES` are ignored, because the network may need another device.
 
     Raises:
-        ConfigurationError: something of the recipe does not work; the message says what, in the
-            words of the user's own code where that raised an error.
+        ConfigurationError: if a part of the recipe fails. The message contains the original error
+            if the user's code raised one.
     """
     name = recipe.model.name
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -96,13 +97,13 @@ def rehearse(
             if runs_here or not isinstance(error, OF_DEVICES):
                 raise ConfigurationError(
                     f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on images of "
-                    f"shape {dimensions.image} raises {described(error)}"
+                    f"shape {dimensions.image} raised {described(error)}"
                 ) from error
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Two images are too few for several threads, which would wait for one another."""
+    """Use one thread for a `with` block, because two images are too few for several threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -145,17 +146,17 @@ def _built(recipe: Recipe, dimensions: Dimensions) -> nn.Module:
     except ConfigurationError:
         raise
     except Exception as error:  # whatever the user's code does
-        raise ConfigurationError(f"{what}: build raises {described(error)}") from error
+        raise ConfigurationError(f"{what}: build raised {described(error)}") from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
-            f"{what}: build gives {type(network).__name__}: must give a torch.nn.Module"
+            f"{what}: build returned {type(network).__name__}; must return a torch.nn.Module"
         )
     for path, parameter in network.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             layer = network.get_submodule(path.rpartition(".")[0])
             raise ConfigurationError(
-                f"{what}: {path} has no shape yet ({type(layer).__name__}): must have one once it "
-                "is built; use a layer that is told its sizes"
+                f"{what}: the parameter {path} of a {type(layer).__name__} has no shape after "
+                "build; use a layer whose sizes are given"
             )
     built: nn.Module = network
     return built

@@ -1,46 +1,45 @@
-"""TrainingRun: one recipe, from initial weights to a quantized network, an epoch at a time."""
+"""TrainingRun: the training of one recipe, from initial weights to a quantized network."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantlab.canonical import fingerprint
 from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
-from quantlab.execution import DEFAULT_EXECUTION, Execution, parse_execution
+from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
 from quantlab.models.base import require_logits
 from quantlab.optim.bits import mean_bits
 from quantlab.optim.histogram import WeightHistogram
-from quantlab.optim.of_recipe import learning_rate_of, optimizer_of, plain_optimizer
+from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
 from quantlab.training.batch_statistics import BatchStatistics
-from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.evaluation import accuracy
 from quantlab.training.loss_tally import LossTally, TalliedLosses
 from quantlab.training.records import EpochRecord, Outcome, Stage
+from quantlab.training.state import TrainingState
 from quantlab.update_rules import Point
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
-"""Where the accuracy on the validation images is measured after every epoch."""
+"""Weights at which the accuracy on the validation images is measured after every epoch."""
 
 
-class TrainingRun:
-    """Iterate to train: ``for record in TrainingRun(recipe): ...`` yields one record an epoch.
+class TrainingRun(TrainingState):
+    """The training of one recipe: ``for record in TrainingRun(recipe)`` yields a record per epoch.
 
-    Between epochs, and at the pauses of `train`, `state_dict` holds all that a bit-identical
-    continuation needs. The caller decides where records go, when to save and when to stop.
+    Between epochs, and at the pauses of `train`, `state_dict` contains everything that a
+    bit-identical continuation needs. The caller decides where records go, when to save and when to
+    stop. Training and evaluation set modes of the whole process (see `Execution.prepare`); the
+    constructor leaves them as they are.
     """
 
     def __init__(
@@ -55,29 +54,19 @@ class TrainingRun:
         """Load the data, and draw or load the initial weights.
 
         Args:
-            recipe: what to train.
-            data_dir: where datasets and weights lie.
+            recipe: recipe to train.
+            data_dir: folder of datasets and weights.
             device: a torch device.
-            execution: how to compute it.
-            weights_of: the file of the final weights of the trial with a fingerprint, for recipes
+            execution: options of the computation.
+            weights_of: maps a fingerprint to the file of that trial's final weights, for recipes
                 that start from another trial's network.
 
         Raises:
-            ConfigurationError: data or weights are missing, a name in the recipe matches nothing,
-                or the network cannot take the last batch of an epoch.
-            MemoryExhaustedError: the device cannot hold data and model.
+            ConfigurationError: if data or weights are missing, if a name in the recipe matches no
+                layer, or if the network cannot process the last batch of an epoch.
+            MemoryExhaustedError: if the device cannot hold the data and the network.
         """
-        self.recipe = recipe
-        self.device = torch.device(device)
-        self.execution = execution
-        self.executions = [execution]
-        """All that the training so far was computed with, through every resumption."""
-        execution.prepare(self.device)
-        self.epoch = 0
-        self.step = 0
-        self.stage = Stage.QUANTIZE
-        self.last_loss = math.nan  # of the last gradient step; NaN before the first
-        self._in_progress: EpochInProgress | None = None
+        super().__init__(recipe, torch.device(device), execution)
         self._looks_at_losses = self.device.type == "cpu"  # on a GPU, looking would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
@@ -85,7 +74,11 @@ class TrainingRun:
         self.learning_rate = learning_rate_of(recipe.optimizer, self.steps_per_epoch)
         seed = part_seed(recipe.seed, "initial weights")
         initial = RandomNumbers(self.device, seed=seed, default_seed=seed)
-        with initial.in_use(), naming_exhausted_memory(f"building {self.what}"):
+        with (
+            execution.prepared(self.device),
+            initial.in_use(),
+            naming_exhausted_memory(f"building {self.what}"),
+        ):
             model = recipe.model.build(
                 num_classes=self.splits.num_classes, num_channels=recipe.dataset.num_channels
             )
@@ -103,44 +96,51 @@ class TrainingRun:
         )
 
     def __iter__(self) -> Iterator[EpochRecord]:
-        """Train the epochs that are left; see `train` for the errors."""
+        """Train the remaining epochs and yield their records; see `train` for the errors."""
         for record in self.train():
             assert record is not None
             yield record
 
     def train(self, pause_steps: int | None = None) -> Iterator[EpochRecord | None]:
-        """Train what is left, with pauses.
+        """Train the remaining epochs, with pauses.
 
         Args:
-            pause_steps: yield None after so many gradient steps within an epoch, to give the
-                caller an opportunity to take `state_dict`; None for epochs in one go.
+            pause_steps: number of gradient steps between pauses, at which the caller can take
+                `state_dict`; None for no pauses within an epoch.
 
         Yields:
             A record at the end of every epoch, and None at every pause.
 
         Raises:
-            NonFiniteLossError: the loss became infinite or NaN. On the CPU the weights are those
-                before it; on a GPU this is found at the next pause, or at the end of the epoch.
-            MemoryExhaustedError: the device cannot hold a step.
-            LostProcessError: a loader process was killed.
+            NonFiniteLossError: if the loss became infinite or NaN. On the CPU, the weights are
+            those
+                before the failed step. On a GPU, the error is raised at the next pause or at the
+                end of the epoch.
+            MemoryExhaustedError: if the device cannot hold a gradient step.
+            LostProcessError: if a loader process was killed.
         """
+        self.execution.prepare(self.device)
         while not self.is_trained:
             self.begin_epoch()
             with naming_exhausted_memory(
-                f"training {self.what}", advice="a smaller batch_size needs less"
+                f"training {self.what}", advice="a smaller batch_size needs less memory"
             ):
                 yield from self._train_epoch(pause_steps)
 
     def outcome(self) -> Outcome:
-        """Hard-quantize whatever is not yet, and evaluate once on the test images.
+        """Evaluate the finished network, hard-quantized, on the validation and test images.
 
         Raises:
-            RuntimeError: epochs are left to train.
-            NonFiniteLossError: the last steps left a weight that is infinite or NaN.
+            RuntimeError: if not all epochs are trained.
+            NonFiniteLossError: if a weight is infinite or NaN after the last step.
         """
+        self.execution.prepare(self.device)
         if not self.is_trained:
             total = self.recipe.epochs + self.recipe.batchnorm_epochs
-            raise RuntimeError(f"only {self.epoch} of {total} epochs are trained")
+            raise RuntimeError(
+                f"only {self.epoch} of {total} epochs are trained; train the others before calling "
+                "outcome()"
+            )
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise NonFiniteLossError(self.step, self.last_loss)
         evaluating = naming_exhausted_memory(f"evaluating {self.what}")
@@ -158,69 +158,14 @@ class TrainingRun:
         )
 
     def final_weights(self) -> dict[str, Tensor]:
-        """The finished network's state dict, hard-quantized, on the CPU."""
+        """Return the state dict of the finished network, hard-quantized, on the CPU."""
+        self.execution.prepare(self.device)
         with self.weights_at(self._final_point):
             state = self.model.state_dict()
             return {name: value.detach().cpu().clone() for name, value in state.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """The training state between epochs or at a pause.
-
-        It is a copy, which further training does not change. Between epochs it holds no random
-        numbers: those of an epoch follow from the seed and its number.
-        """
-        state = {
-            "executions": [str(execution) for execution in self.executions],
-            "stage": self.stage.value,
-            "epoch": self.epoch,
-            "step": self.step,
-            "last_loss": self.last_loss,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
-        }
-        copy: dict[str, Any] = own_copy(state)
-        return copy
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same recipe; to be called before any epoch is trained."""
-        state = deepcopy(dict(state))  # torch's optimizers would train on its tensors
-        self.executions = [*map(parse_execution, state["executions"])]
-        if self.execution not in self.executions:
-            self.executions.append(self.execution)
-        self.epoch = state["epoch"]
-        self.step = state["step"]
-        self.last_loss = state["last_loss"]
-        if Stage(state["stage"]) is Stage.BATCHNORM:
-            self._harden()
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["epoch_in_progress"] is not None:
-            self._in_progress = self._new_epoch()
-            self._in_progress.load_state_dict(state["epoch_in_progress"])
-
-    @property
-    def fingerprint(self) -> str:
-        """The recipe's fingerprint."""
-        return fingerprint(self.recipe)
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether no epoch is left."""
-        return self.epoch == self.recipe.epochs + self.recipe.batchnorm_epochs
-
-    @property
-    def is_quantizing(self) -> bool:
-        """Whether latent, proximal and hard weights may differ."""
-        return self.stage is Stage.QUANTIZE and self.recipe.quantization is not None
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """Epochs that are finished, and gradient steps of the next one."""
-        return self.epoch, self._in_progress.batches if self._in_progress else 0
-
     def begin_epoch(self) -> EpochInProgress:
-        """The epoch that is under way, or else the next one, in its stage."""
+        """Return the epoch in progress, or begin the next one in its stage."""
         if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
             self._enter_batchnorm()
         if self._in_progress is None:
@@ -234,13 +179,13 @@ class TrainingRun:
         histogram: WeightHistogram | None,
         seconds: float,
     ) -> EpochRecord:
-        """Count an epoch all of whose steps are done, and give its record.
+        """Finish the epoch in progress, all of whose steps are done, and return its record.
 
         Args:
-            accuracies: on the validation images.
+            accuracies: accuracies on the validation images at the points of `VALIDATED`.
             gap: see `ProxOptimizer.quantization_gap`.
             histogram: see `ProxOptimizer.weight_histogram`.
-            seconds: that all of these took.
+            seconds: wall time of the evaluation.
         """
         epoch = self._in_progress
         assert epoch is not None
@@ -269,21 +214,22 @@ class TrainingRun:
 
     @property
     def what(self) -> str:
-        """How messages call what is being trained."""
+        """Description of the run in messages: network, batch size and device."""
         return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
 
     @property
     def reestimates(self) -> bool:
-        """Whether hard weights are evaluated with statistics of their own."""
+        """Whether hard weights are evaluated with recomputed batch-normalization statistics."""
         quantization = self.recipe.quantization
         return self.is_quantizing and quantization is not None and quantization.reestimate_batchnorm
 
     @contextmanager
     def weights_at(self, point: Point) -> Iterator[None]:
-        """Put weights into the model, as `ProxOptimizer` does, with the statistics that go along.
+        """Set the model to the weights at a point for a `with` block.
 
         Args:
-            point: HARD brings statistics of its own, if the recipe wants them.
+            point: weights to set. For HARD, batch-normalization statistics are recomputed if the
+                recipe asks for it.
         """
         with self.optimizer.weights_at(point):
             if not (point is Point.HARD and self.reestimates):
@@ -293,29 +239,25 @@ class TrainingRun:
                 yield
 
     def accuracy_at(self, point: Point, split: str = "validation") -> float:
-        """The fraction of a split's images that the weights at a point classify right."""
+        """Return the accuracy on a split at a point, in [0, 1].
+
+        Args:
+            point: weights to evaluate.
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+        """
+        self.execution.prepare(self.device)
         with self.weights_at(point):
             return self._accuracy(split)
 
     def _enter_batchnorm(self) -> None:
-        """Hard quantization (B.1.4). The learning-rate schedule goes on; moments start anew."""
+        """Quantize for good (B.1.4). The learning-rate schedule continues with a new optimizer."""
         is_wanted = self.reestimates
         self._harden()
         if is_wanted:
             self._statistics.reestimate(self.model)
 
-    def _harden(self) -> None:
-        self.optimizer.harden()
-        self.stage = Stage.BATCHNORM
-        self.optimizer = plain_optimizer(self.recipe.optimizer, self.model)
-
-    def _new_epoch(self) -> EpochInProgress:
-        return EpochInProgress.start(
-            self.recipe.seed, self.epoch, len(self.splits.train), self.device
-        )
-
     def _train_epoch(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
-        """One epoch, or the rest of it, with pauses; then its record."""
+        """Train the epoch in progress, with pauses, and yield its record at the end."""
         recipe, epoch = self.recipe, self.begin_epoch()
         batches = iter(
             recipe.dataset.batches(
@@ -338,8 +280,8 @@ class TrainingRun:
             epoch.seconds += time.perf_counter() - started
             if epoch.batches == before:
                 raise RuntimeError(
-                    f"{recipe.dataset.name}: {before} batches in an epoch instead of "
-                    f"{self.steps_per_epoch}"
+                    f"{recipe.dataset.name}: the dataset yielded {before} batches in an epoch "
+                    f"instead of {self.steps_per_epoch}; its batches must cover the whole order"
                 )
             if epoch.batches < self.steps_per_epoch:
                 yield None
@@ -351,7 +293,7 @@ class TrainingRun:
         yield self.end_epoch(at, gap, histogram, time.perf_counter() - started)
 
     def _count(self, epoch: EpochInProgress, found: TalliedLosses) -> None:
-        """What the steps that have not looked at their losses came to."""
+        """Record the losses of steps whose losses were left on the device."""
         epoch.loss_sum = found.loss_sum
         self.last_loss = found.last_loss
         if found.bad_step is not None:
@@ -373,7 +315,7 @@ class TrainingRun:
         epoch.batches += 1
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> float | Tensor:
-        """The batch's loss, its gradient left with the parameters: the optimizer's closure."""
+        """Compute the loss of a batch and its gradients. This is the optimizer's closure."""
         self.optimizer.zero_grad()
         with self.execution.autocast(self.device):
             logits = self._forward(inputs)
@@ -394,7 +336,7 @@ class TrainingRun:
         return accuracy(self.model, images, self.recipe.dataset, execution=self.execution)
 
     def _validation_accuracies(self) -> dict[Point, float]:
-        """At three points, which coincide where nothing is being quantized."""
+        """Return the accuracies at the points of `VALIDATED`, which are equal if none differ."""
         if not self.is_quantizing:
             return dict.fromkeys(VALIDATED, self._accuracy("validation"))
         return {point: self.accuracy_at(point) for point in VALIDATED}

@@ -1,14 +1,19 @@
 """How a trial is computed: options that change its numbers by rounding at most."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from quantlab import ConfigurationError, MemoryExhaustedError, TrainingRun
+from quantlab import ConfigurationError, MemoryExhaustedError, Point, TrainingRun
 from quantlab.execution import DEFAULT_EXECUTION, Execution, parse_execution
 from quantlab.models.convnet import ConvNet
+from quantlab.packs import PackedRun
 from tests.quantlab.recipes import AUGMENTED_DIGITS, quantized, small_recipe
 
 
@@ -119,7 +124,7 @@ def test_exhausted_memory_is_one_clear_error(mebibytes: int) -> None:
     assert done.stdout.startswith(
         "out of memory while training ConvNet at batch size 200 on cpu ("
     ), done.stdout
-    assert "a smaller batch_size needs less" in done.stdout
+    assert "a smaller batch_size needs less memory" in done.stdout
     assert done.stdout.count("\n") == 1
 
 
@@ -128,3 +133,74 @@ def test_a_model_that_no_memory_holds_is_named() -> None:
         MemoryExhaustedError, match=r"out of memory while building ConvNet at batch size 32 on cpu"
     ):
         TrainingRun(small_recipe(model=ConvNet(width=3_000_000)))
+
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+class Prepared(Execution):
+    """Records when the modes of the whole process are set."""
+
+    def prepare(self, device: torch.device) -> None:
+        os.environ[WORKSPACE] = "set"
+        torch.use_deterministic_algorithms(True)
+
+
+@pytest.fixture
+def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(WORKSPACE, raising=False)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def modes() -> tuple[bool, str | None]:
+    return torch.are_deterministic_algorithms_enabled(), os.environ.get(WORKSPACE)
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("pack", [False, True], ids=["TrainingRun", "PackedRun"])
+def test_training_sets_the_modes_of_the_process_and_constructors_do_not(pack: bool) -> None:
+    recipe, before = quantized(epochs=1, batchnorm_epochs=0), dict(os.environ)
+    run: Any = (
+        PackedRun([recipe, replace(recipe, seed=1)], execution=Prepared())
+        if pack
+        else TrainingRun(recipe, execution=Prepared())
+    )
+    assert modes() == (False, None)
+    assert dict(os.environ) == before
+    next(iter(run))
+    assert modes() == (True, "set")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_an_evaluation_sets_the_modes_of_the_process() -> None:
+    trained = TrainingRun(quantized(epochs=1, batchnorm_epochs=0))
+    list(trained)
+    for evaluate in (
+        TrainingRun.outcome,
+        TrainingRun.final_weights,
+        lambda run: run.accuracy_at(Point.HARD),
+    ):
+        run = TrainingRun(trained.recipe, execution=Prepared())
+        run.load_state_dict(trained.state_dict())
+        assert modes() == (False, None)
+        evaluate(run)
+        assert modes() == (True, "set")
+        torch.use_deterministic_algorithms(False)
+        del os.environ[WORKSPACE]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_modes_that_are_set_for_a_while_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, settings = torch.device("cuda"), torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory  # type: ignore[attr-defined]
+    with Execution().prepared(cuda):
+        assert modes() == (True, ":4096:8")
+    assert modes() == (False, None)
+    assert settings.fill_uninitialized_memory is filled  # type: ignore[attr-defined]
+    monkeypatch.setenv(WORKSPACE, ":16:8")
+    with Execution(deterministic=False).prepared(cuda):
+        assert modes() == (False, ":16:8")
+    assert modes() == (False, ":16:8")
+    with Execution().prepared(torch.device("cpu")):
+        assert modes() == (False, ":16:8")

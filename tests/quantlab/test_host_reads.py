@@ -1,7 +1,7 @@
 """What looks at numbers of the device: so often an epoch, however many steps that has."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from quantlab import NonFiniteLossError, OptimizerSpec, Recipe, TrainingRun
 from quantlab.packs import PackedRun
@@ -20,6 +19,7 @@ from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_QUANT
+from tests.quantlab.operations import Operations
 from tests.quantlab.packs.test_packs import OTHER_SGD, method
 from tests.quantlab.recipes import small_recipe
 
@@ -35,26 +35,20 @@ WAIT = (
 """Operations after which a CPU waits for its GPU: it needs a number, or the size of a result."""
 
 
-class Reads(TorchDispatchMode):
-    """Counts what would wait for a GPU."""
+class Reads(Operations):
+    """Counts the operations that would wait for a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: Counter[str] = Counter()
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(func)
         indices = args[1] if name.startswith("aten.index.Tensor") else ()
         by_mask = any(index is not None and index.dtype is torch.bool for index in indices)
         if name.startswith(WAIT) or by_mask:
             self.found[name] += 1
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 @contextmanager

@@ -81,19 +81,19 @@ def test_inverse_pi_is_linear_for_the_step_size_of_one_epoch() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Linear(-0.01), r"Linear\.rho0 = -0\.01: must be finite and >= 0"),
+        (lambda: Linear(-0.01), r"Linear\.rho0 = -0\.01: must be a finite number >= 0"),
         (lambda: Linear(math.nan), r"Linear\.rho0 = nan"),
-        (lambda: Linear("0.1"), r"Linear\.rho0 = '0\.1': must be a number"),
+        (lambda: Linear("0.1"), r"Linear\.rho0 = '0\.1': must be a finite number"),
         (lambda: Constant(-1), r"Constant\.value = -1"),
-        (lambda: StepDecay(0.1, (5, 5)), r"milestones = \(5, 5\): must be increasing"),
+        (lambda: StepDecay(0.1, (5, 5)), r"milestones = \(5, 5\): must be .* increasing"),
         (lambda: StepDecay(0.1, (-1,)), r"milestones"),
         (
             lambda: Linear(0.1, period=0),
             r"Linear\.period = 0: must be a whole number >= 1",
         ),
         (lambda: ProxQuantEpochs(-1, eta=Constant(1)), r"ProxQuantEpochs\.rate = -1"),
-        (lambda: ProxQuantEpochs(1, eta=1), r"ProxQuantEpochs\.eta = 1: must be a Schedule"),
-        (lambda: InversePi(0.1, eta=0.1), r"InversePi\.eta = 0\.1: must be a Schedule"),
+        (lambda: ProxQuantEpochs(1, eta=1), r"ProxQuantEpochs\.eta = 1: must be .* Schedule"),
+        (lambda: InversePi(0.1, eta=0.1), r"InversePi\.eta = 0\.1: must be .* Schedule"),
     ],
 )
 def test_bad_values_are_named(build: object, message: str) -> None:

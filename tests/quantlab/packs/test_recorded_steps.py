@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from quantlab import Recipe
@@ -25,29 +24,24 @@ from quantlab.quantizers.tanh import Tanh
 from quantlab.recipe import Averaging
 from quantlab.schedules import Linear, StepDecay
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
+from tests.quantlab.operations import Operations
 from tests.quantlab.packs.test_packs import OTHER_SGD, Choosy, Double, method
 
 
-class Recording(TorchDispatchMode):
-    """Keeps all operations with the tensors that they were given, and does them again on those."""
+class Recording(Operations):
+    """Keeps all operations with their tensors, and computes them again on these tensors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(func)
         assert not name.startswith("aten._local_scalar_dense"), "a step looks at a number"
         assert not name.startswith("aten.lift_fresh"), "a step makes a tensor of Python numbers"
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
         tensors = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
-        self.operations.append((func, args, dict(kwargs or {}), tensors))
+        self.operations.append((func, args, kwargs, tensors))
         return result
 
     @torch.no_grad()

@@ -69,21 +69,21 @@ def test_more_are_tried_as_long_as_they_are_faster() -> None:
 def test_what_would_not_fit_is_not_tried() -> None:
     paces = measure_sharing(Made(FASTER, memory=0.15), most=16, trials=100)
     assert (list(paces.trials_per_hour), paces.best) == ([1, 2, 4], 4)
-    assert paces.note == "8 would not fit into its memory"
+    assert paces.note == "8 processes would exceed its memory"
 
 
 def test_a_process_that_dies_of_its_memory_ends_it() -> None:
     paces = measure_sharing(Made(FASTER, largest=2), most=16, trials=100)
     assert (list(paces.trials_per_hour), paces.best) == ([1, 2], 2)
-    assert paces.note == "4 together: OutOfMemoryError: CUDA out of memory"
+    assert paces.note == "4 processes failed: OutOfMemoryError: CUDA out of memory"
     paces = measure_sharing(Made(FASTER, largest=0), most=16, trials=100)
     assert paces.best == 1
-    assert str(paces) == "1 together: OutOfMemoryError: CUDA out of memory"
+    assert str(paces) == "1 process failed: OutOfMemoryError: CUDA out of memory"
 
 
 def test_short_sweeps_are_not_worth_the_time() -> None:
     paces = measure_sharing(Made({1: 1000.0}), most=16, trials=20)
-    assert (paces.best, paces.note) == (1, "over too soon to measure more")
+    assert (paces.best, paces.note) == (1, "more were not measured, as training is short")
 
 
 class Processes:

@@ -50,31 +50,31 @@ def raises(latent: Tensor, sharpness: float) -> Tensor:
 
 
 FAULTS: dict[str, tuple[Prox, str]] = {
-    "a scalar": (lambda w, s: w.mean(), r"gives shape \(\) for weights of shape"),
-    "one entry": (lambda w, s: w[:1], r"gives shape \(1,\)"),
-    "another shape": (lambda w, s: w[None], r"gives shape \(1, \d+\)"),
-    "a number": (lambda w, s: 0.5, "gives a float: must give a torch.Tensor"),
-    "nothing": (lambda w, s: None, "gives None"),
-    "an array": (lambda w, s: np.tanh(w.numpy()), r"gives a numpy\.ndarray"),
-    "a tuple": (lambda w, s: (w, w), "gives a tuple"),
-    "booleans": (lambda w, s: w > 0, r"gives torch\.bool for weights of torch\.float32"),
-    "doubles": (lambda w, s: w.double(), r"gives torch\.float64"),
-    "complex": (lambda w, s: w.to(torch.complex64), r"gives torch\.complex64"),
-    "NaN": (lambda w, s: w * math.nan, "gives nan for the weight .*must be finite"),
-    "infinity": (lambda w, s: 1 / w, "gives inf for the weight 0"),
+    "a scalar": (lambda w, s: w.mean(), r"returned shape \(\) for weights of shape"),
+    "one entry": (lambda w, s: w[:1], r"returned shape \(1,\)"),
+    "another shape": (lambda w, s: w[None], r"returned shape \(1, \d+\)"),
+    "a number": (lambda w, s: 0.5, "returned a float; must return a torch.Tensor"),
+    "nothing": (lambda w, s: None, "returned None"),
+    "an array": (lambda w, s: np.tanh(w.numpy()), r"returned a numpy\.ndarray"),
+    "a tuple": (lambda w, s: (w, w), "returned a tuple"),
+    "booleans": (lambda w, s: w > 0, r"returned torch\.bool for weights of torch\.float32"),
+    "doubles": (lambda w, s: w.double(), r"returned torch\.float64"),
+    "complex": (lambda w, s: w.to(torch.complex64), r"returned torch\.complex64"),
+    "NaN": (lambda w, s: w * math.nan, "returned nan for the weight .*must return finite numbers"),
+    "infinity": (lambda w, s: 1 / w, "returned inf for the weight 0"),
     "in place": (lambda w, s: w.clamp_(-1, 1), "must not work in place"),
     "not monotone": (lambda w, s: torch.sin(5 * w), "must be nondecreasing"),
     "decreasing": (lambda w, s: -w, "must be nondecreasing"),
     "random, unsaid": (lambda w, s: w + torch.rand_like(w), "property `random`"),
-    "an error": (raises, r"raises KeyError: 'missing' \(.*test_faulty.*, in raises\)"),
+    "an error": (raises, r"raised KeyError: 'missing' \(.*test_faulty.*, in raises\)"),
 }
 LIMITS: dict[str, tuple[Hard, str]] = {
-    "off the set": (lambda w: w / 2, r"hard gives .*must give levels only, \(-1\.0, 0\.0, 1\.0\)"),
-    "nothing": (lambda w: None, "hard gives None"),
-    "one entry": (lambda w: w[:1].sign(), r"hard gives shape \(1,\)"),
-    "in place": (lambda w: w.clamp_(-1, 1).sign_(), "hard changes the weights"),
-    "decreasing": (lambda w: -w.sign(), "hard gives .*must be nondecreasing"),
-    "integers": (lambda w: w.sign().long(), r"hard gives torch\.int64"),
+    "off the set": (lambda w: w / 2, r"hard returned .*must return one of \(-1\.0, 0\.0, 1\.0\)"),
+    "nothing": (lambda w: None, "hard returned None"),
+    "one entry": (lambda w: w[:1].sign(), r"hard returned shape \(1,\)"),
+    "in place": (lambda w: w.clamp_(-1, 1).sign_(), "hard changed its argument"),
+    "decreasing": (lambda w: -w.sign(), "hard returned .*must be nondecreasing"),
+    "integers": (lambda w: w.sign().long(), r"hard returned torch\.int64"),
 }
 
 
@@ -106,7 +106,7 @@ def test_of_random_maps_the_mean_is_held_to_the_contract() -> None:
 
     require_contract(Mine(map=noisy(1.0), draws=True))
     require_contract(Mine(map=noisy(0.0), draws=True))
-    with pytest.raises(ConfigurationError, match="in the mean, less for the weight"):
+    with pytest.raises(ConfigurationError, match="a smaller mean for the weight"):
         require_contract(Mine(map=noisy(-1.0), draws=True))
     shifted = Mine(map=lambda w, s: w + torch.randn(()), draws=True)  # one draw for all
     require_contract(shifted)
@@ -217,5 +217,5 @@ class Mean(Nearest):
 
 
 def test_no_training_begins_with_a_faulty_quantizer() -> None:
-    with pytest.raises(ConfigurationError, match=r"Mean\.prox gives shape \(\)"):
+    with pytest.raises(ConfigurationError, match=r"Mean\.prox returned shape \(\)"):
         TrainingRun(quantized(quantization=Quantization(rule=PROX_CONNECT, quantizer=Mean())))

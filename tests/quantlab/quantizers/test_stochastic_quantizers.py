@@ -334,7 +334,11 @@ def test_t12_a_mixture_is_random_or_annealed_if_a_member_is() -> None:
         ((Nearest(), Nearest()), 0.5, r"alphas = 0\.5: must be 2 numbers"),
         ((Nearest(), Nearest()), ("a", "b"), r"alphas = \('a', 'b'\): must be 2 numbers"),
         ((Nearest(), "sign"), (0.5, 0.5), r"members = .*'sign'.*: must be"),
-        ((Nearest(), Nearest()), (1.0,), r"alphas = \(1\.0,\): must be 2 numbers >= 0 of sum 1"),
+        (
+            (Nearest(), Nearest()),
+            (1.0,),
+            r"alphas = \(1\.0,\): must be 2 numbers >= 0 that sum to 1",
+        ),
         ((Nearest(),), (0.5, 0.5), r"alphas = \(0\.5, 0\.5\): must be 1 numbers"),
         ((Nearest(), Nearest()), (0.5, 0.6), r"alphas = \(0\.5, 0\.6\)"),
         ((Nearest(), Nearest()), (-0.5, 1.5), r"alphas = \(-0\.5, 1\.5\)"),

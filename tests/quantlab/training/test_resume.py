@@ -182,7 +182,7 @@ def test_the_previous_good_checkpoint_is_used(tmp_path: Path) -> None:
     state, refused = load_last_good(file, fingerprint="a")
     assert state == {"epoch": 2}
     assert len(refused) == 1
-    assert f"checkpoint {file}: damaged" in refused[0]
+    assert f"checkpoint {file}: the file is damaged" in refused[0]
     # The next checkpoint does not put the damaged one in the place of the good one.
     save_checkpoint(file, {"epoch": 4}, fingerprint="a")
     file.unlink()

@@ -144,9 +144,12 @@ LEVELS = "levels: tuple[float, ...] = (-1.0, 1.0)"
             changed(TINY, '"quantization.sharpness.rho0"', '"quantization.sharpnes.rho0"'),
             "'sharpnes'",
         ),
-        (changed(TINY, "(0.5, 1.0)", "(0.5, -1.0)"), "Linear.rho0 = -1.0: must be finite and >= 0"),
-        (changed(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0, -1.0)")), "unsorted"),
-        (changed(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0, 1.0)")), "duplicated"),
+        (
+            changed(TINY, "(0.5, 1.0)", "(0.5, -1.0)"),
+            "Linear.rho0 = -1.0: must be a finite number >= 0",
+        ),
+        (changed(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0, -1.0)")), "1 precedes -1"),
+        (changed(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0, 1.0)")), "1 is duplicated"),
         (changed(TINY, LEVELS, LEVELS.replace("(-1.0, 1.0)", "(1.0,)")), "at least two levels"),
         (
             changed(

@@ -55,7 +55,7 @@ def test_networks_are_built_for_the_classes_of_the_data(tmp_path: Path) -> None:
     rho0 = Axis("rho0", "quantization.sharpness.rho0", (0.1, 0.2, 0.3))
     both(sweep(quantized(model=Particular(10, [4])), rho0), tmp_path)
     assert BUILT == [(10, 1)] * 2  # once without the data and once with it, whatever is annealed
-    with pytest.raises(ConfigurationError, match=r"build raises ValueError: this head is for 9"):
+    with pytest.raises(ConfigurationError, match=r"build raised ValueError: this head is for 9"):
         check_without_data(sweep(quantized(model=Particular(9, [4]))).cells)
 
 

@@ -1,0 +1,121 @@
+"""TrainingState: how far a training run has come, and what a checkpoint of it contains."""
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+from quantlab.canonical import fingerprint
+from quantlab.datasets import Splits
+from quantlab.execution import Execution, parse_execution
+from quantlab.optim.of_recipe import plain_optimizer
+from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.recipe import Recipe
+from quantlab.training.checkpoint import own_copy
+from quantlab.training.epoch import EpochInProgress
+from quantlab.training.records import Stage
+
+
+class TrainingState:
+    """The state of a training run: network, optimizer, stage, epoch and gradient step."""
+
+    model: nn.Module
+    optimizer: ProxOptimizer
+    """Optimizer of the current stage."""
+    splits: Splits
+
+    def __init__(self, recipe: Recipe, device: torch.device, execution: Execution) -> None:
+        """Begin before the first step. Subclasses set `model`, `optimizer` and `splits`.
+
+        Args:
+            recipe: recipe that is trained.
+            device: device that computes the training.
+            execution: options of the computation.
+        """
+        self.recipe = recipe
+        self.device = device
+        self.execution = execution
+        self.executions = [execution]
+        """Execution options of all training so far, through every resumption."""
+        self.epoch = 0
+        """Number of finished epochs, over both stages."""
+        self.step = 0
+        """Number of finished gradient steps, over both stages."""
+        self.stage = Stage.QUANTIZE
+        self.last_loss = math.nan
+        """Loss of the last gradient step; NaN before the first."""
+        self._in_progress: EpochInProgress | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of the training state, between epochs or at a pause.
+
+        Between epochs it contains no random numbers, because those of an epoch follow from the seed
+        and the number of the epoch.
+        """
+        state = {
+            "executions": [str(execution) for execution in self.executions],
+            "stage": self.stage.value,
+            "epoch": self.epoch,
+            "step": self.step,
+            "last_loss": self.last_loss,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
+        }
+        copy: dict[str, Any] = own_copy(state)
+        return copy
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state of the same recipe. Call it before any epoch is trained.
+
+        Args:
+            state: what `state_dict` returned; it is not changed.
+        """
+        state = deepcopy(dict(state))  # torch's optimizers would train on its tensors
+        self.executions = [*map(parse_execution, state["executions"])]
+        if self.execution not in self.executions:
+            self.executions.append(self.execution)
+        self.epoch = state["epoch"]
+        self.step = state["step"]
+        self.last_loss = state["last_loss"]
+        if Stage(state["stage"]) is Stage.BATCHNORM:
+            self._harden()
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["epoch_in_progress"] is not None:
+            self._in_progress = self._new_epoch()
+            self._in_progress.load_state_dict(state["epoch_in_progress"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the recipe."""
+        return fingerprint(self.recipe)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all epochs are finished."""
+        return self.epoch == self.recipe.epochs + self.recipe.batchnorm_epochs
+
+    @property
+    def is_quantizing(self) -> bool:
+        """Whether latent, proximal and hard weights may differ."""
+        return self.stage is Stage.QUANTIZE and self.recipe.quantization is not None
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Number of finished epochs, and of finished gradient steps of the next epoch."""
+        return self.epoch, self._in_progress.batches if self._in_progress else 0
+
+    def _harden(self) -> None:
+        """Quantize for good, and begin the second stage with a new optimizer (B.1.4)."""
+        self.optimizer.harden()
+        self.stage = Stage.BATCHNORM
+        self.optimizer = plain_optimizer(self.recipe.optimizer, self.model)
+
+    def _new_epoch(self) -> EpochInProgress:
+        return EpochInProgress.start(
+            self.recipe.seed, self.epoch, len(self.splits.train), self.device
+        )
