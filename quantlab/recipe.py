@@ -296,8 +296,8 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
         position = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
         if not 0 <= position < len(value):
             raise ConfigurationError(
-                f"path {path!r}: {name!r} must be a position from 0 to {len(value) - 1} in "
-                f"{brief(value)}"
+                f"path {path!r}: {name!r} must be a whole number >= 0 and < {len(value)}, the "
+                f"number of items of {brief(value)}"
             )
         changed = _override(value[position], rest, new, path)
         return (*value[:position], changed, *value[position + 1 :])

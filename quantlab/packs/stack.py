@@ -15,8 +15,9 @@ from quantlab.execution import Execution
 from quantlab.packs.chunk import Chunk
 from quantlab.packs.evaluation import stacked_accuracies
 from quantlab.packs.graph import WARM_UP_STEPS, Record, record_on
+from quantlab.packs.member import StackMember, neighbours
 from quantlab.packs.network import StackedNetwork, Stacking
-from quantlab.packs.optimizer import RECORDABLE, StackedOptimizer, StackMember, neighbours
+from quantlab.packs.optimizer import RECORDABLE, StackedOptimizer
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.loss_tally import LossTally
 from quantlab.training.records import EpochRecord

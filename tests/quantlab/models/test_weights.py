@@ -128,7 +128,7 @@ def test_an_axis_can_reach_into_a_group() -> None:
     changed = override(recipe, "quantization.groups.0.quantizer.levels", BINARY)
     assert changed.quantization is not None
     assert changed.quantization.groups[0].quantizer.levels == BINARY
-    with pytest.raises(ConfigurationError, match=r"'1' must be a position of"):
+    with pytest.raises(ConfigurationError, match=r"'1' must be a whole number >= 0 and < 1"):
         override(recipe, "quantization.groups.1.quantizer", Nearest())
 
 

@@ -79,7 +79,7 @@ def test_weights_of_a_file_must_fit(tmp_path: Path) -> None:
     torch.save(ConvNet(width=3).build(num_classes=10, num_channels=1).state_dict(), tmp_path / "w")
     recipe = quantized(initial_weights=WeightsFile("w"))
     preflight(list(sweep(override(recipe, "model.width", 3)).cells), Storage(tmp_path), tmp_path)
-    with pytest.raises(ConfigurationError, match=r"w: does not fit _ConvNet: 'conv1\.weight' is"):
+    with pytest.raises(ConfigurationError, match=r"w: does not fit _ConvNet: 'conv1\.weight' has"):
         preflight(list(sweep(recipe).cells), Storage(tmp_path), tmp_path)
 
 
@@ -102,8 +102,8 @@ class Late(PiecewiseLinear):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda r: override(r, "optimizer.learning_rate", Falling()), "gives -0.1 at step 100"),
-        (lambda r: override(r, "quantization.sharpness", Falling()), "gives -0.1 at step 100"),
+        (lambda r: override(r, "optimizer.learning_rate", Falling()), "returned -0.1 at step 100"),
+        (lambda r: override(r, "quantization.sharpness", Falling()), "returned -0.1 at step 100"),
         (lambda r: override(r, "quantization.quantizer", Late()), "Late.prox at sharpness 0.6"),
         (lambda r: override(r, "quantization.exclude", ("fc",)), "'fc' matches no layer"),
     ],

@@ -203,7 +203,7 @@ def test_epochs_that_the_history_has_lost_are_trained_again(lost: str, tmp_path:
         run_trial(recipe, damaged, data_dir=tmp_path)
     assert comparable(damaged) == comparable(whole)
     said = result_of(damaged).warning
-    assert ("of which the records of only" in said) == (lost != "the second twice")
+    assert ("but the records of only" in said) == (lost != "the second twice")
     assert bool(warned) == bool(said)
     assert (damaged.path / "history.jsonl.damaged").exists() == ("second" in lost)
 
@@ -326,7 +326,7 @@ def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:
     recipe = small_recipe(dataset=ImageFolder(folder="none", validation_images=1))
     folder = folder_of(recipe, tmp_path)
     for _ in range(2):
-        with pytest.raises(ValueError, match="no folder"):
+        with pytest.raises(ValueError, match=r"folder .* does not exist"):
             run_trial(recipe, folder, data_dir=tmp_path)
         assert folder.state() is TrialState.FAILED
         assert not folder.state().is_finished
