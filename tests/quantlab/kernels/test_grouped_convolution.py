@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from quantlab.kernels.grouped_convolution import grouped_convolution, is_fitting
 
@@ -103,3 +104,16 @@ def test_images_need_no_gradient() -> None:
 )
 def test_what_fits(layer: nn.Conv2d, fits: bool) -> None:
     assert is_fitting(layer) == fits
+
+
+def test_shapes_are_known_without_a_computation() -> None:
+    """As `torch.compile` asks for them, also for the gradients."""
+    with FakeTensorMode():
+        images = torch.empty(2, 48, 9, 8, requires_grad=True)
+        weight = torch.empty(96, 16, 3, 3, requires_grad=True)
+        output = grouped_convolution(images, weight, groups=3, stride=2)
+        expected = F.conv2d(images, weight, stride=2, padding=1, groups=3)
+        gradients = torch.autograd.grad(output.sum(), [images, weight])
+    assert output.shape == expected.shape == (2, 96, 5, 4)
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    assert [gradient.shape for gradient in gradients] == [images.shape, weight.shape]
