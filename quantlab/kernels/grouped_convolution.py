@@ -109,7 +109,7 @@ class GroupedConvolution(nn.Module):
 @torch.library.custom_op("quantlab::convolution_of_groups", mutates_args=())
 def _convolution(images: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
     images = images.contiguous(memory_format=torch.channels_last)
-    output = _output(images, weight, groups, stride)
+    output: Tensor = _output(images, weight, groups, stride)
     taps = _by_tap(weight, groups).contiguous()
     _convolve(FORWARD, images, taps, output, groups, stride)
     return output
