@@ -8,11 +8,13 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Run the command, without what Python would take seconds for before and after it.
+    """Run the command, and end the process without the seconds that Python would take for it.
 
-    Libraries make objects by the hundred thousand when they are imported, and no garbage, which is
-    looked for all the same; and once all has been done that was to be done at the end, such as
-    writing logs, Python would take every one of these objects apart.
+    Libraries create hundreds of thousands of objects when they are imported. The garbage collector
+    would search them again and again, and Python would free each of them at the end. The process
+    ends after all exit handlers that were registered within the command; those that were registered
+    before it, such as by a tracer or a profiler, would be skipped, so that it ends in Python's own
+    way where one is active.
 
     Returns:
         The exit code; see `sweeps.cli.command.EXIT_CODES`.
@@ -20,12 +22,15 @@ def main() -> int:
     gc.set_threshold(100_000)
     codes: list[int] = []
 
-    @atexit.register  # the first is called last
     def leave() -> None:
         if codes:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(codes[0])
+
+    is_watched = sys.gettrace() or sys.getprofile() or "COVERAGE_PROCESS_START" in os.environ
+    if not is_watched:
+        atexit.register(leave)  # the handler that is registered first is called last
 
     from sweeps.cli import command
 

@@ -5,6 +5,7 @@ Secrets are hidden in everything that is written to them.
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Literal, TextIO
@@ -49,27 +50,35 @@ class TolerantStream:
 
 
 class _Once:
-    """A text stream that passes on each distinct line once, as soon as it is complete."""
+    """A text stream that passes on each distinct line once, as soon as it is complete.
+
+    After the first prompt, such as a debugger's, it passes on everything.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._seen: set[str] = set()
         self._begun = ""
+        self._is_interactive = False
+        self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
         """Write the complete lines of the text that were not written before."""
-        *lines, self._begun = (self._begun + text).split("\n")
-        for line in lines:
-            if line not in self._seen:
-                self._seen.add(line)
-                self._stream.write(f"{line}\n")
+        with self._lock:
+            *lines, self._begun = (self._begun + text).split("\n")
+            for line in lines:
+                if self._is_interactive or line not in self._seen:
+                    self._seen.add(line)
+                    self._stream.write(f"{line}\n")
         return len(text)
 
     def flush(self) -> None:
         """Write an incomplete line too, which may be a prompt, and flush the stream."""
-        self._stream.write(self._begun)
-        self._begun = ""
-        self._stream.flush()
+        with self._lock:
+            self._is_interactive = self._is_interactive or bool(self._begun)
+            self._stream.write(self._begun)
+            self._begun = ""
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -112,6 +112,8 @@ def measure_sharing(
             return SharedPaces(paces, memory, note)
         paces[number] = sum(pace.trials_per_hour for pace in together)
         memory[number] = max(pace.memory for pace in together)
+        if number == 1 and not paces[1]:
+            return SharedPaces({}, {}, "nothing could be trained")
         if number == 1 and trials / paces[1] < worth_hours:
             return SharedPaces(paces, memory, "more were not measured, as training is short")
     return SharedPaces(paces, memory)

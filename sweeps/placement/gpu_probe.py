@@ -12,6 +12,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from quantlab import Recipe
+from quantlab.errors import first_line
 from quantlab.execution import Execution
 from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
 from sweeps.placement.packing import Packing
@@ -20,6 +21,13 @@ from sweeps.placement.sharing_choice import choose_sharing, most_processes
 from sweeps.spec import Cell
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.staging import stage
+
+PATIENCE_SECONDS = 60
+"""How long the measurement waits for a free GPU on a cluster that others use too."""
+
+
+class NoRoomError(RuntimeError):
+    """No GPU was free for a measurement."""
 
 
 def shared_gpus(
@@ -50,8 +58,11 @@ def shared_gpus(
     """
 
     def measure(recipes: Sequence[Recipe], most: int, trials: int) -> SharedPaces:
-        with _team(recipes, most, data_dir, scratch, resources, device) as team:
-            return measure_sharing(team, most=most, trials=trials)
+        try:
+            with _team(recipes, most, data_dir, scratch, resources, device) as team:
+                return measure_sharing(team, most=most, trials=trials)
+        except (NoRoomError, RayError) as error:
+            return SharedPaces({}, {}, f"not measured: {first_line(error)}")
 
     most = most_processes(nodes, cpus=resources.cpus, concurrency=resources.concurrency)
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
@@ -118,7 +129,11 @@ def _team(
     """Reserve one GPU, and CPUs for `most` processes, on one machine."""
     group = placement_group([{"GPU": 1.0, "CPU": resources.cpus * most}])
     try:
-        ray.get(group.ready())
+        if not group.wait(timeout_seconds=PATIENCE_SECONDS):
+            raise NoRoomError(
+                f"no machine had a free GPU and {resources.cpus * most:g} free CPUs within "
+                f"{PATIENCE_SECONDS} seconds"
+            )
         actor = ray.remote(
             num_cpus=resources.cpus,
             num_gpus=1 / most,

@@ -1,12 +1,17 @@
 """Choose how many processes share each GPU, by measurements."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 
 from quantlab import Recipe
+from quantlab.canonical import canonical
 from quantlab.probing.gpu_sharing import MOST_MEMORY, NUMBERS, SharedPaces
 from sweeps.placement.packing import Packing, by_pack_key
 from sweeps.spec import Cell
+
+MOST_OTHERS = 4
+"""Packs of other networks, datasets or batch sizes whose memory is measured at most."""
 
 Measure = Callable[[Sequence[Recipe], int, int], SharedPaces]
 """Measures a pack: its recipes, the maximum number of processes, and the trials of a GPU."""
@@ -35,8 +40,9 @@ def choose_sharing(
 ) -> tuple[int, str]:
     """Choose the number of processes on each GPU.
 
-    The pack key with the most trials is measured with up to `most` processes. Of the other keys,
-    only the memory is measured, and the number is halved until all of them fit.
+    The pack key with the most trials is measured with up to `most` processes. Of others, with
+    another network, dataset or batch size, only the memory is measured, of the `MOST_OTHERS` with
+    the most trials; the number is halved until all of them fit.
 
     Args:
         cells: the trials to train.
@@ -58,9 +64,11 @@ def choose_sharing(
     if most == 1:
         return 1, _line(1, "not measured, because there is no more work, or there are no more CPUs")
     recipes = [[cell.recipe for cell in pack] for pack in packs]
-    paces = measure(recipes[0], most, math.ceil(len(groups[0][1]) / gpus))
+    paces = measure(recipes[0], most, math.ceil(len(cells) / gpus))
     number, reason = paces.best, str(paces)
-    for other in recipes[1:]:
+    others = {_memory_key(pack): pack for pack in reversed(recipes)}
+    others.pop(_memory_key(recipes[0]))
+    for other in list(reversed(others.values()))[:MOST_OTHERS]:
         if number == 1:
             break
         alone = measure(other, 1, len(other))
@@ -69,6 +77,20 @@ def choose_sharing(
             name = f"{other[0].model.name} on {other[0].dataset.name}"
             reason = f"{paces}; limited by the memory of {name}, {alone}"
     return number, _line(number, reason)
+
+
+def _memory_key(recipes: Sequence[Recipe]) -> str:
+    """Return what the memory of a pack depends on, as text."""
+    recipe = recipes[0]
+    parts = {
+        "model": recipe.model,
+        "dataset": recipe.dataset,
+        "batch_size": recipe.batch_size,
+        "is_quantized": recipe.quantization is not None,
+        "optimizer": recipe.optimizer.algorithm,
+        "trials": len(recipes),
+    }
+    return json.dumps(canonical(parts), sort_keys=True)
 
 
 def _line(number: int, reason: str) -> str:

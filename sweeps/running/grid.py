@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from quantlab import ConfigurationError
 from sweeps.placement.gpu_probe import shared_gpus
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing
@@ -12,6 +13,7 @@ from sweeps.planning.before_training import check_before_training
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.driver import services, train
 from sweeps.running.progress import Progress
+from sweeps.running.ray_cluster import cluster_address
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.tracking.tracker import Tracker
@@ -78,10 +80,12 @@ def _settled(
     nodes = alive_nodes()
     whole = replace(resources, gpus_per_trial=float(any(node.get("GPU") for node in nodes)))
     if not whole.gpus:
-        progress.log(
-            "--gpus-per-trial auto: no machine has a GPU now, so trials run on CPUs; for a cluster "
-            "that adds GPU machines later, give a number"
-        )
+        if cluster_address(resources) is not None:  # which may add machines with GPUs later
+            raise ConfigurationError(
+                "--gpus-per-trial auto: no machine of the cluster has a GPU now, so that nothing "
+                "can be measured; give a number, such as 1"
+            )
+        progress.log("--gpus-per-trial auto: this machine has no GPU, so trials run on CPUs")
     packing = _packing(cells, data_dir, whole, progress)
     if not whole.gpus:
         return whole, packing

@@ -23,6 +23,11 @@ PENDING_TRIALS = 200
 """How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
 
 
+def cluster_address(resources: Resources) -> str | None:
+    """Return the address of the cluster, as given or set in a submitted job; None without one."""
+    return resources.address or os.environ.get("RAY_ADDRESS")
+
+
 def connect(resources: Resources) -> int:
     """Start Ray on this machine, or connect to a cluster.
 
@@ -36,7 +41,7 @@ def connect(resources: Resources) -> int:
         ConfigurationError: Ray does not start, the cluster does not answer, or this machine has
             too few CPUs or GPUs.
     """
-    address = resources.address or os.environ.get("RAY_ADDRESS")  # as set in a submitted job
+    address = cluster_address(resources)
     if address is None:
         limit = resources.concurrency
         cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
@@ -98,7 +103,9 @@ def disconnect() -> None:
 
     def kill_at_once(*arguments: Any, **options: Any) -> None:
         for info in node.all_processes.get("raylet", ()):
-            with suppress(psutil.NoSuchProcess):
+            if info.process.poll() is not None:
+                continue  # it has ended, and another process may have its number
+            with suppress(psutil.Error):
                 started.extend(psutil.Process(info.process.pid).children(recursive=True))
         if "allow_graceful" in options:
             options["allow_graceful"] = False
@@ -107,7 +114,7 @@ def disconnect() -> None:
     node.kill_all_processes = kill_at_once
     ray.shutdown()
     for process in started:
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             process.kill()
 
 

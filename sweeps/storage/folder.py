@@ -217,6 +217,10 @@ class TrialFolder:
                     set_aside(path)
         for file in (self.failure, self.stopped):
             file.remove()
+        theirs = tuple(f".{file.path.name}." for file in (self.failure, self.delivery))
+        for path in self.path.glob(".*.partial"):  # left by a process that died while it wrote
+            if not path.name.startswith(theirs):  # which the driver may be writing now
+                path.unlink(missing_ok=True)
 
 
 _MARK_DIGITS = 32

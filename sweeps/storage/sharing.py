@@ -1,5 +1,6 @@
 """Permissions and locks of files that several people or processes use."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -112,8 +113,9 @@ def _opened(path: Path) -> int:
         set_aside(path)
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
-        pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
     try:
         return os.open(path, os.O_RDONLY)  # most file systems can lock a file opened for reading
     except OSError as error:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,26 @@ def test_what_is_printed_again_and_again_is_shown_once(capsys: pytest.CaptureFix
             print("in prox", number)
         print("in prox 1\nand more\n(Pdb) ", end="", flush=True)
         assert capsys.readouterr().err == "in prox 1\nin prox 2\nand more\n(Pdb) "
-        print("n\nin prox 2")
+        print("n\nin prox 2")  # an answer in a debugger may be what was printed before
     print("after")
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("after\n", "n\n")
+    assert (shown.out, shown.err) == ("after\n", "n\nin prox 2\n")
+
+
+def test_lines_of_threads_stay_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    def talk(name: str) -> None:
+        for number in range(500):
+            print(f"{name} {number}")
+
+    with streams.each_line_once():
+        threads = [threading.Thread(target=talk, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    lines = capsys.readouterr().err.splitlines()
+    # A print is two writes, a text and its end, so that two threads may share a line.
+    assert sorted("".join(lines)) == sorted("".join(f"{n} {i}" for n in "abcd" for i in range(500)))
 
 
 def test_a_closed_stream_takes_no_files_number(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ def test_short_sweeps_are_not_worth_the_time() -> None:
     assert (paces.best, paces.note) == (1, "more were not measured, as training is short")
 
 
+def test_a_pack_that_diverges_at_once_has_no_pace() -> None:
+    paces = measure_sharing(Made({1: 0.0}), most=16, trials=20)
+    assert (paces.best, str(paces)) == (1, "nothing could be trained")
+
+
 class Processes:
     """Forks of one that has but imported torch; those of a test's own process may block."""
 

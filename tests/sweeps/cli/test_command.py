@@ -77,7 +77,9 @@ def test_one_more_seed_runs_only_its_cells(
     lines = done.stdout.splitlines()
     assert lines[0] == "tiny: 9 trials, 3 to run"
     # Two trials for one slot are measured, and are too short for more than that.
-    assert lines[1].startswith("--gpus-per-trial auto: no machine has a GPU now, so trials run on")
+    assert lines[1].startswith(
+        "--gpus-per-trial auto: this machine has no GPU, so trials run on CPUs"
+    )
     assert re.fullmatch(
         r"2 trials of ConvNet on Digits are trained one by one \(.*: 1: 1\.00 \(.*\)\)", lines[2]
     )

@@ -57,14 +57,14 @@ def test_the_commonest_kind_is_measured_and_the_memory_of_the_others() -> None:
         "8: 31 trials/h, 40% of its memory)"
     )
     (first, *others) = asked
-    assert first == ("PC 3", 1, 16, 7)
-    assert sorted(others) == [("FP", 1, 1, 1), ("PC 1", 1, 1, 1)]
+    assert first == ("PC 3", 1, 16, 19)
+    assert others == [("FP", 1, 1, 1)]  # epochs need no memory
 
 
 def test_packs_share_a_gpu_as_they_will_be() -> None:
     number, _, asked = choose(Packing(3), most=16, gpus=2)
     assert number == 4
-    assert asked[0] == ("PC 3", 3, 4, 4)  # 8 packs for two GPUs
+    assert asked[0] == ("PC 3", 3, 4, 10)  # 8 packs for two GPUs
 
 
 def test_the_kind_that_needs_the_most_memory_decides() -> None:

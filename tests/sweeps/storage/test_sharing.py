@@ -116,3 +116,19 @@ def test_a_file_system_without_locks_is_told(
     refused = pytest.raises(ConfigurationError, match=r"--storage .*does not support locks")
     with refused, Storage(tmp_path).locked():
         pass
+
+
+def test_a_lock_of_a_read_only_file_system_can_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".lock").touch()
+    opened = os.open
+
+    def read_only(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with locked(tmp_path / ".lock", fcntl.LOCK_SH):
+        pass

@@ -137,3 +137,15 @@ def test_a_record_of_a_later_version_is_neither_damaged_nor_read(
     monkeypatch.undo()
     with pytest.raises(ConfigurationError, match=r"result\.json: has version 2, .*; update the"):
         folder.state()
+
+
+def test_what_a_killed_process_was_writing_is_removed_before_training(tmp_path: Path) -> None:
+    """But for what the driver may be writing."""
+    folder = Storage(tmp_path).trial("a")
+    folder.make()
+    left = [".weights.pt.1.partial", ".history.jsonl.2.partial", ".checkpoint.next.pt.3.partial"]
+    drivers = [".failure.json.4.partial", ".delivery.json.5.partial"]
+    for name in (*left, *drivers):
+        (folder.path / name).write_text("half")
+    folder.clear()
+    assert sorted(path.name for path in folder.path.glob(".*.partial")) == sorted(drivers)
