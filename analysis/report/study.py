@@ -16,7 +16,7 @@ from analysis.rounding import points
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements, is_fraction
 from analysis.tables.table import Table
 
-FOUND, RACE, SPACE, ALL = (
+FOUND, SEARCH, SPACE, ALL = (
     "Results",
     "Course of the search",
     "Search space",

@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 
 from analysis.figures.drawn import Drawn
 from analysis.figures.style import drawn, freeze_layout
-from analysis.report.study import FOUND, RACE, SPACE
+from analysis.report.study import FOUND, SEARCH, SPACE
 from sweeps.study import StudySpec
 
 MOST_PARAMETERS = 4
@@ -45,7 +45,7 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
             about["target"] = _value(place)
         yield _drawn(
             f"history{ending}",
-            RACE,
+            SEARCH,
             f"The {objective.name} of each complete configuration, in the order in which they were "
             "sampled; the line is the best value so far.",
             "plot_optimization_history",
@@ -58,14 +58,16 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
     if is_single and any(trial.intermediate_values for trial in study.trials):
         yield _drawn(
             "curves",
-            RACE,
+            SEARCH,
             "Intermediate values that the pruner received: the objective over the seeds so far, in "
             "which the current seed counts with its learning curve. A line that ends early is of a "
             "pruned configuration.",
             "plot_intermediate_values",
             study,
         )
-    yield _drawn("timeline", RACE, "When each configuration was evaluated.", "plot_timeline", study)
+    yield _drawn(
+        "timeline", SEARCH, "When each configuration was evaluated.", "plot_timeline", study
+    )
 
 
 def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) -> Iterator[Drawn]:
