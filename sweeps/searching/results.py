@@ -169,9 +169,7 @@ def states_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[st
     driver holds its claim.
     """
     folder = storage.root / "studies" / spec.name
-    if not (
-        folder / ".lock"
-    ).exists():  # the drivers use another --storage, so their claims are not here
+    if not (folder / ".lock").exists():  # the claims are in another --storage
         return [trial.state.name for trial in study.get_trials(deepcopy=False)]
     with sharing.locked(folder / ".lock", fcntl.LOCK_SH):  # no driver claims one meanwhile
         return [

@@ -9,6 +9,5 @@ import os
 # lost. A repeated delivery searches for the run first.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault(
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
-)  # it would print two lines a trial
+# Otherwise MLflow prints two lines a trial.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
