@@ -96,7 +96,7 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     done = quick_command(tiny_copy, "report", "tiny.py", *options)
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
-    assert "Test accuracy in % over ρ0: MD, end-to-end, Digits" in shown
+    assert "Test accuracy (%) over ρ0: MD, end-to-end, Digits" in shown
     assert re.search(r"MD (sensitive|stable|mild|noise|untested|at chance) Digits ConvNet", shown)
     assert str(out / "report.html") in done.stdout
     assert "ui, run 'sweep tiny'" in shown
@@ -190,7 +190,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("run", "tiny.py", "--data", "tiny.py"), "--data tiny.py: must be a folder, but it"),
         (("run", "tiny.py", "--scratch", "tiny.py"), "--scratch tiny.py: must be a folder, but"),
         (("report", "tiny.py", "--out", "tiny.py/x"), "--out tiny.py/x: must be a folder, but t"),
-        (("report", "tiny.py", "--storage", "new"), " WAITING); run it first"),
+        (("report", "tiny.py", "--storage", "new"), " WAITING); train the sweep first"),
         (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not a format; choose from html, "),
         (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
         (("run", "tiny.py", "--concurency", "2"), "did you mean '--concurrency'?; see sweeps run"),
@@ -202,7 +202,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("run", "tiny.py", "--storage", "x" * 300), "names of at most 255 bytes"),
         (("run", "tiny.py", "--pack", "all"), "must be an integer from 1 to 1000000, or auto"),
         (("ui", "--port", "70000"), "'70000': must be an integer from 1 to 65535"),
-        (("report", "no.csv"), "no.csv: cannot be read (No such file"),
+        (("report", "no.csv"), "no.csv: the file cannot be read (No such file"),
         (("ui", "--storage", "new"), "has no MLflow database yet; run `sweeps"),
         (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
         (
