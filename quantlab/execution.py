@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
+from quantlab.plain_values import require_bool, require_count
 
 _SWITCHES = ("channels_last", "bf16", "compile", "graph", "triton", "deterministic", "keep_memory")
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -59,16 +60,9 @@ class Execution:
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(
-                    f"Execution.{name} = {getattr(self, name)!r}: must be True or False"
-                )
+            require_bool(self, name)
         for name, least in _NUMBERS.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"Execution.{name} = {value!r}: must be a whole number >= {least}"
-                )
+            require_count(self, name, least)
 
     def prepare(self, device: torch.device) -> None:
         """Set the modes that torch, cuBLAS and glibc have for the whole process only.

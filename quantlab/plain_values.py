@@ -127,3 +127,30 @@ def require_count(owner: Any, field: str, least: int) -> None:
             f"{type(owner).__name__}.{field} = {brief(value)}: must be a whole number >= {least}"
         )
     object.__setattr__(owner, field, value)
+
+
+def require_bool(owner: Any, field: str) -> None:
+    """Check that a field of a dataclass is True or False.
+
+    Raises:
+        ConfigurationError: if the value is neither.
+    """
+    value = getattr(owner, field)
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{field} = {brief(value)}: must be True or False"
+        )
+
+
+def require_instance(owner: Any, field: str, kind: type) -> None:
+    """Check that a field of a dataclass is an instance of a class.
+
+    Raises:
+        ConfigurationError: if it is not.
+    """
+    value = getattr(owner, field)
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{field} = {brief(value)}: must be an instance of "
+            f"{kind.__name__}"
+        )

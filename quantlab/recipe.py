@@ -14,7 +14,13 @@ from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.weights import full_precision_weights, group_of_weights
-from quantlab.plain_values import plain, require_count, require_number
+from quantlab.plain_values import (
+    plain,
+    require_bool,
+    require_count,
+    require_instance,
+    require_number,
+)
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule, value_at
 from quantlab.update_rules import UpdateRule
@@ -24,15 +30,6 @@ FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 fastest of torch's implementations; results differ by rounding."""
 
 T = TypeVar("T")
-
-
-def _check_type(owner: object, name: str, kind: type) -> None:
-    value = getattr(owner, name)
-    if not isinstance(value, kind):
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{name} = {brief(value)}: must be an instance of "
-            f"{kind.__name__}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,7 @@ class OptimizerSpec:
     """Further keyword arguments of the class, such as momentum."""
 
     def __post_init__(self) -> None:
-        _check_type(self, "learning_rate", Schedule)
+        require_instance(self, "learning_rate", Schedule)
         if not (isinstance(self.algorithm, type) and issubclass(self.algorithm, Optimizer)):
             raise ConfigurationError(
                 f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a torch.optim class"
@@ -122,9 +119,9 @@ class WeightGroup:
     """Sharpness rho_t of the group; None for that of `Quantization.sharpness`."""
 
     def __post_init__(self) -> None:
-        _check_type(self, "quantizer", Quantizer)
+        require_instance(self, "quantizer", Quantizer)
         if self.sharpness is not None:
-            _check_type(self, "sharpness", Schedule)
+            require_instance(self, "sharpness", Schedule)
         _patterns(self, "layers")
         if not self.layers:
             raise ConfigurationError("WeightGroup.layers = (): must name at least one layer")
@@ -147,7 +144,7 @@ class Averaging:
     """First epoch, counted from 0, whose iterates are averaged: s of equation (35)."""
 
     def __post_init__(self) -> None:
-        _check_type(self, "weight", Schedule)
+        require_instance(self, "weight", Schedule)
         require_count(self, "start_epoch", 0)
 
 
@@ -181,18 +178,14 @@ class Quantization:
     training are used, which belong to the weights at which gradients were taken."""
 
     def __post_init__(self) -> None:
-        _check_type(self, "rule", UpdateRule)
-        _check_type(self, "quantizer", Quantizer)
-        _check_type(self, "sharpness", Schedule)
+        require_instance(self, "rule", UpdateRule)
+        require_instance(self, "quantizer", Quantizer)
+        require_instance(self, "sharpness", Schedule)
         _patterns(self, "exclude")
         _patterns(self, "include")
-        if not isinstance(self.reestimate_batchnorm, bool):
-            raise ConfigurationError(
-                f"Quantization.reestimate_batchnorm = {self.reestimate_batchnorm!r}: must be True "
-                "or False"
-            )
+        require_bool(self, "reestimate_batchnorm")
         if self.averaging is not None:
-            _check_type(self, "averaging", Averaging)
+            require_instance(self, "averaging", Averaging)
         _items(self, "groups", WeightGroup, "a sequence of WeightGroup")
         if self.latent_bound is not None:
             bound = require_number(self, "latent_bound", exclusive=True)
@@ -244,13 +237,13 @@ class Recipe:
     """Weights that training starts from; None for random weights drawn with `seed`."""
 
     def __post_init__(self) -> None:
-        _check_type(self, "model", ModelSpec)
-        _check_type(self, "dataset", DatasetSpec)
-        _check_type(self, "optimizer", OptimizerSpec)
+        require_instance(self, "model", ModelSpec)
+        require_instance(self, "dataset", DatasetSpec)
+        require_instance(self, "optimizer", OptimizerSpec)
         if self.quantization is not None:
-            _check_type(self, "quantization", Quantization)
+            require_instance(self, "quantization", Quantization)
         if self.initial_weights is not None:
-            _check_type(self, "initial_weights", InitialWeights)
+            require_instance(self, "initial_weights", InitialWeights)
         require_count(self, "epochs", 1)
         require_count(self, "batchnorm_epochs", 0)
         require_count(self, "batch_size", 1)

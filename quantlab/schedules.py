@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from quantlab.errors import ConfigurationError, brief, described
-from quantlab.plain_values import plain, require_count, require_number
+from quantlab.plain_values import plain, require_count, require_instance, require_number
 
 StepFunction: TypeAlias = Callable[[int], float]
 """A schedule with a fixed number of steps per epoch: it maps a gradient step to a number."""
@@ -49,13 +49,6 @@ def value_at(schedule: "Schedule", step: int, steps_per_epoch: int, field: str) 
 
 def _set_nonnegative(owner: object, field: str) -> None:
     object.__setattr__(owner, field, float(require_number(owner, field)))
-
-
-def _check_eta(owner: "ProxQuantEpochs | InversePi") -> None:
-    if not isinstance(owner.eta, Schedule):
-        raise ConfigurationError(
-            f"{type(owner).__name__}.eta = {brief(owner.eta)}: must be an instance of Schedule"
-        )
 
 
 @dataclass(frozen=True)
@@ -186,7 +179,7 @@ class ProxQuantEpochs(Schedule):
 
     def __post_init__(self) -> None:
         _set_nonnegative(self, "rate")
-        _check_eta(self)
+        require_instance(self, "eta", Schedule)
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate times `rate` times the epoch, which is counted from 0."""
@@ -209,7 +202,7 @@ class InversePi(Schedule):
 
     def __post_init__(self) -> None:
         _set_nonnegative(self, "rho0")
-        _check_eta(self)
+        require_instance(self, "eta", Schedule)
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """Return rho0 times one plus the sum of the step sizes before `step`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
-from quantlab.plain_values import require_number
+from quantlab.plain_values import require_instance, require_number
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
@@ -69,10 +69,7 @@ class Knots(Quantizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("rho", "varrho"):
-            if not isinstance(getattr(self, name), Growth):
-                raise ConfigurationError(
-                    f"Knots.{name} = {getattr(self, name)!r}: must be an instance of Growth"
-                )
+            require_instance(self, name, Growth)
         halves: object = self.halves
         gaps = len(self.levels) - 1
         is_fitting = isinstance(halves, Sequence) and len(halves) in (1, gaps, 2 * gaps)

@@ -1,4 +1,4 @@
-"""The canonical form: different values have different ones."""
+"""The canonical form: different values have different forms."""
 
 from dataclasses import dataclass, field, make_dataclass
 from enum import Enum, StrEnum

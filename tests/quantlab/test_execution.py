@@ -1,4 +1,4 @@
-"""How a trial is computed: options that change its numbers by rounding at most."""
+"""Execution options, which change numbers by rounding at most."""
 
 import os
 import subprocess

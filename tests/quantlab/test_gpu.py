@@ -1,4 +1,4 @@
-"""What a GPU computes: the CPU's numbers, repeatable to the bit, in packs as alone.
+"""Training on a GPU: results agree with the CPU and are bit-identical when repeated.
 
 Without a CUDA device they are skipped. ``QUANTLAB_GPU_TESTS_ON=cpu`` runs them on the CPU, which
 shows that they are sound, not that a GPU is right.

@@ -1,4 +1,4 @@
-"""What looks at numbers of the device: so often an epoch, however many steps that has."""
+"""The number of waits for the device per epoch, which does not depend on the number of steps."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Where training starts from."""
+"""Initial weights from files, other trials and torchvision."""
 
 import hashlib
 from pathlib import Path

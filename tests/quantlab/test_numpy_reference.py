@@ -1,4 +1,4 @@
-"""Training against a second implementation, in numpy alone, from the equations of the paper.
+"""Training compared to a second implementation in NumPy, which follows the paper's equations.
 
 The first half of this file knows nothing of torch or quantlab: a two-layer network with its
 gradient, the four update rules, three optimizers, the two proximal maps and the schedule, all

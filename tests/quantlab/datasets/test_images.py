@@ -1,4 +1,4 @@
-"""Images of all kinds, and folders as people and their systems leave them."""
+"""Image files of many formats, and class folders with files of other programs in them."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The kernels' arithmetic, by Triton's interpreter: which entries they read, multiply and write.
+"""The arithmetic of the kernels, computed by Triton's interpreter.
 
 Triton has to know from its import on that it interprets, so that all of it runs in another process.
 """

@@ -1,4 +1,4 @@
-"""Layers with a learned scale: weights stay in Q, and act as weights of s Q."""
+"""Layers with a learned scale: weights are in Q, and act as weights in s Q."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Checkpoints as programs of all kinds leave them."""
+"""State dicts in the formats of other programs."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which weights are quantized, how, and what the averaged iterate is."""
+"""The selection of quantized weights, weight groups, and averaging."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is projected in the end: what the rule hands from step to step."""
+"""The weights whose projection is the final network."""
 
 from dataclasses import dataclass
 from itertools import pairwise

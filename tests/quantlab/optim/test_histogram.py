@@ -1,4 +1,4 @@
-"""The histogram of the weights on their way to the quantization set."""
+"""The histogram of the proximal weights."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The four update rules against recursions written out by hand, and torch's optimizer manners."""
+"""The four update rules compared to recursions by hand, and the interface of torch optimizers."""
 
 import copy
 from collections.abc import Callable
@@ -382,7 +382,7 @@ def test_t34_a_late_gradient_leaves_the_weight_alone_until_it_comes() -> None:
 
 
 def test_flat_names_the_weight_without_a_gradient() -> None:
-    """Whoever sets a gradient to None; one that autograd leaves out is a zero gradient."""
+    """A gradient that was set to None is an error; one that autograd leaves out is zero."""
     model = small_model()
     optimizer = model_optimizer(model, flat=True)
     optimizer.zero_grad()

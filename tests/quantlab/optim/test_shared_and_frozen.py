@@ -1,4 +1,4 @@
-"""Weights that layers share, that the model froze, and that are in no layer of weights."""
+"""Shared weights, frozen weights, and weights outside of convolution and linear layers."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Steps that are recorded once and done again: what a CUDA graph does, acted out on the CPU."""
+"""Steps that are recorded once and replayed on the CPU, as a CUDA graph does on a GPU."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The paper's settings, against its appendix; numbers here are read off the paper once more."""
+"""The paper's settings compared to its appendix. Numbers were read from the paper again."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How many processes share a GPU; on the CPU, only that all of it is measured can be shown."""
+"""The measurement of processes that share a GPU, with simulated processes and on the CPU."""
 
 import multiprocessing
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What every quantizer of the package promises, found by walking the package."""
+"""The contract of every quantizer in the package."""
 
 import importlib
 import math

@@ -1,4 +1,4 @@
-"""Quantizers that are none are refused, in one line that says what they did."""
+"""Quantizers that violate the contract are refused with one line that names the fault."""
 
 import math
 from collections.abc import Callable

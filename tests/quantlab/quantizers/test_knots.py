@@ -1,4 +1,4 @@
-"""The searchable maps: every setting is a proximal map, and the known ones are among them."""
+"""Knots and Tanh: every setting is a proximal map, and known maps are special cases."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Stochastic rounding, and mixtures of maps, against the laws that their randomness obeys.
+"""Stochastic rounding and mixtures of maps, compared to their distributions.
 
 Random values are compared with an exact mean at 5 standard errors of that mean, which a right
 implementation would miss once in a million comparisons; the seeds are fixed.

@@ -1,4 +1,4 @@
-"""Networks, optimizers and schedules that would make trials fail are found in a rehearsal."""
+"""A rehearsal finds networks, optimizers and schedules that would make trials fail."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""TrainingRun through its outward face: stages, points, resumption, divergence."""
+"""TrainingRun: stages, points, resumption and divergence."""
 
 from dataclasses import dataclass
 from pathlib import Path
