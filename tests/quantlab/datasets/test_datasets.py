@@ -332,7 +332,7 @@ def test_bad_imagenet_settings_are_named(settings: dict[str, object], message: s
 
 
 def test_a_lost_loader_process_is_told_apart_from_our_own_errors(imagenet: Path) -> None:
-    """So that the trial is taken up again."""
+    """The trial can then be continued by another attempt."""
     images = SMALL_IMAGENET.load(imagenet).train
     batches = SMALL_IMAGENET.batches(images, batch_size=1, workers=1)
     next(batches)
