@@ -84,12 +84,12 @@ class Resources:
 def usable_cpus() -> int:
     """Return how many CPUs this process may use, >= 1; a batch job may have a part of them only."""
     usable = len(os.sched_getaffinity(0))
-    for quota in _quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
+    for quota in cpu_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
         usable = min(usable, int(quota))
     return max(1, usable)
 
 
-def _quotas(groups: Path, root: Path) -> Iterator[float]:
+def cpu_limits(groups: Path, root: Path) -> Iterator[float]:
     """Yield the CPU limits of the control groups of this process and of their parents.
 
     Args:

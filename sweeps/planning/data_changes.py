@@ -39,7 +39,7 @@ def data_warnings(
         counted = ", ".join(f"{content} ({count})" for content, count in sorted(others.items()))
         if now and others:
             lines.append(
-                f"data of {dataset.name}: {sum(others.values())} finished trials were trained on "
+                f"data of {dataset.name}: finished trials were trained on "
                 f"other data ({counted}) than {data_dir} has now ({now}); restore the earlier "
                 "data, or give another --storage to train all trials on the new data"
             )

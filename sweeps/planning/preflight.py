@@ -15,6 +15,7 @@ from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
 from quantlab.quantizers.contract import require_contract
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
+from sweeps.planning.network_notes import notes_on, require_last_batches_fit
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.sharing import require_writable
@@ -29,7 +30,7 @@ the sweep's schedules."""
 
 def preflight(
     cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool = True
-) -> None:
+) -> list[str]:
     """Check data, initial weights, quantizers, networks and optimizers before any trial starts.
 
     Args:
@@ -38,9 +39,14 @@ def preflight(
         data_dir: folder of the datasets and of files with weights.
         runs_here: whether trials run on the CPU, as this process does.
 
+    Returns:
+        Notes on the networks, one line each: the weights that stay in full precision, and averages
+        that are evaluated with the batch statistics of other weights. There are none on datasets
+        that have yet to be unpacked.
+
     Raises:
-        ConfigurationError: data or initial weights are missing or do not fit, or see
-            `check_without_data`.
+        ConfigurationError: data or initial weights are missing or do not fit, an epoch ends with a
+            single image that the network cannot take, or see `check_without_data`.
     """
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
@@ -57,7 +63,7 @@ def preflight(
                 continue  # the queue waits for the parent, or fails with it
         if weights is not None:
             weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).intact_weights())
-    _rehearse(
+    return _rehearse(
         recipes, lambda recipe: dimensions[canonical_key(recipe.dataset)], data_dir, runs_here
     )
 
@@ -104,17 +110,44 @@ def _rehearse(
     dimensions_of: Callable[[Recipe], Dimensions | None],
     data_dir: Path | None,
     runs_here: bool,
-) -> None:
-    """Rehearse each network once with each optimizer and each choice of layers."""
-    for recipe in _distinct(recipes, _key_of_network):
-        dimensions = dimensions_of(recipe)
-        if dimensions is not None:
-            rehearse(
-                recipe,
-                dimensions,
-                load=_loading(recipe.initial_weights, data_dir),
-                runs_here=runs_here,
-            )
+) -> list[str]:
+    """Rehearse each network once with each optimizer and each choice of layers; return notes."""
+    groups: dict[str, list[Recipe]] = {}
+    for recipe in recipes:
+        groups.setdefault(_key_of_network(recipe), []).append(recipe)
+    notes: dict[str, None] = {}
+    for group in groups.values():
+        dimensions = dimensions_of(group[0])
+        if dimensions is None:
+            continue
+        model = _rehearsed(group[0], dimensions, data_dir, runs_here)
+        if data_dir is not None:
+            require_last_batches_fit(model, group, dimensions, data_dir, runs_here=runs_here)
+            notes.update(dict.fromkeys(notes_on(model, group)))
+    return list(notes)
+
+
+def _rehearsed(
+    recipe: Recipe, dimensions: Dimensions, data_dir: Path | None, runs_here: bool
+) -> nn.Module:
+    """Rehearse a recipe, and return its network.
+
+    The rehearsal freezes quantized weights for its second stage. This is undone.
+    """
+    built: list[nn.Module] = []
+    are_trained: list[tuple[nn.Parameter, bool]] = []
+    load_weights = _loading(recipe.initial_weights, data_dir)
+
+    def load(model: nn.Module) -> None:
+        load_weights(model)
+        built.append(model)
+        are_trained.extend((weight, weight.requires_grad) for weight in model.parameters())
+
+    rehearse(recipe, dimensions, load=load, runs_here=runs_here)
+    (model,) = built
+    for weight, is_trained in are_trained:
+        weight.requires_grad_(is_trained)
+    return model
 
 
 def _loading(weights: InitialWeights | None, data_dir: Path | None) -> Callable[[nn.Module], None]:

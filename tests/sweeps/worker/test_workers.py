@@ -1,4 +1,4 @@
-"""What workers tell their driver, without Ray between them."""
+"""The reports of workers to their driver, without Ray between them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from quantlab.execution import Execution
 from quantlab.models.mlp import MLP
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.placement.resources import _quotas, usable_cpus
 from sweeps.running.tune_hooks import SweepStopper, TrialCallback
 from sweeps.storage import Storage, TrialState
 from sweeps.worker.actor import Work, Worker
@@ -52,8 +51,8 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     assert "does not see the driver's folder" in setup_error
     assert not elsewhere.root.exists()
     stop = SweepStopper()
-    watch: Any = TrialCallback(None, stop, storage, None, None)  # type: ignore[arg-type]
-    watch.on_trial_result(0, [], SimpleNamespace(config={"trials": {}}), result)
+    callback: Any = TrialCallback(None, stop, storage, None, None)  # type: ignore[arg-type]
+    callback.on_trial_result(0, [], SimpleNamespace(config={"trials": {}}), result)
     assert isinstance(stop.error, ConfigurationError)
     assert stop.stop_all()
 
@@ -152,19 +151,3 @@ def test_reasons_are_what_was_raised_in_one_line() -> None:
     assert reason_of(task) == "ImportError: libwhatever.so: cannot open"
     assert reason_of(ActorDiedError()) == "The actor died unexpectedly before finishing this task."
     assert reason_of(None) == "no reason is known"
-
-
-def test_slots_are_of_the_cpus_that_a_job_may_use(tmp_path: Path) -> None:
-    assert usable_cpus() >= 1
-    (tmp_path / "groups").write_text("0::/job/step\n")
-    for folder, text in (("", None), ("job", "150000 100000"), ("job/step", "max 100000")):
-        (tmp_path / "sys" / folder).mkdir(exist_ok=True)
-        if text is not None:
-            (tmp_path / "sys" / folder / "cpu.max").write_text(text)
-    assert list(_quotas(tmp_path / "groups", tmp_path / "sys")) == [1.5]
-    (tmp_path / "groups").write_text("4:memory:/a\n3:cpu,cpuacct:/job\n")
-    (tmp_path / "sys" / "cpu" / "job").mkdir(parents=True)
-    (tmp_path / "sys" / "cpu" / "job" / "cpu.cfs_quota_us").write_text("300000")
-    (tmp_path / "sys" / "cpu" / "job" / "cpu.cfs_period_us").write_text("100000")
-    assert list(_quotas(tmp_path / "groups", tmp_path / "sys")) == [3.0]
-    assert list(_quotas(tmp_path / "none", tmp_path / "sys")) == []
