@@ -1,1 +1,1 @@
-"""Sweeps of quantized training: grids as values, Ray Tune to run them, MLflow to record them."""
+"""Sweeps of quantized training, which Ray Tune runs and MLflow records."""

@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         *names: str,
         tables: bool = False,
     ) -> argparse.ArgumentParser:
+        """Add a command, which takes one of the names or a file if there are names."""
         sub = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
         sub.set_defaults(run=run, parser=sub)
         if names:

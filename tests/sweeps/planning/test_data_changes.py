@@ -113,7 +113,7 @@ def test_data_that_changes_during_training_is_told_of_in_the_result(tmp_path: Pa
     assert f"the data has changed during training from {first}" in result.warning
 
 
-def test_other_data_is_told_of(tmp_path: Path) -> None:
+def test_other_data_gives_a_warning(tmp_path: Path) -> None:
     write_images(tmp_path / "set", {"train": 4, "test": 2})
     cells = sweep_of(small_recipe(dataset=FOLDER))
     storage = Storage(tmp_path)

@@ -27,7 +27,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture(params=["sweep", "study"])
 def make(request: pytest.FixtureRequest, storage: Storage) -> Make:
-    """Makes a queue of six trials, all of one kind; a pack has one trial unless told otherwise."""
+    """Return a function that makes a queue of six trials with one pack key."""
 
     def of_sweep(*, retries: int = 0, pack: int = 1) -> TrialQueue:
         blocks = (Block("b", base=small_recipe()),)

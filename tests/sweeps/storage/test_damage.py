@@ -104,8 +104,8 @@ class Read:
 def read(storage: Storage, *, maps: bool = False) -> Read:
     """As `plan`, `status` and `report` do."""
     forget_warnings()
-    told = io.StringIO()
-    with redirect_stderr(told):
+    printed = io.StringIO()
+    with redirect_stderr(printed):
         plan = plan_of(SWEEP, storage)
         describe(plan)
         trials = trials_frame(SWEEP, storage)
@@ -117,7 +117,7 @@ def read(storage: Storage, *, maps: bool = False) -> Read:
         {row["name"]: row for row in trials.to_dict("records")},
         list(history.itertuples(index=False, name=None)),
         plan["finished"],
-        told.getvalue().splitlines(),
+        printed.getvalue().splitlines(),
     )
 
 

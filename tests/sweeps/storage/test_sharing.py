@@ -59,7 +59,7 @@ def test_what_is_private_stays_private(tmp_path: Path) -> None:
 
 
 def as_somebody_else(path: Path) -> list[str]:
-    """What another user is told; root may write anywhere."""
+    """The messages that another user gets; root may write anywhere."""
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
@@ -77,7 +77,7 @@ def as_somebody_else(path: Path) -> list[str]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_whose_file_is_in_the_way_is_told(tmp_path: Path) -> None:
+def test_the_owner_of_a_file_that_is_not_writable_is_named(tmp_path: Path) -> None:
     file = Path("/tmp") / f"quantlab-test-{os.getpid()}"
     file.touch(0o600)
     try:
@@ -103,7 +103,7 @@ def test_a_folder_in_the_place_of_a_lock_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / ".lock.damaged").is_dir()
 
 
-def test_a_file_system_without_locks_is_told(
+def test_a_file_system_without_locks_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(file: object, how: int) -> None:

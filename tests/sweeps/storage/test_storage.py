@@ -98,7 +98,7 @@ def test_records_from_before_there_were_seals_are_read(tmp_path: Path) -> None:
     "content",
     ["", "[]\n", "{}\n", '{"state": "DONE", "time": 1, "epochs": 1}\n', "\0\0\0", '{"state": 1\n'],
 )
-def test_a_damaged_result_is_told_once_and_does_not_count(
+def test_a_damaged_result_gives_one_warning_and_is_ignored(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Storage(tmp_path).trial("abc")

@@ -251,7 +251,7 @@ def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
     )
 
 
-def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None:
+def test_another_execution_after_an_interruption_gives_a_warning(tmp_path: Path) -> None:
     recipe = quantized()
     folder = folder_of(recipe, tmp_path)
 
@@ -275,7 +275,7 @@ def test_another_execution_after_an_interruption_is_told(tmp_path: Path) -> None
         killed(Execution(bf16=True, workers=1, keep_memory=False))
     with pytest.warns(UserWarning, match=r"not bit-identical .*computed with execution .*,bf16,"):
         killed(Execution())
-    # It is told of the finished trial too, although the last resumption changed nothing.
+    # The finished trial has the warning too, although the last resumption changed nothing.
     with pytest.warns(UserWarning, match=r"not bit-identical .*computed with execution .*,bf16,"):
         run_trial(recipe, folder, data_dir=tmp_path)
     assert "not bit-identical" in result_of(folder).warning
