@@ -34,7 +34,7 @@ from sweeps.running import signals
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage import damage
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.standing import states_of
+from sweeps.storage.trial_states import states_of
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from quantlab.canonical import canonical_key
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.standing import states_of
+from sweeps.storage.trial_states import states_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from analysis.text import plain
 from sweeps.planning.estimate import estimates
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.standing import states_of
+from sweeps.storage.trial_states import states_of
 
 
 def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:

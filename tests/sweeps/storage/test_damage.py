@@ -28,7 +28,7 @@ from sweeps.reporting.maps import maps_frame
 from sweeps.spec import Block, SweepSpec
 from sweeps.storage import Storage
 from sweeps.storage.damage import forget_warnings
-from sweeps.storage.standing import states_of
+from sweeps.storage.trial_states import states_of
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized
 

@@ -16,7 +16,7 @@ from sweeps.loading import load_sweep
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Epoch
-from sweeps.storage.standing import states_of
+from sweeps.storage.trial_states import states_of
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 
