@@ -38,7 +38,7 @@ class Driver:
         delivery: Any = SimpleNamespace(announce=lambda cell: None)
         progress: Any = SimpleNamespace(
             interrupted=lambda cell: None,
-            say=lambda line: None,
+            log=lambda line: None,
             ended=lambda cell, state, **info: self.ended.append(state),
         )
         self.callback = TrialCallback(self.queue, self.stop, self.storage, delivery, progress)
@@ -135,7 +135,7 @@ def test_a_worker_that_cannot_work_ends_the_sweep(tmp_path: Path, is_reported: b
     driver = Driver(tmp_path, trials=2, retries=5)
     trial = driver.start()
     if is_reported:
-        driver.report(trial, PackReport(unable="no storage"))
+        driver.report(trial, PackReport(setup_error="no storage"))
     else:
         error = RayTaskError("__init__", "ImportError: no module", ImportError("no module"))
         driver.fail(trial, ActorDiedError(error))

@@ -93,10 +93,10 @@ def test_its_trials_arrive_in_mlflow(
     run_trial(stopped.recipe, storage.trial(stopped.fingerprint), data_dir=tmp_path)
     uri = empty_database(tmp_path / "mlflow.db")
     tracker = Tracker("kept", storage, uri)
-    assert tracker.behind([finished, stopped]) == [finished, stopped]
+    assert tracker.outdated([finished, stopped]) == [finished, stopped]
     for cell in (finished, stopped):
         tracker.deliver(cell)
-    assert not tracker.behind([finished, stopped])
+    assert not tracker.outdated([finished, stopped])
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("kept")
     assert experiment is not None
