@@ -69,7 +69,7 @@ def another_value(text: str, rng: random.Random) -> str:
 
 
 def without_something(text: str, rng: random.Random) -> str:
-    """A statement, an argument or an item of a tuple is missing, or stands there twice."""
+    """A statement, an argument or an item of a tuple is missing or repeated."""
     tree = ast.parse(text)
     lists = [
         value
