@@ -18,7 +18,7 @@ _COLUMNS = ("sweep", "name", "dataset", "model", "regime", "method", "set", "row
 """Columns that hold names; those of further axes do, too."""
 
 
-def shown(
+def labels_of(
     names: Iterable[str], longest: int = LONGEST, write: Callable[[str], str] = plain
 ) -> dict[str, str]:
     """The label of each name; equal labels of different names get a number.

@@ -35,7 +35,7 @@ def recipe_of(trial: pd.Series) -> Recipe:
     }
 
 
-def said(recipe: Recipe, training_images: float = float("nan")) -> dict[str, str]:
+def stated_parts(recipe: Recipe, training_images: float = float("nan")) -> dict[str, str]:
     """The `PARTS` of a recipe in words; a part that the recipe does not state is empty.
 
     Args:
@@ -93,7 +93,7 @@ def training(trials: pd.DataFrame) -> pd.DataFrame:
     first = trials.drop_duplicates("configuration_id")
     parts = pd.DataFrame(
         [
-            said(recipe_of(row), row.get("training_images", float("nan")))
+            stated_parts(recipe_of(row), row.get("training_images", float("nan")))
             for _, row in first.iterrows()
         ],
         columns=list(PARTS),
@@ -113,7 +113,7 @@ def training(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def unlike(trained: pd.DataFrame, dataset: str, regime: str) -> list[str]:
+def differing_parts(trained: pd.DataFrame, dataset: str, regime: str) -> list[str]:
     """The `PARTS` in which the quantized methods of a dataset and regime were trained differently.
 
     Args:
@@ -223,14 +223,14 @@ def differences(ours: Recipe, theirs: Recipe) -> dict[str, tuple[str, str]]:
     """
     said_of = {"dataset.train_images", *theirs}
     tells_optimizer = "optimizer.algorithm" in theirs
-    own = said(
+    own = stated_parts(
         {
             path: value
             for path, value in ours.items()
             if path in said_of or (tells_optimizer and path.startswith("optimizer."))
         }
     )
-    other = said(theirs)
+    other = stated_parts(theirs)
     return {
         part: (own[part], other[part])
         for part in PARTS

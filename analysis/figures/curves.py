@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from analysis.columns import axis_columns
 from analysis.figures.style import (
@@ -12,6 +13,7 @@ from analysis.figures.style import (
     settings_of,
     shared_legend,
     variant,
+    whole_epochs,
 )
 from analysis.statistics.aggregate import completed
 
@@ -49,6 +51,8 @@ def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFra
     )
     for axes in figure.axes:
         axes.set_yscale("log")
+        # Over less than a decade, all minor ticks would have labels, which touch.
+        axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))
     return figure
 
 
@@ -105,5 +109,6 @@ def _curves(
         row[0].set_ylabel(f"{setting_name(key)}\n{label}")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
+        whole_epochs(axes)
     shared_legend(figure, grid.flat)
     return figure

@@ -6,7 +6,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import drawn, method_styles, panels, shared_legend
+from analysis.figures.style import drawable_labels, method_styles, panels, shared_legend
 from analysis.study_schema import is_fraction
 
 _BEST, _OTHER = "#0072b2", "#bbbbbb"
@@ -27,7 +27,7 @@ def front_figure(configurations: pd.DataFrame, objectives: Mapping[str, str]) ->
     scale = 100 if is_fraction(first) else 1
     front = tried[tried["on_front"]].sort_values(across)
     known = tried[tried["label"] != ""]
-    styles, names = method_styles(known["label"]), drawn(known["label"])
+    styles, names = method_styles(known["label"]), drawable_labels(known["label"])
     # Between two points, only the value of the one with the lower cost is reached.
     where: Literal["post", "pre"] = "post" if direction == "minimize" else "pre"
     figure, grid = panels(1, 2)

@@ -12,7 +12,7 @@ from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
 from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import drawn, freeze_layout, setting_name, settings_of
+from analysis.figures.style import drawable_labels, freeze_layout, setting_name, settings_of
 from analysis.findings import Findings
 from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
@@ -41,7 +41,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
         measurements: the trials, and the optional tables.
         findings: result of `findings.analyse`.
     """
-    names = drawn(names_of(measurements.trials))
+    names = drawable_labels(names_of(measurements.trials))
     measurements = replace(
         measurements,
         trials=renamed(measurements.trials, names),

@@ -5,7 +5,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
-from analysis.figures.style import SHADES, panels, sets_of, variant
+from analysis.figures.style import SHADES, panels, sets_of, variant, whole_epochs
 
 
 def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:
@@ -46,6 +46,7 @@ def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure
         line[0].set_ylabel(f"{variant(of_method.iloc[0], further)}\nw")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
+        whole_epochs(axes)
     if shown is not None:
         figure.colorbar(shown, ax=list(grid.flat), label="fraction of the weights", shrink=0.5)
     return figure

@@ -10,9 +10,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.labels import shown
+from analysis.labels import labels_of
 from analysis.statistics.aggregate import SETTING
 from analysis.text import plain
 
@@ -73,8 +74,8 @@ def method_styles(methods: Iterable[str]) -> Styles:
     return {**_KNOWN, **further}
 
 
-def drawn(names: Iterable[str]) -> dict[str, str]:
-    """The label of each name in a figure; see `labels.shown`.
+def drawable_labels(names: Iterable[str]) -> dict[str, str]:
+    """The label of each name in a figure; see `labels.labels_of`.
 
     Letters that the font does not have are shown as their code points, and ``$`` is escaped so that
     matplotlib does not typeset mathematics.
@@ -92,7 +93,7 @@ def drawn(names: Iterable[str]) -> dict[str, str]:
             letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in plain(name)
         )
 
-    return {name: own.replace("$", r"\$") for name, own in shown(names, LONGEST, write).items()}
+    return {name: own.replace("$", r"\$") for name, own in labels_of(names, LONGEST, write).items()}
 
 
 def for_print() -> Any:
@@ -166,6 +167,11 @@ def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
             frameon=False,
             columnspacing=1.2,
         )
+
+
+def whole_epochs(axes: Axes) -> None:
+    """Put the ticks of a horizontal axis of epochs at whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def freeze_layout(figure: Figure) -> None:

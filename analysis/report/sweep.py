@@ -11,7 +11,7 @@ from analysis.columns import axis_columns
 from analysis.figures.gallery import all_figures
 from analysis.figures.style import for_print
 from analysis.findings import Findings, analyse
-from analysis.labels import names_of, renamed, shown
+from analysis.labels import labels_of, names_of, renamed
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.sweep_page import render_report
 from analysis.schema import Measurements
@@ -110,7 +110,7 @@ def write_report(
 
 def _with_names_shown(measurements: Measurements) -> Measurements:
     """The measurements with labels in place of names."""
-    names = shown(names_of(measurements.trials))
+    names = labels_of(names_of(measurements.trials))
     return replace(
         measurements,
         trials=renamed(measurements.trials, names),

@@ -59,9 +59,9 @@ def sensitivity(
             p_best: probability over resampled seeds that best_rho0 is the best; missing without
                 `trials`.
             verdict: a key of `verdicts.VERDICTS`; it holds for the rho0 that were tried.
-            alike_decades: decades of the narrowest grid of all methods in the setting.
-            alike_range: largest change of accuracy over any `alike_decades`, interpolated linearly
-                in log10 rho0, so that grids of different widths can be compared.
+            equal_span_decades: decades of the narrowest grid of all methods in the setting.
+            equal_span_range: largest change of accuracy over any `equal_span_decades`, with linear
+                interpolation in log10 rho0, so that grids of different widths can be compared.
     """
     keys = family_keys(table)
     probabilities = {} if trials is None else probabilities_best(trials, keys)
@@ -123,7 +123,7 @@ def _row(part: pd.DataFrame) -> dict[Hashable, float]:
     best, worst = int(mean.argmax()), int(mean.argmin())
     positive = rho0 > 0  # the logarithm of zero is not finite
     range_ = mean[best] - mean[worst]
-    p, half_width = _against_seeds(mean, std, n)
+    p, half_width = _test_range(mean, std, n)
     return {
         **counts,
         "choices": len(rho0),
@@ -143,7 +143,7 @@ def _row(part: pd.DataFrame) -> dict[Hashable, float]:
 
 
 def _over_equal_spans(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Add `alike_decades` and `alike_range`."""
+    """Add `equal_span_decades` and `equal_span_range`."""
     keys = family_keys(table)
     curves = {
         key: (np.log10(part["rho0"].to_numpy(float)), part["test_mean"].to_numpy(float))
@@ -155,7 +155,7 @@ def _over_equal_spans(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         np.nan if np.isnan(span) or key not in curves else range_within(*curves[key], span)
         for key, span in zip(found[keys].itertuples(index=False, name=None), spans, strict=True)
     ]
-    return found.assign(alike_decades=spans, alike_range=ranges)
+    return found.assign(equal_span_decades=spans, equal_span_range=ranges)
 
 
 def range_within(places: Floats, heights: Floats, span: float) -> float:
@@ -200,7 +200,7 @@ def slope_per_decade(rho0: Floats, mean: Floats, n: Floats) -> float:
     return float(np.polyfit(decades, mean, 1, w=np.sqrt(n))[0])
 
 
-def _against_seeds(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:
+def _test_range(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:
     """P value of an analysis of variance, and half the width of Tukey's interval of the range.
 
     Both are computed from means, standard deviations and counts, as published tables have no more.

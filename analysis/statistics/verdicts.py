@@ -67,7 +67,7 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
             decades: decades that the widest grid of rho0 spans.
             range: largest range of mean test accuracy over rho0, a fraction.
             at: set, and values of further axes, of the largest range.
-            alike_decades, alike_range: largest range over an equal number of decades, see
+            equal_span_decades, equal_span_range: largest range over an equal number of decades, see
                 `sensitivity.sensitivity`.
             reason: the numbers behind the verdict, in sentences.
     """
@@ -83,15 +83,15 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
                 "decades": part["decades"].max(),
                 "range": widest["range"],
                 "at": where,
-                "alike_decades": widest["alike_decades"],
-                "alike_range": part["alike_range"].max(),
+                "equal_span_decades": widest["equal_span_decades"],
+                "equal_span_range": part["equal_span_range"].max(),
                 "reason": " ".join(
                     filter(None, [_range(widest, where), _grid(part), _ended(part), _by_set(part)])
                 ),
             }
         )
-    columns = [*SETTING, "method", "verdict", "decades", "range", "at", "alike_decades"]
-    columns += ["alike_range", "reason"]
+    columns = [*SETTING, "method", "verdict", "decades", "range", "at", "equal_span_decades"]
+    columns += ["equal_span_range", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -112,20 +112,20 @@ def _grid(part: pd.DataFrame) -> str:
     if not part["choices"].any():
         return ""
     low, high = part["lowest_rho0"].min(), part["highest_rho0"].max()
-    said = (
+    text = (
         f"{_span(part['choices'])} of {_span(part['grid'])} ρ0 have finished trials, "
         f"from {rho0_label(low)} to {rho0_label(high)}"
     )
-    widest, alike = part["decades"].max(), part["alike_decades"].min()
+    widest, equal = part["decades"].max(), part["equal_span_decades"].min()
     if np.isnan(widest):
-        return f"{said}."
-    said += f" ({decades(widest)} decades)."
-    if decades(alike) != decades(widest):
-        said += (
-            f" Over any {decades(alike)} decades, the span of the setting's narrowest grid, it "
-            f"changes by up to {points(part['alike_range'].max(), 1)} points."
+        return f"{text}."
+    text += f" ({decades(widest)} decades)."
+    if decades(equal) != decades(widest):
+        text += (
+            f" Over any {decades(equal)} decades, the span of the setting's narrowest grid, it "
+            f"changes by up to {points(part['equal_span_range'].max(), 1)} points."
         )
-    return said
+    return text
 
 
 def _span(counts: pd.Series) -> str:
@@ -137,17 +137,19 @@ def _ended(part: pd.DataFrame) -> str:
     """How many trials diverged, collapsed, or have not finished."""
     counts = part[["diverged", "collapsed", "missing"]].sum()
     ends = {"diverged": "diverged", "collapsed": "collapsed", "missing": "have not finished"}
-    said = [
+    texts = [
         f"{count:.0f} trial{'s' if count > 1 else ''} "
         + (ends[str(name)] if count > 1 else ends[str(name)].replace("have", "has"))
         for name, count in counts.items()
         if count
     ]
-    return f"{'; '.join(said)}." if said else ""
+    return f"{'; '.join(texts)}." if texts else ""
 
 
 def _by_set(part: pd.DataFrame) -> str:
-    """How many sets have each verdict."""
+    """How many sets have each verdict, if there are several."""
+    if len(part) < 2:
+        return ""
     counted = part["verdict"].value_counts()
     axes = "".join(f" and {name.removeprefix('axis.')}" for name in axis_columns(part))
     counts = ", ".join(f"{counted[kind]} {kind}" for kind in VERDICTS if kind in counted)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.columns import axis_columns
 from analysis.findings import Findings
-from analysis.protocol import PARTS, unlike
+from analysis.protocol import PARTS, differing_parts
 from analysis.rounding import decades, mean_and_std, p_value, points, probability, rho0_label
 from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
@@ -97,9 +97,9 @@ def _sensitivity(findings: Findings) -> Table:
         "sensitivity",
         SENSITIVITY,
         "Sensitivity of the test accuracy to ρ0, in points. The range is the highest minus the "
-        "lowest mean over ρ0, with its 95 % upper limit (Tukey), and relative to the highest in "
-        "the column drop. The equal-span range is that over as many decades as the setting's "
-        "narrowest grid has. p is of an analysis of variance, corrected for the number of rows. "
+        "lowest mean over ρ0, with its 95 % upper limit (Tukey); the drop is relative to the "
+        "highest mean. The equal-span range is taken over as many decades as the setting's "
+        "narrowest grid has. p values (analysis of variance) are corrected for the number of rows. "
         f"The ρ0 chosen by {findings.select} accuracy has its regret in parentheses.",
         findings.sensitivity,
         {
@@ -119,8 +119,8 @@ def _sensitivity(findings: Findings) -> Table:
             "decades": of("decades", decades),
             "equal-span range": lambda row: (
                 ""
-                if pd.isna(row["alike_range"])
-                else f"{points(row['alike_range'])} over {decades(row['alike_decades'])}"
+                if pd.isna(row["equal_span_range"])
+                else f"{points(row['equal_span_range'])} over {decades(row['equal_span_decades'])}"
             ),
             "slope": of("slope", points, sign=True),
             "p": of("p_corrected", p_value),
@@ -203,7 +203,7 @@ def _comparisons(findings: Findings) -> Table:
         "Pairwise differences of test accuracy between methods at their chosen ρ0, in points. The "
         "95 % intervals are those of a paired t test over common seeds, and are not corrected for "
         "the number of pairs. P(improvement) is the probability that a run of the first method "
-        "beats one of the second." + _on_test(findings) + _not_alike(findings),
+        "beats one of the second." + _on_test(findings) + _training_note(findings),
         findings.comparisons,
         {
             **WHERE,
@@ -225,14 +225,14 @@ def _on_test(findings: Findings) -> str:
     return " Differences are optimistic for methods whose ρ0 was chosen on test images."
 
 
-def _not_alike(findings: Findings) -> str:
+def _training_note(findings: Findings) -> str:
     trained = findings.training
     parts = dict.fromkeys(
         part
         for dataset, regime in dict.fromkeys(
             trained[["dataset", "regime"]].itertuples(index=False, name=None)
         )
-        for part in unlike(trained, dataset, regime)
+        for part in differing_parts(trained, dataset, regime)
     )
     return f" The methods were trained differently in: {', '.join(parts)}." if parts else ""
 

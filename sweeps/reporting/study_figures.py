@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState as OptunaState
 
 from analysis.figures.drawn import Drawn
-from analysis.figures.style import drawn, freeze_layout
+from analysis.figures.style import drawable_labels, freeze_layout
 from analysis.report.study import FOUND, SEARCH, SPACE
 from sweeps.study import StudySpec
 
@@ -40,7 +40,7 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         )
     for place, objective in enumerate(spec.objectives):
         ending = "" if is_single else f"_{place + 1}"
-        about: dict[str, Any] = {"target_name": drawn([objective.name])[objective.name]}
+        about: dict[str, Any] = {"target_name": drawable_labels([objective.name])[objective.name]}
         if not is_single:
             about["target"] = _value(place)
         yield _drawn(

@@ -79,8 +79,13 @@ def test_curves_have_their_stage_boundary(selected: pd.DataFrame) -> None:
     assert list(curves["PC"].get_ydata()) == pytest.approx([50, 70, 80])
     boundaries = [line for line in axes.lines if line.get_linestyle() == ":"]
     assert boundaries[0].get_xdata()[0] == 2
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
     (axes,) = gap_curves(selected, frame, history_of(frame)).axes
     assert axes.get_yscale() == "log"
+    axes.set_ylim(1.2e-2, 2.8e-2)
+    axes.figure.canvas.draw()
+    labels = [label for label in axes.get_yticklabels(which="both") if label.get_text()]
+    assert 1 < len([one for one in labels if 1.2e-2 <= one.get_position()[1] <= 2.8e-2]) < 6
     gaps = {line.get_label(): line for line in axes.lines}["PC"]
     assert list(gaps.get_xdata()) == [1, 2]
 

@@ -1,4 +1,4 @@
-"""Names of any kind are shown, told apart, and taken for nothing else."""
+"""Labels of any names can be shown, stay distinct, and are never read as markup."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.figures.style import drawn
-from analysis.labels import LONGEST, names_of, renamed, shown
+from analysis.figures.style import drawable_labels
+from analysis.labels import LONGEST, labels_of, names_of, renamed
 from analysis.report import write_report
 from analysis.report.latex import latex_table
 from analysis.schema import Measurements
@@ -38,15 +38,15 @@ def test_a_text_is_on_one_line_and_can_be_encoded() -> None:
 
 def test_long_names_are_shortened_and_stay_apart() -> None:
     names = [("x" * 500) + str(number) for number in range(12)] + ["PC"]
-    found = shown(names)
+    found = labels_of(names)
     assert len(set(found.values())) == 13
     assert max(map(len, found.values())) == LONGEST
     assert found["PC"] == "PC"
     frame = pd.DataFrame({"method": ["PC", names[0]], "n": [1, 2]})
     assert renamed(frame, found)["method"].tolist() == ["PC", found[names[0]]]
-    assert renamed(frame, shown(["PC"])) is frame
+    assert renamed(frame, labels_of(["PC"])) is frame
     assert list(names_of(frame)) == ["PC", names[0]]
-    assert drawn(["$x$", "値", "λ"]) == {"$x$": r"\$x\$", "値": "[U+5024]", "λ": "λ"}
+    assert drawable_labels(["$x$", "値", "λ"]) == {"$x$": r"\$x\$", "値": "[U+5024]", "λ": "λ"}
 
 
 def test_only_numbers_are_bold() -> None:

@@ -1,4 +1,4 @@
-"""What was trained differently is told apart, or said; so is what a paper did otherwise."""
+"""Differences of training separate the trials of a method, and are reported between methods."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.findings import Findings, analyse
-from analysis.protocol import differences, said, unlike
+from analysis.protocol import differences, differing_parts, stated_parts
 from analysis.published import NOT_STATED
 from analysis.reading import read_trials
 from analysis.schema import Measurements
@@ -53,7 +53,7 @@ def analysed(frame: pd.DataFrame) -> Findings:
     return analyse(Measurements(frame), paper="proxconnect")
 
 
-def test_trials_of_one_method_and_other_epochs_are_not_put_together(tmp_path: Path) -> None:
+def test_trials_of_one_method_and_other_epochs_are_not_aggregated(tmp_path: Path) -> None:
     frame = joined(made(stop=6), made(start=6, epochs=2.0))  # the two rho0 of PC, of two tables
     found = analysed(frame)
     assert set(found.configurations["axis.epochs"]) == {"200", "2"}
@@ -64,7 +64,7 @@ def test_trials_of_one_method_and_other_epochs_are_not_put_together(tmp_path: Pa
     pd.testing.assert_frame_equal(again.configurations, found.configurations)
 
 
-def test_the_optimizer_tells_apart_too_and_says_in_what() -> None:
+def test_trials_of_other_optimizers_are_separated_and_the_axis_says_how() -> None:
     changes = {"optimizer.learning_rate.value": 0.01, "optimizer.options.momentum": 0.0}
     found = analysed(joined(made(stop=6), made(start=6, **changes)))
     assert set(found.configurations["axis.optimizer"]) == {
@@ -73,13 +73,13 @@ def test_the_optimizer_tells_apart_too_and_says_in_what() -> None:
     }
 
 
-def test_what_an_axis_or_the_method_says_is_told_apart_already() -> None:
+def test_differences_that_an_axis_or_the_method_explains_add_no_axis() -> None:
     frame = joined(made(stop=6), made(start=6, epochs=2))
     frame["axis.length"] = frame["recipe.epochs"].map({200: "long", 2: "short"})
     assert "axis.epochs" not in analysed(frame).configurations
     found = analysed(joined(made(stop=4), made(start=4, epochs=2)))  # BC long, PC short
     assert "axis.epochs" not in found.configurations
-    assert unlike(found.training, "CIFAR10", "end-to-end") == ["epochs"]
+    assert differing_parts(found.training, "CIFAR10", "end-to-end") == ["epochs"]
     tables = {table.name: table for table in all_tables(found, Measurements(made()).importance)}
     assert "trained differently in: epochs." in tables["comparisons"].caption
     assert tables["training"].body["epochs"].tolist() == ["200 + 100", "2 + 100"]
@@ -127,7 +127,7 @@ def test_any_set_stands_beside_one_that_is_not_stated() -> None:
 
 def test_what_is_said_of_a_recipe() -> None:
     recipe = {path: str(value) for path, value in RECIPE.items() if value is not None}
-    assert said(recipe) == {
+    assert stated_parts(recipe) == {
         "epochs": "200 + 100",
         "training images": "all",
         "batch size": "128",
@@ -135,7 +135,7 @@ def test_what_is_said_of_a_recipe() -> None:
         "weight_decay 0.0001",
     }
     held_out = recipe | {"dataset.validation_images": "5000"}
-    assert said(held_out, 45_000)["training images"] == "45,000 (5000 held out)"
+    assert stated_parts(held_out, 45_000)["training images"] == "45,000 (5000 held out)"
     assert differences(recipe, recipe) == {}
     assert differences({}, recipe) == {}
     assert set(differences(recipe | {"optimizer.options.nesterov": "True"}, recipe)) == {

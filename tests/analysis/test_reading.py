@@ -44,7 +44,7 @@ def test_ids_that_are_one_number_are_two_names(tmp_path: Path) -> None:
     assert read(tmp_path, frame.to_csv())["configuration_id"].nunique() == 2
 
 
-def test_seeds_are_told_apart_to_the_last_digit(tmp_path: Path) -> None:
+def test_seeds_are_exact_to_the_last_digit(tmp_path: Path) -> None:
     frame = trials([("PC", "binary", 0.1, 2**58 + seed, 0.9) for seed in range(3)])
     again = read(tmp_path, frame.to_csv(index=False))
     assert again["seed"].tolist() == [2**58, 2**58 + 1, 2**58 + 2]

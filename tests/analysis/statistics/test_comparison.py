@@ -64,7 +64,7 @@ def test_those_lead_whom_a_paired_interval_does_not_tell_from_the_best() -> None
     accuracies = {
         "best": (0.90, 0.92, 0.97),
         "luck": (0.92, 0.90, 0.95),  # differences -0.02, 0.02, 0.02
-        "less": (0.88, 0.90, 0.95),  # 0.02 less with every seed: told apart, as seeds are paired
+        "less": (0.88, 0.90, 0.95),  # 0.02 less with every seed: significant, as seeds are paired
         "once": (0.96,),
     }
     rows = [

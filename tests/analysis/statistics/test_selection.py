@@ -1,4 +1,4 @@
-"""Choosing rho0, and what choosing by test accuracy flatters."""
+"""The choice of rho0, and the optimism of choosing on test images."""
 
 import numpy as np
 import pytest

@@ -258,8 +258,8 @@ def test_grids_of_any_width_are_compared_over_equal_spans() -> None:
     narrow["trial_id"] += "n"
     frame = pd.concat([wide, narrow], ignore_index=True)
     of = analysed(frame).set_index("method")
-    assert of["alike_decades"].tolist() == pytest.approx([np.log10(2)] * 2)
-    assert of.loc["PQ", "alike_range"] == pytest.approx(0.1 * np.log10(2))
+    assert of["equal_span_decades"].tolist() == pytest.approx([np.log10(2)] * 2)
+    assert of.loc["PQ", "equal_span_range"] == pytest.approx(0.1 * np.log10(2))
     reason = method_verdicts(analysed(frame)).set_index("method").loc["PQ", "reason"]
     assert "from 1e-3 to 0.1 (2.0 decades)" in reason
     assert re.search(r"any 0\.3 decades.* up to 3\.0 points", reason)
