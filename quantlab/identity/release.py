@@ -6,54 +6,85 @@ identity then stays the same.
 """
 
 RELEASE = {
-    "quantlab.training.batch_statistics": (
-        "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
-    ),
-    "quantlab.optim.bits": "bits_by_weight full_precision_note mean_bits",
     "quantlab.canonical": (
-        "canonical canonical_json configuration_id default_of fingerprint flatten"
+        "canonical canonical_json canonical_key configuration_id default_of fingerprint "
+        "flatten name_by_source"
     ),
-    "quantlab.training.checkpoint": (
-        "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
-        "save_atomically save_checkpoint"
-    ),
-    "quantlab.packs.compatibility": "pack_key require_compatible",
-    "quantlab.datasets.files": "read_image require_relative",
     "quantlab.datasets.augmentation": "CropFlip",
     "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
     "quantlab.datasets.cifar": "CIFAR10 CIFAR100",
+    "quantlab.datasets.class_folders": "class_names labelled_files",
+    "quantlab.datasets.content": "content_of",
     "quantlab.datasets.digits": "Digits",
+    "quantlab.datasets.files": "read_image require_relative",
     "quantlab.datasets.image_folder": "ImageFolder",
     "quantlab.datasets.imagenet": "ImageFiles ImageNet",
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
-    "quantlab.training.epoch": "EpochInProgress",
+    "quantlab.datasets.sending": "ready_to_send sent",
     "quantlab.errors": (
-        "ConfigurationError LostProcessError MemoryExhaustedError NonFiniteLossError "
-        "first_line naming_exhausted_memory"
+        "ConfigurationError CutShortError ElsewhereError LostProcessError "
+        "MemoryExhaustedError NonFiniteLossError brief described first_line in_full "
+        "naming_exhausted_memory one_line"
     ),
-    "quantlab.training.evaluation": "accuracy",
     "quantlab.execution": "Execution keep_freed_memory parse_execution",
+    "quantlab.identity.code_origin": (
+        "home_of is_added_module is_installed is_users is_users_module public_name release_name"
+    ),
+    "quantlab.identity.module_source": (
+        "covers definitions imported_by is_of_file library_import making statements tree_of"
+    ),
+    "quantlab.identity.normal_form": "names_of normal_form plain references",
+    "quantlab.identity.source_identity": "Reach UntraceableError",
+    "quantlab.identity.value_text": "ValueText fields_of inner_of is_code",
     "quantlab.initial_weights": (
         "InitialWeights TorchvisionWeights TrialWeights WeightsFile no_other_trials"
     ),
-    "quantlab.training.loss_tally": "LossTally TalliedLosses",
-    "quantlab.models.base": "ModelSpec fit_weights global_average load_weights",
+    "quantlab.kernels.grouped_convolution": (
+        "GroupedConvolution Tiles grouped_convolution is_fitting"
+    ),
+    "quantlab.kernels.grouped_convolution_kernels": "convolve weight_gradient",
+    "quantlab.models.base": "ModelSpec global_average require_logits",
     "quantlab.models.convnet": "ConvNet",
     "quantlab.models.learned_scales": "LearnedScales",
     "quantlab.models.mlp": "MLP",
     "quantlab.models.resnet": "ResNet",
+    "quantlab.models.state_dicts": "fit_weights load_weights",
     "quantlab.models.torchvision_model": "TorchvisionModel",
+    "quantlab.models.weights": (
+        "full_precision_weights group_of_weights quantized_weights weight_layers"
+    ),
+    "quantlab.optim.bits": "bits_by_weight full_precision_note mean_bits",
+    "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved shaped_moved",
+    "quantlab.optim.histogram": "WeightHistogram weight_histogram",
+    "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
-    "quantlab.optim.of_recipe": "optimizer_of plain_optimizer",
-    "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
+    "quantlab.packs.averages": "AveragedShare StackedAverage",
+    "quantlab.packs.chunk": "Chunk",
+    "quantlab.packs.compatibility": "pack_key require_compatible",
+    "quantlab.packs.evaluation": "stacked_accuracies",
+    "quantlab.packs.graph": "record_on",
+    "quantlab.packs.maps": "StackedMap takes_a_column",
+    "quantlab.packs.member": "StackMember neighbours",
+    "quantlab.packs.network": "StackedNetwork Stacking",
+    "quantlab.packs.optimizer": "StackedOptimizer",
     "quantlab.packs.run": "PackEvent PackedRun",
+    "quantlab.packs.stack": "Stack",
+    "quantlab.packs.stacking": "choose_stacking",
     "quantlab.papers.proxconnect": (
         "Method cifar10 cifar10_end_to_end cifar10_fine_tuning cifar10_full_precision "
         "imagenet imagenet_end_to_end imagenet_fine_tuning"
     ),
+    "quantlab.plain_values": (
+        "finite_number floats make_plain plain require_bool require_count require_instance "
+        "require_number"
+    ),
+    "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
+    "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
     "quantlab.quantization_sets": "nearest_level quantization_set set_name",
     "quantlab.quantizers.base": "Quantizer at_least_float32",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
+    "quantlab.quantizers.constants": "constant",
+    "quantlab.quantizers.contract": "require_contract",
     "quantlab.quantizers.growth": "Geometric Growth Power Saturating takes_a_clock",
     "quantlab.quantizers.knots": "Half Knots",
     "quantlab.quantizers.mixture": "Averaged RandomChoice",
@@ -63,23 +94,22 @@ RELEASE = {
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.random_numbers": "RandomNumbers part_seed",
     "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
+    "quantlab.remembering": "are_equal remembering",
+    "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay value_at",
+    "quantlab.training.batch_statistics": (
+        "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
+    ),
+    "quantlab.training.checkpoint": (
+        "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
+        "replacing require_intact_archive save_atomically save_checkpoint set_aside"
+    ),
+    "quantlab.training.epoch": "EpochInProgress",
+    "quantlab.training.evaluation": "accuracy",
+    "quantlab.training.loss_tally": "LossTally TalliedLosses",
     "quantlab.training.records": "EpochRecord Outcome Stage",
-    "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
-    "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
-    "quantlab.packs.stack": "Stack",
-    "quantlab.packs.averages": "AveragedShare StackedAverage",
-    "quantlab.packs.network": "StackedNetwork Stacking",
-    "quantlab.packs.member": "StackMember neighbours",
-    "quantlab.packs.optimizer": "StackedOptimizer",
-    "quantlab.packs.evaluation": "stacked_accuracies",
-    "quantlab.packs.stacking": "choose_stacking",
+    "quantlab.training.rehearsal": "rehearse rehearse_schedules",
     "quantlab.training.run": "TrainingRun",
     "quantlab.training.state": "TrainingState",
     "quantlab.update_rules": "Point UpdateRule",
-    "quantlab.optim.histogram": "WeightHistogram weight_histogram",
-    "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved shaped_moved",
-    "quantlab.models.weights": (
-        "full_precision_weights group_of_weights quantized_weights weight_layers"
-    ),
 }
 """Modules with their public classes and functions."""
