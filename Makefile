@@ -1,14 +1,14 @@
-# make demo   runs the digits sweep, nine trials at a time, and shows its tables
+# make demo   runs the digits sweep, in packs of nine trials, and prints its tables
 # make test   runs all tests
 # make lint   runs the linters and the type checker
-# make bench  measures speeds, beside peers, and writes benchmarks/results/ (about 15 minutes)
-# make bench-sweep  measures what orchestration and tracking cost (about 25 minutes)
-# make bench-packs  measures packs against lone trials (about 10 minutes)
-# make bench-gpu  measures everything about a GPU, where there is one (8 minutes)
-# make bench-analysis  measures how large a table the analysis takes, and what its intervals cover
-# make bench-search  holds the search against random draws and Tune's OptunaSearch (12 minutes)
-# make architecture  draws the picture of docs/architecture.md anew
-# make chaos  kills everything in a long sweep, over and over (about 10 minutes)
+# make bench  compares the speed of training with that of other libraries (about 15 minutes)
+# make bench-sweep  measures the overhead of orchestration and tracking (about 25 minutes)
+# make bench-packs  compares packs with single trials (about 10 minutes)
+# make bench-gpu  measures training on a GPU, which it needs (8 minutes)
+# make bench-analysis  measures the time and memory of reports, and the coverage of intervals
+# make bench-search  compares searches with random sampling and Tune's OptunaSearch (12 minutes)
+# make architecture  redraws the picture in docs/architecture.md
+# make chaos  repeatedly kills the processes of a long sweep (about 10 minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready

@@ -1,6 +1,6 @@
 """The columns of the tables that the analysis reads.
 
-Every table is tidy: one observation a row, one meaning a column. Only the table of trials is
+Every table is tidy: one observation per row, one meaning per column. Only the table of trials is
 needed; the others may be empty.
 """
 
@@ -52,7 +52,7 @@ TRIALS: Final[Mapping[str, tuple[str, str]]] = {
         "unknown",
     ),
 }
-"""Column -> (kind, meaning); one trial a row."""
+"""Column -> (kind, meaning); one row per trial."""
 
 TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     "bits": (
@@ -89,7 +89,7 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "quantization_gap": ("number", "root mean square of w minus the hard weights"),
     "seconds": ("number", "wall time of the epoch, in seconds"),
 }
-"""Column -> (kind, meaning); one epoch of a trial a row."""
+"""Column -> (kind, meaning); one row per epoch of a trial."""
 
 HISTOGRAMS: Final[Mapping[str, tuple[str, str]]] = {
     "configuration_id": ("text", "configuration of the trial"),
@@ -98,7 +98,7 @@ HISTOGRAMS: Final[Mapping[str, tuple[str, str]]] = {
     "weight": ("number", "centre of a bin of w"),
     "fraction": ("fraction", "fraction of the quantized weights that lie in the bin"),
 }
-"""Column -> (kind, meaning); one bin and epoch a row."""
+"""Column -> (kind, meaning); one row per bin and epoch."""
 
 MAPS: Final[Mapping[str, tuple[str, str]]] = {
     "figure": ("text", "name of the figure that shows the map"),
@@ -108,7 +108,7 @@ MAPS: Final[Mapping[str, tuple[str, str]]] = {
     "latent": ("number", "w*"),
     "proximal": ("number", "w = P(w*)"),
 }
-"""Column -> (kind, meaning); one point of a map a row."""
+"""Column -> (kind, meaning); one row per point of a map."""
 
 IMPORTANCE: Final[Mapping[str, tuple[str, str]]] = {
     "dataset": ("text", "as in the table of trials"),
@@ -118,7 +118,7 @@ IMPORTANCE: Final[Mapping[str, tuple[str, str]]] = {
     "factor": ("text", "set, method, ρ0 or seed"),
     "importance": ("fraction", "importance of the factor alone; those of a group sum to 1"),
 }
-"""Column -> (kind, meaning); another estimator's importance of a factor a row."""
+"""Column -> (kind, meaning); one row per factor, with another estimator's importance."""
 
 
 def axis_columns(frame: pd.DataFrame) -> list[str]:

@@ -30,7 +30,7 @@ class Findings:
     """Each method at its selected rho0 [`selection.select`]; `leads` marks the leading methods of
     each set [`comparison.with_leaders`]."""
     verdicts: pd.DataFrame
-    """Whether each method's rho0 may be left untuned [`verdicts.method_verdicts`]."""
+    """Whether each method's rho0 can be left untuned [`verdicts.method_verdicts`]."""
     sensitivity: pd.DataFrame
     """How test accuracy depends on rho0 [`sensitivity.sensitivity`]."""
     regrets: pd.DataFrame

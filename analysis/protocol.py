@@ -85,8 +85,8 @@ def training(trials: pd.DataFrame) -> pd.DataFrame:
         trials: columns of `columns.TRIALS` and `columns.RECIPE_PREFIX`.
 
     Returns:
-        One method and setting a row, with the columns dataset, model, regime, further axes, method,
-        is_quantized, and `PARTS` as text (several values are separated by slashes). It has no rows
+        One row per method and setting, with the columns dataset, model, regime, further axes,
+        method, is_quantized, and `PARTS` as text (several values are separated by slashes). It has no rows
         if the trials have no recipes.
     """
     keys = [*SETTING, *axis_columns(trials), "method"]

@@ -51,7 +51,7 @@ def published(paper: str) -> pd.DataFrame:
         paper: a key of `PAPERS`.
 
     Returns:
-        One accuracy a row, with the columns
+        One row per accuracy, with the columns
             table: number of the table, or the section.
             dataset, model, regime, method.
             set: empty in full precision, and `NOT_STATED` if the paper does not state it.
@@ -133,8 +133,8 @@ def oddities(paper: str = "proxconnect") -> pd.DataFrame:
         paper: a key of `PAPERS`.
 
     Returns:
-        One entry a row, with the columns table, dataset, model, regime, method, set, kind (what is
-        inconsistent), main and appendix (mean and standard deviation in percent, as printed).
+        One row per entry, with the columns table, dataset, model, regime, method, set, kind (what
+        is inconsistent), main and appendix (mean and standard deviation in percent, as printed).
 
     Raises:
         UnknownPaperError: `paper` is not a key of `PAPERS`.
@@ -199,7 +199,7 @@ def side_by_side(
         recipes: configuration_id -> result of `protocol.recipe_of`.
 
     Returns:
-        One cell a row, with the columns
+        One row per cell, with the columns
             dataset, model, regime, method, set, further axes.
             cell: "best ρ0", or the common rho0.
             rho0, ours, ours_std, n, seeds: our values; accuracies are fractions.
@@ -291,7 +291,7 @@ def training_beside(
         recipes: configuration_id -> result of `protocol.recipe_of`.
 
     Returns:
-        One difference a row, with the columns dataset, model, regime, what (a part of
+        One row per difference, with the columns dataset, model, regime, what (a part of
         `protocol.PARTS`, or `CHOICE`), methods, ours and theirs.
     """
     rows: dict[tuple[str, ...], list[str]] = {}
@@ -325,7 +325,7 @@ def rank_agreement(beside: pd.DataFrame) -> pd.DataFrame:
         beside: result of `side_by_side`.
 
     Returns:
-        One of our settings and one of the paper's tables a row, with the columns dataset, model,
+        One row for each of our settings and the paper's tables, with the columns dataset, model,
         regime, further axes, table, cells (number of common cells), tau (1 for the same order, -1
         for the reverse) and p (of the null hypothesis of no association).
     """

@@ -132,7 +132,7 @@ def _cells(text: str, separator: str) -> pd.DataFrame:
             raise SchemaError(
                 f"row {number} has {len(row)} cells, but the header has {width}; columns are "
                 f"separated by {_SEPARATORS[separator]}, "
-                "so double quotes must enclose a cell that has one"
+                "so double quotes must enclose a cell that contains one"
             )
     if not body:
         raise SchemaError("the file has a header and no rows; it must have one row for each trial")

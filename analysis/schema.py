@@ -63,7 +63,7 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if odd := [column for column in frame.columns if not isinstance(column, str)]:
         raise SchemaError(
-            f"trials: the column name {odd[0]!r} is not text; rename the column to a text"
+            f"trials: the column name {odd[0]!r} is not text; give the column a name that is text"
         )
     present = {name: of for name, of in TRIALS_MAY_HAVE.items() if name in frame.columns}
     _validate(frame, {**TRIALS, **present}, "trials")

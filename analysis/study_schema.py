@@ -1,4 +1,4 @@
-"""The table of a study's configurations, one configuration a row."""
+"""The table of a study's configurations, with one row for each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ PARAMETER_PREFIX: Final = "param."
 
 CONFIGURATIONS: Final[Mapping[str, str]] = {
     "configuration": "number of the configuration in the study, from 0",
-    "label": "name of a known configuration that the study was given; empty for the others",
+    "label": "label of a known point of the study; empty for all other configurations",
     "state": "Optuna's COMPLETE, PRUNED, FAIL or RUNNING; INTERRUPTED instead of RUNNING if no "
     "driver works on it",
     "seeds": "number of finished trials, one for each seed",
     "epochs": "epochs of all its trials, finished or not",
     "seconds": "training time of all its trials, in seconds",
-    "on_front": "whether it is Pareto optimal: no other is better in one objective and as good in "
-    "all others",
+    "on_front": "whether it is Pareto optimal: no other is better in one objective and "
+    "at least as good in all others",
 }
-"""Column -> meaning; one row a configuration."""
+"""Column -> meaning; one row per configuration."""
 
 
 def is_fraction(objective: str) -> bool:
@@ -45,13 +45,13 @@ class StudyMeasurements:
     objectives: Mapping[str, str]
     """Name -> ``maximize`` or ``minimize``; the first objective ranks the configurations."""
     maps: pd.DataFrame
-    """Proximal maps of the winner and of the known configurations; columns of `columns.MAPS`."""
+    """Proximal maps of the winner and of the known points; columns of `columns.MAPS`."""
     standing: Sequence[str]
     """Sentences on the progress of the study."""
     winner: str
     """Name of the configuration shown first."""
     formula: str
-    """The winner's quantizer as formulas, one a line."""
+    """The winner's quantizer as formulas, one per line."""
     snippet: str
     """Python code that makes the winner."""
 

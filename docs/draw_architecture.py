@@ -1,4 +1,4 @@
-"""Draws docs/architecture.svg: the rooms of the packages, read off the imports of their files.
+"""Draw docs/architecture.svg: the parts of the packages, and their layers, from their imports.
 
 Run it from the root of the repository: ``python docs/draw_architecture.py``.
 """
@@ -23,14 +23,14 @@ PACKAGES = {
 }
 """Package -> what it is for, from left to right."""
 GRAPH_KEY = "rooms "
-"""The picture's description begins with this, and goes on with the digest of what it shows."""
+"""The picture's description consists of this text and the digest of what it shows."""
 
 WIDTH, HEIGHT, GAP = 3.8, 0.5, 0.14
 FILL, EDGE, TEXT, NOTE = "#eef3fb", "#7a95c4", "#1b2a41", "#52627a"
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
-    """The dotted names and files of a package, without the package's own face."""
+    """The dotted names and files of a package, without its own ``__init__.py``."""
     for path in sorted((ROOT / package).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -47,7 +47,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def rooms_below(package: str) -> dict[str, set[str]]:
-    """Each room of a package, a folder or a single file, with the rooms that it imports."""
+    """Each part of a package, a folder or a single file, with the parts that it imports."""
     below: dict[str, set[str]] = {name.split(".")[1]: set() for name, _ in modules(package)}
     for name, path in modules(package):
         room = name.split(".")[1]
@@ -59,10 +59,10 @@ def rooms_below(package: str) -> dict[str, set[str]]:
 
 
 def floors(below: dict[str, set[str]]) -> list[list[str]]:
-    """Rooms by floor, the lowest first: each is one floor above the highest that it imports.
+    """Parts by layer, from the lowest: each is one layer above the highest that it imports.
 
     Raises:
-        ValueError: rooms import each other in a circle.
+        ValueError: parts import each other in a cycle.
     """
     floor: dict[str, int] = {}
     while len(floor) < len(below):
@@ -78,7 +78,7 @@ def floors(below: dict[str, set[str]]) -> list[list[str]]:
 
 
 def digest() -> str:
-    """Of all that the picture shows."""
+    """Digest of what the picture shows."""
     graph = {package: sorted(floors(rooms_below(package))) for package in PACKAGES}
     return hashlib.sha256(repr(graph).encode()).hexdigest()[:16]
 

@@ -1,3 +1,3 @@
-"""The settings of the ProxConnect paper, under the module name that users' files import."""
+"""The settings of the ProxConnect paper, under the module's earlier name, for users' files."""
 
 from quantlab.papers.proxconnect import *  # noqa: F403

@@ -119,7 +119,7 @@ def _load(
 
 def _unknown(what: str, name: str, plural: str, names: list[str]) -> ConfigurationError:
     return ConfigurationError(
-        f"{what} {name!r}: is unknown{suggestion(name, names)}; give one of the {plural} "
+        f"{what} {name!r} is unknown{suggestion(name, names)}; give one of the {plural} "
         f"{', '.join(names)}, or the path of a file that ends in .py"
     )
 
@@ -241,11 +241,11 @@ def _reason(error: BaseException) -> str:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """Return text such as ``; did you mean 'digits'?``, or empty text if no name is similar.
+    """Return text such as `` (did you mean 'digits'?)``, or empty text if no name is similar.
 
     Args:
         name: an unknown name.
         known: the known names.
     """
     alike = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f"; did you mean {alike[0]!r}?" if alike else ""
+    return f" (did you mean {alike[0]!r}?)" if alike else ""

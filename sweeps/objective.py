@@ -112,7 +112,7 @@ class Objective:
         """Return the mean over seeds, or Student's confidence bound on its bad side (`cautious`).
 
         Args:
-            values: one value a seed, at least one; a single value has no bound and is returned.
+            values: one value per seed, at least one; a single value has no bound and is returned.
         """
         mean = math.fsum(values) / len(values)
         if not self.cautious or len(values) == 1:
@@ -132,4 +132,4 @@ VALIDATION_ACCURACY = Objective(
 )
 """Accuracy on the validation images, as a fraction; a search does not use the test images."""
 BITS = Objective("bits a weight", "minimize", of=bits, of_diverged=32.0)
-"""Bits a weight, as the mean over all quantized weights."""
+"""Bits per weight, as the mean over all quantized weights."""

@@ -1,4 +1,4 @@
-"""The architecture page: its picture shows the rooms as they are, and its files are there."""
+"""The architecture page: its picture is up to date, and the files that it names exist."""
 
 import re
 import runpy

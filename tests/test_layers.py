@@ -1,4 +1,4 @@
-"""Who may import whom, read off each file's syntax tree: libraries, and rooms by their floor."""
+"""The imports that are allowed, from each file's syntax tree: of libraries, and between layers."""
 
 import ast
 from collections.abc import Iterator
@@ -66,14 +66,14 @@ FLOORS = {
         "__main__",
     ),
 }
-"""Package -> its rooms, folders and single files, from the lowest floor to the highest."""
+"""Package -> its parts (folders and single files), from the lowest layer to the highest."""
 
 IMPORTERS = {
     "ray": {"running", "placement", "worker"},
     "mlflow": {"tracking"},
     "optuna": {"study", "quantizer_space", "studies", "storage", "searching", "reporting"},
 }
-"""Library -> the rooms of `sweeps` that import it."""
+"""Library -> the parts of `sweeps` that import it."""
 
 MOST_FILES = 12
 MOST_LINES = 400
@@ -98,7 +98,7 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """The folder or single file of a package that a module belongs to; empty for its face."""
+    """The folder or single file of a package that has a module; empty for its ``__init__.py``."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -125,13 +125,13 @@ def test_no_room_imports_a_room_above_it(path: Path) -> None:
     package, module = path.relative_to(ROOT).parts[0], module_of(path)
     floor = {room: n for n, rooms in enumerate(FLOORS[package]) for room in rooms.split()}
     own = room_of(module)
-    if own == "":  # the package's face hands on what is in its rooms
+    if own == "":  # a package's own file re-exports names of its parts
         return
     for other in imports(path):
         room = room_of(other)
         if other.split(".")[0] != package or room in ("", own):
             continue
-        above = f"{module} imports {other}, which is on the same floor or above"
+        above = f"{module} imports {other}, which is in the same layer or above"
         assert floor[room] < floor[own], above
 
 

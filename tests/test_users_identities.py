@@ -165,7 +165,7 @@ def test_what_cannot_be_followed_is_refused(name: str, tmp_path: Path) -> None:
     message = digest(tmp_path, REFUSED[name])
     assert message.startswith("class Kind: ")
     assert name in message
-    assert "so its identity cannot be determined" in message
+    assert "its identity cannot be determined, because " in message
 
 
 def test_where_names_are_computed_the_whole_file_counts(tmp_path: Path) -> None:

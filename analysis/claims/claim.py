@@ -50,7 +50,7 @@ def evaluate_claims(
         table: result of `aggregate.configurations`.
 
     Returns:
-        One claim a row, with the columns
+        One row per claim, with the columns
             claim, source: see `Claim`.
             verdict: "holds", "holds in 5 of 6", "fails" or "not in this sweep".
             cells: number of cells that the claim applies to.

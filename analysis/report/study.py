@@ -102,8 +102,8 @@ def study_tables(study: StudyMeasurements) -> list[Table]:
     if len(study.objectives) > 1:
         front = ranked[ranked["on_front"]]
         caption = (
-            "The Pareto front. No other configuration is better in one objective and as good in "
-            "the others."
+            "The Pareto front. No other configuration is better in one objective and at least as "
+            "good in the others."
         )
         tables.append(Table("front", FOUND, caption, _body(study, front)))
     best = ranked.head(SHOWN)
@@ -112,7 +112,7 @@ def study_tables(study: StudyMeasurements) -> list[Table]:
         Table(
             "best",
             FOUND,
-            f"The {len(best)} best configurations, and those known before the search.",
+            f"The {len(best)} best configurations, and the known points.",
             _body(study, pd.concat([best, known])),
         )
     )
@@ -159,7 +159,7 @@ def _figures(study: StudyMeasurements) -> list[Drawn]:
             Drawn(
                 "maps",
                 FOUND,
-                "The proximal maps of the winner and of the known configurations during "
+                "The proximal maps of the winner and of the known points during "
                 "annealing. PQ and rPC apply theirs repeatedly to the same weight, so that small "
                 "shifts add up.",
                 maps_figure(study.maps),

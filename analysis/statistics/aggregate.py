@@ -45,7 +45,7 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
         trials: columns of `columns.TRIALS`.
 
     Returns:
-        One configuration a row, in the order of the trials. The columns are `KEYS`, further axes,
+        One row per configuration, in the order of the trials. The columns are `KEYS`, further axes,
         configuration_id, and
             seeds: number of trials.
             n, diverged, failed, stopped, unfinished: numbers of trials by state; they sum to seeds.

@@ -67,8 +67,8 @@ def probability_best(values: list[Floats], rng: np.random.Generator) -> list[flo
         rng: generator that draws the resamples.
 
     Returns:
-        One probability a choice; all are NaN if a choice has a single seed, which has no spread to
-        resample.
+        One probability per choice; all are NaN if a choice has a single seed, which has no spread
+        to resample.
     """
     if min(map(len, values)) < 2:
         return [float("nan")] * len(values)

@@ -38,7 +38,7 @@ def variance_split(trials: pd.DataFrame, *, by_method: bool = False) -> pd.DataF
         by_method: decompose the variance of each method separately.
 
     Returns:
-        One source a row, with the columns dataset, model, regime, further axes, method (only with
+        One row per source, with the columns dataset, model, regime, further axes, method (only with
         `by_method`), source, and
             degrees: degrees of freedom.
             squares: sum of squares.

@@ -1,4 +1,4 @@
-"""Verdicts: whether a method's rho0 may be left untuned."""
+"""Verdicts: whether a method's rho0 can be left untuned."""
 
 from collections.abc import Mapping
 
@@ -62,7 +62,7 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
         found: result of `sensitivity.sensitivity`.
 
     Returns:
-        One method and setting a row, with the columns
+        One row per method and setting, with the columns
             dataset, model, regime, method, verdict.
             decades: decades that the widest grid of rho0 spans.
             range: largest range of mean test accuracy over rho0, a fraction.

@@ -15,7 +15,7 @@ from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
 
-VERDICT = "May ρ0 be left untuned?"
+VERDICT = "Can ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"
 VARIANCE = "Sources of variance"
 COMPARISON = "Selection and comparison"
@@ -52,7 +52,7 @@ def _verdicts(findings: Findings) -> Table:
     return build(
         "verdicts",
         VERDICT,
-        f"Whether the ρ0 of each method may be left untuned. {verdict_note(findings.margin)}",
+        f"Whether the ρ0 of each method can be left untuned. {verdict_note(findings.margin)}",
         findings.verdicts,
         {**WHERE, "method": "method", "verdict": "verdict", "reason": "reason"},
     )

@@ -103,7 +103,7 @@ class Reach(ValueText):
         """Hash of everything that the class can reach: twelve hexadecimal digits."""
 
     def _refused(self, why: str) -> UntraceableError:
-        return UntraceableError(f"{self._what}: {why}, so its identity cannot be determined")
+        return UntraceableError(f"{self._what}: its identity cannot be determined, because {why}")
 
     def _entry(self, identity: object, target: Any, name: str, module: ModuleType) -> str:
         """Return a reference to an entry. Modules are numbered in the order in which they occur."""

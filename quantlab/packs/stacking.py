@@ -38,7 +38,7 @@ def choose_stacking(model: nn.Module, image_shape: Sequence[int]) -> Stacking:
         if trial.agrees(stacking):
             return stacking
     raise ConfigurationError(
-        f"pack: {name} gives other results as one of several stacked networks than alone; "
+        f"pack: {name} gives different results in a stack of networks than alone; "
         "train its trials without packs"
     )
 

@@ -115,7 +115,7 @@ def measure_sharing(
         if number == 1 and not paces[1]:
             return SharedPaces({}, {}, "nothing could be trained")
         if number == 1 and trials / paces[1] < worth_hours:
-            return SharedPaces(paces, memory, "more were not measured, as training is short")
+            return SharedPaces(paces, memory, "more were not measured, because training is short")
     return SharedPaces(paces, memory)
 
 

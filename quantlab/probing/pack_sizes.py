@@ -92,10 +92,14 @@ def measure_packs(
         run = pack.members[0]
         epochs = run.recipe.epochs + run.recipe.batchnorm_epochs
         if times[1] * run.steps_per_epoch * epochs * (trials or len(recipes)) < WORTH_SECONDS:
-            return PackTimes(times, "larger packs were not measured, as training is short")
+            return PackTimes(times, "larger packs were not measured, because training is short")
         needed = 3 * (_used_memory(device) - before)
         if needed > share * free:
-            return PackTimes(times, f"a pack of {3 * size} would exceed the free memory")
+            return PackTimes(
+                times,
+                f"larger packs were not measured, because one of {3 * size} would exceed the free "
+                "memory",
+            )
         del pack
     return PackTimes(times)
 

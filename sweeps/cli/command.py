@@ -167,8 +167,8 @@ def _parser() -> argparse.ArgumentParser:
         "--promote",
         type=folder,
         metavar="FILE.py",
-        help="write a sweep that compares the best configuration with the known points on new "
-        "seeds",
+        help="write a sweep that compares the best new configuration with the known points, with "
+        "fresh seeds",
     )
 
     status = command(
@@ -317,8 +317,7 @@ def _search(options: argparse.Namespace) -> int:
     _print_failures(cells_of(spec, study, storage), storage)
     if not is_over(spec, study):
         print(
-            "sweeps: some configurations have not been tried; run the same command again to "
-            "continue",
+            "sweeps: some configurations have not finished; run the same command again to continue",
             file=sys.stderr,
         )
         return EXIT_INCOMPLETE

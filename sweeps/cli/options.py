@@ -182,7 +182,7 @@ def training_options(command: argparse.ArgumentParser) -> None:
         type=nonnegative_integer,
         default=Resources.retries,
         metavar="N",
-        help="how often to retry a trial that crashed (default: %(default)s)",
+        help="how many times to retry a trial that crashed (default: %(default)s)",
     )
     command.add_argument(
         "--pack",

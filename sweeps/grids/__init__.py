@@ -1,1 +1,1 @@
-"""Named sweeps, one a file: each defines ``SWEEP``."""
+"""Named sweeps, one per file: each file defines ``SWEEP``."""

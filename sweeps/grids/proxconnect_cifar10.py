@@ -1,4 +1,4 @@
-"""The ProxConnect paper's CIFAR-10 experiments: Tables 2, 3 and 6-11, 181 trials a network.
+"""The ProxConnect paper's CIFAR-10 experiments: Tables 2, 3 and 6-11, 181 trials per network.
 
 Each network is trained once in full precision, and every fine-tuning trial starts from its weights.
 The recipes, their values of rho0 and the seeds are those of `quantlab.papers.proxconnect`, with

@@ -1,4 +1,4 @@
-"""The ProxConnect paper's ImageNet experiments: Table 4, ResNet18, 9 trials a regime."""
+"""The ProxConnect paper's ImageNet experiments: Table 4, ResNet18, 9 trials per regime."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,7 @@
 """The ProxConnect paper's CIFAR-10 experiments scaled down: a thin ResNet8 on digits.
 
 The blocks are those of `proxconnect_cifar10`, with pretraining, both regimes and three seeds. They
-take about a quarter of an hour on two CPU cores and need no download. 24 + 12 epochs replace the
+take less than ten minutes on two CPU cores and need no download. 24 + 12 epochs replace the
 paper's 200 + 100. The learning rate drops after the same shares of the training, and 4 gradient
 steps replace an epoch in rho_t, so that ProxConnect with the paper's rho0 has the paper's range of
 rho. ProxQuant's shifts add up over the steps, of which there are a hundredth as many; 100 times its

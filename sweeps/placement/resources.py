@@ -27,7 +27,7 @@ class Resources:
     execution: Execution = DEFAULT_EXECUTION
     """How trials are computed."""
     retries: int = 3
-    """How often a trial is retried if its process dies or loses its disk or GPU."""
+    """How many times a trial is retried if its process dies or loses its disk or GPU."""
     pack: int | None = 1
     """Maximum number of trials in a pack; None measures the fastest number."""
     scratch: Path | None = None

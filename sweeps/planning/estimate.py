@@ -11,7 +11,7 @@ from sweeps.storage.trial_states import states_of
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of a group of trials, which is the same for each of them."""
+    """The estimated cost of a group of trials, each of which costs the same."""
 
     what: str
     """Model and dataset."""

@@ -59,7 +59,7 @@ def require_last_batches_fit(
         runs_here: whether the network must be able to run on the CPU.
 
     Raises:
-        ConfigurationError: an epoch ends with a single image, which the network cannot take.
+        ConfigurationError: an epoch ends with a single image, which the network cannot process.
     """
     images = recipes[0].dataset.count_train_images(data_dir)
     if images is None:

@@ -46,7 +46,7 @@ def preflight(
 
     Raises:
         ConfigurationError: data or initial weights are missing or do not fit, an epoch ends with a
-            single image that the network cannot take, or see `check_without_data`.
+            single image that the network cannot process, or see `check_without_data`.
     """
     for cell in cells:
         folder = storage.trial(cell.fingerprint)

@@ -32,7 +32,7 @@ def show(report: Report) -> None:
             console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
     verdicts = report.findings.verdicts.to_dict("records")
     if verdicts:
-        console.print(Text("May ρ0 be left untuned?", style="italic"))
+        console.print(Text("Can ρ0 be left untuned?", style="italic"))
     for row in verdicts:
         line = Text.assemble(
             (f"{row['method']} {row['verdict']}", "bold"),

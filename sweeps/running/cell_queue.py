@@ -32,7 +32,7 @@ class CellQueue(TrialQueue):
         Args:
             cells: unfinished cells; the parent of each is among them or has finished.
             storage: the storage of the trials.
-            retries: how often a cell is retried.
+            retries: how many times a trial is retried if its process dies.
             names: fingerprint -> name of trials, for messages.
             packing: how many cells are trained as one pack.
         """

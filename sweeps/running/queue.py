@@ -35,7 +35,7 @@ class TrialQueue(ABC):
         """Create a queue without pending trials.
 
         Args:
-            retries: how often a trial is retried if its process dies.
+            retries: how many times a trial is retried if its process dies.
             packing: how many trials are trained as one pack.
         """
         self._packing = packing

@@ -76,7 +76,7 @@ def connect(resources: Resources) -> int:
             if address is None:
                 disconnect()
                 raise ConfigurationError(
-                    f"{option} {needed:g}: this machine has {there:g} {kind}s; give no more"
+                    f"{option} {needed:g}: this machine has {there:g} {kind}s; must not be more"
                 )
             print(
                 f"sweeps: warning: {option} {needed:g}: no machine of the cluster has more than "
@@ -138,7 +138,7 @@ def _why_not_connected(error: Exception) -> str:
         hint = "use the token of the cluster" if mode == "token" else "set RAY_AUTH_MODE=token"
         return f"the Ray cluster requires a token, or rejects the given one; {hint}"
     if "mismatch" in str(error):
-        return f"the Ray cluster runs other versions ({in_full(error)}); install the same ones"
+        return f"the Ray cluster runs other versions ({in_full(error)}); install the same versions"
     is_set = "RAY_AUTH_MODE" in os.environ
     hint = "" if is_set else "; set RAY_AUTH_MODE=token if the cluster requires a token"
     return f"no Ray cluster answers ({in_full(error)}){hint}"

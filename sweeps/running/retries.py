@@ -13,7 +13,7 @@ class Retries:
         """Start with the full number of retries for each trial.
 
         Args:
-            limit: how often a trial that is trained alone is retried.
+            limit: how many times a trial that is trained alone is retried.
         """
         self._limit = limit
         self._spent: dict[str, int] = {}

@@ -1,1 +1,1 @@
-"""Searches: configurations that Optuna proposes, shared by all drivers of a study."""
+"""Searches: configurations that Optuna suggests, shared by all drivers of a study."""

@@ -1,4 +1,4 @@
-"""Write a sweep file that compares a study's winner with its known points on fresh seeds."""
+"""Write a sweep file that compares a study's winner with its known points, with fresh seeds."""
 
 import pprint
 from pathlib import Path
@@ -32,7 +32,7 @@ def block(label, point):
 
 SWEEP = SweepSpec(
     name="{name}-confirmed",
-    description="the winner of {name} and the points that were known, on fresh seeds",
+    description="the winner of {name} and the known points, with fresh seeds",
     blocks=(block({label!r}, WINNER), *(block(*point) for point in REFERENCES.items())),
     seeds={seeds},
 )

@@ -76,8 +76,8 @@ class StudyQueue(TrialQueue):
             spec: the study.
             storage: the folder of the trials.
             study_storage: see `SharedStudy`.
-            retries: how often a trial whose process died is handed out again.
-            packing: how many trials of a kind are trained as one pack.
+            retries: how many times a trial is retried if its process dies.
+            packing: how many trials are trained as one pack.
 
         Raises:
             ConfigurationError: see `SharedStudy`.

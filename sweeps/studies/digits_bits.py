@@ -55,7 +55,7 @@ PC = {"rule": "PC", "rho0": 0.12, "scales": "fixed"}
 
 STUDY = StudySpec(
     name="digits_bits",
-    description="validation accuracy against bits a weight, with a set for each layer, on digits",
+    description="validation accuracy against bits per weight, with a set for each layer, on digits",
     space=space,
     configurations=60,
     seeds=(0, 1),

@@ -21,7 +21,7 @@ def follow_storage(storage: Storage) -> None:
     """Update the artifact paths in the embedded database to the storage's present location.
 
     Nothing changes if the old path is another name of the same folder, such as a symbolic link. A
-    file that is no database of MLflow's is left as it is; MLflow reports it.
+    file that is not an MLflow database is left as it is; MLflow reports it.
 
     Raises:
         sqlite3.OperationalError: the database cannot be written to now.
@@ -83,6 +83,6 @@ def require_reachable(place: str, experiment: str, named: str) -> None:
     if not (path.exists() or path.parent.exists() or path.parent.parent.exists()):
         raise ConfigurationError(
             f"{named}: experiment {experiment!r} stores its artifacts in {path}, which does not "
-            "exist on this machine; create a link of that path to the artifacts, or give the sweep "
-            "another `experiment`"
+            "exist on this machine; create a link there to the folder of the artifacts, or give "
+            "the sweep another `experiment`"
         )

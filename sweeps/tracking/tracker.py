@@ -1,8 +1,8 @@
-"""MLflow: one experiment a sweep and one run a trial, delivered from the trial folders.
+"""MLflow: one experiment per sweep and one run per trial, delivered from the trial folders.
 
 Workers write to trial folders only; the driver delivers what is new there to the tracking server
 (see `sweeps.tracking.delivery`). The folders are authoritative. `Tracker.outdated` compares all
-runs of a sweep with them at once. To repeat a delivery changes nothing, as each epoch has the time
+runs of a sweep with them at once. A repeated delivery changes nothing, as each epoch has the time
 at which it was trained.
 
 Metrics and params of a run cannot be changed. A run whose trial was trained again, or has other

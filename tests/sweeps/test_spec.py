@@ -139,7 +139,7 @@ def test_bad_files_are_named(text: str, message: str, tmp_path: Path) -> None:
 
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"sweep 'digit': is unknown; did you .*; give one of .*digits"
+        ConfigurationError, match=r"sweep 'digit' is unknown \(did you .*\); give one of .*digits"
     ):
         load_sweep("digit")
     with pytest.raises(ConfigurationError, match="the file does not exist"):

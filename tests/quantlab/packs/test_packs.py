@@ -493,7 +493,7 @@ def test_the_probe_measures_until_larger_packs_are_no_faster() -> None:
     recipes = [quantized(seed=seed, model=MLP(hidden=(16,))) for seed in range(9)]
     assert (
         measure_packs(recipes, trials=9).note
-        == "larger packs were not measured, as training is short"
+        == "larger packs were not measured, because training is short"
     )
     times = measure_packs(recipes, seconds=0.05, trials=10**6)
     assert {1, 3} <= times.seconds.keys() <= {1, 3, 9}

@@ -83,7 +83,7 @@ def test_a_process_that_dies_of_its_memory_ends_it() -> None:
 
 def test_short_sweeps_are_not_worth_the_time() -> None:
     paces = measure_sharing(Made({1: 1000.0}), most=16, trials=20)
-    assert (paces.best, paces.note) == (1, "more were not measured, as training is short")
+    assert (paces.best, paces.note) == (1, "more were not measured, because training is short")
 
 
 def test_a_pack_that_diverges_at_once_has_no_pace() -> None:

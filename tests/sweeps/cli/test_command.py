@@ -183,7 +183,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "digitz"), "sweep 'digitz': is unknown; did you mean 'digits'?; give "),
+        (("run", "digitz"), "sweep 'digitz' is unknown (did you mean 'digits'?); give "),
         (("run", "tiny.py", "--storage", "tiny.py/runs"), "must be a folder, but tiny.py is"),
         (("plan", "tiny.py", "--storage", "/dev/null"), "/dev/null: must be a folder, but it"),
         (("status", "tiny.py", "--storage", "tiny.py"), "tiny.py: must be a folder, but it is a"),
@@ -193,7 +193,10 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("report", "tiny.py", "--storage", "new"), " WAITING); train the sweep first"),
         (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not a format; choose from html, "),
         (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
-        (("run", "tiny.py", "--concurency", "2"), "did you mean '--concurrency'?; see sweeps run"),
+        (
+            ("run", "tiny.py", "--concurency", "2"),
+            "(did you mean '--concurrency'?); see sweeps run",
+        ),
         (("run", "tiny.py", "--concurrency", "1e3"), "'1e3': must be an integer from 1 to"),
         (("run", "tiny.py", "--cpus-per-trial", "nan"), "'nan': must be a number from 0 to"),
         (("run", "tiny.py", "--gpus-per-trial", "1.5"), "--gpus-per-trial 1.5: must be an integer"),
@@ -224,7 +227,11 @@ def test_bad_arguments_are_one_line(
     ("option", "value", "message"),
     [
         ("--tracking-uri", "http://127.0.0.1:9", "--tracking-uri http://127.0.0.1:9: cannot be"),
-        ("--gpus-per-trial", "99", "--gpus-per-trial 99: this machine has 0 GPUs; give no more"),
+        (
+            "--gpus-per-trial",
+            "99",
+            "--gpus-per-trial 99: this machine has 0 GPUs; must not be more",
+        ),
     ],
 )
 def test_a_service_that_is_not_there_is_one_line(
