@@ -86,8 +86,8 @@ def training(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per method and setting, with the columns dataset, model, regime, further axes,
-        method, is_quantized, and `PARTS` as text (several values are separated by slashes). It has no rows
-        if the trials have no recipes.
+        method, is_quantized, and `PARTS` as text (several values are separated by slashes). It has
+        no rows if the trials have no recipes.
     """
     keys = [*SETTING, *axis_columns(trials), "method"]
     first = trials.drop_duplicates("configuration_id")

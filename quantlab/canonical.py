@@ -205,7 +205,7 @@ def name_by_source(kind: type) -> str:
         reach = Reach(kind)
     except UntraceableError as error:
         raise ConfigurationError(str(error)) from error
-    except Exception as error:  # of the user's own objects, when they are looked at
+    except Exception as error:  # the user's objects may raise anything
         raise ConfigurationError(f"class {kind.__qualname__}: {described(error)}") from error
     name = f"{kind.__qualname__}@{reach.digest}"
     setattr(kind, CANONICAL_NAME, name)

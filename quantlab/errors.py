@@ -148,7 +148,7 @@ def _is_exhausted_memory(error: MemoryError | RuntimeError) -> bool:
         return True
     if not str(error).startswith("could not "):
         return False
-    try:  # oneDNN does not say why it could not; so see whether there is memory
+    try:  # oneDNN states no reason, so check the memory
         torch.empty(_PROBE_BYTES, dtype=torch.uint8)
     except RuntimeError:
         return True

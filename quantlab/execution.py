@@ -77,7 +77,7 @@ class Execution:
         if device.type == "cuda":
             os.environ.setdefault(_WORKSPACE, ":4096:8")  # cuBLAS is deterministic with two values
             torch.use_deterministic_algorithms(self.deterministic)
-            # Nothing here reads memory that it has not written: no time for filling it.
+            # No code here reads memory before it writes to it, so filling it is not needed.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         elif device.type == "cpu" and self.keep_memory:
             keep_freed_memory()

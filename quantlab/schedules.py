@@ -34,7 +34,7 @@ def value_at(schedule: "Schedule", step: int, steps_per_epoch: int, field: str) 
     """
     try:
         given: object = schedule.at(step, steps_per_epoch)
-    except Exception as error:  # whatever the user's code does
+    except Exception as error:  # the user's code may raise anything
         raise ConfigurationError(
             f"{field} = {brief(schedule)}: raised {described(error)} at step {step}"
         ) from error

@@ -39,6 +39,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # The working folder is looked in first, where a folder called quantlab would pass for ours.
+    # The working folder is searched first, and a folder named quantlab in it would be imported.
     sys.path.insert(0, str(Path(__file__).parents[1]))
     sys.exit(main())

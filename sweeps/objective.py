@@ -70,7 +70,7 @@ class Objective:
         """
         try:
             found = plain(self.of(recipe, result))
-        except (Exception, SystemExit) as error:  # whatever the user's code does
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             keys = f"; a result has the keys {', '.join(map(str, sorted(result)))}"
             raise ConfigurationError(
                 f"objective {self.name!r}: {described(error)}"

@@ -46,10 +46,10 @@ class SpaceError(ConfigurationError):
 
 
 def tree_of_parzen_estimators(seed: int) -> BaseSampler:
-    """Make Optuna's multivariate TPE sampler; running trials count as bad ones, for many workers.
+    """Make Optuna's multivariate TPE sampler with ``constant_liar``, for many workers.
 
     Args:
-        seed: of the sampler.
+        seed: seed of the sampler.
     """
     return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
@@ -156,15 +156,15 @@ class StudySpec:
         """Require one of Optuna's samplers and one of its pruners."""
         try:
             made = self.sampler(0)
-        except Exception as error:  # whatever the user's code does
+        except Exception as error:  # the user's code may raise anything
             raise ConfigurationError(
                 f"StudySpec.sampler = {brief(self.sampler)}: must return one of Optuna's samplers "
-                f"for a seed, and failed: {described(error)}"
+                f"for a seed, but failed: {described(error)}"
             ) from error
         if not isinstance(made, BaseSampler):
             raise ConfigurationError(
                 f"StudySpec.sampler = {brief(self.sampler)}: must return one of Optuna's samplers "
-                f"for a seed, and returned {brief(made)}"
+                f"for a seed, but returned {brief(made)}"
             )
         if isinstance(made, GridSampler | BruteForceSampler):
             raise ConfigurationError(
@@ -202,7 +202,7 @@ class StudySpec:
             raise
         except ConfigurationError as error:
             raise ConfigurationError(f"{where}, {brief(trial.params)}: {error}") from error
-        except (Exception, SystemExit) as error:  # whatever the user's code does
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             at = f"{where}, {brief(trial.params)}"
             raise SpaceError(f"{at}: the space failed: {described(error)}") from error
         if not isinstance(recipe, Recipe):

@@ -23,7 +23,7 @@ def normal_form(node: ast.AST) -> str:
     for name in sorted(node._fields):  # a later Python may have them in another order
         value = getattr(node, name, None)
         if name in _NO_MEANING or value is None or value == []:
-            continue  # so a field that a later Python adds says nothing where it is not used
+            continue  # unused fields of a later Python have no effect
         fields.append(f"{name}={_field(node, value)}")
     return f"{type(node).__name__}({','.join(fields)})"
 

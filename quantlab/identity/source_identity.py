@@ -299,7 +299,7 @@ class Reach(ValueText):
         """Yield what a statement imports from the user's modules."""
         try:
             found = imported_by(node, module)
-        except Exception as error:  # whatever the user's module raises
+        except Exception as error:  # the user's module may raise anything
             raise self._refused(f"the import in line {node.lineno} fails ({error!r})") from error
         for source, name in found:
             self.modules.add(source.__name__)

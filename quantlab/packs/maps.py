@@ -73,6 +73,6 @@ def takes_a_column(quantizer: Quantizer) -> bool:
     try:
         expected = [quantizer.prox(row, own) for row, own in zip(latent, sharpness, strict=True)]
         together = quantizer.prox(latent, torch.tensor(sharpness)[:, None])
-    except Exception:  # it may well take numbers
+    except Exception:  # it may accept numbers
         return False
     return torch.allclose(together, torch.stack(expected), rtol=1e-4, atol=1e-5)

@@ -288,7 +288,7 @@ class _Block:
             group["lr"] = rate
             if device.type != "cpu" and "capturable" in group:
                 group["capturable"] = True
-        self._base._warned_capturable_if_run_uncaptured = True  # the first steps are no mistake
+        self._base._warned_capturable_if_run_uncaptured = True  # no warning is due
         return rate
 
     def step(self, gradients: Sequence[Tensor], numbers: Tensor, num_steps: int) -> None:

@@ -106,7 +106,7 @@ class Stack:
             record = record_on(self._stream)
         is_recordable = self._ahead is not None and self._optimizer.is_recordable
         self._record = record if is_recordable else None
-        self._looks_at_losses = not on_gpu and record is None  # on a GPU, that would take time
+        self._looks_at_losses = not on_gpu and record is None  # on a GPU, the check would take time
         self._recorded: Callable[[], None] | None = None
         self._epoch: EpochInProgress | None = None
         """Epoch of the first member for which the orders and batches below were made."""

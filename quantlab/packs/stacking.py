@@ -92,7 +92,7 @@ class _Trial:
                 return self._agrees(stacking)
         except MemoryExhaustedError:
             raise
-        except Exception:  # whatever the network or a transformation has against it
+        except Exception:  # a network may raise anything
             return False
 
     def _agrees(self, stacking: Stacking) -> bool:

@@ -87,7 +87,7 @@ def _image(apply: _Map, latent: Tensor, what: str) -> Tensor:
     given = latent.clone()
     try:
         image: object = apply(given)
-    except Exception as error:  # whatever the user's code does
+    except Exception as error:  # the user's code may raise anything
         refused = ElsewhereError if isinstance(error, OF_DEVICES) else ConfigurationError
         raise refused(f"{what}: raised {described(error)}") from error
     if not isinstance(image, Tensor):

@@ -86,7 +86,7 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
     """
     try:
         with naming_exhausted_memory(f"loading checkpoint {path}"):
-            data = path.read_bytes()  # what the file system refuses says nothing of the content
+            data = path.read_bytes()  # an OSError does not mean damage
             _require_intact(io.BytesIO(data))
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except IsADirectoryError as error:

@@ -138,14 +138,14 @@ def _step(
 
 def _built(recipe: Recipe, dimensions: Dimensions) -> nn.Module:
     what = f"model {recipe.model.name}"
-    build: Any = recipe.model.build  # which may give anything
+    build: Any = recipe.model.build  # the user's code may return anything
     try:
         network: Any = build(
             num_classes=dimensions.num_classes, num_channels=recipe.dataset.num_channels
         )
     except ConfigurationError:
         raise
-    except Exception as error:  # whatever the user's code does
+    except Exception as error:  # the user's code may raise anything
         raise ConfigurationError(f"{what}: build raised {described(error)}") from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(

@@ -67,7 +67,7 @@ class TrainingRun(TrainingState):
             MemoryExhaustedError: if the device cannot hold the data and the network.
         """
         super().__init__(recipe, torch.device(device), execution)
-        self._looks_at_losses = self.device.type == "cpu"  # on a GPU, looking would take time
+        self._looks_at_losses = self.device.type == "cpu"  # on a GPU, the check would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)

@@ -106,7 +106,7 @@ class SharedStudy:
                 f"study {self._spec.name}: Optuna's storage failed ({first_line(error)}); all "
                 "results are kept, so run the same command again to continue"
             ) from error
-        except (Exception, SystemExit) as error:  # whatever the user's code does
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise ConfigurationError(
                 f"study {self._spec.name}: the {part} failed: {described(error)}; all results are "
                 "kept, so correct it and run the same command again to continue"

@@ -9,5 +9,5 @@ import os
 # lost. A repeated delivery searches for the run first.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-# Otherwise MLflow prints two lines a trial.
+# Otherwise MLflow prints two lines per trial.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -481,7 +481,7 @@ def test_the_way_to_stack_is_one_that_works(network: nn.Module, stacking: Stacki
     ("network", "reason"),
     [
         (_Odd(nn.Dropout(1e-9)), "draws random numbers"),
-        (_Forgetful(), "other results .* than alone"),
+        (_Forgetful(), "different results .* than alone"),
     ],
 )
 def test_networks_that_cannot_be_stacked(network: nn.Module, reason: str) -> None:
