@@ -26,11 +26,12 @@ PUBLIC = {
     "quantlab.packs": "PackEvent PackedRun",
     "quantlab.training": "TrainingRun",
     "quantlab.random_numbers": "RandomNumbers",
+    "quantlab.papers.proxconnect": "BC METHODS Method PC PQ RESNET18 RESNET18_FULL_PRECISION "
+    "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
+    "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",
     "quantlab.proxconnect_paper": "BC METHODS Method PC PQ RESNET18 RESNET18_FULL_PRECISION "
     "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",
-    "quantlab.papers.proxconnect": "BC METHODS Method PC PQ RESNET20 RESNET56 RPC SETS "
-    "cifar10 imagenet",
     "quantlab.quantizers": "Quantizer",
     "quantlab.quantizers.base": "Quantizer Sharpness at_least_float32",
     "quantlab.quantizers.binary_relax": "BinaryRelax",

@@ -188,7 +188,7 @@ def test_two_drivers_share_a_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("search", "nothing"), "study 'nothing': unknown; studies: "),
+        (("search", "nothing"), "study 'nothing' is unknown"),
         (("search", "study.py", "--promote", "no/x.py"), "--promote no/x.py: the folder "),
         (("search", "study.py", "--promote", "study.py"), "--promote study.py: the path exists"),
         (("search", "study.py", "--pack", "auto"), "--pack auto: a search needs a number"),
