@@ -71,7 +71,10 @@ class QueueSearcher(Searcher):
 class SweepStopper(Stopper):
     """Stops the sweep on a signal, and single trials that the pruner of a study prunes.
 
-    Workers save a checkpoint at the end of their current step.
+    On the first signal, such as Ctrl-C, `stop_all` becomes true, and Tune stops the actors.
+    `Worker.cleanup` then closes the training of each pack, which saves a checkpoint at the end of
+    the current step (`sweeps.worker.trial`). The driver raises KeyboardInterrupt when all actors
+    have ended, and the command returns the exit code 130. A second signal raises it at once.
     """
 
     def __init__(self, queue: TrialQueue | None = None) -> None:

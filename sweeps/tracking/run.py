@@ -1,4 +1,6 @@
-"""The MLflow run of a trial: its name, params, tags and metrics.
+"""What an MLflow run shows of a trial: its name, params, tags and metrics.
+
+`Tracker._find_or_create` in `sweeps.tracking.tracker` creates the run.
 
 MLflow's params cannot be changed once they are logged. So a run whose labels differ from the
 sweep's is replaced (see `sweeps.tracking.tracker`).
