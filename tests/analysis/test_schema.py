@@ -40,7 +40,10 @@ MIXED: dict[str, Any] = {
             "'t1' has the same dataset.*`axis.NAME`",
         ),
         (lambda f: f.assign(**MIXED), "X binary: some trials have a rho0.*; fill in"),
-        (lambda f: f.assign(**{"a": 1}).rename(columns={"a": 7}), "column name 7 .*; rename"),
+        (
+            lambda f: f.assign(**{"a": 1}).rename(columns={"a": 7}),
+            "column name 7 .*; give the column a name",
+        ),
     ],
 )
 def test_wrong_tables_are_named(change: Any, message: str) -> None:

@@ -106,7 +106,7 @@ def test_a_class_added_to_the_package_counts_by_its_source() -> None:
     added = make_dataclass(
         "Linear", ["rho0"], frozen=True, namespace={"__module__": "quantlab.mine"}
     )
-    with pytest.raises(ConfigurationError, match=r"class Linear: the module of .* is not loaded"):
+    with pytest.raises(ConfigurationError, match=r"class Linear: .*module of .* is not loaded"):
         canonical(added(1))
     elsewhere = make_dataclass(
         "Linear", ["rho0"], frozen=True, namespace={"__module__": "quantlab.recipe"}
