@@ -48,7 +48,7 @@ class ProfiledImages(RandomImages):
 PARTS = {
     "convolution": ("aten::conv2d", "ConvolutionBackward0"),
     "batch normalization": ("aten::batch_norm", "NativeBatchNormBackward0"),
-    "activations": ("aten::relu", "ReluBackward0"),
+    "activations": ("aten::relu_", "ReluBackward0"),
     "gradients into the flat buffer": ("torch::autograd::AccumulateGrad",),
     "optimizer (fused SGD)": ("aten::_fused_sgd_",),
     "quantizer": ("quantizer",),
