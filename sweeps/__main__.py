@@ -11,10 +11,10 @@ def main() -> int:
     """Run the command, and end the process without the seconds that Python would take for it.
 
     Libraries create hundreds of thousands of objects when they are imported. The garbage collector
-    would search them again and again, and Python would free each of them at the end. The process
-    ends after all exit handlers that were registered within the command; those that were registered
-    before it, such as by a tracer or a profiler, would be skipped, so that it ends in Python's own
-    way where one is active.
+    would search them again and again, and Python would free each of them at the end. Therefore the
+    process ends right after the exit handlers that were registered within the command. Handlers
+    that were registered earlier do not run, except under a tracer, a profiler or coverage, where
+    the process ends in Python's own way.
 
     Returns:
         The exit code; see `sweeps.cli.command.EXIT_CODES`.

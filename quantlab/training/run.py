@@ -113,9 +113,8 @@ class TrainingRun(TrainingState):
 
         Raises:
             NonFiniteLossError: if the loss became infinite or NaN. On the CPU, the weights are
-            those
-                before the failed step. On a GPU, the error is raised at the next pause or at the
-                end of the epoch.
+                those before the failed step. On a GPU, the error is raised at the next pause or at
+                the end of the epoch.
             MemoryExhaustedError: if the device cannot hold a gradient step.
             LostProcessError: if a loader process was killed.
         """

@@ -199,7 +199,7 @@ def test_a_member_that_diverges_leaves_the_others_as_they_are() -> None:
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="the CPU has more memory than this asks for")
 def test_exhausted_memory_is_named_and_half_a_pack_goes_on() -> None:
-    free, total = torch.cuda.mem_get_info()
+    _, total = torch.cuda.mem_get_info()
     recipes = [replace(member(seed), model=ResNet(depth=8, width=64)) for seed in range(8)]
     gc.collect()  # graphs of other tests hold memory of their own
     torch.cuda.empty_cache()
@@ -208,24 +208,22 @@ def test_exhausted_memory_is_named_and_half_a_pack_goes_on() -> None:
         with pytest.raises(MemoryExhaustedError, match="out of memory while"):
             list(PackedRun([replace(one, batch_size=150) for one in recipes * 8], device=DEVICE))
         size = len(recipes)
-        while True:  # what a worker does
+        while size:  # what a worker does
             try:
-                packed(recipes[:size])
+                _, records = packed(recipes[:size])
                 break
             except MemoryExhaustedError:
                 size //= 2
-        assert size >= 1
+        assert size >= 1, "not even one trial fits after the pack did not"
+        assert all(records)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()
-    assert free > 0
 
 
 @pytest.mark.parametrize("options", ["graph", "graph,bf16", "graph,bf16,triton", "graph,compile"])
 def test_other_ways_to_compute_a_pack(options: str) -> None:
     """Against steps of one operation after the other; with less precision, less close."""
-    if DEVICE == "cpu" and "compile" in options:
-        pytest.skip("the CPU's compiler takes long")
     recipes = [replace(one, model=ResNet(depth=8, width=16), epochs=1) for one in MEMBERS[:3]]
     precision = "bf16," if "bf16" in options else ""
     _, expected = packed(recipes, parse_execution(precision + "no-graph"))

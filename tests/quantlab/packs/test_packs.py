@@ -343,6 +343,30 @@ def test_a_pack_that_is_not_compiled_does_without_the_compiler(
         assert next(pack.train(pause_steps=1)) == []
 
 
+@pytest.mark.slow
+def test_a_compiled_pack_trains_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = torch.compile
+    compiled_calls: list[Any] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        compiled_calls.append(arguments)
+        return compile_(*arguments, **options)
+
+    monkeypatch.setattr(torch, "compile", counted)
+    recipes = [quantized(seed=seed, epochs=1, batchnorm_epochs=0) for seed in range(2)]
+    losses = [
+        [
+            event.record.train_loss
+            for event in PackedRun(recipes, execution=Execution(compile=compiled))
+            if event.record is not None
+        ]
+        for compiled in (False, True)
+    ]
+    assert compiled_calls
+    assert len(losses[0]) == 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def interrupted(recipes: Sequence[Recipe], pauses: int) -> tuple[list[Any], list[Any]]:
     """States and records after so many pauses of 3 steps."""
     pack = PackedRun(recipes)

@@ -85,7 +85,7 @@ def train(storage: Storage, kill_after: int | None = None) -> None:
             run_trial(
                 cell.recipe,
                 folder,
-                data_dir=Path(),
+                data_dir=storage.root,
                 report=report if cell is INTERRUPTED else lambda record: None,
                 checkpoint_seconds=0,
             )
