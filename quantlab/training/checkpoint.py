@@ -45,9 +45,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def save_atomically(path: Path, content: object) -> None:
-    """Write a file with `torch.save` atomically; see `replacing`."""
+    """Write a file with `torch.save` atomically; see `replacing`.
+
+    Raises:
+        OSError: if the file cannot be written, for example because the disk is full.
+    """
+    buffer = io.BytesIO()  # torch replaces an error of a file by one of its own, without the reason
+    torch.save(content, buffer)
     with replacing(path) as file:
-        torch.save(content, file)
+        file.write(buffer.getbuffer())
 
 
 def previous_checkpoint(path: Path) -> Path:

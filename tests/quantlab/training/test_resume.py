@@ -1,6 +1,7 @@
 """Interruptions: a run continued from a saved state is bit-identical to one that never stopped."""
 
 import os
+import resource
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -254,3 +255,19 @@ def test_a_state_is_a_copy_that_can_be_used_twice() -> None:
         continued.append([{**asdict(record), "seconds": None} for record in other])
         assert_same_state(other, run)
     assert continued[0] == continued[1]
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """Such errors are retried; torch's own writer would raise another one, which is final."""
+    path = tmp_path / "checkpoint.pt"
+    save_atomically(path, torch.zeros(10))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_atomically(path, torch.zeros(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
