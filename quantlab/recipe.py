@@ -9,12 +9,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.datasets import DatasetSpec
 from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.weights import full_precision_weights, group_of_weights
 from quantlab.plain_values import (
+    finite_number,
     plain,
     require_bool,
     require_count,
@@ -23,7 +25,7 @@ from quantlab.plain_values import (
 )
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule, value_at
-from quantlab.update_rules import UpdateRule
+from quantlab.update_rules import Point, UpdateRule
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch implements as a single kernel, on the CPU too. On one flat tensor it is the
@@ -176,6 +178,15 @@ class Quantization:
     """Whether batch normalization's running statistics are recomputed from the training images when
     hard weights are evaluated and when the network is hardened. If False, the statistics of
     training are used, which belong to the weights at which gradients were taken."""
+    pull: Schedule | None = None
+    """Pull theta_t in [0, 1]: steps start from (1 - theta_t) w* + theta_t P(w*). A number is a
+    constant pull. None for the point that the rule says, which is theta_t = 0 for w* and 1 for
+    P(w*); with a pull, it must be w*."""
+    backward: BackwardMap = field(default_factory=StraightThrough)
+    """Map of the gradient at the weights to that of the latents."""
+    step_scale: Schedule | None = None
+    """Factor sigma_t of the steps of the latents; a number is a constant factor. With a `MirrorMap`
+    of fixed steepness, an annealed beta gives mirror descent. None for 1."""
 
     def __post_init__(self) -> None:
         require_instance(self, "rule", UpdateRule)
@@ -190,6 +201,43 @@ class Quantization:
         if self.latent_bound is not None:
             bound = require_number(self, "latent_bound", exclusive=True)
             object.__setattr__(self, "latent_bound", bound)
+        require_instance(self, "backward", BackwardMap)
+        for name in ("pull", "step_scale"):
+            if finite_number(getattr(self, name)) is not None:
+                object.__setattr__(self, name, Constant(getattr(self, name)))
+            if getattr(self, name) is not None:
+                require_instance(self, name, Schedule)
+        self._require_consistent()
+
+    def _require_consistent(self) -> None:
+        if self.pull is not None and self.rule.update_from is not Point.LATENT:
+            raise ConfigurationError(
+                f"Quantization.pull = {self.pull!r}: must be None if rule.update_from is "
+                "Point.PROXIMAL; use a rule with Point.LATENT, from which the pull starts"
+            )
+        if isinstance(self.pull, Constant) and self.pull.value > 1:
+            raise ConfigurationError(
+                f"Quantization.pull = {self.pull.value!r}: must be a number from 0 to 1"
+            )
+        at_latent = self.rule.gradient_at is Point.LATENT
+        if at_latent and not isinstance(self.backward, StraightThrough):
+            raise ConfigurationError(
+                f"Quantization.backward = {self.backward!r}: must be StraightThrough() if "
+                "rule.gradient_at is Point.LATENT, because the gradient is that of the latents"
+            )
+        for quantizer in (self.quantizer, *(group.quantizer for group in self.groups)):
+            self.backward.require_fits(quantizer)
+            if at_latent and quantizer.num_latents != 1:
+                raise ConfigurationError(
+                    f"Quantization.rule.gradient_at = {self.rule.gradient_at!r}: must be "
+                    f"Point.PROXIMAL for {type(quantizer).__name__}, whose latents are not weights"
+                )
+
+    @property
+    def uses_prox(self) -> bool:
+        """Whether a step needs the proximal weights, which is false for post-training only."""
+        pulls = self.pull is not None and self.pull != Constant(0.0)
+        return self.rule.uses_prox or pulls
 
     def group_of_weights(self, model: nn.Module) -> dict[str, WeightGroup | None]:
         """Return the quantized weights of a model with their groups.
@@ -209,6 +257,21 @@ class Quantization:
     def full_precision_weights(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Return the weights that stay in full precision; see `quantlab.models.weights`."""
         return full_precision_weights(model, self.exclude, self.include)
+
+
+def pull_at(pull: Schedule, step: int, steps_per_epoch: int) -> float:
+    """Return the pull theta_t of a step.
+
+    Raises:
+        ConfigurationError: see `value_at`. It is also raised if the value exceeds 1.
+    """
+    value = value_at(pull, step, steps_per_epoch, "quantization.pull")
+    if value > 1:
+        raise ConfigurationError(
+            f"quantization.pull = {brief(pull)}: returned {value:g} at step {step}; must return a "
+            "number from 0 to 1"
+        )
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ def rho0(cell: Cell) -> float | None:
     if (
         quantization is None
         or not quantization.quantizer.annealed
-        or not quantization.rule.uses_prox
+        or not quantization.uses_prox
         or takes_a_clock(quantization.quantizer)
     ):
         return None

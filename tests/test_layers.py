@@ -21,6 +21,8 @@ FLOORS = {
         "plain_values remembering random_numbers",
         "quantization_sets schedules update_rules execution",
         "quantizers datasets models",
+        "mirror_maps",
+        "backward_maps",
         "initial_weights",
         "recipe",
         "canonical",

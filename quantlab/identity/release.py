@@ -6,6 +6,9 @@ identity then stays the same.
 """
 
 RELEASE = {
+    "quantlab.backward_maps.base": "BackwardMap Factor StraightThrough",
+    "quantlab.backward_maps.factors": "BiReal ClippedIdentity ReSTE SignSwishDerivative",
+    "quantlab.backward_maps.jacobian": "Jacobian SoftmaxShortcut",
     "quantlab.canonical": (
         "canonical canonical_json canonical_key configuration_id default_of fingerprint "
         "flatten name_by_source"
@@ -43,6 +46,9 @@ RELEASE = {
         "GroupedConvolution Tiles grouped_convolution is_fitting"
     ),
     "quantlab.kernels.grouped_convolution_kernels": "convolve weight_gradient",
+    "quantlab.mirror_maps.base": "MirrorMap",
+    "quantlab.mirror_maps.shifted_tanh": "ShiftedTanh",
+    "quantlab.mirror_maps.softmax": "Softmax",
     "quantlab.models.base": "ModelSpec global_average require_logits",
     "quantlab.models.convnet": "ConvNet",
     "quantlab.models.learned_scales": "LearnedScales",
@@ -54,7 +60,7 @@ RELEASE = {
         "full_precision_weights group_of_weights quantized_weights weight_layers"
     ),
     "quantlab.optim.bits": "bits_by_weight full_precision_note mean_bits",
-    "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved shaped_moved",
+    "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
@@ -63,8 +69,11 @@ RELEASE = {
     "quantlab.packs.compatibility": "pack_key require_compatible",
     "quantlab.packs.evaluation": "stacked_accuracies",
     "quantlab.packs.graph": "record_on",
-    "quantlab.packs.maps": "StackedMap takes_a_column",
-    "quantlab.packs.member": "StackMember neighbours",
+    "quantlab.packs.maps": (
+        "StackedBackward StackedMap StackedPull as_column carries_a_column stacked_backwards "
+        "stacked_pulls takes_a_column"
+    ),
+    "quantlab.packs.member": "StackMember neighbours runs",
     "quantlab.packs.network": "StackedNetwork Stacking",
     "quantlab.packs.optimizer": "StackedOptimizer",
     "quantlab.packs.run": "PackEvent PackedRun",
@@ -90,10 +99,11 @@ RELEASE = {
     "quantlab.quantizers.mixture": "Averaged RandomChoice",
     "quantlab.quantizers.nearest": "Nearest",
     "quantlab.quantizers.piecewise_linear": "PiecewiseLinear piecewise_linear",
+    "quantlab.quantizers.sign_swish": "SignSwish sign_swish_derivative",
     "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.random_numbers": "RandomNumbers part_seed",
-    "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
+    "quantlab.recipe": ("Averaging OptimizerSpec Quantization Recipe WeightGroup override pull_at"),
     "quantlab.remembering": "are_equal remembering",
     "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay value_at",
     "quantlab.training.batch_statistics": (

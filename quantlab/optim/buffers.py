@@ -1,12 +1,15 @@
 """Buffers of latent and proximal weights, and the tensors that the base optimizer updates."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from quantlab.backward_maps import BackwardMap
+from quantlab.quantization_sets import nearest_level
 from quantlab.quantizers import Quantizer
+from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point
 
@@ -14,9 +17,10 @@ from quantlab.update_rules import Point
 class QuantizedWeights:
     """Weights that share a quantizer and a sharpness, in flat buffers.
 
-    One flat buffer holds the latent weights and one the proximal weights. The model's parameters
-    are views of the buffer at which the rule takes the gradient, so that the next forward pass uses
-    the values of the buffer without a copy.
+    One flat buffer holds the latents and one the proximal weights. The model's parameters are views
+    of the buffer at which the rule takes the gradient, so that the next forward pass uses the
+    values of the buffer without a copy. Latents of n weights have the shape (n,), or
+    (num_latents, n) in a lifted space, where only the proximal weights can be that buffer.
     """
 
     def __init__(
@@ -30,15 +34,115 @@ class QuantizedWeights:
         self.sharpness = sharpness
         self.parameters = parameters
         self.average: Tensor | None = None
-        self.latent = _flat([p.data for p in parameters])
-        self.proximal = self.latent.clone()
+        weights = _flat([p.data for p in parameters])
+        self.latent = quantizer.lift(weights)
+        self.proximal = weights.clone()
         self.evaluation = self.latent if gradient_at is Point.LATENT else self.proximal
         for parameter, view in zip(parameters, self.views(self.evaluation), strict=True):
             parameter.data = view
 
     def views(self, buffer: Tensor) -> list[Tensor]:
-        """Return views of a flat buffer with the shapes of the parameters."""
+        """Return views of a buffer, one per parameter and of its shape.
+
+        Args:
+            buffer: (n,) weights, or (num_latents, n) latents, whose views have an axis more.
+        """
         return _views(buffer, self.parameters)
+
+    def weights(self, step: int) -> Tensor:
+        """Compute the proximal weights from the latents, with the sharpness of a step."""
+        return self.quantizer.weights(self.latent, self.sharpness(step))
+
+    def carried_back(
+        self, gradient: Tensor, latent: Tensor, backward: BackwardMap, step: int
+    ) -> Tensor:
+        """Return the gradient of latents.
+
+        Args:
+            gradient: gradient of the weights of these latents.
+            latent: all latents, or those of one parameter in its shape.
+            backward: backward map.
+            step: gradient step.
+        """
+        if self.quantizer.num_latents == 1:
+            return backward.apply(gradient, latent, self.sharpness(step), self.quantizer)
+        back = backward.apply(
+            gradient.flatten(), latent.flatten(1), self.sharpness(step), self.quantizer
+        )
+        return back.view_as(latent)
+
+    def pull(self, share: float, step: int) -> None:
+        """Move the latents to (1 - share) z + share P(z), where a step starts."""
+        if share == 1:
+            self.latent.copy_(self._pulled(step))
+        elif share:
+            self.latent.lerp_(self._pulled(step), share)
+
+    def hard(self, share: float, step: int) -> Tensor:
+        """Return the weights of the final network: a projection onto the quantization set.
+
+        The average of the iterates is projected if there is one, otherwise the point that the next
+        step starts from. If that is not the latents, they are only an intermediate result of a
+        step. A map that is random, or that moves weights past the middle of a gap, then gives a
+        network that differs from the projection of the latents.
+
+        Args:
+            share: pull of the next step.
+            step: the next step.
+        """
+        if self.average is not None:
+            if self.quantizer.num_latents == 1:
+                return self.quantizer.hard(self.average)
+            return nearest_level(self.average, self.quantizer.levels)
+        if share == 0:
+            return self.quantizer.hard(self.latent)
+        pulled = self._pulled(step)
+        return self.quantizer.hard(pulled if share == 1 else self.latent.lerp(pulled, share))
+
+    def _pulled(self, step: int) -> Tensor:
+        """Return the proximal point in the space of the latents."""
+        if self.quantizer.num_latents == 1:
+            return self.proximal
+        return self.quantizer.prox(self.latent, self.sharpness(step))
+
+
+def grouped(
+    weights: Mapping[str, tuple[nn.Parameter, Quantizer]],
+    gradient_at: Point,
+    sharpness: StepFunction,
+    own_sharpness: Mapping[str, StepFunction],
+) -> list[QuantizedWeights]:
+    """Put weights with the same quantizer, sharpness, dtype and device into common buffers.
+
+    Args:
+        weights: names with the parameter and its quantizer.
+        gradient_at: weights at which the rule takes the gradient.
+        sharpness: sharpness as a function of the gradient step.
+        own_sharpness: names with the sharpness of weights that do not use the common one.
+
+    Raises:
+        ValueError: if the gradient is taken at latents that are not weights.
+    """
+    members: list[
+        tuple[tuple[Quantizer, StepFunction, torch.dtype, torch.device], list[nn.Parameter]]
+    ] = []
+    for name, (parameter, quantizer) in weights.items():
+        if quantizer.num_latents != 1 and gradient_at is Point.LATENT:
+            raise ValueError(
+                "rule.gradient_at = Point.LATENT: must be Point.PROXIMAL for "
+                f"{type(quantizer).__name__}, whose latents are not weights"
+            )
+        key = (quantizer, own_sharpness.get(name, sharpness), parameter.dtype, parameter.device)
+        for known, parameters in members:
+            if are_equal(known, key):  # a quantizer need not be hashable
+                parameters.append(parameter)
+                break
+        else:
+            members.append((key, [parameter]))
+    return [
+        QuantizedWeights(quantizer, annealing, parameters, gradient_at)
+        for (quantizer, annealing, _, _), parameters in members
+    ]
 
 
 @dataclass
@@ -49,12 +153,13 @@ class Moved:
     """The tensor that the base optimizer updates."""
     sources: Sequence[nn.Parameter]
     """Parameters of the model whose gradients `target` receives."""
+    gradient: Tensor | None = None
+    """Flat gradient of all sources; None if there is one source, whose own gradient is used."""
     gradients: Sequence[Tensor] | None = None
-    """Views of the target's gradient in which the sources' gradients accumulate; None with one
-    source."""
+    """Views of `gradient` in which the sources' gradients accumulate; None with one source."""
     group: QuantizedWeights | None = None
-    """Quantized weights whose latents are all in `target`; None for weights in full precision, and
-    for the latents of a single parameter."""
+    """Quantized weights whose latents, or a part of them, are in `target`; None for weights in full
+    precision."""
 
     @property
     def seen(self) -> Tensor:
@@ -68,6 +173,33 @@ class Moved:
             return None
         at_latent = self.group.evaluation is self.group.latent
         return self.group.proximal if at_latent else self.group.latent
+
+    def gathered(self, names: Mapping[int, str]) -> Tensor | None:
+        """Return the gradient of the sources, as a flat tensor if there are several.
+
+        Args:
+            names: name of each quantized parameter by its id, for the message.
+
+        Returns:
+            The gradient; None if the only source has none.
+
+        Raises:
+            ValueError: if one of several sources has no gradient.
+        """
+        if self.gradients is None:
+            (source,) = self.sources
+            return source.grad
+        for source, gradient in zip(self.sources, self.gradients, strict=True):
+            if source.grad is gradient:
+                continue
+            if source.grad is None:
+                name = names.get(id(source), "a full-precision parameter")
+                raise ValueError(
+                    "flat=True needs a gradient for every parameter at every step, but "
+                    f"{name} has none; build the optimizer with flat=False"
+                )
+            gradient.copy_(source.grad)  # the caller had set the gradient to None
+        return self.gradient
 
     def move(self, seen: Tensor, hidden: Tensor | None) -> None:
         """Move the weights to the memory of a `StackedOptimizer`, which then updates them.
@@ -84,7 +216,8 @@ class Moved:
             if self.group.evaluation is self.group.proximal:
                 latent, proximal = hidden, seen
             self.group.latent, self.group.proximal, self.group.evaluation = latent, proximal, seen
-        self.target.data, self.target.grad, self.gradients = latent, None, None
+        self.target.data, self.target.grad = latent, None
+        self.gradient, self.gradients = None, None
         for source, view in zip(self.sources, _views(seen, self.sources), strict=True):
             source.data, source.grad = view, None
 
@@ -94,8 +227,9 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    pieces = buffer.split([tensor.numel() for tensor in like])
-    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+    pieces = buffer.split([tensor.numel() for tensor in like], dim=-1)
+    lead = buffer.shape[:-1]
+    return [piece.view(*lead, *tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 def shaped_moved(
@@ -104,7 +238,7 @@ def shaped_moved(
     """Yield one latent tensor per parameter, of its shape. This is exact for every optimizer."""
     for group in groups:
         for parameter, view in zip(group.parameters, group.views(group.latent), strict=True):
-            yield Moved(nn.Parameter(view), [parameter])
+            yield Moved(nn.Parameter(view), [parameter], group=group)
     for other in others:
         yield Moved(other, [other])
 
@@ -127,7 +261,9 @@ def flat_moved(
     for tensor, sources, owner in tensors:
         target = nn.Parameter(tensor)
         target.grad = torch.zeros_like(target)
-        gradients = _views(target.grad, sources)
-        for source, gradient in zip(sources, gradients, strict=True):
-            source.grad = gradient
-        yield Moved(target, sources, gradients, owner)
+        lifted = owner is not None and owner.quantizer.num_latents != 1
+        gradient = torch.zeros_like(tensor[0]) if lifted else target.grad
+        gradients = _views(gradient, sources)
+        for source, view in zip(sources, gradients, strict=True):
+            source.grad = view
+        yield Moved(target, sources, gradient, gradients, owner)

@@ -6,8 +6,8 @@ from quantlab.errors import ConfigurationError
 from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.contract import require_contract
-from quantlab.recipe import Averaging, OptimizerSpec, Recipe
-from quantlab.schedules import Schedule, StepFunction, value_at
+from quantlab.recipe import Averaging, OptimizerSpec, Quantization, Recipe, pull_at
+from quantlab.schedules import Constant, Schedule, StepFunction, value_at
 from quantlab.update_rules import POST_TRAINING
 
 
@@ -28,9 +28,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         return plain_optimizer(recipe.optimizer, model)
     groups = quantization.groups
     annealing = {
-        id(group): _annealing(
-            group.quantizer, group.sharpness or quantization.sharpness, steps_per_epoch
-        )
+        id(group): _annealing(quantization, group.quantizer, group.sharpness, steps_per_epoch)
         for group in groups
     }
     weights, own_sharpness = {}, {}
@@ -49,7 +47,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
             f"parameters of {type(model).__name__} are quantized and none is left to train; set it "
             "to 0, add biases or normalization, or name a layer in quantization.exclude"
         )
-    common = _annealing(quantization.quantizer, quantization.sharpness, steps_per_epoch)
+    common = _annealing(quantization, quantization.quantizer, None, steps_per_epoch)
     steps = (0, recipe.epochs * steps_per_epoch - 1)
     device = next(iter(weights.values()))[0].device
     quantizers = [quantization.quantizer, *(group.quantizer for group in groups)]
@@ -69,6 +67,9 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         own_sharpness=own_sharpness,
         latent_bound=quantization.latent_bound,
         averaging=_averaging(quantization.averaging, steps_per_epoch, recipe.epochs),
+        pull=_pull(quantization.pull, steps_per_epoch),
+        backward=quantization.backward,
+        step_scale=_step_scale(recipe, steps_per_epoch),
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
 
@@ -101,10 +102,46 @@ def learning_rate_of(spec: OptimizerSpec, steps_per_epoch: int) -> StepFunction:
     return lambda step: value_at(schedule, step, steps_per_epoch, "optimizer.learning_rate")
 
 
-def _annealing(quantizer: Quantizer, sharpness: Schedule, steps_per_epoch: int) -> StepFunction:
-    if not quantizer.annealed:
+def _annealing(
+    quantization: Quantization,
+    quantizer: Quantizer,
+    own: Schedule | None,
+    steps_per_epoch: int,
+) -> StepFunction:
+    """Return the sharpness of weights with a quantizer, and with a schedule of their own or not."""
+    if not (quantizer.annealed or quantization.backward.annealed):
         return lambda step: 0.0
+    sharpness = own or quantization.sharpness
     return lambda step: value_at(sharpness, step, steps_per_epoch, "quantization.sharpness")
+
+
+def _pull(pull: Schedule | None, steps_per_epoch: int) -> StepFunction | float | None:
+    if pull is None or isinstance(pull, Constant):
+        return None if pull is None else pull.value
+
+    def share(step: int) -> float:
+        return pull_at(pull, step, steps_per_epoch)
+
+    return share
+
+
+def _step_scale(recipe: Recipe, steps_per_epoch: int) -> StepFunction | None:
+    """Return sigma_t.
+
+    Raises:
+        ConfigurationError: if steps of the base optimizer may not be proportional to its rate.
+    """
+    assert recipe.quantization is not None
+    scale = recipe.quantization.step_scale
+    if scale is None:
+        return None
+    if recipe.optimizer.algorithm not in ELEMENTWISE:
+        raise ConfigurationError(
+            f"Quantization.step_scale = {scale!r}: OptimizerSpec.algorithm must be one of "
+            f"{', '.join(known.__name__ for known in ELEMENTWISE)}, whose steps are proportional "
+            f"to the learning rate, but is {recipe.optimizer.algorithm.__name__}"
+        )
+    return lambda step: value_at(scale, step, steps_per_epoch, "quantization.step_scale")
 
 
 def _averaging(

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from quantlab.optim.buffers import QuantizedWeights, flat_moved, shaped_moved
+from quantlab.backward_maps import BackwardMap, StraightThrough
+from quantlab.optim.buffers import QuantizedWeights, flat_moved, grouped, shaped_moved
 from quantlab.optim.histogram import WeightHistogram, weight_histogram
 from quantlab.quantizers import Quantizer
-from quantlab.remembering import are_equal
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point, UpdateRule
 
@@ -26,22 +26,28 @@ ELEMENTWISE = (
 one flat tensor. Matrix methods such as Muon and Adafactor cannot."""
 
 
+_STRAIGHT_THROUGH = StraightThrough()
+
+
 class ProxOptimizer(Optimizer):
-    """One of the four update rules with any torch optimizer.
+    """The step that all methods share, with any torch optimizer.
 
     It is used like a torch optimizer: `zero_grad`, `step` (with or without a closure),
     `state_dict`, `param_groups` and learning-rate schedulers work. The model's quantized parameters
     become views of its buffers. They always hold the weights at which the rule takes its gradient.
     Load weights into the model only before the optimizer is built.
 
-    With latent weights w*, proximal weights w = P(w*) and the rule's two points, one step is::
+    With latents z, proximal weights w = P(z; rho_t) and the pull theta_t, one step is::
 
-        gradient of the model's parameters           # taken at rule.gradient_at
-        latent   <- latent or proximal               # rule.update_from
-        base.step()                                  # any torch.optim, on the latents
-        proximal <- prox(latent, sharpness(t + 1))   # what the next forward pass sees
+        g_w = gradient of the loss at w, or at z        # rule.gradient_at
+        g_z = B(g_w, z; rho_t)                          # backward map, the identity by default
+        z0  = (1 - theta_t) z + theta_t P(z; rho_t)     # where the step starts
+        z1  = base.step() from z0 with g_z              # any torch.optim
+        z   = z0 + sigma_t (z1 - z0)                    # step scale, 1 by default
+        w   = P(z; rho_{t+1})                           # what the next forward pass sees
 
-    Source: ProxConnect paper, equations (2)-(7), (31), (36).
+    Source: ProxConnect paper, equations (2)-(7), (31), (36); mirror-descent paper, equations (4),
+    (15), (20) and (23).
     """
 
     def __init__(
@@ -55,6 +61,9 @@ class ProxOptimizer(Optimizer):
         own_sharpness: Mapping[str, StepFunction] | None = None,
         latent_bound: float | None = None,
         averaging: StepFunction | None = None,
+        pull: StepFunction | float | None = None,
+        backward: BackwardMap = _STRAIGHT_THROUGH,
+        step_scale: StepFunction | None = None,
         flat: bool = False,
     ) -> None:
         """Take over the quantized weights.
@@ -62,7 +71,8 @@ class ProxOptimizer(Optimizer):
         Args:
             weights: names with the parameter and its quantizer. It may be empty.
             others: parameters that stay in full precision and are optimized directly.
-            make_base: builds the torch optimizer of the given parameters.
+            make_base: builds the torch optimizer of the given parameters. With a step scale, it
+                receives two parameter groups: latents, and the others.
             rule: the update rule.
             sharpness: sharpness as a function of the gradient step, which is counted from 0.
             own_sharpness: names with the sharpness of weights that do not use the common one.
@@ -71,16 +81,25 @@ class ProxOptimizer(Optimizer):
             averaging: weight eta_t >= 0 of the iterate w_t in the running average
                 sum_t eta_t w_t / sum_t eta_t (equation (35); constant for the ergodic average of
                 Corollary 4.2), which `harden` then projects; None for no averaging.
+            pull: theta_t in [0, 1] as a number or a function of the step: the share of the proximal
+                point in the point that a step starts from; None for 0 or 1, as the rule says.
+            backward: map of the gradients of the weights to those of the latents.
+            step_scale: factor sigma_t >= 0 of the latents' steps; None for 1. It requires an
+                optimizer whose step is proportional to its learning rate.
             flat: whether `make_base` receives flat tensors instead of one per parameter. This is
                 faster for small models. It requires an elementwise optimizer (see `ELEMENTWISE`)
                 and a gradient of every parameter at every step, which may be zero.
 
         Raises:
-            ValueError: if a parameter is given more than once.
+            ValueError: if a parameter is given more than once, or if the gradient is taken at
+                latents that are not weights.
         """
         others = list(others)
         _require_once([*(parameter for parameter, _ in weights.values()), *others])
         self.rule = rule
+        self.pull = float(rule.update_from is Point.PROXIMAL) if pull is None else pull
+        self.backward = backward
+        self.step_scale = step_scale
         self.sharpness = sharpness
         self.latent_bound = latent_bound
         self.averaging = averaging
@@ -89,29 +108,11 @@ class ProxOptimizer(Optimizer):
         """Sum of the weights eta_t of the iterates that have been averaged."""
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
-        own = own_sharpness or {}
-        members: list[
-            tuple[
-                tuple[Quantizer, StepFunction, torch.dtype, torch.device],
-                list[nn.Parameter],
-            ]
-        ] = []
-        for name, (parameter, quantizer) in weights.items():
-            key = (quantizer, own.get(name, sharpness), parameter.dtype, parameter.device)
-            for known, parameters in members:
-                if are_equal(known, key):  # a quantizer need not be hashable
-                    parameters.append(parameter)
-                    break
-            else:
-                members.append((key, [parameter]))
-        self.groups = [
-            QuantizedWeights(quantizer, annealing, parameters, rule.gradient_at)
-            for (quantizer, annealing, _, _), parameters in members
-        ]
+        self.groups = grouped(weights, rule.gradient_at, sharpness, own_sharpness or {})
         # Tensors that the base optimizer updates, each with the parameters that have its gradient.
         make_moved = flat_moved if flat else shaped_moved
         self.moved = list(make_moved(self.groups, others))
-        self.base = make_base([moved.target for moved in self.moved])
+        self.base = make_base(self.parameter_groups([moved.target for moved in self.moved]))
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups = self.base.param_groups
         self.state = self.base.state
@@ -121,8 +122,8 @@ class ProxOptimizer(Optimizer):
         """Reset the gradients of all parameters, quantized or not."""
         for moved in self.moved:
             if moved.gradients is not None:
-                assert moved.target.grad is not None
-                moved.target.grad.zero_()
+                assert moved.gradient is not None
+                moved.gradient.zero_()
                 for source, gradient in zip(moved.sources, moved.gradients, strict=True):
                     source.grad = gradient
                 continue
@@ -150,11 +151,12 @@ class ProxOptimizer(Optimizer):
         """
         self.average()
         loss: float | Tensor | None = None
-        if closure is None:
-            self.prepare_base()
-            self.base.step()
-        else:
-            loss = self.base.step(_Evaluation(self, closure))  # type: ignore[arg-type]
+        with self._scaled_rate():
+            if closure is None:
+                self.prepare_base()
+                self.base.step()
+            else:
+                loss = self.base.step(_Evaluation(self, closure))  # type: ignore[arg-type]
         self._clip_latents()
         self.num_steps += 1
         self.refresh()
@@ -168,18 +170,41 @@ class ProxOptimizer(Optimizer):
                 within a step.
         """
         self._gather_gradients()
-        if starts and self.rule.update_from is Point.PROXIMAL:
+        if starts:
             for group in self.groups:
-                group.latent.copy_(group.proximal)
+                group.pull(self.pull_at(self.num_steps), self.num_steps)
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Recompute the proximal weights from the latents, at the current step's sharpness."""
-        if not (self.groups and self.rule.uses_prox):
+        if not (self.groups and self.uses_prox):
             return
         for group in self.groups:
-            sharpness = group.sharpness(self.num_steps)
-            group.proximal.copy_(group.quantizer.prox(group.latent, sharpness))
+            group.proximal.copy_(group.weights(self.num_steps))
+
+    @property
+    def uses_prox(self) -> bool:
+        """Whether a step needs the proximal weights, which is false for post-training only."""
+        return self.rule.gradient_at is Point.PROXIMAL or self.pull != 0
+
+    def pull_at(self, step: int) -> float:
+        """Return the pull theta_t of a step."""
+        return self.pull if isinstance(self.pull, float) else self.pull(step)
+
+    def parameter_groups(self, targets: list[nn.Parameter]) -> list[Any]:
+        """Return the tensors that a base optimizer updates: all, or latents and others apart.
+
+        Args:
+            targets: one tensor for each of `moved`.
+        """
+        if self.step_scale is None:
+            return list(targets)
+        latents = [of.group is not None for of in self.moved]
+        return [
+            {"params": [own for own, known in zip(targets, latents, strict=True) if known is kind]}
+            for kind in (True, False)
+            if kind in latents
+        ]
 
     @contextmanager
     def weights_at(self, point: Point) -> Iterator[None]:
@@ -207,7 +232,7 @@ class ProxOptimizer(Optimizer):
         """Quantize for good: write the hard weights into the model's parameters and freeze them.
 
         The hard weights are the projection P_Q of the average of the iterates if one is kept,
-        otherwise of w if steps start from w, otherwise of w*. The parameters are detached from this
+        otherwise of the point that a step starts from. The parameters are detached from this
         optimizer, which must not be stepped again.
         """
         for group in self.groups:
@@ -286,30 +311,36 @@ class ProxOptimizer(Optimizer):
             for group in self.groups:
                 group.latent.clamp_(-self.latent_bound, self.latent_bound)
 
+    @contextmanager
+    def _scaled_rate(self) -> Iterator[None]:
+        """Multiply the learning rate of the latents by the step scale for a `with` block."""
+        if self.step_scale is None or not self.groups:
+            yield
+            return
+        latents = self.base.param_groups[0]
+        rate = latents["lr"]
+        latents["lr"] = rate * self.step_scale(self.num_steps)
+        try:
+            yield
+        finally:
+            latents["lr"] = rate
+
     def _gather_gradients(self) -> None:
-        """Copy the gradients of the model's parameters to the tensors of the base optimizer."""
+        """Give the tensors of the base optimizer their gradients, carried back to the latents."""
         for moved in self.moved:
-            if moved.gradients is None:
-                (source,) = moved.sources
-                moved.target.grad = source.grad
-                continue
-            for source, gradient in zip(moved.sources, moved.gradients, strict=True):
-                if source.grad is gradient:
-                    continue
-                if source.grad is None:
-                    name = self._names.get(id(source), "a full-precision parameter")
-                    raise ValueError(
-                        "flat=True needs a gradient for every parameter at every step, but "
-                        f"{name} has none; build the optimizer with flat=False"
-                    )
-                gradient.copy_(source.grad)  # the caller had set the gradient to None
+            gradient = moved.gathered(self._names)
+            if moved.group is not None and gradient is not None:
+                gradient = moved.group.carried_back(
+                    gradient, moved.target.detach(), self.backward, self.num_steps
+                )
+            moved.target.grad = gradient
 
     def _at(self, group: QuantizedWeights, point: Point) -> Tensor:
         """Return the flat weights of a group at a point. A buffer of the group is not copied."""
         if point is Point.HARD:
-            return group.quantizer.hard(self._iterate(group))
+            return group.hard(self.pull_at(self.num_steps), self.num_steps)
         if point is Point.LATENT:
-            return group.latent
+            return group.quantizer.collapse(group.latent)
         if point is Point.AVERAGED:
             if group.average is None:
                 raise ValueError(
@@ -317,20 +348,9 @@ class ProxOptimizer(Optimizer):
                     "averaging weight first"
                 )
             return group.average
-        if self.rule.uses_prox:
+        if self.uses_prox:
             return group.proximal
-        return group.quantizer.prox(group.latent, group.sharpness(self.num_steps))
-
-    def _iterate(self, group: QuantizedWeights) -> Tensor:
-        """Return the weights whose projection is the final network.
-
-        If steps start from w, the latent weights are only an intermediate result of a step. A map
-        that is random, or that moves weights past the middle of a gap, then gives a network that
-        differs from the projection of the latent weights.
-        """
-        if group.average is not None:
-            return group.average
-        return group.proximal if self.rule.update_from is Point.PROXIMAL else group.latent
+        return group.weights(self.num_steps)
 
 
 class _Evaluation:

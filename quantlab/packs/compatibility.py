@@ -13,8 +13,9 @@ def pack_key(recipe: Recipe) -> str:
     """Return a key that is equal for recipes that can be trained as one pack.
 
     Such recipes have the same model, dataset, batch size, epochs and optimizer class, and the same
-    layers in weight groups. Quantizers, rules, sharpness, learning rates, options of the optimizer,
-    averaging, seeds and initial weights may differ.
+    layers in weight groups, and the same number of latents per weight. Quantizers, rules,
+    sharpness, learning rates, options of the optimizer, averaging, seeds and initial weights may
+    differ.
 
     Raises:
         ConfigurationError: if the recipe cannot be trained in any pack.
@@ -42,6 +43,11 @@ def _common(recipe: Recipe) -> dict[str, Any]:
         "quantization.include": None if quantization is None else quantization.include,
         "quantization.groups.layers": quantization
         and tuple(group.layers for group in quantization.groups),
+        "latents per weight": quantization
+        and (
+            quantization.quantizer.num_latents,
+            *(group.quantizer.num_latents for group in quantization.groups),
+        ),
     }
 
 

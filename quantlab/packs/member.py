@@ -1,15 +1,16 @@
 """StackMember: the parts of a trial that a stack needs, and the order of members in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 from quantlab.canonical import canonical_key
 from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import OptimizerSpec
 from quantlab.remembering import are_equal
-from quantlab.schedules import StepFunction
+from quantlab.schedules import Schedule, StepFunction
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ class StackMember:
     """Optimizer that was built with ``flat=True`` and is at the same step as all other members."""
     spec: OptimizerSpec
     """Settings of the base optimizer."""
+    step_scale: Schedule | None
+    """Scale of the latents' steps; None for 1."""
     learning_rate: StepFunction
     """Learning rate as a function of the trial's gradient step."""
     random_numbers: Callable[[], AbstractContextManager[object]]
@@ -30,20 +33,33 @@ class StackMember:
 
     @property
     def kind(self) -> str:
-        """Key that is equal for members with equal base optimizers."""
-        return canonical_key(self.spec)
+        """Key that is equal for members with equal base optimizers and step scales."""
+        return canonical_key((self.spec, self.step_scale))
 
     @property
     def averages_in_place(self) -> bool:
         """Whether the iterates that it averages are stored in the stack at every step."""
-        return self.optimizer.averaging is not None and self.optimizer.rule.uses_prox
+        return self.optimizer.averaging is not None and self.optimizer.uses_prox
 
     @property
     def order(self) -> tuple[object, ...]:
         """Keys to sort members by. Adjacent members with equal keys are updated in one call."""
-        rule = self.optimizer.rule
-        quantizers = tuple(group.quantizer for group in self.optimizer.groups)
-        return rule.gradient_at, self.kind, quantizers, self.optimizer.latent_bound, rule
+        optimizer = self.optimizer
+        quantizers = tuple(group.quantizer for group in optimizer.groups)
+        return (
+            optimizer.rule.gradient_at,
+            self.kind,
+            quantizers,
+            optimizer.backward,
+            optimizer.latent_bound,
+            self.pull_kind,
+        )
+
+    @property
+    def pull_kind(self) -> float | None:
+        """The pull if it is 0 or 1; None for any other number or function."""
+        pull = self.optimizer.pull
+        return pull if pull in (0.0, 1.0) else None
 
 
 def neighbours(members: Sequence[T], order: Callable[[T], Sequence[object]]) -> list[int]:
@@ -67,3 +83,13 @@ def _ranks(values: Sequence[object]) -> list[int]:
         next(place for place, first in enumerate(values) if are_equal(first, value))
         for value in values
     ]
+
+
+def runs(keys: Iterable[object]) -> list[slice]:
+    """Return slices of adjacent equal keys."""
+    found, start = [], 0
+    for _, equal in groupby(keys):
+        stop = start + len(list(equal))
+        found.append(slice(start, stop))
+        start = stop
+    return found

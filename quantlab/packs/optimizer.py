@@ -1,14 +1,20 @@
 """StackedOptimizer: the proximal optimizers of several trials, which take their steps together."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from quantlab.packs.averages import AveragedShare, StackedAverage
-from quantlab.packs.maps import StackedMap, takes_a_column
-from quantlab.packs.member import StackMember
+from quantlab.packs.maps import (
+    StackedBackward,
+    StackedMap,
+    StackedPull,
+    stacked_backwards,
+    stacked_pulls,
+    takes_a_column,
+)
+from quantlab.packs.member import StackMember, runs
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point
 
@@ -54,8 +60,8 @@ class StackedOptimizer:
         self._seen: list[Tensor] = []
         """For each tensor, the (K, size) weights that the forward pass uses."""
         self._hidden: list[Tensor | None] = []
-        """For each tensor, the latent or proximal weights that the forward pass does not use; None
-        without quantization."""
+        """For each tensor, the latents or proximal weights that the forward pass does not use; None
+        without quantization. Latents have the shape (K, size), or (K, num_latents, size)."""
         states = []
         for together in zip(*(optimizer.moved for optimizer in optimizers), strict=True):
             states.append(
@@ -65,14 +71,15 @@ class StackedOptimizer:
                 ]
             )
             seen = together[0].seen.new_empty(len(members), together[0].seen.numel())
-            hidden = None if together[0].hidden is None else torch.empty_like(seen)
+            own = together[0].hidden
+            hidden = None if own is None else own.new_empty(len(members), *own.shape)
             for row, moved in enumerate(together):
                 moved.move(seen[row], None if hidden is None else hidden[row])
             self._seen.append(seen.requires_grad_())
             self._hidden.append(hidden)
         self._blocks = [
             _Block(self, rows, states)
-            for rows in _runs([(m.optimizer.rule.gradient_at, m.kind) for m in members])
+            for rows in runs([(m.optimizer.rule.gradient_at, m.kind) for m in members])
         ]
         self._maps = list(self._find_maps())
         self._shares = {
@@ -111,6 +118,7 @@ class StackedOptimizer:
         """Whether every step has the same operations, with all numbers taken from `numbers`."""
         return (
             all(prox._column is not None for prox in self._maps)
+            and all(block.is_recordable for block in self._blocks)
             and all(
                 member.optimizer.averaging is None or member.averages_in_place
                 for member in self._members
@@ -179,7 +187,7 @@ class StackedOptimizer:
             average.hand_back()
 
     def _at(self, slot: int, rows: slice, point: Point) -> Tensor:
-        """Return latent or proximal weights of adjacent rows with the same gradient point."""
+        """Return latents or proximal weights of adjacent rows with the same gradient point."""
         at_gradient = self._members[rows.start].optimizer.rule.gradient_at
         hidden = self._hidden[slot]
         tensor = self._seen[slot] if hidden is None or at_gradient is point else hidden
@@ -193,7 +201,7 @@ class StackedOptimizer:
             for row, member in enumerate(self._members)
         ]
         for slot, hidden in enumerate(self._hidden):
-            for rows in _runs(keys):
+            for rows in runs(keys):
                 if hidden is not None and rows.start in places:
                     yield StackedAverage(
                         [member.optimizer for member in self._members[rows]],
@@ -212,10 +220,11 @@ class StackedOptimizer:
             for row, (member, group) in enumerate(zip(self._members, groups, strict=True)):
                 quantizer = group.quantizer
                 alone = quantizer.random or not takes_a_column(quantizer)
-                rule = member.optimizer.rule
-                keys.append((rule.gradient_at, rule.uses_prox, quantizer, row if alone else None))
-            for rows in _runs(keys):
-                if not self._members[rows.start].optimizer.rule.uses_prox:
+                optimizer = member.optimizer
+                point = optimizer.rule.gradient_at
+                keys.append((point, optimizer.uses_prox, quantizer, row if alone else None))
+            for rows in runs(keys):
+                if not self._members[rows.start].optimizer.uses_prox:
                     continue
                 column = None
                 if keys[rows.start][-1] is None:
@@ -249,62 +258,85 @@ class _Block:
         self._targets = [
             nn.Parameter(stack._at(slot, rows, Point.LATENT)) for slot in range(len(stack._seen))
         ]
-        self._base = self._members[0].spec.build_fast(self._targets)
-        self._rate = self._held_rate() if stack.rates_in_tensors else None
+        first = self._members[0].optimizer
+        self._scale = first.step_scale
+        self._scaled_place = None if self._scale is None else stack._add_number(self._scaled_rate)
+        self._base = self._members[0].spec.build_fast(first.parameter_groups(self._targets))
+        self._rates = self._held_rates() if stack.rates_in_tensors else []
         for target, of_slot in zip(self._targets, states, strict=True):
             together = _stacked_state(of_slot[rows], target)
-            if self._rate is not None and target.device.type != "cpu":
+            if self._rates and target.device.type != "cpu":
                 for key, value in together.items():
                     if isinstance(value, Tensor):
                         together[key] = value.to(target.device)
             if together:
                 self._base.state[target] = together
-        self._starts = []
-        """(latent, proximal) of members whose steps start from the proximal weights."""
-        self._bounds = []
+        self._backwards: dict[int, list[StackedBackward]] = {}
+        """Backward maps of the rows, for the tensors that have any but the straight-through one."""
+        self._pulls: list[StackedPull] = []
+        self._bounds: list[tuple[Tensor, float]] = []
         """(latent, bound) of members whose latent weights are clipped."""
-        rules = [member.optimizer.rule for member in self._members]
-        limits = [member.optimizer.latent_bound for member in self._members]
         for slot, hidden in enumerate(stack._hidden):
             if hidden is None:
                 continue
             latent = stack._at(slot, rows, Point.LATENT)
             proximal = stack._at(slot, rows, Point.PROXIMAL)
-            for some in _runs(rules):
-                if rules[some.start].update_from is Point.PROXIMAL:
-                    self._starts.append((latent[some], proximal[some]))
-            for some in _runs(limits):
+            if backwards := stacked_backwards(self._members, slot, latent, stack._add_number):
+                self._backwards[slot] = backwards
+            self._pulls += stacked_pulls(self._members, slot, latent, proximal, stack._add_number)
+            limits = [member.optimizer.latent_bound for member in self._members]
+            for some in runs(limits):
                 limit = limits[some.start]
                 if limit is not None:
                     self._bounds.append((latent[some], limit))
 
-    def _held_rate(self) -> Tensor:
-        """Create the tensor of the learning rate. Steps are then counted on the device, too."""
+    @property
+    def is_recordable(self) -> bool:
+        """Whether all maps take their numbers from tensors."""
+        return all(own._column is not None for maps in self._backwards.values() for own in maps)
+
+    def _scaled_rate(self, step: int) -> float:
+        """Return the learning rate of latents whose steps are scaled."""
+        assert self._scale is not None
+        return self._learning_rate(step) * self._scale(step)
+
+    def _held_rates(self) -> list[Tensor]:
+        """Create the tensors of the learning rates. Steps are then counted on the device, too."""
         device = self._targets[0].device
         # Fused kernels of a GPU read float32; the CPU's read Python's numbers exactly.
         dtype = torch.float64 if device.type == "cpu" else torch.float32
-        rate = torch.zeros((), dtype=dtype, device=device)
+        rates = []
         for group in self._base.param_groups:
-            group["lr"] = rate
+            group["lr"] = torch.zeros((), dtype=dtype, device=device)
+            rates.append(group["lr"])
             if device.type != "cpu" and "capturable" in group:
                 group["capturable"] = True
         self._base._warned_capturable_if_run_uncaptured = True  # no warning is due
-        return rate
+        return rates
 
     def step(self, gradients: Sequence[Tensor], numbers: Tensor, num_steps: int) -> None:
-        if self._rate is not None:
-            self._rate.copy_(numbers[self._place])
-        else:
-            rate = self._learning_rate(num_steps)
-            for group in self._base.param_groups:
-                group["lr"] = rate
-        for target, gradient in zip(self._targets, gradients, strict=True):
-            target.grad = gradient[self._rows]
-        for latent, proximal in self._starts:
-            latent.copy_(proximal)
+        self._set_rates(numbers, num_steps)
+        for slot, (target, gradient) in enumerate(zip(self._targets, gradients, strict=True)):
+            own = gradient[self._rows]
+            if slot in self._backwards:
+                own = torch.cat([back(own, num_steps, numbers) for back in self._backwards[slot]])
+            target.grad = own
+        for pull in self._pulls:
+            pull(numbers)
         self._base.step()
         for latent, bound in self._bounds:
             latent.clamp_(-bound, bound)
+
+    def _set_rates(self, numbers: Tensor, num_steps: int) -> None:
+        """Set the learning rates of the step. The first group is that of scaled latents, if any."""
+        for position, group in enumerate(self._base.param_groups):
+            is_scaled = position == 0 and self._scaled_place is not None
+            if self._rates:
+                place = self._scaled_place if is_scaled else self._place
+                self._rates[position].copy_(numbers[place])
+            else:
+                rate = self._scaled_rate if is_scaled else self._learning_rate
+                group["lr"] = rate(num_steps)
 
     def hand_back(self, num_steps: int) -> None:
         for row, member in enumerate(self._members):
@@ -329,16 +361,6 @@ def _stacked_state(states: Sequence[Mapping[str, object]], target: Tensor) -> di
         else:
             together[key] = value.clone() if isinstance(value, Tensor) else value
     return together
-
-
-def _runs(keys: Iterable[object]) -> list[slice]:
-    """Return slices of adjacent equal keys."""
-    found, start = [], 0
-    for _, equal in groupby(keys):
-        stop = start + len(list(equal))
-        found.append(slice(start, stop))
-        start = stop
-    return found
 
 
 def _after(sharpness: StepFunction) -> StepFunction:

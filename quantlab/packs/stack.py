@@ -282,9 +282,11 @@ class Stack:
 
 
 def _member(run: TrainingRun) -> StackMember:
+    quantization = run.recipe.quantization
     return StackMember(
         optimizer=run.optimizer,
         spec=run.recipe.optimizer,
+        step_scale=None if quantization is None else quantization.step_scale,
         learning_rate=run.learning_rate,
         random_numbers=lambda: _random_numbers(run),
     )

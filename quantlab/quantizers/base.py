@@ -9,11 +9,12 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from quantlab.errors import ConfigurationError
 from quantlab.plain_values import make_plain
 from quantlab.quantization_sets import TERNARY, nearest_level, quantization_set
 
 Sharpness: TypeAlias = float | Tensor
-"""Value rho_t of the annealing schedule. A tensor is broadcast against the weights, so that each of
+"""Value rho_t of the annealing schedule. A tensor is broadcast against the latents, so that each of
 several stacked trials can have its own sharpness along a leading axis."""
 
 Self = TypeVar("Self", bound="Quantizer")
@@ -35,12 +36,17 @@ def at_least_float32(
 
 @dataclass(frozen=True)
 class Quantizer(ABC):
-    """A family of proximal maps P, one per sharpness, that converges to the projector onto Q.
+    """A family of maps P, one per sharpness, that converges to the projector onto Q.
 
     By Theorem 3.1 of the ProxConnect paper, an elementwise map is proximal if and only if it is
     monotone, compact-valued and has a closed graph. The regularizer itself need not be known.
     Subclasses are frozen dataclasses that can be built without arguments. Their methods are
     elementwise, do not change their arguments and, unless `random`, are pure.
+
+    A map of a lifted space has several latents per weight. They stand along the second to last
+    axis, so that latents of shape (..., num_latents, n) belong to weights of shape (..., n). Such a
+    map overrides `num_latents`, `lift`, `collapse` and `spread`; its `prox` and `hard` are
+    elementwise in the weights.
     """
 
     levels: tuple[float, ...] = TERNARY
@@ -61,6 +67,21 @@ class Quantizer(ABC):
         return False
 
     @property
+    def fixes_levels(self) -> bool:
+        """Whether every level is a fixed point of the map, whatever the sharpness."""
+        return True
+
+    @property
+    def is_monotone(self) -> bool:
+        """Whether the map is nondecreasing, as every elementwise proximal map is."""
+        return True
+
+    @property
+    def num_latents(self) -> int:
+        """The number of latent numbers per weight: 1 except in a lifted space."""
+        return 1
+
+    @property
     def formula(self) -> str:
         """The map as readable text of one or more lines, with s for the sharpness."""
         return f"P(w*) = {self!r}"
@@ -75,9 +96,67 @@ class Quantizer(ABC):
 
         Returns:
             Proximal weights w = P(w*), of the same shape and dtype. They are nondecreasing in w*,
-            and NaN stays NaN.
+            and NaN stays NaN. In a lifted space, `collapse` makes weights of them.
         """
 
     def hard(self, latent: Tensor) -> Tensor:
-        """Apply the limit of `prox` for infinite sharpness, the projection P_Q. Ties go up."""
+        """Apply the limit of `prox` for infinite sharpness, the projection P_Q. Ties go up.
+
+        Args:
+            latent: latents, or images of `prox`.
+
+        Returns:
+            Levels, of the shape of the weights.
+        """
         return nearest_level(latent, self.levels)
+
+    @at_least_float32
+    def weights(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """Return the weights that the network sees: ``collapse(prox(latent, sharpness))``."""
+        return self.collapse(self.prox(latent, sharpness))
+
+    def lift(self, weights: Tensor) -> Tensor:
+        """Return latents for weights (..., n) that training starts from."""
+        return weights
+
+    def collapse(self, proximal: Tensor) -> Tensor:
+        """Return the weights (..., n) of an image of `prox`, a linear function of it."""
+        return proximal
+
+    def spread(self, gradient: Tensor) -> Tensor:
+        """Apply the transpose of `collapse`.
+
+        Args:
+            gradient: gradient of the loss with respect to the weights, (..., n).
+
+        Returns:
+            Its gradient with respect to the image of `prox`.
+        """
+        return gradient
+
+    def pullback(self, gradient: Tensor, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """Apply the transposed Jacobian of `weights`, as the chain rule does.
+
+        The default differentiates `weights` by autograd.
+
+        Args:
+            gradient: gradient of the loss with respect to the weights, (..., n).
+            latent: latents at which the map is differentiated.
+            sharpness: see `prox`.
+
+        Returns:
+            Gradient with respect to the latents, of their shape.
+
+        Raises:
+            ConfigurationError: if `prox` is not differentiable by autograd.
+        """
+        with torch.enable_grad():
+            point = latent.detach().requires_grad_()
+            image = self.weights(point, sharpness)
+        if not image.requires_grad:
+            raise ConfigurationError(
+                f"{type(self).__name__}.pullback: prox cannot be differentiated by autograd; "
+                "override pullback, or use the backward map StraightThrough()"
+            )
+        (found,) = torch.autograd.grad(image, point, gradient)
+        return found

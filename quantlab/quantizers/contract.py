@@ -30,8 +30,9 @@ def require_contract(
     `prox` and `hard` must return finite tensors of the shape and dtype of the weights, must not
     change the weights, and must be pure unless the quantizer is `random`. Their values must be
     nondecreasing (for a random map, in the mean), because a map is proximal if and only if it is
-    monotone (ProxConnect paper, Theorem 3.1). `hard` must return levels only. The check takes about
-    a millisecond and does not change torch's generators.
+    monotone (ProxConnect paper, Theorem 3.1), unless the quantizer says that it is not. In a lifted
+    space the weights are checked along latents that `lift` returns. `hard` must return levels only.
+    The check takes about a millisecond and does not change torch's generators.
 
     Args:
         quantizer: quantizer to check.
@@ -48,9 +49,13 @@ def require_contract(
         try:
             levels = torch.tensor(quantizer.levels, device=device)
             is_random, is_annealed = bool(quantizer.random), bool(quantizer.annealed)
+            is_lifted, is_monotone = quantizer.num_latents != 1, bool(quantizer.is_monotone)
         except Exception as error:
             raise ConfigurationError(f"{name}: raised {described(error)}") from error
-        latent = _weights(levels)
+        weights = _weights(levels)
+        latent = weights
+        if is_lifted:
+            latent = _latents(quantizer, weights)
         span = float(levels[-1] - levels[0])
         for sharpness in sharpnesses if is_annealed else (0.0,):
             what = f"{name}.prox" + (f" at sharpness {sharpness:.4g}" if is_annealed else "")
@@ -61,15 +66,19 @@ def require_contract(
             if is_random:
                 _image(prox, latent, what)
                 _require_monotone_mean(prox, latent[:: len(latent) // 32], what, span)
-            else:
-                _require_monotone(latent, _pure_image(prox, latent, what), what, span)
-        hard = _pure_image(quantizer.hard, latent, f"{name}.hard")
-        _require_monotone(latent, hard, f"{name}.hard", span)
+                continue
+            image = _pure_image(prox, latent, what)
+            if is_lifted:
+                image = _image(quantizer.collapse, image, f"{name}.collapse", like=weights)
+            if is_monotone:
+                _require_monotone(weights, image, what, span)
+        hard = _pure_image(quantizer.hard, latent, f"{name}.hard", like=weights)
+        _require_monotone(weights, hard, f"{name}.hard", span)
         distance = (hard[:, None] - levels).abs().amin(dim=1)
         if (worst := int(distance.argmax())) is not None and distance[worst] > 1e-5 * span:
             raise ConfigurationError(
                 f"{name}.hard returned {float(hard[worst]):.6g} for the weight "
-                f"{float(latent[worst]):.6g}; must return one of {brief(quantizer.levels)}"
+                f"{float(weights[worst]):.6g}; must return one of {brief(quantizer.levels)}"
             )
 
 
@@ -82,8 +91,23 @@ def _weights(levels: Tensor) -> Tensor:
     return torch.cat([even, levels, middles, torch.zeros_like(levels[:1])]).sort().values
 
 
-def _image(apply: _Map, latent: Tensor, what: str) -> Tensor:
-    """Return the image of a map after checking its type, shape, dtype and values."""
+def _latents(quantizer: Quantizer, weights: Tensor) -> Tensor:
+    """Return the latents of weights in a lifted space, after checking their shape."""
+    what = f"{type(quantizer).__name__}.lift"
+    like = weights.expand(quantizer.num_latents, -1)
+    return _image(quantizer.lift, weights, what, like=like)
+
+
+def _image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None = None) -> Tensor:
+    """Return the image of a map after checking its type, shape, dtype and values.
+
+    Args:
+        apply: the map.
+        latent: its argument.
+        what: name of the map in messages.
+        like: tensor of the shape that the image must have; None for that of the argument.
+    """
+    shape = (latent if like is None else like).shape
     given = latent.clone()
     try:
         image: object = apply(given)
@@ -101,10 +125,11 @@ def _image(apply: _Map, latent: Tensor, what: str) -> Tensor:
             f"{what} returned a tensor on {image.device} for weights on {latent.device}; must "
             "return a tensor on the same device"
         )
-    if image.shape != latent.shape:
+    if image.shape != shape:
+        wanted = "the same shape" if shape == latent.shape else f"shape {tuple(shape)}"
         raise ConfigurationError(
             f"{what} returned shape {tuple(image.shape)} for weights of shape "
-            f"{tuple(latent.shape)}; must return the same shape"
+            f"{tuple(latent.shape)}; must return {wanted}"
         )
     if image.dtype != latent.dtype:
         raise ConfigurationError(
@@ -114,17 +139,18 @@ def _image(apply: _Map, latent: Tensor, what: str) -> Tensor:
     if not torch.equal(given, latent):
         raise ConfigurationError(f"{what} changed its argument; must not work in place")
     if not image.isfinite().all():
-        worst = int((~image.isfinite()).nonzero()[0])
+        worst = int((~image.isfinite()).nonzero()[0][-1])
+        wrong = image.flatten(0, -2)[:, worst].sum() if image.dim() > 1 else image[worst]
+        cause = "" if latent.dim() > 1 else f" for the weight {float(latent[worst]):.6g}"
         raise ConfigurationError(
-            f"{what} returned {float(image[worst])} for the weight {float(latent[worst]):.6g}; "
-            "must return finite numbers"
+            f"{what} returned {float(wrong)}{cause}; must return finite numbers"
         )
     return image
 
 
-def _pure_image(apply: _Map, latent: Tensor, what: str) -> Tensor:
-    image = _image(apply, latent, what).clone()
-    if not torch.equal(_image(apply, latent, what), image):
+def _pure_image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None = None) -> Tensor:
+    image = _image(apply, latent, what, like=like).clone()
+    if not torch.equal(_image(apply, latent, what, like=like), image):
         raise ConfigurationError(
             f"{what} returned another result when called again; must be pure, or the property "
             "`random` of the quantizer must be True"

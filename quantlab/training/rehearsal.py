@@ -14,7 +14,7 @@ from quantlab.execution import Execution
 from quantlab.models.base import require_logits
 from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
 from quantlab.optim.prox_optimizer import ProxOptimizer
-from quantlab.recipe import Recipe
+from quantlab.recipe import Recipe, pull_at
 from quantlab.schedules import Schedule, value_at
 
 LARGEST_STEP = 30_000_000
@@ -47,9 +47,16 @@ def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
                 schedules[f"quantization.groups.{position}.sharpness"] = group.sharpness
         if quantization.averaging is not None:
             schedules["quantization.averaging.weight"] = quantization.averaging.weight
+        if quantization.pull is not None:
+            schedules["quantization.pull"] = quantization.pull
+        if quantization.step_scale is not None:
+            schedules["quantization.step_scale"] = quantization.step_scale
     epochs = recipe.epochs + recipe.batchnorm_epochs
     places = {0, 1, epochs * _STEPS_PER_EPOCH - 1}
     places |= {epoch * _STEPS_PER_EPOCH for epoch in range(0, epochs, -(-epochs // 8))}
+    if quantization is not None and quantization.pull is not None:
+        for step in places:
+            pull_at(quantization.pull, step, _STEPS_PER_EPOCH)
     return {
         field: [value_at(schedule, step, _STEPS_PER_EPOCH, field) for step in sorted(places)]
         for field, schedule in schedules.items()

@@ -61,7 +61,7 @@ def maps_frame(sweep: SweepSpec, storage: Storage, configurations: Sequence[str]
             cell.configuration_id not in configurations
             or panel in panels
             or quantization is None
-            or not quantization.rule.uses_prox
+            or not quantization.uses_prox
             or not quantization.quantizer.annealed
             or quantization.quantizer.random
             or folder.state() is not TrialState.COMPLETE
@@ -130,6 +130,6 @@ def _curve(quantizer: Quantizer, sharpness: float) -> dict[str, NDArray[np.float
     low, high = quantizer.levels[0], quantizer.levels[-1]
     beyond = 0.15 * (high - low)
     latent = torch.linspace(low - beyond, high + beyond, NUM_POINTS, dtype=torch.float64)
-    proximal = quantizer.prox(latent, sharpness).numpy().copy()
+    proximal = quantizer.weights(quantizer.lift(latent), sharpness).numpy().copy()
     proximal[1:][np.abs(np.diff(proximal)) > 20 * (high - low) / NUM_POINTS] = np.nan  # a jump
     return {"latent": latent.numpy(), "proximal": proximal}

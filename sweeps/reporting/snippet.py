@@ -7,6 +7,7 @@ from enum import Enum
 import torch
 
 from quantlab import Recipe
+from quantlab.backward_maps import StraightThrough
 from quantlab.canonical import default_of
 from quantlab.update_rules import Point
 from sweeps.loading import FILE_MODULE_PREFIX
@@ -22,11 +23,17 @@ def formula(recipe: Recipe) -> str:
     if quantization is None:
         return f"{recipe.model.name} in full precision"
     rule = quantization.rule
+    start = _POINTS[rule.update_from]
+    if quantization.pull is not None:
+        start = f"(1 - theta) w* + theta P(w*) with theta = {source(quantization.pull)}"
     lines = [
-        f"{recipe.model.name}: gradient at {_POINTS[rule.gradient_at]}, "
-        f"step from {_POINTS[rule.update_from]}",
+        f"{recipe.model.name}: gradient at {_POINTS[rule.gradient_at]}, step from {start}",
         f"s = {source(quantization.sharpness)}",
     ]
+    if not isinstance(quantization.backward, StraightThrough):
+        lines.append(f"backward map {source(quantization.backward)}")
+    if quantization.step_scale is not None:
+        lines.append(f"steps of w* times {source(quantization.step_scale)}")
     for group in quantization.groups:
         own = "" if group.sharpness is None else f" with s = {source(group.sharpness)}"
         lines.append(f"{', '.join(group.layers)}{own}: {group.quantizer.formula}")

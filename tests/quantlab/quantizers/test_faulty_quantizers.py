@@ -19,7 +19,7 @@ from quantlab.quantizers.contract import require_contract
 from quantlab.quantizers.nearest import Nearest
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
-from tests.quantlab.quantizers.test_contract import CLASSES, level_sets, sharpnesses
+from tests.quantlab.quantizers.test_contract import CLASSES, level_sets, on_levels, sharpnesses
 from tests.quantlab.recipes import quantized
 
 Prox = Callable[[Tensor, float], Any]
@@ -119,7 +119,7 @@ def test_the_packages_quantizers_keep_the_contract(
     cls: type[Quantizer], levels: tuple[float, ...], sharpness: float
 ) -> None:
     state = torch.get_rng_state()
-    require_contract(cls(levels=levels), (sharpness,))
+    require_contract(on_levels(cls, levels), (sharpness,))
     assert torch.equal(torch.get_rng_state(), state)
 
 
