@@ -19,10 +19,20 @@ from quantlab import (
     Recipe,
     TrainingRun,
 )
+from quantlab.backward_maps import (
+    ClippedIdentity,
+    Factor,
+    Jacobian,
+    ReSTE,
+    SignSwishDerivative,
+    SoftmaxShortcut,
+)
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.digits import Digits
 from quantlab.execution import Execution
+from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
+from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.models.mlp import MLP
@@ -32,9 +42,11 @@ from quantlab.packs.compatibility import pack_key, require_compatible
 from quantlab.packs.network import Stacking
 from quantlab.packs.stacking import choose_stacking
 from quantlab.probing.pack_sizes import PackTimes, measure_packs, seconds_a_step
+from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Constant, Linear, StepDecay
@@ -170,6 +182,57 @@ METHODS = [
 ]
 
 
+@dataclass(frozen=True)
+class OfNumbers(Factor):
+    """A backward map of a user's that takes one number as its sharpness, and nothing else."""
+
+    @property
+    def annealed(self) -> bool:
+        return True
+
+    def factor(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return (1 / (1 + sharpness * latent.square())) if sharpness > 0.02 else 1 + 0 * latent
+
+
+TANH = ShiftedTanh(BINARY)
+RISING = Linear(1.0, period=40)
+STEPS_OF_ALL_KINDS = [
+    method(0),
+    method(1, quantizer=TANH, rho0=1.0),
+    method(2, quantizer=TANH, rho0=2.0, backward=Jacobian()),
+    method(3, quantizer=ShiftedTanh(TERNARY), rho0=2.0, backward=Jacobian()),
+    method(4, quantizer=ShiftedTanh(BINARY, beta=1.0), step_scale=RISING),
+    method(5, quantizer=ShiftedTanh(BINARY, beta=1.0), step_scale=Linear(0.5, period=30)),
+    method(6, quantizer=Nearest(BINARY), backward=ClippedIdentity(0.3)),
+    method(7, quantizer=Nearest(BINARY), backward=SignSwishDerivative(2.0)),
+    method(8, quantizer=Nearest(BINARY), backward=SignSwishDerivative(), rho0=2.0),
+    method(9, quantizer=SignSwish(), backward=Jacobian(), rho0=2.0),
+    method(10, quantizer=Nearest(BINARY), backward=ReSTE(cap=4.0), rho0=1.0),
+    method(11, backward=OfNumbers()),
+    method(12, backward=OfNumbers(), rho0=0.03),
+    method(13, pull=Constant(0.01)),
+    method(14, pull=0.3, rho0=0.03),
+    method(15, pull=StepDecay(0.2, milestones=(1, 2))),
+    method(16, POST_TRAINING, pull=0.05),
+    method(17, PROX_QUANT),
+    method(18, pull=1),
+    method(19, quantizer=Choosy(), pull=0.02),
+    method(20, quantizer=StochasticRounding(), pull=0.5),
+    method(21, quantizer=TANH, rho0=1.0, latent_bound=0.4, averaging=Averaging(start_epoch=1)),
+]
+"""Pulls, backward maps and step scales of weights with one latent."""
+LIFTED_STEPS = [
+    method(0, quantizer=Softmax(TERNARY), rho0=1.0),
+    method(1, quantizer=Softmax(TERNARY), rho0=2.0, backward=Jacobian()),
+    method(2, quantizer=Softmax(TERNARY), rho0=2.0, backward=SoftmaxShortcut()),
+    method(3, quantizer=Softmax(TERNARY, beta=1.0), step_scale=RISING),
+    method(4, quantizer=Softmax(TERNARY), rho0=1.0, pull=0.02),
+    method(5, quantizer=Softmax(TERNARY), rho0=3.0, pull=StepDecay(0.2, milestones=(1, 2))),
+    method(6, quantizer=Softmax((-1.0, 0.25, 1.0)), rho0=3.0, averaging=Averaging()),
+    method(7, PROX_QUANT, Softmax(TERNARY), rho0=3.0),
+]
+
+
 @dataclass
 class Result:
     """What a training left."""
@@ -223,6 +286,27 @@ def test_a_members_trajectory_is_that_of_the_lone_run(
     """Any rule, set, map, schedule and optimizer setting beside any other, in float64."""
     for found, expected in zip(packed(METHODS, stacking), lone_results, strict=True):
         assert_alike(found, expected)
+
+
+@pytest.mark.parametrize("recipes", [STEPS_OF_ALL_KINDS, LIFTED_STEPS], ids=["one", "lifted"])
+def test_steps_of_all_kinds_stand_beside_each_other(recipes: list[Recipe]) -> None:
+    """Also resumed alone from the middle of a pack's epoch."""
+    recipes = [replace(recipe, epochs=3) for recipe in recipes]
+    expected = [alone(recipe) for recipe in recipes]
+    for found, wanted in zip(packed(recipes, Stacking.FOLDED), expected, strict=True):
+        assert_alike(found, wanted)
+    states, _ = interrupted(recipes, 2)
+    for recipe, state, wanted in zip(recipes, states, expected, strict=True):
+        run = TrainingRun(recipe)
+        run.load_state_dict(state)
+        list(run)
+        for name, weight in run.final_weights().items():
+            torch.testing.assert_close(weight, wanted.weights[name], rtol=1e-12, atol=1e-12)
+
+
+def test_lifted_weights_are_packed_with_their_like() -> None:
+    with pytest.raises(ConfigurationError, match="latents per weight"):
+        require_compatible([STEPS_OF_ALL_KINDS[0], LIFTED_STEPS[0]])
 
 
 @pytest.mark.parametrize("stacking", STACKINGS)

@@ -25,7 +25,15 @@ from quantlab.recipe import Averaging
 from quantlab.schedules import Linear, StepDecay
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
 from tests.quantlab.operations import Operations
-from tests.quantlab.packs.test_packs import OTHER_SGD, Choosy, Double, method
+from tests.quantlab.packs.test_packs import (
+    LIFTED_STEPS,
+    OTHER_SGD,
+    STEPS_OF_ALL_KINDS,
+    Choosy,
+    Double,
+    OfNumbers,
+    method,
+)
 
 
 class Recording(Operations):
@@ -106,6 +114,13 @@ RECORDED = {
         method(3),
         method(4, REVERSE_PROX_CONNECT, averaging=Averaging(start_epoch=4)),
     ],
+    "pulls, backward maps and step scales": [
+        recipe
+        for recipe in STEPS_OF_ALL_KINDS
+        if not isinstance(recipe.quantization.backward, OfNumbers)
+        and not isinstance(recipe.quantization.quantizer, Choosy | StochasticRounding)
+    ],
+    "lifted weights": LIFTED_STEPS,
     "a pack of one": [method(3, rho0=0.2)],
     "a residual network": [
         replace(method(seed), model=Double(ResNet(depth=8, width=4)), epochs=2) for seed in range(2)
@@ -136,6 +151,7 @@ def test_recorded_steps_are_the_steps(
         method(0, POST_TRAINING, Nearest(), averaging=Averaging()),
         method(0, PROX_QUANT, StochasticRounding()),
         method(0, quantizer=Choosy()),
+        method(0, backward=OfNumbers()),
     ],
 )
 def test_steps_that_need_the_cpu_are_not_recorded(
