@@ -11,7 +11,7 @@ from quantlab.mirror_maps.base import MirrorMap
 from quantlab.quantization_sets import set_name
 from quantlab.quantizers.base import Sharpness, at_least_float32
 
-_BISECTIONS = 200
+_BISECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,11 @@ class ShiftedTanh(MirrorMap):
         if len(others) == 1 and math.isclose(others[0][1], half):
             ratio = (proximal - self._center) / (2 * half)
             size, steep = ratio.abs(), beta * 2 * half
-            # cosh would overflow; half its exponential is all that is left of it.
-            log_cosh = steep + torch.log1p(torch.exp(-2 * steep)) - math.log(2)
-            scale = torch.exp(-log_cosh)
-            root = torch.sqrt(size.square() + scale.square() * (1 - size.square()))
+            log_cosh = _log_cosh(steep)
+            root = torch.hypot(size, torch.exp(-log_cosh) * torch.sqrt(1 - size.square()))
             log = log_cosh + torch.log(size + root) - torch.log1p(-size)
-            return self._center + ratio.sign() * log / (2 * steep) * (2 * half)
+            offset = torch.where(size == 0, 0.0, ratio.sign() * log / (2 * steep))
+            return self._center + offset * (2 * half)
         return self._bisected(proximal, sharpness)
 
     def potential(self, proximal: Tensor, sharpness: Sharpness = math.nan) -> Tensor:
@@ -93,9 +92,7 @@ class ShiftedTanh(MirrorMap):
         dual = self.inverse(proximal, sharpness)
         integral = self._center * dual
         for middle, half in self._gaps:
-            size = ((dual - middle) * beta).abs()
-            log_cosh = size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
-            integral = integral + half * log_cosh / beta
+            integral = integral + half * _log_cosh((dual - middle) * beta) / beta
         return proximal * dual - integral
 
     def _bisected(self, proximal: Tensor, sharpness: Sharpness) -> Tensor:
@@ -111,3 +108,9 @@ class ShiftedTanh(MirrorMap):
         infinite = torch.where(proximal >= self.levels[-1], math.inf, -math.inf)
         found = torch.where(inside, (low + high) / 2, infinite)
         return torch.where(proximal.isnan(), proximal, found)
+
+
+def _log_cosh(value: Tensor) -> Tensor:
+    """Return log(cosh(value)) without overflow."""
+    size = value.abs()
+    return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)

@@ -20,10 +20,12 @@ _SMALLEST, _LARGEST = 1e-6, 1e9
 class Tanh(Quantizer):
     """P(w*) = p + h tanh(beta (w* - p) / h) / tanh(beta) in a gap with middle p and half-width h.
 
-    This is the tanh projection of the mirror-descent paper (its equations (12) and (21)), applied
-    gap by gap and normalized so that the levels are fixed points. With beta = 0 the map clips to
-    [q_1, q_b]. In the limit it is the projector, which replaces it for beta >= 1e9. The middle of a
-    gap is a fixed point, except in the projector, where it goes up.
+    The map is a proximal map with the levels as fixed points. It resembles the tanh projections of
+    the mirror-descent paper, equations (12) and (21), but is not one of them: it clips w* to
+    [q_1, q_b], divides by tanh(beta), and measures beta in half-gaps, so that on {-1, 0, 1} it is
+    as steep as the paper's map at twice its beta. `ShiftedTanh` is the paper's map. With beta = 0
+    this map clips. In the limit it is the projector, which replaces it for beta >= 1e9. The middle
+    of a gap is a fixed point, except in the projector, where it goes up.
     """
 
     beta: Growth = _DEFAULT
