@@ -32,6 +32,13 @@ PUBLIC = {
     "quantlab.proxconnect_paper": "BC METHODS Method PC PQ RESNET18 RESNET18_FULL_PRECISION "
     "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",
+    "quantlab.backward_maps": (
+        "BackwardMap BiReal ClippedIdentity Factor Jacobian ReSTE SignSwishDerivative "
+        "SoftmaxShortcut StraightThrough"
+    ),
+    "quantlab.mirror_maps": "MirrorMap",
+    "quantlab.mirror_maps.shifted_tanh": "ShiftedTanh",
+    "quantlab.mirror_maps.softmax": "Softmax",
     "quantlab.quantizers": "Quantizer",
     "quantlab.quantizers.base": "Quantizer Sharpness at_least_float32",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
@@ -41,6 +48,7 @@ PUBLIC = {
     "quantlab.quantizers.mixture": "Averaged RandomChoice",
     "quantlab.quantizers.nearest": "Nearest",
     "quantlab.quantizers.piecewise_linear": "PiecewiseLinear piecewise_linear",
+    "quantlab.quantizers.sign_swish": "SignSwish",
     "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.models": "ModelSpec",

@@ -19,7 +19,7 @@ def test_the_readmes_code_runs(
     sweep, core = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     Path("tanh.py").write_text(sweep, encoding="utf-8")
-    assert len(load_sweep("tanh.py").cells) == 2 * 3 * 3
+    assert len(load_sweep("tanh.py").cells) == 3 * 3 * 3
     Path("core.py").write_text(core, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     runpy.run_path("core.py")
