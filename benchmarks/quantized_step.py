@@ -20,7 +20,7 @@ backward, so its optimizer step is not comparable and is left out.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -32,9 +32,14 @@ from quantlab import Recipe
 
 
 def measure(
-    recipe: Recipe, *, rounds: int, repeats: int, calls: int
+    recipe: Recipe,
+    variants: Mapping[str, Callable[..., Variant]],
+    *,
+    rounds: int,
+    repeats: int,
+    calls: int,
 ) -> dict[str, dict[str, float]]:
-    """Return milliseconds, and ratios to the plain step."""
+    """Return milliseconds, and ratios to the step of the variant ``plain``."""
     torch.manual_seed(0)
     dataset = recipe.dataset
     assert isinstance(dataset, RandomImages)
@@ -49,11 +54,11 @@ def measure(
 
     def whole_steps() -> dict[str, Callable[[], object]]:
         # Built in another order each time, for none to have the best place in memory always.
-        names = random.sample(list(VARIANTS), len(VARIANTS))
-        return {name: partial(train, VARIANTS[name](recipe)) for name in names}
+        names = random.sample(list(variants), len(variants))
+        return {name: partial(train, variants[name](recipe)) for name in names}
 
     def optimizers() -> dict[str, Callable[[], object]]:
-        alone = {name: VARIANTS[name](recipe) for name in VARIANTS if name != "straight-through"}
+        alone = {name: variants[name](recipe) for name in variants if name != "straight-through"}
         for variant in alone.values():
             train(variant)
         return {name: variant.step for name, variant in alone.items()}
@@ -66,7 +71,7 @@ def measure(
             "step_over_plain": steps[name] / steps["plain"],
             **({"optimizer_ms": 1e3 * alone[name]} if name in alone else {}),
         }
-        for name in VARIANTS
+        for name in variants
     }
 
 
@@ -76,7 +81,9 @@ def main() -> None:
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for name, recipe in benchmark_recipes().items():
         small = "digits" in name
-        rows = measure(recipe, rounds=5, repeats=8 if small else 4, calls=40 if small else 1)
+        rows = measure(
+            recipe, VARIANTS, rounds=5, repeats=8 if small else 4, calls=40 if small else 1
+        )
         ours = rows["BinaryConnect"]
         for row in rows.values():
             if "optimizer_ms" in row:
