@@ -103,6 +103,8 @@ def require_number(
     allowed = "a finite number"
     if most < math.inf:
         allowed = f"a number from {least:g} to {most:g}"
+        if exclusive:
+            allowed = f"a number > {least:g} and <= {most:g}"
     elif least > -math.inf:
         allowed += f" {'>' if exclusive else '>='} {least:g}"
     raise ConfigurationError(f"{type(owner).__name__}.{field} = {brief(value)}: must be {allowed}")

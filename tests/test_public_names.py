@@ -16,7 +16,8 @@ PUBLIC = {
     "quantlab.recipe": "Averaging OptimizerSpec Quantization Recipe WeightGroup override",
     "quantlab.update_rules": "POST_TRAINING PROX_CONNECT PROX_QUANT Point REVERSE_PROX_CONNECT "
     "UpdateRule",
-    "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay",
+    "quantlab.schedules": "Constant Cosine InversePi Linear PowerDecay Product ProxQuantEpochs "
+    "Schedule Staircase StepDecay",
     "quantlab.quantization_sets": "BINARY QUATERNARY TERNARY nearest_level quantization_set "
     "set_name",
     "quantlab.initial_weights": "InitialWeights TorchvisionWeights TrialWeights WeightsFile",

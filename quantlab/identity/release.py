@@ -105,7 +105,16 @@ RELEASE = {
     "quantlab.random_numbers": "RandomNumbers part_seed",
     "quantlab.recipe": ("Averaging OptimizerSpec Quantization Recipe WeightGroup override pull_at"),
     "quantlab.remembering": "are_equal remembering",
-    "quantlab.schedules": "Constant InversePi Linear ProxQuantEpochs Schedule StepDecay value_at",
+    "quantlab.schedules.base": "Schedule set_nonnegative value_at",
+    "quantlab.schedules.constant": "Constant",
+    "quantlab.schedules.cosine": "Cosine",
+    "quantlab.schedules.inverse_pi": "InversePi",
+    "quantlab.schedules.linear": "Linear",
+    "quantlab.schedules.power_decay": "PowerDecay",
+    "quantlab.schedules.product": "Product",
+    "quantlab.schedules.proxquant_epochs": "ProxQuantEpochs",
+    "quantlab.schedules.staircase": "Staircase",
+    "quantlab.schedules.step_decay": "StepDecay",
     "quantlab.training.batch_statistics": (
         "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
     ),

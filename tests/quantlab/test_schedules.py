@@ -3,7 +3,18 @@ import math
 import pytest
 
 from quantlab import ConfigurationError, Schedule
-from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs, StepDecay
+from quantlab.schedules import (
+    Constant,
+    Cosine,
+    InversePi,
+    Linear,
+    PowerDecay,
+    Product,
+    ProxQuantEpochs,
+    Staircase,
+    StepDecay,
+    value_at,
+)
 
 B = 391
 
@@ -60,11 +71,29 @@ def test_step_decay() -> None:
         StepDecay(0.3, ()),
         Linear(0.1),
         Linear(0.1, 3),
+        Staircase(0.3, 0.2, 5),
+        Staircase(0.3, 1, 5),
+        Staircase(0, 1.5, 5),
+        Staircase(1.7, 1.1, 4, cap=2.5),
+        Staircase(1.7, 1.1, 4, cap=2.5, after_first=True),
+        Staircase(1.0, 1.0001, 1, after_first=True),
+        Staircase(3.0, 0.9, 3, cap=1.0),
+        Staircase(3.0, 0.9, 3, cap=4.0),
+        Staircase(3.0, 1.2, 3, cap=1.0),
+        Cosine(0.3, epochs=5),
+        Cosine(0.3, epochs=9, warmup_epochs=4),
+        PowerDecay(0.3, 0.5),
+        PowerDecay(0.3, 1),
+        PowerDecay(0.3, 0.999999999),
+        PowerDecay(0.3, 1e-9),
+        Product(factors=(Constant(0.5), Cosine(0.3, epochs=5), Constant(3.0))),
+        Product(factors=(Staircase(1, 1.1, 3), PowerDecay(0.3, 0.5))),
+        Product(factors=(Constant(0.5), Constant(0.25))),
     ],
     ids=str,
 )
 def test_cumulative_is_the_sum_of_the_values_before(schedule: Schedule) -> None:
-    for step in (0, 1, 7, 8, 29, 64):
+    for step in (0, 1, 2, 7, 8, 16, 17, 29, 64):
         expected = math.fsum(schedule.at(t, 7) for t in range(step))
         assert schedule.cumulative(step, 7) == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
@@ -76,6 +105,102 @@ def test_inverse_pi_is_linear_for_the_step_size_of_one_epoch() -> None:
     decaying = InversePi(0.5, eta=StepDecay(0.1, (1,)))
     assert decaying.at(10, 10) == pytest.approx(0.5 * (1 + 10 * 0.1))
     assert decaying.at(12, 10) == pytest.approx(0.5 * (1 + 10 * 0.1 + 2 * 0.01))
+
+
+def beta_of_the_code(factor: float, interval: int, cap: float, steps: int) -> list[float]:
+    """The loop of the mirror-descent paper's code: beta in every iteration, and after the last."""
+    beta, found = 1.0, []
+    for iteration in range(steps):
+        found.append(beta)
+        if iteration % interval == 0:
+            beta = min(beta * factor, cap)
+    return [*found, beta]
+
+
+@pytest.mark.parametrize("cap", [1e35, 6.0])
+@pytest.mark.parametrize(("factor", "interval"), [(1.2, 100), (1.02, 7), (1.5, 1)])
+def test_t48_beta_is_multiplied_after_step_0_and_then_at_intervals(
+    factor: float, interval: int, cap: float
+) -> None:
+    """After K iterations it has been multiplied ceil(K / interval) times, up to the cap."""
+    schedule, steps = Staircase(1.0, factor, interval, cap=cap, after_first=True), 300
+    expected = beta_of_the_code(factor, interval, cap, steps)
+    for step, beta in enumerate(expected):
+        assert schedule.at(step, B) == pytest.approx(beta, rel=1e-13)
+        multiplied = math.ceil(step / interval)
+        assert schedule.at(step, B) == min(factor**multiplied, cap)
+
+
+def test_the_papers_betas_end_where_the_code_does() -> None:
+    """Final values of settings of Tables 8 and 9, over 100,000 iterations."""
+    finals = [
+        (1.02, 200, 2.0e4),  # CIFAR-10, ResNet-18, MD-tanh-S
+        (1.2, 500, 6.9e15),  # CIFAR-100, ResNet-18, MD-tanh-S
+        (1.1, 200, 5.0e20),  # CIFAR-100, ResNet-18, MD-softmax-S
+    ]
+    for factor, interval, final in finals:
+        schedule = Staircase(1.0, factor, interval, cap=1e35, after_first=True)
+        assert schedule.at(100_000, B) == pytest.approx(final, rel=0.02)
+    # The extreme of the search grid exceeds float32: 1.2**1000 is 1.5e79.
+    assert Staircase(1.0, 1.2, 100, cap=1e35, after_first=True).at(100_000, B) == 1e35
+
+
+def test_a_learning_rate_drops_every_so_many_steps() -> None:
+    schedule = Staircase(1e-3, 0.2, 30_000)
+    steps = (0, 29_999, 30_000, 59_999, 60_000, 99_999)
+    rates = [schedule.at(step, B) for step in steps]
+    assert rates == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4, 4e-5, 8e-6])
+    assert schedule.cumulative(100_000, B) == pytest.approx(30 + 6 + 1.2 + 0.08, rel=1e-13)
+
+
+def test_a_staircase_beyond_the_range_of_floats_needs_a_cap() -> None:
+    capped = Staircase(1.0, 1.5, 1, cap=1e35)
+    assert capped.at(10**9, B) == 1e35
+    below = (1.5**199 - 1) / 0.5
+    assert capped.cumulative(10**9, B) == pytest.approx(below + 1e35 * (10**9 - 199), rel=1e-15)
+    assert Staircase(0.0, 1.5, 1).at(10**9, B) == 0
+    assert Staircase(1.0, 0.5, 1).at(10**9, B) == 0
+    assert Staircase(1.0, 0.5, 1).cumulative(10**9, B) == 2
+    free = Staircase(1.0, 1.5, 1)
+    assert free.at(1700, B) == 1.5**1700
+    message = (
+        r"sharpness at step 2000: Staircase\.cap = None: the value exceeds the range of floats, "
+        r"because 1 is multiplied by 1\.5 every 1 steps; set a cap"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        value_at(free, 2000, B, "sharpness")
+    with pytest.raises(ConfigurationError, match=r"Staircase\.cap = None"):
+        free.cumulative(2000, B)
+
+
+def test_the_cosine_starts_small_and_ends_at_zero() -> None:
+    """ImageNet in the mirror-descent paper: 2.048, 8 of 90 epochs of warm-up, batches of 2048."""
+    steps, warm = 90 * 626, 8 * 626
+    schedule = Cosine(2.048, epochs=90, warmup_epochs=8)
+    assert schedule.at(0, 626) == pytest.approx(2.048 / warm)
+    rises = [schedule.at(step + 1, 626) - schedule.at(step, 626) for step in range(warm - 1)]
+    assert rises == pytest.approx([2.048 / warm] * (warm - 1))
+    assert schedule.at(warm - 1, 626) == schedule.at(warm, 626) == 2.048
+    assert schedule.at((warm + steps) // 2, 626) == pytest.approx(1.024)
+    falling = [schedule.at(step, 626) for step in range(warm, steps + 1)]
+    assert falling == sorted(falling, reverse=True)
+    last = 2.048 * (math.pi / (2 * (steps - warm))) ** 2
+    assert schedule.at(steps - 1, 626) == pytest.approx(last, rel=1e-6)
+    assert schedule.at(steps, 626) == schedule.at(2 * steps, 626) == 0
+    assert Cosine(0.1, epochs=2).at(0, B) == 0.1
+
+
+def test_powers_and_products() -> None:
+    assert [PowerDecay(2, 0.5).at(step, B) for step in (0, 3, 99)] == [2, 1, 0.2]
+    assert PowerDecay(2, 1).at(9, B) == 0.2
+    # The sum to a million, by the asymptotic series of the harmonic numbers.
+    n, euler = 10**6, 0.5772156649015329
+    expected = math.log(n) + euler + 1 / (2 * n) - 1 / (12 * n**2)
+    assert PowerDecay(1, 1).cumulative(n, B) == pytest.approx(expected, rel=1e-14)
+    rate = StepDecay(0.1, (1,))
+    pull = Product(factors=(rate, Constant(0.5)))
+    assert [pull.at(step, 10) for step in (0, 10)] == pytest.approx([0.05, 0.005])
+    assert pull.cumulative(20, 10) == pytest.approx(0.5 * rate.cumulative(20, 10))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +218,15 @@ def test_inverse_pi_is_linear_for_the_step_size_of_one_epoch() -> None:
         ),
         (lambda: ProxQuantEpochs(-1, eta=Constant(1)), r"ProxQuantEpochs\.rate = -1"),
         (lambda: ProxQuantEpochs(1, eta=1), r"ProxQuantEpochs\.eta = 1: must be .* Schedule"),
+        (lambda: Staircase(1, 0, 5), r"Staircase\.factor = 0: must be a finite number > 0"),
+        (lambda: Staircase(1, 2, 0), r"Staircase\.interval = 0: must be a whole number >= 1"),
+        (lambda: Staircase(1, 2, 5, cap=-1), r"Staircase\.cap = -1: must be .* >= 0"),
+        (lambda: Staircase(1, 2, 5, after_first=1), r"after_first = 1: must be True or False"),
+        (lambda: Cosine(1, 5, warmup_epochs=5), r"warmup_epochs = 5: must be less than .* = 5"),
+        (lambda: PowerDecay(1, 0), r"PowerDecay\.exponent = 0: must be a number > 0 and <= 1"),
+        (lambda: PowerDecay(1, 1.5), r"PowerDecay\.exponent = 1\.5: must be"),
+        (lambda: Product(factors=()), r"Product\.factors = \(\): must be a tuple of schedules"),
+        (lambda: Product(factors=(Linear(1), 0.5)), r"factors = .*give a number as Constant"),
         (lambda: InversePi(0.1, eta=0.1), r"InversePi\.eta = 0\.1: must be .* Schedule"),
     ],
 )
