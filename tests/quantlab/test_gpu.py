@@ -23,11 +23,15 @@ from quantlab import (
     Recipe,
     TrainingRun,
 )
+from quantlab.backward_maps import Jacobian, SignSwishDerivative
 from quantlab.errors import naming_exhausted_memory
 from quantlab.execution import Execution, parse_execution
 from quantlab.kernels.grouped_convolution import grouped_convolution
+from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
+from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
+from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
@@ -86,6 +90,21 @@ MEMBERS = [
     member(6, PROX_QUANT, StochasticRounding()),
     member(7, averaging=Averaging(start_epoch=1)),
     member(8, latent_bound=0.3),
+]
+BINARY_TANH = ShiftedTanh(BINARY)
+STEPS = [
+    member(0, quantizer=BINARY_TANH, rho0=1.0),
+    member(1, quantizer=BINARY_TANH, rho0=2.0, backward=Jacobian()),
+    member(2, quantizer=ShiftedTanh(BINARY, beta=1.0), step_scale=Linear(1.0, period=10)),
+    member(3, quantizer=Nearest(BINARY), backward=SignSwishDerivative(2.0)),
+    member(4, pull=0.05),
+    member(5, pull=StepDecay(0.2, milestones=(1,))),
+]
+LIFTED = [
+    member(0, quantizer=Softmax(TERNARY), rho0=1.0),
+    member(1, quantizer=Softmax(TERNARY), rho0=2.0, backward=Jacobian()),
+    member(2, quantizer=Softmax(TERNARY, beta=1.0), step_scale=Linear(1.0, period=10)),
+    member(3, quantizer=Softmax(TERNARY), rho0=1.0, pull=0.05),
 ]
 
 
@@ -147,10 +166,13 @@ def test_an_interrupted_run_goes_on_to_the_bit(pauses: int) -> None:
         assert torch.equal(weight, whole.final_weights()[name])
 
 
-@pytest.mark.parametrize("count", [len(MEMBERS), 6, 1])
-def test_an_interrupted_pack_goes_on_to_the_bit(count: int) -> None:
+@pytest.mark.parametrize(
+    "recipes",
+    [MEMBERS, MEMBERS[:6], MEMBERS[:1], STEPS, LIFTED],
+    ids=["rules", "without random maps", "one", "steps", "lifted"],
+)
+def test_an_interrupted_pack_goes_on_to_the_bit(recipes: list[Recipe]) -> None:
     """Also if some steps are recorded where others were not."""
-    recipes = MEMBERS[:count]
     whole, expected = packed(recipes)
     first = PackedRun(recipes, device=DEVICE)
     training = first.train(pause_steps=3)
@@ -166,9 +188,10 @@ def test_an_interrupted_pack_goes_on_to_the_bit(count: int) -> None:
             assert torch.equal(weight, whole.members[place].final_weights()[name])
 
 
-def test_members_of_a_pack_are_as_alone() -> None:
-    _, found = packed(MEMBERS)
-    for recipe, records in zip(MEMBERS, found, strict=True):
+@pytest.mark.parametrize("recipes", [MEMBERS, STEPS, LIFTED], ids=["rules", "steps", "lifted"])
+def test_members_of_a_pack_are_as_alone(recipes: list[Recipe]) -> None:
+    _, found = packed(recipes)
+    for recipe, records in zip(recipes, found, strict=True):
         expected = trained(recipe)
         assert records[0].train_loss == pytest.approx(expected[0].train_loss, rel=1e-3)
         assert records[0].sharpness == expected[0].sharpness
