@@ -49,13 +49,16 @@ RELEASE = {
     "quantlab.mirror_maps.base": "MirrorMap",
     "quantlab.mirror_maps.shifted_tanh": "ShiftedTanh",
     "quantlab.mirror_maps.softmax": "Softmax",
-    "quantlab.models.base": "ModelSpec global_average require_logits",
+    "quantlab.models.base": "ModelSpec NormalizedModel global_average require_logits",
     "quantlab.models.convnet": "ConvNet",
+    "quantlab.models.he_scales": "HeScales",
     "quantlab.models.learned_scales": "LearnedScales",
     "quantlab.models.mlp": "MLP",
-    "quantlab.models.resnet": "ResNet",
+    "quantlab.models.mobilenet_v2": "MobileNetV2",
+    "quantlab.models.resnet": "ResNet ResNet18",
     "quantlab.models.state_dicts": "fit_weights load_weights",
     "quantlab.models.torchvision_model": "TorchvisionModel",
+    "quantlab.models.vgg": "VGG16",
     "quantlab.models.weights": (
         "full_precision_weights group_of_weights quantized_weights weight_layers"
     ),

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
+from quantlab.plain_values import require_bool
+
+_INITIALIZATIONS = ("default", "xavier")
+_BIAS_STD = 0.1
+"""Standard deviation of biases in the public code of the mirror-descent paper."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,54 @@ class ModelSpec(ABC):
     def name(self) -> str:
         """Name of the architecture in tables."""
         return type(self).__name__
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedModel(ModelSpec):
+    """A network with batch normalization, and two options of the mirror-descent paper."""
+
+    affine: bool = True
+    """Whether batch normalization has learnable scales and shifts. The mirror-descent paper trains
+    quantized networks without them, and networks in full precision with them (B.4)."""
+    initialization: str = "default"
+    """``"default"`` for the initialization of torch's layers; ``"xavier"`` for that of the paper's
+    public code, which draws parameters of two or more dimensions from the uniform distribution of
+    Glorot and Bengio (2010), and biases from N(0, 0.1^2). Batch normalization begins with scales of
+    1 and shifts of 0."""
+
+    def __post_init__(self) -> None:
+        require_bool(self, "affine")
+        if self.initialization not in _INITIALIZATIONS:
+            raise ConfigurationError(
+                f"{type(self).__name__}.initialization = {brief(self.initialization)}: must be one "
+                f"of {', '.join(_INITIALIZATIONS)}"
+            )
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Build the network, with batch normalization and initialization as chosen."""
+        model = self.network(num_classes=num_classes, num_channels=num_channels)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                if not self.affine:
+                    module.affine = False
+                    module.register_parameter("weight", None)
+                    module.register_parameter("bias", None)
+            elif self.initialization == "xavier":
+                for parameter in module.parameters(recurse=False):
+                    if parameter.dim() >= 2:
+                        nn.init.xavier_uniform_(parameter)
+                    else:
+                        nn.init.normal_(parameter, std=_BIAS_STD)
+        return model
+
+    @abstractmethod
+    def network(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Build the network with torch's initialization and learnable batch normalization.
+
+        Args:
+            num_classes: see `build`.
+            num_channels: see `build`.
+        """
 
 
 def require_logits(model: nn.Module, logits: object, batch: int, num_classes: int) -> None:
