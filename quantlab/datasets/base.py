@@ -15,6 +15,8 @@ from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import floats, plain, require_count
 from quantlab.random_numbers import RandomNumbers
 
+_VALIDATION_SPLITS = ("random", "last", "test")
+
 
 class ImageSet(Protocol):
     """Images in a form that the `batches` method of their dataset can read."""
@@ -63,6 +65,12 @@ class DatasetSpec(ABC):
     validation_images: int
     """Number of training images that are held out for the choice between configurations. With 0, as
     in the papers, only test images remain to choose by."""
+    validation_split: str = "random"
+    """The validation images: ``"random"`` for training images that are drawn with `split_seed`,
+    ``"last"`` for the last training images of the source, ``"test"`` for the test images. With
+    ``"test"``, `validation_images` must be 0, and what is chosen by validation accuracy has a test
+    accuracy that is too high. The mirror-descent paper uses the last 5,000 images of CIFAR, and the
+    test images of TinyImageNet."""
     train_images: int | None = None
     """Number of training images that are used, after the validation images are held out; None for
     all."""
@@ -80,6 +88,16 @@ class DatasetSpec(ABC):
         for field, least in (("validation_images", 0), ("train_images", 1), ("test_images", 1)):
             if field == "validation_images" or getattr(self, field) is not None:
                 require_count(self, field, least)
+        if self.validation_split not in _VALIDATION_SPLITS:
+            raise ConfigurationError(
+                f"{owner}.validation_split = {brief(self.validation_split)}: must be one of "
+                f"{', '.join(_VALIDATION_SPLITS)}"
+            )
+        if self.validation_split == "test" and self.validation_images:
+            raise ConfigurationError(
+                f"{owner}.validation_images = {self.validation_images}: must be 0 with "
+                "validation_split = 'test', as no training images are held out"
+            )
         require_count(self, "split_seed", -(2**61))
         for field in ("mean", "std"):
             values = plain(getattr(self, field))
@@ -272,12 +290,16 @@ class DatasetSpec(ABC):
                     f"{num_classes - 1}"
                 )
         self._check_sizes(len(train), len(test))
-        train_order, test_order = self._permutation(len(train), 0), self._permutation(len(test), 1)
-        held_out, rest = train_order.tensor_split([self.validation_images])
+        if self.validation_split == "last":
+            first = len(train) - self.validation_images
+            rest, held_out = torch.arange(len(train)).tensor_split([first])
+        else:
+            held_out, rest = self._permutation(len(train), 0).tensor_split([self.validation_images])
+        tested = test.take(self._permutation(len(test), 1)[: self.test_images])
         return Splits(
             train=train.take(rest[: self.train_images]),
-            validation=train.take(held_out),
-            test=test.take(test_order[: self.test_images]),
+            validation=tested if self.validation_split == "test" else train.take(held_out),
+            test=tested,
             num_classes=num_classes,
         )
 

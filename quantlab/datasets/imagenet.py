@@ -68,9 +68,10 @@ class ImageNet(DatasetSpec):
         require_count(self, "crop", 1)
         require_count(self, "resize", 1)
         if self.crop > self.resize:
+            owner = type(self).__name__
             raise ConfigurationError(
-                f"ImageNet.crop = {self.crop!r}: must be a whole number from 1 to "
-                f"ImageNet.resize = {self.resize!r}"
+                f"{owner}.crop = {self.crop!r}: must be a whole number from 1 to "
+                f"{owner}.resize = {self.resize!r}"
             )
 
     @property
@@ -144,13 +145,19 @@ class ImageNet(DatasetSpec):
             raise LostProcessError(f"a loader process was killed ({error})") from error
 
     def _files(self, data_dir: Path, device: torch.device) -> tuple[ImageFiles, ImageFiles, int]:
-        root = data_dir / self.folder
         classes = self._classes(data_dir)
+        train, test = self._labelled_files(data_dir / self.folder, classes)
+        return _image_files(train, device), _image_files(test, device), len(classes)
+
+    def _labelled_files(
+        self, root: Path, classes: Sequence[str]
+    ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Return the training and the test images of a folder, with their labels."""
         train, test = (
             labelled_files(root / split, classes, _SUFFIXES, nested=True)
             for split in ("train", "val")
         )
-        return _image_files(train, device), _image_files(test, device), len(classes)
+        return train, test
 
     def _classes(self, data_dir: Path) -> list[str]:
         root = data_dir / self.folder

@@ -24,6 +24,7 @@ RELEASE = {
     "quantlab.datasets.imagenet": "ImageFiles ImageNet",
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
     "quantlab.datasets.sending": "ready_to_send sent",
+    "quantlab.datasets.tiny_imagenet": "TinyImageNet",
     "quantlab.errors": (
         "ConfigurationError CutShortError ElsewhereError LostProcessError "
         "MemoryExhaustedError NonFiniteLossError brief described first_line in_full "

@@ -18,6 +18,32 @@ def write_images(root: Path, images_a_class: Mapping[str, int]) -> None:
             folder.mkdir(parents=True)
             for index in range(count):
                 height, width = rng.integers(40, 60, size=2)
-                pixels = rng.integers(0, 80, size=(height, width, 3), dtype=np.uint8)
-                pixels[..., label] += 150
-                Image.fromarray(pixels).save(folder / f"{index}.jpg", quality=90)
+                _image(rng, label, height, width).save(folder / f"{index}.jpg", quality=90)
+
+
+def write_tiny_imagenet(root: Path, train: int, val: int) -> None:
+    """Files in the layout of TinyImageNet's archive, with as many images of each class.
+
+    Each class has its own colour. The lines of the annotations are in no order.
+    """
+    rng = np.random.default_rng(0)
+    annotated = root / "val" / "images"
+    annotated.mkdir(parents=True)
+    lines = []
+    for label, name in enumerate(CLASSES):
+        folder = root / "train" / name / "images"
+        folder.mkdir(parents=True)
+        (folder.parent / f"{name}_boxes.txt").write_text(f"{name}_0.JPEG\t0\t0\t62\t62\n")
+        for index in range(train):
+            _image(rng, label, 64, 64).save(folder / f"{name}_{index}.JPEG", quality=90)
+        for index in range(val):
+            image = f"val_{len(CLASSES) * index + label}.JPEG"
+            _image(rng, label, 64, 64).save(annotated / image, quality=90)
+            lines.append(f"{image}\t{name}\t0\t0\t62\t62")
+    (root / "val" / "val_annotations.txt").write_text("\n".join(reversed(lines)) + "\n")
+
+
+def _image(rng: np.random.Generator, label: int, height: int, width: int) -> Image.Image:
+    pixels = rng.integers(0, 80, size=(height, width, 3), dtype=np.uint8)
+    pixels[..., label] += 150
+    return Image.fromarray(pixels)
