@@ -2,18 +2,30 @@
 
 from collections.abc import Mapping
 
-from analysis.claims import proxconnect
+from analysis.claims import mirror_descent, proxconnect
 from analysis.claims.claim import Claim, evaluate_claims
-from analysis.claims.quantities import Behind, Lead, LossWithoutPretraining, RangeOverRho0
+from analysis.claims.quantities import (
+    Behind,
+    GainOfSet,
+    Lead,
+    LossOfQuantization,
+    LossWithoutPretraining,
+    RangeOverRho0,
+)
 
-CLAIMS: Mapping[str, tuple[Claim, ...]] = {"proxconnect": proxconnect.CLAIMS}
+CLAIMS: Mapping[str, tuple[Claim, ...]] = {
+    "proxconnect": proxconnect.CLAIMS,
+    "mirror-descent-view": mirror_descent.CLAIMS,
+}
 """Paper -> its claims; the keys are among those of `published.PAPERS`."""
 
 __all__ = [
     "CLAIMS",
     "Behind",
     "Claim",
+    "GainOfSet",
     "Lead",
+    "LossOfQuantization",
     "LossWithoutPretraining",
     "RangeOverRho0",
     "evaluate_claims",

@@ -57,9 +57,14 @@ class Lead(Quantity):
     dataset: str | None = None
     """None measures on all datasets except `not_on`."""
     not_on: str = ""
+    model: str | None = None
+    sets: tuple[str, ...] = ()
+    """Quantization sets to measure on; empty for all."""
 
     def measure(self, selected: pd.DataFrame, table: pd.DataFrame) -> Iterator[Measured]:
-        part = _only(selected, regime=self.regime, dataset=self.dataset)
+        part = _only(
+            selected, self.sets, regime=self.regime, dataset=self.dataset, model=self.model
+        )
         part = part[part["dataset"] != self.not_on]
         for where, cell in _cells(part, [*SETTING, "set"]):
             first = _best(cell[cell["method"].isin(self.methods)])
@@ -120,6 +125,41 @@ class LossWithoutPretraining(Quantity):
             untuned = _best(cell[cell["regime"] == "end-to-end"])
             if tuned is not None and untuned is not None:
                 yield _difference(where, tuned, untuned)
+
+
+@dataclass(frozen=True)
+class LossOfQuantization(Quantity):
+    """Test accuracy in full precision minus that of a method, for a dataset and model."""
+
+    method: str
+    dataset: str | None = None
+    regime: str | None = None
+
+    def measure(self, selected: pd.DataFrame, table: pd.DataFrame) -> Iterator[Measured]:
+        part = _only(selected, method=self.method, dataset=self.dataset, regime=self.regime)
+        full = selected[selected["set"] == ""]
+        for where, cell in _cells(part, [*SETTING, "set"]):
+            of_network = (full[["dataset", "model"]] == cell[["dataset", "model"]].iloc[0]).all(
+                axis=1
+            )
+            whole, own = _best(full[of_network]), _best(cell)
+            if whole is not None and own is not None:
+                yield _difference(where, whole, own)
+
+
+@dataclass(frozen=True)
+class GainOfSet(Quantity):
+    """Test accuracy of a method on one quantization set minus that on another."""
+
+    method: str
+    larger: str
+    smaller: str
+
+    def measure(self, selected: pd.DataFrame, table: pd.DataFrame) -> Iterator[Measured]:
+        for where, cell in _cells(_only(selected, method=self.method), [*SETTING]):
+            own, other = (_best(cell[cell["set"] == name]) for name in (self.larger, self.smaller))
+            if own is not None and other is not None:
+                yield _difference(f"{where} {self.larger} - {self.smaller}", own, other)
 
 
 def _only(frame: pd.DataFrame, sets: Sequence[str] = (), **wanted: str | None) -> pd.DataFrame:
