@@ -1,4 +1,4 @@
-"""Curves over epochs: validation accuracy, and the gap to the quantization set."""
+"""Curves over epochs: validation accuracy, training loss, and the gap to the quantization set."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -33,6 +33,11 @@ def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.Da
     return _curves(
         selected, trials, history, "validation_accuracy_hard", 100, "validation accuracy (%)"
     )
+
+
+def loss_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Mean training loss of each epoch. The layout is that of `learning_curves`."""
+    return _curves(selected, trials, history, "train_loss", 1, "training loss")
 
 
 def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.figures.curves import gap_curves, learning_curves
+from analysis.figures.curves import gap_curves, learning_curves, loss_curves
 from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
+from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import drawable_labels, freeze_layout, setting_name, settings_of
 from analysis.findings import Findings
@@ -51,6 +52,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
         findings,
         configurations=renamed(findings.configurations, names),
         selected=renamed(findings.selected, names),
+        sensitivity=renamed(findings.sensitivity, names),
     )
     for figure in _drawn(measurements, findings):
         freeze_layout(figure.figure)
@@ -70,6 +72,16 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             "Test accuracy over ρ0. Lines are means over seeds, and bands one standard deviation. "
             "Methods without ρ0 are dashed.",
             sensitivity_figure(table, trials["method"]),
+        )
+    maps = list(pull_settings(findings.configurations))
+    for number, (key, setting) in enumerate(maps, start=1):
+        yield Drawn(
+            "pull" + (f"_{number}" if len(maps) > 1 else ""),
+            OVER_RHO0,
+            f"Test accuracy over θ and ρ0: {setting_name(key)}. Steps start from (1 - θ) w* + θ w. "
+            "A star marks cells in which some seeds have no accuracy. Beside each map is the range "
+            "over ρ0 at each θ; lines end at its upper limit, by simultaneous 95 % intervals.",
+            pull_map(setting, findings.sensitivity),
         )
     for suffix, _, page in pages:
         if (page["set"] != "").any():
@@ -101,6 +113,14 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "full precision are trained.",
                 learning_curves(page, trials, history),
             )
+        if history["train_loss"].notna().any():
+            yield Drawn(
+                f"loss{suffix}",
+                TRAINING,
+                "Training loss, each method at its chosen ρ0. Lines are means over seeds, and "
+                "bands span the lowest to the highest seed.",
+                loss_curves(page, trials, history),
+            )
         if (history["quantization_gap"] > 0).any():
             yield Drawn(
                 f"gap{suffix}",
@@ -121,8 +141,8 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             "trial of each method is shown, at its chosen ρ0.",
             histogram_figure(page, histograms),
         )
-    for name, maps in measurements.maps.groupby("figure", sort=False):
-        yield Drawn(str(name), MAPS, _MAPS.get(str(name), ""), maps_figure(maps))
+    for name, curves in measurements.maps.groupby("figure", sort=False):
+        yield Drawn(str(name), MAPS, _MAPS.get(str(name), ""), maps_figure(curves))
 
 
 def _pages(

@@ -8,15 +8,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.columns import HISTORY
-from analysis.figures.curves import gap_curves, learning_curves
+from analysis.figures.curves import gap_curves, learning_curves, loss_curves
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
+from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, labels_that_fit, method_styles
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
+from analysis.statistics.sensitivity import sensitivity
 from tests.analysis.frames import EXAMPLE, trials
 
 
@@ -88,6 +90,65 @@ def test_curves_have_their_stage_boundary(selected: pd.DataFrame) -> None:
     assert 1 < len([one for one in labels if 1.2e-2 <= one.get_position()[1] <= 2.8e-2]) < 6
     gaps = {line.get_label(): line for line in axes.lines}["PC"]
     assert list(gaps.get_xdata()) == [1, 2]
+
+
+def test_curves_of_the_training_loss(selected: pd.DataFrame) -> None:
+    frame = trials(EXAMPLE)
+    history = history_of(frame)
+    history["train_loss"] = history["epoch"] / 4
+    (axes,) = loss_curves(selected, frame, history).axes
+    curves = {line.get_label(): line for line in axes.lines}
+    assert list(curves["PC"].get_ydata()) == [0.25, 0.5, 0.75]
+
+
+def with_theta(thetas: dict[str, list[float]], method: str = "PC") -> pd.DataFrame:
+    """Accuracies at rho0 = 0.1 and 1, with two seeds that differ by 0.02."""
+    parts = []
+    for theta, accuracies in thetas.items():
+        rows = [
+            (method, "binary", rho0, seed, accuracy + 0.01 * (2 * seed - 1))
+            for rho0, accuracy in zip((0.1, 1.0), accuracies, strict=True)
+            for seed in (0, 1)
+        ]
+        part = trials(rows, **{"axis.theta": theta})
+        part[["trial_id", "configuration_id"]] += f"-{method}-{theta}"
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_the_map_over_theta_and_rho0_has_the_range_beside_it() -> None:
+    table = configurations(with_theta({"1": [0.5, 0.9], "0": [0.8, 0.9], "0.001": [0.8, 0.7]}))
+    ((key, setting),) = pull_settings(table)
+    assert key == ("Digits", "ConvNet", "end-to-end")
+    figure = pull_map(setting, sensitivity(table))
+    shown, beside = figure.axes[:2]
+    image = shown.images[0].get_array()
+    assert image is not None
+    np.testing.assert_allclose(image, [[80, 90], [80, 70], [50, 90]])  # 0, 0.001, 1
+    assert [label.get_text() for label in shown.get_yticklabels()] == ["0", "0.001", "1"]
+    assert [text.get_text() for text in shown.texts[:2]] == ["50.0", "90.0"]
+    (ranges,) = beside.lines
+    assert dict(zip(ranges.get_ydata(), ranges.get_xdata(), strict=True)) == pytest.approx(
+        {2: 40, 0: 10, 1: 10}
+    )
+    (bars,) = beside.collections
+    ends = [segment[:, 0] for segment in bars.get_segments()]  # type: ignore[attr-defined]
+    assert all(end[1] > end[0] for end in ends)
+
+
+def test_methods_without_several_theta_and_rho0_have_no_map() -> None:
+    frame = pd.concat(
+        [
+            with_theta({"0": [0.8, 0.9]}, method="BC"),
+            with_theta({"0": [0.8, 0.9], "1": [0.5, 0.9]}),
+        ],
+        ignore_index=True,
+    )
+    ((_, setting),) = pull_settings(configurations(frame))
+    assert set(setting["method"]) == {"PC"}
+    one_rho0 = frame[frame["rho0"] == 1.0].reset_index(drop=True)
+    assert not list(pull_settings(configurations(one_rho0)))
+    assert not list(pull_settings(configurations(trials(EXAMPLE))))
 
 
 def test_curves_are_of_finished_trials_only(selected: pd.DataFrame) -> None:

@@ -109,7 +109,7 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     for section in ("Course of training", "The proximal maps", "Sources of variance"):
         assert section in page
     names = {path.stem for path in (out / "figures").glob("*.svg")}
-    accuracies, training = {"sensitivity", "heat_map", "pareto"}, {"learning_curves", "gap"}
+    accuracies, training = {"sensitivity", "heat_map", "pareto"}, {"learning_curves", "loss", "gap"}
     assert names == accuracies | training | {"weights", "examples", "maps"}
 
 
