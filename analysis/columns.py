@@ -55,6 +55,18 @@ TRIALS: Final[Mapping[str, tuple[str, str]]] = {
 """Column -> (kind, meaning); one row per trial."""
 
 TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
+    "validation_accuracy_top5": (
+        "fraction",
+        "top-5 accuracy on validation images; missing as the accuracy is, and with up to 5 classes",
+    ),
+    "test_accuracy_top5": (
+        "fraction",
+        "top-5 accuracy on test images; missing unless COMPLETE, and with up to 5 classes",
+    ),
+    "selected_epoch": (
+        "number",
+        "epoch whose network was evaluated, if the best on validation images was selected",
+    ),
     "bits": (
         "number",
         "bits of a quantized weight, log2 of the number of levels; 32 in full precision",

@@ -52,7 +52,9 @@ def stated_parts(recipe: Recipe, training_images: float = float("nan")) -> dict[
     else:
         images = {"": "", "0": "all"}.get(held_out, f"all but {held_out}")
     return {
-        "epochs": epochs + (f" + {more}" if epochs and more != "0" else ""),
+        "epochs": epochs
+        + (f" + {more}" if epochs and more != "0" else "")
+        + (", the best" if epochs and recipe.get("select") == "best" else ""),
         "training images": images,
         "batch size": recipe.get("batch_size", ""),
         "optimizer": _optimizer(recipe),
@@ -75,7 +77,26 @@ def _optimizer(recipe: Recipe) -> str:
         if path.startswith("optimizer.options.")
     ]
     schedule = recipe.get(prefix, "") + (f" ({', '.join(rate)})" if rate else "")
-    return ", ".join([recipe["optimizer.algorithm"].rsplit(".", 1)[-1], schedule, *options])
+    return ", ".join(
+        [recipe["optimizer.algorithm"].rsplit(".", 1)[-1], schedule, *options, *_groups(recipe)]
+    )
+
+
+def _groups(recipe: Recipe) -> list[str]:
+    """``weight_decay 0 for BatchNorm2d``: what the groups of parameters have of their own."""
+    found = []
+    for path, parameters in sorted(recipe.items()):
+        if path.startswith("optimizer.groups.") and path.endswith(".parameters"):
+            prefix = path.removesuffix("parameters")
+            options = [
+                f"{other.removeprefix(f'{prefix}options.')} {value}"
+                for other, value in sorted(recipe.items())
+                if other.startswith(f"{prefix}options.")
+            ]
+            factor = recipe.get(f"{prefix}learning_rate_factor", "1")
+            options += [f"learning rate times {factor}"] if factor != "1" else []
+            found.append(f"{' and '.join(options)} for {parameters}")
+    return found
 
 
 def training(trials: pd.DataFrame) -> pd.DataFrame:

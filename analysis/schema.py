@@ -29,6 +29,7 @@ _LEAST = {
     "network_bits": 0,
     "classes": 1,
     "pack": 1,
+    "selected_epoch": 1,
     "training_images": 0,
 }
 """Column of finite numbers -> smallest value allowed; None if there is no lower limit."""

@@ -19,8 +19,12 @@ TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
     "batch_size": ("batch_size",),
     "dataset": ("dataset",),
     "optimizer": ("optimizer",),
+    "select": ("select",),
 }
 """Axis -> paths of the recipe that it covers: how a trial was trained, apart from its method."""
+
+_MEANT = {f"{RECIPE_PREFIX}select": "last"}
+"""Column -> value of trials whose table does not have the column, because it is older."""
 
 
 def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -42,6 +46,8 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
         if not columns or f"{AXIS_PREFIX}{name}" in axes:
             continue
         texts = frame[columns].map(setting_text)
+        for column in _MEANT.keys() & set(texts):
+            texts[column] = texts[column].replace("", _MEANT[column])
         several = texts.groupby([frame[key] for key in [*setting, "method", *axes]]).transform(
             "nunique"
         )

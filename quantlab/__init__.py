@@ -9,6 +9,7 @@ from quantlab.quantizers import Quantizer
 from quantlab.recipe import (
     Averaging,
     OptimizerSpec,
+    ParameterGroup,
     Quantization,
     Recipe,
     WeightGroup,
@@ -29,6 +30,7 @@ __all__ = [
     "NonFiniteLossError",
     "OptimizerSpec",
     "Outcome",
+    "ParameterGroup",
     "Point",
     "ProxOptimizer",
     "Quantization",

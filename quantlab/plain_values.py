@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,6 +142,29 @@ def require_bool(owner: Any, field: str) -> None:
         raise ConfigurationError(
             f"{type(owner).__name__}.{field} = {brief(value)}: must be True or False"
         )
+
+
+def require_items(owner: Any, field: str, kind: type, allowed: str) -> None:
+    """Check that all items of a field are of one type, and store them as a tuple.
+
+    It is called from ``__post_init__``.
+
+    Args:
+        owner: a frozen dataclass.
+        field: name of the field.
+        kind: type of the items.
+        allowed: what the field must be, for the message.
+
+    Raises:
+        ConfigurationError: if the value is not a sequence of such items.
+    """
+    value = getattr(owner, field)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
+    if not is_sequence or not all(isinstance(item, kind) for item in value):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{field} = {brief(value)}: must be {allowed}"
+        )
+    object.__setattr__(owner, field, tuple(value))
 
 
 def require_instance(owner: Any, field: str, kind: type) -> None:

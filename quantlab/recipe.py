@@ -1,13 +1,11 @@
 """Recipe: everything that determines a trial's result, and nothing else."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.datasets import DatasetSpec
@@ -15,94 +13,36 @@ from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.weights import full_precision_weights, group_of_weights
+from quantlab.optimizer_spec import OptimizerSpec, ParameterGroup
 from quantlab.plain_values import (
     finite_number,
-    plain,
     require_bool,
     require_count,
     require_instance,
+    require_items,
     require_number,
 )
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import Constant, Schedule, value_at
 from quantlab.update_rules import Point, UpdateRule
 
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-"""Optimizers that torch implements as a single kernel, on the CPU too. On one flat tensor it is the
-fastest of torch's implementations; results differ by rounding."""
+__all__ = [
+    "Averaging",
+    "OptimizerSpec",
+    "ParameterGroup",
+    "Quantization",
+    "Recipe",
+    "WeightGroup",
+    "override",
+    "pull_at",
+]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class OptimizerSpec:
-    """A torch optimizer with its settings."""
-
-    algorithm: type[Optimizer] = torch.optim.SGD
-    """Any `torch.optim.Optimizer` class."""
-    learning_rate: Schedule
-    """The learning rate of every step."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the class, such as momentum."""
-
-    def __post_init__(self) -> None:
-        require_instance(self, "learning_rate", Schedule)
-        if not (isinstance(self.algorithm, type) and issubclass(self.algorithm, Optimizer)):
-            raise ConfigurationError(
-                f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a torch.optim class"
-            )
-        if not isinstance(self.options, Mapping) or not all(
-            isinstance(k, str) for k in self.options
-        ):
-            raise ConfigurationError(
-                f"OptimizerSpec.options = {brief(self.options)}: must be a mapping, such as "
-                "{'momentum': 0.9}"
-            )
-        object.__setattr__(self, "options", plain(dict(self.options)))
-        try:
-            self.build([nn.Parameter(torch.zeros(1))])
-        except ConfigurationError:
-            raise
-        except Exception as error:  # torch's and users' optimizers raise errors of many types
-            raise ConfigurationError(
-                f"OptimizerSpec.options = {brief(self.options)}: must be keyword arguments that "
-                f"{self.algorithm.__name__} accepts; it raised: {error}"
-            ) from error
-
-    def build(self, parameters: Sequence[nn.Parameter], **execution: bool) -> Optimizer:
-        """Build the optimizer at the learning rate of step 0.
-
-        Args:
-            parameters: parameters that it updates.
-            execution: keyword arguments that choose an implementation, such as ``fused``. Those in
-                `options` take precedence.
-        """
-        rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
-        settings = {"lr": rate, **execution, **self.options}
-        return self.algorithm(parameters, **settings)
-
-    def build_fast(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        """Build the optimizer as a single kernel, if torch has one and `options` allow it."""
-        chosen = self.options.keys() & {"fused", "foreach", "differentiable"}
-        if self.algorithm in FUSED and not chosen:
-            return self.build(parameters, fused=True)
-        return self.build(parameters)
-
-
 def _patterns(owner: object, name: str) -> None:
     """Check that a field is a sequence of layer patterns, and store it as a tuple."""
-    _items(owner, name, str, "a sequence of patterns")
-
-
-def _items(owner: object, name: str, kind: type, allowed: str) -> None:
-    """Check that all items of a field are of one type, and store them as a tuple."""
-    value = getattr(owner, name)
-    sequence = isinstance(value, Sequence) and not isinstance(value, str)
-    if not sequence or not all(isinstance(item, kind) for item in value):
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{name} = {brief(value)}: must be {allowed}"
-        )
-    object.__setattr__(owner, name, tuple(value))
+    require_items(owner, name, str, "a sequence of patterns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +112,9 @@ class Quantization:
     averaging: Averaging | None = None
     """Average of the iterates, which is quantized in the end; None for the last iterate."""
     include: tuple[str, ...] = ()
-    """Shell-style patterns of the names of further parameters of two or more dimensions that are
-    quantized, such as ``"*.in_proj_weight"`` of attention or ``"embedding.weight"``."""
+    """Shell-style patterns of the names of further parameters that are quantized, such as
+    ``"*.in_proj_weight"`` of attention, ``"embedding.weight"`` or ``"*.bias"``; see
+    `quantlab.models.weights.quantized_weights`."""
     reestimate_batchnorm: bool = False
     """Whether batch normalization's running statistics are recomputed from the training images when
     hard weights are evaluated and when the network is hardened. If False, the statistics of
@@ -197,7 +138,7 @@ class Quantization:
         require_bool(self, "reestimate_batchnorm")
         if self.averaging is not None:
             require_instance(self, "averaging", Averaging)
-        _items(self, "groups", WeightGroup, "a sequence of WeightGroup")
+        require_items(self, "groups", WeightGroup, "a sequence of WeightGroup")
         if self.latent_bound is not None:
             bound = require_number(self, "latent_bound", exclusive=True)
             object.__setattr__(self, "latent_bound", bound)
@@ -298,6 +239,11 @@ class Recipe:
     """Seed of the initial weights, the data order and the augmentation, >= 0."""
     initial_weights: InitialWeights | None = None
     """Weights that training starts from; None for random weights drawn with `seed`."""
+    select: str = "last"
+    """Which network is evaluated and stored in the end: ``"last"`` for that of the last epoch, or
+    ``"best"`` for that of the epoch with the highest accuracy on the validation images, the first
+    of several. The accuracy is that of hard weights, so that the network is quantized in the end
+    (Mirror Descent View for Neural Network Quantization, B.4). The epochs of both stages count."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -311,6 +257,16 @@ class Recipe:
         require_count(self, "batchnorm_epochs", 0)
         require_count(self, "batch_size", 1)
         require_count(self, "seed", 0)
+        if self.select not in ("last", "best"):
+            raise ConfigurationError(
+                f"Recipe.select = {brief(self.select)}: must be 'last' or 'best'"
+            )
+        if self.select == "best" and not self.dataset.validation_images:
+            raise ConfigurationError(
+                "Recipe.select = 'best': must be 'last', because "
+                f"{type(self.dataset).__name__}.validation_images is 0; hold out validation images "
+                "to choose the epoch"
+            )
         averaging = self.quantization and self.quantization.averaging
         if averaging and averaging.start_epoch >= self.epochs:
             raise ConfigurationError(

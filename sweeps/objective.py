@@ -99,6 +99,8 @@ class Objective:
             steps=1000,
             validation_accuracy=0.6137,
             test_accuracy=0.5871,
+            validation_accuracy_top5=0.9137,
+            test_accuracy_top5=0.8871,
             bits=1.585,
         )
         try:

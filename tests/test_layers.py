@@ -23,7 +23,7 @@ FLOORS = {
         "quantizers datasets models",
         "mirror_maps",
         "backward_maps",
-        "initial_weights",
+        "initial_weights optimizer_spec",
         "recipe",
         "canonical",
         "optim kernels",

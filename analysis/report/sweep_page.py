@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.columns import RECIPE_PREFIX
+from analysis.columns import RECIPE_PREFIX, TRIALS
 from analysis.figures.drawn import Drawn
 from analysis.findings import Findings
 from analysis.report.page import render_page
@@ -90,19 +90,22 @@ def _short(column: str) -> str:
 
 
 def _trial_rows(trials: pd.DataFrame) -> list[list[str]]:
-    columns = [
-        "name",
-        "state",
-        "validation_accuracy",
-        "test_accuracy",
-        "epochs",
-        "seconds",
-        "trial_id",
-    ]
-    rows = [["trial", "state", "validation %", "test %", "epochs", "seconds", "fingerprint"]]
-    for name, state, validation, test, epochs, seconds, trial_id in trials[columns].itertuples(
-        index=False
-    ):
-        accuracies = [points(value) for value in (validation, test)]
-        rows.append([name, state, *accuracies, f"{epochs:.0f}", f"{seconds:.1f}", trial_id])
+    accuracies = {
+        column: label
+        for column, label in _ACCURACIES.items()
+        if column in TRIALS or (column in trials and trials[column].notna().any())
+    }
+    columns = ["name", "state", *accuracies, "epochs", "seconds", "trial_id"]
+    rows = [["trial", "state", *accuracies.values(), "epochs", "seconds", "fingerprint"]]
+    for name, state, *values, epochs, seconds, trial_id in trials[columns].itertuples(index=False):
+        shown = [points(value) for value in values]
+        rows.append([name, state, *shown, f"{epochs:.0f}", f"{seconds:.1f}", trial_id])
     return rows
+
+
+_ACCURACIES = {
+    "validation_accuracy": "validation %",
+    "test_accuracy": "test %",
+    "validation_accuracy_top5": "validation top-5 %",
+    "test_accuracy_top5": "test top-5 %",
+}

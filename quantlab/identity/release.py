@@ -68,6 +68,10 @@ RELEASE = {
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
+    "quantlab.optim.torch_groups": "is_scaled torch_groups",
+    "quantlab.optimizer_spec": (
+        "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate"
+    ),
     "quantlab.packs.averages": "AveragedShare StackedAverage",
     "quantlab.packs.chunk": "Chunk",
     "quantlab.packs.compatibility": "pack_key require_compatible",
@@ -89,7 +93,7 @@ RELEASE = {
     ),
     "quantlab.plain_values": (
         "finite_number floats make_plain plain require_bool require_count require_instance "
-        "require_number"
+        "require_items require_number"
     ),
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
@@ -107,7 +111,7 @@ RELEASE = {
     "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.random_numbers": "RandomNumbers part_seed",
-    "quantlab.recipe": ("Averaging OptimizerSpec Quantization Recipe WeightGroup override pull_at"),
+    "quantlab.recipe": "Averaging Quantization Recipe WeightGroup override pull_at",
     "quantlab.remembering": "are_equal remembering",
     "quantlab.schedules.base": "Schedule set_nonnegative value_at",
     "quantlab.schedules.constant": "Constant",
@@ -127,11 +131,12 @@ RELEASE = {
         "replacing require_intact_archive save_atomically save_checkpoint set_aside"
     ),
     "quantlab.training.epoch": "EpochInProgress",
-    "quantlab.training.evaluation": "accuracy",
+    "quantlab.training.evaluation": "accuracy accuracy_and_top5 top_accuracies",
     "quantlab.training.loss_tally": "LossTally TalliedLosses",
     "quantlab.training.records": "EpochRecord Outcome Stage",
     "quantlab.training.rehearsal": "rehearse rehearse_schedules",
     "quantlab.training.run": "TrainingRun",
+    "quantlab.training.selection": "BestNetwork",
     "quantlab.training.state": "TrainingState",
     "quantlab.update_rules": "Point UpdateRule",
 }

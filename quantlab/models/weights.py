@@ -39,15 +39,17 @@ def quantized_weights(
     """Return the weights of all convolution and linear layers that are not excluded.
 
     Layers are selected by module type, so that batch normalization and biases stay in full
-    precision (ProxConnect paper, B.1.1). Weights that the model has frozen
-    (``requires_grad=False``) are not quantized. A weight that layers share is listed once, under
-    the name of the first layer.
+    precision (ProxConnect paper, B.1.1) unless `include` names them. Weights that the model has
+    frozen (``requires_grad=False``) are not quantized. A weight that layers share is listed once,
+    under the name of the first layer.
 
     Args:
         model: any module.
         exclude: see `weight_layers`.
-        include: shell-style patterns of the names of further parameters of two or more dimensions
-            (``"*.in_proj_weight"``).
+        include: shell-style patterns of the names of further parameters. A pattern selects the
+            parameters of two or more dimensions that it matches (``"*.in_proj_weight"``); if it
+            only matches parameters of fewer dimensions, such as biases (``"*.bias"``), it selects
+            these. It does not matter whether the layer of such a parameter is excluded.
 
     Returns:
         Parameter names with the parameters, in the order of the model's layers.
@@ -144,16 +146,18 @@ def _weights_under_all_names(
     further = {
         name: parameter
         for name, parameter in model.named_parameters(remove_duplicate=False)
-        if parameter.dim() >= 2 and name not in {f"{layer}.weight" for layer in layers}
+        if name not in {f"{layer}.weight" for layer in layers}
     }
     for pattern in include:
-        names = [name for name in further if fnmatchcase(name, pattern)]
-        if not names:
+        matches = [name for name in further if fnmatchcase(name, pattern)]
+        if not matches:
             raise ConfigurationError(
-                f"quantization.include: {pattern!r} matches no further parameter of two or more "
-                f"dimensions; must match one of {', '.join(further) or '(there are none)'}"
+                f"quantization.include: {pattern!r} matches no further parameter; must match one "
+                f"of {', '.join(further) or '(there are none)'}"
             )
-        chosen |= {name: further[name] for name in names}
+        # Recipes of finished trials have patterns that match biases as well, and left them alone.
+        matrices = [name for name in matches if further[name].dim() >= 2]
+        chosen |= {name: further[name] for name in matrices or matches}
     trained = {name: weight for name, weight in chosen.items() if weight.requires_grad}
     for name in [name for name in layers if name not in left]:
         weight = layers[name]._parameters.get("weight")

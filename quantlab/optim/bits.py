@@ -77,9 +77,8 @@ def full_precision_note(model: nn.Module, quantization: Quantization | None) -> 
     left = quantization.full_precision_weights(model)
     if not left:
         return ""
-    quantized = sum(
-        model.get_parameter(name).numel() for name in bits_by_weight(model, quantization)
-    )
+    included = [model.get_parameter(name) for name in bits_by_weight(model, quantization)]
+    quantized = sum(weight.numel() for weight in included if weight.dim() >= 2)
     count = sum(weight.numel() for weight in left.values())
     names = [f"{name} ({weight.numel():,})" for name, weight in left.items()]
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,28 +112,32 @@ def grouped(
     gradient_at: Point,
     sharpness: StepFunction,
     own_sharpness: Mapping[str, StepFunction],
+    places: Mapping[int, int],
 ) -> list[QuantizedWeights]:
     """Put weights with the same quantizer, sharpness, dtype and device into common buffers.
+
+    Weights of different option groups are in different buffers.
 
     Args:
         weights: names with the parameter and its quantizer.
         gradient_at: weights at which the rule takes the gradient.
         sharpness: sharpness as a function of the gradient step.
         own_sharpness: names with the sharpness of weights that do not use the common one.
+        places: ids of parameters with the position of their option group, if they have one.
 
     Raises:
         ValueError: if the gradient is taken at latents that are not weights.
     """
-    members: list[
-        tuple[tuple[Quantizer, StepFunction, torch.dtype, torch.device], list[nn.Parameter]]
-    ] = []
+    members: list[tuple[tuple[Any, ...], list[nn.Parameter]]] = []
     for name, (parameter, quantizer) in weights.items():
         if quantizer.num_latents != 1 and gradient_at is Point.LATENT:
             raise ValueError(
                 "rule.gradient_at = Point.LATENT: must be Point.PROXIMAL for "
                 f"{type(quantizer).__name__}, whose latents are not weights"
             )
-        key = (quantizer, own_sharpness.get(name, sharpness), parameter.dtype, parameter.device)
+        annealing = own_sharpness.get(name, sharpness)
+        place = places.get(id(parameter))
+        key = (quantizer, annealing, parameter.dtype, parameter.device, place)
         for known, parameters in members:
             if are_equal(known, key):  # a quantizer need not be hashable
                 parameters.append(parameter)
@@ -141,7 +146,7 @@ def grouped(
             members.append((key, [parameter]))
     return [
         QuantizedWeights(quantizer, annealing, parameters, gradient_at)
-        for (quantizer, annealing, _, _), parameters in members
+        for (quantizer, annealing, *_), parameters in members
     ]
 
 
@@ -233,7 +238,7 @@ def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def shaped_moved(
-    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter]
+    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter], places: Mapping[int, int]
 ) -> Iterator[Moved]:
     """Yield one latent tensor per parameter, of its shape. This is exact for every optimizer."""
     for group in groups:
@@ -244,15 +249,18 @@ def shaped_moved(
 
 
 def flat_moved(
-    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter]
+    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter], places: Mapping[int, int]
 ) -> Iterator[Moved]:
-    """Yield one flat latent tensor per group, and one per dtype and device of other parameters."""
+    """Yield one flat latent tensor per group, and flat tensors of the other parameters.
+
+    Parameters in one tensor have the same dtype, device and option group; see `grouped`.
+    """
     tensors: list[tuple[Tensor, Sequence[nn.Parameter], QuantizedWeights | None]] = [
         (group.latent, group.parameters, group) for group in groups
     ]
-    kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    kinds: dict[tuple[torch.dtype, torch.device, int | None], list[nn.Parameter]] = {}
     for other in others:
-        kinds.setdefault((other.dtype, other.device), []).append(other)
+        kinds.setdefault((other.dtype, other.device, places.get(id(other))), []).append(other)
     for alike in kinds.values():
         flat = _flat([other.data for other in alike])
         for other, view in zip(alike, _views(flat, alike), strict=True):

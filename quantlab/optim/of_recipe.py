@@ -1,5 +1,7 @@
 """The optimizers of a recipe, for the parameters of a model."""
 
+from typing import Any
+
 from torch import nn
 
 from quantlab.errors import ConfigurationError
@@ -70,6 +72,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         pull=_pull(quantization.pull, steps_per_epoch),
         backward=quantization.backward,
         step_scale=_step_scale(recipe, steps_per_epoch),
+        own_options=_own_options(recipe.optimizer, model),
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
 
@@ -92,6 +95,7 @@ def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
         make_base=spec.build_fast,
         rule=POST_TRAINING,
         sharpness=lambda step: 0.0,
+        own_options=_own_options(spec, model),
         flat=spec.algorithm in ELEMENTWISE,
     )
 
@@ -142,6 +146,17 @@ def _step_scale(recipe: Recipe, steps_per_epoch: int) -> StepFunction | None:
             f"to the learning rate, but is {recipe.optimizer.algorithm.__name__}"
         )
     return lambda step: value_at(scale, step, steps_per_epoch, "quantization.step_scale")
+
+
+def _own_options(
+    spec: OptimizerSpec, model: nn.Module
+) -> list[tuple[list[nn.Parameter], dict[str, Any]]]:
+    """Return the parameters of each group with the options that torch's groups have for them."""
+    members = spec.members_of_groups(model)
+    return [
+        (parameters, group.own_options)
+        for parameters, group in zip(members, spec.groups, strict=True)
+    ]
 
 
 def _averaging(

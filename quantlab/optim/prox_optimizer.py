@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.optim.buffers import QuantizedWeights, flat_moved, grouped, shaped_moved
 from quantlab.optim.histogram import WeightHistogram, weight_histogram
+from quantlab.optim.torch_groups import is_scaled, torch_groups
 from quantlab.quantizers import Quantizer
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point, UpdateRule
@@ -64,6 +65,7 @@ class ProxOptimizer(Optimizer):
         pull: StepFunction | float | None = None,
         backward: BackwardMap = _STRAIGHT_THROUGH,
         step_scale: StepFunction | None = None,
+        own_options: Sequence[tuple[Sequence[nn.Parameter], Mapping[str, Any]]] = (),
         flat: bool = False,
     ) -> None:
         """Take over the quantized weights.
@@ -71,8 +73,8 @@ class ProxOptimizer(Optimizer):
         Args:
             weights: names with the parameter and its quantizer. It may be empty.
             others: parameters that stay in full precision and are optimized directly.
-            make_base: builds the torch optimizer of the given parameters. With a step scale, it
-                receives two parameter groups: latents, and the others.
+            make_base: builds the torch optimizer of the given parameters. With a step scale or own
+                options, it receives parameter groups of torch.
             rule: the update rule.
             sharpness: sharpness as a function of the gradient step, which is counted from 0.
             own_sharpness: names with the sharpness of weights that do not use the common one.
@@ -86,6 +88,8 @@ class ProxOptimizer(Optimizer):
             backward: map of the gradients of the weights to those of the latents.
             step_scale: factor sigma_t >= 0 of the latents' steps; None for 1. It requires an
                 optimizer whose step is proportional to its learning rate.
+            own_options: parameters with options of the base optimizer of their own, as in torch's
+                parameter groups. For quantized parameters, they hold for the latents.
             flat: whether `make_base` receives flat tensors instead of one per parameter. This is
                 faster for small models. It requires an elementwise optimizer (see `ELEMENTWISE`)
                 and a gradient of every parameter at every step, which may be zero.
@@ -108,10 +112,18 @@ class ProxOptimizer(Optimizer):
         """Sum of the weights eta_t of the iterates that have been averaged."""
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
-        self.groups = grouped(weights, rule.gradient_at, sharpness, own_sharpness or {})
+        self._options = [options for _, options in own_options]
+        self._places = {
+            id(parameter): place
+            for place, (parameters, _) in enumerate(own_options)
+            for parameter in parameters
+        }
+        self.groups = grouped(
+            weights, rule.gradient_at, sharpness, own_sharpness or {}, self._places
+        )
         # Tensors that the base optimizer updates, each with the parameters that have its gradient.
         make_moved = flat_moved if flat else shaped_moved
-        self.moved = list(make_moved(self.groups, others))
+        self.moved = list(make_moved(self.groups, others, self._places))
         self.base = make_base(self.parameter_groups([moved.target for moved in self.moved]))
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups = self.base.param_groups
@@ -192,19 +204,19 @@ class ProxOptimizer(Optimizer):
         return self.pull if isinstance(self.pull, float) else self.pull(step)
 
     def parameter_groups(self, targets: list[nn.Parameter]) -> list[Any]:
-        """Return the tensors that a base optimizer updates: all, or latents and others apart.
+        """Return the tensors that a base optimizer updates, in groups if they differ in options.
 
         Args:
             targets: one tensor for each of `moved`.
         """
-        if self.step_scale is None:
-            return list(targets)
-        latents = [of.group is not None for of in self.moved]
-        return [
-            {"params": [own for own, known in zip(targets, latents, strict=True) if known is kind]}
-            for kind in (True, False)
-            if kind in latents
+        kinds = [
+            (
+                self.step_scale is not None and of.group is not None,
+                self._places.get(id(of.sources[0])),
+            )
+            for of in self.moved
         ]
+        return torch_groups(targets, kinds, self._options)
 
     @contextmanager
     def weights_at(self, point: Point) -> Iterator[None]:
@@ -314,16 +326,16 @@ class ProxOptimizer(Optimizer):
     @contextmanager
     def _scaled_rate(self) -> Iterator[None]:
         """Multiply the learning rate of the latents by the step scale for a `with` block."""
-        if self.step_scale is None or not self.groups:
-            yield
-            return
-        latents = self.base.param_groups[0]
-        rate = latents["lr"]
-        latents["lr"] = rate * self.step_scale(self.num_steps)
+        scaled = [group for group in self.base.param_groups if is_scaled(group)]
+        rates = [group["lr"] for group in scaled]
+        for group, rate in zip(scaled, rates, strict=True):
+            assert self.step_scale is not None
+            group["lr"] = rate * self.step_scale(self.num_steps)
         try:
             yield
         finally:
-            latents["lr"] = rate
+            for group, rate in zip(scaled, rates, strict=True):
+                group["lr"] = rate
 
     def _gather_gradients(self) -> None:
         """Give the tensors of the base optimizer their gradients, carried back to the latents."""

@@ -12,10 +12,10 @@ from quantlab.recipe import Recipe
 def pack_key(recipe: Recipe) -> str:
     """Return a key that is equal for recipes that can be trained as one pack.
 
-    Such recipes have the same model, dataset, batch size, epochs and optimizer class, and the same
-    layers in weight groups, and the same number of latents per weight. Quantizers, rules,
-    sharpness, learning rates, options of the optimizer, averaging, seeds and initial weights may
-    differ.
+    Such recipes have the same model, dataset, batch size, epochs and optimizer class, the same
+    layers in weight groups, the same parameters in groups of the optimizer, and the same number of
+    latents per weight. Quantizers, rules, sharpness, learning rates, options of the optimizer and
+    of its groups, averaging, seeds and initial weights may differ.
 
     Raises:
         ConfigurationError: if the recipe cannot be trained in any pack.
@@ -39,6 +39,7 @@ def _common(recipe: Recipe) -> dict[str, Any]:
         "epochs": recipe.epochs,
         "batchnorm_epochs": recipe.batchnorm_epochs,
         "optimizer.algorithm": algorithm.__name__,
+        "optimizer.groups.parameters": tuple(group.parameters for group in recipe.optimizer.groups),
         "quantization.exclude": None if quantization is None else quantization.exclude,
         "quantization.include": None if quantization is None else quantization.include,
         "quantization.groups.layers": quantization

@@ -1,10 +1,14 @@
 """StackedOptimizer: the proximal optimizers of several trials, which take their steps together."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.torch_groups import is_scaled
+from quantlab.optimizer_spec import factor_of, set_learning_rate
 from quantlab.packs.averages import AveragedShare, StackedAverage
 from quantlab.packs.maps import (
     StackedBackward,
@@ -253,19 +257,19 @@ class _Block:
         self._members = stack._members[rows]
         rate, lead = self._members[0].learning_rate, stack._lead
         self._learning_rate: StepFunction = lambda step: rate(step + lead)
-        self._place = stack._add_number(self._learning_rate)
         self._first = stack.num_steps
         self._targets = [
             nn.Parameter(stack._at(slot, rows, Point.LATENT)) for slot in range(len(stack._seen))
         ]
         first = self._members[0].optimizer
-        self._scale = first.step_scale
-        self._scaled_place = None if self._scale is None else stack._add_number(self._scaled_rate)
         self._base = self._members[0].spec.build_fast(first.parameter_groups(self._targets))
-        self._rates = self._held_rates() if stack.rates_in_tensors else []
+        self._rates = [self._rate_of(group, first) for group in self._base.param_groups]
+        """Learning rate of each parameter group, as a function of the step."""
+        self._places = [stack._add_number(of_group) for of_group in self._rates]
+        self._held = self._held_rates() if stack.rates_in_tensors else []
         for target, of_slot in zip(self._targets, states, strict=True):
             together = _stacked_state(of_slot[rows], target)
-            if self._rates and target.device.type != "cpu":
+            if self._held and target.device.type != "cpu":
                 for key, value in together.items():
                     if isinstance(value, Tensor):
                         together[key] = value.to(target.device)
@@ -295,10 +299,13 @@ class _Block:
         """Whether all maps take their numbers from tensors."""
         return all(own._column is not None for maps in self._backwards.values() for own in maps)
 
-    def _scaled_rate(self, step: int) -> float:
-        """Return the learning rate of latents whose steps are scaled."""
-        assert self._scale is not None
-        return self._learning_rate(step) * self._scale(step)
+    def _rate_of(self, group: Mapping[str, Any], optimizer: ProxOptimizer) -> StepFunction:
+        """Return the learning rate of a parameter group, as a function of the step."""
+        factor, scale = factor_of(group), optimizer.step_scale
+        if not is_scaled(group):
+            return lambda step: self._learning_rate(step) * factor
+        assert scale is not None
+        return lambda step: self._learning_rate(step) * factor * scale(step)
 
     def _held_rates(self) -> list[Tensor]:
         """Create the tensors of the learning rates. Steps are then counted on the device, too."""
@@ -328,21 +335,18 @@ class _Block:
             latent.clamp_(-bound, bound)
 
     def _set_rates(self, numbers: Tensor, num_steps: int) -> None:
-        """Set the learning rates of the step. The first group is that of scaled latents, if any."""
-        for position, group in enumerate(self._base.param_groups):
-            is_scaled = position == 0 and self._scaled_place is not None
-            if self._rates:
-                place = self._scaled_place if is_scaled else self._place
-                self._rates[position].copy_(numbers[place])
-            else:
-                rate = self._scaled_rate if is_scaled else self._learning_rate
+        """Set the learning rates of the step."""
+        for held, place in zip(self._held, self._places, strict=bool(self._held)):
+            held.copy_(numbers[place])
+        if not self._held:
+            for group, rate in zip(self._base.param_groups, self._rates, strict=True):
                 group["lr"] = rate(num_steps)
 
     def hand_back(self, num_steps: int) -> None:
         for row, member in enumerate(self._members):
             if num_steps > self._first:
-                for group in member.optimizer.param_groups:
-                    group["lr"] = self._learning_rate(num_steps - 1)
+                rate = self._learning_rate(num_steps - 1)
+                set_learning_rate(member.optimizer.param_groups, rate)
             for target, moved in zip(self._targets, member.optimizer.moved, strict=True):
                 member.optimizer.state[moved.target] = {
                     key: value[row]

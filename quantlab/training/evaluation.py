@@ -1,12 +1,15 @@
 """Accuracy of a network on a set of images."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from quantlab.datasets import DatasetSpec, ImageSet
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+
+_FIVE = 5
 
 
 @torch.no_grad()
@@ -32,15 +35,81 @@ def accuracy(
     Returns:
         The accuracy in [0, 1]; NaN if there are no images.
     """
+    (found,) = top_accuracies(
+        model, images, dataset, (1,), batch_size=batch_size, execution=execution
+    )
+    return found
+
+
+@torch.no_grad()
+def top_accuracies(
+    model: nn.Module,
+    images: ImageSet,
+    dataset: DatasetSpec,
+    counts: Sequence[int],
+    *,
+    batch_size: int = 250,
+    execution: Execution = DEFAULT_EXECUTION,
+) -> list[float]:
+    """Compute top-k accuracies in one pass over the images.
+
+    The top-k accuracy is the fraction of images whose class is among the k classes with the highest
+    logits. Of classes with equal logits, the first ones come first.
+
+    Args:
+        model: see `accuracy`.
+        images: see `accuracy`.
+        dataset: see `accuracy`.
+        counts: each k, >= 1. The top-1 accuracy is that of `accuracy`.
+        batch_size: see `accuracy`.
+        execution: see `accuracy`.
+
+    Returns:
+        One accuracy in [0, 1] for each k; NaN if there are no images.
+    """
     if not len(images):
-        return math.nan
+        return [math.nan for _ in counts]
     was_training = model.training
     model.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
+    correct = torch.zeros(len(counts), dtype=torch.int64, device=images.labels.device)
     batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
     for inputs, labels in batches:
         with execution.autocast(inputs.device):
-            predicted = model(execution.layout(inputs)).argmax(dim=1)
-        correct += (predicted == labels).sum().to(correct.device)
+            logits = model(execution.layout(inputs))
+        hits = logits.argmax(dim=1) == labels
+        in_order = None
+        for place, count in enumerate(counts):
+            found = hits
+            if count > 1:
+                if in_order is None:
+                    in_order = logits.argsort(dim=1, descending=True, stable=True)
+                found = hits | (in_order[:, :count] == labels[:, None]).any(dim=1)
+            correct[place] += found.sum().to(correct.device)
     model.train(was_training)
-    return int(correct) / len(images)
+    return [number / len(images) for number in correct.tolist()]
+
+
+def accuracy_and_top5(
+    model: nn.Module,
+    images: ImageSet,
+    dataset: DatasetSpec,
+    *,
+    num_classes: int,
+    execution: Execution = DEFAULT_EXECUTION,
+) -> tuple[float, float | None]:
+    """Compute the accuracy of a network, and the top-5 accuracy.
+
+    Args:
+        model: see `accuracy`.
+        images: see `accuracy`.
+        dataset: see `accuracy`.
+        num_classes: number of classes of the dataset.
+        execution: see `accuracy`.
+
+    Returns:
+        Both accuracies. The second one is None with up to five classes, where it would be 1.
+    """
+    if num_classes <= _FIVE:
+        return accuracy(model, images, dataset, execution=execution), None
+    first, five = top_accuracies(model, images, dataset, (1, _FIVE), execution=execution)
+    return first, five

@@ -71,3 +71,11 @@ class Outcome:
     """Number of classes of the dataset. Random guessing has an accuracy of 1 / classes."""
     training_images: int
     """Number of training images, without the validation images that are held out."""
+    validation_accuracy_top5: float | None = None
+    """Fraction of images whose class is among the five with the highest logits, in [0, 1]; NaN
+    without validation images, and None with up to five classes."""
+    test_accuracy_top5: float | None = None
+    """The same on the test images."""
+    selected_epoch: int | None = None
+    """Epoch whose network this is, counted from 1 over both stages, if the recipe selects the best;
+    None for the last."""

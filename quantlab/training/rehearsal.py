@@ -123,6 +123,7 @@ def _step(
     recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, num_classes: int
 ) -> None:
     if sum(parameter.numel() for parameter in model.parameters()) > LARGEST_STEP:
+        recipe.optimizer.members_of_groups(model)
         with torch.no_grad():
             require_logits(model, model(inputs), len(labels), num_classes)
         return

@@ -12,20 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantlab.errors import NonFiniteLossError, naming_exhausted_memory
+from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
 from quantlab.models.base import require_logits
 from quantlab.optim.bits import mean_bits
 from quantlab.optim.histogram import WeightHistogram
 from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
+from quantlab.optimizer_spec import set_learning_rate
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
 from quantlab.training.batch_statistics import BatchStatistics
+from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
-from quantlab.training.evaluation import accuracy
+from quantlab.training.evaluation import accuracy, accuracy_and_top5
 from quantlab.training.loss_tally import LossTally, TalliedLosses
 from quantlab.training.records import EpochRecord, Outcome, Stage
+from quantlab.training.selection import BestNetwork
 from quantlab.training.state import TrainingState
 from quantlab.update_rules import Point
 
@@ -70,6 +73,11 @@ class TrainingRun(TrainingState):
         self._looks_at_losses = self.device.type == "cpu"  # on a GPU, the check would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
+        if recipe.select == "best" and not len(self.splits.validation):
+            raise ConfigurationError(
+                f"Recipe.select = 'best': must be 'last', because {recipe.dataset.name} has no "
+                "validation images"
+            )
         self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
         self.learning_rate = learning_rate_of(recipe.optimizer, self.steps_per_epoch)
         seed = part_seed(recipe.seed, "initial weights")
@@ -143,11 +151,23 @@ class TrainingRun(TrainingState):
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise NonFiniteLossError(self.step, self.last_loss)
         evaluating = naming_exhausted_memory(f"evaluating {self.what}")
-        with evaluating, self.weights_at(self._final_point):
-            validation, test = self._accuracy("validation"), self._accuracy("test")
+        with evaluating, self._finished():
+            (validation, validation_top5), (test, test_top5) = (
+                accuracy_and_top5(
+                    self.model,
+                    images,
+                    self.recipe.dataset,
+                    num_classes=self.splits.num_classes,
+                    execution=self.execution,
+                )
+                for images in (self.splits.validation, self.splits.test)
+            )
         return Outcome(
             validation_accuracy=validation,
             test_accuracy=test,
+            validation_accuracy_top5=validation_top5,
+            test_accuracy_top5=test_top5,
+            selected_epoch=None if self.best is None else self.best.epoch,
             bits=self._bits,
             network_bits=self._network_bits,
             epochs=self.epoch,
@@ -159,7 +179,7 @@ class TrainingRun(TrainingState):
     def final_weights(self) -> dict[str, Tensor]:
         """Return the state dict of the finished network, hard-quantized, on the CPU."""
         self.execution.prepare(self.device)
-        with self.weights_at(self._final_point):
+        with self._finished():
             state = self.model.state_dict()
             return {name: value.detach().cpu().clone() for name, value in state.items()}
 
@@ -190,6 +210,8 @@ class TrainingRun(TrainingState):
         assert epoch is not None
         self.epoch += 1
         self._in_progress = None
+        if self.recipe.select == "best":
+            self._keep_if_best(accuracies[Point.HARD])
         last = self.step - 1
         return EpochRecord(
             stage=self.stage,
@@ -236,6 +258,26 @@ class TrainingRun(TrainingState):
                 return
             with self._statistics.reestimated(self.model):
                 yield
+
+    @contextmanager
+    def _finished(self) -> Iterator[None]:
+        """Set the model to the finished network for a `with` block: the last one, or the best."""
+        if self.best is None:
+            with self.weights_at(self._final_point):
+                yield
+            return
+        kept = own_copy(self.model.state_dict())
+        try:
+            self.model.load_state_dict(dict(self.best.weights))
+            yield
+        finally:
+            self.model.load_state_dict(kept)
+
+    def _keep_if_best(self, accuracy: float) -> None:
+        """Keep the network of the epoch that has ended, if it is better than those before."""
+        if self.best is None or accuracy > self.best.accuracy:
+            with self.weights_at(self._final_point):
+                self.best = BestNetwork.taken_from(self.model, self.epoch, accuracy)
 
     def accuracy_at(self, point: Point, split: str = "validation") -> float:
         """Return the accuracy on a split at a point, in [0, 1].
@@ -301,8 +343,7 @@ class TrainingRun(TrainingState):
 
     def _train_step(self, inputs: Tensor, labels: Tensor, tally: LossTally) -> None:
         epoch = self.begin_epoch()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+        set_learning_rate(self.optimizer.param_groups, self.learning_rate(self.step))
         loss = self.optimizer.step(partial(self._loss, self.execution.layout(inputs), labels))
         assert loss is not None
         if self._looks_at_losses:

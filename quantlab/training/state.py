@@ -17,6 +17,7 @@ from quantlab.recipe import Recipe
 from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.records import Stage
+from quantlab.training.selection import BestNetwork
 
 
 class TrainingState:
@@ -48,6 +49,8 @@ class TrainingState:
         self.last_loss = math.nan
         """Loss of the last gradient step; NaN before the first."""
         self._in_progress: EpochInProgress | None = None
+        self.best: BestNetwork | None = None
+        """Network of the best epoch so far, if the recipe selects it."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the training state, between epochs or at a pause.
@@ -65,6 +68,8 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "epoch_in_progress": self._in_progress and self._in_progress.state_dict(),
         }
+        if self.best is not None:
+            state["best"] = self.best.state_dict()
         copy: dict[str, Any] = own_copy(state)
         return copy
 
@@ -81,6 +86,7 @@ class TrainingState:
         self.epoch = state["epoch"]
         self.step = state["step"]
         self.last_loss = state["last_loss"]
+        self.best = BestNetwork(**state["best"]) if "best" in state else None
         if Stage(state["stage"]) is Stage.BATCHNORM:
             self._harden()
         self.model.load_state_dict(state["model"])

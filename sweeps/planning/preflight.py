@@ -206,7 +206,7 @@ def _key_of_network(recipe: Recipe) -> str:
         (
             recipe.model,
             recipe.dataset,
-            (recipe.optimizer.algorithm, recipe.optimizer.options),
+            (recipe.optimizer.algorithm, recipe.optimizer.options, recipe.optimizer.groups),
             layers,
             recipe.batchnorm_epochs > 0,
             min(2, recipe.batch_size),

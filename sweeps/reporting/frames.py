@@ -20,7 +20,15 @@ from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.sealed_json import plain
 
-_OF_RESULTS = ("training_images", "pack", "execution", "device")
+_OF_RESULTS = (
+    "validation_accuracy_top5",
+    "test_accuracy_top5",
+    "selected_epoch",
+    "training_images",
+    "pack",
+    "execution",
+    "device",
+)
 """Fields of a result that become columns; results of earlier releases lack some of them."""
 
 

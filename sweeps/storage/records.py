@@ -128,6 +128,12 @@ class Result(Computed):
     """See `quantlab.training.records.Outcome`; None in older results."""
     training_images: int | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
+    validation_accuracy_top5: float | None = None
+    """A fraction; None as `validation_accuracy`, with up to five classes, and in older results."""
+    test_accuracy_top5: float | None = None
+    """A fraction; None as `test_accuracy`, with up to five classes, and in older results."""
+    selected_epoch: int | None = None
+    """See `quantlab.training.records.Outcome`; None if the last epoch was selected."""
     error: str = ""
     """How the trial diverged; empty for a complete one."""
     last_finite_loss: float | None = None
@@ -148,7 +154,13 @@ class Result(Computed):
             raise ValueError(f"epochs = {self.epochs}")
         if self.state is TrialState.COMPLETE and self.test_accuracy is None:
             raise ValueError("test_accuracy is missing")
-        _require_fractions(self, "validation_accuracy", "test_accuracy")
+        _require_fractions(
+            self,
+            "validation_accuracy",
+            "test_accuracy",
+            "validation_accuracy_top5",
+            "test_accuracy_top5",
+        )
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the fields by name, for the objectives of a study; the state is text."""

@@ -30,6 +30,16 @@ STATUS = {
 EPOCH_METRICS = tuple(field.name for field in fields(EpochRecord) if field.type is float)
 """Metrics of an epoch: every measured number of the training core's record."""
 
+FINAL_METRICS = (
+    "validation_accuracy",
+    "test_accuracy",
+    "validation_accuracy_top5",
+    "test_accuracy_top5",
+    "selected_epoch",
+)
+"""Metrics of a complete trial, besides its training time; those that it does not have are left
+out."""
+
 FINAL_TAGS = (
     "git_commit",
     "device",
@@ -147,8 +157,7 @@ def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, f
     """
     finals: dict[str, float | None] = {"seconds_total": seconds}
     if isinstance(recorded.record, Result) and recorded.state is TrialState.COMPLETE:
-        finals["validation_accuracy"] = recorded.record.validation_accuracy
-        finals["test_accuracy"] = recorded.record.test_accuracy
+        finals |= {name: getattr(recorded.record, name) for name in FINAL_METRICS}
     return {key: value for key, value in finals.items() if value is not None}
 
 

@@ -258,7 +258,7 @@ class _Log:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         values = asdict(outcome)
         if math.isnan(outcome.validation_accuracy):  # there are no validation images
-            values["validation_accuracy"] = None
+            values["validation_accuracy"] = values["validation_accuracy_top5"] = None
         self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
 
     def diverge(self, error: NonFiniteLossError) -> None:

@@ -73,6 +73,29 @@ def test_trials_of_other_optimizers_are_separated_and_the_axis_says_how() -> Non
     }
 
 
+def test_the_selected_epoch_and_groups_of_parameters_are_parts_of_the_training() -> None:
+    groups = {
+        "optimizer.groups.0.parameters": "BatchNorm2d, *.bias",
+        "optimizer.groups.0.options.weight_decay": 0.0,
+        "optimizer.groups.0.learning_rate_factor": 1.0,
+        "optimizer.groups.1.parameters": "fc.weight",
+        "optimizer.groups.1.learning_rate_factor": 0.1,
+    }
+    found = analysed(joined(made(stop=6), made(start=6, select="best")))
+    assert set(found.configurations["axis.select"]) == {"last", "best"}
+    best = made(start=6, select="best", **groups)
+    assert "axis.optimizer" in analysed(joined(made(stop=6), best)).configurations
+    told = analysed(best).training.iloc[0]
+    assert told["epochs"] == "200 + 100, the best"
+    assert told["optimizer"].endswith(
+        "weight_decay 0.0001, weight_decay 0 for BatchNorm2d, *.bias, "
+        "learning rate times 0.1 for fc.weight"
+    )
+    # A table of an earlier release does not say that the last epoch was selected.
+    same = analysed(joined(made(stop=6), made(start=6, select="last")))
+    assert "axis.select" not in same.configurations
+
+
 def test_differences_that_an_axis_or_the_method_explains_add_no_axis() -> None:
     frame = joined(made(stop=6), made(start=6, epochs=2))
     frame["axis.length"] = frame["recipe.epochs"].map({200: "long", 2: "short"})

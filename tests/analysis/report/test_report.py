@@ -86,6 +86,21 @@ def test_every_format_has_its_files(tmp_path: Path) -> None:
     }
 
 
+def test_top5_accuracies_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    frame = trials(EXAMPLE)
+    for folder, name, changes in (
+        ("a", "", {}),
+        ("b", "test top-5 %", {"test_accuracy_top5": [0.987] + [float("nan")] * (len(frame) - 1)}),
+    ):
+        written(frame.assign(**changes), tmp_path / folder, formats=["html"])
+        text = (tmp_path / folder / "report.html").read_text()
+        header = re.search(r'data-name="trials">\s*<thead><tr>(.*?)</tr>', text, re.DOTALL)
+        assert header is not None
+        assert ('<th class="number">test top-5 %</th>' in header[1]) == bool(name)
+        assert "validation top-5" not in header[1]
+        assert ('<td class="number">98.70</td>' in text) == bool(name)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_by_itself(tmp_path: Path, name: str) -> None:
     written(trials(EXAMPLE), tmp_path, formats=[name])

@@ -210,6 +210,42 @@ def test_what_is_no_layer_of_weights_is_quantized_if_it_is_named() -> None:
         recipe(Rows(), include=3)
 
 
+def test_biases_and_normalization_are_quantized_if_they_are_named() -> None:
+    """Every parameter that is learned, as in the mirror-descent paper."""
+    named = recipe(Twice(), include=("*.bias", "norms.*.weight"))
+    everything = replace(named, batchnorm_epochs=0)
+    run = TrainingRun(everything)
+    assert full_precision_note(run.model, everything.quantization) == ""
+    list(run)
+    final = run.final_weights()
+    learned = [name for name, _ in run.model.named_parameters()]
+    assert learned == ["first.weight", "last.weight", "last.bias"] + [
+        f"norms.{place}.{name}" for place in (0, 1) for name in ("weight", "bias")
+    ]
+    levels = {round(level, 4) for level in QUATERNARY}
+    for name in learned:
+        assert {round(value, 4) for value in final[name].unique().tolist()} <= levels, name
+    # Statistics of two norms are left: 64 means and 64 variances each.
+    sizes = 64 * 64 + 640 + 10 + 4 * 64
+    assert run.outcome().bits == pytest.approx(2)
+    assert run.outcome().network_bits == pytest.approx((2 * sizes + 32 * 256) / (sizes + 256))
+
+
+def test_a_pattern_that_matches_matrices_leaves_biases_alone() -> None:
+    """Recipes of finished trials have such patterns; biases are named by patterns of their own."""
+    model = _Rows(10)
+    weights = ["mix.out_proj.weight", "head.weight"]
+    assert list(quantized_weights(model, (), ["mix.*"])) == [*weights, "mix.in_proj_weight"]
+    biases = ["mix.in_proj_bias", "mix.out_proj.bias", "head.bias"]
+    assert list(quantized_weights(model, (), ["*bias"])) == [*weights, *biases]
+    # It does not matter whether the layer of a bias is excluded.
+    found = quantized_weights(model, ["head"], ["head.bias"])
+    assert list(found) == ["mix.out_proj.weight", "head.bias"]
+    groups = group_of_weights(model, (), [["Linear"]], ["*.bias"])
+    assert groups["head.bias"] == groups["head.weight"] == 0
+    assert groups["mix.out_proj.bias"] is None
+
+
 def test_a_weight_that_is_computed_cannot_be_quantized() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
     with pytest.raises(

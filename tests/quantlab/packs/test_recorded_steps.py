@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from quantlab import Recipe
+from quantlab import ParameterGroup, Recipe
 from quantlab.execution import DEFAULT_EXECUTION
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
@@ -94,6 +94,10 @@ def trained(
     return same, [run.final_weights() for run in pack.members], stacks
 
 
+GROUPS = (
+    ParameterGroup(parameters=("BatchNorm2d", "linear.*"), options={"weight_decay": 0.0}),
+    ParameterGroup(parameters=("conv2.*",), learning_rate_factor=0.5),
+)
 KNOTS = Knots(rho=Power(1.0), varrho=Power(0.5), halves=(Half(0.2, 0.3, 0.4), Half(0.1, 0.0, 0.6)))
 RECORDED = {
     "maps and rules": [
@@ -121,6 +125,10 @@ RECORDED = {
         and not isinstance(recipe.quantization.quantizer, Choosy | StochasticRounding)
     ],
     "lifted weights": LIFTED_STEPS,
+    "groups of parameters": [
+        replace(recipe, optimizer=replace(recipe.optimizer, groups=GROUPS))
+        for recipe in (method(0), method(1, PROX_QUANT), method(2, step_scale=Linear(0.5)))
+    ],
     "a pack of one": [method(3, rho0=0.2)],
     "a residual network": [
         replace(method(seed), model=Double(ResNet(depth=8, width=4)), epochs=2) for seed in range(2)

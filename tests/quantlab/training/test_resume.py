@@ -70,6 +70,7 @@ RECIPES: dict[str, Recipe] = {
             latent_bound=1.0,
         ),
     ),
+    "PC, best epoch": quantized(dataset=AUGMENTED_DIGITS, select="best"),
 }
 
 

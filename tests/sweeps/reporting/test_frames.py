@@ -125,6 +125,21 @@ def test_an_axis_of_words_without_a_rho0_stays_an_axis(tmp_path: Path) -> None:
     assert frame["axis.rho0"].tolist() == ["slow", "fast"]
 
 
+def test_results_with_and_without_top5_and_selected_epochs(tmp_path: Path) -> None:
+    sweep = SweepSpec(name="a", base=small_recipe(), blocks=(Block("A"),), seeds=(0, 1))
+    storage = Storage(tmp_path)
+    new = {"test_accuracy_top5": 0.9, "validation_accuracy_top5": 0.8, "selected_epoch": 3}
+    for cell, details in zip(sweep.cells, (new, {}), strict=True):
+        folder = storage.trial(cell.fingerprint)
+        folder.make()
+        folder.result.write(ended(**details))
+    assert storage.trial(sweep.cells[0].fingerprint).result.read() == ended(**new)
+    frame = Measurements(trials_frame(sweep, storage)).trials
+    found = frame[list(new)]
+    assert found.iloc[0].to_dict() == new
+    assert found.iloc[1].isna().all()
+
+
 @pytest.mark.slow
 def test_histograms_and_maps_of_a_sweep(tiny: Ran) -> None:
     sweep = load_sweep(str(tiny.folder / "tiny.py"))

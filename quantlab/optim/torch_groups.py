@@ -1,0 +1,46 @@
+"""The parameter groups of a base optimizer: latents with scaled steps, and options of their own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+_SCALED = "is_scaled"
+
+
+def torch_groups(
+    targets: Sequence[nn.Parameter],
+    kinds: Sequence[tuple[bool, int | None]],
+    options: Sequence[Mapping[str, Any]],
+) -> list[Any]:
+    """Return tensors in the form in which an optimizer of torch takes them.
+
+    Args:
+        targets: tensors that the optimizer updates.
+        kinds: for each tensor, whether its steps are scaled, and the position of its own options;
+            None for those of the optimizer.
+        options: entries of torch's groups.
+
+    Returns:
+        The tensors themselves if all are of the plain kind. Otherwise a group of torch for each
+        kind, in the order in which they occur.
+    """
+    if all(kind == (False, None) for kind in kinds):
+        return list(targets)
+    groups = []
+    for kind in dict.fromkeys(kinds):
+        is_scaled_kind, place = kind
+        members = [one for one, own in zip(targets, kinds, strict=True) if own == kind]
+        groups.append(
+            {
+                "params": members,
+                **({_SCALED: True} if is_scaled_kind else {}),
+                **({} if place is None else options[place]),
+            }
+        )
+    return groups
+
+
+def is_scaled(group: Mapping[str, Any]) -> bool:
+    """Whether the steps of one of an optimizer's `param_groups` are scaled."""
+    return bool(group.get(_SCALED, False))
