@@ -67,10 +67,9 @@ class QuantizedWeights:
         """
         if self.quantizer.num_latents == 1:
             return backward.apply(gradient, latent, self.sharpness(step), self.quantizer)
-        back = backward.apply(
-            gradient.flatten(), latent.flatten(1), self.sharpness(step), self.quantizer
-        )
-        return back.view_as(latent)
+        flat = latent.reshape(len(latent), gradient.numel())
+        back = backward.apply(gradient.flatten(), flat, self.sharpness(step), self.quantizer)
+        return back.reshape(latent.shape)
 
     def pull(self, share: float, step: int) -> None:
         """Move the latents to (1 - share) z + share P(z), where a step starts."""
@@ -234,7 +233,7 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     pieces = buffer.split([tensor.numel() for tensor in like], dim=-1)
     lead = buffer.shape[:-1]
-    return [piece.view(*lead, *tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+    return [piece.view((*lead, *tensor.shape)) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 def shaped_moved(

@@ -331,3 +331,34 @@ def test_a_map_without_a_derivative_says_what_to_use() -> None:
     parameters, optimizer = build(PiecewiseLinear(TERNARY), rule=PROX_CONNECT, backward=Jacobian())
     with pytest.raises(ConfigurationError, match=r"override pullback, or use .* StraightThrough"):
         train(parameters, optimizer, 1)
+
+
+@pytest.mark.parametrize("quantizer", [ShiftedTanh(TERNARY), Softmax(TERNARY)], ids=repr)
+@pytest.mark.parametrize("flat", [False, True], ids=["shaped", "flat"])
+@pytest.mark.parametrize("backward", [StraightThrough(), Jacobian()], ids=repr)
+def test_a_parameter_may_be_a_single_number(
+    quantizer: Quantizer, flat: bool, backward: BackwardMap
+) -> None:
+    """Quantized or not, it is trained as a tensor of one number is."""
+    found = []
+    for shape in ((), (1,)):
+        weight, scale = (nn.Parameter(torch.full(shape, own)) for own in (0.4, 0.7))
+        optimizer = ProxOptimizer(
+            {"weight": (weight, quantizer)},
+            [scale],
+            make_base=MAKERS["adam"],
+            rule=PROX_CONNECT,
+            sharpness=rho,
+            backward=backward,
+            step_scale=sigma,
+            pull=theta,
+            flat=flat,
+        )
+        for _ in range(5):
+            optimizer.zero_grad()
+            (weight * scale - 1).square().sum().backward()
+            optimizer.step()
+        assert weight.shape == scale.shape == shape
+        found.append((float(weight), float(scale)))
+    assert found[0] == found[1]
+    assert found[0][1] > 0.7  # the weights are positive and below 1
