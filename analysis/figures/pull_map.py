@@ -122,7 +122,7 @@ def _map(
 def _ranges(axes: Axes, ranges: pd.DataFrame, thetas: Sequence[str]) -> None:
     places = [thetas.index(theta) for theta in ranges[THETA]]
     axes.hlines(places, 100 * ranges["range"], 100 * ranges["range_upper"], color="#555555")
-    axes.plot(100 * ranges["range"], places, "o", color="black")
+    axes.plot(100 * ranges["range"], places, "o", color="black", markersize=3)
     axes.grid()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -62,6 +62,9 @@ class DatasetSpec(ABC):
     use the same validation and test images.
     """
 
+    is_in_class_order: ClassVar[bool] = False
+    """Whether training images are read class by class, so that the last ones are of few classes."""
+
     validation_images: int
     """Number of training images that are held out for the choice between configurations. With 0, as
     in the papers, only test images remain to choose by."""
@@ -92,6 +95,11 @@ class DatasetSpec(ABC):
             raise ConfigurationError(
                 f"{owner}.validation_split = {brief(self.validation_split)}: must be one of "
                 f"{', '.join(_VALIDATION_SPLITS)}"
+            )
+        if self.validation_split == "last" and self.is_in_class_order:
+            raise ConfigurationError(
+                f"{owner}.validation_split = 'last': must be random or test, because images are "
+                "read class by class, and the last ones are of few classes"
             )
         if self.validation_split == "test" and self.validation_images:
             raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ class ImageFolder(InMemoryDataset):
     are read as RGB (see `quantlab.datasets.files.read_image`) and are all kept in memory. Use
     `ImageNet` for datasets that do not fit in memory.
     """
+
+    is_in_class_order: ClassVar[bool] = True
 
     folder: str
     """Path of the folder, relative to the data folder."""

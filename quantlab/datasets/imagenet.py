@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -51,6 +51,8 @@ class ImageNet(DatasetSpec):
     epoch's seed and the position of the image only, so that neither the number of loader processes
     nor a resumption changes them.
     """
+
+    is_in_class_order: ClassVar[bool] = True
 
     folder: str = "imagenet"
     """Path of the folder, relative to the data folder."""

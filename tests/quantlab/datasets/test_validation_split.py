@@ -7,6 +7,9 @@ import torch
 
 from quantlab import ConfigurationError, TrainingRun, fingerprint
 from quantlab.datasets.digits import Digits
+from quantlab.datasets.image_folder import ImageFolder
+from quantlab.datasets.imagenet import ImageNet
+from quantlab.datasets.tiny_imagenet import TinyImageNet
 from tests.quantlab.recipes import small_recipe
 
 NOWHERE = Path("unused")
@@ -49,6 +52,10 @@ def test_bad_splits_are_named() -> None:
     message = r"Digits\.validation_split = 'first': must be one of random, last, test"
     with pytest.raises(ConfigurationError, match=message):
         Digits(validation_split="first")
+    for folder in (ImageFolder, ImageNet, TinyImageNet):
+        message = rf"{folder.__name__}\.validation_split = 'last': must be random or test, because"
+        with pytest.raises(ConfigurationError, match=message):
+            folder(folder="some", validation_images=5, validation_split="last")
     message = r"Digits\.validation_images = 360: must be 0 with validation_split = 'test'"
     with pytest.raises(ConfigurationError, match=message):
         Digits(validation_split="test")
