@@ -21,6 +21,7 @@ from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.sealed_json import plain
 from sweeps.tracking.delivery import Delivery, bring_up_to_date
 from sweeps.tracking.report import log_report
+from sweeps.tracking.run import FINAL_METRICS
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
@@ -55,7 +56,7 @@ SWEEP = SweepSpec(
     ),
     seeds=(0, 1, 2, 3),
 )
-ONE_VALUE = {"seed", "rho0", "seconds_total", "validation_accuracy", "test_accuracy"}
+ONE_VALUE = {"seed", "rho0", "seconds_total", *FINAL_METRICS}
 """Metrics of a trial, not of its epochs."""
 NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram", "data_content")
 """Of a record in a trial's history."""

@@ -160,6 +160,8 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
     for name in (
         "test_accuracy",
         "validation_accuracy",
+        "test_accuracy_top5",
+        "validation_accuracy_top5",
         "seconds_total",
     ):  # of the run that was not closed
         after[f"{unfinished.name} {name}"] = before[f"{unfinished.name} {name}"]
