@@ -23,7 +23,7 @@ from quantlab.plain_values import (
     require_number,
 )
 from quantlab.quantizers import Quantizer
-from quantlab.schedules import Constant, Schedule, value_at
+from quantlab.schedules import Constant, Cosine, Schedule, value_at
 from quantlab.update_rules import Point, UpdateRule
 
 __all__ = [
@@ -261,11 +261,17 @@ class Recipe:
             raise ConfigurationError(
                 f"Recipe.select = {brief(self.select)}: must be 'last' or 'best'"
             )
-        if self.select == "best" and not self.dataset.validation_images:
+        if self.select == "best" and not self.dataset.has_validation_images:
             raise ConfigurationError(
                 "Recipe.select = 'best': must be 'last', because "
                 f"{type(self.dataset).__name__}.validation_images is 0; hold out validation images "
                 "to choose the epoch"
+            )
+        rate, epochs = self.optimizer.learning_rate, self.epochs + self.batchnorm_epochs
+        if isinstance(rate, Cosine) and rate.epochs < epochs:
+            raise ConfigurationError(
+                f"Cosine.epochs = {rate.epochs}: must be at least {epochs}, the epochs of the "
+                "recipe over both stages, because the learning rate is 0 afterwards"
             )
         averaging = self.quantization and self.quantization.averaging
         if averaging and averaging.start_epoch >= self.epochs:

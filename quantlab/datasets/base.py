@@ -132,6 +132,11 @@ class DatasetSpec(ABC):
         return type(self).__name__
 
     @property
+    def has_validation_images(self) -> bool:
+        """Whether there are images to choose by, which may be the test images."""
+        return self.validation_images > 0 or self.validation_split == "test"
+
+    @property
     @abstractmethod
     def num_channels(self) -> int:
         """Number of channels of an image."""

@@ -29,7 +29,8 @@ class Cosine(Schedule):
     value: float
     """The highest value, >= 0."""
     epochs: int
-    """Number of epochs until the value is 0, warm-up included, >= 1; usually that of the recipe."""
+    """Number of epochs until the value is 0, warm-up included, >= 1. As a learning rate, it must
+    not be less than the recipe's epochs over both stages."""
     warmup_epochs: int = 0
     """Number of epochs of the warm-up, less than `epochs`."""
 

@@ -22,7 +22,7 @@ from quantlab import (
 from quantlab.canonical import canonical
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
-from quantlab.schedules import Constant, Linear
+from quantlab.schedules import Constant, Cosine, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, Point, UpdateRule
 from tests.quantlab.recipes import SGD, quantized, small_recipe
 
@@ -128,6 +128,10 @@ class NotAModel:
         ({"batchnorm_epochs": 2}, r"Recipe\.batchnorm_epochs = 2: must be 0 if"),
         ({"model": NotAModel()}, r"Recipe\.model = .*must be .* ModelSpec"),
         ({"quantization": PROX_CONNECT}, r"Recipe\.quantization = .*must be .* Quantization"),
+        (
+            {"optimizer": OptimizerSpec(learning_rate=Cosine(0.1, epochs=2))},
+            r"Cosine\.epochs = 2: must be at least 3, the epochs of the recipe over both stages",
+        ),
     ],
 )
 def test_bad_recipes_are_named(changes: dict[str, Any], message: str) -> None:

@@ -133,5 +133,9 @@ def test_a_choice_needs_images_to_choose_by() -> None:
     message = r"select = 'best': must be 'last', because Digits\.validation_images is 0; hold out"
     with pytest.raises(ConfigurationError, match=message):
         best_of(small_recipe(dataset=without))
+    on_test = replace(without, validation_split="test")
+    run = TrainingRun(best_of(small_recipe(dataset=on_test, epochs=1)))
+    list(run)
+    assert run.outcome().validation_accuracy == run.outcome().test_accuracy
     with pytest.raises(ConfigurationError, match=r"select = 'first': must be 'last' or 'best'"):
         small_recipe(select="first")
