@@ -146,7 +146,7 @@ def draw() -> None:
     with for_print():
         for name, figure in (
             ("mirror_maps", illustration(mirror_maps())),
-            ("toy_convergence", illustration(toy_convergence(), of_methods=True)),
+            ("toy_convergence", illustration(toy_convergence(), of_methods=True, reference="f")),
         ):
             figure.savefig(DOCS / f"{name}.svg", metadata={"Date": None})
 

@@ -1,5 +1,7 @@
 """Figures of formulas instead of trials: curves in panels."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -12,7 +14,7 @@ _MARKERS = 8
 """Number of markers on a curve of a method."""
 
 
-def illustration(curves: pd.DataFrame, *, of_methods: bool = False) -> Figure:
+def illustration(curves: pd.DataFrame, *, of_methods: bool = False, reference: str = "") -> Figure:
     """Plot curves that have been computed elsewhere.
 
     There is a panel for each row and column of the table, and a line for each of its curves.
@@ -22,6 +24,7 @@ def illustration(curves: pd.DataFrame, *, of_methods: bool = False) -> Figure:
             are), curve (a label), x, y, x_label and y_label (those of the panel).
         of_methods: whether the curves are methods, which have their colours and markers. Otherwise,
             they are values of a parameter, and later ones are lighter.
+        reference: name of a curve that is none of these; it is black.
     """
     rows, columns = list(dict.fromkeys(curves["row"])), list(dict.fromkeys(curves["column"]))
     names = list(dict.fromkeys(curves["curve"]))
@@ -36,14 +39,17 @@ def illustration(curves: pd.DataFrame, *, of_methods: bool = False) -> Figure:
             panel = by_panel[row, column]
             for name, curve in panel.groupby("curve", sort=False):
                 place = names.index(str(name))
+                colour: Any
                 colour, marker = styles[str(name)]
-                shade = colormaps[SHADES](_LIGHTEST * place / max(len(names) - 1, 1))
+                if not of_methods:
+                    colour = colormaps[SHADES](_LIGHTEST * place / max(len(names) - 1, 1))
                 every = max(len(curve) // _MARKERS, 1)
+                is_reference = name == reference
                 axes.plot(
                     curve["x"],
                     curve["y"],
-                    color=colour if of_methods else shade,
-                    marker=marker if of_methods else "",
+                    color="black" if is_reference else colour,
+                    marker=marker if of_methods and not is_reference else "",
                     # Markers of curves that coincide stand beside one another.
                     markevery=(place * every // len(names), every),
                     label=name,
