@@ -207,7 +207,7 @@ class StudySpec:
             raise SpaceError(f"{at}: the space failed: {described(error)}") from error
         if not isinstance(recipe, Recipe):
             raise SpaceError(f"{where}: the space returned {brief(recipe)}: must be a Recipe")
-        if recipe.dataset.validation_images == 0:
+        if not recipe.dataset.has_validation_images:
             raise SpaceError(
                 f"{where}: {recipe.dataset.name}.validation_images = 0: must be at least 1, as a "
                 "search selects by validation accuracy"
