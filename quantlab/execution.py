@@ -18,8 +18,10 @@ from quantlab.plain_values import require_bool, require_count
 
 _SWITCHES = ("channels_last", "bf16", "compile", "graph", "triton", "deterministic", "keep_memory")
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-_NUMBERS = {"workers": 0, "threads": 1}
+_NUMBERS = {"workers": 0, "threads": 1, "replicas": 1}
 """Names of the numeric options, each with its smallest value."""
+_SHOWN_IF_CHANGED = ("replicas",)
+"""Numeric options that the text of older results does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,10 @@ class Execution:
     threads: int = 1
     """Number of CPU threads of a trial. Two trials with one thread each are faster than one trial
     with two. Sums are taken in another order with another number."""
+    replicas: int = 1
+    """Number of processes that train a trial together, each on a share of every batch and on its
+    own GPU or CPUs; see `quantlab.distributed.data_parallel`. `workers` and `threads` are those of
+    each. Sums are taken in another order with another number."""
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
@@ -128,9 +134,13 @@ class Execution:
         return inputs.contiguous(memory_format=torch.channels_last)
 
     def __str__(self) -> str:
-        """Return all options in the form that `parse_execution` reads."""
+        """Return the options in the form that `parse_execution` reads."""
         words = [name if getattr(self, name) else f"no-{name}" for name in _SWITCHES]
-        return ",".join([*words, *(f"{name}={getattr(self, name)}" for name in _NUMBERS)])
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if name not in _SHOWN_IF_CHANGED or value != getattr(DEFAULT_EXECUTION, name):
+                words.append(f"{name}={value}")
+        return ",".join(words)
 
 
 DEFAULT_EXECUTION = Execution()
@@ -142,8 +152,9 @@ def parse_execution(text: str) -> Execution:
 
     Args:
         text: comma-separated options. A name switches an option on, ``no-`` and a name switches it
-            off, and ``workers=N`` and ``threads=N`` set a number. Options that are not named keep
-            their defaults: ``"bf16,no-channels_last,threads=4"`` changes three, ``""`` none.
+            off, and ``workers=N``, ``threads=N`` and ``replicas=N`` set a number. Options that are
+            not named keep their defaults: ``"bf16,no-channels_last,threads=4"`` changes three,
+            ``""`` none.
 
     Raises:
         ConfigurationError: if a name is unknown or a number is not valid.
@@ -159,7 +170,8 @@ def parse_execution(text: str) -> Execution:
         else:
             raise ConfigurationError(
                 f"execution option {word!r}: must be one of {', '.join(_SWITCHES)}, one of these "
-                "names with the prefix no-, or workers=N or threads=N with N below 10000"
+                "names with the prefix no-, or workers=N, threads=N or replicas=N with N below "
+                "10000"
             )
     return Execution(**changes)  # type: ignore[arg-type]
 

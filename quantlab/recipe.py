@@ -244,6 +244,11 @@ class Recipe:
     ``"best"`` for that of the epoch with the highest accuracy on the validation images, the first
     of several. The accuracy is that of hard weights, so that the network is quantized in the end
     (Mirror Descent View for Neural Network Quantization, B.4). The epochs of both stages count."""
+    batchnorm_shards: int = 1
+    """Number of equal parts of a batch, each of which batch normalization normalizes by its own
+    statistics, from 1 to `batch_size`; 1 for the statistics of the whole batch. It does not depend
+    on the number of processes or GPUs that train the network together. With 8, one process computes
+    what 8 processes without synchronized statistics do."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -257,6 +262,12 @@ class Recipe:
         require_count(self, "batchnorm_epochs", 0)
         require_count(self, "batch_size", 1)
         require_count(self, "seed", 0)
+        require_count(self, "batchnorm_shards", 1)
+        if self.batchnorm_shards > self.batch_size:
+            raise ConfigurationError(
+                f"Recipe.batchnorm_shards = {self.batchnorm_shards}: must be at most "
+                f"Recipe.batch_size = {self.batch_size}, so that no part of a batch is empty"
+            )
         if self.select not in ("last", "best"):
             raise ConfigurationError(
                 f"Recipe.select = {brief(self.select)}: must be 'last' or 'best'"

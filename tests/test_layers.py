@@ -26,7 +26,7 @@ FLOORS = {
         "initial_weights optimizer_spec",
         "recipe",
         "canonical",
-        "optim kernels",
+        "optim kernels distributed",
         "training",
         "packs",
         "probing",

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -224,6 +224,35 @@ class DatasetSpec(ABC):
         Yields:
             Inputs (batch, channels, height, width) and labels (batch,).
         """
+
+    def shared_batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        share: Callable[[int], slice],
+        order: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield a part of each batch of `batches`, for one of several processes that share them.
+
+        By default, each process computes the whole batch and takes its part. Every process then
+        draws the same random numbers.
+
+        Args:
+            images: the training split.
+            batch_size: number of images per whole batch.
+            share: maps the number of images of a batch to their positions in the part.
+            order: see `batches`.
+            generator: see `batches`.
+            workers: see `batches`.
+        """
+        for inputs, labels in self.batches(
+            images, batch_size=batch_size, order=order, generator=generator, workers=workers
+        ):
+            part = share(len(labels))
+            yield inputs[part], labels[part]
 
     def stacked_batches(
         self,

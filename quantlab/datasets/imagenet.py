@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -121,11 +121,42 @@ class ImageNet(DatasetSpec):
             ConfigurationError: if an image cannot be read.
             LostProcessError: if a loader process was killed.
         """
+        return self._decoded(images, _batches(images, batch_size, order), generator, workers)
+
+    def shared_batches(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        share: Callable[[int], slice],
+        order: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield a part of each batch, and decode no other images; see `batches`."""
+        if not self._reads_as(ImageNet):  # the other method may be that of a subclass
+            return super().shared_batches(
+                images,
+                batch_size=batch_size,
+                share=share,
+                order=order,
+                generator=generator,
+                workers=workers,
+            )
+        parts = [batch[share(len(batch))] for batch in _batches(images, batch_size, order)]
+        return self._decoded(images, parts, generator, workers)
+
+    def _decoded(
+        self,
+        images: ImageSet,
+        batches: Sequence[list[int]],
+        generator: torch.Generator | None,
+        workers: int,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(images, ImageFiles)
         loader = DataLoader(
             _Decoded(images, self, None if generator is None else generator.initial_seed()),
-            batch_size=batch_size,
-            sampler=range(len(images)) if order is None else order.tolist(),
+            batch_sampler=batches,
             num_workers=workers,
             pin_memory=images.device.type == "cuda",
             collate_fn=_collate,
@@ -179,6 +210,12 @@ class ImageNet(DatasetSpec):
                 "classes"
             )
         return found[0]
+
+
+def _batches(images: ImageSet, batch_size: int, order: Tensor | None) -> list[list[int]]:
+    """Return the positions of the images of each batch."""
+    positions = list(range(len(images))) if order is None else order.tolist()
+    return [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
 
 
 def _image_files(files: Sequence[tuple[str, int]], device: torch.device) -> ImageFiles:

@@ -25,6 +25,10 @@ RELEASE = {
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
     "quantlab.datasets.sending": "ready_to_send sent",
     "quantlab.datasets.tiny_imagenet": "TinyImageNet",
+    "quantlab.distributed.batch_norm": "SharedBatchNorm share_batch_norm",
+    "quantlab.distributed.data_parallel": "Replicas",
+    "quantlab.distributed.gradient_sum": "GradientSum require_equal",
+    "quantlab.distributed.shared_batch": "SharedBatch own_batches require_shares",
     "quantlab.errors": (
         "ConfigurationError CutShortError ElsewhereError LostProcessError "
         "MemoryExhaustedError NonFiniteLossError brief described first_line in_full "
@@ -124,7 +128,7 @@ RELEASE = {
     "quantlab.schedules.staircase": "Staircase",
     "quantlab.schedules.step_decay": "StepDecay",
     "quantlab.training.batch_statistics": (
-        "BatchStatistics has_last_batch_of_one require_one_image_fits statistics_note"
+        "BatchStatistics has_batch_of_one require_one_image_fits statistics_note"
     ),
     "quantlab.training.checkpoint": (
         "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
@@ -132,6 +136,7 @@ RELEASE = {
     ),
     "quantlab.training.epoch": "EpochInProgress",
     "quantlab.training.evaluation": "accuracy accuracy_and_top5 top_accuracies",
+    "quantlab.training.following": "follow",
     "quantlab.training.loss_tally": "LossTally TalliedLosses",
     "quantlab.training.records": "EpochRecord Outcome Stage",
     "quantlab.training.rehearsal": "rehearse rehearse_schedules",

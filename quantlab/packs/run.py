@@ -1,7 +1,8 @@
 """PackedRun: several recipes that are trained as one stacked network."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from quantlab.canonical import canonical_key
 from quantlab.datasets.in_memory import InMemoryDataset
+from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
@@ -55,6 +57,7 @@ class PackedRun:
         execution: Execution = DEFAULT_EXECUTION,
         stacking: Stacking | None = None,
         weights_of: Callable[[str], Path] = no_other_trials,
+        replicas: Replicas = ALONE,
     ) -> None:
         """Load the data, and draw or load the initial weights of all members.
 
@@ -65,6 +68,7 @@ class PackedRun:
             execution: options of the computation.
             stacking: way to compute several networks as one; None for the best one that works.
             weights_of: see `TrainingRun`.
+            replicas: see `TrainingRun`. Several processes train one recipe, without a stack.
 
         Raises:
             ConfigurationError: see `require_compatible`, `choose_stacking` and `TrainingRun`. It is
@@ -86,6 +90,7 @@ class PackedRun:
                 device=device,
                 execution=execution,
                 weights_of=weights_of,
+                replicas=replicas,
             )
             for recipe in recipes
         ]
@@ -99,7 +104,7 @@ class PackedRun:
         for events in self.train():
             yield from events
 
-    def train(self, pause_steps: int | None = None) -> Iterator[Sequence[PackEvent]]:
+    def train(self, pause_steps: int | None = None) -> Generator[Sequence[PackEvent], None, None]:
         """Train the remaining epochs, with pauses.
 
         Args:
@@ -136,8 +141,9 @@ class PackedRun:
     def _train_alone(self, pause_steps: int | None) -> Iterator[Sequence[PackEvent]]:
         (run,) = self.members
         try:
-            for record in run.train(pause_steps):
-                yield [] if record is None else [PackEvent(0, record)]
+            with closing(run.train(pause_steps)) as records:
+                for record in records:
+                    yield [] if record is None else [PackEvent(0, record)]
         except NonFiniteLossError as error:
             self.diverged[0] = error
             yield [PackEvent(0, error=error)]
@@ -187,6 +193,11 @@ class PackedRun:
 
 
 def _require_fitting(execution: Execution) -> None:
+    if execution.replicas > 1:
+        raise ConfigurationError(
+            f"Execution.replicas = {execution.replicas}: must be 1 in a pack, because several "
+            "processes train a single recipe"
+        )
     if execution.workers:
         raise ConfigurationError(
             f"Execution.workers = {execution.workers}: must be 0 in a pack, because every trial "

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quantlab.datasets import DatasetSpec, ImageSet
+from quantlab.distributed.gradient_sum import GradientSum
+from quantlab.distributed.shared_batch import SharedBatch
 from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution
 from quantlab.recipe import Quantization
@@ -24,6 +26,8 @@ class BatchStatistics:
     dataset: DatasetSpec
     batch_size: int
     execution: Execution
+    batch: SharedBatch
+    """The current batch, which other processes may share."""
 
     @torch.no_grad()
     def reestimate(self, model: nn.Module) -> None:
@@ -47,8 +51,11 @@ class BatchStatistics:
         for layer in layers:
             layer.train()
             layer.reset_running_stats()
-        batches = self.dataset.batches(
-            self.images, batch_size=self.batch_size, workers=self.execution.workers
+        batches = self.batch.batches(
+            self.dataset,
+            self.images,
+            batch_size=self.batch_size,
+            workers=self.execution.workers,
         )
         full = max(1, len(self.images) // self.batch_size)
         for place, (inputs, _) in enumerate(islice(batches, full)):
@@ -56,6 +63,8 @@ class BatchStatistics:
                 layer.momentum = 1 / (place + 1)
             with self.execution.autocast(inputs.device):
                 model(self.execution.layout(inputs))
+        if self.batch.replicas.size > 1:
+            GradientSum(model, self.batch.replicas).average_statistics(self.batch.weight)
         for layer, momentum in momenta.items():
             layer.momentum = momentum
         for module, mode in modes.items():
@@ -68,28 +77,30 @@ class BatchStatistics:
             self.reestimate(model)
             yield
 
-    def require_last_batch_fits(self, model: nn.Module) -> None:
-        """Check that the model accepts a batch of one image, if epochs end with such a batch.
+    def require_last_batch_fits(self, model: nn.Module, shards: int) -> None:
+        """Check that the model accepts a batch of one image, if epochs have such a batch.
 
         Args:
             model: network in training mode.
+            shards: `Recipe.batchnorm_shards`; a shard is a batch for batch normalization.
 
         Raises:
             ConfigurationError: see `require_one_image_fits`.
         """
-        if has_last_batch_of_one(len(self.images), self.batch_size):
+        if has_batch_of_one(len(self.images), self.batch_size, shards):
             one = self.images.take(torch.zeros(1, dtype=torch.int64))
             inputs, _ = next(iter(self.dataset.batches(one, batch_size=1)))
-            require_one_image_fits(model, inputs, len(self.images), self.batch_size)
+            require_one_image_fits(model, inputs, len(self.images), self.batch_size, shards)
 
 
-def has_last_batch_of_one(num_images: int, batch_size: int) -> bool:
-    """Whether an epoch of `num_images` images ends with a batch of one image."""
-    return (num_images - 1) % batch_size == 0
+def has_batch_of_one(num_images: int, batch_size: int, shards: int) -> bool:
+    """Whether an epoch of `num_images` images has a batch, or a shard of one, of one image."""
+    last = (num_images - 1) % batch_size + 1
+    return last // shards <= 1
 
 
 def require_one_image_fits(
-    model: nn.Module, inputs: Tensor, num_images: int, batch_size: int
+    model: nn.Module, inputs: Tensor, num_images: int, batch_size: int, shards: int
 ) -> None:
     """Check that the model can be trained on a batch of one image.
 
@@ -98,8 +109,9 @@ def require_one_image_fits(
     Args:
         model: network in training mode; its buffers are not changed.
         inputs: (1, channels, height, width).
-        num_images: number of images of an epoch that ends with such a batch.
+        num_images: number of images of an epoch that has such a batch or shard.
         batch_size: size of the other batches.
+        shards: `Recipe.batchnorm_shards`.
 
     Raises:
         ConfigurationError: if the model fails on such a batch.
@@ -110,6 +122,13 @@ def require_one_image_fits(
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
+        if shards > 1:
+            raise ConfigurationError(
+                f"Recipe.batchnorm_shards = {shards}: a shard of some batch of {num_images} "
+                f"training images at batch_size = {batch_size} has one image, on which batch "
+                f"normalization in {type(model).__name__} fails; choose fewer shards, another "
+                "batch_size, or another number of train_images in the dataset"
+            ) from error
         raise ConfigurationError(
             f"Recipe.batch_size = {batch_size}: the last batch of {num_images} training images "
             f"has one image, on which batch normalization in {type(model).__name__} fails; choose "

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from quantlab.datasets import DatasetSpec, ImageSet
+from quantlab.distributed.data_parallel import ALONE, Replicas
+from quantlab.distributed.shared_batch import own_batches
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 
 _FIVE = 5
@@ -20,6 +22,7 @@ def accuracy(
     *,
     batch_size: int = 250,
     execution: Execution = DEFAULT_EXECUTION,
+    replicas: Replicas = ALONE,
 ) -> float:
     """Compute the fraction of images that a network classifies correctly.
 
@@ -31,12 +34,20 @@ def accuracy(
         dataset: dataset whose batches normalize the images.
         batch_size: number of images per forward pass.
         execution: memory format, autocast and number of loader processes.
+        replicas: processes with equal networks, each of which evaluates a part of the batches. All
+            of them call this function.
 
     Returns:
         The accuracy in [0, 1]; NaN if there are no images.
     """
     (found,) = top_accuracies(
-        model, images, dataset, (1,), batch_size=batch_size, execution=execution
+        model,
+        images,
+        dataset,
+        (1,),
+        batch_size=batch_size,
+        execution=execution,
+        replicas=replicas,
     )
     return found
 
@@ -50,6 +61,7 @@ def top_accuracies(
     *,
     batch_size: int = 250,
     execution: Execution = DEFAULT_EXECUTION,
+    replicas: Replicas = ALONE,
 ) -> list[float]:
     """Compute top-k accuracies in one pass over the images.
 
@@ -63,6 +75,7 @@ def top_accuracies(
         counts: each k, >= 1. The top-1 accuracy is that of `accuracy`.
         batch_size: see `accuracy`.
         execution: see `accuracy`.
+        replicas: see `accuracy`.
 
     Returns:
         One accuracy in [0, 1] for each k; NaN if there are no images.
@@ -72,8 +85,9 @@ def top_accuracies(
     was_training = model.training
     model.eval()
     correct = torch.zeros(len(counts), dtype=torch.int64, device=images.labels.device)
-    batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
-    for inputs, labels in batches:
+    order = own_batches(images, batch_size, replicas)
+    batches = dataset.batches(images, batch_size=batch_size, order=order, workers=execution.workers)
+    for inputs, labels in batches if order is None or len(order) else ():
         with execution.autocast(inputs.device):
             logits = model(execution.layout(inputs))
         hits = logits.argmax(dim=1) == labels
@@ -86,6 +100,7 @@ def top_accuracies(
                 found = hits | (in_order[:, :count] == labels[:, None]).any(dim=1)
             correct[place] += found.sum().to(correct.device)
     model.train(was_training)
+    replicas.add(correct)
     return [number / len(images) for number in correct.tolist()]
 
 
@@ -96,6 +111,7 @@ def accuracy_and_top5(
     *,
     num_classes: int,
     execution: Execution = DEFAULT_EXECUTION,
+    replicas: Replicas = ALONE,
 ) -> tuple[float, float | None]:
     """Compute the accuracy of a network, and the top-5 accuracy.
 
@@ -105,11 +121,14 @@ def accuracy_and_top5(
         dataset: see `accuracy`.
         num_classes: number of classes of the dataset.
         execution: see `accuracy`.
+        replicas: see `accuracy`.
 
     Returns:
         Both accuracies. The second one is None with up to five classes, where it would be 1.
     """
     if num_classes <= _FIVE:
-        return accuracy(model, images, dataset, execution=execution), None
-    first, five = top_accuracies(model, images, dataset, (1, _FIVE), execution=execution)
+        return accuracy(model, images, dataset, execution=execution, replicas=replicas), None
+    first, five = top_accuracies(
+        model, images, dataset, (1, _FIVE), execution=execution, replicas=replicas
+    )
     return first, five

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantlab.distributed.batch_norm import share_batch_norm
+from quantlab.distributed.data_parallel import ALONE, Replicas
+from quantlab.distributed.gradient_sum import GradientSum, require_equal
+from quantlab.distributed.shared_batch import SharedBatch
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
@@ -53,6 +57,7 @@ class TrainingRun(TrainingState):
         device: torch.device | str = "cpu",
         execution: Execution = DEFAULT_EXECUTION,
         weights_of: Callable[[str], Path] = no_other_trials,
+        replicas: Replicas = ALONE,
     ) -> None:
         """Load the data, and draw or load the initial weights.
 
@@ -63,13 +68,17 @@ class TrainingRun(TrainingState):
             execution: options of the computation.
             weights_of: maps a fingerprint to the file of that trial's final weights, for recipes
                 that start from another trial's network.
+            replicas: processes that train the recipe together, `Execution.replicas` in number. All
+                of them call the methods that train or evaluate.
 
         Raises:
             ConfigurationError: if data or weights are missing, if a name in the recipe matches no
-                layer, or if the network cannot process the last batch of an epoch.
+                layer, if the network cannot process the last batch of an epoch, or if the
+                processes cannot share its batches.
             MemoryExhaustedError: if the device cannot hold the data and the network.
         """
-        super().__init__(recipe, torch.device(device), execution)
+        super().__init__(recipe, torch.device(device), execution, replicas)
+        self._batch = SharedBatch(replicas, recipe.batch_size, recipe.batchnorm_shards)
         self._looks_at_losses = self.device.type == "cpu"  # on a GPU, the check would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
@@ -94,11 +103,13 @@ class TrainingRun(TrainingState):
                 recipe.initial_weights.load(model, data_dir, weights_of)
             self.model = model.to(self.device).train()
             self._statistics = BatchStatistics(
-                self.splits.train, recipe.dataset, recipe.batch_size, execution
+                self.splits.train, recipe.dataset, recipe.batch_size, execution, self._batch
             )
-            self._statistics.require_last_batch_fits(self.model)
+            self._statistics.require_last_batch_fits(self.model, recipe.batchnorm_shards)
             self._bits, self._network_bits = mean_bits(self.model, recipe.quantization)
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
+            self.model = share_batch_norm(self.model, self._batch, recipe.batchnorm_shards)
+            self._gradients = GradientSum(self.model, replicas)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if self.execution.compile else self.model
         )
@@ -109,12 +120,13 @@ class TrainingRun(TrainingState):
             assert record is not None
             yield record
 
-    def train(self, pause_steps: int | None = None) -> Iterator[EpochRecord | None]:
+    def train(self, pause_steps: int | None = None) -> Generator[EpochRecord | None, None, None]:
         """Train the remaining epochs, with pauses.
 
         Args:
             pause_steps: number of gradient steps between pauses, at which the caller can take
-                `state_dict`; None for no pauses within an epoch.
+                `state_dict`; None for no pauses within an epoch. Of several replicas, that of the
+                first one counts.
 
         Yields:
             A record at the end of every epoch, and None at every pause.
@@ -124,9 +136,13 @@ class TrainingRun(TrainingState):
                 those before the failed step. On a GPU, the error is raised at the next pause or at
                 the end of the epoch.
             MemoryExhaustedError: if the device cannot hold a gradient step.
-            LostProcessError: if a loader process was killed.
+            LostProcessError: if a loader process or another replica was killed.
         """
         self.execution.prepare(self.device)
+        pause_steps = self._begin_together(pause_steps)
+        yield from self.replicas.in_step(self._train_epochs(pause_steps))
+
+    def _train_epochs(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
         while not self.is_trained:
             self.begin_epoch()
             with naming_exhausted_memory(
@@ -159,6 +175,7 @@ class TrainingRun(TrainingState):
                     self.recipe.dataset,
                     num_classes=self.splits.num_classes,
                     execution=self.execution,
+                    replicas=self.replicas,
                 )
                 for images in (self.splits.validation, self.splits.test)
             )
@@ -229,21 +246,6 @@ class TrainingRun(TrainingState):
             seconds=epoch.seconds + seconds,
         )
 
-    @property
-    def _final_point(self) -> Point:
-        return Point.LATENT if self.recipe.quantization is None else Point.HARD
-
-    @property
-    def what(self) -> str:
-        """Description of the run in messages: network, batch size and device."""
-        return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
-
-    @property
-    def reestimates(self) -> bool:
-        """Whether hard weights are evaluated with recomputed batch-normalization statistics."""
-        quantization = self.recipe.quantization
-        return self.is_quantizing and quantization is not None and quantization.reestimate_batchnorm
-
     @contextmanager
     def weights_at(self, point: Point) -> Iterator[None]:
         """Set the model to the weights at a point for a `with` block.
@@ -300,14 +302,13 @@ class TrainingRun(TrainingState):
     def _train_epoch(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
         """Train the epoch in progress, with pauses, and yield its record at the end."""
         recipe, epoch = self.recipe, self.begin_epoch()
-        batches = iter(
-            recipe.dataset.batches(
-                self.splits.train,
-                batch_size=recipe.batch_size,
-                order=epoch.order[epoch.batches * recipe.batch_size :],
-                generator=epoch.random.generator,
-                workers=self.execution.workers,
-            )
+        batches = self._batch.batches(
+            recipe.dataset,
+            self.splits.train,
+            batch_size=recipe.batch_size,
+            order=epoch.order[epoch.batches * recipe.batch_size :],
+            generator=epoch.random.generator,
+            workers=self.execution.workers,
         )
         while epoch.batches < self.steps_per_epoch:
             started = time.perf_counter()
@@ -327,6 +328,7 @@ class TrainingRun(TrainingState):
             if epoch.batches < self.steps_per_epoch:
                 yield None
         started = time.perf_counter()
+        require_equal((moved.target for moved in self.optimizer.moved), self.replicas)
         with epoch.random.in_use():
             at = self._validation_accuracies()
             gap = self.optimizer.quantization_gap()
@@ -347,33 +349,39 @@ class TrainingRun(TrainingState):
         loss = self.optimizer.step(partial(self._loss, self.execution.layout(inputs), labels))
         assert loss is not None
         if self._looks_at_losses:
-            epoch.loss_sum += float(loss) * len(labels)
+            epoch.loss_sum += float(loss) * self._batch.count
         else:
             value = torch.as_tensor(loss, dtype=torch.float64, device=self.device)
-            tally.add(value.detach()[None], len(labels))
+            tally.add(value.detach()[None], self._batch.count)
         self.step += 1
         epoch.batches += 1
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> float | Tensor:
         """Compute the loss of a batch and its gradients. This is the optimizer's closure."""
         self.optimizer.zero_grad()
-        with self.execution.autocast(self.device):
-            logits = self._forward(inputs)
-            require_logits(self.model, logits, len(labels), self.splits.num_classes)
-            loss = F.cross_entropy(logits, labels)
+        with self._batch.own_random_numbers(self.recipe.seed, self.step, self.device):
+            with self.execution.autocast(self.device):
+                logits = self._forward(inputs)
+                require_logits(self.model, logits, len(labels), self.splits.num_classes)
+                loss = F.cross_entropy(logits, labels)
+            loss = self._gradients.backward(loss, self._batch.weight)
         if not self._looks_at_losses:
-            loss.backward()
             return loss
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(self.step, self.last_loss)
-        loss.backward()
         self.last_loss = value
         return value
 
     def _accuracy(self, split: str) -> float:
         images = getattr(self.splits, split)
-        return accuracy(self.model, images, self.recipe.dataset, execution=self.execution)
+        return accuracy(
+            self.model,
+            images,
+            self.recipe.dataset,
+            execution=self.execution,
+            replicas=self.replicas,
+        )
 
     def _validation_accuracies(self) -> dict[Point, float]:
         """Return the accuracies at the points of `VALIDATED`, which are equal if none differ."""

@@ -10,6 +10,8 @@ from torch import nn
 
 from quantlab.canonical import fingerprint
 from quantlab.datasets import Splits
+from quantlab.distributed.data_parallel import ALONE, Replicas
+from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution, parse_execution
 from quantlab.optim.of_recipe import plain_optimizer
 from quantlab.optim.prox_optimizer import ProxOptimizer
@@ -18,6 +20,7 @@ from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.records import Stage
 from quantlab.training.selection import BestNetwork
+from quantlab.update_rules import Point
 
 
 class TrainingState:
@@ -28,14 +31,30 @@ class TrainingState:
     """Optimizer of the current stage."""
     splits: Splits
 
-    def __init__(self, recipe: Recipe, device: torch.device, execution: Execution) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device,
+        execution: Execution,
+        replicas: Replicas = ALONE,
+    ) -> None:
         """Begin before the first step. Subclasses set `model`, `optimizer` and `splits`.
 
         Args:
             recipe: recipe that is trained.
             device: device that computes the training.
             execution: options of the computation.
+            replicas: processes that train the recipe together.
+
+        Raises:
+            ConfigurationError: if the number of processes is not `Execution.replicas`.
         """
+        if execution.replicas != replicas.size:
+            raise ConfigurationError(
+                f"Execution.replicas = {execution.replicas}: must be {replicas.size}, the number "
+                "of processes that train this recipe"
+            )
+        self.replicas = replicas
         self.recipe = recipe
         self.device = device
         self.execution = execution
@@ -95,6 +114,24 @@ class TrainingState:
             self._in_progress = self._new_epoch()
             self._in_progress.load_state_dict(state["epoch_in_progress"])
 
+    def _begin_together(self, pause_steps: int | None) -> int | None:
+        """Connect the replicas, and give them the state of the first one.
+
+        Args:
+            pause_steps: see `TrainingRun.train`.
+
+        Returns:
+            The value of the first replica.
+        """
+        if self.replicas.size == 1:
+            return pause_steps
+        self.replicas.connect(self.device)
+        own = (self.state_dict(), pause_steps) if self.replicas.is_leading else None
+        state, pause_steps = self.replicas.from_leader(own)
+        if not self.replicas.is_leading:
+            self.load_state_dict(state)
+        return pause_steps
+
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the recipe."""
@@ -109,6 +146,21 @@ class TrainingState:
     def is_quantizing(self) -> bool:
         """Whether latent, proximal and hard weights may differ."""
         return self.stage is Stage.QUANTIZE and self.recipe.quantization is not None
+
+    @property
+    def _final_point(self) -> Point:
+        return Point.LATENT if self.recipe.quantization is None else Point.HARD
+
+    @property
+    def what(self) -> str:
+        """Description of the run in messages: network, batch size and device."""
+        return f"{self.recipe.model.name} at batch size {self.recipe.batch_size} on {self.device}"
+
+    @property
+    def reestimates(self) -> bool:
+        """Whether hard weights are evaluated with recomputed batch-normalization statistics."""
+        quantization = self.recipe.quantization
+        return self.is_quantizing and quantization is not None and quantization.reestimate_batchnorm
 
     @property
     def position(self) -> tuple[int, int]:

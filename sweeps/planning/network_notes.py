@@ -13,7 +13,7 @@ from quantlab.datasets.base import Dimensions
 from quantlab.errors import OF_DEVICES, one_line
 from quantlab.optim.bits import full_precision_note
 from quantlab.training.batch_statistics import (
-    has_last_batch_of_one,
+    has_batch_of_one,
     require_one_image_fits,
     statistics_note,
 )
@@ -64,12 +64,13 @@ def require_last_batches_fit(
     images = recipes[0].dataset.count_train_images(data_dir)
     if images is None:
         return
-    for batch_size in dict.fromkeys(recipe.batch_size for recipe in recipes):
-        if has_last_batch_of_one(images, batch_size):
+    cuts = dict.fromkeys((recipe.batch_size, recipe.batchnorm_shards) for recipe in recipes)
+    for batch_size, shards in cuts:
+        if has_batch_of_one(images, batch_size, shards):
             with torch.random.fork_rng(devices=[]):
                 one = torch.rand(1, *dimensions.image).to(dimensions.dtype)
                 try:
-                    require_one_image_fits(model.train(), one, images, batch_size)
+                    require_one_image_fits(model.train(), one, images, batch_size, shards)
                 except OF_DEVICES:
                     if runs_here:
                         raise

@@ -1,0 +1,1 @@
+"""Training of one recipe by several processes, each on its own device."""
