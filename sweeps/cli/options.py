@@ -174,8 +174,9 @@ def training_options(command: argparse.ArgumentParser) -> None:
         type=number_or_auto,
         default=Resources.gpus_per_trial,
         metavar="auto|X",
-        help="GPUs to reserve for a trial, which may be a fraction; 0 trains on the CPU, auto "
-        "measures how many processes should share a GPU (default: %(default)g)",
+        help="GPUs to reserve for a trial, which may be a fraction; several GPUs train a trial "
+        "together, each on a share of every batch; 0 trains on the CPU, auto measures how many "
+        "processes should share a GPU (default: %(default)g)",
     )
     command.add_argument(
         "--retries",
@@ -196,7 +197,8 @@ def training_options(command: argparse.ArgumentParser) -> None:
         "--execution",
         default="",
         metavar="OPTIONS",
-        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2",
+        help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2; "
+        "with replicas=2 and without GPUs, two processes train each trial together",
     )
     data_folder(command)
     command.add_argument(

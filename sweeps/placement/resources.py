@@ -23,9 +23,10 @@ class Resources:
     """CPUs that Ray reserves for a trial; None for one for each thread and data loader process."""
     gpus_per_trial: float | None = 0.0
     """GPUs of a trial, which may be a fraction; 0 trains on the CPU, None measures the fastest
-    fraction."""
+    fraction. Several GPUs are used by as many processes, which train the trial together."""
     execution: Execution = DEFAULT_EXECUTION
-    """How trials are computed."""
+    """How trials are computed. The number of `replicas` becomes that of the GPUs, if a trial has
+    several."""
     retries: int = 3
     """How many times a trial is retried if its process dies or loses its disk or GPU."""
     pack: int | None = 1
@@ -44,22 +45,58 @@ class Resources:
                 raise ConfigurationError(
                     f"{option} {value:g}: must be an integer, or a fraction from 0.0001 to 1"
                 )
+        self._settle_replicas()
+        if self.pack != 1 and self.execution.replicas > 1:
+            raise ConfigurationError(
+                f"--pack {self.pack or 'auto'}: must be 1 if {self.execution.replicas} processes "
+                "train a trial together, because they train a single recipe; omit --pack"
+            )
         if self.pack != 1 and self.execution.workers:
             raise ConfigurationError(
                 f"--execution workers={self.execution.workers}: every trial of a pack would start "
                 "this number of processes; omit either workers or --pack"
             )
 
+    def _settle_replicas(self) -> None:
+        """Set the number of processes of a trial to that of its GPUs, and check both."""
+        gpus, replicas = self.gpus_per_trial, self.execution.replicas
+        if gpus is None and replicas > 1:
+            raise ConfigurationError(
+                f"--gpus-per-trial auto: must be {replicas} with --execution replicas={replicas}, "
+                "because each process of a trial has a GPU of its own; or omit replicas"
+            )
+        if gpus and gpus > 1 and replicas == 1:
+            execution = replace(self.execution, replicas=int(gpus))
+            object.__setattr__(self, "execution", execution)
+        elif gpus and replicas > 1 and gpus != replicas:
+            raise ConfigurationError(
+                f"--execution replicas={replicas}: must be the number of GPUs of a trial, which is "
+                f"{gpus:g}, because each process has a GPU of its own; omit it, or change "
+                "--gpus-per-trial"
+            )
+        share = self.cpus / self.execution.replicas
+        if self.execution.replicas > 1 and not share.is_integer() and share > 1:
+            raise ConfigurationError(
+                f"--cpus-per-trial {self.cpus:g}: must be a multiple of {self.execution.replicas}, "
+                "the number of processes of a trial, or less"
+            )
+
     @property
     def cpus(self) -> float:
-        """CPUs of a trial."""
-        needed = self.execution.threads + self.execution.workers
-        return needed if self.cpus_per_trial is None else self.cpus_per_trial
+        """CPUs of a trial, of all its processes together."""
+        needed = (self.execution.threads + self.execution.workers) * self.execution.replicas
+        return float(needed) if self.cpus_per_trial is None else self.cpus_per_trial
 
     @property
     def gpus(self) -> float:
         """GPUs of a trial; 0 if the number has yet to be measured."""
         return self.gpus_per_trial or 0.0
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """CPUs and GPUs of each process of a trial, by their names in Ray."""
+        replicas = self.execution.replicas
+        return [{"CPU": self.cpus / replicas, "GPU": self.gpus / replicas}] * replicas
 
     def for_trials(self, most: int) -> "Resources":
         """Limit the concurrency to the number of trials, because Ray starts workers for it.
@@ -77,7 +114,9 @@ class Resources:
         Args:
             nodes: the resources of each machine by their name in Ray.
         """
-        fit = max(1, sum(places_of_nodes(nodes, cpus=self.cpus, gpus=self.gpus)))
+        one = self.bundles[0]
+        places = sum(places_of_nodes(nodes, cpus=one["CPU"], gpus=one["GPU"]))
+        fit = max(1, places // self.execution.replicas)
         return min(fit, self.concurrency or fit)
 
 

@@ -1,9 +1,13 @@
 """The plan of a sweep: the number of trials by block, their dependencies, and the cost."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from analysis.text import plain
+from quantlab import ConfigurationError
+from quantlab.packs.compatibility import pack_key
 from sweeps.planning.estimate import estimates
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -16,7 +20,8 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
     ``to_run`` counts unfinished trials, and ``waiting`` those among them that start from the
     network of a trial that is not complete. Hours are those of `sweeps.planning.estimate`.
     ``trial_list`` has every trial: its fingerprint, name, block, method, axes (name -> label),
-    seed, state, and the fingerprint of the trial that it ``starts_from``, or null.
+    seed, state, and the fingerprint of the trial that it ``starts_from``, or null. ``alone`` counts
+    the trials that no pack can have, by the reason.
     """
     states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
@@ -62,6 +67,7 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
         **counts(list(sweep.cells)),
         "blocks": blocks,
         "trial_list": trials,
+        "alone": _alone(sweep.cells),
         "costs": [
             {**asdict(cost), "hours": cost.hours, "hours_to_run": cost.hours_to_run}
             for cost in costs
@@ -98,7 +104,21 @@ def describe(plan: dict[str, Any]) -> str:
         sums = (sum(row[key] for row in plan["costs"]) for key in ("hours", "hours_to_run"))
         totals = [str(plan["trials"]), str(plan["to_run"]), "", *map(_hours, sums), ""]
         costs.append(["all", *totals])
-    return "\n".join([head, *_aligned(counts), "", *_aligned(costs)])
+    alone = [
+        f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
+    ]
+    return "\n".join([head, *_aligned(counts), "", *_aligned(costs), *alone])
+
+
+def _alone(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """Count the trials that cannot be trained in any pack, by the reason."""
+    reasons: Counter[str] = Counter()
+    for cell in cells:
+        try:
+            pack_key(cell.recipe)
+        except ConfigurationError as error:
+            reasons[str(error)] += 1
+    return [{"trials": count, "reason": reason} for reason, count in reasons.items()]
 
 
 def _hours(hours: float | None) -> str:

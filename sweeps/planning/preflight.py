@@ -11,6 +11,7 @@ from quantlab import ConfigurationError, Quantizer, Recipe
 from quantlab.canonical import canonical_key
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.base import Dimensions
+from quantlab.distributed.shared_batch import require_shares
 from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
 from quantlab.quantizers.contract import require_contract
@@ -29,7 +30,12 @@ the sweep's schedules."""
 
 
 def preflight(
-    cells: list[Cell], storage: Storage, data_dir: Path, *, runs_here: bool = True
+    cells: list[Cell],
+    storage: Storage,
+    data_dir: Path,
+    *,
+    runs_here: bool = True,
+    replicas: int = 1,
 ) -> list[str]:
     """Check data, initial weights, quantizers, networks and optimizers before any trial starts.
 
@@ -38,6 +44,7 @@ def preflight(
         storage: the storage of the trials.
         data_dir: folder of the datasets and of files with weights.
         runs_here: whether trials run on the CPU, as this process does.
+        replicas: number of processes that train each trial together.
 
     Returns:
         Notes on the networks, one line each: the weights that stay in full precision, and averages
@@ -46,9 +53,11 @@ def preflight(
 
     Raises:
         ConfigurationError: data or initial weights are missing or do not fit, an epoch ends with a
-            single image that the network cannot process, or see `check_without_data`.
+            single image that the network cannot process, several processes cannot share the batches
+            of a recipe, or see `check_without_data`.
     """
     for cell in cells:
+        require_shares(cell.recipe.batch_size, cell.recipe.batchnorm_shards, replicas)
         folder = storage.trial(cell.fingerprint)
         require_writable(folder.path, f"trial {cell.name!r}")
     recipes = [cell.recipe for cell in cells]

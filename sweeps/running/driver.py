@@ -28,8 +28,9 @@ from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.tracking.delivery import Delivery, delivering, reach
 from sweeps.tracking.tracker import Tracker
-from sweeps.worker.actor import Work, Worker
+from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
+from sweeps.worker.work import Work
 
 
 @contextmanager
@@ -109,7 +110,7 @@ def train(
     stop = SweepStopper(queue)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
-        {"cpu": resources.cpus, "gpu": resources.gpus},
+        tune.PlacementGroupFactory(resources.bundles),
     )
     failures_of_ray = 0
     while not queue.is_over:

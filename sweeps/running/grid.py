@@ -48,7 +48,13 @@ def run_cells(
     resources = resources.for_trials(len(cells))
     storage.require_writable()
     with storage.locked():
-        check_before_training(cells, storage, data_dir, runs_here=resources.gpus_per_trial == 0)
+        check_before_training(
+            cells,
+            storage,
+            data_dir,
+            runs_here=resources.gpus_per_trial == 0,
+            replicas=resources.execution.replicas,
+        )
         tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
         with services(tracker, sweep.cells, resources) as (slots, delivery):
             progress = Progress(

@@ -72,15 +72,17 @@ def connect(resources: Resources) -> int:
         ("--gpus-per-trial", "GPU", resources.gpus),
     ):
         there = available[kind]
-        if needed > there:
-            if address is None:
-                disconnect()
-                raise ConfigurationError(
-                    f"{option} {needed:g}: this machine has {there:g} {kind}s; must not be more"
-                )
+        if address is None and needed > there:
+            disconnect()
+            raise ConfigurationError(
+                f"{option} {needed:g}: this machine has {there:g} {kind}s; must not be more"
+            )
+        replicas = resources.execution.replicas
+        if needed / replicas > there:
+            of_each = f", {needed / replicas:g} for each of {replicas} processes" * (replicas > 1)
             print(
-                f"sweeps: warning: {option} {needed:g}: no machine of the cluster has more than "
-                f"{there:g} {kind}s; trials are pending until such a machine joins",
+                f"sweeps: warning: {option} {needed:g}{of_each}: no machine of the cluster has "
+                f"more than {there:g} {kind}s; trials are pending until such a machine joins",
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))

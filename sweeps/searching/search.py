@@ -66,7 +66,13 @@ def run_study(
             )
         ) as queue,
     ):
-        check_before_training(examples, storage, data_dir, runs_here=not resources.gpus)
+        check_before_training(
+            examples,
+            storage,
+            data_dir,
+            runs_here=not resources.gpus,
+            replicas=resources.execution.replicas,
+        )
         tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
         with services(tracker, queue.cells, resources) as (_, delivery):
             # A configuration that waits in Ray was sampled before the latest results, and no other

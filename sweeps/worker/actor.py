@@ -1,13 +1,9 @@
 """A Ray actor that trains one pack of trials after another."""
 
 import gc
-import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 _THRESHOLD = gc.get_threshold()
@@ -16,13 +12,12 @@ gc.set_threshold(100_000)  # The imports create hundreds of thousands of objects
 import torch
 from ray import tune
 
-from quantlab import ConfigurationError, Recipe
-from quantlab.errors import MemoryExhaustedError, in_full
-from quantlab.execution import Execution
-from sweeps.storage.folder import Storage
-from sweeps.storage.sharing import adopt_group
+from quantlab import Recipe
+from quantlab.errors import MemoryExhaustedError
+from sweeps.worker.data_parallel import Team
 from sweeps.worker.pack_report import PackReport
-from sweeps.worker.trial import train_trials
+from sweeps.worker.trial import alone, train_trials
+from sweeps.worker.work import Work
 
 gc.set_threshold(*_THRESHOLD)
 
@@ -32,24 +27,6 @@ STEP_SECONDS = 2.0
 TRANSIENT = (OSError, torch.AcceleratorError)
 """Errors of disks, networks, data loaders and GPUs, after which a trial is retried in another
 process."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """The settings that all trials of a sweep share."""
-
-    storage: Storage
-    mark: str
-    """The mark that the driver reads in the storage; see `Storage.mark`."""
-    data_dir: Path
-    """Folder of the datasets."""
-    scratch: Path | None
-    """Folder on the local disk of each machine; see `stage`."""
-    device: str
-    """A torch device."""
-    execution: Execution
-    modules: tuple[ModuleType, ...] = ()
-    """Modules of the user that the code of the trials imports while it runs."""
 
 
 class Worker(tune.Trainable):
@@ -69,14 +46,12 @@ class Worker(tune.Trainable):
         """
         work = parameters["work"]
         self._work = work
-        self._unable = ""
-        for module in work.modules:
-            sys.modules.setdefault(module.__name__, module)
-        try:
-            work.storage.require_mark(work.mark)
-            adopt_group(work.storage.root)
-        except (ConfigurationError, OSError) as error:
-            self._unable = in_full(error)
+        self._unable = work.prepare()
+        self._together = alone
+        if work.execution.replicas > 1:
+            team = Team(work)
+            self._unable = self._unable or team.unable
+            self._together = team.training
         self._begin(config["trials"])
 
     def reset_config(self, new_config: Mapping[str, Mapping[str, Recipe]]) -> bool:
@@ -135,6 +110,7 @@ class Worker(tune.Trainable):
                 scratch=work.scratch,
                 device=work.device,
                 execution=work.execution,
+                together=self._together,
             )
             try:
                 with closing(training):

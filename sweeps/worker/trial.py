@@ -8,7 +8,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    nullcontext,
+    suppress,
+)
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +31,7 @@ from quantlab import (
     fingerprint,
 )
 from quantlab.datasets.content import content_of
+from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun, PackEvent
@@ -46,6 +53,11 @@ PAUSE_STEPS = 20
 EPOCH_SECONDS = 2.0
 """Minimum time between two checkpoints for each trial of a pack. Shorter epochs share a checkpoint,
 because training them again costs less than a checkpoint after each."""
+
+
+def alone(recipe: Recipe, folder: TrialFolder) -> AbstractContextManager[Replicas]:
+    """Train in a single process; see `train_trials`."""
+    return nullcontext(ALONE)
 
 
 def run_trial(
@@ -84,6 +96,7 @@ def train_trials(
     device: str = "cpu",
     execution: Execution = DEFAULT_EXECUTION,
     checkpoint_seconds: float = 60.0,
+    together: Callable[[Recipe, TrialFolder], AbstractContextManager[Replicas]] = alone,
 ) -> Generator[Sequence[PackEvent], None, None]:
     """Train trials as one pack, each from its last checkpoint if there is one.
 
@@ -100,6 +113,8 @@ def train_trials(
         device: a torch device.
         execution: how to compute the trials.
         checkpoint_seconds: maximum time between two checkpoints within an epoch.
+        together: starts the other processes that train a trial with this one, which leads; for a
+            single trial only.
 
     Yields:
         The events of an epoch, whose members are positions in `trials`, when they have been written
@@ -123,13 +138,15 @@ def train_trials(
             for recipe, folder in (trials[place] for place in places):
                 _require_same_code(recipe, folder)
                 here = stage(recipe, data_dir, scratch)
-            yield from _train(
-                {place: trials[place] for place in places},
-                here,
-                device,
-                execution,
-                checkpoint_seconds,
-            )
+            with together(*trials[places[0]]) as replicas:
+                yield from _train(
+                    {place: trials[place] for place in places},
+                    here,
+                    device,
+                    execution,
+                    checkpoint_seconds,
+                    replicas,
+                )
         except Exception as error:
             if len(trials) == 1:
                 with suppress(OSError):  # the disk may be full
@@ -292,6 +309,7 @@ def _train(
     device: str,
     execution: Execution,
     checkpoint_seconds: float,
+    replicas: Replicas,
 ) -> Generator[Sequence[PackEvent], None, None]:
     torch.set_num_threads(execution.threads)
     places = list(trials)
@@ -302,6 +320,7 @@ def _train(
         device=device,
         execution=execution,
         weights_of=lambda fingerprint: folder.sibling(fingerprint).intact_weights(),
+        replicas=replicas,
     )
     contents: dict[int, str] = {}  # images that members share are hashed once
     for run in pack.members:
@@ -317,25 +336,26 @@ def _train(
             log.save()
 
     saved = time.monotonic()
-    for events in pack.train(pause_steps=PAUSE_STEPS):
-        for event in events:
-            if event.record is not None:
-                logs[event.member].write(event.record)
-            elif event.error is not None:
-                logs[event.member].diverge(event.error)
-        due = checkpoint_seconds
-        if events:
-            due = min(due, EPOCH_SECONDS * len(logs))
-        is_saved = time.monotonic() - saved >= due
-        if is_saved:
-            save()
-            saved = time.monotonic()
-        try:
-            yield [replace(event, member=places[event.member]) for event in events]
-        except GeneratorExit:
-            if not is_saved:
+    with closing(pack.train(pause_steps=PAUSE_STEPS)) as training:
+        for events in training:
+            for event in events:
+                if event.record is not None:
+                    logs[event.member].write(event.record)
+                elif event.error is not None:
+                    logs[event.member].diverge(event.error)
+            due = checkpoint_seconds
+            if events:
+                due = min(due, EPOCH_SECONDS * len(logs))
+            is_saved = time.monotonic() - saved >= due
+            if is_saved:
                 save()
-            raise
+                saved = time.monotonic()
+            try:
+                yield [replace(event, member=places[event.member]) for event in events]
+            except GeneratorExit:
+                if not is_saved:
+                    save()
+                raise
     for log in logs:
         if not log.is_over:
             log.complete()

@@ -19,7 +19,9 @@ from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.digits import Digits
 from quantlab.errors import LostProcessError
 from quantlab.execution import Execution
+from quantlab.mirror_maps.softmax import Softmax
 from quantlab.packs import PackedRun
+from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging
@@ -52,6 +54,9 @@ AVERAGED = Quantization(
     averaging=Averaging(start_epoch=1),
     reestimate_batchnorm=True,
 )
+LIFTED = Quantization(
+    rule=PROX_CONNECT, quantizer=Softmax(TERNARY, beta=1.0), pull=0.1, step_scale=2.0
+)
 ROUNDED = Quantization(rule=PROX_QUANT, quantizer=StochasticRounding())
 
 
@@ -74,7 +79,9 @@ CASES = {
     "4 shards": recipe(batchnorm_shards=4),
     "averaged and reestimated": recipe(quantization=AVERAGED),
     "reestimated in shards": recipe(quantization=AVERAGED, batchnorm_shards=2),
+    "the best epoch": recipe(quantization=AVERAGED, select="best"),
     "stochastic rounding": recipe(quantization=ROUNDED),
+    "lifted, with a pull and a step scale": recipe(quantization=LIFTED, optimizer=ADAM),
     "full precision": recipe(quantization=None, batchnorm_epochs=0),
 }
 

@@ -229,8 +229,8 @@ def test_bad_arguments_are_one_line(
         ("--tracking-uri", "http://127.0.0.1:9", "--tracking-uri http://127.0.0.1:9: cannot be"),
         (
             "--gpus-per-trial",
-            "99",
-            "--gpus-per-trial 99: this machine has 0 GPUs; must not be more",
+            "9",
+            "--gpus-per-trial 9: this machine has 0 GPUs; must not be more",
         ),
     ],
 )

@@ -1,8 +1,13 @@
 """How many trials the CPUs and GPUs of machines have room for."""
 
 from pathlib import Path
+from typing import Any
 
-from sweeps.placement.resources import cpu_limits, places_of_nodes, usable_cpus
+import pytest
+
+from quantlab import ConfigurationError
+from quantlab.execution import Execution
+from sweeps.placement.resources import Resources, cpu_limits, places_of_nodes, usable_cpus
 
 
 def test_places_are_counted_by_what_a_trial_needs() -> None:
@@ -26,3 +31,33 @@ def test_slots_are_of_the_cpus_that_a_job_may_use(tmp_path: Path) -> None:
     (tmp_path / "sys" / "cpu" / "job" / "cpu.cfs_period_us").write_text("100000")
     assert list(cpu_limits(tmp_path / "groups", tmp_path / "sys")) == [3.0]
     assert list(cpu_limits(tmp_path / "none", tmp_path / "sys")) == []
+
+
+def test_several_gpus_are_those_of_several_processes() -> None:
+    resources = Resources(gpus_per_trial=4, cpus_per_trial=8)
+    assert resources.execution.replicas == 4
+    assert resources.bundles == [{"CPU": 2.0, "GPU": 1.0}] * 4
+    assert resources.slots([{"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 3.0}]) == 2
+    assert Resources(gpus_per_trial=0.5).bundles == [{"CPU": 1.0, "GPU": 0.5}]
+    together = Resources(execution=Execution(replicas=2, threads=3, workers=1))
+    assert together.cpus == 8
+    assert together.bundles == [{"CPU": 4.0, "GPU": 0.0}] * 2
+    assert together.slots([{"CPU": 8.0}]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gpus_per_trial": 4, "replicas": 2}, "replicas=2: must be the number of GPUs .* is 4"),
+        ({"gpus_per_trial": 0.5, "replicas": 2}, "replicas=2: must be the number .* is 0.5"),
+        ({"gpus_per_trial": None, "replicas": 2}, "--gpus-per-trial auto: must be 2 with"),
+        ({"gpus_per_trial": 2, "cpus_per_trial": 3}, "--cpus-per-trial 3: must be a multiple of 2"),
+        ({"replicas": 2, "pack": None}, "--pack auto: must be 1 if 2 processes"),
+    ],
+)
+def test_numbers_of_processes_that_do_not_fit_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    execution = Execution(replicas=options.pop("replicas", 1))
+    with pytest.raises(ConfigurationError, match=message):
+        Resources(execution=execution, **options)

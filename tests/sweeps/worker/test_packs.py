@@ -70,7 +70,8 @@ from quantlab import fingerprint
 from quantlab.execution import Execution
 from sweeps.worker.pack_report import PackReport
 from sweeps.storage import Storage
-from sweeps.worker.actor import Work, Worker
+from sweeps.worker.actor import Worker
+from sweeps.worker.work import Work
 from tests.sweeps.worker.test_packs import LARGE
 
 spare, folder = int(sys.argv[1]), Path(sys.argv[2])

@@ -17,9 +17,10 @@ from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.running.tune_hooks import SweepStopper, TrialCallback
 from sweeps.storage import Storage, TrialState
-from sweeps.worker.actor import Work, Worker
+from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport
+from sweeps.worker.work import Work
 from tests.quantlab.recipes import quantized
 
 

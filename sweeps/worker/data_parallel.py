@@ -1,0 +1,150 @@
+"""The processes that train a trial together with a worker, each on a share of every batch.
+
+A trial of several processes is one trial of Ray Tune, whose placement group has a bundle for each
+of them. The worker, Tune's actor in the first bundle, leads: it trains with `train_trials` and
+writes the trial folder, as for any trial. The others are actors that it creates in the other
+bundles. They follow (`quantlab.training.following`), and write nothing.
+
+If one of them dies, or its machine is lost, the worker raises `LostProcessError`, so that the trial
+is retried from its checkpoint. If the worker itself still waits for the dead process some seconds
+later, as it may on GPUs, it ends its process, with the same consequence. If the worker dies, Ray
+ends the actors that it has created.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import ray
+import torch
+from ray.util import get_current_placement_group, get_node_ip_address
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from quantlab import Recipe, TrainingRun
+from quantlab.distributed.data_parallel import Replicas
+from quantlab.training.following import follow
+from sweeps.storage.folder import TrialFolder
+from sweeps.worker.staging import stage
+from sweeps.worker.work import Work
+
+GRACE_SECONDS = 10.0
+"""How long a worker may take to notice that another process of its trial has failed."""
+
+_POLL_SECONDS = 1.0
+
+
+class Member:
+    """A process of a trial, other than the first."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._unable = work.prepare()
+
+    def unable(self) -> str:
+        """Return why this process can train no trial; empty if it can."""
+        return self._unable
+
+    def train(self, recipe: Recipe, fingerprint: str, address: str, rank: int) -> None:
+        """Follow the worker until its trial ends or stops.
+
+        Args:
+            recipe: recipe of the trial.
+            fingerprint: fingerprint of the trial.
+            address: see `Replicas.following`.
+            rank: number of this process in the trial.
+        """
+        work = self._work
+        torch.set_num_threads(work.execution.threads)
+        folder = work.storage.trial(fingerprint)
+        size = work.execution.replicas
+        with Replicas.following(address, rank=rank, size=size) as replicas:
+            run = TrainingRun(
+                recipe,
+                data_dir=stage(recipe, work.data_dir, work.scratch),
+                device=work.device,
+                execution=work.execution,
+                weights_of=lambda other: folder.sibling(other).intact_weights(),
+                replicas=replicas,
+            )
+            follow(run)
+
+
+class Team:
+    """The processes that train trials together with this worker. They live as long as it does."""
+
+    def __init__(self, work: Work) -> None:
+        """Start the processes in the placement group of this worker."""
+        self._work = work
+        self._members: list[Any] = []
+        self._start()
+
+    @property
+    def unable(self) -> str:
+        """Why one of the processes can train no trial; empty if all can."""
+        reasons: list[str] = ray.get([member.unable.remote() for member in self._members])
+        return next(filter(None, reasons), "")
+
+    @contextmanager
+    def training(self, recipe: Recipe, folder: TrialFolder) -> Iterator[Replicas]:
+        """Let the processes follow this one for a `with` block that trains a trial.
+
+        Args:
+            recipe: recipe of the trial.
+            folder: folder of the trial.
+
+        Yields:
+            The leading replica, which connects when training begins.
+        """
+        if not self._members:
+            self._start()
+        size = self._work.execution.replicas
+        replicas = Replicas.leading(size, host=get_node_ip_address())
+        running = [
+            member.train.remote(recipe, folder.fingerprint, replicas.address, rank)
+            for rank, member in enumerate(self._members, start=1)
+        ]
+        has_ended = threading.Event()
+        threading.Thread(target=_watch, args=(running, has_ended), daemon=True).start()
+        try:
+            with replicas:
+                yield replicas
+        finally:
+            has_ended.set()
+            _, left = ray.wait(running, num_returns=len(running), timeout=GRACE_SECONDS)
+            if left:
+                self._end()
+
+    def _start(self) -> None:
+        group = get_current_placement_group()
+        assert group is not None, "Tune places workers in placement groups"
+        for rank in range(1, self._work.execution.replicas):
+            bundle = group.bundle_specs[rank]
+            options = ray.remote(
+                num_cpus=bundle.get("CPU", 0),
+                num_gpus=bundle.get("GPU", 0),
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=rank
+                ),
+            )
+            self._members.append(options(Member).remote(self._work))
+
+    def _end(self) -> None:
+        for member in self._members:
+            ray.kill(member)
+        self._members = []
+
+
+def _watch(running: Sequence[Any], has_ended: threading.Event) -> None:
+    """End this process if another one has failed and the main thread does not notice."""
+    left = list(running)
+    while left and not has_ended.is_set():
+        done, left = ray.wait(left, timeout=_POLL_SECONDS)
+        for one in done:
+            with suppress(Exception):
+                ray.get(one)
+                continue
+            if not has_ended.wait(GRACE_SECONDS):
+                os._exit(1)
+            return

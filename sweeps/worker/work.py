@@ -1,0 +1,41 @@
+"""Work: the settings that all trials of a sweep share."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from quantlab import ConfigurationError
+from quantlab.errors import in_full
+from quantlab.execution import Execution
+from sweeps.storage.folder import Storage
+from sweeps.storage.sharing import adopt_group
+
+
+@dataclass(frozen=True)
+class Work:
+    """The settings that all trials of a sweep share."""
+
+    storage: Storage
+    mark: str
+    """The mark that the driver reads in the storage; see `Storage.mark`."""
+    data_dir: Path
+    """Folder of the datasets."""
+    scratch: Path | None
+    """Folder on the local disk of each machine; see `stage`."""
+    device: str
+    """A torch device."""
+    execution: Execution
+    modules: tuple[ModuleType, ...] = ()
+    """Modules of the user that the code of the trials imports while it runs."""
+
+    def prepare(self) -> str:
+        """Prepare this process for trials, and return why it can train none; empty if it can."""
+        for module in self.modules:
+            sys.modules.setdefault(module.__name__, module)
+        try:
+            self.storage.require_mark(self.mark)
+            adopt_group(self.storage.root)
+        except (ConfigurationError, OSError) as error:
+            return in_full(error)
+        return ""
