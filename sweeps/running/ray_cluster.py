@@ -68,8 +68,8 @@ def connect(resources: Resources) -> int:
     nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
-        ("--cpus-per-trial", "CPU", resources.cpus),
         ("--gpus-per-trial", "GPU", resources.gpus),
+        ("--cpus-per-trial", "CPU", resources.cpus),
     ):
         there = available[kind]
         if address is None and needed > there:
