@@ -18,6 +18,19 @@ class Jacobian(BackwardMap):
     BNN++. Source: mirror-descent paper, equation (1) and section 5.
     """
 
+    @property
+    def annealed(self) -> bool:
+        """Always false, because only the quantizer depends on the sharpness."""
+        return False
+
+    def require_fits(self, quantizer: Quantizer) -> None:
+        """Check that the quantizer is not random: its derivative would be that of another draw."""
+        if quantizer.random:
+            raise ConfigurationError(
+                f"Quantization.backward = {self!r}: the quantizer must not be random, because the "
+                f"derivative would be that of another draw, but {type(quantizer).__name__} is"
+            )
+
     def apply(
         self, gradient: Tensor, latent: Tensor, sharpness: Sharpness, quantizer: Quantizer
     ) -> Tensor:
@@ -32,6 +45,11 @@ class SoftmaxShortcut(BackwardMap):
     It is what the code of proximal mean-field (PMF) computes. Unlike the Jacobian, it does not
     vanish where the probabilities are close to 0 and 1.
     """
+
+    @property
+    def annealed(self) -> bool:
+        """Always false, because only the quantizer depends on the sharpness."""
+        return False
 
     def require_fits(self, quantizer: Quantizer) -> None:
         """Check that the quantizer is a `Softmax`."""

@@ -4,11 +4,10 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from quantlab.plain_values import require_number
-from quantlab.quantizers.base import Quantizer, Sharpness
+from quantlab.quantizers.base import Quantizer, Sharpness, finite_sharpness
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,7 @@ class MirrorMap(Quantizer):
 
     def steepness(self, sharpness: Sharpness, like: Tensor) -> Tensor:
         """Return beta as a tensor of the dtype of `like`. Infinity becomes the largest number."""
-        beta = sharpness if self.beta is None else self.beta
-        if not isinstance(beta, Tensor):
-            beta = like.new_full((), min(beta, torch.finfo(like.dtype).max))
-        # Infinity times a distance of 0 would be NaN.
-        return beta.to(like.dtype).clamp(max=torch.finfo(like.dtype).max)
+        return finite_sharpness(sharpness if self.beta is None else self.beta, like)
 
     @abstractmethod
     def inverse(self, proximal: Tensor, sharpness: Sharpness = math.nan) -> Tensor:

@@ -86,14 +86,16 @@ class ShiftedTanh(MirrorMap):
     def potential(self, proximal: Tensor, sharpness: Sharpness = math.nan) -> Tensor:
         """Return Phi(w) = w z - Psi(z) at z = P^-1(w), where Psi is the integral of P.
 
-        On {-1, 1} it is ((1 + w) log(1 + w) + (1 - w) log(1 - w)) / (2 beta), equation (14).
+        On {-1, 1} it is ((1 + w) log(1 + w) + (1 - w) log(1 - w)) / (2 beta), equation (14). It is
+        finite at the lowest and the highest level, where z is infinite.
         """
         beta = self.steepness(sharpness, proximal)
         dual = self.inverse(proximal, sharpness)
-        integral = self._center * dual
+        integral, at_edge = self._center * dual, torch.zeros_like(dual)
         for middle, half in self._gaps:
             integral = integral + half * _log_cosh((dual - middle) * beta) / beta
-        return proximal * dual - integral
+            at_edge = at_edge + half * (middle * dual.sign() + math.log(2) / beta)
+        return torch.where(dual.isinf(), at_edge, proximal * dual - integral)
 
     def _bisected(self, proximal: Tensor, sharpness: Sharpness) -> Tensor:
         beta = self.steepness(sharpness, proximal)

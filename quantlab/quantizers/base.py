@@ -34,6 +34,17 @@ def at_least_float32(
     return wrapped
 
 
+def finite_sharpness(sharpness: Sharpness, like: Tensor) -> Tensor:
+    """Return a sharpness as a tensor of the dtype of `like`, at most its largest number.
+
+    An infinite sharpness times a distance of 0 would be NaN.
+    """
+    largest = torch.finfo(like.dtype).max
+    if isinstance(sharpness, Tensor):
+        return sharpness.to(like.dtype).clamp(max=largest)
+    return like.new_full((), min(sharpness, largest))
+
+
 @dataclass(frozen=True)
 class Quantizer(ABC):
     """A family of maps P, one per sharpness, that converges to the projector onto Q.

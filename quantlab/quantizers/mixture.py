@@ -10,7 +10,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import floats
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.quantizers.nearest import Nearest
@@ -58,6 +58,12 @@ class Averaged(Quantizer):
                 "to 1, one per member"
             )
         own = tuple(dataclasses.replace(member, levels=self.levels) for member in self.members)
+        for member in own:
+            if member.num_latents != 1:
+                raise ConfigurationError(
+                    f"{owner}.members = {brief(members)}: must be maps with one latent per weight, "
+                    f"but {type(member).__name__} has {member.num_latents}"
+                )
         object.__setattr__(self, "members", own)
         if abs(total - 1) > 1e-12:  # not for a rounding error, which another division would move
             alphas = tuple(alpha / total for alpha in alphas)
@@ -74,6 +80,16 @@ class Averaged(Quantizer):
         return any(member.random for member in self.members)
 
     @property
+    def fixes_levels(self) -> bool:
+        """Whether all members fix the levels."""
+        return all(member.fixes_levels for member in self.members)
+
+    @property
+    def is_monotone(self) -> bool:
+        """Whether all members are nondecreasing."""
+        return all(member.is_monotone for member in self.members)
+
+    @property
     def formula(self) -> str:
         """The sum, followed by the formula of each member."""
         terms = [f"{alpha:.4g} P{i}(w*)" for i, alpha in enumerate(self.alphas, start=1)]
@@ -88,6 +104,14 @@ class Averaged(Quantizer):
         """Return the weighted sum of the members' images."""
         weighted = zip(self.alphas, self.members, strict=True)
         return reduce(add, (alpha * member.prox(latent, sharpness) for alpha, member in weighted))
+
+    def pullback(self, gradient: Tensor, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """Return the weighted sum of the members' pullbacks; see `Quantizer.pullback`."""
+        weighted = zip(self.alphas, self.members, strict=True)
+        return reduce(
+            add,
+            (alpha * member.pullback(gradient, latent, sharpness) for alpha, member in weighted),
+        )
 
 
 @dataclass(frozen=True)

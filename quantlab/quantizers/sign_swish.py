@@ -7,7 +7,7 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 from quantlab.quantization_sets import BINARY
-from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32, finite_sharpness
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,10 @@ def sign_swish_derivative(latent: Tensor, steepness: Sharpness) -> Tensor:
     scaled = _scaled(latent, steepness)
     # 1 / (1 + cosh(x)) = 2 s(x) s(-x) with the logistic s, which does not overflow.
     bell = 2 * torch.sigmoid(scaled) * torch.sigmoid(-scaled)
-    return steepness * (2 - scaled * torch.tanh(scaled / 2)) * bell
+    shape = (2 - scaled * torch.tanh(scaled / 2)) * bell
+    return shape * finite_sharpness(steepness, latent)
 
 
 def _scaled(latent: Tensor, steepness: Sharpness) -> Tensor:
     """Return b z within +-500, beyond which the map is at its limits to the last bit."""
-    return (latent * steepness).clamp(-500, 500)
+    return (latent * finite_sharpness(steepness, latent)).clamp(-500, 500)

@@ -128,6 +128,16 @@ def test_the_potential_and_the_divergence_of_tanh() -> None:
     torch.testing.assert_close(slope, 1 / (beta * (1 - point.detach() ** 2)))
 
 
+@pytest.mark.parametrize("levels", [BINARY, TERNARY, QUATERNARY, (0.0, 0.5, 3.0)], ids=str)
+def test_the_divergence_of_a_quantized_weight_is_finite(levels: tuple[float, ...]) -> None:
+    """The potential has limits at the ends of the range, where the inverse is infinite."""
+    quantizer, beta = ShiftedTanh(levels), 2.0
+    for end, inwards in ((levels[0], 1), (levels[-1], -1)):
+        near = quantizer.potential(double(end + inwards * 1e-9), beta)
+        torch.testing.assert_close(quantizer.potential(double(end), beta), near, rtol=0, atol=1e-6)
+        assert 0 < float(quantizer.bregman(double(end), double(levels[0] + 0.2), beta)) < 10
+
+
 @pytest.mark.parametrize("levels", [TERNARY, QUATERNARY], ids=str)
 def test_the_divergence_of_softmax_is_that_of_kullback_and_leibler(
     levels: tuple[float, ...],

@@ -16,11 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from quantlab import ConfigurationError, Point, ProxOptimizer, Quantizer, UpdateRule
+from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
+from quantlab.mirror_maps.softmax import Softmax
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.binary_relax import BinaryRelax
+from quantlab.quantizers.contract import require_contract
 from quantlab.quantizers.mixture import Averaged, RandomChoice
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 
@@ -325,6 +329,17 @@ def test_t12_a_mixture_is_random_or_annealed_if_a_member_is() -> None:
         assert (choice.annealed, choice.random) == (annealed, True)
 
 
+def test_t12_a_mixture_fixes_levels_and_is_monotone_if_all_members_are() -> None:
+    for member, fixes, is_monotone in (
+        (PiecewiseLinear(BINARY), True, True),
+        (ShiftedTanh(BINARY), False, True),
+        (SignSwish(), False, False),
+    ):
+        mixture = Averaged(BINARY, (member, Nearest(BINARY)), (0.9, 0.1))
+        assert (mixture.fixes_levels, mixture.is_monotone) == (fixes, is_monotone)
+        require_contract(mixture)
+
+
 @pytest.mark.parametrize("mixture", [Averaged, RandomChoice])
 @pytest.mark.parametrize(
     ("members", "alphas", "message"),
@@ -344,6 +359,7 @@ def test_t12_a_mixture_is_random_or_annealed_if_a_member_is() -> None:
         ((Nearest(), Nearest()), (-0.5, 1.5), r"alphas = \(-0\.5, 1\.5\)"),
         ((Nearest(), Nearest()), (math.nan, 1.0), r"alphas = \(nan, 1\.0\)"),
         ((Nearest(), Nearest()), (math.inf, 0.0), r"alphas = \(inf, 0\.0\)"),
+        ((Nearest(), Softmax()), (0.5, 0.5), "members = .* but Softmax has 3"),
     ],
 )
 def test_t12_bad_mixtures_are_named(
