@@ -143,11 +143,14 @@ class Quantization:
             bound = require_number(self, "latent_bound", exclusive=True)
             object.__setattr__(self, "latent_bound", bound)
         require_instance(self, "backward", BackwardMap)
-        for name in ("pull", "step_scale"):
-            if finite_number(getattr(self, name)) is not None:
-                object.__setattr__(self, name, Constant(getattr(self, name)))
-            if getattr(self, name) is not None:
-                require_instance(self, name, Schedule)
+        for name, allowed in (("pull", "a number from 0 to 1"), ("step_scale", "a number >= 0")):
+            value = getattr(self, name)
+            if (number := finite_number(value)) is not None and number >= 0:
+                object.__setattr__(self, name, Constant(number))
+            elif not (value is None or isinstance(value, Schedule)):
+                raise ConfigurationError(
+                    f"Quantization.{name} = {brief(value)}: must be {allowed}, a Schedule, or None"
+                )
         self._require_consistent()
 
     def _require_consistent(self) -> None:
@@ -161,7 +164,7 @@ class Quantization:
                 f"Quantization.pull = {self.pull.value!r}: must be a number from 0 to 1"
             )
         at_latent = self.rule.gradient_at is Point.LATENT
-        if at_latent and not isinstance(self.backward, StraightThrough):
+        if at_latent and type(self.backward) is not StraightThrough:
             raise ConfigurationError(
                 f"Quantization.backward = {self.backward!r}: must be StraightThrough() if "
                 "rule.gradient_at is Point.LATENT, because the gradient is that of the latents"

@@ -19,8 +19,11 @@ class BackwardMap(ABC):
 
     @property
     def annealed(self) -> bool:
-        """Whether the map depends on the sharpness, also if the quantizer does not."""
-        return False
+        """Whether the map itself depends on the sharpness.
+
+        If neither the map nor the quantizer does, `apply` receives the sharpness 0.
+        """
+        return True
 
     def require_fits(self, quantizer: Quantizer) -> None:  # noqa: B027 - most maps fit all
         """Check that the map can be used with a quantizer.
@@ -49,6 +52,11 @@ class StraightThrough(BackwardMap):
 
     In a lifted space it is the gradient with respect to the probabilities u, which is q_k g.
     """
+
+    @property
+    def annealed(self) -> bool:
+        """Always false."""
+        return False
 
     def apply(
         self, gradient: Tensor, latent: Tensor, sharpness: Sharpness, quantizer: Quantizer

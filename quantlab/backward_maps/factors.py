@@ -6,7 +6,7 @@ from torch import Tensor
 
 from quantlab.backward_maps.base import Factor
 from quantlab.plain_values import require_number
-from quantlab.quantizers.base import Sharpness
+from quantlab.quantizers.base import Sharpness, finite_sharpness
 from quantlab.quantizers.sign_swish import sign_swish_derivative
 
 
@@ -20,6 +20,11 @@ class ClippedIdentity(Factor):
     def __post_init__(self) -> None:
         bound = float(require_number(self, "bound", exclusive=True))
         object.__setattr__(self, "bound", bound)
+
+    @property
+    def annealed(self) -> bool:
+        """Always false."""
+        return False
 
     def factor(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Return 1 or 0 for every weight."""
@@ -57,6 +62,11 @@ class SignSwishDerivative(Factor):
 class BiReal(Factor):
     """2 - 2 |w*| where |w*| < 1, else 0: the derivative of a piecewise quadratic sign (Bi-Real)."""
 
+    @property
+    def annealed(self) -> bool:
+        """Always false."""
+        return False
+
     def factor(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Return the factor."""
         return (2 - 2 * latent.abs()).clamp_(min=0)
@@ -77,16 +87,8 @@ class ReSTE(Factor):
         cap = float(require_number(self, "cap", exclusive=True))
         object.__setattr__(self, "cap", cap)
 
-    @property
-    def annealed(self) -> bool:
-        """Always true, because o is the sharpness."""
-        return True
-
     def factor(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Return the factor."""
-        if isinstance(sharpness, Tensor):
-            order = sharpness.to(latent.dtype).clamp(min=1)
-        else:
-            order = latent.new_full((), max(sharpness, 1.0))
+        order = finite_sharpness(sharpness, latent).clamp(min=1)
         # 0^(1/o - 1) is infinite unless o is 1.
         return (latent.abs().pow(1 / order - 1) / order).clamp_(max=self.cap)

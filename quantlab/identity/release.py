@@ -7,6 +7,7 @@ identity then stays the same.
 
 RELEASE = {
     "quantlab.backward_maps.base": "BackwardMap Factor StraightThrough",
+    "quantlab.backward_maps.contract": "require_backward_contract",
     "quantlab.backward_maps.factors": "BiReal ClippedIdentity ReSTE SignSwishDerivative",
     "quantlab.backward_maps.jacobian": "Jacobian SoftmaxShortcut",
     "quantlab.canonical": (
@@ -102,10 +103,10 @@ RELEASE = {
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
     "quantlab.quantization_sets": "nearest_level quantization_set set_name",
-    "quantlab.quantizers.base": "Quantizer at_least_float32",
+    "quantlab.quantizers.base": "Quantizer at_least_float32 finite_sharpness",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
     "quantlab.quantizers.constants": "constant",
-    "quantlab.quantizers.contract": "require_contract",
+    "quantlab.quantizers.contract": "require_contract require_image trial_latents",
     "quantlab.quantizers.growth": "Geometric Growth Power Saturating takes_a_clock",
     "quantlab.quantizers.knots": "Half Knots",
     "quantlab.quantizers.mixture": "Averaged RandomChoice",

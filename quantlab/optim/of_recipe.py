@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from quantlab.backward_maps.contract import require_backward_contract
 from quantlab.errors import ConfigurationError
 from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
@@ -22,8 +23,10 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         steps_per_epoch: number of gradient steps per epoch, for the schedules.
 
     Raises:
-        ConfigurationError: if a name in the recipe matches no layer, if a quantizer violates its
-            contract (see `require_contract`), or if a stage has no parameters to train.
+        ConfigurationError: if a name in the recipe matches no layer, if a quantizer or the
+            backward map violates its contract (see `require_contract` and
+            `require_backward_contract`), if the pull exceeds 1 at the first step or after the last
+            one, or if a stage has no parameters to train.
     """
     quantization = recipe.quantization
     if quantization is None:
@@ -55,7 +58,9 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     quantizers = [quantization.quantizer, *(group.quantizer for group in groups)]
     for quantizer, sharpness in zip(quantizers, [common, *annealing.values()], strict=True):
         try:
-            require_contract(quantizer, tuple(map(sharpness, steps)), device=device)
+            tried = tuple(map(sharpness, steps))
+            require_contract(quantizer, tried, device=device)
+            require_backward_contract(quantization.backward, quantizer, tried, device=device)
         except ConfigurationError as error:
             if error.__cause__ is None:
                 raise
@@ -69,7 +74,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         own_sharpness=own_sharpness,
         latent_bound=quantization.latent_bound,
         averaging=_averaging(quantization.averaging, steps_per_epoch, recipe.epochs),
-        pull=_pull(quantization.pull, steps_per_epoch),
+        pull=_pull(quantization.pull, steps_per_epoch, recipe.epochs),
         backward=quantization.backward,
         step_scale=_step_scale(recipe, steps_per_epoch),
         own_options=_own_options(recipe.optimizer, model),
@@ -119,13 +124,15 @@ def _annealing(
     return lambda step: value_at(sharpness, step, steps_per_epoch, "quantization.sharpness")
 
 
-def _pull(pull: Schedule | None, steps_per_epoch: int) -> StepFunction | float | None:
+def _pull(pull: Schedule | None, steps_per_epoch: int, epochs: int) -> StepFunction | float | None:
     if pull is None or isinstance(pull, Constant):
         return None if pull is None else pull.value
 
     def share(step: int) -> float:
         return pull_at(pull, step, steps_per_epoch)
 
+    share(0)
+    share(epochs * steps_per_epoch)  # the final weights have the pull of the next step
     return share
 
 

@@ -115,6 +115,7 @@ class StackedPull:
         latent: Tensor,
         proximal: Tensor,
         share: slice | None,
+        sharpness: Sequence[StepFunction],
         column: slice | None,
     ) -> None:
         """Create the pull.
@@ -124,20 +125,28 @@ class StackedPull:
             latent: latents of the rows; see `StackedMap`.
             proximal: proximal weights of the rows.
             share: positions of the rows' theta_t among the numbers of a step; None if it is 1.
-            column: positions of the rows' sharpness; it is used in a lifted space only.
+            sharpness: sharpness of each row, which is used in a lifted space only.
+            column: positions of the rows' sharpness; without it, there is one row.
         """
         self._quantizer = quantizer
         self._latent = latent
         self._proximal = proximal
         self._share = share
+        self._sharpness = sharpness
         self._column = column
 
-    def __call__(self, numbers: Tensor) -> None:
-        """Move the latents to the points that the step starts from."""
+    def __call__(self, step: int, numbers: Tensor) -> None:
+        """Move the latents to the points that the step starts from.
+
+        Args:
+            step: the gradient step.
+            numbers: numbers of the step, on the device.
+        """
         pulled = self._proximal
         if self._quantizer.num_latents != 1:
-            assert self._column is not None
-            sharpness = as_column(numbers[self._column], self._latent)
+            sharpness: float | Tensor = self._sharpness[0](step)
+            if self._column is not None:
+                sharpness = as_column(numbers[self._column], self._latent)
             pulled = self._quantizer.prox(self._latent, sharpness)
         if self._share is None:
             self._latent.copy_(pulled)
@@ -165,7 +174,7 @@ def stacked_backwards(
     groups = [member.optimizer.groups[slot] for member in members]
     ways = [member.optimizer.backward for member in members]
     if all(
-        isinstance(way, StraightThrough) and group.quantizer.num_latents == 1
+        type(way) is StraightThrough and group.quantizer.num_latents == 1
         for way, group in zip(ways, groups, strict=True)
     ):
         return []
@@ -203,8 +212,13 @@ def stacked_pulls(
     """
     groups = [member.optimizer.groups[slot] for member in members]
     lifted = [group.quantizer if group.quantizer.num_latents > 1 else None for group in groups]
-    kinds = [(member.pull_kind, own) for member, own in zip(members, lifted, strict=True)]
+    alone = [own is not None and not takes_a_column(own) for own in lifted]
+    kinds = [
+        (member.pull_kind, lifted[row], row if alone[row] else None)
+        for row, member in enumerate(members)
+    ]
     for rows in runs(kinds):
+        is_together = lifted[rows.start] is not None and not alone[rows.start]
         kind = members[rows.start].pull_kind
         if kind == 0:
             continue
@@ -215,7 +229,8 @@ def stacked_pulls(
             latent=latent[rows],
             proximal=proximal[rows],
             share=None if kind == 1 else _added(shares, add_number),
-            column=_added(sharpness, add_number) if lifted[rows.start] else None,
+            sharpness=sharpness,
+            column=_added(sharpness, add_number) if is_together else None,
         )
 
 

@@ -329,7 +329,7 @@ class _Block:
                 own = torch.cat([back(own, num_steps, numbers) for back in self._backwards[slot]])
             target.grad = own
         for pull in self._pulls:
-            pull(numbers)
+            pull(num_steps, numbers)
         self._base.step()
         for latent, bound in self._bounds:
             latent.clamp_(-bound, bound)

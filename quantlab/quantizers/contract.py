@@ -31,8 +31,9 @@ def require_contract(
     change the weights, and must be pure unless the quantizer is `random`. Their values must be
     nondecreasing (for a random map, in the mean), because a map is proximal if and only if it is
     monotone (ProxConnect paper, Theorem 3.1), unless the quantizer says that it is not. In a lifted
-    space the weights are checked along latents that `lift` returns. `hard` must return levels only.
-    The check takes about a millisecond and does not change torch's generators.
+    space the weights are checked along latents that `lift` returns, `spread` must be the transpose
+    of `collapse`, and all methods must accept a leading axis. `hard` must return levels only. The
+    check takes about a millisecond and does not change torch's generators.
 
     Args:
         quantizer: quantizer to check.
@@ -49,13 +50,22 @@ def require_contract(
         try:
             levels = torch.tensor(quantizer.levels, device=device)
             is_random, is_annealed = bool(quantizer.random), bool(quantizer.annealed)
-            is_lifted, is_monotone = quantizer.num_latents != 1, bool(quantizer.is_monotone)
+            num_latents: object = quantizer.num_latents
+            is_monotone = bool(quantizer.is_monotone)
         except Exception as error:
             raise ConfigurationError(f"{name}: raised {described(error)}") from error
-        weights = _weights(levels)
-        latent = weights
-        if is_lifted:
-            latent = _latents(quantizer, weights)
+        if type(num_latents) is not int or num_latents < 1:
+            raise ConfigurationError(
+                f"{name}.num_latents = {brief(num_latents)}: must be a whole number >= 1"
+            )
+        is_lifted = num_latents > 1
+        if is_lifted and is_random:
+            raise ConfigurationError(
+                f"{name}.random = True: must be False with {num_latents} latents per weight, whose "
+                "map is applied more than once in a step"
+            )
+        weights, latent = trial_latents(quantizer, device)
+        _require_adjoint(quantizer, weights, latent)
         span = float(levels[-1] - levels[0])
         for sharpness in sharpnesses if is_annealed else (0.0,):
             what = f"{name}.prox" + (f" at sharpness {sharpness:.4g}" if is_annealed else "")
@@ -64,12 +74,13 @@ def require_contract(
                 return quantizer.prox(weights, sharpness)
 
             if is_random:
-                _image(prox, latent, what)
+                require_image(prox, latent, what)
                 _require_monotone_mean(prox, latent[:: len(latent) // 32], what, span)
                 continue
             image = _pure_image(prox, latent, what)
             if is_lifted:
-                image = _image(quantizer.collapse, image, f"{name}.collapse", like=weights)
+                _require_leading_axis(prox, latent, image, what)
+                image = require_image(quantizer.collapse, image, f"{name}.collapse", like=weights)
             if is_monotone:
                 _require_monotone(weights, image, what, span)
         hard = _pure_image(quantizer.hard, latent, f"{name}.hard", like=weights)
@@ -91,21 +102,77 @@ def _weights(levels: Tensor) -> Tensor:
     return torch.cat([even, levels, middles, torch.zeros_like(levels[:1])]).sort().values
 
 
-def _latents(quantizer: Quantizer, weights: Tensor) -> Tensor:
-    """Return the latents of weights in a lifted space, after checking their shape."""
+def trial_latents(quantizer: Quantizer, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Return weights on which maps are tried, and their latents.
+
+    Args:
+        quantizer: quantizer of the weights.
+        device: device of the weights.
+
+    Raises:
+        ConfigurationError: if `lift` returns latents of the wrong shape or type.
+    """
+    weights = _weights(torch.tensor(quantizer.levels, device=device))
+    if quantizer.num_latents == 1:
+        return weights, weights
     what = f"{type(quantizer).__name__}.lift"
     like = weights.expand(quantizer.num_latents, -1)
-    return _image(quantizer.lift, weights, what, like=like)
+    latent = require_image(quantizer.lift, weights, what, like=like)
+    _require_leading_axis(quantizer.lift, weights, latent, what)
+    return weights, latent
 
 
-def _image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None = None) -> Tensor:
-    """Return the image of a map after checking its type, shape, dtype and values.
+def _require_adjoint(quantizer: Quantizer, weights: Tensor, latent: Tensor) -> None:
+    """Check that `spread` is the transpose of `collapse`: the identity with one latent."""
+    name = type(quantizer).__name__
+    if quantizer.num_latents == 1:
+        for method, apply in (("collapse", quantizer.collapse), ("spread", quantizer.spread)):
+            if not torch.equal(require_image(apply, weights, f"{name}.{method}"), weights):
+                raise ConfigurationError(
+                    f"{name}.{method} returned other numbers than its argument; must return its "
+                    "argument, because num_latents is 1"
+                )
+        return
+    collapse, spread = f"{name}.collapse", f"{name}.spread"
+    point = latent - latent.mean(dim=-1, keepdim=True)
+    collapsed = require_image(quantizer.collapse, point, collapse, like=weights)
+    gradient = weights.cos()
+    spread_out = require_image(quantizer.spread, gradient, spread, like=latent)
+    _require_leading_axis(quantizer.collapse, point, collapsed, collapse)
+    _require_leading_axis(quantizer.spread, gradient, spread_out, spread)
+    if not torch.allclose((point * spread_out).sum(dim=0), collapsed * gradient, rtol=1e-4):
+        raise ConfigurationError(
+            f"{spread} is not the transpose of {name}.collapse; must return the gradient with "
+            "respect to the argument of collapse"
+        )
+
+
+def _require_leading_axis(apply: _Map, latent: Tensor, image: Tensor, what: str) -> None:
+    """Check that a map of a lifted space gives the same image for stacked latents."""
+    like = image.expand(2, *image.shape)
+    stacked = require_image(
+        apply, torch.stack([latent, latent]), f"{what} for stacked latents", like=like
+    )
+    if not torch.allclose(stacked, like, rtol=1e-4, atol=1e-6):
+        raise ConfigurationError(
+            f"{what} returned another result for latents with a leading axis, which packs have; "
+            "must use the second to last axis for the latents of a weight"
+        )
+
+
+def require_image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None = None) -> Tensor:
+    """Return the image of a map after checking its type, device, shape, dtype and values.
 
     Args:
         apply: the map.
         latent: its argument.
         what: name of the map in messages.
         like: tensor of the shape that the image must have; None for that of the argument.
+
+    Raises:
+        ConfigurationError: if the image is not a finite tensor of this shape, or if the map raises
+            an error or changes its argument.
+        ElsewhereError: if the map raises an error that it might not raise on another device.
     """
     shape = (latent if like is None else like).shape
     given = latent.clone()
@@ -149,8 +216,8 @@ def _image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None = None
 
 
 def _pure_image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None = None) -> Tensor:
-    image = _image(apply, latent, what, like=like).clone()
-    if not torch.equal(_image(apply, latent, what, like=like), image):
+    image = require_image(apply, latent, what, like=like).clone()
+    if not torch.equal(require_image(apply, latent, what, like=like), image):
         raise ConfigurationError(
             f"{what} returned another result when called again; must be pure, or the property "
             "`random` of the quantizer must be True"
@@ -172,7 +239,7 @@ def _require_monotone(latent: Tensor, image: Tensor, what: str, span: float) -> 
 def _require_monotone_mean(apply: _Map, latent: Tensor, what: str, span: float) -> None:
     """Check that the mean over many draws never falls by more than six standard errors."""
     copies = latent.expand(32, -1).contiguous()
-    means = torch.stack([_image(apply, copies, what).mean(dim=0) for _ in range(16)])
+    means = torch.stack([require_image(apply, copies, what).mean(dim=0) for _ in range(16)])
     for lag in (1, 8, 24):  # a slow decrease is visible only over a longer distance
         rises = means[:, lag:] - means[:, :-lag]
         error = rises.std(dim=0) / math.sqrt(len(means))

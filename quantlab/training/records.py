@@ -30,7 +30,7 @@ class EpochRecord:
     """Learning rate of the epoch's last step."""
     sharpness: float
     """Sharpness rho_t of the epoch's last step, for weights outside of groups with their own. It is
-    0 if the quantizer is not annealed, and in the second stage."""
+    0 if neither the quantizer nor the backward map is annealed, and in the second stage."""
     sharpness_after: float
     """Sharpness rho_t after the last step. The proximal weights of the accuracies, the gap and the
     histogram below were computed with it."""

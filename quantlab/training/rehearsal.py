@@ -55,7 +55,8 @@ def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
     places = {0, 1, epochs * _STEPS_PER_EPOCH - 1}
     places |= {epoch * _STEPS_PER_EPOCH for epoch in range(0, epochs, -(-epochs // 8))}
     if quantization is not None and quantization.pull is not None:
-        for step in places:
+        last = recipe.epochs * _STEPS_PER_EPOCH  # the final weights have the pull of the next step
+        for step in {step for step in places if step < last} | {last}:
             pull_at(quantization.pull, step, _STEPS_PER_EPOCH)
     return {
         field: [value_at(schedule, step, _STEPS_PER_EPOCH, field) for step in sorted(places)]

@@ -8,6 +8,8 @@ from typing import TypeVar
 from torch import nn
 
 from quantlab import ConfigurationError, Quantizer, Recipe
+from quantlab.backward_maps import BackwardMap
+from quantlab.backward_maps.contract import require_backward_contract
 from quantlab.canonical import canonical_key
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.base import Dimensions
@@ -90,8 +92,8 @@ def check_without_data(cells: Iterable[Cell]) -> None:
 
 
 def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
-    """Check schedules, and quantizers at the sharpnesses that the schedules give."""
-    tried: dict[str, tuple[Quantizer, set[float]]] = {}
+    """Check schedules, and maps at the sharpnesses that the schedules give."""
+    tried: dict[str, tuple[Quantizer, BackwardMap, set[float]]] = {}
     for recipe in _distinct(recipes, _key_of_schedules):
         values = rehearse_schedules(recipe)
         if (quantization := recipe.quantization) is None:
@@ -102,13 +104,17 @@ def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
             own = values.get(f"quantization.groups.{position}.sharpness", common)
             pairs.append((group.quantizer, own))
         for quantizer, sharpnesses in pairs:
-            tried.setdefault(canonical_key(quantizer), (quantizer, set()))[1].update(sharpnesses)
-    for quantizer, met in tried.values():
+            backward = quantization.backward
+            key = canonical_key((quantizer, backward))
+            tried.setdefault(key, (quantizer, backward, set()))[-1].update(sharpnesses)
+    for quantizer, backward, met in tried.values():
         ordered = sorted(met)
         step = max(1.0, (len(ordered) - 1) / (MOST_SHARPNESSES - 1))
         places = {round(i * step) for i in range(min(MOST_SHARPNESSES, len(ordered)))}
         try:
-            require_contract(quantizer, tuple(ordered[place] for place in sorted(places)))
+            some = tuple(ordered[place] for place in sorted(places))
+            require_contract(quantizer, some)
+            require_backward_contract(backward, quantizer, some)
         except ElsewhereError:
             if runs_here:
                 raise
@@ -211,6 +217,9 @@ def _key_of_network(recipe: Recipe) -> str:
         names = {field.name for field in fields(quantization)}
         layers = [getattr(quantization, name) for name in sorted(names & {"exclude", "include"})]
         layers = layers, [group.layers for group in quantization.groups]
+        quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
+        latents = [quantizer.num_latents for quantizer in quantizers]
+        layers = layers, latents, quantization.step_scale is None
     return canonical_key(
         (
             recipe.model,

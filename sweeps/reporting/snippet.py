@@ -30,7 +30,7 @@ def formula(recipe: Recipe) -> str:
         f"{recipe.model.name}: gradient at {_POINTS[rule.gradient_at]}, step from {start}",
         f"s = {source(quantization.sharpness)}",
     ]
-    if not isinstance(quantization.backward, StraightThrough):
+    if type(quantization.backward) is not StraightThrough:
         lines.append(f"backward map {source(quantization.backward)}")
     if quantization.step_scale is not None:
         lines.append(f"steps of w* times {source(quantization.step_scale)}")

@@ -26,6 +26,7 @@ from quantlab.backward_maps import (
     ReSTE,
     SignSwishDerivative,
     SoftmaxShortcut,
+    StraightThrough,
 )
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.augmentation import CropFlip
@@ -194,6 +195,22 @@ class OfNumbers(Factor):
         return (1 / (1 + sharpness * latent.square())) if sharpness > 0.02 else 1 + 0 * latent
 
 
+@dataclass(frozen=True)
+class Halved(StraightThrough):
+    """A straight-through estimator with a factor."""
+
+    def apply(self, gradient: Tensor, latent: Tensor, sharpness: Any, quantizer: Any) -> Tensor:
+        return super().apply(gradient, latent, sharpness, quantizer) / 2
+
+
+@dataclass(frozen=True)
+class ChoosySoftmax(Softmax):
+    """A lifted map of a user's that takes one number as its sharpness, and nothing else."""
+
+    def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        return torch.softmax(latent * (2 if sharpness > 0.02 else 1 + sharpness), dim=-2)
+
+
 TANH = ShiftedTanh(BINARY)
 RISING = Linear(1.0, period=40)
 STEPS_OF_ALL_KINDS = [
@@ -218,6 +235,7 @@ STEPS_OF_ALL_KINDS = [
     method(18, pull=1),
     method(19, quantizer=Choosy(), pull=0.02),
     method(20, quantizer=StochasticRounding(), pull=0.5),
+    method(22, backward=Halved()),
     method(21, quantizer=TANH, rho0=1.0, latent_bound=0.4, averaging=Averaging(start_epoch=1)),
 ]
 """Pulls, backward maps and step scales of weights with one latent."""
@@ -230,6 +248,8 @@ LIFTED_STEPS = [
     method(5, quantizer=Softmax(TERNARY), rho0=3.0, pull=StepDecay(0.2, milestones=(1, 2))),
     method(6, quantizer=Softmax((-1.0, 0.25, 1.0)), rho0=3.0, averaging=Averaging()),
     method(7, PROX_QUANT, Softmax(TERNARY), rho0=3.0),
+    method(8, quantizer=ChoosySoftmax(TERNARY), pull=0.02),
+    method(9, quantizer=ChoosySoftmax(TERNARY), rho0=0.03, pull=0.02),
 ]
 
 

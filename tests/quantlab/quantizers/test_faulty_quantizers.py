@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quantlab import ConfigurationError, Quantization, Quantizer, Recipe, TrainingRun
+from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.mlp import MLP
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.contract import require_contract
@@ -219,3 +220,58 @@ class Mean(Nearest):
 def test_no_training_begins_with_a_faulty_quantizer() -> None:
     with pytest.raises(ConfigurationError, match=r"Mean\.prox returned shape \(\)"):
         TrainingRun(quantized(quantization=Quantization(rule=PROX_CONNECT, quantizer=Mean())))
+
+
+@dataclass(frozen=True)
+class Lifted(Softmax):
+    """Softmax with one method of a test."""
+
+    method: str = ""
+    replacement: Any = None
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__(self, name)
+        if name in ("method", "replacement") or name != self.method:
+            return own
+        if name in ("num_latents", "random"):
+            return self.replacement
+        return lambda *args: self.replacement(own, *args)
+
+
+def of_first_axis(prox: Prox, latent: Tensor, sharpness: Any) -> Tensor:
+    return torch.softmax(latent * sharpness, dim=0)
+
+
+LIFTED_FAULTS: dict[str, tuple[str, Any, str]] = {
+    "half a latent": ("num_latents", 1.5, r"num_latents = 1\.5: must be a whole number"),
+    "no latent": ("num_latents", 0, "num_latents = 0: must be a whole number"),
+    "random": ("random", True, "random = True: must be False with 3 latents"),
+    "another axis": ("prox", of_first_axis, "must use the second to last axis"),
+    "no lift": ("lift", lambda lift, w: w, r"lift returned shape \(\d+,\) .*must return shape"),
+    "latents last": ("lift", lambda lift, w: lift(w).mT, r"lift returned shape \(\d+, 3\)"),
+    "no spread": ("spread", lambda spread, g: g, r"spread returned shape"),
+    "half the gradient": ("spread", lambda spread, g: spread(g) / 2, "not the transpose"),
+    "a sum": ("collapse", lambda collapse, u: u.sum(dim=0), "collapse for stacked latents"),
+}
+
+
+@pytest.mark.parametrize("fault", LIFTED_FAULTS)
+def test_faulty_lifted_maps_are_refused(fault: str) -> None:
+    method, replacement, says = LIFTED_FAULTS[fault]
+    require_contract(Lifted())
+    with pytest.raises(ConfigurationError, match=rf"Lifted\..*{says}") as raised:
+        require_contract(Lifted(method=method, replacement=replacement))
+    assert "\n" not in str(raised.value)
+
+
+@dataclass(frozen=True)
+class Scaled(Nearest):
+    """Weights that are not the image of the map, with one latent each."""
+
+    def collapse(self, proximal: Tensor) -> Tensor:
+        return 0.5 * proximal
+
+
+def test_with_one_latent_the_image_is_the_weight() -> None:
+    with pytest.raises(ConfigurationError, match=r"Scaled\.collapse .* because num_latents is 1"):
+        require_contract(Scaled())

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from quantlab import ConfigurationError, Recipe, override
+from quantlab import ConfigurationError, OptimizerSpec, Recipe, override
+from quantlab.backward_maps import Factor, Jacobian
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import WeightsFile
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
-from quantlab.schedules import Schedule
+from quantlab.schedules import Constant, Linear, Schedule
 from sweeps.planning.preflight import check_without_data, preflight
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage
@@ -115,6 +116,46 @@ def test_what_needs_no_data_is_found_without_it(
     check_without_data(sweep(base).cells)
     with pytest.raises(ConfigurationError, match=says):
         check_without_data(sweep(change(override(base, "quantization.sharpness.rho0", 0.6))).cells)
+
+
+@dataclass(frozen=True)
+class Failing(Factor):
+    """A backward map with an error."""
+
+    def factor(self, latent: Any, sharpness: Any) -> Any:
+        raise KeyError("missing")
+
+
+ADADELTA = OptimizerSpec(algorithm=torch.optim.Adadelta, learning_rate=Constant(0.1))
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "says"),
+    [
+        ({}, {"backward": Failing()}, r"Failing\.apply .*raised KeyError"),
+        ({}, {"backward": Jacobian()}, r"PiecewiseLinear\.pullback: prox cannot be diff"),
+        ({"optimizer": ADADELTA}, {"step_scale": 2.0}, "step_scale .*but is Adadelta"),
+        ({"epochs": 3, "batchnorm_epochs": 0}, {"pull": Linear(0.2501)}, "returned 1.0004"),
+        ({"epochs": 1}, {"pull": Linear(0.6)}, "returned 1.2 at step 100"),
+    ],
+    ids=["fails", "no derivative", "optimizer", "pull", "pull of one epoch"],
+)
+def test_the_steps_of_a_later_block_are_tried_too(
+    base: dict[str, Any], changes: dict[str, Any], says: str
+) -> None:
+    first = quantized(**base)
+    assert first.quantization is not None
+    check_without_data(sweep(first).cells)
+    cells = sweep(replace(first, quantization=replace(first.quantization, **changes))).cells
+    with pytest.raises(ConfigurationError, match=says):
+        check_without_data([*sweep(first).cells, *cells])
+
+
+def test_a_pull_may_exceed_1_after_the_weights_are_frozen() -> None:
+    recipe = quantized(epochs=2, batchnorm_epochs=5)
+    assert recipe.quantization is not None
+    quantization = replace(recipe.quantization, pull=Linear(0.3))
+    check_without_data(sweep(replace(recipe, quantization=quantization)).cells)
 
 
 @dataclass(frozen=True)
