@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.columns import HISTORY
 from analysis.figures.curves import gap_curves, learning_curves, loss_curves
+from analysis.figures.gallery import all_figures
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
@@ -16,6 +17,8 @@ from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, labels_that_fit, method_styles
+from analysis.findings import analyse
+from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
 from analysis.statistics.sensitivity import sensitivity
@@ -134,6 +137,14 @@ def test_the_map_over_theta_and_rho0_has_the_range_beside_it() -> None:
     (bars,) = beside.collections
     ends = [segment[:, 0] for segment in bars.get_segments()]  # type: ignore[attr-defined]
     assert all(end[1] > end[0] for end in ends)
+
+
+def test_a_report_of_a_sweep_over_theta_has_the_map() -> None:
+    measured = Measurements(with_theta({"0": [0.8, 0.9], "1": [0.5, 0.9]}))
+    with for_print():
+        drawn = {figure.name: figure for figure in all_figures(measured, analyse(measured))}
+    assert set(drawn) == {"sensitivity", "pull", "heat_map"}
+    assert drawn["pull"].caption.startswith("Test accuracy over θ and ρ0: Digits · ConvNet")
 
 
 def test_methods_without_several_theta_and_rho0_have_no_map() -> None:

@@ -127,6 +127,12 @@ def test_points_without_a_recipe_are_named() -> None:
         spec(
             space=lambda trial: override(space(trial), "dataset.validation_images", 0)
         ).require_valid()
+    on_test_images = replace(
+        space(optuna.trial.FixedTrial({"rho0": 0.5})).dataset,
+        validation_images=0,
+        validation_split="test",
+    )
+    spec(space=lambda trial: replace(space(trial), dataset=on_test_images)).require_valid()
     spec(known={"a": {"rho0": np.float64(0.5)}}).require_valid()
 
 
