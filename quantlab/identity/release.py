@@ -92,6 +92,10 @@ RELEASE = {
     "quantlab.packs.run": "PackEvent PackedRun",
     "quantlab.packs.stack": "Stack",
     "quantlab.packs.stacking": "choose_stacking",
+    "quantlab.papers.mirror_descent": ("Algorithm Annealing dataset network optimizer recipe"),
+    "quantlab.papers.mirror_descent_imagenet": "Ablation imagenet",
+    "quantlab.papers.mirror_descent_settings": "ImageNetSetting Setting published_setting",
+    "quantlab.papers.newer_methods": "FreeNumber NewerMethod",
     "quantlab.papers.proxconnect": (
         "Method cifar10 cifar10_end_to_end cifar10_fine_tuning cifar10_full_precision "
         "imagenet imagenet_end_to_end imagenet_fine_tuning"
@@ -126,6 +130,7 @@ RELEASE = {
     "quantlab.schedules.power_decay": "PowerDecay",
     "quantlab.schedules.product": "Product",
     "quantlab.schedules.proxquant_epochs": "ProxQuantEpochs",
+    "quantlab.schedules.ramp": "Ramp",
     "quantlab.schedules.staircase": "Staircase",
     "quantlab.schedules.step_decay": "StepDecay",
     "quantlab.training.batch_statistics": (

@@ -11,6 +11,7 @@ from quantlab.schedules.linear import Linear
 from quantlab.schedules.power_decay import PowerDecay
 from quantlab.schedules.product import Product
 from quantlab.schedules.proxquant_epochs import ProxQuantEpochs
+from quantlab.schedules.ramp import Ramp
 from quantlab.schedules.staircase import Staircase
 from quantlab.schedules.step_decay import StepDecay
 
@@ -25,6 +26,7 @@ __all__ = [
     "PowerDecay",
     "Product",
     "ProxQuantEpochs",
+    "Ramp",
     "Schedule",
     "Staircase",
     "StepDecay",

@@ -11,6 +11,7 @@ from quantlab.schedules import (
     PowerDecay,
     Product,
     ProxQuantEpochs,
+    Ramp,
     Staircase,
     StepDecay,
     value_at,
@@ -82,6 +83,7 @@ def test_step_decay() -> None:
         Staircase(3.0, 1.2, 3, cap=1.0),
         Cosine(0.3, epochs=5),
         Cosine(0.3, epochs=9, warmup_epochs=4),
+        Ramp(0.3, start=2, end=5),
         PowerDecay(0.3, 0.5),
         PowerDecay(0.3, 1),
         PowerDecay(0.3, 0.999999999),
@@ -190,6 +192,15 @@ def test_the_cosine_starts_small_and_ends_at_zero() -> None:
     assert Cosine(0.1, epochs=2).at(0, B) == 0.1
 
 
+def test_a_ramp_is_silent_first_and_then_linear() -> None:
+    """CAGE's lambda: 0 for four fifths of the epochs, and half of it after nine tenths."""
+    ramp = Ramp(10.0, start=80, end=100)
+    assert ramp.at(0, B) == ramp.at(80 * B, B) == 0
+    assert ramp.at(80 * B + 1, B) > 0
+    assert ramp.at(90 * B, B) == pytest.approx(5.0)
+    assert ramp.at(100 * B, B) == ramp.at(300 * B, B) == 10.0
+
+
 def test_powers_and_products() -> None:
     assert [PowerDecay(2, 0.5).at(step, B) for step in (0, 3, 99)] == [2, 1, 0.2]
     assert PowerDecay(2, 1).at(9, B) == 0.2
@@ -223,6 +234,7 @@ def test_powers_and_products() -> None:
         (lambda: Staircase(1, 2, 5, cap=-1), r"Staircase\.cap = -1: must be .* >= 0"),
         (lambda: Staircase(1, 2, 5, after_first=1), r"after_first = 1: must be True or False"),
         (lambda: Cosine(1, 5, warmup_epochs=5), r"warmup_epochs = 5: must be less than .* = 5"),
+        (lambda: Ramp(1, start=5, end=5), r"Ramp\.end = 5: must be greater than Ramp\.start = 5"),
         (lambda: PowerDecay(1, 0), r"PowerDecay\.exponent = 0: must be a number > 0 and <= 1"),
         (lambda: PowerDecay(1, 1.5), r"PowerDecay\.exponent = 1\.5: must be"),
         (lambda: Product(factors=()), r"Product\.factors = \(\): must be a tuple of schedules"),
