@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.published import published
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
 from analysis.tables.accuracy import method_tables, sensitivity_tables
@@ -38,6 +39,57 @@ IMAGENET = {
     for method, count in (("BC", 3), ("PC", 6))
 }
 
+TABLE_1 = ("BC", "PQ", "PQ*", "PMF*", "GD-tanh", "MD-softmax", "MD-tanh", "MD-softmax-s")
+"""Rows of the mirror-descent paper's Table 1, without those of Table 2 and full precision."""
+COLUMNS = (
+    "CIFAR-10 VGG-16",
+    "CIFAR-10 ResNet-18",
+    "CIFAR-100 VGG-16",
+    "CIFAR-100 ResNet-18",
+    "TinyImageNet ResNet-18",
+)
+"""Columns of its Tables 1 and 5."""
+ABLATION = (
+    ("float", "float", "no", "pretrained"),
+    ("float", "float", "no", "scratch"),
+    ("binary", "float", "no", "pretrained"),
+    ("binary", "float", "no", "scratch"),
+    ("binary", "binary", "no", "pretrained"),
+    ("binary", "binary", "no", "scratch"),
+    ("binary", "float", "yes", "pretrained"),
+    ("binary", "binary", "yes", "pretrained"),
+)
+"""Rows of its Table 4: first and last layer, bias, scales, and initial weights."""
+
+
+def cells_of(columns: tuple[str, ...], rows: tuple[str, ...]) -> dict[str, int]:
+    """One block per cell of a table, with three seeds."""
+    return {f"{column} {row}": 3 for column in columns for row in rows}
+
+
+MIRROR_DESCENT_SMOKE = {f"{network} FP": 3 for network in ("VGG-16", "ResNet-18")} | {
+    f"{network} {name} {method}": 3
+    for network in ("VGG-16", "ResNet-18")
+    for name in ("binary", "ternary")
+    for method in (*TABLE_1, "MD-tanh-s", "BC masked", "PMF")
+}
+WITH_A_NUMBER = (
+    *("PQ", "rPC", "PC", "normal map", "CAGE"),
+    *("MD-tanh", "MD-tanh-s", "MD-softmax", "MD-softmax-s", "GD-tanh", "PMF", "PMF*"),
+)
+METHODS = {
+    f"{method} {optimizer}": count
+    for optimizer in ("SGD", "Adam")
+    for method, count in {
+        "FP": 3,
+        **dict.fromkeys(("PTQ", "BC", "BNN"), 2 * 3),
+        **dict.fromkeys(WITH_A_NUMBER, 3 * 2 * 3),
+        **dict.fromkeys(("BNN+", "BNN++", "ReSTE"), 3 * 3),
+        "Bi-Real": 3,
+    }.items()
+}
+"""Three values of a method's number, two sets (some methods are binary), three seeds."""
+
 TRIALS = {
     "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 27},
     "cifar10_jpeg_fine_tuning": {"BC": 2, "PQ": 2, "PC": 2},
@@ -51,6 +103,24 @@ TRIALS = {
     "proxconnect_resnet20_end_to_end": paper_blocks("ResNet20", "end-to-end"),
     "proxconnect_resnet20_end_to_end_ternary": paper_blocks("ResNet20", "end-to-end", sets=1),
     "proxconnect_smoke": paper_blocks("ResNet8-w8", "fine-tuning", "end-to-end"),
+    "methods": METHODS,
+    "methods_smoke": METHODS,
+    "mirror_descent_binary": cells_of(COLUMNS, ("FP", *TABLE_1, "MD-tanh-s")),
+    "mirror_descent_imagenet": {"FP scratch": 1}
+    | {
+        f"MD-tanh-s [conv1+fc {ends}, bias {bias}, bn float, layerwise scale {scale}] {start}": 1
+        for ends, bias, scale, start in ABLATION
+    },
+    "mirror_descent_mobilenet": cells_of(
+        ("CIFAR-10 MobileNetV2", "CIFAR-100 MobileNetV2"),
+        ("FP", "BC", "MD-softmax-s", "MD-tanh-s"),
+    ),
+    "mirror_descent_search": {"CIFAR-10 ResNet-18 MD-tanh-s": 4 * 4 * 5 * 5},
+    "mirror_descent_smoke": MIRROR_DESCENT_SMOKE,
+    "mirror_descent_ternary": cells_of(
+        COLUMNS, ("FP", "PQ", "PQ*", "GD-tanh", "MD-softmax-s", "MD-tanh-s")
+    ),
+    "pull_smoke": dict.fromkeys(("gradient at w", "gradient at w*"), 3 * 6 * 7 * 3),
 }
 
 
@@ -83,6 +153,22 @@ def test_the_whole_paper_in_numbers(tmp_path: Path) -> None:
     }
     assert (plan["trials"], plan["to_run"], plan["waiting"]) == (380, 380, 180)
     assert not list(tmp_path.iterdir())
+
+
+def test_grids_of_the_mirror_descent_paper_name_its_methods_as_its_tables_do() -> None:
+    """Or `--compare mirror-descent-view` would find none of them."""
+    printed = published("mirror-descent-view")
+    quoted = {"PMF", "BWN", "BR", "ELQ", "ADMM", "QN"}  # numbers of other papers
+    for table, name in (
+        ("1", "mirror_descent_binary"),
+        ("2", "mirror_descent_mobilenet"),
+        ("4", "mirror_descent_imagenet"),
+        ("5", "mirror_descent_ternary"),
+    ):
+        cells = load_sweep(name).cells
+        rows = printed[printed["table"] == table]
+        assert {cell.method for cell in cells} - {"FP"} == set(rows["method"]) - quoted - {"FP"}
+        assert {cell.recipe.model.name for cell in cells} >= set(rows["model"]) - {"ResNet18"}
 
 
 def fingerprints(sweep: SweepSpec) -> set[str]:

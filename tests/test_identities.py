@@ -32,6 +32,15 @@ GRIDS: dict[str, str] = {
     "proxconnect_resnet20_end_to_end": "0ecc24f133c38546",
     "proxconnect_resnet20_end_to_end_ternary": "ef77fa3214141fe0",
     "proxconnect_smoke": "63f7e25e1e1d0c89",
+    "methods": "f30802423da73976",
+    "methods_smoke": "c620a506f986d57a",
+    "mirror_descent_binary": "6f9f0bcaaa14e32b",
+    "mirror_descent_imagenet": "f94f7fa5f2d3484c",
+    "mirror_descent_mobilenet": "b53da4011f64d8f6",
+    "mirror_descent_search": "2c1f1197c6a9cbd7",
+    "mirror_descent_smoke": "56657d46ba3a98e0",
+    "mirror_descent_ternary": "9bfaa22e8a7b10cb",
+    "pull_smoke": "a9a036fcad18fd82",
 }
 """Of each grid that ships, SHA-256 over its sorted fingerprints."""
 
@@ -49,6 +58,9 @@ KNOWN_POINTS: dict[str, dict[str, str]] = {
         "PC": "2f69250a31ca10c0",
         "BC": "6c589b4492677c52",
         "PQ": "76e4b16cfea9e389",
+    },
+    "mirror_descent_search": {
+        "Table 8": "871009d06d9df51c",
     },
 }
 """Of each study that ships, the configurations of its known points."""

@@ -6,13 +6,14 @@ import optuna
 import pytest
 import torch
 
-from quantlab import Recipe
+from quantlab import Recipe, configuration_id
+from quantlab.papers import mirror_descent
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.loading import load_study, named_studies
+from sweeps.loading import load_study, load_sweep, named_studies
 from sweeps.quantizer_space import suggest_levels, suggest_quantizer
 from sweeps.reporting.snippet import formula, snippet
 
@@ -50,8 +51,9 @@ def test_points_are_recipes_with_proximal_maps(name: str) -> None:
             for sharpness in (1.0, 5.0, 40.0):
                 image = quantizer.prox(LINE, sharpness)
                 assert (image.diff() >= -1e-12).all()
-                fixed = torch.tensor(quantizer.levels, dtype=torch.float64)
-                torch.testing.assert_close(quantizer.prox(fixed, sharpness), fixed)
+                if quantizer.fixes_levels:
+                    fixed = torch.tensor(quantizer.levels, dtype=torch.float64)
+                    torch.testing.assert_close(quantizer.prox(fixed, sharpness), fixed)
             # No closer than this to the middle, where the jump is.
             far = (LINE[:, None] - middles(quantizer)).abs().min(dim=1).values > 1e-3
             torch.testing.assert_close(
@@ -95,7 +97,24 @@ def test_levels_are_symmetric_sets_of_any_size_asked_for() -> None:
 
 
 def test_these_ship() -> None:
-    assert named_studies() == ["cifar10_resnet20_quantizers", "digits_bits", "digits_quantizers"]
+    assert named_studies() == [
+        "cifar10_resnet20_quantizers",
+        "digits_bits",
+        "digits_quantizers",
+        "mirror_descent_search",
+    ]
+
+
+def test_the_mirror_descent_search_is_its_grid() -> None:
+    """Table 7: every point is one of the 400 trials, and the first one is the choice of Table 8."""
+    spec, cells = load_study("mirror_descent_search"), load_sweep("mirror_descent_search").cells
+    configurations = {cell.configuration_id for cell in cells}
+    assert len(configurations) == 400
+    for trial in random_trials(20):
+        assert configuration_id(spec.recipe(trial)) in configurations
+    published = mirror_descent.recipe(mirror_descent.MD_TANH_S)
+    first = spec.recipe(optuna.trial.FixedTrial(dict(spec.known["Table 8"])))
+    assert configuration_id(first) == configuration_id(published) in configurations
 
 
 @pytest.mark.parametrize("name", named_studies())
