@@ -129,6 +129,7 @@ def test_the_map_over_theta_and_rho0_has_the_range_beside_it() -> None:
     assert image is not None
     np.testing.assert_allclose(image, [[80, 90], [80, 70], [50, 90]])  # 0, 0.001, 1
     assert [label.get_text() for label in shown.get_yticklabels()] == ["0", "0.001", "1"]
+    assert not shown.yaxis_inverted()
     assert [text.get_text() for text in shown.texts[:2]] == ["50.0", "90.0"]
     (ranges,) = beside.lines
     assert dict(zip(ranges.get_ydata(), ranges.get_xdata(), strict=True)) == pytest.approx(

@@ -58,6 +58,29 @@ def test_images_of_several_sizes_give_logits(spec: NormalizedModel, size: int) -
         assert model(torch.empty(2, 3, size, size)).shape == (2, 7)
 
 
+@pytest.mark.parametrize(
+    ("spec", "last", "size", "features"),
+    [
+        (VGG16(width=4), "features", 32, 1),
+        (ResNet18(width=4), "layer4", 32, 4),
+        (ResNet18(width=4, stem_stride=2), "layer4", 64, 4),
+        (MobileNetV2(), "bn2", 32, 4),
+    ],
+    ids=str,
+)
+def test_size_of_the_last_features(
+    spec: NormalizedModel, last: str, size: int, features: int
+) -> None:
+    shapes: list[torch.Size] = []
+    with torch.device("meta"):
+        model = built(spec)
+        model.get_submodule(last).register_forward_hook(
+            lambda layer, inputs, output: shapes.append(output.shape[2:])
+        )
+        model(torch.empty(2, 3, size, size))
+    assert shapes == [(features, features)]
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_without_learnable_normalization_nothing_else_changes(kind: type[NormalizedModel]) -> None:
     small = {} if kind is MobileNetV2 else {"width": 4}
