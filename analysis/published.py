@@ -36,6 +36,9 @@ STAND_IN = {
 }
 """Paper -> dataset and model to compare with if a sweep's are not in the paper. In that case, only
 signs and ranks of differences are meaningful."""
+SCALED = " with He scales"
+"""End of the name of a network with layerwise scaling (mirror-descent paper, Table 4), as sweeps
+name it."""
 _CELL = ["dataset", "model", "regime", "method", "set"]
 
 
@@ -71,12 +74,16 @@ def published(paper: str) -> pd.DataFrame:
         printed = pd.read_csv(file, dtype={"rho0": "string", "table": "string"})
     printed = printed[(printed["paper"] == paper) & (printed["metric"] == "top1")]
     sets = printed["quantization"].str.lower()
+    # A network in full precision is trained from random weights, also if the paper does not say so.
+    regimes = printed["regime"].fillna("").replace({"finetune": "fine-tuning"})
+    regimes = regimes.mask((regimes == "") & (sets == "float"), "end-to-end")
+    is_scaled = printed["method"].str.endswith("layerwise scale yes]")
     return pd.DataFrame(
         {
             "table": printed["table"].astype(object),
             "dataset": printed["dataset"],
-            "model": printed["model"],
-            "regime": printed["regime"].fillna("").replace({"finetune": "fine-tuning"}),
+            "model": printed["model"].mask(is_scaled, printed["model"] + SCALED),
+            "regime": regimes,
             "method": printed["method"].replace({"REF (float)": "FP"}),
             "set": sets.where(sets != "float", ""),
             "rho0": pd.to_numeric(printed["rho0"].where(printed["rho0"] != "best")).astype(float),
