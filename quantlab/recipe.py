@@ -99,7 +99,8 @@ class Quantization:
     quantizer: Quantizer
     """Proximal map, with its quantization set."""
     sharpness: Schedule = field(default_factory=lambda: Constant(0.0))
-    """Sharpness rho_t. It has no effect if the quantizer is not annealed."""
+    """Sharpness rho_t. It has no effect if neither the quantizer nor the backward map is annealed.
+    For a `MirrorMap` without `beta` it is the steepness, and must be set."""
     exclude: tuple[str, ...] = ()
     """Module types (``"Linear"``) and shell-style patterns of the names of layers whose weights
     stay in full precision."""
@@ -173,7 +174,7 @@ class Quantization:
             self.backward.require_fits(quantizer)
             if at_latent and quantizer.num_latents != 1:
                 raise ConfigurationError(
-                    f"Quantization.rule.gradient_at = {self.rule.gradient_at!r}: must be "
+                    f"Quantization.rule.gradient_at = {self.rule.gradient_at}: must be "
                     f"Point.PROXIMAL for {type(quantizer).__name__}, whose latents are not weights"
                 )
 

@@ -23,7 +23,8 @@ class Point(Enum):
     """Weights at which a network can be evaluated."""
 
     LATENT = "latent"
-    """w*, the continuous weights that the optimizer updates."""
+    """w*, the continuous weights that the optimizer updates. In a lifted space, the network sees
+    their image under `Quantizer.collapse`."""
     PROXIMAL = "proximal"
     """w = P(w*), the (semi-)quantized weights."""
     HARD = "hard"

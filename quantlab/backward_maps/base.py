@@ -25,6 +25,11 @@ class BackwardMap(ABC):
         """
         return True
 
+    @property
+    def vanishes_at_zero(self) -> bool:
+        """Whether the map sends all gradients to 0 at the sharpness 0."""
+        return False
+
     def require_fits(self, quantizer: Quantizer) -> None:  # noqa: B027 - most maps fit all
         """Check that the map can be used with a quantizer.
 
@@ -76,7 +81,7 @@ class Factor(BackwardMap):
         """Check that the quantizer has one latent per weight."""
         if quantizer.num_latents != 1:
             raise ConfigurationError(
-                f"Quantization.backward = {type(self).__name__}: the quantizer must have one "
+                f"Quantization.backward = {self!r}: the quantizer must have one "
                 f"latent per weight, but {type(quantizer).__name__} has {quantizer.num_latents}"
             )
 

@@ -13,6 +13,29 @@ from quantlab.random_numbers import RandomNumbers
 from quantlab.remembering import remembering
 
 
+def require_positive_sharpness(
+    backward: BackwardMap, quantizer: Quantizer, sharpnesses: Iterable[float]
+) -> None:
+    """Check that the sharpness of a trial is not always 0 if a map vanishes there.
+
+    Args:
+        backward: backward map of the weights.
+        quantizer: quantizer of the weights.
+        sharpnesses: sharpness at several steps of the trial.
+
+    Raises:
+        ConfigurationError: if it is 0, as it is if the recipe does not set it.
+    """
+    if any(sharpnesses):
+        return
+    for part in (quantizer, backward):
+        if part.vanishes_at_zero:
+            raise ConfigurationError(
+                f"Quantization.sharpness: is 0 at all steps, where {type(part).__name__} has one "
+                "value for all weights; set it to a schedule > 0, such as Linear(1.0)"
+            )
+
+
 @remembering(64)
 def require_backward_contract(
     backward: BackwardMap,

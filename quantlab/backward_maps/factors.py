@@ -51,6 +51,11 @@ class SignSwishDerivative(Factor):
         """Whether the steepness is the sharpness."""
         return self.steepness is None
 
+    @property
+    def vanishes_at_zero(self) -> bool:
+        """Whether the steepness is the sharpness."""
+        return self.steepness is None
+
     def factor(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Return the derivative."""
         return sign_swish_derivative(

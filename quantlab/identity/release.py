@@ -7,7 +7,7 @@ identity then stays the same.
 
 RELEASE = {
     "quantlab.backward_maps.base": "BackwardMap Factor StraightThrough",
-    "quantlab.backward_maps.contract": "require_backward_contract",
+    "quantlab.backward_maps.contract": ("require_backward_contract require_positive_sharpness"),
     "quantlab.backward_maps.factors": "BiReal ClippedIdentity ReSTE SignSwishDerivative",
     "quantlab.backward_maps.jacobian": "Jacobian SoftmaxShortcut",
     "quantlab.canonical": (

@@ -44,6 +44,11 @@ class MirrorMap(Quantizer):
         return self.beta is None
 
     @property
+    def vanishes_at_zero(self) -> bool:
+        """Whether the steepness is the sharpness."""
+        return self.beta is None
+
+    @property
     def fixes_levels(self) -> bool:
         """Always false."""
         return False

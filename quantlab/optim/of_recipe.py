@@ -4,7 +4,10 @@ from typing import Any
 
 from torch import nn
 
-from quantlab.backward_maps.contract import require_backward_contract
+from quantlab.backward_maps.contract import (
+    require_backward_contract,
+    require_positive_sharpness,
+)
 from quantlab.errors import ConfigurationError
 from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
@@ -59,6 +62,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     for quantizer, sharpness in zip(quantizers, [common, *annealing.values()], strict=True):
         try:
             tried = tuple(map(sharpness, steps))
+            require_positive_sharpness(quantization.backward, quantizer, tried)
             require_contract(quantizer, tried, device=device)
             require_backward_contract(quantization.backward, quantizer, tried, device=device)
         except ConfigurationError as error:

@@ -88,6 +88,11 @@ class Quantizer(ABC):
         return True
 
     @property
+    def vanishes_at_zero(self) -> bool:
+        """Whether the map sends all weights to one number at the sharpness 0."""
+        return False
+
+    @property
     def num_latents(self) -> int:
         """The number of latent numbers per weight: 1 except in a lifted space."""
         return 1

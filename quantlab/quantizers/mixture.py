@@ -85,6 +85,12 @@ class Averaged(Quantizer):
         return all(member.fixes_levels for member in self.members)
 
     @property
+    def vanishes_at_zero(self) -> bool:
+        """Whether all members vanish, among those with a coefficient."""
+        pairs = zip(self.members, self.alphas, strict=True)
+        return all(member.vanishes_at_zero for member, alpha in pairs if alpha)
+
+    @property
     def is_monotone(self) -> bool:
         """Whether all members are nondecreasing."""
         return all(member.is_monotone for member in self.members)

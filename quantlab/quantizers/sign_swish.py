@@ -37,6 +37,11 @@ class SignSwish(Quantizer):
         return False
 
     @property
+    def vanishes_at_zero(self) -> bool:
+        """Always true, because the steepness is the sharpness."""
+        return True
+
+    @property
     def is_monotone(self) -> bool:
         """Always false."""
         return False

@@ -9,7 +9,10 @@ from torch import nn
 
 from quantlab import ConfigurationError, Quantizer, Recipe
 from quantlab.backward_maps import BackwardMap
-from quantlab.backward_maps.contract import require_backward_contract
+from quantlab.backward_maps.contract import (
+    require_backward_contract,
+    require_positive_sharpness,
+)
 from quantlab.canonical import canonical_key
 from quantlab.datasets import DatasetSpec
 from quantlab.datasets.base import Dimensions
@@ -105,6 +108,7 @@ def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
             pairs.append((group.quantizer, own))
         for quantizer, sharpnesses in pairs:
             backward = quantization.backward
+            require_positive_sharpness(backward, quantizer, sharpnesses)
             key = canonical_key((quantizer, backward))
             tried.setdefault(key, (quantizer, backward, set()))[-1].update(sharpnesses)
     for quantizer, backward, met in tried.values():

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantlab import ConfigurationError, Quantization, Quantizer, Recipe, TrainingRun
+from quantlab import (
+    ConfigurationError,
+    Quantization,
+    Quantizer,
+    Recipe,
+    TrainingRun,
+    override,
+)
 from quantlab.backward_maps import (
     BackwardMap,
     BiReal,
@@ -29,6 +36,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.tanh import Tanh
+from quantlab.recipe import WeightGroup
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.recipes import quantized
@@ -153,3 +161,71 @@ def test_the_derivative_of_a_mixture_is_that_of_all_its_members(sharpness: float
     # A member that autograd cannot see would be left out of the sum.
     with pytest.raises(ConfigurationError, match=r"Tanh\.pullback"):
         Averaged(TERNARY, (ShiftedTanh(), Tanh())).pullback(latent, latent, sharpness)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"quantizer": ShiftedTanh(BINARY)}, "ShiftedTanh"),
+        ({"quantizer": Softmax(TERNARY), "backward": Jacobian()}, "Softmax"),
+        ({"quantizer": SignSwish()}, "SignSwish"),
+        ({"quantizer": Averaged(BINARY, (SignSwish(), ShiftedTanh(BINARY)))}, "Averaged"),
+        ({"quantizer": Nearest(BINARY), "backward": SignSwishDerivative()}, "SignSwishDerivative"),
+        (
+            {
+                "quantizer": Nearest(),
+                "groups": (WeightGroup(layers=("linear",), quantizer=Softmax()),),
+            },
+            "Softmax",
+        ),
+    ],
+    ids=repr,
+)
+def test_a_steepness_must_be_set(options: dict[str, Any], name: str) -> None:
+    """With the default sharpness 0, the map or the gradient would be 0 everywhere."""
+    quantization = Quantization(rule=PROX_CONNECT, **options)
+    recipe = quantized(quantization=quantization)
+    with pytest.raises(ConfigurationError, match=rf"is 0 at all steps, where {name} has one"):
+        TrainingRun(recipe)
+    TrainingRun(override(recipe, "quantization.sharpness", Linear(1)))
+    with pytest.raises(ConfigurationError, match="is 0 at all steps"):
+        TrainingRun(override(recipe, "quantization.sharpness", Linear(0)))
+    latent = torch.tensor([-2.0, -0.6, 0.6, 2.0])
+    for part in (quantization.quantizer, *(group.quantizer for group in quantization.groups)):
+        image = part.weights(part.lift(latent), 0.0)
+        assert (len(image.unique()) == 1) == part.vanishes_at_zero
+    backward = quantization.backward
+    if isinstance(backward, SignSwishDerivative):
+        assert not backward.apply(latent, latent, 0.0, quantization.quantizer).any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quantizer": ShiftedTanh(BINARY, beta=1.0)},
+        {"quantizer": Averaged(BINARY, (SignSwish(), Nearest(BINARY)))},
+        {"quantizer": Nearest(BINARY), "backward": SignSwishDerivative(5.0)},
+        {"quantizer": Nearest(BINARY), "backward": ReSTE()},
+    ],
+    ids=repr,
+)
+def test_other_maps_need_no_sharpness(options: dict[str, Any]) -> None:
+    TrainingRun(quantized(quantization=Quantization(rule=PROX_CONNECT, **options)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("pull", -0.1, "a number from 0 to 1, a Schedule, or None"),
+        ("pull", 1.5, "a number from 0 to 1"),
+        ("pull", True, "a number from 0 to 1, a Schedule, or None"),
+        ("step_scale", -1, "a number >= 0, a Schedule, or None"),
+        ("step_scale", float("nan"), "a number >= 0, a Schedule, or None"),
+        ("step_scale", "2", "a number >= 0, a Schedule, or None"),
+    ],
+)
+def test_numbers_that_are_not_allowed_are_named(field: str, value: object, allowed: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=rf"^Quantization\.{field} = .*: must be {allowed}"
+    ):
+        Quantization(rule=PROX_CONNECT, quantizer=Nearest(), **{field: value})  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from quantlab import ConfigurationError, OptimizerSpec, Recipe, override
 from quantlab.backward_maps import Factor, Jacobian
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import WeightsFile
+from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
@@ -135,10 +136,11 @@ ADADELTA = OptimizerSpec(algorithm=torch.optim.Adadelta, learning_rate=Constant(
         ({}, {"backward": Failing()}, r"Failing\.apply .*raised KeyError"),
         ({}, {"backward": Jacobian()}, r"PiecewiseLinear\.pullback: prox cannot be diff"),
         ({"optimizer": ADADELTA}, {"step_scale": 2.0}, "step_scale .*but is Adadelta"),
+        ({}, {"quantizer": ShiftedTanh(), "sharpness": Linear(0)}, "sharpness: is 0 at all steps"),
         ({"epochs": 3, "batchnorm_epochs": 0}, {"pull": Linear(0.2501)}, "returned 1.0004"),
         ({"epochs": 1}, {"pull": Linear(0.6)}, "returned 1.2 at step 100"),
     ],
-    ids=["fails", "no derivative", "optimizer", "pull", "pull of one epoch"],
+    ids=["fails", "no derivative", "optimizer", "sharpness", "pull", "pull of one epoch"],
 )
 def test_the_steps_of_a_later_block_are_tried_too(
     base: dict[str, Any], changes: dict[str, Any], says: str
