@@ -21,14 +21,20 @@ from tests.sweeps.sweep_files import TINY, changed
 
 pytestmark = pytest.mark.slow
 
-KILLS = 6 if "QUANTLAB_CHAOS" in os.environ else 1
+LONG = "QUANTLAB_CHAOS" in os.environ
+KILLS = 6 if LONG else 1
 """Alternately of the process that follows and of the worker that leads."""
 
-EPOCHS = 6
+PROCESSES = ("Member.train", "ResourceTrainable.train")
+"""Names that Ray gives the process that follows and, as Tune has wrapped it, the worker."""
+
+EPOCHS = 150 if LONG else 6
+COMPARED = 7
+"""Number of the first epochs whose losses are compared; later ones differ more and more."""
 
 
 def processes_of(driver: subprocess.Popen[str], name: str) -> list[psutil.Process]:
-    """Actors of Ray whose class has this name, the newest one last."""
+    """Actors of Ray that run this method, the newest one last."""
     found = []
     for process in psutil.Process(driver.pid).children(recursive=True):
         with suppress(psutil.Error):
@@ -78,7 +84,7 @@ def test_a_trial_of_two_processes_survives_their_deaths(
         assert time.monotonic() < deadline
         if folder.recipe.exists():
             (tmp_path / "slow").touch()  # only now, so that checks before training are fast
-        found = processes_of(driver, ("Member.train", "Worker")[len(killed) % 2])
+        found = processes_of(driver, PROCESSES[len(killed) % 2])
         has_checkpoint = (
             found
             and folder.checkpoint.exists()
@@ -86,7 +92,8 @@ def test_a_trial_of_two_processes_survives_their_deaths(
         )
         if has_checkpoint and found[-1].pid not in killed:
             killed.add(found[-1].pid)
-            attempt = processes_of(driver, "Member") + processes_of(driver, "Worker")
+            attempt = [one for name in PROCESSES for one in processes_of(driver, name)]
+            assert len(attempt) == 2
             os.kill(found[-1].pid, signal.SIGKILL)
             _, left = psutil.wait_procs(attempt, timeout=20)
             assert not left, "the next attempt has new processes"
@@ -108,10 +115,10 @@ def test_a_trial_of_two_processes_survives_their_deaths(
     assert expected is not None
     assert result.execution.endswith("replicas=2")
     assert (result.pack, result.warning) == (1, "")
-    assert abs(result.test_accuracy - expected.test_accuracy) < 0.05
+    assert LONG or abs(result.test_accuracy - expected.test_accuracy) < 0.05
     losses = [[epoch.train_loss for epoch in one.read_history()] for one in (folder, alone)]
     assert len(losses[0]) == EPOCHS + 1
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][:COMPARED] == pytest.approx(losses[1][:COMPARED], rel=1e-3)
 
 
 def test_options_that_do_not_fit_are_refused_in_one_line(
