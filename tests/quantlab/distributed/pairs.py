@@ -86,8 +86,13 @@ def tensors_of(state: Any) -> list[Tensor]:
 
 
 def distance(one: TrainingRun, other: TrainingRun) -> float:
+    """That of the networks of two runs, as they are in training."""
+    return distance_of(one.model.state_dict(), other.model.state_dict())
+
+
+def distance_of(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """The largest difference between two networks, as a part of the largest entry of a tensor."""
-    pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    pairs = zip(one.values(), other.values(), strict=True)
     return max(
         float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1e-3))
         for a, b in pairs

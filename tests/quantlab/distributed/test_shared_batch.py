@@ -15,6 +15,7 @@ from quantlab.datasets.files import read_image
 from quantlab.datasets.imagenet import ImageNet
 from quantlab.distributed.batch_norm import SharedBatchNorm, share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
+from quantlab.distributed.gradient_sum import GradientSum
 from quantlab.distributed.shared_batch import SharedBatch, own_batches, require_shares
 from tests.quantlab.distributed.pairs import Noisy
 from tests.quantlab.image_trees import write_images
@@ -168,6 +169,29 @@ def test_images_that_are_decoded_for_a_share_are_those_of_the_batch(
             assert torch.equal(torch.cat([share[1] for share in shares]), labels)
         else:
             assert all(torch.equal(share[0], inputs) for share in shares)
+
+
+class Lone(Replicas):
+    """One of two replicas; the other one contributes nothing."""
+
+    def add(self, tensor: Tensor) -> None:
+        pass
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_buffers_are_averaged_or_those_of_the_first_process(rank: int) -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    network.register_buffer("seen", torch.tensor([3.0]))
+    network.register_buffer("count", torch.tensor([5]))
+    sums = GradientSum(network, Lone(rank, 2))
+    loss = network(torch.arange(8.0).view(4, 2)).square().mean()
+    variances = network[1].running_var.clone()
+    (gradient,) = torch.autograd.grad(loss, [network[1].weight], retain_graph=True)
+    assert sums.backward(loss, 0.25).item() == pytest.approx(0.25 * loss.item())
+    torch.testing.assert_close(network[1].running_var, 0.25 * variances)
+    torch.testing.assert_close(network[1].weight.grad, 0.25 * gradient)
+    assert network.seen == (3 if rank == 0 else 0)
+    assert network.count == 5
 
 
 class OwnForward(nn.BatchNorm2d):
