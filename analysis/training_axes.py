@@ -30,8 +30,8 @@ _MEANT = {f"{RECIPE_PREFIX}select": "last"}
 def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
     """Add an axis for each part of `TRAINING` in which trials of one method differ.
 
-    No axis is added for differences between methods, nor for those that an axis of the sweep
-    already explains.
+    No axis is added for differences between methods or between quantization sets, which are not
+    averaged, nor for those that an axis of the sweep already explains.
 
     Args:
         frame: table of trials, with text in its axis columns.
@@ -48,9 +48,8 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
         texts = frame[columns].map(setting_text)
         for column in _MEANT.keys() & set(texts):
             texts[column] = texts[column].replace("", _MEANT[column])
-        several = texts.groupby([frame[key] for key in [*setting, "method", *axes]]).transform(
-            "nunique"
-        )
+        keys = [*setting, "method", "set", *axes]
+        several = texts.groupby([frame[key] for key in keys]).transform("nunique")
         varying = [column for column in columns if (several[column] > 1).any()]
         if not varying:
             continue

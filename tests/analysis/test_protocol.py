@@ -73,6 +73,15 @@ def test_trials_of_other_optimizers_are_separated_and_the_axis_says_how() -> Non
     }
 
 
+def test_each_set_may_have_its_own_optimizer() -> None:
+    """As in the mirror-descent paper, whose hyper-parameters were chosen for each set."""
+    frame = joined(made(stop=6), made(stop=6, **{"optimizer.learning_rate.value": 0.01}))
+    half = len(frame) // 2
+    found = analysed(frame.assign(set=["binary"] * half + ["ternary"] * half))
+    assert "axis.optimizer" not in found.configurations
+    assert set(found.configurations["set"]) == {"binary", "ternary"}
+
+
 def test_the_selected_epoch_and_groups_of_parameters_are_parts_of_the_training() -> None:
     groups = {
         "optimizer.groups.0.parameters": "BatchNorm2d, *.bias",
