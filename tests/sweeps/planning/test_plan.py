@@ -1,0 +1,32 @@
+"""What a plan says about trials that are not like the others, before anything is trained."""
+
+from pathlib import Path
+
+import pytest
+
+from quantlab import ConfigurationError, override
+from sweeps.planning.plan import describe, plan_of
+from sweeps.planning.preflight import preflight
+from sweeps.spec import Block, SweepSpec
+from sweeps.storage import Storage
+from tests.quantlab.recipes import quantized, small_recipe
+
+
+def test_a_plan_names_trials_that_cannot_be_packed(tmp_path: Path) -> None:
+    sharded = override(quantized(), "batchnorm_shards", 4)
+    blocks = (Block("packed", base=small_recipe()), Block("alone", base=sharded))
+    plan = plan_of(SweepSpec(name="s", blocks=blocks, seeds=(0, 1)), Storage(tmp_path))
+    (row,) = plan["alone"]
+    assert row["trials"] == 2
+    line = describe(plan).splitlines()[-1]
+    assert line.startswith("--pack does not apply to 2 trials: pack: Recipe.batchnorm_shards = 4: ")
+    plain = plan_of(SweepSpec(name="s", blocks=blocks[:1], seeds=(0,)), Storage(tmp_path))
+    assert "--pack" not in describe(plain)
+
+
+def test_processes_that_cannot_share_batches_are_refused_before_training(tmp_path: Path) -> None:
+    base = override(small_recipe(), "batchnorm_shards", 4)
+    cells = list(SweepSpec(name="s", blocks=(Block("b", base=base),), seeds=(0,)).cells)
+    preflight(cells, Storage(tmp_path), tmp_path, replicas=2)
+    with pytest.raises(ConfigurationError, match=r"batchnorm_shards = 4: must be 1 or a multiple"):
+        preflight(cells, Storage(tmp_path), tmp_path, replicas=3)
