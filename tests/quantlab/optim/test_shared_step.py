@@ -359,6 +359,6 @@ def test_a_parameter_may_be_a_single_number(
             (weight * scale - 1).square().sum().backward()
             optimizer.step()
         assert weight.shape == scale.shape == shape
-        found.append((float(weight), float(scale)))
+        found.append((weight.item(), scale.item()))
     assert found[0] == found[1]
     assert found[0][1] > 0.7  # the weights are positive and below 1
