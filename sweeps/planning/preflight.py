@@ -19,6 +19,7 @@ from quantlab.datasets.base import Dimensions
 from quantlab.distributed.shared_batch import require_shares
 from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
+from quantlab.optim.prox_optimizer import ELEMENTWISE
 from quantlab.quantizers.contract import require_contract
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from sweeps.planning.network_notes import notes_on, require_last_batches_fit
@@ -221,9 +222,10 @@ def _key_of_network(recipe: Recipe) -> str:
         names = {field.name for field in fields(quantization)}
         layers = [getattr(quantization, name) for name in sorted(names & {"exclude", "include"})]
         layers = layers, [group.layers for group in quantization.groups]
-        quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
-        latents = [quantizer.num_latents for quantizer in quantizers]
-        layers = layers, latents, quantization.step_scale is None
+        if recipe.optimizer.algorithm not in ELEMENTWISE:  # it may refuse lifted or scaled latents
+            maps = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
+            latents = [quantizer.num_latents for quantizer in maps]
+            layers = layers, latents, quantization.step_scale is None
     return canonical_key(
         (
             recipe.model,
