@@ -84,10 +84,11 @@ def read_trials(path: Path) -> pd.DataFrame:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    # The errors of pyarrow are subclasses of these.
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError, NotImplementedError) as error:
+    except ImportError:  # pyarrow is missing, which is no fault of the file
+        raise
+    except Exception as error:  # damaged metadata leads to errors of any type
         reason = " ".join(str(error).split())[:200]
         raise SchemaError(
             f"the Parquet file cannot be read ({reason}); it may be damaged, so write it again"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.findings import analyse
@@ -108,6 +110,24 @@ def test_endings(tmp_path: Path) -> None:
             read(tmp_path, example(), name)
     with pytest.raises(SchemaError, match=r"Parquet file cannot be read .*write it again"):
         read(tmp_path, b"PAR1 and something else", "t.parquet")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"{}",  # a KeyError
+        b'{"index_columns": [], "columns": [{}]}',
+        b'{"index_columns": [{"kind": "range"}], "columns": []}',
+        b"[]",  # a TypeError
+        b"damaged",
+    ],
+)
+def test_damaged_metadata_of_parquet_is_one_line(tmp_path: Path, metadata: bytes) -> None:
+    """pandas reads its own description of the columns, and raises errors of many types."""
+    table = pa.Table.from_pandas(trials(EXAMPLE)).replace_schema_metadata({b"pandas": metadata})
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(SchemaError, match=r"Parquet file cannot be read .*write it again"):
+        read_trials(tmp_path / "t.parquet")
 
 
 CELLS = (
