@@ -320,13 +320,19 @@ def recipe(
         seed: seed of initial weights, data order and augmentation.
 
     Raises:
-        ConfigurationError: if the paper has no hyper-parameters for the arguments and `setting` is
-            None.
+        ConfigurationError: if the dataset is not one of `EPOCHS`, or if the paper has no
+            hyper-parameters for the arguments and `setting` is None.
     """
     if setting is None:
         column = "REF" if method is None else method.settings_of or method.name
         setting = published_setting(
             dataset_name, network_name, column, num_levels=2 if method is None else len(levels)
+        )
+    data = dataset(dataset_name)
+    if dataset_name not in EPOCHS:
+        raise ConfigurationError(
+            f"dataset = {dataset_name!r}: must be one of {', '.join(EPOCHS)}; the recipes for "
+            "ImageNet are in quantlab.papers.mirror_descent_imagenet"
         )
     quantization = None
     if method is not None:
@@ -334,7 +340,7 @@ def recipe(
         quantization = method.quantization(levels, setting, exclude=exclude, include=include)
     return Recipe(
         model=network(network_name, dataset=dataset_name, affine=method is None),
-        dataset=dataset(dataset_name),
+        dataset=data,
         optimizer=optimizer(
             setting, algorithm=torch.optim.SGD if method is None else torch.optim.Adam
         ),

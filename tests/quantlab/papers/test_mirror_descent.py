@@ -338,3 +338,5 @@ def test_unknown_names_are_refused() -> None:
         recipe(BC, network_name="LeNet", setting=setting)
     with pytest.raises(ConfigurationError, match=r"^dataset = "):
         recipe(BC, dataset_name="MNIST", setting=setting)
+    with pytest.raises(ConfigurationError, match=r"^dataset = 'ImageNet': must be one of"):
+        recipe(BC, dataset_name="ImageNet", setting=setting)
