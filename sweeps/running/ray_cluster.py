@@ -1,5 +1,6 @@
 """Start Ray on this machine, or connect to a Ray cluster."""
 
+import gc
 import logging
 import math
 import os
@@ -99,7 +100,7 @@ def disconnect() -> None:
     node: Any = getattr(ray._private.worker, "_global_node", None)
     kill = getattr(node, "kill_all_processes", None)
     if kill is None:
-        ray.shutdown()
+        _shut_down()
         return
     started: list[psutil.Process] = []
 
@@ -114,10 +115,26 @@ def disconnect() -> None:
         kill(*arguments, **options)
 
     node.kill_all_processes = kill_at_once
-    ray.shutdown()
+    _shut_down()
     for process in started:
         with suppress(psutil.Error):
             process.kill()
+
+
+def _shut_down() -> None:
+    """Shut Ray down without garbage collections in the meantime.
+
+    Another thread, such as that of the delivery, may collect a reference to an object of Ray. If
+    that happens after Ray's worker has been shut down and before its Python object is gone, Ray
+    ends the process with exit code 1.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _init(address: str, **options: Any) -> None:
