@@ -20,6 +20,7 @@ FLOORS = {
         "errors",
         "plain_values remembering random_numbers",
         "quantization_sets schedules update_rules execution",
+        "scales",
         "quantizers datasets models",
         "mirror_maps",
         "backward_maps",

@@ -87,10 +87,15 @@ class Factor(BackwardMap):
 
     @abstractmethod
     def factor(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
-        """Return the factor of every weight, of the shape of `latent`."""
+        """Return the factor of every weight, of the shape of `latent`.
+
+        Args:
+            latent: latents; with a scale, in the coordinates of the set.
+            sharpness: see `apply`.
+        """
 
     def apply(
         self, gradient: Tensor, latent: Tensor, sharpness: Sharpness, quantizer: Quantizer
     ) -> Tensor:
         """Return the product of gradient and factor."""
-        return gradient * self.factor(latent, sharpness)
+        return gradient * self.factor(quantizer.unit(latent), sharpness)

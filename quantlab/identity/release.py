@@ -72,6 +72,7 @@ RELEASE = {
     "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
+    "quantlab.optim.placed": "Placed WeightMap",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
     "quantlab.optim.torch_groups": "is_scaled torch_groups",
     "quantlab.optimizer_spec": (
@@ -122,6 +123,8 @@ RELEASE = {
     "quantlab.random_numbers": "RandomNumbers part_seed",
     "quantlab.recipe": "Averaging Quantization Recipe WeightGroup override pull_at",
     "quantlab.remembering": "are_equal remembering",
+    "quantlab.scales.base": "Scale",
+    "quantlab.scales.placement": "Placement Proportional Table TwoSided",
     "quantlab.schedules.base": "Schedule set_nonnegative value_at",
     "quantlab.schedules.constant": "Constant",
     "quantlab.schedules.cosine": "Cosine",

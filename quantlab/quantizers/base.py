@@ -12,6 +12,7 @@ from torch import Tensor
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import make_plain
 from quantlab.quantization_sets import TERNARY, nearest_level, quantization_set
+from quantlab.scales.placement import Placement
 
 Sharpness: TypeAlias = float | Tensor
 """Value rho_t of the annealing schedule. A tensor is broadcast against the latents, so that each of
@@ -98,6 +99,11 @@ class Quantizer(ABC):
         return 1
 
     @property
+    def placement(self) -> Placement | None:
+        """Where a scale has placed the levels; None if they stand where the set says."""
+        return None
+
+    @property
     def formula(self) -> str:
         """The map as readable text of one or more lines, with s for the sharpness."""
         return f"P(w*) = {self!r}"
@@ -114,6 +120,22 @@ class Quantizer(ABC):
             Proximal weights w = P(w*), of the same shape and dtype. They are nondecreasing in w*,
             and NaN stays NaN. In a lifted space, `collapse` makes weights of them.
         """
+
+    def within(self, placement: Placement, weights: Tensor, sharpness: Sharpness) -> Tensor:
+        """Apply the map in rows whose levels a scale has placed.
+
+        The default is ``leave(prox(enter(weights)))``.
+
+        Args:
+            placement: placement of the levels.
+            weights: (..., k) latent weights, whose last axis is a row.
+            sharpness: see `prox`.
+        """
+        return placement.leave(self.prox(placement.enter(weights), sharpness))
+
+    def unit(self, latent: Tensor) -> Tensor:
+        """Return latents in the coordinates of the set, which are their own without a scale."""
+        return latent
 
     def hard(self, latent: Tensor) -> Tensor:
         """Apply the limit of `prox` for infinite sharpness, the projection P_Q. Ties go up.

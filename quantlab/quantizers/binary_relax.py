@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.scales.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,16 @@ class BinaryRelax(Quantizer):
     @at_least_float32
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Interpolate between `latent` and its projection with weight mu / (1 + mu)."""
-        nearest = self.hard(latent)
-        if isinstance(sharpness, Tensor):
-            return torch.lerp(latent, nearest, (1 - 1 / (1 + sharpness)).to(latent.dtype))
-        if math.isinf(sharpness):
-            return nearest
-        return torch.lerp(latent, nearest, sharpness / (1 + sharpness))
+        return _towards(latent, self.hard(latent), sharpness)
+
+    def within(self, placement: Placement, weights: Tensor, sharpness: Sharpness) -> Tensor:
+        """Interpolate between weights and the nearest levels of their rows."""
+        return _towards(weights, placement.nearest(weights, self.levels), sharpness)
+
+
+def _towards(latent: Tensor, nearest: Tensor, sharpness: Sharpness) -> Tensor:
+    if isinstance(sharpness, Tensor):
+        return torch.lerp(latent, nearest, (1 - 1 / (1 + sharpness)).to(latent.dtype))
+    if math.isinf(sharpness):
+        return nearest
+    return torch.lerp(latent, nearest, sharpness / (1 + sharpness))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from quantlab.quantizers.base import Quantizer, Sharpness
+from quantlab.scales.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,7 @@ class Nearest(Quantizer):
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Return the nearest levels; `sharpness` is ignored."""
         return self.hard(latent)
+
+    def within(self, placement: Placement, weights: Tensor, sharpness: Sharpness) -> Tensor:
+        """Return the nearest levels of the rows."""
+        return placement.nearest(weights.detach(), self.levels)

@@ -1,0 +1,144 @@
+"""Placed: an elementwise map in rows whose levels stand where a scale places them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from quantlab.quantizers import Quantizer
+from quantlab.quantizers.base import Sharpness
+from quantlab.scales import Placement, Scale
+
+
+class Placed(Quantizer):
+    """w = leave(P(enter(w*); rho)) for one placement, which is held fixed.
+
+    Latents are flat: (..., n), where each row has `row_length` adjacent entries.
+    """
+
+    def __init__(self, of: Quantizer, placement: Placement, row_length: int) -> None:
+        """Bind a map to a placement.
+
+        Args:
+            of: elementwise map.
+            placement: placement of its levels in the rows.
+            row_length: number k of weights per row.
+        """
+        object.__setattr__(self, "levels", of.levels)
+        object.__setattr__(self, "of", of)
+        object.__setattr__(self, "_placement", placement)
+        object.__setattr__(self, "row_length", row_length)
+
+    of: Quantizer
+    """The elementwise map."""
+    row_length: int
+    """Number of weights per row."""
+    _placement: Placement
+
+    @property
+    def placement(self) -> Placement:
+        """Where the levels stand in the rows."""
+        return self._placement
+
+    def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """Apply the map in the coordinates of the set."""
+        return self.of.within(self.placement, self.rows(latent), _of_rows(sharpness)).flatten(-2)
+
+    def hard(self, latent: Tensor) -> Tensor:
+        """Return the nearest level of the row, in the coordinates of the set."""
+        nearest: Tensor = self.placement.nearest(self.rows(latent.detach()), self.levels)
+        return nearest.flatten(-2)
+
+    def unit(self, latent: Tensor) -> Tensor:
+        """Return latents in the coordinates of the set."""
+        return self.placement.enter(self.rows(latent)).flatten(-2)
+
+    def pullback(self, gradient: Tensor, latent: Tensor, sharpness: Sharpness) -> Tensor:
+        """Apply the chain rule. Levels that come from the latents count as constants."""
+        rows, sharpness = self.rows(latent), _of_rows(sharpness)
+        unit = self.placement.enter(rows)
+        outer = self.placement.leave_slope(self.of.prox(unit, sharpness))
+        inner = self.of.pullback(self.rows(gradient) * outer, unit, sharpness)
+        return (inner * self.placement.enter_slope(rows)).flatten(-2)
+
+    def rows(self, flat: Tensor) -> Tensor:
+        """Return a flat tensor (..., n) as rows (..., n / k, k)."""
+        return flat.unflatten(-1, (-1, self.row_length))
+
+
+def _of_rows(sharpness: Sharpness) -> Sharpness:
+    """Return a sharpness that broadcasts against rows instead of flat latents."""
+    if isinstance(sharpness, Tensor) and sharpness.dim():
+        return sharpness.unsqueeze(-1)
+    return sharpness
+
+
+@dataclass(frozen=True)
+class WeightMap:
+    """The map of a buffer of weights: a quantizer, and how its levels are placed."""
+
+    quantizer: Quantizer
+    scale: Scale | None = None
+    """Rule that places the levels; None for the levels of the set."""
+    row_length: int = 1
+    """Number of adjacent weights that share their levels; of no effect without a scale."""
+
+    @property
+    def num_learned(self) -> int:
+        """The number of learned numbers per row."""
+        return 0 if self.scale is None else self.scale.num_learned(self.quantizer.levels)
+
+    def at(self, latent: Tensor, learned: Tensor | None = None) -> Quantizer:
+        """Return the map with the levels that latents have.
+
+        Args:
+            latent: (..., n) latents from which levels are derived.
+            learned: (..., n / k * m) learned numbers of the rows; None if there are none.
+        """
+        if self.scale is None:
+            return self.quantizer
+        rows = latent.unflatten(-1, (-1, self.row_length))
+        if learned is not None:
+            learned = learned.unflatten(-1, (-1, self.num_learned))
+        placement = self.scale.place(rows, self.quantizer.levels, learned)
+        return Placed(self.quantizer, placement, self.row_length)
+
+    def initial(self, latent: Tensor) -> Tensor:
+        """Return the learned numbers that training starts with, flat.
+
+        Args:
+            latent: (n,) latents.
+        """
+        assert self.scale is not None
+        rows = latent.unflatten(-1, (-1, self.row_length))
+        return self.scale.initial(rows, self.quantizer.levels).flatten(-2)
+
+    def learned_gradient(
+        self,
+        gradient: Tensor,
+        carried: Tensor,
+        latent: Tensor,
+        weights: Tensor,
+        learned: Tensor,
+    ) -> Tensor:
+        """Return the gradient of the learned numbers, flat; see `Scale.gradient`.
+
+        Args:
+            gradient: (..., n) gradient of the weights.
+            carried: (..., n) gradient of the latents.
+            latent: (..., n) latents.
+            weights: (..., n) proximal weights.
+            learned: (..., R m) learned numbers.
+        """
+        assert self.scale is not None
+
+        def rows(flat: Tensor) -> Tensor:
+            return flat.unflatten(-1, (-1, self.row_length))
+
+        return self.scale.gradient(
+            rows(gradient),
+            rows(carried),
+            rows(latent),
+            rows(weights),
+            self.quantizer.levels,
+            learned.unflatten(-1, (-1, self.num_learned)),
+        ).flatten(-2)

@@ -1,0 +1,126 @@
+"""Scale, the base class of all rules that place the levels of a set in a tensor."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError, brief
+from quantlab.plain_values import make_plain, require_count
+from quantlab.scales.placement import Placement
+
+PER = ("tensor", "channel")
+"""Parts of a tensor that have levels of their own, apart from blocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(ABC):
+    """A rule that says where the levels of a quantization set stand in each row of a tensor.
+
+    With a scale, the proximal weights are w = leave(P(enter(w*); rho)), where P is the elementwise
+    map of the quantizer and `enter` and `leave` are those of the row's `Placement`. A rule that
+    places the levels at s Q gives w = s P(w* / s; rho).
+
+    Subclasses are frozen dataclasses that can be built without arguments. Their methods see rows
+    along the last axis, of any number and with any leading axes, and treat every row alone. They
+    are pure and do not change their arguments.
+    """
+
+    per: str | int = "tensor"
+    """What has levels of its own: ``"tensor"`` for every tensor, ``"channel"`` for every index of a
+    tensor's first axis (output channels of convolution and linear layers; a tensor of one axis is
+    one row), or a number of adjacent weights, which must divide every tensor's number of
+    weights."""
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+        if isinstance(self.per, str):
+            if self.per not in PER:
+                raise ConfigurationError(
+                    f"{type(self).__name__}.per = {brief(self.per)}: must be 'tensor', 'channel', "
+                    "or a number of adjacent weights"
+                )
+            return
+        require_count(self, "per", 1)
+
+    def row_length(self, shape: torch.Size, name: str) -> int:
+        """Return the number of weights of a tensor that share their levels.
+
+        Args:
+            shape: shape of the tensor.
+            name: name of the parameter, for the message.
+
+        Raises:
+            ConfigurationError: if blocks do not divide the tensor.
+        """
+        size = shape.numel()
+        if self.per == "tensor" or (self.per == "channel" and len(shape) < 2):
+            return size
+        if self.per == "channel":
+            return size // shape[0]
+        assert isinstance(self.per, int)
+        if size % self.per:
+            raise ConfigurationError(
+                f"{type(self).__name__}.per = {self.per}: must divide the {size:,} weights of "
+                f"{name}, of shape {tuple(shape)}; give its layer a group with another scale, or "
+                "leave it in full precision with quantization.exclude"
+            )
+        return self.per
+
+    def require_fits(self, levels: tuple[float, ...]) -> None:  # noqa: B027 - most rules fit all
+        """Check that the rule can place a set.
+
+        Raises:
+            ConfigurationError: if it cannot.
+        """
+
+    def num_stored(self, levels: tuple[float, ...]) -> int:
+        """Return how many numbers determine the levels of a row, which count among its bits."""
+        return 1
+
+    @abstractmethod
+    def place(
+        self, latent: Tensor, levels: tuple[float, ...], learned: Tensor | None = None
+    ) -> Placement:
+        """Place the levels of a set in rows.
+
+        Args:
+            latent: (..., k) latent weights, whose last axis is a row.
+            levels: the set.
+            learned: (..., m) learned numbers of each row; None if the rule has none.
+        """
+
+    def num_learned(self, levels: tuple[float, ...]) -> int:
+        """Return the number m of learned numbers per row: 0 for a rule that derives its levels."""
+        return 0
+
+    def initial(self, latent: Tensor, levels: tuple[float, ...]) -> Tensor:
+        """Return the learned numbers (..., m) that training starts with.
+
+        Args:
+            latent: (..., k) latents of the rows.
+            levels: the set.
+        """
+        return latent.new_empty(*latent.shape[:-1], 0)
+
+    def gradient(
+        self,
+        gradient: Tensor,
+        carried: Tensor,
+        latent: Tensor,
+        weights: Tensor,
+        levels: tuple[float, ...],
+        learned: Tensor,
+    ) -> Tensor:
+        """Return the gradient of the learned numbers, (..., m).
+
+        Args:
+            gradient: (..., k) gradient of the loss with respect to the weights.
+            carried: (..., k) gradient of the latents, which the backward map made of it.
+            latent: (..., k) latents.
+            weights: (..., k) proximal weights of the forward pass.
+            levels: the set.
+            learned: (..., m) learned numbers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns numbers but has no gradient")
