@@ -62,7 +62,11 @@ class Placed(Quantizer):
 
     def rows(self, flat: Tensor) -> Tensor:
         """Return a flat tensor (..., n) as rows (..., n / k, k)."""
-        return flat.unflatten(-1, (-1, self.row_length))
+        return _rows(flat, self.row_length)
+
+
+def _rows(flat: Tensor, length: int) -> Tensor:
+    return flat.reshape(*flat.shape[:-1], -1, length)
 
 
 def _of_rows(sharpness: Sharpness) -> Sharpness:
@@ -96,9 +100,9 @@ class WeightMap:
         """
         if self.scale is None:
             return self.quantizer
-        rows = latent.unflatten(-1, (-1, self.row_length))
+        rows = _rows(latent, self.row_length)
         if learned is not None:
-            learned = learned.unflatten(-1, (-1, self.num_learned))
+            learned = _rows(learned, self.num_learned)
         placement = self.scale.place(rows, self.quantizer.levels, learned)
         return Placed(self.quantizer, placement, self.row_length)
 
@@ -109,7 +113,7 @@ class WeightMap:
             latent: (n,) latents.
         """
         assert self.scale is not None
-        rows = latent.unflatten(-1, (-1, self.row_length))
+        rows = _rows(latent, self.row_length)
         return self.scale.initial(rows, self.quantizer.levels).flatten(-2)
 
     def learned_gradient(
@@ -130,15 +134,11 @@ class WeightMap:
             learned: (..., R m) learned numbers.
         """
         assert self.scale is not None
-
-        def rows(flat: Tensor) -> Tensor:
-            return flat.unflatten(-1, (-1, self.row_length))
-
         return self.scale.gradient(
-            rows(gradient),
-            rows(carried),
-            rows(latent),
-            rows(weights),
+            _rows(gradient, self.row_length),
+            _rows(carried, self.row_length),
+            _rows(latent, self.row_length),
+            _rows(weights, self.row_length),
             self.quantizer.levels,
-            learned.unflatten(-1, (-1, self.num_learned)),
+            _rows(learned, self.num_learned),
         ).flatten(-2)
