@@ -121,7 +121,10 @@ TRIALS = {
     "mirror_descent_ternary": cells_of(
         COLUMNS, ("FP", "PQ", "PQ*", "GD-tanh", "MD-softmax-s", "MD-tanh-s")
     ),
-    "pull_smoke": dict.fromkeys(("gradient at w", "gradient at w*"), 3 * 6 * 7 * 3),
+    "pull_smoke": dict.fromkeys(
+        (f"gradient at {point}{data}" for point in ("w", "w*") for data in ("", ", MNIST-1D")),
+        3 * 6 * 7 * 3,
+    ),
 }
 
 

@@ -40,7 +40,7 @@ GRIDS: dict[str, str] = {
     "mirror_descent_search": "2c1f1197c6a9cbd7",
     "mirror_descent_smoke": "56657d46ba3a98e0",
     "mirror_descent_ternary": "9bfaa22e8a7b10cb",
-    "pull_smoke": "a9a036fcad18fd82",
+    "pull_smoke": "bf64248f828205c3",
 }
 """Of each grid that ships, SHA-256 over its sorted fingerprints."""
 

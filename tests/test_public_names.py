@@ -55,7 +55,7 @@ PUBLIC = {
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.models": "ModelSpec",
     "quantlab.models.base": "ModelSpec global_average",
-    "quantlab.models.convnet": "ConvNet",
+    "quantlab.models.convnet": "ConvNet SignalConvNet",
     "quantlab.models.learned_scales": "LearnedScales",
     "quantlab.models.mlp": "MLP",
     "quantlab.models.resnet": "ResNet",
@@ -68,6 +68,7 @@ PUBLIC = {
     "quantlab.datasets.image_folder": "ImageFolder",
     "quantlab.datasets.imagenet": "ImageNet",
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
+    "quantlab.datasets.signals.mnist1d": "MNIST1D",
     "sweeps.spec": "Axis Block Cell PublishedCost SweepSpec",
     "sweeps.study": "BITS Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
     "tree_of_parzen_estimators",

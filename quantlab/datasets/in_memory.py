@@ -20,7 +20,8 @@ class Images:
     """Images in memory, with their labels."""
 
     pixels: Tensor
-    """(num_images, channels, height, width) uint8; (num_images, channels, length) for signals."""
+    """(num_images, channels, height, width) uint8; (num_images, channels, length) for signals,
+    which may be float32."""
     labels: Tensor
     """(num_images,) int64 in [0, num_classes)."""
 

@@ -1,5 +1,6 @@
 """ModelSpec, the base class of all networks, and functions that they share."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -96,10 +97,10 @@ def require_logits(model: nn.Module, logits: object, batch: int, num_classes: in
 
 
 def global_average(features: Tensor) -> Tensor:
-    """Average features over the image, from (batch, channels, height, width) to (batch, channels).
+    """Average (batch, channels, height, width) or (batch, channels, length) to (batch, channels).
 
     The mean is computed as a sum and a division. The gradient of `torch.mean` is contiguous even if
     the features are channels-last, which makes the following operations many times slower.
     """
-    height, width = features.shape[2:]
-    return features.sum(dim=(2, 3)) / (height * width)
+    places = tuple(range(2, features.dim()))
+    return features.sum(dim=places) / math.prod(features.shape[2:])

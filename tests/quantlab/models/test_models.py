@@ -3,7 +3,7 @@ import torch
 
 from quantlab import ConfigurationError
 from quantlab.models import ModelSpec
-from quantlab.models.convnet import ConvNet
+from quantlab.models.convnet import ConvNet, SignalConvNet
 from quantlab.models.resnet import ResNet
 from quantlab.models.weights import quantized_weights
 
@@ -37,3 +37,20 @@ def test_names() -> None:
 def test_impossible_depths_are_named(depth: int) -> None:
     with pytest.raises(ConfigurationError, match=rf"ResNet\.depth = {depth}: must be 6n \+ 2"):
         ResNet(depth=depth)
+
+
+def test_a_signal_is_an_image_of_one_row() -> None:
+    signals = SignalConvNet(width=4, kernel_size=3).build(num_classes=5, num_channels=2)
+    images = ConvNet(width=4).build(num_classes=5, num_channels=2)
+    rows = {
+        name: value[:, :, None].expand(-1, -1, 3, -1) if value.dim() == 3 else value
+        for name, value in signals.state_dict().items()
+    }
+    images.load_state_dict(rows)
+    x = torch.randn(6, 2, 11)
+    torch.testing.assert_close(signals(x), images(x[:, :, None]))
+
+
+def test_a_kernel_of_even_length_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"kernel_size = 4: must be an odd number >= 1"):
+        SignalConvNet(kernel_size=4)

@@ -1,0 +1,1 @@
+"""Datasets of signals (channels, length) instead of images."""
