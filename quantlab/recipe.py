@@ -23,6 +23,7 @@ from quantlab.plain_values import (
     require_number,
 )
 from quantlab.quantizers import Quantizer
+from quantlab.scales import Scale
 from quantlab.schedules import Constant, Cosine, Schedule, value_at
 from quantlab.update_rules import Point, UpdateRule
 
@@ -59,9 +60,13 @@ class WeightGroup:
     """Proximal map of the group's weights."""
     sharpness: Schedule | None = None
     """Sharpness rho_t of the group; None for that of `Quantization.sharpness`."""
+    scale: Scale | None = None
+    """Rule that places the levels of the group's weights; None for the levels of the set."""
 
     def __post_init__(self) -> None:
         require_instance(self, "quantizer", Quantizer)
+        if self.scale is not None:
+            require_instance(self, "scale", Scale)
         if self.sharpness is not None:
             require_instance(self, "sharpness", Schedule)
         _patterns(self, "layers")
@@ -129,6 +134,9 @@ class Quantization:
     step_scale: Schedule | None = None
     """Factor sigma_t of the steps of the latents; a number is a constant factor. With a `MirrorMap`
     of fixed steepness, an annealed beta gives mirror descent. None for 1."""
+    scale: Scale | None = None
+    """Rule that places the levels in each tensor, channel or block; None for the levels of the set.
+    Groups have scales of their own."""
 
     def __post_init__(self) -> None:
         require_instance(self, "rule", UpdateRule)
@@ -139,6 +147,8 @@ class Quantization:
         require_bool(self, "reestimate_batchnorm")
         if self.averaging is not None:
             require_instance(self, "averaging", Averaging)
+        if self.scale is not None:
+            require_instance(self, "scale", Scale)
         require_items(self, "groups", WeightGroup, "a sequence of WeightGroup")
         if self.latent_bound is not None:
             bound = require_number(self, "latent_bound", exclusive=True)
@@ -177,6 +187,25 @@ class Quantization:
                     f"Quantization.rule.gradient_at = {self.rule.gradient_at}: must be "
                     f"Point.PROXIMAL for {type(quantizer).__name__}, whose latents are not weights"
                 )
+        self._require_scale_fits(self.scale, self.quantizer)
+        for group in self.groups:
+            self._require_scale_fits(group.scale, group.quantizer)
+
+    def _require_scale_fits(self, scale: Scale | None, quantizer: Quantizer) -> None:
+        if scale is None:
+            return
+        name, levels = type(scale).__name__, quantizer.levels
+        if quantizer.num_latents != 1:
+            raise ConfigurationError(
+                f"Quantization.scale = {scale!r}: must be None for {type(quantizer).__name__}, "
+                "whose latents are not weights"
+            )
+        scale.require_fits(levels)
+        if scale.num_learned(levels) and self.rule.gradient_at is Point.LATENT:
+            raise ConfigurationError(
+                f"Quantization.scale = {scale!r}: {name} learns its numbers from the gradient at "
+                "the quantized weights; rule.gradient_at must be Point.PROXIMAL"
+            )
 
     @property
     def uses_prox(self) -> bool:

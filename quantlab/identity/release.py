@@ -75,7 +75,7 @@ RELEASE = {
     "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
     "quantlab.optim.placed": "Placed WeightMap",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
-    "quantlab.optim.torch_groups": "is_scaled torch_groups",
+    "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
     "quantlab.optimizer_spec": (
         "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate"
     ),
@@ -85,8 +85,8 @@ RELEASE = {
     "quantlab.packs.evaluation": "stacked_accuracies",
     "quantlab.packs.graph": "record_on",
     "quantlab.packs.maps": (
-        "StackedBackward StackedMap StackedPull as_column carries_a_column stacked_backwards "
-        "stacked_pulls takes_a_column"
+        "StackedBackward StackedMap StackedPull after as_column carries_a_column "
+        "stacked_backwards stacked_pulls takes_a_column"
     ),
     "quantlab.packs.member": "StackMember neighbours runs",
     "quantlab.packs.network": "StackedNetwork Stacking",

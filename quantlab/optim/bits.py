@@ -11,7 +11,9 @@ FULL_PRECISION = 32.0
 
 
 def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[str, float]:
-    """Return log2 of the number of levels of each quantized weight.
+    """Return log2 of the number of levels of each quantized weight, plus its share of a scale.
+
+    The numbers that determine the levels of a row count 32 bits each.
 
     Args:
         model: network as it was built. A hard-quantized network has no weights to quantize.
@@ -25,10 +27,15 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
     """
     if quantization is None:
         return {}
-    return {
-        name: math.log2(len((group or quantization).quantizer.levels))
-        for name, group in quantization.group_of_weights(model).items()
-    }
+    bits = {}
+    for name, group in quantization.group_of_weights(model).items():
+        own = group or quantization
+        levels = own.quantizer.levels
+        bits[name] = math.log2(len(levels))
+        if own.scale is not None:
+            length = own.scale.row_length(model.get_parameter(name).shape, name)
+            bits[name] += FULL_PRECISION * own.scale.num_stored(levels) / length
+    return bits
 
 
 def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[float, float]:

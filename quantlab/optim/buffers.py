@@ -8,35 +8,44 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.backward_maps import BackwardMap
+from quantlab.optim.placed import WeightMap
 from quantlab.quantization_sets import nearest_level
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import are_equal
+from quantlab.scales import Scale
+from quantlab.scales.placement import SMALLEST
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point
 
 
 class QuantizedWeights:
-    """Weights that share a quantizer and a sharpness, in flat buffers.
+    """Weights that share a map and a sharpness, in flat buffers.
 
     One flat buffer holds the latents and one the proximal weights. The model's parameters are views
     of the buffer at which the rule takes the gradient, so that the next forward pass uses the
     values of the buffer without a copy. Latents of n weights have the shape (n,), or
-    (num_latents, n) in a lifted space, where only the proximal weights can be that buffer.
+    (num_latents, n) in a lifted space, where only the proximal weights can be that buffer. With a
+    scale, all parameters have rows of one length, which lie one after the other.
     """
 
     def __init__(
         self,
-        quantizer: Quantizer,
+        weight_map: WeightMap,
         sharpness: StepFunction,
         parameters: Sequence[nn.Parameter],
         gradient_at: Point,
     ) -> None:
-        self.quantizer = quantizer
+        self.map = weight_map
+        self.quantizer = quantizer = weight_map.quantizer
         self.sharpness = sharpness
         self.parameters = parameters
         self.average: Tensor | None = None
         weights = _flat([p.data for p in parameters])
         self.latent = quantizer.lift(weights)
+        self.learned: nn.Parameter | None = None
+        """Learned numbers of all rows, flat; None if the scale has none."""
+        if weight_map.num_learned:
+            self.learned = nn.Parameter(weight_map.initial(weights))
         self.proximal = weights.clone()
         self.evaluation = self.latent if gradient_at is Point.LATENT else self.proximal
         for parameter, view in zip(parameters, self.views(self.evaluation), strict=True):
@@ -52,24 +61,59 @@ class QuantizedWeights:
 
     def weights(self, step: int) -> Tensor:
         """Compute the proximal weights from the latents, with the sharpness of a step."""
-        return self.quantizer.weights(self.latent, self.sharpness(step))
+        return self._map_at(self.latent).weights(self.latent, self.sharpness(step))
 
     def carried_back(
-        self, gradient: Tensor, latent: Tensor, backward: BackwardMap, step: int
+        self,
+        gradient: Tensor,
+        latent: Tensor,
+        backward: BackwardMap,
+        step: int,
+        start: int = 0,
     ) -> Tensor:
-        """Return the gradient of latents.
+        """Return the gradient of latents, and set that of their learned numbers.
 
         Args:
             gradient: gradient of the weights of these latents.
             latent: all latents, or those of one parameter in its shape.
             backward: backward map.
             step: gradient step.
+            start: position of the first latent in the buffer.
         """
+        if self.map.scale is not None:
+            return self._carried_back_to_scale(gradient, latent, backward, step, start)
         if self.quantizer.num_latents == 1:
             return backward.apply(gradient, latent, self.sharpness(step), self.quantizer)
         flat = latent.reshape(len(latent), gradient.numel())
         back = backward.apply(gradient.flatten(), flat, self.sharpness(step), self.quantizer)
         return back.reshape(latent.shape)
+
+    def _carried_back_to_scale(
+        self, gradient: Tensor, latent: Tensor, backward: BackwardMap, step: int, start: int
+    ) -> Tensor:
+        flat, of_weights, learned = latent.flatten(), gradient.flatten(), None
+        if self.learned is not None:
+            learned = self._learned_part(self.learned.detach(), start, len(flat))
+        here = self.map.at(flat, learned)
+        back = backward.apply(of_weights, flat, self.sharpness(step), here)
+        if learned is not None:
+            assert self.learned is not None
+            if self.learned.grad is None:
+                self.learned.grad = torch.zeros_like(self.learned)
+            weights = self.proximal[start : start + len(flat)]
+            self._learned_part(self.learned.grad, start, len(flat)).copy_(
+                self.map.learned_gradient(of_weights, back, flat, weights, learned)
+            )
+        return back.view_as(latent)
+
+    def _learned_part(self, learned: Tensor, start: int, count: int) -> Tensor:
+        """Return the learned numbers of the rows that hold some of the weights."""
+        each, length = self.map.num_learned, self.map.row_length
+        return learned[start // length * each : (start + count) // length * each]
+
+    def _map_at(self, latent: Tensor) -> Quantizer:
+        """Return the map with the levels that weights have."""
+        return self.map.at(latent, None if self.learned is None else self.learned.detach())
 
     def pull(self, share: float, step: int) -> None:
         """Move the latents to (1 - share) z + share P(z), where a step starts."""
@@ -90,14 +134,41 @@ class QuantizedWeights:
             share: pull of the next step.
             step: the next step.
         """
+        final = self._final(share, step)
+        if self.average is not None and self.quantizer.num_latents != 1:
+            return nearest_level(final, self.quantizer.levels)
+        return self._map_at(final).hard(final)
+
+    def levels(self, share: float, step: int) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Yield each parameter with the levels of its rows, (rows, number of levels).
+
+        They are those of the final network. Without a scale, a parameter is one row. The arguments
+        are those of `hard`.
+        """
+        placement = self._map_at(self._final(share, step)).placement
+        if placement is None:
+            levels = self.latent.new_tensor(self.quantizer.levels)[None]
+            yield from ((parameter, levels) for parameter in self.parameters)
+            return
+        levels = placement.levels(self.quantizer.levels)
+        rows = [parameter.numel() // self.map.row_length for parameter in self.parameters]
+        yield from zip(self.parameters, levels.split(rows), strict=True)
+
+    def clip(self, bound: float | None) -> None:
+        """Clip latents to [-bound, bound], and learned numbers to the smallest scale."""
+        if bound is not None:
+            self.latent.clamp_(-bound, bound)
+        if self.learned is not None:
+            self.learned.data.clamp_(min=SMALLEST)
+
+    def _final(self, share: float, step: int) -> Tensor:
+        """Return the point that `hard` projects."""
         if self.average is not None:
-            if self.quantizer.num_latents == 1:
-                return self.quantizer.hard(self.average)
-            return nearest_level(self.average, self.quantizer.levels)
+            return self.average
         if share == 0:
-            return self.quantizer.hard(self.latent)
+            return self.latent
         pulled = self._pulled(step)
-        return self.quantizer.hard(pulled if share == 1 else self.latent.lerp(pulled, share))
+        return pulled if share == 1 else self.latent.lerp(pulled, share)
 
     def _pulled(self, step: int) -> Tensor:
         """Return the proximal point in the space of the latents."""
@@ -111,21 +182,25 @@ def grouped(
     gradient_at: Point,
     sharpness: StepFunction,
     own_sharpness: Mapping[str, StepFunction],
+    scales: Mapping[str, Scale],
     places: Mapping[int, int],
 ) -> list[QuantizedWeights]:
     """Put weights with the same quantizer, sharpness, dtype and device into common buffers.
 
-    Weights of different option groups are in different buffers.
+    Weights of different option groups are in different buffers. So are weights with a scale whose
+    rows differ in length.
 
     Args:
         weights: names with the parameter and its quantizer.
         gradient_at: weights at which the rule takes the gradient.
         sharpness: sharpness as a function of the gradient step.
         own_sharpness: names with the sharpness of weights that do not use the common one.
+        scales: names with the scale of weights that have one.
         places: ids of parameters with the position of their option group, if they have one.
 
     Raises:
         ValueError: if the gradient is taken at latents that are not weights.
+        ConfigurationError: if the rows of a scale do not divide a parameter.
     """
     members: list[tuple[tuple[Any, ...], list[nn.Parameter]]] = []
     for name, (parameter, quantizer) in weights.items():
@@ -136,7 +211,10 @@ def grouped(
             )
         annealing = own_sharpness.get(name, sharpness)
         place = places.get(id(parameter))
-        key = (quantizer, annealing, parameter.dtype, parameter.device, place)
+        scale = scales.get(name)
+        length = 1 if scale is None else scale.row_length(parameter.shape, name)
+        own = WeightMap(quantizer, scale, length)
+        key = (own, annealing, parameter.dtype, parameter.device, place)
         for known, parameters in members:
             if are_equal(known, key):  # a quantizer need not be hashable
                 parameters.append(parameter)
@@ -144,8 +222,8 @@ def grouped(
         else:
             members.append((key, [parameter]))
     return [
-        QuantizedWeights(quantizer, annealing, parameters, gradient_at)
-        for (quantizer, annealing, *_), parameters in members
+        QuantizedWeights(weight_map, annealing, parameters, gradient_at)
+        for (weight_map, annealing, *_), parameters in members
     ]
 
 
@@ -164,6 +242,10 @@ class Moved:
     group: QuantizedWeights | None = None
     """Quantized weights whose latents, or a part of them, are in `target`; None for weights in full
     precision."""
+    start: int = 0
+    """Position of the first latent of `target` in the buffer of the group."""
+    learned_of: QuantizedWeights | None = None
+    """Quantized weights whose learned numbers are in `target`, which then has no sources."""
 
     @property
     def seen(self) -> Tensor:
@@ -185,11 +267,14 @@ class Moved:
             names: name of each quantized parameter by its id, for the message.
 
         Returns:
-            The gradient; None if the only source has none.
+            The gradient; None if the only source has none. Learned numbers have the gradient that
+            `QuantizedWeights.carried_back` has set.
 
         Raises:
             ValueError: if one of several sources has no gradient.
         """
+        if self.learned_of is not None:
+            return self.target.grad
         if self.gradients is None:
             (source,) = self.sources
             return source.grad
@@ -222,8 +307,9 @@ class Moved:
             self.group.latent, self.group.proximal, self.group.evaluation = latent, proximal, seen
         self.target.data, self.target.grad = latent, None
         self.gradient, self.gradients = None, None
-        for source, view in zip(self.sources, _views(seen, self.sources), strict=True):
-            source.data, source.grad = view, None
+        if self.sources:
+            for source, view in zip(self.sources, _views(seen, self.sources), strict=True):
+                source.data, source.grad = view, None
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -241,8 +327,11 @@ def shaped_moved(
 ) -> Iterator[Moved]:
     """Yield one latent tensor per parameter, of its shape. This is exact for every optimizer."""
     for group in groups:
+        start = 0
         for parameter, view in zip(group.parameters, group.views(group.latent), strict=True):
-            yield Moved(nn.Parameter(view), [parameter], group=group)
+            yield Moved(nn.Parameter(view), [parameter], group=group, start=start)
+            start += parameter.numel()
+    yield from _learned_moved(groups)
     for other in others:
         yield Moved(other, [other])
 
@@ -254,9 +343,9 @@ def flat_moved(
 
     Parameters in one tensor have the same dtype, device and option group; see `grouped`.
     """
-    tensors: list[tuple[Tensor, Sequence[nn.Parameter], QuantizedWeights | None]] = [
-        (group.latent, group.parameters, group) for group in groups
-    ]
+    for group in groups:
+        yield _flat_tensor(group.latent, group.parameters, group)
+    yield from _learned_moved(groups)
     kinds: dict[tuple[torch.dtype, torch.device, int | None], list[nn.Parameter]] = {}
     for other in others:
         kinds.setdefault((other.dtype, other.device, places.get(id(other))), []).append(other)
@@ -264,13 +353,23 @@ def flat_moved(
         flat = _flat([other.data for other in alike])
         for other, view in zip(alike, _views(flat, alike), strict=True):
             other.data = view
-        tensors.append((flat, alike, None))
-    for tensor, sources, owner in tensors:
-        target = nn.Parameter(tensor)
-        target.grad = torch.zeros_like(target)
-        lifted = owner is not None and owner.quantizer.num_latents != 1
-        gradient = torch.zeros_like(tensor[0]) if lifted else target.grad
-        gradients = _views(gradient, sources)
-        for source, view in zip(sources, gradients, strict=True):
-            source.grad = view
-        yield Moved(target, sources, gradient, gradients, owner)
+        yield _flat_tensor(flat, alike, None)
+
+
+def _flat_tensor(
+    tensor: Tensor, sources: Sequence[nn.Parameter], group: QuantizedWeights | None
+) -> Moved:
+    target = nn.Parameter(tensor)
+    target.grad = torch.zeros_like(target)
+    lifted = group is not None and group.quantizer.num_latents != 1
+    gradient = torch.zeros_like(tensor[0]) if lifted else target.grad
+    gradients = _views(gradient, sources)
+    for source, view in zip(sources, gradients, strict=True):
+        source.grad = view
+    return Moved(target, sources, gradient, gradients, group)
+
+
+def _learned_moved(groups: Sequence[QuantizedWeights]) -> Iterator[Moved]:
+    for group in groups:
+        if group.learned is not None:
+            yield Moved(group.learned, [], learned_of=group)

@@ -39,7 +39,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         id(group): _annealing(quantization, group.quantizer, group.sharpness, steps_per_epoch)
         for group in groups
     }
-    weights, own_sharpness = {}, {}
+    weights, own_sharpness, scales = {}, {}, {}
     for name, group in quantization.group_of_weights(model).items():
         parameter = model.get_parameter(name)
         if group is None:
@@ -47,6 +47,8 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         else:
             weights[name] = parameter, group.quantizer
             own_sharpness[name] = annealing[id(group)]
+        if (scale := (group or quantization).scale) is not None:
+            scales[name] = scale
     members = {id(parameter) for parameter, _ in weights.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in members]
     if recipe.batchnorm_epochs and not others:
@@ -82,6 +84,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         backward=quantization.backward,
         step_scale=_step_scale(recipe, steps_per_epoch),
         own_options=_own_options(recipe.optimizer, model),
+        scales=scales,
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
 

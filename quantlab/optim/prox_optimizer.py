@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.optim.buffers import QuantizedWeights, flat_moved, grouped, shaped_moved
 from quantlab.optim.histogram import WeightHistogram, weight_histogram
-from quantlab.optim.torch_groups import is_scaled, torch_groups
+from quantlab.optim.torch_groups import require_once, scaled_rates, torch_groups
 from quantlab.quantizers import Quantizer
+from quantlab.scales import Scale
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point, UpdateRule
 
@@ -28,6 +29,8 @@ one flat tensor. Matrix methods such as Muon and Adafactor cannot."""
 
 
 _STRAIGHT_THROUGH = StraightThrough()
+_NO_DECAY = {"weight_decay": 0.0}
+"""Options of the learned numbers of scales."""
 
 
 class ProxOptimizer(Optimizer):
@@ -66,6 +69,7 @@ class ProxOptimizer(Optimizer):
         backward: BackwardMap = _STRAIGHT_THROUGH,
         step_scale: StepFunction | None = None,
         own_options: Sequence[tuple[Sequence[nn.Parameter], Mapping[str, Any]]] = (),
+        scales: Mapping[str, Scale] | None = None,
         flat: bool = False,
     ) -> None:
         """Take over the quantized weights.
@@ -90,6 +94,8 @@ class ProxOptimizer(Optimizer):
                 optimizer whose step is proportional to its learning rate.
             own_options: parameters with options of the base optimizer of their own, as in torch's
                 parameter groups. For quantized parameters, they hold for the latents.
+            scales: names with the scale of weights whose levels do not stand where their set says.
+                Learned numbers are updated by the base optimizer, without weight decay.
             flat: whether `make_base` receives flat tensors instead of one per parameter. This is
                 faster for small models. It requires an elementwise optimizer (see `ELEMENTWISE`)
                 and a gradient of every parameter at every step, which may be zero.
@@ -99,7 +105,7 @@ class ProxOptimizer(Optimizer):
                 latents that are not weights.
         """
         others = list(others)
-        _require_once([*(parameter for parameter, _ in weights.values()), *others])
+        require_once([*(parameter for parameter, _ in weights.values()), *others])
         self.rule = rule
         self.pull = float(rule.update_from is Point.PROXIMAL) if pull is None else pull
         self.backward = backward
@@ -112,14 +118,14 @@ class ProxOptimizer(Optimizer):
         """Sum of the weights eta_t of the iterates that have been averaged."""
         self._names = {id(parameter): name for name, (parameter, _) in weights.items()}
 
-        self._options = [options for _, options in own_options]
+        self._options = [*(options for _, options in own_options), _NO_DECAY]
         self._places = {
             id(parameter): place
             for place, (parameters, _) in enumerate(own_options)
             for parameter in parameters
         }
         self.groups = grouped(
-            weights, rule.gradient_at, sharpness, own_sharpness or {}, self._places
+            weights, rule.gradient_at, sharpness, own_sharpness or {}, scales or {}, self._places
         )
         # Tensors that the base optimizer updates, each with the parameters that have its gradient.
         make_moved = flat_moved if flat else shaped_moved
@@ -163,13 +169,15 @@ class ProxOptimizer(Optimizer):
         """
         self.average()
         loss: float | Tensor | None = None
-        with self._scaled_rate():
+        scale = 1.0 if self.step_scale is None else self.step_scale(self.num_steps)
+        with scaled_rates(self.base.param_groups, scale):
             if closure is None:
                 self.prepare_base()
                 self.base.step()
             else:
                 loss = self.base.step(_Evaluation(self, closure))  # type: ignore[arg-type]
-        self._clip_latents()
+        for group in self.groups:
+            group.clip(self.latent_bound)
         self.num_steps += 1
         self.refresh()
         return loss
@@ -212,7 +220,7 @@ class ProxOptimizer(Optimizer):
         kinds = [
             (
                 self.step_scale is not None and of.group is not None,
-                self._places.get(id(of.sources[0])),
+                self._places.get(id(of.sources[0])) if of.sources else len(self._options) - 1,
             )
             for of in self.moved
         ]
@@ -269,11 +277,27 @@ class ProxOptimizer(Optimizer):
         """Return the histogram of w, from the lowest to the highest level; None without weights."""
         if not self.groups:
             return None
+        levels = self.levels().values()
         return weight_histogram(
             (self._at(group, Point.PROXIMAL) for group in self.groups),
-            low=min(group.quantizer.levels[0] for group in self.groups),
-            high=max(group.quantizer.levels[-1] for group in self.groups),
+            low=min(float(own.min()) for own in levels),
+            high=max(float(own.max()) for own in levels),
         )
+
+    @torch.no_grad()
+    def levels(self) -> dict[str, Tensor]:
+        """Return the levels of each quantized weight's final values.
+
+        Returns:
+            Parameter names with the increasing levels of each row, (rows, number of levels). Hard
+            weights are levels of their row to the last bit.
+        """
+        pull = self.pull_at(self.num_steps)
+        return {
+            self._names[id(parameter)]: own
+            for group in self.groups
+            for parameter, own in group.levels(pull, self.num_steps)
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a bit-identical continuation needs, except quantizers and rule."""
@@ -281,6 +305,9 @@ class ProxOptimizer(Optimizer):
             "num_steps": self.num_steps,
             "latent": [group.latent.clone() for group in self.groups],
             "proximal": [group.proximal.clone() for group in self.groups],
+            "learned": [
+                group.learned.detach().clone() for group in self.groups if group.learned is not None
+            ],
             "averaged_weight": self.averaged_weight,
             "average": [
                 group.average.clone() for group in self.groups if group.average is not None
@@ -297,6 +324,9 @@ class ProxOptimizer(Optimizer):
         ):
             group.latent.copy_(latent)
             group.proximal.copy_(proximal)
+        learned = [group.learned for group in self.groups if group.learned is not None]
+        for own, values in zip(learned, state_dict.get("learned", []), strict=True):
+            own.copy_(values)
         self.averaged_weight = state_dict["averaged_weight"]
         averages = state_dict["average"] or [None] * len(self.groups)
         for group, average in zip(self.groups, averages, strict=True):
@@ -318,32 +348,13 @@ class ProxOptimizer(Optimizer):
             else:
                 group.average.lerp_(iterate, weight / self.averaged_weight)
 
-    def _clip_latents(self) -> None:
-        if self.latent_bound is not None:
-            for group in self.groups:
-                group.latent.clamp_(-self.latent_bound, self.latent_bound)
-
-    @contextmanager
-    def _scaled_rate(self) -> Iterator[None]:
-        """Multiply the learning rate of the latents by the step scale for a `with` block."""
-        scaled = [group for group in self.base.param_groups if is_scaled(group)]
-        rates = [group["lr"] for group in scaled]
-        for group, rate in zip(scaled, rates, strict=True):
-            assert self.step_scale is not None
-            group["lr"] = rate * self.step_scale(self.num_steps)
-        try:
-            yield
-        finally:
-            for group, rate in zip(scaled, rates, strict=True):
-                group["lr"] = rate
-
     def _gather_gradients(self) -> None:
         """Give the tensors of the base optimizer their gradients, carried back to the latents."""
         for moved in self.moved:
             gradient = moved.gathered(self._names)
             if moved.group is not None and gradient is not None:
                 gradient = moved.group.carried_back(
-                    gradient, moved.target.detach(), self.backward, self.num_steps
+                    gradient, moved.target.detach(), self.backward, self.num_steps, moved.start
                 )
             moved.target.grad = gradient
 
@@ -385,11 +396,3 @@ class _Evaluation:
         self._optimizer.prepare_base(starts=self._is_first)
         self._is_first = False
         return loss
-
-
-def _require_once(parameters: Sequence[nn.Parameter]) -> None:
-    if len({id(parameter) for parameter in parameters}) < len(parameters):
-        raise ValueError(
-            "weights, others: a parameter is given more than once; give a parameter that layers "
-            "share under one name, either in weights or in others"
-        )

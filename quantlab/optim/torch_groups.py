@@ -1,6 +1,7 @@
 """The parameter groups of a base optimizer: latents with scaled steps, and options of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -44,3 +45,30 @@ def torch_groups(
 def is_scaled(group: Mapping[str, Any]) -> bool:
     """Whether the steps of one of an optimizer's `param_groups` are scaled."""
     return bool(group.get(_SCALED, False))
+
+
+@contextmanager
+def scaled_rates(groups: Sequence[dict[str, Any]], scale: float) -> Iterator[None]:
+    """Multiply the learning rates of groups whose steps are scaled, for a `with` block."""
+    scaled = [group for group in groups if is_scaled(group)]
+    rates = [group["lr"] for group in scaled]
+    for group, rate in zip(scaled, rates, strict=True):
+        group["lr"] = rate * scale
+    try:
+        yield
+    finally:
+        for group, rate in zip(scaled, rates, strict=True):
+            group["lr"] = rate
+
+
+def require_once(parameters: Sequence[nn.Parameter]) -> None:
+    """Check that no parameter is given twice.
+
+    Raises:
+        ValueError: if one is.
+    """
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise ValueError(
+            "weights, others: a parameter is given more than once; give a parameter that layers "
+            "share under one name, either in weights or in others"
+        )

@@ -6,7 +6,9 @@ from typing import Any
 from quantlab.canonical import canonical_key
 from quantlab.errors import ConfigurationError
 from quantlab.optim.prox_optimizer import ELEMENTWISE
+from quantlab.quantizers import Quantizer
 from quantlab.recipe import Recipe
+from quantlab.scales import Scale
 
 
 def pack_key(recipe: Recipe) -> str:
@@ -14,8 +16,9 @@ def pack_key(recipe: Recipe) -> str:
 
     Such recipes have the same model, dataset, batch size, epochs and optimizer class, the same
     layers in weight groups, the same parameters in groups of the optimizer, and the same number of
-    latents per weight. Quantizers, rules, sharpness, learning rates, options of the optimizer and
-    of its groups, averaging, seeds and initial weights may differ.
+    latents per weight. Their scales divide tensors in the same way and learn as many numbers.
+    Quantizers, rules, sharpness, learning rates, options of the optimizer and of its groups,
+    averaging, seeds and initial weights may differ.
 
     Raises:
         ConfigurationError: if the recipe cannot be trained in any pack.
@@ -54,7 +57,17 @@ def _common(recipe: Recipe) -> dict[str, Any]:
             quantization.quantizer.num_latents,
             *(group.quantizer.num_latents for group in quantization.groups),
         ),
+        "rows of scales": quantization
+        and (
+            _rows(quantization.scale, quantization.quantizer),
+            *(_rows(group.scale, group.quantizer) for group in quantization.groups),
+        ),
     }
+
+
+def _rows(scale: Scale | None, quantizer: Quantizer) -> tuple[str | int, int] | None:
+    """Return what has levels of its own, and how many numbers are learned for it."""
+    return None if scale is None else (scale.per, scale.num_learned(quantizer.levels))
 
 
 def require_compatible(recipes: Sequence[Recipe]) -> None:

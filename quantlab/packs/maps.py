@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
+from quantlab.optim.placed import WeightMap
 from quantlab.packs.member import StackMember, runs
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import remembering
@@ -19,8 +20,9 @@ class StackedMap:
     def __init__(
         self,
         *,
-        quantizer: Quantizer,
+        weight_map: WeightMap,
         latent: Tensor,
+        learned: Tensor | None,
         proximal: Tensor,
         sharpness: Sequence[StepFunction],
         column: slice | None,
@@ -29,20 +31,22 @@ class StackedMap:
         """Create the map.
 
         Args:
-            quantizer: quantizer of all rows.
+            weight_map: map of all rows.
             latent: (rows, n) latents, or (rows, num_latents, n) in a lifted space.
+            learned: (rows, m) learned numbers; None if the map has none.
             proximal: (rows, n) tensor that receives the result.
             sharpness: sharpness of each row as a function of the step.
             column: positions of the rows' sharpness among the numbers of a step; None for a map
                 that accepts only a Python number.
             random_numbers: context of the trial's random numbers, for a random map of one row.
         """
-        self._quantizer = quantizer
+        self._map = weight_map
         self._latent = latent
+        self._learned = learned
         self._proximal = proximal
         self._sharpness = sharpness
         self._column = column
-        self._random_numbers = random_numbers if quantizer.random else nullcontext
+        self._random_numbers = random_numbers if weight_map.quantizer.random else nullcontext
 
     def __call__(self, step: int, numbers: Tensor) -> None:
         """Apply the map to the latent weights.
@@ -51,14 +55,15 @@ class StackedMap:
             step: gradient step that uses the result.
             numbers: numbers of the step, on the device.
         """
+        quantizer = self._map.at(self._latent, self._learned)
         if self._column is not None:
             column = as_column(numbers[self._column], self._latent)
-            self._proximal.copy_(self._quantizer.weights(self._latent, column))
+            self._proximal.copy_(quantizer.weights(self._latent, column))
             return
         values = [sharpness(step) for sharpness in self._sharpness]
         assert len(set(values)) == 1
         with self._random_numbers():
-            self._proximal.copy_(self._quantizer.weights(self._latent, values[0]))
+            self._proximal.copy_(quantizer.weights(self._latent, values[0]))
 
 
 class StackedBackward:
@@ -68,8 +73,11 @@ class StackedBackward:
         self,
         *,
         backward: BackwardMap,
-        quantizer: Quantizer,
+        weight_map: WeightMap,
         latent: Tensor,
+        proximal: Tensor,
+        learned: Tensor | None,
+        learned_gradient: Tensor | None,
         rows: slice,
         sharpness: Sequence[StepFunction],
         column: slice | None,
@@ -78,21 +86,27 @@ class StackedBackward:
 
         Args:
             backward: backward map of all rows.
-            quantizer: quantizer of all rows.
+            weight_map: map of all rows.
             latent: latents of the rows; see `StackedMap`.
+            proximal: proximal weights of the rows.
+            learned: learned numbers of the rows; None if the map has none.
+            learned_gradient: memory for their gradients.
             rows: positions of the rows among those of the gradients.
             sharpness: sharpness of each row as a function of the step.
             column: see `StackedMap`; without it, there is one row.
         """
         self._backward = backward
-        self._quantizer = quantizer
+        self._map = weight_map
         self._latent = latent
+        self._proximal = proximal
+        self._learned = learned
+        self._learned_gradient = learned_gradient
         self._rows = rows
         self._sharpness = sharpness
         self._column = column
 
     def __call__(self, gradients: Tensor, step: int, numbers: Tensor) -> Tensor:
-        """Return the gradients of the latents.
+        """Return the gradients of the latents, and write those of the learned numbers.
 
         Args:
             gradients: gradients of the weights of all rows of the stack.
@@ -102,7 +116,16 @@ class StackedBackward:
         sharpness: float | Tensor = self._sharpness[0](step)
         if self._column is not None:
             sharpness = as_column(numbers[self._column], self._latent)
-        return self._backward.apply(gradients[self._rows], self._latent, sharpness, self._quantizer)
+        here = self._map.at(self._latent, self._learned)
+        of_weights = gradients[self._rows]
+        back = self._backward.apply(of_weights, self._latent, sharpness, here)
+        if self._learned is not None and self._learned_gradient is not None:
+            self._learned_gradient.copy_(
+                self._map.learned_gradient(
+                    of_weights, back, self._latent, self._proximal, self._learned
+                )
+            )
+        return back
 
 
 class StackedPull:
@@ -158,6 +181,8 @@ def stacked_backwards(
     members: Sequence[StackMember],
     slot: int,
     latent: Tensor,
+    proximal: Tensor,
+    learned: tuple[Tensor, Tensor] | None,
     add_number: Callable[[StepFunction], int],
 ) -> list[StackedBackward]:
     """Return the backward maps of adjacent members, together for members with equal ones.
@@ -166,20 +191,22 @@ def stacked_backwards(
         members: members whose base optimizer is the same.
         slot: position of the group of weights in each optimizer.
         latent: latents of the members; see `StackedMap`.
+        proximal: proximal weights of the members.
+        learned: learned numbers of the members and memory for their gradients; None without them.
         add_number: adds a function of the step to the numbers of a step, and returns its position.
 
     Returns:
-        The maps, which cover all members; none if all maps are the identity.
+        The maps, which cover all members; none if all maps are the identity and nothing is learned.
     """
     groups = [member.optimizer.groups[slot] for member in members]
     ways = [member.optimizer.backward for member in members]
-    if all(
+    if learned is None and all(
         type(way) is StraightThrough and group.quantizer.num_latents == 1
         for way, group in zip(ways, groups, strict=True)
     ):
         return []
     keys = [
-        (way, group.quantizer, None if carries_a_column(way, group.quantizer) else row)
+        (way, group.map, None if carries_a_column(way, group.quantizer) else row)
         for row, (way, group) in enumerate(zip(ways, groups, strict=True))
     ]
     found = []
@@ -189,8 +216,11 @@ def stacked_backwards(
         found.append(
             StackedBackward(
                 backward=ways[rows.start],
-                quantizer=groups[rows.start].quantizer,
+                weight_map=groups[rows.start].map,
                 latent=latent[rows],
+                proximal=proximal[rows],
+                learned=None if learned is None else learned[0][rows],
+                learned_gradient=None if learned is None else learned[1][rows],
                 rows=rows,
                 sharpness=sharpness,
                 column=None if takes_numbers else _added(sharpness, add_number),
@@ -208,7 +238,7 @@ def stacked_pulls(
 ) -> Iterator[StackedPull]:
     """Yield the pulls of adjacent members, together where it is possible.
 
-    The arguments are those of `stacked_backwards`; `proximal` are the members' proximal weights.
+    The arguments are those of `stacked_backwards`.
     """
     groups = [member.optimizer.groups[slot] for member in members]
     lifted = [group.quantizer if group.quantizer.num_latents > 1 else None for group in groups]
@@ -237,6 +267,11 @@ def stacked_pulls(
 def _added(functions: Sequence[StepFunction], add_number: Callable[[StepFunction], int]) -> slice:
     places = [add_number(function) for function in functions]
     return slice(places[0], places[-1] + 1)
+
+
+def after(sharpness: StepFunction) -> StepFunction:
+    """Return the sharpness of the map at the end of a step, which is that of the next step."""
+    return lambda step: sharpness(step + 1)
 
 
 def as_column(numbers: Tensor, latent: Tensor) -> Tensor:

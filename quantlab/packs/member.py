@@ -45,11 +45,11 @@ class StackMember:
     def order(self) -> tuple[object, ...]:
         """Keys to sort members by. Adjacent members with equal keys are updated in one call."""
         optimizer = self.optimizer
-        quantizers = tuple(group.quantizer for group in optimizer.groups)
+        maps = tuple(group.map for group in optimizer.groups)
         return (
             optimizer.rule.gradient_at,
             self.kind,
-            quantizers,
+            maps,
             optimizer.backward,
             optimizer.latent_bound,
             self.pull_kind,

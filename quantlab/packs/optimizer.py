@@ -14,11 +14,13 @@ from quantlab.packs.maps import (
     StackedBackward,
     StackedMap,
     StackedPull,
+    after,
     stacked_backwards,
     stacked_pulls,
     takes_a_column,
 )
 from quantlab.packs.member import StackMember, runs
+from quantlab.scales.placement import SMALLEST
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point
 
@@ -66,6 +68,8 @@ class StackedOptimizer:
         self._hidden: list[Tensor | None] = []
         """For each tensor, the latents or proximal weights that the forward pass does not use; None
         without quantization. Latents have the shape (K, size), or (K, num_latents, size)."""
+        self._learned_slots: dict[int, int] = {}
+        """Positions of groups of weights, with those of the tensors of their learned numbers."""
         states = []
         for together in zip(*(optimizer.moved for optimizer in optimizers), strict=True):
             states.append(
@@ -77,6 +81,8 @@ class StackedOptimizer:
             seen = together[0].seen.new_empty(len(members), together[0].seen.numel())
             own = together[0].hidden
             hidden = None if own is None else own.new_empty(len(members), *own.shape)
+            if (group := together[0].learned_of) is not None:
+                self._learned_slots[optimizers[0].groups.index(group)] = len(self._seen)
             for row, moved in enumerate(together):
                 moved.move(seen[row], None if hidden is None else hidden[row])
             self._seen.append(seen.requires_grad_())
@@ -98,6 +104,8 @@ class StackedOptimizer:
         """Parameter names with tensors (K, *shape) that record gradients for `gradients`."""
         found: dict[str, Tensor] = {}
         for seen, names, shapes in zip(self._seen, self._names, self._shapes, strict=True):
+            if not names:  # learned numbers, which no forward pass uses
+                continue
             pieces = seen.split([shape.numel() for shape in shapes], dim=1)
             for name, piece, shape in zip(names, pieces, shapes, strict=True):
                 found[name] = piece.unflatten(1, shape)
@@ -197,6 +205,11 @@ class StackedOptimizer:
         tensor = self._seen[slot] if hidden is None or at_gradient is point else hidden
         return tensor.detach()[rows]
 
+    def _learned(self, slot: int, rows: slice) -> Tensor | None:
+        """Return the learned numbers of a group of weights, of some rows; None if it has none."""
+        place = self._learned_slots.get(slot)
+        return None if place is None else self._seen[place].detach()[rows]
+
     def _find_averages(self) -> Iterator[StackedAverage]:
         """Yield one average for adjacent members that take their gradient at the same point."""
         places = {row: self._add_number(share) for row, share in self._shares.items()}
@@ -226,18 +239,19 @@ class StackedOptimizer:
                 alone = quantizer.random or not takes_a_column(quantizer)
                 optimizer = member.optimizer
                 point = optimizer.rule.gradient_at
-                keys.append((point, optimizer.uses_prox, quantizer, row if alone else None))
+                keys.append((point, optimizer.uses_prox, group.map, row if alone else None))
             for rows in runs(keys):
                 if not self._members[rows.start].optimizer.uses_prox:
                     continue
                 column = None
                 if keys[rows.start][-1] is None:
-                    places = [self._add_number(_after(group.sharpness)) for group in groups[rows]]
+                    places = [self._add_number(after(group.sharpness)) for group in groups[rows]]
                     column = slice(places[0], places[-1] + 1)
                 yield StackedMap(
-                    quantizer=groups[rows.start].quantizer,
+                    weight_map=groups[rows.start].map,
                     column=column,
                     latent=self._at(slot, rows, Point.LATENT),
+                    learned=self._learned(slot, rows),
                     proximal=self._at(slot, rows, Point.PROXIMAL),
                     sharpness=[group.sharpness for group in groups[rows]],
                     random_numbers=self._members[rows.start].random_numbers,
@@ -277,6 +291,8 @@ class _Block:
                 self._base.state[target] = together
         self._backwards: dict[int, list[StackedBackward]] = {}
         """Backward maps of the rows, for the tensors that have any but the straight-through one."""
+        self._learned: dict[int, tuple[Tensor, Tensor]] = {}
+        """Learned numbers with their gradients, by their positions among the tensors."""
         self._pulls: list[StackedPull] = []
         self._bounds: list[tuple[Tensor, float]] = []
         """(latent, bound) of members whose latent weights are clipped."""
@@ -285,7 +301,19 @@ class _Block:
                 continue
             latent = stack._at(slot, rows, Point.LATENT)
             proximal = stack._at(slot, rows, Point.PROXIMAL)
-            if backwards := stacked_backwards(self._members, slot, latent, stack._add_number):
+            learned = stack._learned(slot, rows)
+            if learned is not None:
+                own = torch.zeros_like(learned)
+                self._learned[stack._learned_slots[slot]] = learned, own
+            backwards = stacked_backwards(
+                self._members,
+                slot,
+                latent,
+                proximal,
+                None if learned is None else (learned, own),
+                stack._add_number,
+            )
+            if backwards:
                 self._backwards[slot] = backwards
             self._pulls += stacked_pulls(self._members, slot, latent, proximal, stack._add_number)
             limits = [member.optimizer.latent_bound for member in self._members]
@@ -325,6 +353,8 @@ class _Block:
         self._set_rates(numbers, num_steps)
         for slot, (target, gradient) in enumerate(zip(self._targets, gradients, strict=True)):
             own = gradient[self._rows]
+            if slot in self._learned:  # the backward maps of earlier tensors have set it
+                own = self._learned[slot][1]
             if slot in self._backwards:
                 own = torch.cat([back(own, num_steps, numbers) for back in self._backwards[slot]])
             target.grad = own
@@ -333,6 +363,8 @@ class _Block:
         self._base.step()
         for latent, bound in self._bounds:
             latent.clamp_(-bound, bound)
+        for learned, _ in self._learned.values():
+            learned.clamp_(min=SMALLEST)
 
     def _set_rates(self, numbers: Tensor, num_steps: int) -> None:
         """Set the learning rates of the step."""
@@ -365,8 +397,3 @@ def _stacked_state(states: Sequence[Mapping[str, object]], target: Tensor) -> di
         else:
             together[key] = value.clone() if isinstance(value, Tensor) else value
     return together
-
-
-def _after(sharpness: StepFunction) -> StepFunction:
-    """Return the sharpness of the map at the end of a step, which is that of the next step."""
-    return lambda step: sharpness(step + 1)
