@@ -50,6 +50,11 @@ def set_name(levels: tuple[float, ...]) -> str:
     return _NAMES.get(levels) or "{" + ", ".join(f"{level:g}" for level in levels) + "}"
 
 
+def is_symmetric(levels: tuple[float, ...]) -> bool:
+    """Whether -q is a level for every level q."""
+    return levels == tuple(-level for level in reversed(levels))
+
+
 def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:
     """Project every entry onto its nearest level: the projection P_Q.
 

@@ -7,7 +7,14 @@ other elementwise factors.
 """
 
 from quantlab.backward_maps.base import BackwardMap, Factor, StraightThrough
-from quantlab.backward_maps.factors import BiReal, ClippedIdentity, ReSTE, SignSwishDerivative
+from quantlab.backward_maps.factors import (
+    BiReal,
+    ClippedIdentity,
+    InsideLevels,
+    LevelMagnitude,
+    ReSTE,
+    SignSwishDerivative,
+)
 from quantlab.backward_maps.jacobian import Jacobian, SoftmaxShortcut
 
 __all__ = [
@@ -15,7 +22,9 @@ __all__ = [
     "BiReal",
     "ClippedIdentity",
     "Factor",
+    "InsideLevels",
     "Jacobian",
+    "LevelMagnitude",
     "ReSTE",
     "SignSwishDerivative",
     "SoftmaxShortcut",

@@ -79,11 +79,7 @@ class Factor(BackwardMap):
 
     def require_fits(self, quantizer: Quantizer) -> None:
         """Check that the quantizer has one latent per weight."""
-        if quantizer.num_latents != 1:
-            raise ConfigurationError(
-                f"Quantization.backward = {self!r}: the quantizer must have one "
-                f"latent per weight, but {type(quantizer).__name__} has {quantizer.num_latents}"
-            )
+        require_one_latent(self, quantizer)
 
     @abstractmethod
     def factor(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
@@ -99,3 +95,16 @@ class Factor(BackwardMap):
     ) -> Tensor:
         """Return the product of gradient and factor."""
         return gradient * self.factor(quantizer.unit(latent), sharpness)
+
+
+def require_one_latent(backward: BackwardMap, quantizer: Quantizer) -> None:
+    """Check that a quantizer has one latent per weight, for a map that needs it.
+
+    Raises:
+        ConfigurationError: if it has several.
+    """
+    if quantizer.num_latents != 1:
+        raise ConfigurationError(
+            f"Quantization.backward = {backward!r}: the quantizer must have one "
+            f"latent per weight, but {type(quantizer).__name__} has {quantizer.num_latents}"
+        )

@@ -1,12 +1,17 @@
-"""Elementwise factors of gradients, as in the cases of ProxConnect++ (arXiv 2402.17710)."""
+"""Elementwise factors of gradients.
+
+Most are cases of ProxConnect++ (arXiv 2402.17710); `InsideLevels` and `LevelMagnitude` are those of
+learned levels.
+"""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from quantlab.backward_maps.base import Factor
+from quantlab.backward_maps.base import BackwardMap, Factor, require_one_latent
 from quantlab.plain_values import require_number
-from quantlab.quantizers.base import Sharpness, finite_sharpness
+from quantlab.quantizers.base import Quantizer, Sharpness, finite_sharpness
 from quantlab.quantizers.sign_swish import sign_swish_derivative
 
 
@@ -97,3 +102,55 @@ class ReSTE(Factor):
         order = finite_sharpness(sharpness, latent).clamp(min=1)
         # 0^(1/o - 1) is infinite unless o is 1.
         return (latent.abs().pow(1 / order - 1) / order).clamp_(max=self.cap)
+
+
+@dataclass(frozen=True)
+class InsideLevels(BackwardMap):
+    """1 from the lowest to the highest level of the weight's row, else 0.
+
+    It is the gradient of clipping to the levels, which learned step size quantization (LSQ, ICLR
+    2020, equation (5)) takes for that of rounding. Without a scale, the levels are those of the
+    set.
+    """
+
+    @property
+    def annealed(self) -> bool:
+        """Always false."""
+        return False
+
+    def require_fits(self, quantizer: Quantizer) -> None:
+        """Check that the quantizer has one latent per weight."""
+        require_one_latent(self, quantizer)
+
+    def apply(
+        self, gradient: Tensor, latent: Tensor, sharpness: Sharpness, quantizer: Quantizer
+    ) -> Tensor:
+        """Return the gradient where the latent is between the outermost levels, else 0."""
+        unit = quantizer.unit(latent)
+        inside = (unit >= quantizer.levels[0]) & (unit <= quantizer.levels[-1])
+        return gradient * inside
+
+
+@dataclass(frozen=True)
+class LevelMagnitude(BackwardMap):
+    """|q|, where q is the level that the weight is projected onto, but 1 where q is 0.
+
+    With the scale `TrainedTernary`, it is the factor W_p, 1 or W_n of trained ternary quantization
+    (TTQ, ICLR 2017). Without a scale, the levels are those of the set.
+    """
+
+    @property
+    def annealed(self) -> bool:
+        """Always false."""
+        return False
+
+    def require_fits(self, quantizer: Quantizer) -> None:
+        """Check that the quantizer has one latent per weight."""
+        require_one_latent(self, quantizer)
+
+    def apply(
+        self, gradient: Tensor, latent: Tensor, sharpness: Sharpness, quantizer: Quantizer
+    ) -> Tensor:
+        """Return the product of gradient and factor."""
+        size = quantizer.hard(latent).abs()
+        return gradient * torch.where(size == 0, 1, size)

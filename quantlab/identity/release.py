@@ -6,9 +6,11 @@ identity then stays the same.
 """
 
 RELEASE = {
-    "quantlab.backward_maps.base": "BackwardMap Factor StraightThrough",
+    "quantlab.backward_maps.base": "BackwardMap Factor StraightThrough require_one_latent",
     "quantlab.backward_maps.contract": ("require_backward_contract require_positive_sharpness"),
-    "quantlab.backward_maps.factors": "BiReal ClippedIdentity ReSTE SignSwishDerivative",
+    "quantlab.backward_maps.factors": (
+        "BiReal ClippedIdentity InsideLevels LevelMagnitude ReSTE SignSwishDerivative"
+    ),
     "quantlab.backward_maps.jacobian": "Jacobian SoftmaxShortcut",
     "quantlab.canonical": (
         "canonical canonical_json canonical_key configuration_id default_of fingerprint "
@@ -108,7 +110,7 @@ RELEASE = {
     ),
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
-    "quantlab.quantization_sets": "nearest_level quantization_set set_name",
+    "quantlab.quantization_sets": "is_symmetric nearest_level quantization_set set_name",
     "quantlab.quantizers.base": "Quantizer at_least_float32 finite_sharpness",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
     "quantlab.quantizers.constants": "constant",
@@ -124,8 +126,16 @@ RELEASE = {
     "quantlab.random_numbers": "RandomNumbers part_seed",
     "quantlab.recipe": "Averaging Quantization Recipe WeightGroup override pull_at",
     "quantlab.remembering": "are_equal remembering",
+    "quantlab.scales.absolute_mean": "AbsoluteMean",
     "quantlab.scales.base": "Scale",
+    "quantlab.scales.fan_in": "FanIn",
+    "quantlab.scales.largest": "Largest",
+    "quantlab.scales.learned_step": "LearnedStep",
+    "quantlab.scales.least_squares": "LeastSquares",
     "quantlab.scales.placement": "Placement Proportional Table TwoSided",
+    "quantlab.scales.ternary_weight": "TernaryWeight",
+    "quantlab.scales.thresholded": "Thresholded",
+    "quantlab.scales.trained_ternary": "TrainedTernary",
     "quantlab.schedules.base": "Schedule set_nonnegative value_at",
     "quantlab.schedules.constant": "Constant",
     "quantlab.schedules.cosine": "Cosine",
@@ -134,7 +144,7 @@ RELEASE = {
     "quantlab.schedules.power_decay": "PowerDecay",
     "quantlab.schedules.product": "Product",
     "quantlab.schedules.proxquant_epochs": "ProxQuantEpochs",
-    "quantlab.schedules.ramp": "Ramp",
+    "quantlab.schedules.ramp": "Ramp SigmoidRamp",
     "quantlab.schedules.staircase": "Staircase",
     "quantlab.schedules.step_decay": "StepDecay",
     "quantlab.training.batch_statistics": (

@@ -11,7 +11,7 @@ from quantlab.schedules.linear import Linear
 from quantlab.schedules.power_decay import PowerDecay
 from quantlab.schedules.product import Product
 from quantlab.schedules.proxquant_epochs import ProxQuantEpochs
-from quantlab.schedules.ramp import Ramp
+from quantlab.schedules.ramp import Ramp, SigmoidRamp
 from quantlab.schedules.staircase import Staircase
 from quantlab.schedules.step_decay import StepDecay
 
@@ -28,6 +28,7 @@ __all__ = [
     "ProxQuantEpochs",
     "Ramp",
     "Schedule",
+    "SigmoidRamp",
     "Staircase",
     "StepDecay",
     "StepFunction",

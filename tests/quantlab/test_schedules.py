@@ -12,6 +12,7 @@ from quantlab.schedules import (
     Product,
     ProxQuantEpochs,
     Ramp,
+    SigmoidRamp,
     Staircase,
     StepDecay,
     value_at,
@@ -84,6 +85,7 @@ def test_step_decay() -> None:
         Cosine(0.3, epochs=5),
         Cosine(0.3, epochs=9, warmup_epochs=4),
         Ramp(0.3, start=2, end=5),
+        SigmoidRamp(0.3, start=2, end=5),
         PowerDecay(0.3, 0.5),
         PowerDecay(0.3, 1),
         PowerDecay(0.3, 0.999999999),
@@ -199,6 +201,41 @@ def test_a_ramp_is_silent_first_and_then_linear() -> None:
     assert ramp.at(80 * B + 1, B) > 0
     assert ramp.at(90 * B, B) == pytest.approx(5.0)
     assert ramp.at(100 * B, B) == ramp.at(300 * B, B) == 10.0
+
+
+def test_a_sigmoid_ramp_is_one_minus_the_inverse_slope_of_parq() -> None:
+    start, end, steepness = 3, 13, 7.0
+    ramp = SigmoidRamp(1.0, start=start, end=end, steepness=steepness)
+    assert ramp.at(0, B) == ramp.at(start * B, B) == 0
+    assert ramp.at(end * B, B) == ramp.at(50 * B, B) == 1
+    assert ramp.at(8 * B, B) == pytest.approx(0.5, rel=1e-14)
+
+    def mirrored(share: float) -> float:
+        return 1 / (1 + math.exp(steepness * (share - 0.5)))
+
+    before = 0.0
+    for step in range(start * B, end * B, 97):
+        share = (step - start * B) / ((end - start) * B)
+        slope = (mirrored(share) - mirrored(1)) / (mirrored(0) - mirrored(1))
+        assert ramp.at(step, B) == pytest.approx(1 - slope, rel=1e-12, abs=1e-14)
+        assert ramp.at(step, B) >= before
+        before = ramp.at(step, B)
+
+
+def test_a_sigmoid_ramp_can_be_fast_early_and_is_nearly_linear_if_it_is_not_steep() -> None:
+    early = SigmoidRamp(2.0, start=0, end=10, center=0.1)
+    assert early.at(2 * B, B) > 1.2  # a share of 0.63, and of 0.2 if it were linear
+    assert early.at(10 * B, B) == 2.0
+    assert early.at(10 * B - 1, B) < 2.0
+    flat = SigmoidRamp(2.0, start=0, end=10, steepness=1e-4)
+    for epoch in (1, 5, 9):
+        assert flat.at(epoch * B, B) == pytest.approx(epoch / 5, rel=1e-6)
+    with pytest.raises(ConfigurationError, match=r"SigmoidRamp\.end = 2: must be greater"):
+        SigmoidRamp(1.0, start=2, end=2)
+    with pytest.raises(ConfigurationError, match=r"steepness = 0: must be a number > 0"):
+        SigmoidRamp(1.0, start=0, end=2, steepness=0)
+    with pytest.raises(ConfigurationError, match=r"center = 1\.1: must be a number from 0 to 1"):
+        SigmoidRamp(1.0, start=0, end=2, center=1.1)
 
 
 def test_powers_and_products() -> None:

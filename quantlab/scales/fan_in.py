@@ -1,0 +1,43 @@
+"""FanIn: the constant scale sqrt(2 / fan-in) of every layer."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from quantlab.errors import ConfigurationError, brief
+from quantlab.scales.base import Scale
+from quantlab.scales.placement import Placement, Proportional
+
+
+@dataclass(frozen=True, kw_only=True)
+class FanIn(Scale):
+    """s = sqrt(2 / n) with n inputs per output: the standard deviation of He et al. (2015).
+
+    The scale is the same in all channels of a layer, and nothing of it needs to be stored. It is
+    the "layerwise scaling" of the mirror-descent paper's Table 4, after McDonnell (2018). Unlike
+    `HeScales`, which multiplies a layer's weights after the map, it changes the range of the
+    latents: with the same networks, latents here are s times as large.
+    """
+
+    per: str | int = "channel"
+    """Always ``"channel"``, because a row must have the inputs of one output."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.per != "channel":
+            raise ConfigurationError(
+                f"FanIn.per = {brief(self.per)}: must be 'channel', because the scale is "
+                "determined by the number of weights of an output channel"
+            )
+
+    def num_stored(self, levels: tuple[float, ...]) -> int:
+        """Return 0, because the shape of the weights determines the scale."""
+        return 0
+
+    def place(
+        self, latent: Tensor, levels: tuple[float, ...], learned: Tensor | None = None
+    ) -> Placement:
+        """Place the levels at s Q."""
+        scale = latent.new_full((*latent.shape[:-1], 1), math.sqrt(2 / latent.shape[-1]))
+        return Proportional(scale, scale)
