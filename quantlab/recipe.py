@@ -195,10 +195,11 @@ class Quantization:
         if scale is None:
             return
         name, levels = type(scale).__name__, quantizer.levels
-        if quantizer.num_latents != 1:
+        if quantizer.num_latents != 1 or not quantizer.is_bounded:
+            reason = "latents are not weights" if quantizer.is_bounded else "set is unbounded"
             raise ConfigurationError(
                 f"Quantization.scale = {scale!r}: must be None for {type(quantizer).__name__}, "
-                "whose latents are not weights"
+                f"whose {reason}"
             )
         scale.require_fits(levels)
         if scale.num_learned(levels) and self.rule.gradient_at is Point.LATENT:

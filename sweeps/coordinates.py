@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantlab import Recipe
-from quantlab.quantization_sets import set_name
+from quantlab.optim.bits import bits_of
 from quantlab.quantizers.growth import takes_a_clock
 from quantlab.schedules import Constant
 from sweeps.spec import Cell
@@ -64,9 +64,9 @@ def level_set(cell: Cell) -> str:
         return ""
     if own := cell.coordinates.get("set"):
         return own
-    sets = {group.quantizer.levels for group in quantization.groups}
-    sets.add(quantization.quantizer.levels)
-    return set_name(sets.pop()) if len(sets) == 1 else "by layer"
+    sets = {group.quantizer.set_name for group in quantization.groups}
+    sets.add(quantization.quantizer.set_name)
+    return sets.pop() if len(sets) == 1 else "by layer"
 
 
 def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
@@ -84,8 +84,8 @@ def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     if quantization is None:
         return 32.0
     quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
-    sizes = {len(quantizer.levels) for quantizer in quantizers}
-    return math.log2(sizes.pop()) if len(sizes) == 1 else math.nan
+    found = {bits_of(quantizer) for quantizer in quantizers}
+    return found.pop() if len(found) == 1 else math.nan
 
 
 def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:

@@ -71,7 +71,7 @@ RELEASE = {
     "quantlab.models.weights": (
         "full_precision_weights group_of_weights quantized_weights weight_layers"
     ),
-    "quantlab.optim.bits": "bits_by_weight full_precision_note mean_bits",
+    "quantlab.optim.bits": "bits_by_weight bits_of full_precision_note mean_bits",
     "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
@@ -123,6 +123,7 @@ RELEASE = {
     "quantlab.quantizers.sign_swish": "SignSwish sign_swish_derivative",
     "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
     "quantlab.quantizers.tanh": "Tanh",
+    "quantlab.quantizers.unbounded.grid": "GridRounding NearestOnGrid StochasticOnGrid",
     "quantlab.random_numbers": "RandomNumbers part_seed",
     "quantlab.recipe": "Averaging Quantization Recipe WeightGroup override pull_at",
     "quantlab.remembering": "are_equal remembering",

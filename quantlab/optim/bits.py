@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor, nn
 
+from quantlab.quantizers import Quantizer
 from quantlab.recipe import Quantization
 
 FULL_PRECISION = 32.0
@@ -14,6 +15,8 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
     """Return log2 of the number of levels of each quantized weight, plus its share of a scale.
 
     The numbers that determine the levels of a row count 32 bits each.
+
+    A weight on an unbounded set has 32 bits, because nothing bounds the place of its level.
 
     Args:
         model: network as it was built. A hard-quantized network has no weights to quantize.
@@ -30,12 +33,16 @@ def bits_by_weight(model: nn.Module, quantization: Quantization | None) -> dict[
     bits = {}
     for name, group in quantization.group_of_weights(model).items():
         own = group or quantization
-        levels = own.quantizer.levels
-        bits[name] = math.log2(len(levels))
+        bits[name] = bits_of(own.quantizer)
         if own.scale is not None:
             length = own.scale.row_length(model.get_parameter(name).shape, name)
-            bits[name] += FULL_PRECISION * own.scale.num_stored(levels) / length
+            bits[name] += FULL_PRECISION * own.scale.num_stored(own.quantizer.levels) / length
     return bits
+
+
+def bits_of(quantizer: Quantizer) -> float:
+    """Return the bits of a weight: log2 of the number of levels, or 32 on an unbounded set."""
+    return math.log2(len(quantizer.levels)) if quantizer.is_bounded else FULL_PRECISION
 
 
 def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[float, float]:

@@ -154,6 +154,19 @@ class QuantizedWeights:
         rows = [parameter.numel() // self.map.row_length for parameter in self.parameters]
         yield from zip(self.parameters, levels.split(rows), strict=True)
 
+    def shown_range(self, weights: Tensor, share: float, step: int) -> tuple[float, float]:
+        """Return the lowest and the highest level of a histogram of the weights.
+
+        Args:
+            weights: the weights.
+            share: see `hard`.
+            step: see `hard`.
+        """
+        if self.map.scale is None:
+            return self.quantizer.shown_range(weights)
+        levels = [own for _, own in self.levels(share, step)]
+        return min(float(own.min()) for own in levels), max(float(own.max()) for own in levels)
+
     def clip(self, bound: float | None) -> None:
         """Clip latents to [-bound, bound], and learned numbers to the smallest scale."""
         if bound is not None:

@@ -277,20 +277,19 @@ class ProxOptimizer(Optimizer):
         """Return the histogram of w, from the lowest to the highest level; None without weights."""
         if not self.groups:
             return None
-        levels = self.levels().values()
-        return weight_histogram(
-            (self._at(group, Point.PROXIMAL) for group in self.groups),
-            low=min(float(own.min()) for own in levels),
-            high=max(float(own.max()) for own in levels),
-        )
+        weights = [self._at(group, Point.PROXIMAL) for group in self.groups]
+        pairs, pull = zip(self.groups, weights, strict=True), self.pull_at(self.num_steps)
+        ranges = [group.shown_range(own, pull, self.num_steps) for group, own in pairs]
+        lows, highs = zip(*ranges, strict=True)
+        return weight_histogram(weights, low=min(lows), high=max(highs))
 
     @torch.no_grad()
     def levels(self) -> dict[str, Tensor]:
         """Return the levels of each quantized weight's final values.
 
         Returns:
-            Parameter names with the increasing levels of each row, (rows, number of levels). Hard
-            weights are levels of their row to the last bit.
+            Parameter names with the increasing levels of each row, (rows, number of levels), and no
+            level of an unbounded set. Hard weights are levels of their row to the last bit.
         """
         pull = self.pull_at(self.num_steps)
         return {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import make_plain
-from quantlab.quantization_sets import TERNARY, nearest_level, quantization_set
+from quantlab.quantization_sets import TERNARY, nearest_level, quantization_set, set_name
 from quantlab.scales.placement import Placement
 
 Sharpness: TypeAlias = float | Tensor
@@ -62,7 +62,8 @@ class Quantizer(ABC):
     """
 
     levels: tuple[float, ...] = TERNARY
-    """The quantization set Q: at least two levels in strictly increasing order."""
+    """The quantization set Q: at least two levels in strictly increasing order. It is empty if Q is
+    not bounded (see `is_bounded`)."""
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -102,6 +103,21 @@ class Quantizer(ABC):
     def placement(self) -> Placement | None:
         """Where a scale has placed the levels; None if they stand where the set says."""
         return None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether Q is `levels`. Otherwise Q has no lowest and no highest level."""
+        return True
+
+    @property
+    def some_levels(self) -> tuple[float, ...]:
+        """Levels around which the map is checked and drawn: all of them, if Q is bounded."""
+        return self.levels
+
+    @property
+    def set_name(self) -> str:
+        """Name of the quantization set in tables."""
+        return set_name(self.levels)
 
     @property
     def formula(self) -> str:
@@ -147,6 +163,10 @@ class Quantizer(ABC):
             Levels, of the shape of the weights.
         """
         return nearest_level(latent, self.levels)
+
+    def shown_range(self, weights: Tensor) -> tuple[float, float]:
+        """Return the lowest and the highest level of a histogram of weights."""
+        return self.levels[0], self.levels[-1]
 
     @at_least_float32
     def weights(self, latent: Tensor, sharpness: Sharpness) -> Tensor:

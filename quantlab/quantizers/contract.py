@@ -32,7 +32,8 @@ def require_contract(
     nondecreasing (for a random map, in the mean), because a map is proximal if and only if it is
     monotone (ProxConnect paper, Theorem 3.1), unless the quantizer says that it is not. In a lifted
     space the weights are checked along latents that `lift` returns, `spread` must be the transpose
-    of `collapse`, and all methods must accept a leading axis. `hard` must return levels only. The
+    of `collapse`, and all methods must accept a leading axis. `hard` must return levels only: on an
+    unbounded set, numbers that it maps to themselves, such as `some_levels`. The
     check takes about a millisecond and does not change torch's generators.
 
     Args:
@@ -48,7 +49,7 @@ def require_contract(
     random_numbers = RandomNumbers(torch.device(device), seed=0, default_seed=0)
     with random_numbers.in_use(), torch.no_grad():
         try:
-            levels = torch.tensor(quantizer.levels, device=device)
+            levels = torch.tensor(quantizer.some_levels, device=device)
             is_random, is_annealed = bool(quantizer.random), bool(quantizer.annealed)
             num_latents: object = quantizer.num_latents
             is_monotone = bool(quantizer.is_monotone)
@@ -85,11 +86,17 @@ def require_contract(
                 _require_monotone(weights, image, what, span)
         hard = _pure_image(quantizer.hard, latent, f"{name}.hard", like=weights)
         _require_monotone(weights, hard, f"{name}.hard", span)
-        distance = (hard[:, None] - levels).abs().amin(dim=1)
+        if quantizer.is_bounded:
+            distance = (hard[:, None] - levels).abs().amin(dim=1)
+            allowed = f"one of {brief(quantizer.levels)}"
+        else:
+            nearest = torch.where(torch.isin(weights, levels), weights, quantizer.hard(hard))
+            distance = (hard - nearest).abs()
+            allowed = "a level, and a level for itself"
         if (worst := int(distance.argmax())) is not None and distance[worst] > 1e-5 * span:
             raise ConfigurationError(
                 f"{name}.hard returned {float(hard[worst]):.6g} for the weight "
-                f"{float(weights[worst]):.6g}; must return one of {brief(quantizer.levels)}"
+                f"{float(weights[worst]):.6g}; must return {allowed}"
             )
 
 
@@ -112,7 +119,7 @@ def trial_latents(quantizer: Quantizer, device: torch.device | str) -> tuple[Ten
     Raises:
         ConfigurationError: if `lift` returns latents of the wrong shape or type.
     """
-    weights = _weights(torch.tensor(quantizer.levels, device=device))
+    weights = _weights(torch.tensor(quantizer.some_levels, device=device))
     if quantizer.num_latents == 1:
         return weights, weights
     what = f"{type(quantizer).__name__}.lift"

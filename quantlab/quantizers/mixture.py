@@ -57,6 +57,12 @@ class Averaged(Quantizer):
                 f"{owner}.alphas = {self.alphas!r}: must be {len(members)} numbers >= 0 that sum "
                 "to 1, one per member"
             )
+        for member in self.members:
+            if not member.is_bounded:
+                raise ConfigurationError(
+                    f"{owner}.members = {brief(members)}: must be maps onto the levels of the "
+                    f"mixture, but the set of {type(member).__name__} is unbounded"
+                )
         own = tuple(dataclasses.replace(member, levels=self.levels) for member in self.members)
         for member in own:
             if member.num_latents != 1:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.columns import (
     AXIS_PREFIX,
@@ -15,6 +16,7 @@ from analysis.columns import (
     empty,
 )
 from quantlab import flatten
+from quantlab.optim.histogram import WeightHistogram
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -112,20 +114,40 @@ def histograms_frame(
         if folder.state() is not TrialState.COMPLETE:
             continue
         remaining.remove(cell.configuration_id)
-        for record in folder.read_history():
-            if (histogram := record.weight_histogram) is None:
-                continue
-            counts = np.array(histogram.counts, dtype=float)
-            weights = np.linspace(histogram.low, histogram.high, len(counts))
+        found = [
+            (record.epoch, record.weight_histogram)
+            for record in folder.read_history()
+            if record.weight_histogram is not None
+        ]
+        low = min((histogram.low for _, histogram in found), default=0.0)
+        high = max((histogram.high for _, histogram in found), default=0.0)
+        for epoch, histogram in found:
+            weights, counts = _counts(histogram, low, high)
             frames.append(
                 pd.DataFrame(
                     {
                         "configuration_id": cell.configuration_id,
                         "trial_id": cell.fingerprint,
-                        "epoch": record.epoch,
+                        "epoch": epoch,
                         "weight": weights,
                         "fraction": counts / max(counts.sum(), 1),
                     }
                 )
             )
     return pd.concat(frames) if frames else empty(HISTOGRAMS)
+
+
+def _counts(
+    histogram: WeightHistogram, low: float, high: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return bins from `low` to `high`, and the counts of a histogram of a part of this range.
+
+    Histograms of weights on an unbounded set have the range of the weights of their epoch.
+    """
+    counts = np.array(histogram.counts, dtype=float)
+    bins = len(counts)
+    if (histogram.low, histogram.high) != (low, high):
+        own = np.linspace(histogram.low, histogram.high, bins)
+        places = np.round((own - low) / (high - low) * (bins - 1)).astype(int)
+        counts = np.bincount(places, weights=counts, minlength=bins)
+    return np.linspace(low, high, bins), counts

@@ -127,7 +127,7 @@ def _moments(epochs: Sequence[Epoch]) -> Iterator[tuple[str, Epoch]]:
 
 
 def _curve(quantizer: Quantizer, sharpness: float) -> dict[str, NDArray[np.float64]]:
-    low, high = quantizer.levels[0], quantizer.levels[-1]
+    low, high = quantizer.some_levels[0], quantizer.some_levels[-1]
     beyond = 0.15 * (high - low)
     latent = torch.linspace(low - beyond, high + beyond, NUM_POINTS, dtype=torch.float64)
     proximal = quantizer.weights(quantizer.lift(latent), sharpness).numpy().copy()

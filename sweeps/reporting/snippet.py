@@ -92,7 +92,8 @@ def source(value: object, indent: int = 0) -> str:
         parts = [
             f"{field.name}={source(own, indent + 4)}"
             for field in dataclasses.fields(value)
-            if (own := getattr(value, field.name)) != default_of(field) or field.name == "levels"
+            if field.init
+            and ((own := getattr(value, field.name)) != default_of(field) or field.name == "levels")
         ]  # the levels are always written
         return _call(f"{type(value).__name__}(", parts, ")", indent)
     if isinstance(value, tuple):

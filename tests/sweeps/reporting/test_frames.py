@@ -12,13 +12,14 @@ from analysis.schema import Measurements
 from analysis.statistics.selection import Split
 from analysis.statistics.variance import variance_split
 from quantlab import ConfigurationError, Quantization, Quantizer, Schedule, WeightGroup
-from quantlab.optim.histogram import WeightHistogram
+from quantlab.optim.histogram import NUM_BINS, WeightHistogram
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.knots import Knots
 from quantlab.quantizers.mixture import Averaged
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.tanh import Tanh
+from quantlab.quantizers.unbounded.grid import StochasticOnGrid
 from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
 from sweeps.coordinates import bits, classes, level_set, network_bits, rho0
@@ -109,6 +110,40 @@ def test_layers_with_sets_of_their_own_are_of_no_common_set() -> None:
     base = small_recipe(quantization=plain)
     sweep = SweepSpec(name="a", base=base, blocks=(Block("A", axes=(axis,)),), seeds=(0,))
     assert [level_set(cell) for cell in sweep.cells] == ["ternary", "ternary", "by layer"]
+
+
+def test_an_unbounded_set_has_a_name_of_its_own_and_32_bits() -> None:
+    plain = Quantization(rule=PROX_QUANT, quantizer=StochasticOnGrid(0.1))
+    group = WeightGroup(layers=("Linear",), quantizer=StochasticOnGrid(0.2))
+    axis = Axis("scope", "quantization", {"all": plain, "two": replace(plain, groups=(group,))})
+    base = small_recipe(quantization=plain)
+    sweep = SweepSpec(name="a", base=base, blocks=(Block("A", axes=(axis,)),), seeds=(0,))
+    assert [level_set(cell) for cell in sweep.cells] == ["grid 0.1", "by layer"]
+    assert [bits(cell.recipe, {}) for cell in sweep.cells] == [32, 32]
+
+
+def test_histograms_of_a_growing_range_have_common_bins(tmp_path: Path) -> None:
+    """The first epoch's 41 bins, 0.1 apart, become bins of 0.2; those of the second one stay."""
+    quantization = Quantization(rule=PROX_QUANT, quantizer=StochasticOnGrid(0.1))
+    sweep = SweepSpec(
+        name="a", base=small_recipe(quantization=quantization), blocks=(Block("A"),), seeds=(0,)
+    )
+    (cell,) = sweep.cells
+    folder = Storage(tmp_path).trial(cell.fingerprint)
+    folder.make()
+    for number, high in ((1, 2.0), (2, 4.0)):
+        counts = [0] * NUM_BINS
+        counts[20], counts[24], counts[40] = 5, 2, 3
+        histogram = WeightHistogram(-high, high, tuple(counts))
+        folder.append_history(epoch(number, weight_histogram=histogram))
+    folder.result.write(ended(epochs=2))
+    frame = histograms_frame(sweep, Storage(tmp_path), [cell.configuration_id])
+    filled = frame[frame["fraction"] > 0]
+    assert filled["epoch"].tolist() == [1, 1, 1, 2, 2, 2]
+    assert filled["weight"].tolist() == pytest.approx([0, 0.4, 2, 0, 0.8, 4], abs=1e-12)
+    assert filled["fraction"].tolist() == pytest.approx([0.5, 0.2, 0.3] * 2)
+    assert len(frame) == 2 * NUM_BINS
+    assert frame["weight"].nunique() == NUM_BINS
 
 
 def test_an_axis_of_words_without_a_rho0_stays_an_axis(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.mlp import MLP
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.unbounded.grid import NearestOnGrid
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.reporting.snippet import formula, snippet
@@ -45,3 +46,6 @@ def test_python_of_a_step_builds_the_same_step() -> None:
     assert names["QUANTIZATION"] == recipe.quantization
     assert names["MODEL"] == recipe.model
     assert isinstance(names["QUANTIZATION"], quantlab.recipe.Quantization)
+    unbounded = with_step(quantizer=NearestOnGrid(0.1))
+    exec(snippet(unbounded), names)
+    assert names["QUANTIZATION"] == unbounded.quantization

@@ -1,0 +1,1 @@
+"""Maps onto quantization sets that have no end."""
