@@ -155,8 +155,7 @@ class Table(Placement):
     def nearest(self, weights: Tensor, levels: tuple[float, ...]) -> Tensor:
         """Return the nearest level of the row; a tie goes up, and NaN stays NaN."""
         nearest = self.row_levels[..., :1].expand_as(weights)
-        low_high = pairwise(self.row_levels.split(1, dim=-1))
-        for low, high in low_high:
+        for low, high in pairwise(self.row_levels.split(1, dim=-1)):
             nearest = torch.where(weights < low + (high - low) / 2, nearest, high)
         return torch.where(weights.isnan(), weights, nearest)
 
@@ -171,8 +170,8 @@ class Table(Placement):
 def _pieces(points: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return both ends of the piece that each point is in, before and after it is carried."""
     piece = torch.zeros_like(points, dtype=torch.int64)
-    for interior in start[..., 1:-1].split(1, dim=-1):
-        piece += points >= interior
+    for interior in range(1, start.shape[-1] - 1):
+        piece += points >= start[..., interior : interior + 1]
     return (
         start[..., :-1].gather(-1, piece),
         start[..., 1:].gather(-1, piece),

@@ -9,6 +9,7 @@ import torch
 from quantlab import Recipe
 from quantlab.backward_maps import StraightThrough
 from quantlab.canonical import default_of
+from quantlab.scales import Scale
 from quantlab.update_rules import Point
 from sweeps.loading import FILE_MODULE_PREFIX
 
@@ -36,11 +37,18 @@ def formula(recipe: Recipe) -> str:
         lines.append(f"steps of w* times {source(quantization.step_scale)}")
     for group in quantization.groups:
         own = "" if group.sharpness is None else f" with s = {source(group.sharpness)}"
+        own += _levels_at(group.scale)
         lines.append(f"{', '.join(group.layers)}{own}: {group.quantizer.formula}")
     rest = other_layers(recipe)
     if rest is not None:
-        lines.append(f"{f'{rest}: ' if rest else ''}{quantization.quantizer.formula}")
+        where = f"{rest}{_levels_at(quantization.scale)}".strip()
+        lines.append(f"{f'{where}: ' if where else ''}{quantization.quantizer.formula}")
     return "\n".join(lines)
+
+
+def _levels_at(scale: Scale | None) -> str:
+    """Return a remark on where the levels stand; empty if they are those of the set."""
+    return "" if scale is None else f" with levels placed by {source(scale)}"
 
 
 def other_layers(recipe: Recipe) -> str | None:
