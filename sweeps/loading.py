@@ -112,6 +112,10 @@ def _load(
     elif name_or_path in names:
         module = importlib.import_module(f"{package}.{name_or_path}")
     else:
+        if what == "sweep" and name_or_path in named_studies():
+            raise ConfigurationError(f"{name_or_path!r} is a study; use `sweeps search`")
+        if what == "study" and name_or_path in named_sweeps():
+            raise ConfigurationError(f"{name_or_path!r} is a sweep; use `sweeps run`")
         plural = {"sweep": "sweeps", "study": "studies"}[what]
         raise _unknown(what, name_or_path, plural, names)
     return _defined(module, what, name_or_path, variable, kind)

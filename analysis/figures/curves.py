@@ -6,8 +6,10 @@ from matplotlib.ticker import LogLocator
 
 from analysis.columns import axis_columns
 from analysis.figures.style import (
+    DASHES,
     method_styles,
     panels,
+    places_of_variants,
     sets_of,
     setting_name,
     settings_of,
@@ -85,6 +87,7 @@ def _curves(
     settings, sets = settings_of(selected), sets_of(selected)
     figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")
     styles, further = method_styles(trials["method"]), axis_columns(selected)
+    places = places_of_variants(selected)
     configuration = completed(trials).set_index("trial_id")["configuration_id"]
     epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
     epochs = epochs.dropna(subset="configuration_id")
@@ -103,7 +106,9 @@ def _curves(
                 if curve.empty:
                     continue
                 colour, _ = styles[chosen["method"]]
-                axes.plot(curve["mean"], color=colour, label=variant(chosen, further))
+                name_of_line = variant(chosen, further)
+                dash = DASHES[places[name_of_line] % len(DASHES)]
+                axes.plot(curve["mean"], color=colour, label=name_of_line, linestyle=(0, dash))
                 axes.fill_between(
                     curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
                 )

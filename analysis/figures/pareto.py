@@ -7,9 +7,11 @@ from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
 from analysis.figures.style import (
+    FILLS,
     labels_that_fit,
     method_styles,
     panels,
+    places_of_variants,
     setting_name,
     settings_of,
     shared_legend,
@@ -60,6 +62,7 @@ def pareto_figure(
     figure.set_size_inches(3.4 * columns, 2.2 * len(grid) + 0.5)
     methods = list(dict.fromkeys([*methods, *selected["method"]]))
     styles, further = method_styles(methods), axis_columns(selected)
+    places = places_of_variants(selected)
     row = grid.flat
     for axes in row[len(settings) :]:
         axes.set_axis_off()
@@ -68,6 +71,7 @@ def pareto_figure(
         axes.step(front[by], 100 * front["test_mean"], where="post", color="#999999", linewidth=0.8)
         for _, point in part.iterrows():
             colour, marker = styles[point["method"]]
+            name = variant(point, further)
             beside = 1 + 0.035 * (methods.index(point["method"]) - (len(methods) - 1) / 2)
             axes.errorbar(
                 point[by] * beside,
@@ -75,9 +79,11 @@ def pareto_figure(
                 yerr=100 * (0 if pd.isna(point["test_std"]) else point["test_std"]),
                 color=colour,
                 marker=marker or "d",
+                fillstyle=FILLS[places[name] % len(FILLS)],
+                markerfacecoloralt="white",
                 linestyle="none",
                 elinewidth=0.8,
-                label=variant(point, further),
+                label=name,
             )
         axes.set_xscale("log", base=2)
         bits = sorted(set(part[by]))

@@ -1,7 +1,6 @@
 """Test accuracy against rho0."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,10 +9,12 @@ from matplotlib.ticker import NullFormatter
 
 from analysis.columns import axis_columns
 from analysis.figures.style import (
+    DASHES,
     Styles,
     labels_that_fit,
     method_styles,
     panels,
+    places_of_variants,
     sets_of,
     setting_name,
     settings_of,
@@ -29,7 +30,6 @@ _LEAST = 1e-300
 _FEW = 30.0
 """If the largest rho0 is at most this factor times the smallest, each rho0 has a labelled tick;
 powers of ten would be too few."""
-_DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 
 
 def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
@@ -45,10 +45,10 @@ def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figu
     finished = table[table["n"] > 0]
     settings, sets = settings_of(finished), sets_of(finished)
     figure, grid = panels(len(settings), len(sets), sharey="row")
-    styles = method_styles([*methods, *table["method"]])
+    styles, places = method_styles([*methods, *table["method"]]), places_of_variants(finished)
     for row, (key, part) in zip(grid, settings, strict=True):
         for axes, name in zip(row, sets, strict=True):
-            _panel(axes, part[part["set"].isin((name, ""))], styles)
+            _panel(axes, part[part["set"].isin((name, ""))], styles, places)
             axes.set_title(name)
         row[0].set_ylabel(f"{setting_name(key)}\ntest accuracy (%)")
     for axes in grid[-1]:
@@ -57,15 +57,12 @@ def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figu
     return figure
 
 
-def _panel(axes: Axes, part: pd.DataFrame, styles: Styles) -> None:
+def _panel(axes: Axes, part: pd.DataFrame, styles: Styles, places: Mapping[str, int]) -> None:
     further = axis_columns(part)
-    dashes: Counter[str] = Counter()
     for _, rows in part.groupby(["method", *further], sort=False):
         method, label = rows["method"].iloc[0], variant(rows.iloc[0], further)
         colour, marker = styles[method]
-        # A method always has the same colour; values of its further axes differ in dashes.
-        dash = _DASHES[dashes[method] % len(_DASHES)]
-        dashes[method] += 1
+        dash = DASHES[places[label] % len(DASHES)]
         if rows["rho0"].isna().all():
             height = 100 * rows["test_mean"].iloc[0]
             axes.axhline(height, color=colour, linestyle=(0, (4, 2, *dash)), label=label)

@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.columns import axis_columns
 from analysis.labels import labels_of
 from analysis.statistics.aggregate import SETTING
 from analysis.text import plain
@@ -54,6 +55,17 @@ _KNOWN: Styles = {
 }
 """Colours of Okabe and Ito, which are distinct with colour blindness; markers differ, too."""
 _FURTHER = (("#cc79a7", "D"), ("#e69f00", "P"), ("#56b4e9", "X"), ("#f0e442", "*"))
+DASHES: tuple[tuple[int, ...], ...] = (
+    (),
+    (6, 2),
+    (2, 2),
+    (6, 2, 2, 2),
+    (6, 2, 2, 2, 2, 2),
+    (1, 1),
+)
+"""Dashes of the lines of a method's variants: lengths of lines and gaps, in widths of a line."""
+FILLS = ("full", "none", "left", "right", "top", "bottom")
+"""Which part of the markers of a method's variants is filled."""
 SHADES = "cividis"
 """Colour map for values without a method; its lightness is monotone."""
 
@@ -127,6 +139,25 @@ def variant(row: Any, columns: Sequence[str]) -> str:
         f"{column.removeprefix('axis.')}={value}" for column in columns if (value := row[column])
     ]
     return " ".join([row["method"], *others])
+
+
+def places_of_variants(table: pd.DataFrame) -> dict[str, int]:
+    """The place of each variant among those of its method, from 0.
+
+    A method has one colour and marker; its variants differ in `DASHES` or `FILLS`.
+
+    Args:
+        table: with `method` and columns of further axes.
+
+    Returns:
+        Name as `variant` returns it -> place.
+    """
+    further = axis_columns(table)
+    names: dict[str, dict[str, int]] = {}
+    for _, row in table.drop_duplicates(["method", *further]).iterrows():
+        own = names.setdefault(row["method"], {})
+        own.setdefault(variant(row, further), len(own))
+    return {name: place for own in names.values() for name, place in own.items()}
 
 
 def panels(rows: int, columns: int, **options: Any) -> tuple[Figure, NDArray[Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.columns import axis_columns
+from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.rounding import decades, points, rho0_label
 from analysis.statistics.aggregate import SETTING, highest
 from analysis.statistics.intervals import CONFIDENCE
@@ -72,10 +72,15 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
             reason: the numbers behind the verdict, in sentences.
     """
     rows = []
-    order = list(VERDICTS)
+    order, further = list(VERDICTS), axis_columns(found)
     for key, part in found.groupby([*SETTING, "method"], sort=False):
         widest = highest(part.fillna({"range": -1.0}), "range")
-        where = " ".join(filter(None, [widest["set"], *(widest[axis_columns(part)])]))
+        axes = [
+            f"{name.removeprefix(AXIS_PREFIX)}={value}"
+            for name in further
+            if (value := widest[name])
+        ]
+        where = ", ".join(filter(None, [widest["set"], *axes]))
         rows.append(
             {
                 **dict(zip([*SETTING, "method"], key, strict=True)),
@@ -100,10 +105,10 @@ def _range(widest: pd.Series, where: str) -> str:
     if widest["choices"] < 2:
         return "Fewer than two ρ0 have a finished trial."
     upper = widest["range_upper"]
-    limit = "" if np.isnan(upper) else f"; upper limit at 95 %: {points(upper, 1)}"
+    limit = "" if np.isnan(upper) else f" (at most {points(upper, 1)} at 95 %)"
     return (
-        f"Test accuracy changes by up to {points(widest['range'], 1)} points over ρ0"
-        f"{f' on {where}' if where else ''} (best mean: {points(widest['best'], 1)} %{limit})."
+        f"Test accuracy changes by up to {points(widest['range'], 1)} points{limit} over ρ0"
+        f"{f' on {where}' if where else ''}, and is {points(widest['best'], 1)} % at the best ρ0."
     )
 
 

@@ -248,6 +248,7 @@ def _warn(lines: Iterable[str]) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    training = _training(options)
     sweep = load_sweep(options.sweep)
     storage = Storage(options.storage)
     states = states_of(sweep.cells, storage)
@@ -259,7 +260,7 @@ def _run(options: argparse.Namespace) -> int:
     if cells:
         from sweeps.running.grid import run_cells
 
-        run_cells(sweep, cells, storage, **_training(options))
+        run_cells(sweep, cells, storage, **training)
     else:
         from sweeps.tracking.delivery import bring_up_to_date
         from sweeps.tracking.tracker import Tracker
@@ -306,12 +307,13 @@ def _search(options: argparse.Namespace) -> int:
     from sweeps.searching.results import cells_of, is_over, load, recipe_of, summary_lines, winner
     from sweeps.searching.search import run_study
 
+    training = _training(options)
     spec = load_study(options.sweep)
     storage = Storage(options.storage)
     if options.promote is not None:
         require_free(options.promote)
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
-    run_study(spec, storage, study_storage=options.study_storage, **_training(options))
+    run_study(spec, storage, study_storage=options.study_storage, **training)
     study = load(spec, storage, options.study_storage)
     print("\n".join(summary_lines(spec, study, storage)))
     _print_failures(cells_of(spec, study, storage), storage)

@@ -88,6 +88,15 @@ class Resources:
         return float(needed) if self.cpus_per_trial is None else self.cpus_per_trial
 
     @property
+    def cpus_option(self) -> str:
+        """The option that determines `cpus`, for messages."""
+        if self.cpus_per_trial is not None:
+            return f"--cpus-per-trial {self.cpus:g}"
+        own = self.execution
+        each = f"threads={own.threads},workers={own.workers},replicas={own.replicas}"
+        return f"--execution {each}, with which a trial needs {self.cpus:g} CPUs"
+
+    @property
     def gpus(self) -> float:
         """GPUs of a trial; 0 if the number has yet to be measured."""
         return self.gpus_per_trial or 0.0

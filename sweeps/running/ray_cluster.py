@@ -69,20 +69,20 @@ def connect(resources: Resources) -> int:
     nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
-        ("--gpus-per-trial", "GPU", resources.gpus),
-        ("--cpus-per-trial", "CPU", resources.cpus),
+        (f"--gpus-per-trial {resources.gpus:g}", "GPU", resources.gpus),
+        (resources.cpus_option, "CPU", resources.cpus),
     ):
         there = available[kind]
         if address is None and needed > there:
             disconnect()
             raise ConfigurationError(
-                f"{option} {needed:g}: this machine has {there:g} {kind}s; must not be more"
+                f"{option}: this machine has {there:g} {kind}s; must not be more"
             )
         replicas = resources.execution.replicas
         if needed / replicas > there:
             of_each = f", {needed / replicas:g} for each of {replicas} processes" * (replicas > 1)
             print(
-                f"sweeps: warning: {option} {needed:g}{of_each}: no machine of the cluster has "
+                f"sweeps: warning: {option}{of_each}: no machine of the cluster has "
                 f"more than {there:g} {kind}s; trials are pending until such a machine joins",
                 file=sys.stderr,
             )

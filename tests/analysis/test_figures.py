@@ -1,5 +1,6 @@
 """Figures show what the tables say, and look the same everywhere."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,31 @@ def test_rho0_of_zero_is_in_the_figure() -> None:
     assert list(axes.lines[0].get_xdata()) == [0.0, 0.1]
 
 
-def test_further_axes_differ_in_dashes() -> None:
-    first = trials(EXAMPLE[2:8], **{"axis.lr": "0.1"})
-    second = trials(EXAMPLE[2:8], **{"axis.lr": "0.2"})
+def test_variants_of_a_method_share_its_colour_and_differ_in_dashes_or_fill() -> None:
+    first = trials(EXAMPLE[2:8], **{"axis.lr": "0.1", "bits": 1.0})
+    second = trials(EXAMPLE[2:8], **{"axis.lr": "0.2", "bits": 1.0})
     second[["trial_id", "configuration_id"]] += "b"
-    (axes,) = sensitivity_figure(configurations(pd.concat([first, second]))).axes
-    lines = {line.get_label(): line for line in axes.lines}
-    assert set(lines) == {"BC lr=0.1", "BC lr=0.2", "PC lr=0.1", "PC lr=0.2"}
-    assert lines["PC lr=0.1"].get_color() == lines["PC lr=0.2"].get_color()
+    both = pd.concat([first, second])
+    chosen = select(configurations(both)).assign(bits=1.0)
+    for figure in (
+        sensitivity_figure(configurations(both)),
+        learning_curves(chosen, both, history_of(both)),
+        pareto_figure(chosen),
+    ):
+        with BytesIO() as file:
+            figure.savefig(file)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        lines = {
+            label: getattr(handle, "lines", [handle])[0]
+            for handle, label in zip(handles, labels, strict=True)
+        }
+        assert set(lines) == {"BC lr=0.1", "BC lr=0.2", "PC lr=0.1", "PC lr=0.2"}
+        looks = {
+            label: (line.get_color(), str(line._dash_pattern), line.get_fillstyle())
+            for label, line in lines.items()
+        }
+        assert len(set(looks.values())) == 4
+        assert looks["PC lr=0.1"][0] == looks["PC lr=0.2"][0] != looks["BC lr=0.1"][0]
 
 
 def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
-from sweeps.loading import load_sweep
+from sweeps.loading import load_study, load_sweep
 from sweeps.spec import Axis, Block, PublishedCost, SweepSpec
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.sweep_files import TINY, WITH_CHILD
@@ -144,6 +144,13 @@ def test_unknown_names_list_the_known_ones() -> None:
         load_sweep("digit")
     with pytest.raises(ConfigurationError, match="the file does not exist"):
         load_sweep("nowhere.py")
+
+
+def test_names_of_the_other_kind_name_the_other_command() -> None:
+    with pytest.raises(ConfigurationError, match=r"^'digits_bits' is a study; use"):
+        load_sweep("digits_bits")
+    with pytest.raises(ConfigurationError, match=r"^'digits' is a sweep; use"):
+        load_study("digits")
 
 
 class Undecorated(Nearest):

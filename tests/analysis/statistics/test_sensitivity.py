@@ -73,6 +73,20 @@ def test_planted_answers_come_out() -> None:
     assert "Verdicts by set: 1 sensitive, 2 stable." in verdict["reason"]
 
 
+def test_the_reason_names_the_cell_of_the_largest_range() -> None:
+    frame = grid(
+        lambda method, levels, place, seed: 0.9 - 0.1 * place * (levels == "0.5"),
+        methods=("PC",),
+        sets=("0", "0.5"),
+        noise=0.002,
+    )
+    frame = frame.assign(**{"axis.theta": frame["set"], "set": "binary"})
+    (verdict,) = method_verdicts(analysed(frame)).to_dict("records")
+    assert verdict["at"] == "binary, theta=0.5"
+    text = r"\(at most 20\.\d at 95 %\) over ρ0 on binary, theta=0\.5, and is \d\d\.\d % at"
+    assert re.search(text, verdict["reason"])
+
+
 def test_a_planted_interaction_is_seen_set_by_set() -> None:
     """rho0 helps on one set as much as it harms on the other: on average, nothing."""
     frame = grid(

@@ -207,7 +207,7 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("ui", "--port", "70000"), "'70000': must be an integer from 1 to 65535"),
         (("report", "no.csv"), "no.csv: the file cannot be read (No such file"),
         (("ui", "--storage", "new"), "has no MLflow database yet; run `sweeps"),
-        (("run", "tiny.py", "--storage", "new", "--execution", "fp16"), "option 'fp16': must be"),
+        (("run", "no.py", "--execution", "fp16"), "option 'fp16': must be"),
         (
             ("run", "tiny.py", "--pack", "2", "--execution", "compile,workers=1"),
             "--execution workers=1: every trial of a pack would start",

@@ -41,6 +41,8 @@ def test_several_gpus_are_those_of_several_processes() -> None:
     assert Resources(gpus_per_trial=0.5).bundles == [{"CPU": 1.0, "GPU": 0.5}]
     together = Resources(execution=Execution(replicas=2, threads=3, workers=1))
     assert together.cpus == 8
+    assert together.cpus_option.startswith("--execution threads=3,workers=1,replicas=2, ")
+    assert resources.cpus_option == "--cpus-per-trial 8"
     assert together.bundles == [{"CPU": 4.0, "GPU": 0.0}] * 2
     assert together.slots([{"CPU": 8.0}]) == 1
 
