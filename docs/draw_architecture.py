@@ -17,7 +17,7 @@ from matplotlib.patches import FancyBboxPatch
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "architecture.svg"
 PACKAGES = {
-    "quantlab": "trains one recipe; torch and numpy only",
+    "quantlab": "trains one recipe; torch, numpy, safetensors",
     "sweeps": "runs many recipes: Ray Tune, MLflow, Optuna",
     "analysis": "tables in, reports out; pandas and matplotlib only",
 }

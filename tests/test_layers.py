@@ -29,7 +29,7 @@ FLOORS = {
         "canonical",
         "optim kernels distributed",
         "training",
-        "packs",
+        "packs export",
         "probing",
         "papers",
         "proxconnect_paper",

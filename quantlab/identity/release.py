@@ -39,6 +39,12 @@ RELEASE = {
         "naming_exhausted_memory one_line"
     ),
     "quantlab.execution": "Execution keep_freed_memory parse_execution",
+    "quantlab.export.coded_tensor": "CodedTensor coded",
+    "quantlab.export.layout": "Layout QuantizedEntry first_names",
+    "quantlab.export.model_spec": "built model_spec_of",
+    "quantlab.export.network": "load network_file read save",
+    "quantlab.export.network_file": "NetworkFile",
+    "quantlab.export.packing": "codes_per_byte pack packed_bytes unpack",
     "quantlab.identity.code_origin": (
         "home_of is_added_module is_installed is_users is_users_module public_name release_name"
     ),
