@@ -12,12 +12,26 @@ from quantlab.quantizers.knots import Half, Knots
 from quantlab.quantizers.mixture import Averaged
 from quantlab.quantizers.tanh import Tanh
 from quantlab.recipe import WeightGroup
+from quantlab.scales import Scale
+from quantlab.scales.absolute_mean import AbsoluteMean
+from quantlab.scales.base import PER
+from quantlab.scales.largest import Largest
+from quantlab.scales.learned_step import LearnedStep
+from quantlab.scales.least_squares import LeastSquares
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT, UpdateRule
 
 RULES: dict[str, UpdateRule] = {
     "PC": PROX_CONNECT,
     "PQ": PROX_QUANT,
     "rPC": REVERSE_PROX_CONNECT,
+}
+
+
+SCALES: dict[str, Callable[..., Scale]] = {
+    "mean": AbsoluteMean,
+    "largest": Largest,
+    "learned": LearnedStep,
+    "least squares": LeastSquares,
 }
 
 
@@ -60,6 +74,22 @@ def suggest_scales(trial: BaseTrial, model: ModelSpec) -> ModelSpec:
     if trial.suggest_categorical("scales", ["fixed", "learned"]) == "fixed":
         return model
     return LearnedScales(base=model)
+
+
+def suggest_scale(trial: BaseTrial) -> Scale | None:
+    """Suggest where the levels stand, as the parameters ``scale`` and ``scale.per``.
+
+    The choices are the levels of the set (``"none"``), the mean absolute weight, the largest one, a
+    learned step, and least squares. ``scale.per`` is ``"tensor"`` or ``"channel"``. A rule that
+    cannot place the set is refused as the recipe is built, and the search skips the point.
+
+    Args:
+        trial: suggests the values.
+    """
+    chosen = trial.suggest_categorical("scale", ["none", *SCALES])
+    if chosen == "none":
+        return None
+    return SCALES[chosen](per=trial.suggest_categorical("scale.per", list(PER)))
 
 
 def suggest_groups(

@@ -73,7 +73,7 @@ PUBLIC = {
     "sweeps.study": "BITS Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
     "tree_of_parzen_estimators",
     "sweeps.quantizer_space": "suggest_groups suggest_growth suggest_levels suggest_quantizer "
-    "suggest_rule suggest_scales",
+    "suggest_rule suggest_scale suggest_scales",
     "sweeps.loading": "load_either load_study load_sweep named_studies named_sweeps",
     "sweeps.storage": "Storage TrialFolder TrialState",
     "sweeps.cli": "main",

@@ -14,7 +14,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.loading import load_study, load_sweep, named_studies
-from sweeps.quantizer_space import suggest_levels, suggest_quantizer
+from sweeps.quantizer_space import SCALES, suggest_levels, suggest_quantizer, suggest_scale
 from sweeps.reporting.snippet import formula, snippet
 
 LINE = torch.linspace(-1.3, 1.3, 521, dtype=torch.float64)
@@ -94,6 +94,12 @@ def test_levels_are_symmetric_sets_of_any_size_asked_for() -> None:
         assert (quantizer.prox(LINE, 3.0).diff() >= -1e-12).all()
         sizes.add(len(levels))
     assert sizes == set(range(2, 9))
+
+
+def test_every_scale_of_the_space_is_suggested_for_tensors_and_channels() -> None:
+    found = {scale for scale in map(suggest_scale, random_trials(60)) if scale is not None}
+    assert found == {kind(per=per) for kind in SCALES.values() for per in ("tensor", "channel")}
+    assert None in map(suggest_scale, random_trials(60))
 
 
 def test_these_ship() -> None:

@@ -63,7 +63,7 @@ PLAN = (
 )
 
 SWEEP = '''
-"""Fine-tuning from a network that the sweep trains first, and a quantizer of the file's own."""
+"""Fine-tuning from a network that the sweep trains first, learned levels, and an own quantizer."""
 
 import os
 import time
@@ -79,6 +79,7 @@ from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.scales.learned_step import LearnedStep
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from sweeps.spec import Block, SweepSpec
@@ -130,8 +131,10 @@ FULL = Recipe(
 TUNED = replace(FULL, initial_weights=TrialWeights(fingerprint(FULL)))
 
 
-def method(label, base, rule, quantizer):
-    quantization = Quantization(rule=rule, quantizer=quantizer, sharpness=Linear(0.01))
+def method(label, base, rule, quantizer, scale=None):
+    quantization = Quantization(
+        rule=rule, quantizer=quantizer, sharpness=Linear(0.01), scale=scale
+    )
     return Block(label, base=replace(base, quantization=quantization, batchnorm_epochs=2))
 
 
@@ -139,7 +142,7 @@ SWEEP = SweepSpec(
     name="chaos",
     blocks=(
         Block("FP", base=FULL),
-        method("PC", TUNED, PROX_CONNECT, PiecewiseLinear()),
+        method("PC", TUNED, PROX_CONNECT, PiecewiseLinear(), LearnedStep(per="channel")),
         method("SR", TUNED, PROX_QUANT, StochasticRounding()),
         method("MD", FULL, PROX_CONNECT, Tanh()),
     ),

@@ -11,6 +11,7 @@ from quantlab.models.mlp import MLP
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.unbounded.grid import NearestOnGrid
+from quantlab.scales.absolute_mean import AbsoluteMean
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.reporting.snippet import formula, snippet
@@ -35,10 +36,12 @@ def test_a_formula_names_the_choices_of_the_step() -> None:
     assert "backward map BiReal()\n" in full
     assert "steps of w* times Constant(value=2.0)\n" in full
     assert "w = sum_k u_k q_k" in formula(with_step(quantizer=Softmax(BINARY)))
+    scaled = formula(with_step(scale=AbsoluteMean(per="channel")))
+    assert "\nwith levels placed by AbsoluteMean(per='channel'): P(w*) = " in scaled
 
 
 def test_python_of_a_step_builds_the_same_step() -> None:
-    recipe = with_step(backward=BiReal(), pull=0.01, step_scale=2)
+    recipe = with_step(backward=BiReal(), pull=0.01, step_scale=2, scale=AbsoluteMean(per=8))
     code = snippet(recipe)
     assert "from quantlab.backward_maps" in code
     names: dict[str, Any] = {}
