@@ -11,8 +11,8 @@ from quantlab.quantization_sets import is_symmetric
 from quantlab.scales.base import Scale
 from quantlab.scales.placement import SMALLEST, Placement, Proportional, Table
 
-_LEAST_GAP = 1e-6
-"""Smallest distance of two levels, as a share of the largest one, for them to be increasing."""
+_LEAST_GAP = 8
+"""Smallest distance of two levels, in rounding errors of the largest one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class LeastSquares(Scale):
     - `greedy`: v_i = mean |r_i| with r_1 = w* and r_(i+1) = r_i - v_i sign(r_i). It needs no
       sorting, and is the only way for 8 and 16 levels. With 2 levels it is the minimum, too.
 
-    Levels of a row that would coincide are moved apart by a millionth of the largest level.
+    Levels of a row that would coincide are moved apart by a few rounding errors.
     """
 
     greedy: bool = False
@@ -136,10 +136,10 @@ def _split(size: Tensor, *, lower_counts: bool) -> tuple[Tensor, Tensor]:
 def _apart(row_levels: Tensor) -> Tensor:
     """Return nondecreasing levels of a symmetric set as strictly increasing ones."""
     half = row_levels.shape[-1] // 2
-    gap = _LEAST_GAP * row_levels[..., -1:].clamp(min=SMALLEST)
+    least = _LEAST_GAP * torch.finfo(row_levels.dtype).eps
+    gap = least * row_levels[..., -1:].clamp(min=SMALLEST)
     sizes: list[Tensor] = []
     for size in row_levels[..., half:].split(1, dim=-1):
-        least = sizes[-1] + gap if sizes else gap / 2
-        sizes.append(torch.maximum(size, least))
+        sizes.append(torch.maximum(size, sizes[-1] + gap if sizes else gap / 2))
     upper = torch.cat(sizes, dim=-1)
     return torch.cat([-upper.flip(-1), upper], dim=-1)

@@ -12,8 +12,8 @@ from quantlab.scales.base import Scale
 from quantlab.scales.placement import SMALLEST, Placement
 from quantlab.scales.thresholded import Thresholded
 
-_LEAST_RATIO = 1 + 1e-6
-"""Smallest ratio of a level to its threshold, for the placement to be increasing."""
+_LEAST_GAP = 8
+"""Smallest distance of a level from its threshold, in rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,4 +71,4 @@ def _mean(size: Tensor, chosen: Tensor, threshold: Tensor) -> Tensor:
     count = chosen.sum(dim=-1, keepdim=True)
     total = (size * chosen).sum(dim=-1, keepdim=True)
     mean = torch.where(count > 0, total / count.clamp(min=1), 2 * threshold)
-    return torch.maximum(mean, _LEAST_RATIO * threshold)
+    return torch.maximum(mean, threshold * (1 + _LEAST_GAP * torch.finfo(mean.dtype).eps))

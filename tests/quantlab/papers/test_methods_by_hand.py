@@ -460,9 +460,8 @@ class Training:
         self.optimizer.step()
 
 
-@pytest.mark.parametrize("base", DIRECTIONS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_equals_the_papers_formula_alone_and_resumed(case: Case, base: str) -> None:
+def require_equal(case: Case, base: str) -> None:
+    """Compare a method with its formula at every step, and go on from a checkpoint in between."""
     make_direction, algorithm, tolerance = DIRECTIONS[base]
     run = Training(case.quantization, algorithm)
     trajectory = list(case.by_hand(make_direction()))
@@ -479,6 +478,12 @@ def test_equals_the_papers_formula_alone_and_resumed(case: Case, base: str) -> N
         run.step()
     weights = np.stack([weights for weights, _ in trajectory])
     assert np.ptp(weights, axis=0).max() > 0.1  # or nothing has been compared
+
+
+@pytest.mark.parametrize("base", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_equals_the_papers_formula_alone_and_resumed(case: Case, base: str) -> None:
+    require_equal(case, base)
 
 
 def test_every_method_has_been_compared() -> None:

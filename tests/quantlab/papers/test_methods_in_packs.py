@@ -1,6 +1,6 @@
 """Every method of the papers in a pack of mixed methods, and on a real network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,6 +8,7 @@ import torch
 
 from quantlab import OptimizerSpec, Quantization, Recipe
 from quantlab.models.convnet import ConvNet
+from quantlab.packs.compatibility import pack_key
 from quantlab.papers import proxconnect
 from quantlab.papers.mirror_descent import (
     BC_MASKED,
@@ -22,6 +23,7 @@ from quantlab.papers.mirror_descent import (
 )
 from quantlab.papers.mirror_descent_settings import Setting
 from quantlab.papers.newer_methods import NEWER_METHODS, FreeNumber
+from quantlab.papers.scaled_methods import SCALED_METHODS
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.schedules import Constant, Staircase
 from quantlab.update_rules import POST_TRAINING
@@ -70,7 +72,19 @@ def quantizations(rate: Staircase) -> list[Quantization]:
     ]
 
 
-def recipes(algorithm: type[torch.optim.Optimizer]) -> Sequence[Recipe]:
+def scaled_quantizations(rate: Staircase) -> list[Quantization]:
+    """Every method with a scale, on its smallest and on its largest set."""
+    return [
+        method.quantization(num_levels, learning_rate=rate, epochs=EPOCHS, rho0=0.05, rate=2.0)
+        for method in SCALED_METHODS
+        for num_levels in sorted({len(method.sets[0]), len(method.sets[-1])})
+    ]
+
+
+def recipes(
+    algorithm: type[torch.optim.Optimizer],
+    quantizations: Callable[[Staircase], list[Quantization]] = quantizations,
+) -> Sequence[Recipe]:
     rate = Staircase(RATES[algorithm], 0.5, 2 * STEPS_PER_EPOCH)
     options = {"momentum": 0.9} if algorithm is torch.optim.SGD else {}
     return [
@@ -100,6 +114,27 @@ def test_each_method_is_trained_in_a_mixed_pack_as_alone(
         packs.setdefault(recipe.quantization.quantizer.num_latents, []).append(recipe)
     sizes = {latents: len(members) for latents, members in packs.items()}
     assert sizes == {1: 19, 2: 4, 3: 4}
+    for members in packs.values():
+        for found, recipe in zip(packed(members), members, strict=True):
+            assert_alike(found, alone(recipe), tolerance)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "tolerance", "sizes"),
+    [(torch.optim.SGD, 1e-12, [1, 2, 2, 3, 7]), (torch.optim.Adam, 1e-8, [1, 2, 2])],
+)
+def test_each_method_with_a_scale_is_trained_in_a_mixed_pack_as_alone(
+    algorithm: type[torch.optim.Optimizer], tolerance: float, sizes: list[int]
+) -> None:
+    """With Adam only those that learn numbers, which have moments as well."""
+    packs: dict[str, list[Recipe]] = {}
+    for recipe in recipes(algorithm, scaled_quantizations):
+        own = recipe.quantization
+        assert own is not None
+        assert own.scale is not None
+        if algorithm is torch.optim.SGD or own.scale.num_learned(own.quantizer.levels):
+            packs.setdefault(pack_key(recipe), []).append(recipe)
+    assert sorted(map(len, packs.values())) == sizes
     for members in packs.values():
         for found, recipe in zip(packed(members), members, strict=True):
             assert_alike(found, alone(recipe), tolerance)
