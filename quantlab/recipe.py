@@ -180,20 +180,18 @@ class Quantization:
                 f"Quantization.backward = {self.backward!r}: must be StraightThrough() if "
                 "rule.gradient_at is Point.LATENT, because the gradient is that of the latents"
             )
-        for quantizer in (self.quantizer, *(group.quantizer for group in self.groups)):
+        for quantizer, _ in self.maps:
             self.backward.require_fits(quantizer)
             if at_latent and quantizer.num_latents != 1:
                 raise ConfigurationError(
                     f"Quantization.rule.gradient_at = {self.rule.gradient_at}: must be "
                     f"Point.PROXIMAL for {type(quantizer).__name__}, whose latents are not weights"
                 )
-        self._require_scale_fits(self.scale, self.quantizer)
-        for group in self.groups:
-            self._require_scale_fits(group.scale, group.quantizer)
+        for quantizer, scale in self.maps:
+            if scale is not None:
+                self._require_scale_fits(scale, quantizer)
 
-    def _require_scale_fits(self, scale: Scale | None, quantizer: Quantizer) -> None:
-        if scale is None:
-            return
+    def _require_scale_fits(self, scale: Scale, quantizer: Quantizer) -> None:
         name, levels = type(scale).__name__, quantizer.levels
         if quantizer.num_latents != 1 or not quantizer.is_bounded:
             reason = "latents are not weights" if quantizer.is_bounded else "set is unbounded"
@@ -207,6 +205,12 @@ class Quantization:
                 f"Quantization.scale = {scale!r}: {name} learns its numbers from the gradient at "
                 "the quantized weights; rule.gradient_at must be Point.PROXIMAL"
             )
+
+    @property
+    def maps(self) -> tuple[tuple[Quantizer, Scale | None], ...]:
+        """The quantizer with its scale of layers in no group, and those of the groups."""
+        own = (self.quantizer, self.scale)
+        return (own, *((group.quantizer, group.scale) for group in self.groups))
 
     @property
     def uses_prox(self) -> bool:

@@ -136,6 +136,7 @@ RELEASE = {
     "quantlab.remembering": "are_equal remembering",
     "quantlab.scales.absolute_mean": "AbsoluteMean",
     "quantlab.scales.base": "Scale",
+    "quantlab.scales.contract": "require_scale_contract",
     "quantlab.scales.fan_in": "FanIn",
     "quantlab.scales.largest": "Largest",
     "quantlab.scales.learned_step": "LearnedStep",

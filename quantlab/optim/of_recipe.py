@@ -13,6 +13,7 @@ from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.contract import require_contract
 from quantlab.recipe import Averaging, OptimizerSpec, Quantization, Recipe, pull_at
+from quantlab.scales.contract import require_scale_contract
 from quantlab.schedules import Constant, Schedule, StepFunction, value_at
 from quantlab.update_rules import POST_TRAINING
 
@@ -27,8 +28,8 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
 
     Raises:
         ConfigurationError: if a name in the recipe matches no layer, if a quantizer or the
-            backward map violates its contract (see `require_contract` and
-            `require_backward_contract`), if the pull exceeds 1 at the first step or after the last
+            backward map violates its contract (see `require_contract`, `require_backward_contract`
+            and `require_scale_contract`), if the pull exceeds 1 at the first step or after the last
             one, or if a stage has no parameters to train.
     """
     quantization = recipe.quantization
@@ -71,6 +72,9 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
             if error.__cause__ is None:
                 raise
             raise error.__cause__ from None  # the map's own error is the most helpful one here
+    for quantizer, scale in quantization.maps:
+        if scale is not None:
+            require_scale_contract(scale, quantizer.levels, device=device)
     return ProxOptimizer(
         weights,
         others,

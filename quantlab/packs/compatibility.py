@@ -53,15 +53,9 @@ def _common(recipe: Recipe) -> dict[str, Any]:
         "quantization.groups.layers": quantization
         and tuple(group.layers for group in quantization.groups),
         "latents per weight": quantization
-        and (
-            quantization.quantizer.num_latents,
-            *(group.quantizer.num_latents for group in quantization.groups),
-        ),
+        and tuple(quantizer.num_latents for quantizer, _ in quantization.maps),
         "rows of scales": quantization
-        and (
-            _rows(quantization.scale, quantization.quantizer),
-            *(_rows(group.scale, group.quantizer) for group in quantization.groups),
-        ),
+        and tuple(_rows(scale, quantizer) for quantizer, scale in quantization.maps),
     }
 
 

@@ -21,6 +21,8 @@ from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
 from quantlab.optim.prox_optimizer import ELEMENTWISE
 from quantlab.quantizers.contract import require_contract
+from quantlab.scales import Scale
+from quantlab.scales.contract import require_scale_contract
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from sweeps.planning.network_notes import notes_on, require_last_batches_fit
 from sweeps.spec import Cell
@@ -98,6 +100,7 @@ def check_without_data(cells: Iterable[Cell]) -> None:
 def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
     """Check schedules, and maps at the sharpnesses that the schedules give."""
     tried: dict[str, tuple[Quantizer, BackwardMap, set[float]]] = {}
+    scales: dict[str, tuple[Scale, tuple[float, ...]]] = {}
     for recipe in _distinct(recipes, _key_of_schedules):
         values = rehearse_schedules(recipe)
         if (quantization := recipe.quantization) is None:
@@ -107,11 +110,20 @@ def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
         for position, group in enumerate(quantization.groups):
             own = values.get(f"quantization.groups.{position}.sharpness", common)
             pairs.append((group.quantizer, own))
+        for quantizer, scale in quantization.maps:
+            if scale is not None:
+                scales[canonical_key((scale, quantizer.levels))] = scale, quantizer.levels
         for quantizer, sharpnesses in pairs:
             backward = quantization.backward
             require_positive_sharpness(backward, quantizer, sharpnesses)
             key = canonical_key((quantizer, backward))
             tried.setdefault(key, (quantizer, backward, set()))[-1].update(sharpnesses)
+    for scale, levels in scales.values():
+        try:
+            require_scale_contract(scale, levels)
+        except ElsewhereError:
+            if runs_here:
+                raise
     for quantizer, backward, met in tried.values():
         ordered = sorted(met)
         step = max(1.0, (len(ordered) - 1) / (MOST_SHARPNESSES - 1))
@@ -222,9 +234,11 @@ def _key_of_network(recipe: Recipe) -> str:
         names = {field.name for field in fields(quantization)}
         layers = [getattr(quantization, name) for name in sorted(names & {"exclude", "include"})]
         layers = layers, [group.layers for group in quantization.groups]
+        scales = [scale for _, scale in quantization.maps]
+        if any(scales):  # blocks may not divide a weight, and optimizers may refuse learned numbers
+            layers = layers, scales
         if recipe.optimizer.algorithm not in ELEMENTWISE:  # it may refuse lifted or scaled latents
-            maps = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
-            latents = [quantizer.num_latents for quantizer in maps]
+            latents = [quantizer.num_latents for quantizer, _ in quantization.maps]
             layers = layers, latents, quantization.step_scale is None
     return canonical_key(
         (
