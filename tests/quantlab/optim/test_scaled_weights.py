@@ -54,7 +54,7 @@ class Learned(Scale):
         return 1
 
     def initial(self, latent: Tensor, levels: tuple[float, ...]) -> Tensor:
-        return 1.5 * latent.abs().mean(-1, keepdim=True)
+        return 1.5 * latent.abs().mean(-1, keepdim=True).clamp(min=SMALLEST)
 
     def gradient(
         self,
