@@ -103,6 +103,20 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Column -> (kind, meaning); one row per epoch of a trial."""
 
+HISTORY_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
+    "flip_rate": (
+        "fraction",
+        "share of the quantized weights whose level differs from that before the epoch",
+    ),
+    "flip_rate_median": ("fraction", "median of this share over the quantized tensors"),
+    "flip_distance": (
+        "number",
+        "median distance of the latents of these weights from the nearest middle of a gap between "
+        "levels, in widths of the gap; missing without such weights",
+    ),
+}
+"""Optional columns of the table of epochs, which histories of earlier releases do not have."""
+
 HISTOGRAMS: Final[Mapping[str, tuple[str, str]]] = {
     "configuration_id": ("text", "configuration of the trial"),
     "trial_id": ("text", "the one trial that represents its configuration"),

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.columns import (
     HISTOGRAMS,
     HISTORY,
+    HISTORY_MAY_HAVE,
     IMPORTANCE,
     MAPS,
     STATES,
@@ -176,12 +177,13 @@ def validate_history(frame: pd.DataFrame) -> pd.DataFrame:
     """Check a table of epochs and return it unchanged.
 
     Args:
-        frame: columns of `columns.HISTORY`.
+        frame: columns of `columns.HISTORY`, and any of `columns.HISTORY_MAY_HAVE`.
 
     Raises:
         SchemaError: a column is missing or of the wrong kind, or an epoch of a trial occurs twice.
     """
-    _validate(frame, HISTORY, "history")
+    present = {name: of for name, of in HISTORY_MAY_HAVE.items() if name in frame.columns}
+    _validate(frame, {**HISTORY, **present}, "history")
     twice = frame[frame.duplicated(["trial_id", "epoch"])]
     if len(twice):
         row = twice.iloc[0]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
-from analysis.columns import HISTORY
+from analysis.columns import HISTORY, HISTORY_MAY_HAVE
 from quantlab import ConfigurationError, Recipe
 from quantlab.errors import brief, described
 from quantlab.plain_values import finite_number, plain, require_number
@@ -28,8 +28,8 @@ class Objective:
     of_diverged: float
     """Value of a diverged trial: the worst possible, as leaving the trial out would reward it."""
     curve: str | None = None
-    """Column of `analysis.columns.HISTORY` that is reported to the pruner after each epoch; None to
-    report only after whole seeds."""
+    """Column of the table of epochs, see `analysis.columns`, that is reported to the pruner after
+    each epoch; None to report only after whole seeds."""
     cautious: float = 0.0
     """Confidence, in (0.5, 1), of a bound that replaces the mean over the seeds: with 0.9, the true
     mean is worse in one of ten cases. 0 takes the mean itself."""
@@ -44,7 +44,8 @@ class Objective:
             raise ConfigurationError(
                 f"Objective.of = {brief(self.of)}: must be a function of a recipe and a result"
             )
-        curves = [name for name, (kind, _) in HISTORY.items() if kind != "text"]
+        known = {**HISTORY, **HISTORY_MAY_HAVE}
+        curves = [name for name, (kind, _) in known.items() if kind != "text"]
         if self.curve is not None and self.curve not in curves:
             raise ConfigurationError(
                 f"Objective.curve = {brief(self.curve)}: must be None or one of {', '.join(curves)}"

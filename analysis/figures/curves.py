@@ -1,4 +1,4 @@
-"""Curves over epochs: validation accuracy, training loss, and the gap to the quantization set."""
+"""Curves over epochs: validation accuracy, loss, gap to the quantization set, and flips."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -56,11 +56,30 @@ def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFra
     figure = _curves(
         selected, trials, history, "quantization_gap", 1, "RMS of w − P_Q(w*)", positive=True
     )
+    _make_logarithmic(figure)
+    return figure
+
+
+def flip_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Share of the quantized weights that change level in each epoch, on a logarithmic axis.
+
+    Epochs without a change are not drawn. The layout is that of `learning_curves`.
+
+    Args:
+        selected: result of `selection.select`.
+        trials: the trials behind it.
+        history: columns of `columns.HISTORY`, and ``flip_rate``.
+    """
+    figure = _curves(selected, trials, history, "flip_rate", 100, "flips (%)", positive=True)
+    _make_logarithmic(figure)
+    return figure
+
+
+def _make_logarithmic(figure: Figure) -> None:
     for axes in figure.axes:
         axes.set_yscale("log")
         # Over less than a decade, all minor ticks would have labels, which touch.
         axes.yaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))
-    return figure
 
 
 def _curves(

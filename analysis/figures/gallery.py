@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.figures.curves import gap_curves, learning_curves, loss_curves
+from analysis.figures.curves import flip_curves, gap_curves, learning_curves, loss_curves
 from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -129,6 +129,15 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "P_Q(w*). Lines are means over seeds, and bands span the lowest to the highest "
                 "seed.",
                 gap_curves(page, trials, history),
+            )
+        if "flip_rate" in history and (history["flip_rate"] > 0).any():
+            yield Drawn(
+                f"flips{suffix}",
+                TRAINING,
+                "Share of the quantized weights whose level after an epoch differs from that "
+                "before it. Lines are means over seeds, and bands span the lowest to the highest "
+                "seed.",
+                flip_curves(page, trials, history),
             )
     settings = settings_of(
         selected[selected["configuration_id"].isin(histograms["configuration_id"])]

@@ -79,6 +79,7 @@ RELEASE = {
     ),
     "quantlab.optim.bits": "bits_by_weight bits_of full_precision_note mean_bits",
     "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
+    "quantlab.optim.flips": "Flips flips_since levels_of",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
     "quantlab.optim.placed": "Placed WeightMap",

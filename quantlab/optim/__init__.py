@@ -1,4 +1,4 @@
-"""Optimizers of latent weights: buffers, the optimizer of a recipe, histograms and bits."""
+"""Optimizers of latent weights: buffers, the optimizer of a recipe, histograms, flips and bits."""
 
 from quantlab.optim.prox_optimizer import ProxOptimizer
 

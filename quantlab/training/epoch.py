@@ -24,6 +24,9 @@ class EpochInProgress:
     """Sum of the losses of all images so far."""
     seconds: float = 0.0
     """Wall time so far."""
+    first_levels: list[Tensor] | None = None
+    """Levels of the hard weights before the first step, see `quantlab.optim.flips.levels_of`; None
+    if they are not known."""
 
     @classmethod
     def start(
@@ -53,6 +56,7 @@ class EpochInProgress:
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
             "random": self.random.state_dict(),
+            "first_levels": self.first_levels,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -61,3 +65,4 @@ class EpochInProgress:
         self.loss_sum = state["loss_sum"]
         self.seconds = state["seconds"]
         self.random.load_state_dict(state["random"])
+        self.first_levels = state.get("first_levels")  # not in checkpoints of earlier releases

@@ -44,6 +44,15 @@ class EpochRecord:
     gradients were taken, unless `Quantization.reestimate_batchnorm` is set."""
     quantization_gap: float
     """Root mean square of w minus the hard weights, over all quantized weights."""
+    flip_rate: float
+    """Share of the quantized weights whose hard level is not that of the epoch's beginning."""
+    flip_rate_median: float
+    """Median of this share over the quantized tensors."""
+    flip_distance: float
+    """Median distance of the latents of these weights from the nearest middle of a gap, in widths
+    of the gap. `quantlab.optim.flips.Flips` describes all three. They are 0, 0 and NaN in the
+    second stage and in full precision, and NaN if the epoch continues from a checkpoint of a
+    release that did not store its first levels."""
     weight_histogram: WeightHistogram | None
     """Histogram of w; None in the second stage and in full precision."""
     seconds: float

@@ -21,6 +21,7 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
 from quantlab.models.base import require_logits
 from quantlab.optim.bits import mean_bits
+from quantlab.optim.flips import Flips, flips_since
 from quantlab.optim.histogram import WeightHistogram
 from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
 from quantlab.optimizer_spec import set_learning_rate
@@ -205,13 +206,14 @@ class TrainingRun(TrainingState):
         if self.epoch == self.recipe.epochs and self.stage is Stage.QUANTIZE:
             self._enter_batchnorm()
         if self._in_progress is None:
-            self._in_progress = self._new_epoch()
+            self._in_progress = self._begun_epoch()
         return self._in_progress
 
     def end_epoch(
         self,
         accuracies: Mapping[Point, float],
         gap: float,
+        flips: Flips,
         histogram: WeightHistogram | None,
         seconds: float,
     ) -> EpochRecord:
@@ -220,6 +222,7 @@ class TrainingRun(TrainingState):
         Args:
             accuracies: accuracies on the validation images at the points of `VALIDATED`.
             gap: see `ProxOptimizer.quantization_gap`.
+            flips: flips since `first_levels` of the epoch.
             histogram: see `ProxOptimizer.weight_histogram`.
             seconds: wall time of the evaluation.
         """
@@ -242,6 +245,9 @@ class TrainingRun(TrainingState):
             validation_accuracy_proximal=accuracies[Point.PROXIMAL],
             validation_accuracy_hard=accuracies[Point.HARD],
             quantization_gap=gap,
+            flip_rate=flips.rate,
+            flip_rate_median=flips.median_rate,
+            flip_distance=flips.distance,
             weight_histogram=histogram,
             seconds=epoch.seconds + seconds,
         )
@@ -333,7 +339,8 @@ class TrainingRun(TrainingState):
             at = self._validation_accuracies()
             gap = self.optimizer.quantization_gap()
             histogram = self.optimizer.weight_histogram()
-        yield self.end_epoch(at, gap, histogram, time.perf_counter() - started)
+            flips = flips_since(epoch.first_levels, self.optimizer)
+        yield self.end_epoch(at, gap, flips, histogram, time.perf_counter() - started)
 
     def _count(self, epoch: EpochInProgress, found: TalliedLosses) -> None:
         """Record the losses of steps whose losses were left on the device."""

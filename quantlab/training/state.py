@@ -13,6 +13,7 @@ from quantlab.datasets import Splits
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution, parse_execution
+from quantlab.optim.flips import levels_of
 from quantlab.optim.of_recipe import plain_optimizer
 from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import Recipe
@@ -177,3 +178,10 @@ class TrainingState:
         return EpochInProgress.start(
             self.recipe.seed, self.epoch, len(self.splits.train), self.device
         )
+
+    def _begun_epoch(self) -> EpochInProgress:
+        """Return the next epoch before its first step."""
+        epoch = self._new_epoch()
+        with self._new_epoch().random.in_use():  # what maps draw here is not taken from the epoch
+            epoch.first_levels = levels_of(self.optimizer)
+        return epoch

@@ -10,6 +10,7 @@ from analysis.columns import (
     AXIS_PREFIX,
     HISTOGRAMS,
     HISTORY,
+    HISTORY_MAY_HAVE,
     RECIPE_PREFIX,
     TRIALS,
     TRIALS_MAY_HAVE,
@@ -92,7 +93,13 @@ def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
         for cell in sweep.cells
         for record in storage.trial(cell.fingerprint).read_history()
     ]
-    return pd.DataFrame(rows, columns=list(HISTORY)) if rows else empty(HISTORY)
+    columns = {**HISTORY, **HISTORY_MAY_HAVE}
+    if not rows:
+        return empty(columns)
+    frame = pd.DataFrame(rows, columns=list(columns))
+    numbers = [name for name, (kind, _) in columns.items() if kind != "text"]
+    missing = [name for name in numbers if frame[name].isna().all()]  # no numbers, but None
+    return frame.astype(dict.fromkeys(missing, float))
 
 
 def histograms_frame(

@@ -47,6 +47,10 @@ class Epoch(EpochRecord):
     """None in older histories."""
     sharpness_after: float = math.nan
     """NaN in older histories."""
+    flip_rate: float = math.nan
+    flip_rate_median: float = math.nan
+    flip_distance: float = math.nan
+    """NaN in older histories, all three."""
     data_content: str = ""
     """Hash of the dataset, as in `Result`."""
     time: float

@@ -114,7 +114,11 @@ def _digest(body: str, owner: str) -> str:
 
 
 def _is_default(field: "dataclasses.Field[Any]", value: Any) -> bool:
-    return field.default is not dataclasses.MISSING and bool(value == field.default)
+    default = field.default
+    if default is dataclasses.MISSING:
+        return False
+    is_missing = value != value and default != default  # both are NaN
+    return bool(value == default or is_missing)
 
 
 def _typed(kind: type[T], content: Any) -> T:

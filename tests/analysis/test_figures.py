@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.columns import HISTORY
-from analysis.figures.curves import gap_curves, learning_curves, loss_curves
+from analysis.figures.curves import flip_curves, gap_curves, learning_curves, loss_curves
 from analysis.figures.gallery import all_figures
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -120,6 +120,25 @@ def test_curves_of_the_training_loss(selected: pd.DataFrame) -> None:
     (axes,) = loss_curves(selected, frame, history).axes
     curves = {line.get_label(): line for line in axes.lines}
     assert list(curves["PC"].get_ydata()) == [0.25, 0.5, 0.75]
+
+
+def test_flips_are_drawn_in_percent_where_there_are_any(selected: pd.DataFrame) -> None:
+    frame = trials(EXAMPLE)
+    history = history_of(frame)
+    measured = Measurements(frame, history=history)
+    names = [figure.name for figure in all_figures(measured, analyse(measured))]
+    assert "gap" in names
+    assert "flips" not in names  # as in histories of earlier releases
+    history["flip_rate"] = history["epoch"].map({1: 0.25, 2: 0.01, 3: 0.0})
+    (axes,) = flip_curves(selected, frame, history).axes
+    curve = {line.get_label(): line for line in axes.lines}["PC"]
+    assert list(curve.get_xdata()) == [1, 2]
+    assert list(curve.get_ydata()) == pytest.approx([25, 1])
+    measured = Measurements(frame, history=history)
+    (drawn,) = (
+        figure for figure in all_figures(measured, analyse(measured)) if figure.name == "flips"
+    )
+    assert "whose level after an epoch differs" in drawn.caption
 
 
 def with_theta(thetas: dict[str, list[float]], method: str = "PC") -> pd.DataFrame:

@@ -115,7 +115,7 @@ def read(storage: Storage, *, maps: bool = False) -> Read:
             maps_frame(SWEEP, storage, list(trials["configuration_id"]))
     return Read(
         {row["name"]: row for row in trials.to_dict("records")},
-        list(history.itertuples(index=False, name=None)),
+        list(history.fillna(-1).itertuples(index=False, name=None)),  # NaN is not equal to itself
         plan["finished"],
         printed.getvalue().splitlines(),
     )
