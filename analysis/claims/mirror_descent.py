@@ -124,7 +124,7 @@ CLAIMS: tuple[Claim, ...] = (
         for method in _STABLE
     ),
     Claim(
-        "MD-tanh-s loses less than 4 points on ImageNet by fine-tuning",
+        "MD-tanh-s loses at most 4 points on ImageNet by fine-tuning",
         "section 5.1, Table 3",
         LossOfQuantization(_FLOAT_ENDS, dataset="ImageNet", regime="fine-tuning"),
         "at most",

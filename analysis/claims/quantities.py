@@ -65,7 +65,8 @@ class Lead(Quantity):
         part = _only(
             selected, self.sets, regime=self.regime, dataset=self.dataset, model=self.model
         )
-        part = part[part["dataset"] != self.not_on]
+        if self.not_on:
+            part = part[part["dataset"].map(folded) != folded(self.not_on)]
         for where, cell in _cells(part, [*SETTING, "set"]):
             first = _best(cell[cell["method"].isin(self.methods)])
             second = _best(cell[cell["method"].isin(self.over)])
@@ -163,12 +164,17 @@ class GainOfSet(Quantity):
 
 
 def _only(frame: pd.DataFrame, sets: Sequence[str] = (), **wanted: str | None) -> pd.DataFrame:
-    """Rows of quantized networks with the wanted values, compared by their folded names."""
+    """Rows of quantized networks with the wanted values.
+
+    Names are compared in their folded form, except those of methods: PQ* is not PQ.
+    """
     frame = frame[frame["set"] != ""]
     if sets:
         frame = frame[frame["set"].isin(sets)]
     for column, value in wanted.items():
-        if value is not None:
+        if value is not None and column == "method":
+            frame = frame[frame["method"] == value]
+        elif value is not None:
             frame = frame[frame[column].map(folded) == folded(value)]
     return frame
 

@@ -21,7 +21,7 @@ class ShiftedTanh(MirrorMap):
     c is the middle of the range. On {-1, 1} the map is the paper's tanh(beta w*), equation (12). On
     {-1, 0, 1} it is the paper's shifted tanh, equation (21). On {0, 1} it is the sigmoid
     1 / (1 + exp(-2 beta (w* - 1/2))), with its middle at 1/2. For large beta the map tends to the
-    projector, except that the middle of a gap stays a fixed point on sets that are symmetric to it.
+    projector, except at the middles of gaps, whose images tend to the middles themselves.
 
     Source: mirror-descent paper, Examples 1 and 3.
     """
