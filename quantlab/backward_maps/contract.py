@@ -89,8 +89,9 @@ def require_backward_contract(
                 raise ConfigurationError(
                     f"{what} returned another result when called again; must be pure"
                 )
-            stacked = require_image(apply, latent[None], f"{what} for stacked latents")
-            if not torch.allclose(stacked[0], found, rtol=1e-4, atol=1e-6):
+            both = torch.stack([latent, latent])
+            stacked = require_image(apply, both, f"{what} for stacked latents")
+            if not torch.allclose(stacked, found.expand_as(both), rtol=1e-4, atol=1e-6):
                 raise ConfigurationError(
                     f"{what} returned another result for latents with a leading axis, which packs "
                     "have; must be elementwise in the weights, whose axis is the last one"

@@ -233,13 +233,15 @@ def _pure_image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None =
 
 
 def _require_monotone(latent: Tensor, image: Tensor, what: str, span: float) -> None:
-    rises = image.diff()
-    worst = int(rises.argmin())
-    if rises[worst] < -1e-4 * span:
+    highest, places = image.cummax(dim=0)  # a slow fall is large only over several weights
+    falls = highest - image
+    worst = int(falls.argmax())
+    if falls[worst] > 1e-4 * span:
+        before = int(places[worst])
         raise ConfigurationError(
-            f"{what} returned {float(image[worst]):.6g} for the weight "
-            f"{float(latent[worst]):.6g}, but {float(image[worst + 1]):.6g} for "
-            f"{float(latent[worst + 1]):.6g}; must be nondecreasing to be a proximal map"
+            f"{what} returned {float(image[before]):.6g} for the weight "
+            f"{float(latent[before]):.6g}, but {float(image[worst]):.6g} for "
+            f"{float(latent[worst]):.6g}; must be nondecreasing to be a proximal map"
         )
 
 

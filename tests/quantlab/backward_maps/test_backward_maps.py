@@ -71,6 +71,7 @@ FAULTS: dict[str, tuple[Apply, str]] = {
     "random": (lambda g, z, s: g * torch.rand_like(z), "must be pure"),
     "raises": (fails, "raised KeyError"),
     "of a whole row": (lambda g, z, s: g * len(g), "packs"),
+    "of a whole pack": (lambda g, z, s: g * z.abs().sum() / z.shape[-1], "packs"),
 }
 
 
