@@ -74,7 +74,7 @@ class OptimizerSpec:
     """Groups of parameters with options of their own. A parameter in no group has `options`."""
 
     def __post_init__(self) -> None:
-        require_instance(self, "learning_rate", Schedule)
+        require_instance(self, "learning_rate", Schedule, "Constant(0.1)")
         if not (isinstance(self.algorithm, type) and issubclass(self.algorithm, Optimizer)):
             raise ConfigurationError(
                 f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a torch.optim class"

@@ -167,15 +167,24 @@ def require_items(owner: Any, field: str, kind: type, allowed: str) -> None:
     object.__setattr__(owner, field, tuple(value))
 
 
-def require_instance(owner: Any, field: str, kind: type) -> None:
+def require_instance(owner: Any, field: str, kind: type, such_as: str = "") -> None:
     """Check that a field of a dataclass is an instance of a class.
+
+    Args:
+        owner: a dataclass.
+        field: name of the field.
+        kind: the class.
+        such_as: an instance in Python, for the message.
 
     Raises:
         ConfigurationError: if it is not.
     """
     value = getattr(owner, field)
-    if not isinstance(value, kind):
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{field} = {brief(value)}: must be an instance of "
-            f"{kind.__name__}"
-        )
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type) and issubclass(value, kind):
+        such_as = f"{value.__name__}(...)"
+    raise ConfigurationError(
+        f"{type(owner).__name__}.{field} = {brief(value)}: must be an instance of {kind.__name__}"
+        + (f", such as {such_as}" if such_as else "")
+    )

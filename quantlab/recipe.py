@@ -139,9 +139,9 @@ class Quantization:
     Groups have scales of their own."""
 
     def __post_init__(self) -> None:
-        require_instance(self, "rule", UpdateRule)
-        require_instance(self, "quantizer", Quantizer)
-        require_instance(self, "sharpness", Schedule)
+        require_instance(self, "rule", UpdateRule, "PROX_CONNECT")
+        require_instance(self, "quantizer", Quantizer, "PiecewiseLinear(TERNARY)")
+        require_instance(self, "sharpness", Schedule, "Linear(0.01)")
         _patterns(self, "exclude")
         _patterns(self, "include")
         require_bool(self, "reestimate_batchnorm")
@@ -153,7 +153,7 @@ class Quantization:
         if self.latent_bound is not None:
             bound = require_number(self, "latent_bound", exclusive=True)
             object.__setattr__(self, "latent_bound", bound)
-        require_instance(self, "backward", BackwardMap)
+        require_instance(self, "backward", BackwardMap, "StraightThrough()")
         for name, allowed in (("pull", "a number from 0 to 1"), ("step_scale", "a number >= 0")):
             value = getattr(self, name)
             if (number := finite_number(value)) is not None and number >= 0:

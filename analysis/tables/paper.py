@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.findings import Findings
-from analysis.published import PAPERS, STAND_IN, oddities
+from analysis.published import PAPERS, STAND_IN, oddities, published
 from analysis.rounding import mean_and_std, p_value, points, rho0_label
 from analysis.tables.table import FAMILY, WHERE, Table, build, of
+from analysis.text import folded
 
 PAPER = "Comparison with the paper"
 """Section of a report."""
@@ -32,7 +34,7 @@ def _claims(findings: Findings) -> Iterator[Table]:
         f"Claims of {PAPERS[findings.paper]}, and whether they hold in this sweep. The noise "
         "column counts the cells in which the answer is within the noise over seeds (95 %). The "
         "exceptions "
-        "are in points of test accuracy." + _elsewhere(findings),
+        "are in points of test accuracy." + _elsewhere(findings) + _other_methods(findings),
         findings.claims,
         {
             "claim": "claim",
@@ -59,6 +61,21 @@ def _elsewhere(findings: Findings) -> str:
     )
 
 
+def _other_methods(findings: Findings) -> str:
+    """A sentence about methods whose names the paper does not have; empty without any."""
+    assert findings.paper is not None
+    theirs = dict.fromkeys(published(findings.paper)["method"])
+    alike = {folded(name): name for name in reversed(theirs)}
+    others = [
+        method + (f" (but {alike[folded(method)]})" if folded(method) in alike else "")
+        for method in dict.fromkeys(findings.selected["method"])
+        if method not in theirs
+    ]
+    if not others:
+        return ""
+    return f" Methods are matched by name. The paper does not have {', '.join(others)}."
+
+
 def _ties(count: int) -> str:
     return f" ({count} tie{'s' if count > 1 else ''})" if count else ""
 
@@ -76,6 +93,8 @@ def _beside(findings: Findings) -> Iterator[Table]:
             f" The paper does not have {', '.join(foreign)}, compared here with its {stand_in[1]} "
             f"on {stand_in[0]}: only signs and ranks are meaningful there."
         )
+    if own := [name.removeprefix(AXIS_PREFIX) for name in axis_columns(beside)]:
+        note += f" Further axes of this sweep, which the paper does not have: {', '.join(own)}."
     yield build(
         "beside",
         PAPER,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from quantlab import ConfigurationError, OptimizerSpec
+from quantlab.backward_maps import Jacobian
 from quantlab.canonical import fingerprint
 from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.digits import Digits
@@ -123,6 +124,14 @@ def test_numpys_numbers_are_numbers_in_every_field() -> None:
         (lambda: ConvNet(width=0.5), r"ConvNet\.width = 0\.5: must be a whole number >= 1"),
         (lambda: ResNet(depth="20"), r"ResNet\.depth = '20': must be a whole"),
         (lambda: CropFlip(padding=None), r"CropFlip\.padding = None"),
+        (
+            lambda: OptimizerSpec(learning_rate=0.1),  # type: ignore[arg-type]
+            r"learning_rate = 0\.1: must be an instance of Schedule, such as Constant\(0\.1\)$",
+        ),
+        (
+            lambda: replace(quantized().quantization, backward=Jacobian),  # type: ignore[type-var]
+            r"must be an instance of BackwardMap, such as Jacobian\(\.\.\.\)$",
+        ),
     ],
 )
 def test_values_of_other_kinds_are_named(make: Callable[[], object], says: str) -> None:

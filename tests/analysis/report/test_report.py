@@ -207,6 +207,17 @@ def test_a_sweep_of_which_nothing_has_finished_has_a_report(tmp_path: Path) -> N
     assert set(report.findings.claims["verdict"]) == {"not in this sweep"}
 
 
+def test_what_a_paper_does_not_have_is_named(tmp_path: Path) -> None:
+    rows = [
+        (name, "binary", None, seed, 0.9) for name in ("MD-tanh-S", "Mine", "BC") for seed in (0, 1)
+    ]
+    frame = trials(rows, **{"axis.theta": "0.5"})
+    report = written(frame, tmp_path, paper="mirror-descent-view")
+    captions = {table.name: table.caption for table in report.tables}
+    assert "The paper does not have MD-tanh-S (but MD-tanh-s), Mine." in captions["claims"]
+    assert "which the paper does not have: theta." in captions["beside"]
+
+
 def test_an_axis_may_be_called_as_a_column_is(tmp_path: Path) -> None:
     frame = trials(EXAMPLE[2:8], **{"axis.model": "small", "axis.n": "7"})
     report = written(frame, tmp_path, paper="proxconnect")
