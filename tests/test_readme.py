@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sweeps.loading import load_sweep
+from sweeps.planning.preflight import check_without_data
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -27,6 +28,17 @@ def test_the_readmes_code_runs(
     *epochs, accuracy = capsys.readouterr().out.splitlines()
     assert len(epochs) == 2 + 5
     assert 0 < float(accuracy) <= 1
+
+
+def test_the_sweep_of_mirror_descent_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "mirror_descent.md").read_text(encoding="utf-8")
+    (sweep,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "mirror.py"
+    file.write_text(sweep, encoding="utf-8")
+    cells = load_sweep(str(file)).cells
+    assert {cell.block for cell in cells} == {"MD-tanh-s", "BC", "PC"}
+    assert len(cells) == 3 * 3 * 3
+    check_without_data(cells)
 
 
 def test_the_study_of_the_docs_is_one() -> None:

@@ -20,7 +20,7 @@ class MirrorMap(Quantizer):
     1, equations (4), (5) and (23).
 
     The steepness beta of the projection is the sharpness, or the field `beta`. With annealed beta
-    there are two methods. The stable form (MD-tanh-S, MD-softmax-S) has ``beta=None``, so that the
+    there are two methods. The stable form (MD-tanh-s, MD-softmax-s) has ``beta=None``, so that the
     sharpness rescales all that has been accumulated. Mirror descent with the mirror map Phi / beta
     (MD-tanh, equation (15); MD-softmax, equation (20)) has ``beta=1.0`` and the annealed beta as
     `Quantization.step_scale`. They agree only if beta is constant.

@@ -120,6 +120,9 @@ class Algorithm:
                 also proportional to the learning rate.
             exclude: see `Quantization.exclude`.
             include: see `Quantization.include`.
+
+        Raises:
+            ConfigurationError: if the method needs a hyper-parameter that is None.
         """
         chosen = Quantization(
             rule=PROX_CONNECT,
@@ -136,7 +139,11 @@ class Algorithm:
             case Annealing.STEP:
                 return replace(chosen, step_scale=setting.beta())
             case Annealing.REGULARIZER:
-                assert setting.beta_scale is not None
+                if setting.beta_scale is None:
+                    raise ConfigurationError(
+                        f"beta_scale = None: must be a number for {self.name}, whose "
+                        "regularization rate it is"
+                    )
                 strength = ProxQuantEpochs(setting.beta_scale, setting.rate())
                 # "clip" of ProxQuant's code. L_rho^rho clips anyway.
                 bound = None if len(levels) == 2 else max(map(abs, levels))

@@ -22,7 +22,7 @@ RESNET18 = TorchvisionModel("resnet18")
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A row of Table 4: MD-tanh-S, with or without some parts."""
+    """A row of Table 4: MD-tanh-s, with or without some parts."""
 
     pretrained: bool
     float_ends: bool
@@ -54,8 +54,8 @@ TABLE_4 = (
     Ablation(pretrained=True, **_BINARY_ENDS, layer_scales=True),
     Ablation(pretrained=True, **_BINARY, layer_scales=True),
 )
-"""The rows of Table 4. The first, the second and the sixth are MD-tanh-S, MD-tanh-S* and
-MD-tanh-S*+ of Table 3."""
+"""The rows of Table 4. The first, the second and the sixth are MD-tanh-s, MD-tanh-s* and
+MD-tanh-s*+ of Table 3."""
 
 
 def imagenet(row: Ablation | None, *, seed: int = 0) -> Recipe:

@@ -40,7 +40,7 @@ LR_INTERVAL = 30_000
 Table 8)."""
 BETA_CAP = 1e35
 """Largest beta. The paper caps it "at an arbitrarily chosen maximum value" (3.1); this one is from
-its public code. MD-softmax-S on CIFAR-100 with a ternary ResNet-18 reaches it (1.1^1000)."""
+its public code. MD-softmax-s on CIFAR-100 with a ternary ResNet-18 reaches it (1.1^1000)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ class Setting:
 
         The pseudocode multiplies beta after every iteration. The experiments do it in every
         `beta_scale_interval` of them, and the public code does it after the first step of each
-        interval (T48).
+        interval.
+
+        Raises:
+            ConfigurationError: if a hyper-parameter of beta is None.
         """
         return _beta(self.beta_scale, self.beta_scale_interval)
 
@@ -232,13 +235,16 @@ IMAGENET_SETTINGS: Mapping[str, ImageNetSetting] = {
     "scratch": ImageNetSetting(2.048, 8, 1.02, 62, 2048, epochs=90),
     "pretrained": ImageNetSetting(0.0768, 0, 1.02, 275, 256, epochs=55),
 }
-"""Table 11, with the epochs of Table 6: REF, MD-tanh-S from scratch, and from a pretrained
+"""Table 11, with the epochs of Table 6: REF, MD-tanh-s from scratch, and from a pretrained
 network."""
 
 
 def _beta(scale: float | None, interval: int | None) -> Schedule:
-    assert scale is not None
-    assert interval is not None
+    if scale is None or interval is None:
+        raise ConfigurationError(
+            f"beta_scale = {scale}, beta_scale_interval = {interval}: must be numbers for a method "
+            "that anneals beta, such as 1.02 and 200"
+        )
     return Staircase(1.0, scale, interval, cap=BETA_CAP, after_first=True)
 
 

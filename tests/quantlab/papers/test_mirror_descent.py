@@ -40,6 +40,7 @@ from quantlab.papers.mirror_descent_settings import (
     MOBILENET_SETTINGS,
     SEARCH_SPACE,
     TERNARY_SETTINGS,
+    Setting,
     published_setting,
 )
 from quantlab.quantization_sets import BINARY, TERNARY
@@ -328,6 +329,15 @@ def test_what_the_paper_did_not_tune_needs_a_setting(
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"^method = '{method}': must be one of"):
         published_setting(dataset, network, method, num_levels=num_levels)
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [(MD_TANH_S, "beta_scale_interval = None"), (MD_TANH, "None"), (PQ, "for PQ")],
+)
+def test_an_annealed_method_needs_its_hyper_parameters(method: Algorithm, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"beta_scale = None.*{says}"):
+        method.quantization(BINARY, Setting(0.1))
 
 
 def test_unknown_names_are_refused() -> None:
