@@ -75,6 +75,12 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
         "number",
         "mean bits of all numbers that the network stores; those that are not quantized have 32",
     ),
+    "file_bytes": ("number", "bytes of the exported network"),
+    "code_bits": (
+        "number",
+        "bits of a quantized weight in the exported file, with its share of levels and scales",
+    ),
+    "compression": ("number", "bytes of the network in float32, divided by file_bytes"),
     "classes": ("number", "number of classes; the accuracy of guessing is 1 / classes"),
     "training_images": ("number", "number of training images, without those held out"),
     "pack": ("number", "number of trials trained together as one network; 1 if trained alone"),

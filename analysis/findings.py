@@ -89,7 +89,7 @@ def analyse(
     """
     trials = measurements.trials
     table = configurations(trials)
-    for column in ("bits", "network_bits", "classes"):
+    for column in ("bits", "network_bits", "file_bytes", "classes"):
         if column in trials:
             values = trials.groupby("configuration_id")[column].first()
             table[column] = table["configuration_id"].map(values)

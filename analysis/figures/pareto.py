@@ -1,4 +1,4 @@
-"""Test accuracy against bits, and the Pareto front."""
+"""Test accuracy against bytes or bits, and the Pareto front."""
 
 from collections.abc import Iterable, Mapping
 
@@ -19,6 +19,7 @@ from analysis.figures.style import (
 )
 
 BITS: Mapping[str, str] = {
+    "file_bytes": "kilobytes of the exported network",
     "network_bits": "mean bits per parameter",
     "bits": "bits per quantized weight",
 }
@@ -31,7 +32,7 @@ sides."""
 
 
 def axis_of_bits(selected: pd.DataFrame) -> str | None:
-    """The column of `BITS` for the horizontal axis: network_bits if every row has it, or else bits.
+    """The column of `BITS` for the horizontal axis: the first that every row has, or else bits.
 
     Args:
         selected: result of `selection.select`.
@@ -39,17 +40,18 @@ def axis_of_bits(selected: pd.DataFrame) -> str | None:
     Returns:
         None if the table has neither.
     """
-    if "network_bits" in selected and selected["network_bits"].notna().all():
-        return "network_bits"
+    for column in ("file_bytes", "network_bits"):
+        if column in selected and selected[column].notna().all():
+            return column
     return "bits" if "bits" in selected else None
 
 
 def pareto_figure(
     selected: pd.DataFrame, methods: Iterable[str] = (), *, by: str = "bits"
 ) -> Figure:
-    """Plot the test accuracy of each method against its bits, with the Pareto front as a line.
+    """Plot the test accuracy of each method against its size, with the Pareto front as a line.
 
-    Bars are one standard deviation over seeds. Points of equal bits are shifted sideways.
+    Bars are one standard deviation over seeds. Points of the same set are shifted sideways.
 
     Args:
         selected: result of `selection.select`, with the column `by`.
@@ -87,7 +89,8 @@ def pareto_figure(
             )
         axes.set_xscale("log", base=2)
         bits = sorted(set(part[by]))
-        axes.set_xticks(bits, labels_that_fit(bits, [f"{value:.3g}" for value in bits]))
+        unit = 1000 if by == "file_bytes" else 1
+        axes.set_xticks(bits, labels_that_fit(bits, [f"{value / unit:.3g}" for value in bits]))
         axes.minorticks_off()
         if bits[-1] / bits[0] < _NARROW:  # without limits, the outer points lie on the panel's edge
             axes.set_xlim(bits[0] / _NARROW, bits[-1] * _NARROW)
@@ -101,11 +104,11 @@ def pareto_figure(
 
 
 def pareto_front(points: pd.DataFrame, by: str = "bits") -> pd.DataFrame:
-    """The Pareto front, in ascending order of bits.
+    """The Pareto front, in ascending order of the size.
 
     Args:
         points: with `test_mean` and the column `by`.
-        by: column of the bits.
+        by: column of the size.
     """
     ordered = points.sort_values([by, "test_mean"], ascending=[True, False])
     best_so_far = ordered["test_mean"].cummax().shift(fill_value=float("-inf"))

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from quantlab.errors import ConfigurationError
 from quantlab.export.coded_tensor import CodedTensor, coded
 from quantlab.recipe import Quantization
-from quantlab.scales import Scale
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Layout:
         if quantization is not None:
             for name, group in quantization.group_of_weights(model).items():
                 of = group or quantization
-                scale: Scale | None = getattr(of, "scale", None)
-                shape = model.get_parameter(name).shape
+                shape, scale = model.get_parameter(name).shape, of.scale
                 quantized[first[name]] = QuantizedEntry(
                     of.quantizer.levels,
                     num_rows=1 if scale is None else shape.numel() // scale.row_length(shape, name),

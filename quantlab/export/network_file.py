@@ -60,6 +60,20 @@ class NetworkFile:
     """Names with the tensors that are stored as they are: biases, normalization, and all weights in
     full precision."""
 
+    @property
+    def full_bytes(self) -> int:
+        """The number of bytes of all tensors as they are trained, in float32."""
+        coded = sum(4 * of.num_weights for of in self.coded.values())
+        return coded + sum(value.nbytes for value in self.plain.values())
+
+    @property
+    def code_bits(self) -> float:
+        """The bits of a coded weight with its share of levels and scales; 32 if none is coded."""
+        if not self.coded:
+            return 32.0
+        stored = sum(of.num_bytes for of in self.coded.values())
+        return 8 * stored / sum(of.num_weights for of in self.coded.values())
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the tensors of the network. A tensor that layers share has one name only."""
         return {name: of.decoded() for name, of in self.coded.items()} | dict(self.plain)
@@ -78,7 +92,7 @@ class NetworkFile:
             "recipe": self.recipe,
             "sha256": _NO_SUM,
         }
-        data = save(self._tensors(), metadata)
+        data = _with_metadata(save(self._tensors()), metadata)
         digest = hashlib.sha256(data).hexdigest().encode()
         start = _place_of_sum(data)
         return data[:start] + digest + data[start + len(digest) :]
@@ -175,6 +189,15 @@ def _header(data: bytes) -> bytes:
     """Return the JSON at the beginning of a safetensors file; b"" if it is not one."""
     length = int.from_bytes(data[:8], "little")
     return data[8 : 8 + length] if length <= len(data) - 8 else b""
+
+
+def _with_metadata(data: bytes, metadata: dict[str, str]) -> bytes:
+    """Add metadata to a safetensors file. The library would write it in random order."""
+    header = _header(data)
+    entries = {"__metadata__": metadata, **json.loads(header)}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + len(header) :]
 
 
 def _place_of_sum(data: bytes) -> int:

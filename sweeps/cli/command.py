@@ -19,10 +19,10 @@ from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.options import (
     Parser,
     data_folder,
+    export_options,
     folder,
-    nonnegative_number,
     port,
-    some_text,
+    report_options,
     study_storage,
     tracking_uri,
     training_options,
@@ -184,42 +184,10 @@ def _parser() -> argparse.ArgumentParser:
         tables=True,
     )
     study_storage(report)
-    report.add_argument(
-        "--out",
-        type=folder,
-        metavar="DIR",
-        help="folder of the report (default: STORAGE/reports/SWEEP)",
-    )
-    report.add_argument(
-        "--format",
-        type=some_text,
-        default="all",
-        metavar="LIST",
-        help="comma-separated list of html, markdown, latex, csv, parquet and figures "
-        "(default: %(default)s)",
-    )
-    report.add_argument(
-        "--select",
-        choices=("val", "test"),
-        default="val",
-        help="select ρ0 by validation accuracy or, as the papers do, by test accuracy "
-        "(default: %(default)s)",
-    )
-    report.add_argument(
-        "--compare",
-        type=some_text,
-        metavar="PAPER",
-        help="compare with the published numbers of a paper, such as proxconnect",
-    )
-    report.add_argument(
-        "--margin",
-        type=nonnegative_number,
-        default=3.0,
-        metavar="POINTS",
-        help="loss of accuracy over ρ0, in points, up to which a method is called stable "
-        "(default: %(default)g)",
-    )
-    tracking_uri(report)
+    report_options(report)
+    export = command("export", _export, "Write a finished network to a file.", *grids, *studies)
+    study_storage(export)
+    export_options(export)
 
     ui = command("ui", _ui, "Start the MLflow UI on the results.")
     tracking_uri(ui)
@@ -371,6 +339,12 @@ def _report(options: argparse.Namespace) -> int:
     from sweeps.cli.report import report
 
     return report(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from sweeps.cli.export import export
+
+    return export(options)
 
 
 def _ui(options: argparse.Namespace) -> int:

@@ -220,3 +220,63 @@ def data_folder(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the datasets (default: %(default)s)",
     )
+
+
+def report_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of a report."""
+    command.add_argument(
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="folder of the report (default: STORAGE/reports/SWEEP)",
+    )
+    command.add_argument(
+        "--format",
+        type=some_text,
+        default="all",
+        metavar="LIST",
+        help="comma-separated list of html, markdown, latex, csv, parquet and figures "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--select",
+        choices=("val", "test"),
+        default="val",
+        help="select ρ0 by validation accuracy or, as the papers do, by test accuracy "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--compare",
+        type=some_text,
+        metavar="PAPER",
+        help="compare with the published numbers of a paper, such as proxconnect",
+    )
+    command.add_argument(
+        "--margin",
+        type=nonnegative_number,
+        default=3.0,
+        metavar="POINTS",
+        help="loss of accuracy over ρ0, in points, up to which a method is called stable "
+        "(default: %(default)g)",
+    )
+    tracking_uri(command)
+
+
+def export_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that choose a trial, and the folder of its file."""
+    trial = command.add_mutually_exclusive_group(required=True)
+    trial.add_argument(
+        "--trial",
+        type=some_text,
+        metavar="FINGERPRINT",
+        help="export this trial; the first digits are enough if no other trial has them",
+    )
+    trial.add_argument(
+        "--best",
+        action="store_true",
+        help="export the quantized network with the highest validation accuracy; of a study, that "
+        "of its best new configuration",
+    )
+    command.add_argument(
+        "--out", type=folder, required=True, metavar="DIR", help="folder of the file"
+    )

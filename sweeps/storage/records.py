@@ -128,6 +128,14 @@ class Result(Computed):
     """See `quantlab.training.records.Outcome`; None in older results."""
     network_bits: float | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
+    file_bytes: int | None = None
+    """Bytes of the file that `sweeps export` writes; None in older results, and if the network
+    cannot be exported."""
+    code_bits: float | None = None
+    """Bits of a quantized weight in this file, with its share of levels and scales; 32 in full
+    precision, None as `file_bytes`."""
+    compression: float | None = None
+    """Bytes of all tensors in float32, divided by `file_bytes`; None as `file_bytes`."""
     classes: int | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
     training_images: int | None = None

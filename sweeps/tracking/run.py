@@ -36,6 +36,9 @@ FINAL_METRICS = (
     "validation_accuracy_top5",
     "test_accuracy_top5",
     "selected_epoch",
+    "file_bytes",
+    "code_bits",
+    "compression",
 )
 """Metrics of a complete trial, besides its training time; those that it does not have are left
 out."""

@@ -34,6 +34,7 @@ from quantlab.datasets.content import content_of
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.export.network import network_file
 from quantlab.packs.run import PackedRun, PackEvent
 from quantlab.training.checkpoint import (
     load_last_good,
@@ -270,10 +271,11 @@ class _Log:
         except NonFiniteLossError as error:
             self.diverge(error)
             return
-        save_atomically(self._folder.weights, self._run.final_weights())
+        weights = self._run.final_weights()
+        save_atomically(self._folder.weights, weights)
         with self._folder.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        values = asdict(outcome)
+        values = asdict(outcome) | _sizes(self._run.recipe, weights, outcome.classes)
         if math.isnan(outcome.validation_accuracy):  # there are no validation images
             values["validation_accuracy"] = values["validation_accuracy_top5"] = None
         self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
@@ -301,6 +303,20 @@ class _Log:
         )
         remove_checkpoints(self._folder.checkpoint)
         self.is_over = True
+
+
+def _sizes(recipe: Recipe, weights: Mapping[str, torch.Tensor], classes: int) -> dict[str, Any]:
+    """Return the fields of a result that describe the exported network."""
+    try:
+        file = network_file(recipe, weights, num_classes=classes)
+        size = len(file.to_bytes())
+    except ConfigurationError:  # the network has state that no file can have
+        return {}
+    return {
+        "file_bytes": size,
+        "code_bits": file.code_bits,
+        "compression": file.full_bytes / size,
+    }
 
 
 def _train(

@@ -255,6 +255,13 @@ def test_bits_of_the_whole_network_go_before_where_all_are_known() -> None:
     figure = pareto_figure(select(frame), by="network_bits")
     assert figure.axes[0].get_xlabel() == "mean bits per parameter"
     assert {line.get_xdata()[0] for line in figure.axes[0].lines[:1]} == {1.7}
+    sized = frame.assign(file_bytes=2500.0)
+    assert axis_of_bits(sized) == "file_bytes"
+    (axes,) = pareto_figure(select(sized), by="file_bytes").axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2.5"]
+    assert axis_of_bits(sized.assign(file_bytes=[float("nan"), *sized["file_bytes"][1:]])) == (
+        "network_bits"
+    )
     older = frame.assign(network_bits=[float("nan"), *frame["network_bits"][1:]])
     assert axis_of_bits(older) == "bits"
     assert axis_of_bits(older.drop(columns="bits")) is None

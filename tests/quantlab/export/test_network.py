@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -288,6 +289,14 @@ def test_wrong_files_with_a_right_checksum_are_refused(
     path = tmp_path / "made"
     path.write_bytes(change(file).to_bytes())
     assert says in refused(path)
+
+
+def test_the_same_network_gives_the_same_file_which_safetensors_reads(exported: Path) -> None:
+    data = exported.read_bytes()
+    assert NetworkFile.from_bytes(data, "file").to_bytes() == data
+    with safe_open(exported, "pt") as file:
+        assert json.loads(file.metadata()["recipe"])["recipe"]["model"]["type"] == "ConvNet"
+        assert set(file.keys()) == {"layout", "codes", "levels", "plain.float32", "plain.int64"}
 
 
 def test_a_later_version_is_refused(

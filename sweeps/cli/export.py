@@ -1,0 +1,115 @@
+"""The command `sweeps export`, which writes the network of a finished trial to a file."""
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+
+from quantlab import ConfigurationError
+from quantlab.export.network import network_file
+from quantlab.training.checkpoint import replacing
+from sweeps.coordinates import classes
+from sweeps.loading import load_either
+from sweeps.searching.results import cells_of, load, trials_of, winner
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.study import StudySpec
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the network of a trial to a file, and print its size.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigurationError: there is no such trial, or it has no network. Nothing is written then.
+    """
+    spec, storage = load_either(options.sweep), Storage(options.storage)
+    if isinstance(spec, SweepSpec) and options.study_storage:
+        raise ConfigurationError(
+            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
+        )
+    cells = _cells(spec, storage, options)
+    cell = _best(cells, storage) if options.best else _named(cells, options.trial)
+    data, full_bytes = _content(cell, storage)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{cell.fingerprint}.safetensors"
+    with replacing(path) as file:
+        file.write(data)
+    print(f"{cell.name} ({cell.fingerprint})")
+    print(f"{path}: {len(data):,} bytes, {full_bytes / len(data):.1f} times smaller than float32")
+    return 0
+
+
+def _cells(
+    spec: SweepSpec | StudySpec, storage: Storage, options: argparse.Namespace
+) -> Sequence[Cell]:
+    """Return the trials to choose from."""
+    if isinstance(spec, SweepSpec):
+        return spec.cells
+    study = load(spec, storage, options.study_storage)
+    if not options.best:
+        return cells_of(spec, study, storage)
+    best = winner(spec, study).number
+    return next(cells for trial, cells in trials_of(spec, study, storage) if trial.number == best)
+
+
+def _named(cells: Sequence[Cell], prefix: str) -> Cell:
+    found = [cell for cell in cells if cell.fingerprint.startswith(prefix)]
+    if len(found) != 1:
+        several = ", ".join(f"{cell.fingerprint} ({cell.name})" for cell in found[:3])
+        raise ConfigurationError(
+            f"--trial {prefix}: {len(found)} trials have a fingerprint with these first digits, "
+            f"such as {several}; give more digits"
+            if found
+            else f"--trial {prefix}: no trial has a fingerprint with these first digits; "
+            "fingerprints are the names of the folders in STORAGE/trials"
+        )
+    return found[0]
+
+
+def _best(cells: Sequence[Cell], storage: Storage) -> Cell:
+    """Return the first of the quantized trials with the highest validation accuracy."""
+    accuracies = {}
+    for cell in cells:
+        result = storage.trial(cell.fingerprint).result.read()
+        accuracy = None if result is None else result.validation_accuracy
+        if cell.recipe.quantization is not None and accuracy is not None:
+            accuracies[cell.fingerprint] = accuracy
+    if not accuracies:
+        raise ConfigurationError(
+            "--best: no quantized trial has a validation accuracy; run the sweep, or choose a "
+            "trial with --trial"
+        )
+    best = max(accuracies, key=accuracies.__getitem__)
+    return next(cell for cell in cells if cell.fingerprint == best)
+
+
+def _content(cell: Cell, storage: Storage) -> tuple[bytes, int]:
+    """Return the content of the file, and the size of the network in float32."""
+    folder = storage.trial(cell.fingerprint)
+    result = folder.result.read()
+    if result is None or result.state is not TrialState.COMPLETE:
+        raise ConfigurationError(
+            f"trial {cell.fingerprint} ({cell.name}): is {folder.state().value}; must be COMPLETE "
+            "to have a network"
+        )
+    weights = folder.intact_weights()
+    if not weights.exists():
+        raise ConfigurationError(
+            f"trial {cell.fingerprint} ({cell.name}): its network {weights} is missing; to train "
+            f"the trial again, remove {folder.result.path.name} beside it"
+        )
+    num_classes = result.classes or classes(cell.recipe)
+    if num_classes is None:
+        raise ConfigurationError(
+            f"trial {cell.fingerprint} ({cell.name}): its result is of an earlier release, which "
+            f"did not store the number of classes; remove {folder.result.path} and train it again"
+        )
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    file = network_file(cell.recipe, state, num_classes=num_classes)
+    return file.to_bytes(), file.full_bytes
