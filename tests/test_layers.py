@@ -28,7 +28,7 @@ FLOORS = {
         "recipe",
         "canonical",
         "optim kernels distributed",
-        "training",
+        "training taxonomy",
         "packs export",
         "probing",
         "papers",

@@ -157,6 +157,9 @@ RELEASE = {
     "quantlab.schedules.ramp": "Ramp SigmoidRamp",
     "quantlab.schedules.staircase": "Staircase",
     "quantlab.schedules.step_decay": "StepDecay",
+    "quantlab.taxonomy.probe": "Move Probe",
+    "quantlab.taxonomy.properties": "LevelsFrom Properties properties_of",
+    "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
     "quantlab.training.batch_statistics": (
         "BatchStatistics has_batch_of_one require_one_image_fits statistics_note"
     ),
