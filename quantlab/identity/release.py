@@ -77,11 +77,14 @@ RELEASE = {
     "quantlab.models.weights": (
         "full_precision_weights group_of_weights quantized_weights weight_layers"
     ),
+    "quantlab.optim.bop": "Bop",
     "quantlab.optim.bits": "bits_by_weight bits_of full_precision_note mean_bits",
     "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
     "quantlab.optim.flips": "Flips flips_since levels_of",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
-    "quantlab.optim.of_recipe": "learning_rate_of optimizer_of plain_optimizer",
+    "quantlab.optim.of_recipe": (
+        "learning_rate_of optimizer_of plain_optimizer require_optimizer_fits"
+    ),
     "quantlab.optim.placed": "Placed WeightMap",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
     "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
@@ -103,6 +106,7 @@ RELEASE = {
     "quantlab.packs.run": "PackEvent PackedRun",
     "quantlab.packs.stack": "Stack",
     "quantlab.packs.stacking": "choose_stacking",
+    "quantlab.papers.bop": "optimizer quantization",
     "quantlab.papers.mirror_descent": ("Algorithm Annealing dataset network optimizer recipe"),
     "quantlab.papers.mirror_descent_imagenet": "Ablation imagenet",
     "quantlab.papers.mirror_descent_settings": "ImageNetSetting Setting published_setting",

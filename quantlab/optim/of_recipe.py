@@ -1,5 +1,6 @@
 """The optimizers of a recipe, for the parameters of a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -9,6 +10,7 @@ from quantlab.backward_maps.contract import (
     require_positive_sharpness,
 )
 from quantlab.errors import ConfigurationError
+from quantlab.optim.bop import Bop
 from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.contract import require_contract
@@ -29,10 +31,12 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     Raises:
         ConfigurationError: if a name in the recipe matches no layer, if a quantizer or the
             backward map violates its contract (see `require_contract`, `require_backward_contract`
-            and `require_scale_contract`), if the pull exceeds 1 at the first step or after the last
+            and `require_scale_contract`), if the optimizer does not fit (see
+            `require_optimizer_fits`), if the pull exceeds 1 at the first step or after the last
             one, or if a stage has no parameters to train.
     """
     quantization = recipe.quantization
+    require_optimizer_fits(recipe)
     if quantization is None:
         return plain_optimizer(recipe.optimizer, model)
     groups = quantization.groups
@@ -87,10 +91,22 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
         pull=_pull(quantization.pull, steps_per_epoch, recipe.epochs),
         backward=quantization.backward,
         step_scale=_step_scale(recipe, steps_per_epoch),
-        own_options=_own_options(recipe.optimizer, model),
+        own_options=_own_options(
+            recipe.optimizer, model, [parameter for parameter, _ in weights.values()]
+        ),
         scales=scales,
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
+
+
+def require_optimizer_fits(recipe: Recipe) -> None:
+    """Check that the base optimizer can train the quantized weights of a recipe.
+
+    Raises:
+        ConfigurationError: if it cannot; see `Bop.require_fits`.
+    """
+    if issubclass(recipe.optimizer.algorithm, Bop):
+        recipe.optimizer.algorithm.require_fits(recipe.quantization)
 
 
 def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
@@ -151,7 +167,7 @@ def _step_scale(recipe: Recipe, steps_per_epoch: int) -> StepFunction | None:
     """Return sigma_t.
 
     Raises:
-        ConfigurationError: if steps of the base optimizer may not be proportional to its rate.
+        ConfigurationError: if steps of the base optimizer may not follow its learning rate.
     """
     assert recipe.quantization is not None
     scale = recipe.quantization.step_scale
@@ -160,20 +176,36 @@ def _step_scale(recipe: Recipe, steps_per_epoch: int) -> StepFunction | None:
     if recipe.optimizer.algorithm not in ELEMENTWISE:
         raise ConfigurationError(
             f"Quantization.step_scale = {scale!r}: OptimizerSpec.algorithm must be one of "
-            f"{', '.join(known.__name__ for known in ELEMENTWISE)}, whose steps are proportional "
-            f"to the learning rate, but is {recipe.optimizer.algorithm.__name__}"
+            f"{', '.join(known.__name__ for known in ELEMENTWISE)}, whose steps follow the "
+            f"learning rate, but is {recipe.optimizer.algorithm.__name__}"
         )
     return lambda step: value_at(scale, step, steps_per_epoch, "quantization.step_scale")
 
 
 def _own_options(
-    spec: OptimizerSpec, model: nn.Module
+    spec: OptimizerSpec, model: nn.Module, quantized: Sequence[nn.Parameter] = ()
 ) -> list[tuple[list[nn.Parameter], dict[str, Any]]]:
-    """Return the parameters of each group with the options that torch's groups have for them."""
+    """Return the parameters of each group with the options that torch's groups have for them.
+
+    Args:
+        spec: optimizer with its groups.
+        model: network that the groups match.
+        quantized: weights whose latents the optimizer updates.
+    """
     members = spec.members_of_groups(model)
-    return [
+    own = [
         (parameters, group.own_options)
         for parameters, group in zip(members, spec.groups, strict=True)
+    ]
+    if not issubclass(spec.algorithm, Bop):
+        return own
+    latents = {id(parameter) for parameter in quantized}
+    grouped = {id(parameter) for parameters in members for parameter in parameters}
+    own.append(([one for one in quantized if id(one) not in grouped], {}))
+    return [
+        ([one for one in parameters if (id(one) in latents) == flips], options | extra)
+        for parameters, options in own
+        for flips, extra in ((True, dict(Bop.latent_options)), (False, {}))
     ]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
+from quantlab.optim.bop import Bop
 from quantlab.optim.buffers import QuantizedWeights, flat_moved, grouped, shaped_moved
 from quantlab.optim.histogram import WeightHistogram, weight_histogram
 from quantlab.optim.torch_groups import require_once, scaled_rates, torch_groups
@@ -23,6 +24,7 @@ ELEMENTWISE = (
     torch.optim.AdamW,
     torch.optim.RMSprop,
     torch.optim.Adagrad,
+    Bop,
 )
 """Optimizers whose update of an entry depends on that entry only. They can update all tensors as
 one flat tensor. Matrix methods such as Muon and Adafactor cannot."""

@@ -19,6 +19,7 @@ from quantlab.datasets.base import Dimensions
 from quantlab.distributed.shared_batch import require_shares
 from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
+from quantlab.optim.of_recipe import require_optimizer_fits
 from quantlab.optim.prox_optimizer import ELEMENTWISE
 from quantlab.quantizers.contract import require_contract
 from quantlab.scales import Scale
@@ -98,10 +99,11 @@ def check_without_data(cells: Iterable[Cell]) -> None:
 
 
 def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
-    """Check schedules, and maps at the sharpnesses that the schedules give."""
+    """Check optimizers and schedules, and maps at the sharpnesses that the schedules give."""
     tried: dict[str, tuple[Quantizer, BackwardMap, set[float]]] = {}
     scales: dict[str, tuple[Scale, tuple[float, ...]]] = {}
     for recipe in _distinct(recipes, _key_of_schedules):
+        require_optimizer_fits(recipe)
         values = rehearse_schedules(recipe)
         if (quantization := recipe.quantization) is None:
             continue
@@ -223,7 +225,8 @@ def _distinct(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
 
 def _key_of_schedules(recipe: Recipe) -> str:
     epochs = recipe.epochs, recipe.batchnorm_epochs
-    return canonical_key((recipe.optimizer.learning_rate, recipe.quantization, epochs))
+    algorithm = recipe.optimizer.algorithm.__qualname__
+    return canonical_key((algorithm, recipe.optimizer.learning_rate, recipe.quantization, epochs))
 
 
 def _key_of_network(recipe: Recipe) -> str:

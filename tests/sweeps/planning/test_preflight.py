@@ -16,6 +16,8 @@ from quantlab.initial_weights import WeightsFile
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
+from quantlab.papers import bop
+from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear, Schedule
 from sweeps.planning.preflight import check_without_data, preflight
@@ -180,3 +182,13 @@ def test_full_precision_is_rehearsed_too(tmp_path: Path) -> None:
     both(sweep(small_recipe()), tmp_path)
     with pytest.raises(ConfigurationError, match="this head is for 3"):
         both(sweep(replace(small_recipe(), model=Particular(3, [2]))), tmp_path)
+
+
+def test_every_quantizer_must_fit_an_optimizer_without_latents() -> None:
+    base = quantized(
+        optimizer=bop.optimizer(Constant(0.01)), quantization=bop.quantization(Constant(0.1))
+    )
+    levels = Axis("set", "quantization.quantizer.levels", (BINARY, TERNARY))
+    check_without_data(sweep(base).cells)
+    with pytest.raises(ConfigurationError, match=r"algorithm = Bop: the quantizer must be Nearest"):
+        check_without_data(sweep(base, levels).cells)
