@@ -1,4 +1,4 @@
-"""Initial weights of a network: from a file, from another trial, or from torchvision."""
+"""Initial weights of a network: from a file, a trial or torchvision, or random levels."""
 
 import hashlib
 import re
@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import torchvision.models
 from torch import nn
 
 from quantlab.datasets.files import require_relative
 from quantlab.errors import ConfigurationError, brief, first_line
 from quantlab.models.state_dicts import fit_weights, load_weights
+from quantlab.models.weights import quantized_weights
+from quantlab.plain_values import require_items
+from quantlab.quantization_sets import BINARY, quantization_set
 
 
 def no_other_trials(fingerprint: str) -> Path:
@@ -31,6 +35,11 @@ def no_other_trials(fingerprint: str) -> Path:
 @dataclass(frozen=True)
 class InitialWeights(ABC):
     """Weights that a model has before its first step, batch normalization included."""
+
+    @property
+    def are_trained(self) -> bool:
+        """Whether the weights come from training, so that the recipe is a fine-tuning."""
+        return True
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -141,6 +150,46 @@ class TrialWeights(InitialWeights):
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         self.check(data_dir, weights_of)
         load_weights(model, weights_of(self.fingerprint))
+
+
+@dataclass(frozen=True)
+class RandomLevels(InitialWeights):
+    """Weights that start at random levels, each with the same probability.
+
+    The other parameters keep the network's own initialization. On {-1, 1}, the weights are
+    Rademacher variables.
+
+    Source: "Training Quantized Nets", H.3.
+    """
+
+    exclude: tuple[str, ...] = ()
+    """Module types and patterns of layers that keep the network's initialization; see
+    `Quantization.exclude`."""
+    levels: tuple[float, ...] = BINARY
+    """The levels."""
+
+    def __post_init__(self) -> None:
+        require_items(self, "exclude", str, "a sequence of patterns")
+        object.__setattr__(self, "levels", quantization_set(self.levels))
+
+    @property
+    def are_trained(self) -> bool:
+        """Always false."""
+        return False
+
+    def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
+        """Do nothing, because the weights come from no file."""
+
+    @torch.no_grad()
+    def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
+        """Draw the weights from torch's default generator.
+
+        Raises:
+            ConfigurationError: see `quantlab.models.weights.quantized_weights`.
+        """
+        levels = torch.tensor(self.levels)
+        for weight in quantized_weights(model, self.exclude).values():
+            weight.copy_(levels[torch.randint(len(levels), weight.shape)])
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,11 @@ class Recipe:
     statistics, from 1 to `batch_size`; 1 for the statistics of the whole batch. It does not depend
     on the number of processes or GPUs that train the network together. With 8, one process computes
     what 8 processes without synchronized statistics do."""
+    accumulation: int = 1
+    """Number of equal parts of a batch whose gradients are computed one after another and added up,
+    from 1 to `batch_size`. A step needs the memory of one part. Without batch normalization, the
+    result is that of the whole batch, up to rounding; with it, that of as many `batchnorm_shards`,
+    which must then be 1, because each part is normalized by its own statistics."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -300,11 +305,18 @@ class Recipe:
         require_count(self, "batchnorm_epochs", 0)
         require_count(self, "batch_size", 1)
         require_count(self, "seed", 0)
-        require_count(self, "batchnorm_shards", 1)
-        if self.batchnorm_shards > self.batch_size:
+        for name in ("batchnorm_shards", "accumulation"):
+            require_count(self, name, 1)
+            if getattr(self, name) > self.batch_size:
+                raise ConfigurationError(
+                    f"Recipe.{name} = {getattr(self, name)}: must be at most "
+                    f"Recipe.batch_size = {self.batch_size}, so that no part of a batch is empty"
+                )
+        if self.accumulation > 1 and self.batchnorm_shards > 1:
             raise ConfigurationError(
-                f"Recipe.batchnorm_shards = {self.batchnorm_shards}: must be at most "
-                f"Recipe.batch_size = {self.batch_size}, so that no part of a batch is empty"
+                f"Recipe.batchnorm_shards = {self.batchnorm_shards}: must be 1 if "
+                f"Recipe.accumulation = {self.accumulation}, because each part of a batch is a "
+                "shard of its own"
             )
         if self.select not in ("last", "best"):
             raise ConfigurationError(

@@ -50,7 +50,8 @@ def regime(cell: Cell) -> str:
 
     Fine-tuning starts from trained weights.
     """
-    return "end-to-end" if cell.recipe.initial_weights is None else "fine-tuning"
+    weights = cell.recipe.initial_weights
+    return "end-to-end" if weights is None or not weights.are_trained else "fine-tuning"
 
 
 def level_set(cell: Cell) -> str:

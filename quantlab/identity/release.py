@@ -55,7 +55,7 @@ RELEASE = {
     "quantlab.identity.source_identity": "Reach UntraceableError",
     "quantlab.identity.value_text": "ValueText fields_of inner_of is_code",
     "quantlab.initial_weights": (
-        "InitialWeights TorchvisionWeights TrialWeights WeightsFile no_other_trials"
+        "InitialWeights RandomLevels TorchvisionWeights TrialWeights WeightsFile no_other_trials"
     ),
     "quantlab.kernels.grouped_convolution": (
         "GroupedConvolution Tiles grouped_convolution is_fitting"
@@ -73,7 +73,7 @@ RELEASE = {
     "quantlab.models.resnet": "ResNet ResNet18",
     "quantlab.models.state_dicts": "fit_weights load_weights",
     "quantlab.models.torchvision_model": "TorchvisionModel",
-    "quantlab.models.vgg": "VGG16",
+    "quantlab.models.vgg": "VGG16 VGG9 VGGBC",
     "quantlab.models.weights": (
         "full_precision_weights group_of_weights quantized_weights weight_layers"
     ),
@@ -164,8 +164,9 @@ RELEASE = {
     "quantlab.taxonomy.probe": "Move Probe",
     "quantlab.taxonomy.properties": "LevelsFrom Properties properties_of",
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
+    "quantlab.training.accumulation": "accumulate require_one_process",
     "quantlab.training.batch_statistics": (
-        "BatchStatistics has_batch_of_one require_one_image_fits statistics_note"
+        "BatchStatistics has_batch_of_one parts_of_batches require_one_image_fits statistics_note"
     ),
     "quantlab.training.checkpoint": (
         "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "

@@ -26,10 +26,14 @@ class ResNet(ModelSpec):
     """Number of weight layers, 6n + 2: 8, 14, 20, 32, 44, 56, 110..."""
     width: int = 16
     """Number of channels of the first stage. The next two have two and four times as many."""
+    widening: int = 1
+    """Factor of the channels of all residual blocks. The first convolution keeps `width` channels.
+    With a depth of 56, 2 gives WRN-56-2 ("Training Quantized Nets", H.1)."""
 
     def __post_init__(self) -> None:
         require_count(self, "depth", 1)
         require_count(self, "width", 1)
+        require_count(self, "widening", 1)
         if self.depth < 8 or (self.depth - 2) % 6:
             raise ConfigurationError(
                 f"ResNet.depth = {self.depth}: must be 6n + 2, such as 20 or 56"
@@ -37,12 +41,16 @@ class ResNet(ModelSpec):
 
     @property
     def name(self) -> str:
-        """Name in tables: ``ResNet20``, or ``ResNet20-w8`` for a width other than 16."""
-        return f"ResNet{self.depth}" + (f"-w{self.width}" if self.width != 16 else "")
+        """Name in tables: ``ResNet20``, ``WRN-56-2``, or ``ResNet20-w8`` for a width but 16."""
+        kind = f"ResNet{self.depth}"
+        if self.widening != 1:
+            kind = f"WRN-{self.depth}-{self.widening}"
+        return kind + (f"-w{self.width}" if self.width != 16 else "")
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
         """Build the network with Kaiming-normal initialization."""
-        return _ResNet((self.depth - 2) // 6, self.width, num_classes, num_channels)
+        blocks = (self.depth - 2) // 6
+        return _ResNet(blocks, self.width, self.widening, num_classes, num_channels)
 
 
 @dataclass(frozen=True)
@@ -135,12 +143,13 @@ def _stage(
 
 class _ResNet(nn.Module):
     def __init__(
-        self, blocks_per_stage: int, width: int, num_classes: int, num_channels: int
+        self, blocks_per_stage: int, stem: int, widening: int, num_classes: int, num_channels: int
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(num_channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = _stage(width, width, 1, blocks_per_stage, _OptionA)
+        width = widening * stem
+        self.conv1 = nn.Conv2d(num_channels, stem, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.layer1 = _stage(stem, width, 1, blocks_per_stage, _OptionA)
         self.layer2 = _stage(width, 2 * width, 2, blocks_per_stage, _OptionA)
         self.layer3 = _stage(2 * width, 4 * width, 2, blocks_per_stage, _OptionA)
         self.linear = nn.Linear(4 * width, num_classes)

@@ -1,5 +1,7 @@
-"""VGG-16 for small images."""
+"""VGG networks for small images: VGG-16, and VGG-9 and VGG-BC of "Training Quantized Nets"."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -9,9 +11,11 @@ from quantlab.models.base import NormalizedModel, global_average
 from quantlab.plain_values import require_count
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)
-"""Number of convolutions of each stage."""
+"""Number of convolutions of each stage of VGG-16."""
 _WIDTHS = (1, 2, 4, 8, 8)
-"""Number of channels of each stage, in multiples of the first."""
+"""Number of channels of each stage of VGG-16, in multiples of the first."""
+_SMALLEST_IMAGE = 8
+"""Size of an image of which three 2x2 maxima leave a pixel."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,114 @@ class VGG16(NormalizedModel):
         return _VGG16(self.width, num_classes, num_channels)
 
 
+@dataclass(frozen=True)
+class VGG9(NormalizedModel):
+    """VGG-9: convolutions of 64, 64, 128, 128, 256, 256 and 256 channels, and two linear layers.
+
+    A 2x2 maximum follows the second, the fourth and the seventh convolution. Batch normalization
+    and ReLU follow every layer but the last, which alone has a bias. The first linear layer has 256
+    units, and sees all pixels of the last features. With 10 classes, the convolutions have
+    1,734,336 weights, and the linear layers 1,051,136.
+
+    Source: "Training Quantized Nets", H.1 and Table 2.
+    """
+
+    width: int = 64
+    """Number of channels of the first stage. The second has twice, the third and the first linear
+    layer four times as many."""
+    image_size: int = 32
+    """Height and width of the images in pixels, >= 8."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_count(self, "width", 1)
+        require_count(self, "image_size", _SMALLEST_IMAGE)
+
+    @property
+    def name(self) -> str:
+        """Name in tables: ``VGG-9``, or ``VGG-9-w8`` for a width other than 64."""
+        return "VGG-9" + (f"-w{self.width}" if self.width != 64 else "")
+
+    def network(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Build the network; see `NormalizedModel.network`."""
+        stages = tuple(
+            (multiple * self.width, count) for multiple, count in ((1, 2), (2, 2), (4, 3))
+        )
+        hidden = (4 * self.width,)
+        return _flattening(stages, hidden, self.image_size, num_classes, num_channels)
+
+
+@dataclass(frozen=True)
+class VGGBC(NormalizedModel):
+    """VGG-BC, BinaryConnect's network on CIFAR-10, for cross-entropy instead of the hinge loss.
+
+    It has pairs of convolutions of 128, 256 and 512 channels, each followed by a 2x2 maximum, and
+    linear layers of 1024, 1024 and the number of classes. Batch normalization and ReLU follow every
+    layer but the last, which alone has a bias. With 10 classes, the convolutions have 4,574,592
+    weights, and the linear layers 9,447,424.
+
+    Source: "Training Quantized Nets", H.1 and Table 3.
+    """
+
+    width: int = 128
+    """Number of channels of the first stage. The others have two and four times as many, and the
+    hidden linear layers eight times."""
+    image_size: int = 32
+    """Height and width of the images in pixels, >= 8."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_count(self, "width", 1)
+        require_count(self, "image_size", _SMALLEST_IMAGE)
+
+    @property
+    def name(self) -> str:
+        """Name in tables: ``VGG-BC``, or ``VGG-BC-w8`` for a width other than 128."""
+        return "VGG-BC" + (f"-w{self.width}" if self.width != 128 else "")
+
+    def network(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Build the network; see `NormalizedModel.network`."""
+        stages = tuple((multiple * self.width, 2) for multiple in (1, 2, 4))
+        hidden = (8 * self.width, 8 * self.width)
+        return _flattening(stages, hidden, self.image_size, num_classes, num_channels)
+
+
+def _flattening(
+    stages: Sequence[tuple[int, int]],
+    hidden: Sequence[int],
+    image_size: int,
+    num_classes: int,
+    num_channels: int,
+) -> nn.Module:
+    """Return a network whose linear layers see all pixels of the last features.
+
+    Args:
+        stages: number of channels and of convolutions of each stage.
+        hidden: number of units of each hidden linear layer.
+        image_size: height and width of the images.
+        num_classes: number of classes.
+        num_channels: number of channels of the images.
+    """
+    features, classifier, channels, size = (
+        nn.Sequential(),
+        nn.Sequential(),
+        num_channels,
+        image_size,
+    )
+    for wide, convolutions in stages:
+        features.append(_stage(channels, wide, convolutions, bias=False, ceil_mode=False))
+        channels, size = wide, size // 2
+    units = channels * size**2
+    for wide in hidden:
+        classifier.append(
+            nn.Sequential(nn.Linear(units, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU())
+        )
+        units = wide
+    classifier.append(nn.Linear(units, num_classes))
+    parts = {"features": features, "flatten": nn.Flatten(), "classifier": classifier}
+    return nn.Sequential(OrderedDict(parts))
+
+
 class _VGG16(nn.Module):
     def __init__(self, width: int, num_classes: int, num_channels: int) -> None:
         super().__init__()
@@ -69,10 +181,17 @@ class _VGG16(nn.Module):
         return logits
 
 
-def _stage(channels_in: int, channels_out: int, convolutions: int) -> nn.Sequential:
+def _stage(
+    channels_in: int,
+    channels_out: int,
+    convolutions: int,
+    *,
+    bias: bool = True,
+    ceil_mode: bool = True,
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(convolutions):
-        layers.append(nn.Conv2d(channels_in, channels_out, 3, padding=1))
+        layers.append(nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias))
         layers += [nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
         channels_in = channels_out
-    return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
+    return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=ceil_mode))

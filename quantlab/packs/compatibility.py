@@ -34,11 +34,12 @@ def _common(recipe: Recipe) -> dict[str, Any]:
             f"elementwise; must be one of {', '.join(known.__name__ for known in ELEMENTWISE)}, or "
             "the trials must be trained without packs"
         )
-    if recipe.batchnorm_shards != 1:
-        raise ConfigurationError(
-            f"pack: Recipe.batchnorm_shards = {recipe.batchnorm_shards}: must be 1, or the trials "
-            "must be trained without packs"
-        )
+    for name in ("batchnorm_shards", "accumulation"):
+        if (parts := getattr(recipe, name)) != 1:
+            raise ConfigurationError(
+                f"pack: Recipe.{name} = {parts}: must be 1, or the trials must be trained without "
+                "packs"
+            )
     quantization = recipe.quantization
     return {
         "model": recipe.model,

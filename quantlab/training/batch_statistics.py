@@ -14,7 +14,7 @@ from quantlab.distributed.gradient_sum import GradientSum
 from quantlab.distributed.shared_batch import SharedBatch
 from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution
-from quantlab.recipe import Quantization
+from quantlab.recipe import Quantization, Recipe
 
 
 @dataclass(frozen=True)
@@ -77,30 +77,40 @@ class BatchStatistics:
             self.reestimate(model)
             yield
 
-    def require_last_batch_fits(self, model: nn.Module, shards: int) -> None:
+    def require_last_batch_fits(self, model: nn.Module, parts: tuple[str, int]) -> None:
         """Check that the model accepts a batch of one image, if epochs have such a batch.
 
         Args:
             model: network in training mode.
-            shards: `Recipe.batchnorm_shards`; a shard is a batch for batch normalization.
+            parts: see `parts_of_batches`.
 
         Raises:
             ConfigurationError: see `require_one_image_fits`.
         """
-        if has_batch_of_one(len(self.images), self.batch_size, shards):
+        if has_batch_of_one(len(self.images), self.batch_size, parts[1]):
             one = self.images.take(torch.zeros(1, dtype=torch.int64))
             inputs, _ = next(iter(self.dataset.batches(one, batch_size=1)))
-            require_one_image_fits(model, inputs, len(self.images), self.batch_size, shards)
+            require_one_image_fits(model, inputs, len(self.images), self.batch_size, parts)
 
 
-def has_batch_of_one(num_images: int, batch_size: int, shards: int) -> bool:
-    """Whether an epoch of `num_images` images has a batch, or a shard of one, of one image."""
+def parts_of_batches(recipe: Recipe) -> tuple[str, int]:
+    """Return into how many parts batches are cut, each a batch for batch normalization.
+
+    Returns:
+        The name of the recipe's field that says so, and its value.
+    """
+    name = "accumulation" if recipe.accumulation > 1 else "batchnorm_shards"
+    return name, getattr(recipe, name)
+
+
+def has_batch_of_one(num_images: int, batch_size: int, parts: int) -> bool:
+    """Whether an epoch of `num_images` images has a batch, or a part of one, of one image."""
     last = (num_images - 1) % batch_size + 1
-    return last // shards <= 1
+    return last // parts <= 1
 
 
 def require_one_image_fits(
-    model: nn.Module, inputs: Tensor, num_images: int, batch_size: int, shards: int
+    model: nn.Module, inputs: Tensor, num_images: int, batch_size: int, parts: tuple[str, int]
 ) -> None:
     """Check that the model can be trained on a batch of one image.
 
@@ -109,9 +119,9 @@ def require_one_image_fits(
     Args:
         model: network in training mode; its buffers are not changed.
         inputs: (1, channels, height, width).
-        num_images: number of images of an epoch that has such a batch or shard.
+        num_images: number of images of an epoch that has such a batch or part.
         batch_size: size of the other batches.
-        shards: `Recipe.batchnorm_shards`.
+        parts: see `parts_of_batches`.
 
     Raises:
         ConfigurationError: if the model fails on such a batch.
@@ -122,12 +132,13 @@ def require_one_image_fits(
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        if shards > 1:
+        name, count = parts
+        if count > 1:
             raise ConfigurationError(
-                f"Recipe.batchnorm_shards = {shards}: a shard of some batch of {num_images} "
-                f"training images at batch_size = {batch_size} has one image, on which batch "
-                f"normalization in {type(model).__name__} fails; choose fewer shards, another "
-                "batch_size, or another number of train_images in the dataset"
+                f"Recipe.{name} = {count}: a part of some batch of {num_images} training images at "
+                f"batch_size = {batch_size} has one image, on which batch normalization in "
+                f"{type(model).__name__} fails; choose fewer parts, another batch_size, or another "
+                "number of train_images in the dataset"
             ) from error
         raise ConfigurationError(
             f"Recipe.batch_size = {batch_size}: the last batch of {num_images} training images "

@@ -27,7 +27,8 @@ from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
 from quantlab.optimizer_spec import set_learning_rate
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
-from quantlab.training.batch_statistics import BatchStatistics
+from quantlab.training.accumulation import accumulate, require_one_process
+from quantlab.training.batch_statistics import BatchStatistics, parts_of_batches
 from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.evaluation import accuracy, accuracy_and_top5
@@ -79,6 +80,7 @@ class TrainingRun(TrainingState):
             MemoryExhaustedError: if the device cannot hold the data and the network.
         """
         super().__init__(recipe, torch.device(device), execution, replicas)
+        require_one_process(recipe.accumulation, replicas.size)
         self._batch = SharedBatch(replicas, recipe.batch_size, recipe.batchnorm_shards)
         self._looks_at_losses = self.device.type == "cpu"  # on a GPU, the check would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
@@ -106,7 +108,7 @@ class TrainingRun(TrainingState):
             self._statistics = BatchStatistics(
                 self.splits.train, recipe.dataset, recipe.batch_size, execution, self._batch
             )
-            self._statistics.require_last_batch_fits(self.model, recipe.batchnorm_shards)
+            self._statistics.require_last_batch_fits(self.model, parts_of_batches(recipe))
             self._bits, self._network_bits = mean_bits(self.model, recipe.quantization)
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
             self.model = share_batch_norm(self.model, self._batch, recipe.batchnorm_shards)
@@ -367,11 +369,11 @@ class TrainingRun(TrainingState):
         """Compute the loss of a batch and its gradients. This is the optimizer's closure."""
         self.optimizer.zero_grad()
         with self._batch.own_random_numbers(self.recipe.seed, self.step, self.device):
-            with self.execution.autocast(self.device):
-                logits = self._forward(inputs)
-                require_logits(self.model, logits, len(labels), self.splits.num_classes)
-                loss = F.cross_entropy(logits, labels)
-            loss = self._gradients.backward(loss, self._batch.weight)
+            if (parts := self.recipe.accumulation) > 1:
+                loss = accumulate(self.model, self._mean_loss, inputs, labels, parts)
+            else:
+                loss = self._mean_loss(inputs, labels)
+                loss = self._gradients.backward(loss, self._batch.weight)
         if not self._looks_at_losses:
             return loss
         value = loss.item()
@@ -379,6 +381,12 @@ class TrainingRun(TrainingState):
             raise NonFiniteLossError(self.step, self.last_loss)
         self.last_loss = value
         return value
+
+    def _mean_loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        with self.execution.autocast(self.device):
+            logits = self._forward(inputs)
+            require_logits(self.model, logits, len(labels), self.splits.num_classes)
+            return F.cross_entropy(logits, labels)
 
     def _accuracy(self, split: str) -> float:
         images = getattr(self.splits, split)

@@ -14,6 +14,7 @@ from quantlab.errors import OF_DEVICES, one_line
 from quantlab.optim.bits import full_precision_note
 from quantlab.training.batch_statistics import (
     has_batch_of_one,
+    parts_of_batches,
     require_one_image_fits,
     statistics_note,
 )
@@ -64,13 +65,13 @@ def require_last_batches_fit(
     images = recipes[0].dataset.count_train_images(data_dir)
     if images is None:
         return
-    cuts = dict.fromkeys((recipe.batch_size, recipe.batchnorm_shards) for recipe in recipes)
-    for batch_size, shards in cuts:
-        if has_batch_of_one(images, batch_size, shards):
+    cuts = dict.fromkeys((recipe.batch_size, parts_of_batches(recipe)) for recipe in recipes)
+    for batch_size, parts in cuts:
+        if has_batch_of_one(images, batch_size, parts[1]):
             with torch.random.fork_rng(devices=[]):
                 one = torch.rand(1, *dimensions.image).to(dimensions.dtype)
                 try:
-                    require_one_image_fits(model.train(), one, images, batch_size, shards)
+                    require_one_image_fits(model.train(), one, images, batch_size, parts)
                 except OF_DEVICES:
                     if runs_here:
                         raise

@@ -24,6 +24,7 @@ from quantlab.optim.prox_optimizer import ELEMENTWISE
 from quantlab.quantizers.contract import require_contract
 from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract
+from quantlab.training.accumulation import require_one_process
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from sweeps.planning.network_notes import notes_on, require_last_batches_fit
 from sweeps.spec import Cell
@@ -67,6 +68,7 @@ def preflight(
     """
     for cell in cells:
         require_shares(cell.recipe.batch_size, cell.recipe.batchnorm_shards, replicas)
+        require_one_process(cell.recipe.accumulation, replicas)
         folder = storage.trial(cell.fingerprint)
         require_writable(folder.path, f"trial {cell.name!r}")
     recipes = [cell.recipe for cell in cells]

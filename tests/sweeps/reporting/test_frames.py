@@ -12,6 +12,7 @@ from analysis.schema import Measurements
 from analysis.statistics.selection import Split
 from analysis.statistics.variance import variance_split
 from quantlab import ConfigurationError, Quantization, Quantizer, Schedule, WeightGroup
+from quantlab.initial_weights import RandomLevels, WeightsFile
 from quantlab.optim.histogram import NUM_BINS, WeightHistogram
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.knots import Knots
@@ -22,7 +23,7 @@ from quantlab.quantizers.tanh import Tanh
 from quantlab.quantizers.unbounded.grid import StochasticOnGrid
 from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
-from sweeps.coordinates import bits, classes, level_set, network_bits, rho0
+from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
 from sweeps.loading import load_sweep
 from sweeps.reporting import sweep_report
 from sweeps.reporting.frames import histograms_frame, trials_frame
@@ -120,6 +121,13 @@ def test_an_unbounded_set_has_a_name_of_its_own_and_32_bits() -> None:
     sweep = SweepSpec(name="a", base=base, blocks=(Block("A", axes=(axis,)),), seeds=(0,))
     assert [level_set(cell) for cell in sweep.cells] == ["grid 0.1", "by layer"]
     assert [bits(cell.recipe, {}) for cell in sweep.cells] == [32, 32]
+
+
+def test_training_from_random_levels_is_end_to_end() -> None:
+    starts = {"random": RandomLevels(), "file": WeightsFile("net.pt")}
+    axis = Axis("start", "initial_weights", starts)
+    sweep = SweepSpec(name="a", base=small_recipe(), blocks=(Block("A", axes=(axis,)),), seeds=(0,))
+    assert [regime(cell) for cell in sweep.cells] == ["end-to-end", "fine-tuning"]
 
 
 def test_histograms_of_a_growing_range_have_common_bins(tmp_path: Path) -> None:
