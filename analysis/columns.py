@@ -110,6 +110,7 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
 """Column -> (kind, meaning); one row per epoch of a trial."""
 
 HISTORY_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
+    "latent_distance": ("number", "mean distance of the hard weights from the latent weights"),
     "flip_rate": (
         "fraction",
         "share of the quantized weights whose level differs from that before the epoch",

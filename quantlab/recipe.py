@@ -289,9 +289,8 @@ class Recipe:
     what 8 processes without synchronized statistics do."""
     accumulation: int = 1
     """Number of equal parts of a batch whose gradients are computed one after another and added up,
-    from 1 to `batch_size`. A step needs the memory of one part. Without batch normalization, the
-    result is that of the whole batch, up to rounding; with it, that of as many `batchnorm_shards`,
-    which must then be 1, because each part is normalized by its own statistics."""
+    from 1 to `batch_size`. Without batch normalization, the result is that of the whole batch, up
+    to rounding; with it, that of as many `batchnorm_shards`, which must then be 1."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -312,11 +311,10 @@ class Recipe:
                     f"Recipe.{name} = {getattr(self, name)}: must be at most "
                     f"Recipe.batch_size = {self.batch_size}, so that no part of a batch is empty"
                 )
-        if self.accumulation > 1 and self.batchnorm_shards > 1:
+        if min(self.accumulation, self.batchnorm_shards) > 1:
             raise ConfigurationError(
                 f"Recipe.batchnorm_shards = {self.batchnorm_shards}: must be 1 if "
-                f"Recipe.accumulation = {self.accumulation}, because each part of a batch is a "
-                "shard of its own"
+                f"Recipe.accumulation = {self.accumulation}, whose parts are shards themselves"
             )
         if self.select not in ("last", "best"):
             raise ConfigurationError(

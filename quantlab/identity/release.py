@@ -88,6 +88,7 @@ RELEASE = {
     "quantlab.optim.placed": "Placed WeightMap",
     "quantlab.optim.prox_optimizer": "ProxOptimizer",
     "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
+    "quantlab.optim.weight_measures": "WeightMeasures latent_distance weight_measures",
     "quantlab.optimizer_spec": (
         "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate"
     ),

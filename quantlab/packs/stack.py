@@ -12,7 +12,7 @@ from torch import Tensor
 from quantlab.datasets.in_memory import Images, InMemoryDataset
 from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
-from quantlab.optim.flips import flips_since
+from quantlab.optim.weight_measures import weight_measures
 from quantlab.packs.chunk import Chunk
 from quantlab.packs.evaluation import stacked_accuracies
 from quantlab.packs.graph import WARM_UP_STEPS, Record, record_on
@@ -243,17 +243,15 @@ class Stack:
         for row, run in enumerate(self.runs):
             if run.reestimates:
                 measured[Point.HARD][row] = run.accuracy_at(Point.HARD)
-        gaps, histograms, flips = [], [], []
+        weights = []
         for run in self.runs:
             with _random_numbers(run):
-                gaps.append(run.optimizer.quantization_gap())
-                histograms.append(run.optimizer.weight_histogram())
-                flips.append(flips_since(run.begin_epoch().first_levels, run.optimizer))
+                weights.append(weight_measures(run.optimizer, run.begin_epoch().first_levels))
         seconds = (time.perf_counter() - started) / len(self.runs)
         records = {}
         for row, (place, run) in enumerate(zip(self.places, self.runs, strict=True)):
             at = {point: measured.get(point, measured[VALIDATED[0]])[row] for point in VALIDATED}
-            records[place] = run.end_epoch(at, gaps[row], flips[row], histograms[row], seconds)
+            records[place] = run.end_epoch(at, weights[row], seconds)
         return dict(sorted(records.items()))
 
     @torch.no_grad()

@@ -44,6 +44,10 @@ class EpochRecord:
     gradients were taken, unless `Quantization.reestimate_batchnorm` is set."""
     quantization_gap: float
     """Root mean square of w minus the hard weights, over all quantized weights."""
+    latent_distance: float
+    """Mean of abs(hard weight - latent weight) over all quantized weights, which is |w_b - w_r| / d
+    in "Training Quantized Nets" (H.4); see `quantlab.optim.weight_measures.latent_distance`. It is
+    0 in the second stage and in full precision."""
     flip_rate: float
     """Share of the quantized weights whose hard level is not that of the epoch's beginning."""
     flip_rate_median: float

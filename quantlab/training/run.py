@@ -21,9 +21,8 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
 from quantlab.models.base import require_logits
 from quantlab.optim.bits import mean_bits
-from quantlab.optim.flips import Flips, flips_since
-from quantlab.optim.histogram import WeightHistogram
 from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
+from quantlab.optim.weight_measures import WeightMeasures, weight_measures
 from quantlab.optimizer_spec import set_learning_rate
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
@@ -214,18 +213,14 @@ class TrainingRun(TrainingState):
     def end_epoch(
         self,
         accuracies: Mapping[Point, float],
-        gap: float,
-        flips: Flips,
-        histogram: WeightHistogram | None,
+        weights: WeightMeasures,
         seconds: float,
     ) -> EpochRecord:
         """Finish the epoch in progress, all of whose steps are done, and return its record.
 
         Args:
             accuracies: accuracies on the validation images at the points of `VALIDATED`.
-            gap: see `ProxOptimizer.quantization_gap`.
-            flips: flips since `first_levels` of the epoch.
-            histogram: see `ProxOptimizer.weight_histogram`.
+            weights: measures of the quantized weights.
             seconds: wall time of the evaluation.
         """
         epoch = self._in_progress
@@ -246,11 +241,12 @@ class TrainingRun(TrainingState):
             validation_accuracy_latent=accuracies[Point.LATENT],
             validation_accuracy_proximal=accuracies[Point.PROXIMAL],
             validation_accuracy_hard=accuracies[Point.HARD],
-            quantization_gap=gap,
-            flip_rate=flips.rate,
-            flip_rate_median=flips.median_rate,
-            flip_distance=flips.distance,
-            weight_histogram=histogram,
+            quantization_gap=weights.gap,
+            latent_distance=weights.latent_distance,
+            flip_rate=weights.flips.rate,
+            flip_rate_median=weights.flips.median_rate,
+            flip_distance=weights.flips.distance,
+            weight_histogram=weights.histogram,
             seconds=epoch.seconds + seconds,
         )
 
@@ -339,10 +335,8 @@ class TrainingRun(TrainingState):
         require_equal((moved.target for moved in self.optimizer.moved), self.replicas)
         with epoch.random.in_use():
             at = self._validation_accuracies()
-            gap = self.optimizer.quantization_gap()
-            histogram = self.optimizer.weight_histogram()
-            flips = flips_since(epoch.first_levels, self.optimizer)
-        yield self.end_epoch(at, gap, flips, histogram, time.perf_counter() - started)
+            weights = weight_measures(self.optimizer, epoch.first_levels)
+        yield self.end_epoch(at, weights, time.perf_counter() - started)
 
     def _count(self, epoch: EpochInProgress, found: TalliedLosses) -> None:
         """Record the losses of steps whose losses were left on the device."""

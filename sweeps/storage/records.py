@@ -47,10 +47,11 @@ class Epoch(EpochRecord):
     """None in older histories."""
     sharpness_after: float = math.nan
     """NaN in older histories."""
+    latent_distance: float = math.nan
     flip_rate: float = math.nan
     flip_rate_median: float = math.nan
     flip_distance: float = math.nan
-    """NaN in older histories, all three."""
+    """NaN in older histories, all four."""
     data_content: str = ""
     """Hash of the dataset, as in `Result`."""
     time: float

@@ -283,7 +283,7 @@ def assert_alike(found: Result, expected: Result, tolerance: float = 1e-12) -> N
     """The whole trajectory: losses and accuracies of all epochs, and where it ends."""
     for own, other in zip(found.records, expected.records, strict=True):
         same: dict[str, Any] = {"train_loss": 0.0, "quantization_gap": 0.0, "seconds": 0.0}
-        same |= {"flip_distance": 0.0, "weight_histogram": None}
+        same |= {"latent_distance": 0.0, "flip_distance": 0.0, "weight_histogram": None}
         assert replace(own, **same) == replace(other, **same)
         if own.weight_histogram != other.weight_histogram:  # its range may be that of a scale
             assert own.weight_histogram is not None
@@ -292,9 +292,9 @@ def assert_alike(found: Result, expected: Result, tolerance: float = 1e-12) -> N
             assert own.weight_histogram.high == high
             assert own.weight_histogram.counts == other.weight_histogram.counts
         assert own.train_loss == pytest.approx(other.train_loss, rel=tolerance, abs=tolerance)
-        assert own.quantization_gap == pytest.approx(
-            other.quantization_gap, rel=tolerance, abs=tolerance
-        )
+        for name in ("quantization_gap", "latent_distance"):
+            close = pytest.approx(getattr(other, name), rel=tolerance, abs=tolerance)
+            assert getattr(own, name) == close, name
         assert own.flip_distance == pytest.approx(
             other.flip_distance, rel=tolerance, abs=tolerance, nan_ok=True
         )
