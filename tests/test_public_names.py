@@ -31,6 +31,13 @@ PUBLIC = {
     "quantlab.papers.proxconnect": "BC METHODS Method PC PQ RESNET18 RESNET18_FULL_PRECISION "
     "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",
+    "quantlab.papers.mirror_descent": "BC GD_TANH MD_SOFTMAX MD_SOFTMAX_S MD_TANH MD_TANH_S PMF "
+    "PMF_AUTHORS PQ dataset network optimizer recipe",
+    "quantlab.papers.mirror_descent_settings": "Setting published_setting",
+    "quantlab.papers.bop": "CIFAR10_BATCH_SIZE CIFAR10_EPOCHS CIFAR10_OPTIMIZER "
+    "CIFAR10_QUANTIZATION THRESHOLD optimizer quantization",
+    "quantlab.optim.bop": "Bop",
+    "quantlab.export": "load",
     "quantlab.proxconnect_paper": "BC METHODS Method PC PQ RESNET18 RESNET18_FULL_PRECISION "
     "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",

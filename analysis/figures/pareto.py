@@ -26,6 +26,9 @@ BITS: Mapping[str, str] = {
 """Columns for the horizontal axis in order of preference -> label of the axis."""
 
 
+_MOST_APART, _WIDEST = 0.035, 0.14
+"""Distances by which adjacent methods, and the first and the last one, are shifted sideways, as
+fractions of the bits. Points of one set stay apart from those of another."""
 _NARROW = 1.25
 """Ratio of the largest to the smallest bits below which the axis is extended by it on both
 sides."""
@@ -65,6 +68,7 @@ def pareto_figure(
     methods = list(dict.fromkeys([*methods, *selected["method"]]))
     styles, further = method_styles(methods), axis_columns(selected)
     places = places_of_variants(selected)
+    apart = min(_MOST_APART, _WIDEST / max(len(methods) - 1, 1))
     row = grid.flat
     for axes in row[len(settings) :]:
         axes.set_axis_off()
@@ -74,7 +78,7 @@ def pareto_figure(
         for _, point in part.iterrows():
             colour, marker = styles[point["method"]]
             name = variant(point, further)
-            beside = 1 + 0.035 * (methods.index(point["method"]) - (len(methods) - 1) / 2)
+            beside = 1 + apart * (methods.index(point["method"]) - (len(methods) - 1) / 2)
             axes.errorbar(
                 point[by] * beside,
                 100 * point["test_mean"],

@@ -275,6 +275,23 @@ def test_points_of_equal_bits_lie_inside_the_panel(selected: pd.DataFrame) -> No
     assert all(0.2 < (place - left) / (right - left) < 0.8 for place in places)
 
 
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_points_of_a_set_stay_together(count: int) -> None:
+    """Points of many methods are not shifted to those of the next set."""
+    rows = [
+        (f"M{number}", name, 0.1, seed, 0.8)
+        for name in ("binary", "ternary")
+        for number in range(count)
+        for seed in (0, 1)
+    ]
+    table = select(configurations(trials(rows)))
+    bits = table["set"].map({"binary": 1.0, "ternary": float(np.log2(3))})
+    (axes,) = pareto_figure(table.assign(bits=bits)).axes
+    drawn = np.array([bar[0].get_xdata()[0] for bar in axes.containers])  # type: ignore[attr-defined]
+    assert len(set(drawn)) == 2 * count
+    assert (np.abs(drawn / bits.to_numpy() - 1) < 0.071).all()
+
+
 def test_the_pareto_front_by_hand() -> None:
     points = pd.DataFrame(
         {"bits": [2, 1, 1, 2, 32], "test_mean": [0.7, 0.8, 0.6, 0.9, 0.85], "name": list("abcde")}
