@@ -31,7 +31,8 @@ _MAPS = {
     "Figure 1 of the ProxConnect paper.",
     "maps": "The proximal map of each method during annealing, at its chosen ρ0. It is shown for "
     "the first setting that has the method. PQ and rPC apply theirs repeatedly to the same "
-    "weight, so that small shifts add up.",
+    "weight, so that small shifts add up. With a scale, w* and w are in the coordinates of the "
+    "set, before the levels are placed.",
 }
 
 

@@ -1,6 +1,7 @@
 """Test accuracy against bytes or bits, and the Pareto front."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,11 +28,19 @@ BITS: Mapping[str, str] = {
 
 
 _MOST_APART, _WIDEST = 0.035, 0.14
-"""Distances by which adjacent methods, and the first and the last one, are shifted sideways, as
-fractions of the bits. Points of one set stay apart from those of another."""
+"""Distances by which adjacent points of one size, and the first and the last one, are shifted
+sideways, as fractions of the size."""
+_SHARE = 0.05
+"""Largest distance of adjacent points of one size, as a fraction of the axis' width."""
+_ONE_SIZE = 1.01
+"""Largest ratio of adjacent sizes that count as one."""
 _NARROW = 1.25
-"""Ratio of the largest to the smallest bits below which the axis is extended by it on both
+"""Ratio of the largest to the smallest size below which the axis is extended by it on both
 sides."""
+_NARROW_BYTES = 1.1
+"""The same for bytes, which differ by less."""
+_LOGARITHMIC = 4.0
+"""Ratio of the largest to the smallest number of bytes from which on the axis is logarithmic."""
 
 
 def axis_of_bits(selected: pd.DataFrame) -> str | None:
@@ -54,7 +63,7 @@ def pareto_figure(
 ) -> Figure:
     """Plot the test accuracy of each method against its size, with the Pareto front as a line.
 
-    Bars are one standard deviation over seeds. Points of the same set are shifted sideways.
+    Bars are one standard deviation over seeds. Points of the same size are shifted sideways.
 
     Args:
         selected: result of `selection.select`, with the column `by`.
@@ -68,19 +77,22 @@ def pareto_figure(
     methods = list(dict.fromkeys([*methods, *selected["method"]]))
     styles, further = method_styles(methods), axis_columns(selected)
     places = places_of_variants(selected)
-    apart = min(_MOST_APART, _WIDEST / max(len(methods) - 1, 1))
     row = grid.flat
     for axes in row[len(settings) :]:
         axes.set_axis_off()
     for axes, (key, part) in zip(row, settings, strict=False):
-        front = pareto_front(part, by)
-        axes.step(front[by], 100 * front["test_mean"], where="post", color="#999999", linewidth=0.8)
-        for _, point in part.iterrows():
+        front, unit = pareto_front(part, by), 1000 if by == "file_bytes" else 1
+        axes.step(
+            front[by] / unit, 100 * front["test_mean"], where="post", color="#999999", linewidth=0.8
+        )
+        order = part["method"].map(methods.index)
+        for shift, (_, point) in zip(
+            _shifts(list(part[by]), list(order)), part.iterrows(), strict=True
+        ):
             colour, marker = styles[point["method"]]
             name = variant(point, further)
-            beside = 1 + apart * (methods.index(point["method"]) - (len(methods) - 1) / 2)
             axes.errorbar(
-                point[by] * beside,
+                point[by] * shift / unit,
                 100 * point["test_mean"],
                 yerr=100 * (0 if pd.isna(point["test_std"]) else point["test_std"]),
                 color=colour,
@@ -91,13 +103,16 @@ def pareto_figure(
                 elinewidth=0.8,
                 label=name,
             )
-        axes.set_xscale("log", base=2)
-        bits = sorted(set(part[by]))
-        unit = 1000 if by == "file_bytes" else 1
-        axes.set_xticks(bits, labels_that_fit(bits, [f"{value / unit:.3g}" for value in bits]))
-        axes.minorticks_off()
-        if bits[-1] / bits[0] < _NARROW:  # without limits, the outer points lie on the panel's edge
-            axes.set_xlim(bits[0] / _NARROW, bits[-1] * _NARROW)
+        sizes = sorted(set(part[by] / unit))
+        if by != "file_bytes" or sizes[-1] / sizes[0] >= _LOGARITHMIC:
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(sizes, labels_that_fit(sizes, [f"{size:.3g}" for size in sizes]))
+            axes.minorticks_off()
+        elif sizes[-1] / sizes[0] <= _ONE_SIZE:
+            axes.set_xticks(sizes[:1], [f"{sizes[0]:.3g}"])
+        if sizes[-1] / sizes[0] < _NARROW:  # without limits, the outer points lie on the edge
+            margin = _NARROW if by != "file_bytes" else _NARROW_BYTES
+            axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
         axes.set_title(setting_name(key))
         axes.set_xlabel(BITS[by])
         axes.grid()
@@ -105,6 +120,30 @@ def pareto_figure(
         axes.set_ylabel("test accuracy (%)")
     shared_legend(figure, grid.flat)
     return figure
+
+
+def _shifts(sizes: Sequence[float], order: Sequence[int]) -> list[float]:
+    """Return the factor by which each point is moved, so that points of one size stay apart.
+
+    Args:
+        sizes: > 0, of each point.
+        order: key of each point, by which points of one size are put from left to right.
+    """
+    width = math.log(max(sizes) / min(sizes) * _NARROW_BYTES**2)
+    most_apart = min(_MOST_APART, _SHARE * width)
+    places = sorted(range(len(sizes)), key=lambda place: sizes[place])
+    clusters: list[list[int]] = []
+    for place in places:
+        if clusters and sizes[place] <= sizes[clusters[-1][-1]] * _ONE_SIZE:
+            clusters[-1].append(place)
+        else:
+            clusters.append([place])
+    shifts = [1.0] * len(sizes)
+    for cluster in clusters:
+        apart = min(most_apart, _WIDEST / max(len(cluster) - 1, 1))
+        for position, place in enumerate(sorted(cluster, key=lambda place: order[place])):
+            shifts[place] = 1 + apart * (position - (len(cluster) - 1) / 2)
+    return shifts
 
 
 def pareto_front(points: pd.DataFrame, by: str = "bits") -> pd.DataFrame:
