@@ -79,14 +79,56 @@ def parq(
             signs = torch.ge(p, 0, out=torch.empty_like(p)).mul_(2).sub_(1)
             return signs, p.new_tensor([-1.0, 1.0])
 
+    model, base = _parq_base(implementation, 1, recipe, device)
+    optimizer = QuantOptimizer(base, PlusMinusOne(), ProxHardQuant(), quant_period=quant_period)
+    return Variant(model, base.zero_grad, optimizer.step)
+
+
+def parq_least_squares(
+    num_levels: int,
+    greedy: bool,
+    annealed: bool,
+    quant_period: int,
+    recipe: Recipe,
+    device: torch.device = CPU,
+) -> Variant:
+    """PARQ's optimizer with least-squares levels of every output channel.
+
+    Args:
+        num_levels: number of levels.
+        greedy: whether levels are found greedily or optimally.
+        annealed: whether the map is in the middle of its annealing, or the projector.
+        quant_period: number of steps after which levels are recomputed.
+        recipe: recipe of the network.
+        device: device of the network.
+    """
+    from torchao.prototype.parq.optim import ProxHardQuant, ProxPARQ, QuantOptimizer
+    from torchao.prototype.parq.quant import LSBQuantizer
+
+    bits = 0 if num_levels == 3 else num_levels.bit_length() - 1
+    model, base = _parq_base("fused", bits, recipe, device)
+    # The first step is in the middle of a long annealing.
+    proximal_map = ProxPARQ(-(10**6), 10**6) if annealed else ProxHardQuant()
+    optimizer = QuantOptimizer(
+        base,
+        LSBQuantizer(optimal=not greedy),
+        proximal_map,
+        quant_period=quant_period,
+        quant_per_channel=True,
+    )
+    return Variant(model, base.zero_grad, optimizer.step)
+
+
+def _parq_base(
+    implementation: str, bits: int, recipe: Recipe, device: torch.device
+) -> tuple[nn.Module, torch.optim.SGD]:
+    """Return a network, and the SGD of its parameters with those that PARQ quantizes as a group."""
     model = TrainingRun(recipe, device=device).model
     quantized = list(quantized_weights(model).values())
     members = {id(weight) for weight in quantized}
     others = [weight for weight in model.parameters() if id(weight) not in members]
-    groups = [{"params": quantized, "quant_bits": 1}, {"params": others}]
-    base = _sgd(recipe, groups, implementation)
-    optimizer = QuantOptimizer(base, PlusMinusOne(), ProxHardQuant(), quant_period=quant_period)
-    return Variant(model, base.zero_grad, optimizer.step)
+    groups = [{"params": quantized, "quant_bits": bits}, {"params": others}]
+    return model, _sgd(recipe, groups, implementation)
 
 
 def straight_through(recipe: Recipe, device: torch.device = CPU) -> Variant:

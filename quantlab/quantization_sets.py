@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import torch
@@ -53,6 +53,16 @@ def set_name(levels: tuple[float, ...]) -> str:
 def is_symmetric(levels: tuple[float, ...]) -> bool:
     """Whether -q is a level for every level q."""
     return levels == tuple(-level for level in reversed(levels))
+
+
+@cache
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the values as a tensor, which is the same object at every call.
+
+    A copy from the CPU at every step would make a GPU wait. A recorded step (CUDA graph) reads the
+    same memory whenever it is replayed.
+    """
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def nearest_level(latent: Tensor, levels: tuple[float, ...]) -> Tensor:

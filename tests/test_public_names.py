@@ -18,7 +18,7 @@ PUBLIC = {
     "quantlab.update_rules": "POST_TRAINING PROX_CONNECT PROX_QUANT Point REVERSE_PROX_CONNECT "
     "UpdateRule",
     "quantlab.schedules": "Constant Cosine InversePi Linear PowerDecay Product ProxQuantEpochs "
-    "Schedule Staircase StepDecay",
+    "Schedule SigmoidRamp Staircase StepDecay",
     "quantlab.quantization_sets": "BINARY QUATERNARY TERNARY nearest_level quantization_set "
     "set_name",
     "quantlab.initial_weights": "InitialWeights TorchvisionWeights TrialWeights WeightsFile",
@@ -42,7 +42,8 @@ PUBLIC = {
     "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",
     "quantlab.backward_maps": (
-        "BackwardMap BiReal ClippedIdentity Factor Jacobian ReSTE SignSwishDerivative "
+        "BackwardMap BiReal ClippedIdentity Factor InsideLevels Jacobian LevelMagnitude ReSTE "
+        "SignSwishDerivative "
         "SoftmaxShortcut StraightThrough"
     ),
     "quantlab.mirror_maps": "MirrorMap",
@@ -60,6 +61,10 @@ PUBLIC = {
     "quantlab.quantizers.sign_swish": "SignSwish",
     "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
     "quantlab.quantizers.tanh": "Tanh",
+    "quantlab.scales": "AbsoluteMean FanIn Largest LearnedStep LeastSquares Placement Scale "
+    "TernaryWeight TrainedTernary",
+    "quantlab.papers.scaled_methods": "BITNET BWN LSBQ LSBQ_PROX_CONNECT LSQ PARETO_Q PARQ "
+    "PQ_TERNARY SCALED_METHODS ScaledMethod TTQ TWN",
     "quantlab.models": "ModelSpec",
     "quantlab.models.base": "ModelSpec global_average",
     "quantlab.models.convnet": "ConvNet SignalConvNet",

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from quantlab.mirror_maps.base import MirrorMap
-from quantlab.quantization_sets import set_name
+from quantlab.quantization_sets import constant, set_name
 from quantlab.quantizers.base import Sharpness, at_least_float32
-from quantlab.quantizers.constants import constant
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quantlab.optim.buffers import QuantizedWeights
 from quantlab.optim.prox_optimizer import ProxOptimizer
-from quantlab.quantizers.constants import constant
+from quantlab.quantization_sets import constant
 from quantlab.update_rules import Point
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_instance, require_number
+from quantlab.quantization_sets import constant
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
-from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
 
 _DEFAULT = Power(0.1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from quantlab.plain_values import require_number
 from quantlab.quantization_sets import nearest_level, set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.scales.placement import Placement, steeper
 
 
 def piecewise_linear(
@@ -142,3 +143,13 @@ class PiecewiseLinear(Quantizer):
         if self.varrho_scale != self.rho_scale:
             varrho = _scaled(self.varrho_scale, sharpness)
         return piecewise_linear(latent, self.levels, rho, varrho, relative=self.relative)
+
+    def within(self, placement: Placement, weights: Tensor, sharpness: Sharpness) -> Tensor:
+        """Apply the map in the rows. Relative shifts are fractions of the half-gaps of the row."""
+        if not (self.relative and self.varrho_scale == 0 and placement.keeps_middles):
+            return super().within(placement, weights, sharpness)
+        # PARQ's map, in one pass instead of three.
+        inverse_slope = 1 - _scaled(self.rho_scale, sharpness)
+        if isinstance(inverse_slope, float) and inverse_slope <= 0:
+            return placement.nearest(weights, self.levels)
+        return steeper(weights, placement.levels(self.levels), inverse_slope)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
-from quantlab.quantization_sets import set_name
+from quantlab.quantization_sets import constant, set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
-from quantlab.quantizers.constants import constant
 from quantlab.quantizers.growth import Growth, Power
 
 _DEFAULT = Power(1.0)

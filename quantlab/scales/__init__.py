@@ -1,6 +1,23 @@
 """Scales: where the levels of a quantization set stand in a tensor, one rule per file."""
 
+from quantlab.scales.absolute_mean import AbsoluteMean
 from quantlab.scales.base import Scale
+from quantlab.scales.fan_in import FanIn
+from quantlab.scales.largest import Largest
+from quantlab.scales.learned_step import LearnedStep
+from quantlab.scales.least_squares import LeastSquares
 from quantlab.scales.placement import Placement
+from quantlab.scales.ternary_weight import TernaryWeight
+from quantlab.scales.trained_ternary import TrainedTernary
 
-__all__ = ["Placement", "Scale"]
+__all__ = [
+    "AbsoluteMean",
+    "FanIn",
+    "Largest",
+    "LearnedStep",
+    "LeastSquares",
+    "Placement",
+    "Scale",
+    "TernaryWeight",
+    "TrainedTernary",
+]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -116,21 +117,29 @@ def _split(size: Tensor, *, lower_counts: bool) -> tuple[Tensor, Tensor]:
         lower_counts: whether the others are replaced by their mean, or else by 0.
     """
     k = size.shape[-1]
-    order = size.sort(dim=-1, descending=True).values
-    # Sums of integers do not depend on their order, and every device has them without random order.
-    unit = order[..., :1].double().clamp(min=torch.finfo(torch.float32).tiny)
-    whole = (order.double() / unit * 2.0 ** min(52, 61 - k.bit_length())).round().long()
-    sums = whole.cumsum(dim=-1)
-    count = torch.arange(1, k + 1, device=size.device)
-    gain = sums.double().square() / count
+    order = _descending(size)
+    # Sums of integers are exact, so that they do not depend on the device. They fit in 63 bits.
+    most = 2.0 ** min(52, 62 - k.bit_length())
+    unit = order[..., :1].double().clamp(min=torch.finfo(torch.float32).tiny) / most
+    sums = order.double().mul_(1 / unit).long().cumsum(dim=-1).double()
+    count = torch.arange(1, k + 1, device=size.device, dtype=torch.float64)
+    others = (k - count).clamp(min=1)
+    rest = sums[..., -1:] - sums
+    gain = sums.square().div_(count)
     if lower_counts:
-        gain += (sums[..., -1:] - sums).double().square() / (k - count).clamp(min=1)
-    cut = order.gather(-1, gain.argmax(dim=-1, keepdim=True))
-    above = size >= cut
-    number = above.sum(dim=-1, keepdim=True)
-    upper = (size * above).sum(dim=-1, keepdim=True) / number
-    lower = (size * ~above).sum(dim=-1, keepdim=True) / (k - number).clamp(min=1)
-    return upper, lower
+        gain += rest.square().div_(others)
+    best = gain.max(dim=-1, keepdim=True).indices
+    upper = sums.gather(-1, best) / count[best]
+    lower = rest.gather(-1, best) / others[best]
+    return (upper * unit).to(size.dtype), (lower * unit).to(size.dtype)
+
+
+def _descending(size: Tensor) -> Tensor:
+    """Return the entries of each row from the largest to the smallest."""
+    if size.is_cuda or size.dtype not in (torch.float32, torch.float64):
+        return size.sort(dim=-1, descending=True).values
+    # On a CPU, torch takes 17 times as long as NumPy, because it also sorts the positions.
+    return torch.from_numpy(np.sort(size.detach().numpy(), axis=-1)).flip(-1)
 
 
 def _apart(row_levels: Tensor) -> Tensor:

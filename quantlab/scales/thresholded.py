@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from quantlab.scales.placement import Placement, Table
+from quantlab.scales.placement import Placement, Table, between
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,7 @@ class Thresholded(Placement):
 
     def nearest(self, weights: Tensor, levels: tuple[float, ...]) -> Tensor:
         """Return the level of the row between whose thresholds each weight is; a tie goes up."""
-        found = self.row_levels[..., :1].expand_as(weights)
-        uppers = self.row_levels[..., 1:].split(1, dim=-1)
-        for threshold, level in zip(self.thresholds.split(1, dim=-1), uppers, strict=True):
-            found = torch.where(weights < threshold, found, level)
-        return torch.where(weights.isnan(), weights, found)
+        return between(weights, self.thresholds, self.row_levels)
 
     def _table(self) -> Table:
         """Return the function through all levels and thresholds."""

@@ -16,7 +16,7 @@ from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.tanh import Tanh
-from quantlab.scales.placement import Placement, Proportional, Table, TwoSided
+from quantlab.scales.placement import Placement, Proportional, Table, TwoSided, steeper
 
 Make = Callable[[tuple[float, ...], torch.Generator], Placement]
 ROWS = (2, 3)
@@ -142,3 +142,46 @@ def test_binary_relax_moves_weights_to_the_levels_of_their_row() -> None:
     nearest = placement.nearest(weights, TERNARY)
     found = BinaryRelax(TERNARY).within(placement, weights, 0.5)
     torch.testing.assert_close(found, (weights + 0.5 * nearest) / 1.5)
+
+
+@pytest.mark.parametrize("levels", SETS)
+@pytest.mark.parametrize("slope", [1.0, 0.3, 1e-2, 1e-25, 0.0])
+def test_a_steeper_identity_is_the_relative_map_of_the_row(
+    levels: tuple[float, ...], slope: float
+) -> None:
+    """As a number or as a column of numbers, and with the middle of each gap going up at 0."""
+    placement = table(levels, torch.Generator().manual_seed(6))
+    row_levels = placement.levels(levels)
+    middles = (row_levels[..., 1:] + row_levels[..., :-1]) / 2
+    own = torch.linspace(-4, 4, 101, dtype=torch.float64).expand(*ROWS, -1)
+    weights = torch.cat([own, row_levels, middles], dim=-1)
+    column = torch.full((2, 1, 1), slope, dtype=torch.float64)
+    if slope < 1e-20:
+        expected = placement.nearest(weights, levels)
+        assert torch.equal(steeper(weights, row_levels, column), expected)
+        quantizer = PiecewiseLinear(levels, varrho_scale=0, relative=True)
+        for sharpness in (1.0, 2.0, torch.ones(2, 1, 1, dtype=torch.float64)):
+            assert torch.equal(quantizer.within(placement, weights, sharpness), expected)
+        return
+    inside = weights.clamp(row_levels[..., :1], row_levels[..., -1:])
+    gap = (inside[..., None] >= row_levels[..., None, 1:-1]).sum(dim=-1)
+    low, high = row_levels[..., :-1].gather(-1, gap), row_levels[..., 1:].gather(-1, gap)
+    middle = (low + high) / 2
+    expected = (middle + (inside - middle) / slope).clamp(low, high)
+    for given_slope in (slope, column):
+        found = steeper(weights, row_levels, given_slope)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [equal, table])
+def test_relative_shifts_are_those_of_the_rows_half_gaps(make: Make) -> None:
+    """The fast way for PARQ's map is the same as entering, mapping and leaving."""
+    placement = make(QUATERNARY, torch.Generator().manual_seed(7))
+    assert placement.keeps_middles
+    weights = torch.linspace(-3, 3, 200, dtype=torch.float64).expand(*ROWS, -1)
+    quantizer = PiecewiseLinear(QUATERNARY, varrho_scale=0, relative=True)
+    for sharpness in (0.0, 0.4, 0.99):
+        slow = placement.leave(quantizer.prox(placement.enter(weights), sharpness))
+        fast = quantizer.within(placement, weights, sharpness)
+        torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-12)
+    assert not proportional(QUATERNARY, torch.Generator().manual_seed(0)).keeps_middles
