@@ -91,6 +91,20 @@ METHODS = {
 }
 """Three values of a method's number, two sets (some methods are binary), three seeds."""
 
+QUANTIZED_NETS = (
+    *(f"CIFAR-10 {network}" for network in ("VGG-9", "VGG-BC", "ResNet-56", "WRN-56-2")),
+    "CIFAR-100 ResNet-56",
+    "ImageNet ResNet-18",
+)
+"""Panels of Figure 6 of "Training Quantized Nets"."""
+ROUNDING = ("BC-ADAM", "BC-SGD", "Big-batch SR-ADAM", "SR-ADAM", "SR-SGD", "R-ADAM")
+DECAYED = ("BC-ADAM", "SR-ADAM")
+"""Methods that are trained with and without weight decay, as in its Figure 7."""
+
+DECAYED_CELLS = [("VGG-9", method) for method in DECAYED]
+SHARES = (0, 0.49, 0.55, 0.75, 0.8, 0.99)
+"""Shares of the training."""
+
 TRIALS = {
     "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 27},
     "cifar10_jpeg_fine_tuning": {"BC": 2, "PQ": 2, "PC": 2},
@@ -121,6 +135,17 @@ TRIALS = {
     "mirror_descent_ternary": cells_of(
         COLUMNS, ("FP", "PQ", "PQ*", "GD-tanh", "MD-softmax-s", "MD-tanh-s")
     ),
+    "quantized_nets": {
+        f"{panel} {method}": 1 if "ImageNet" in panel else 3
+        for panel in QUANTIZED_NETS
+        for method in ("FP", *ROUNDING)
+    },
+    "quantized_nets_smoke": {
+        f"{network} {method}": 6 if network == "VGG-9" and method in DECAYED else 3
+        for network in ("VGG-9", "WRN-56-2")
+        for method in ("FP", *ROUNDING)
+    },
+    "quantized_nets_weight_decay": {f"VGG-BC {method}": 6 for method in DECAYED},
     "pull_smoke": dict.fromkeys(
         (f"gradient at {point}{data}" for point in ("w", "w*") for data in ("", ", MNIST-1D")),
         3 * 6 * 7 * 3,
@@ -187,6 +212,36 @@ def test_smaller_siblings_are_parts_of_the_whole() -> None:
             sweep = load_sweep(name)
             assert fingerprints(sweep) <= fingerprints(load_sweep(whole))
             assert sweep.experiment == whole
+
+
+def test_the_study_of_weight_decay_shares_the_trials_without_it() -> None:
+    study, whole = load_sweep("quantized_nets_weight_decay"), load_sweep("quantized_nets")
+    assert study.experiment == whole.experiment
+    shared = [cell for cell in study.cells if cell.coordinates["weight_decay"] == "0"]
+    assert len(shared) == 6
+    assert {cell.fingerprint for cell in shared} == fingerprints(study) & fingerprints(whole)
+
+
+def test_the_small_quantized_nets_keep_the_papers_proportions() -> None:
+    small = {cell.name: cell.recipe for cell in load_sweep("quantized_nets_smoke").cells}
+    for network in ("VGG-9", "WRN-56-2"):
+        for method in ("FP", *ROUNDING):
+            decay = "weight_decay=0 " if (network, method) in DECAYED_CELLS else ""
+            found = small[f"{network} {method} {decay}seed=0"]
+            (full,) = (
+                cell.recipe
+                for cell in load_sweep("quantized_nets").cells
+                if cell.name == f"CIFAR-10 {network} {method} seed=0"
+            )
+            assert found.quantization == full.quantization
+            assert found.initial_weights == full.initial_weights
+            assert found.batch_size / 32 in (1, full.batch_size / 128)
+            assert (found.batch_size == 256) == (method == "Big-batch SR-ADAM")
+            rates = [
+                [each.optimizer.learning_rate.at(int(share * each.epochs), 1) for share in SHARES]
+                for each in (found, full)
+            ]
+            assert rates[0] == rates[1]
 
 
 def test_the_papers_own_protocol_is_the_same_grid_on_all_images() -> None:

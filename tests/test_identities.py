@@ -40,6 +40,9 @@ GRIDS: dict[str, str] = {
     "mirror_descent_search": "2c1f1197c6a9cbd7",
     "mirror_descent_smoke": "56657d46ba3a98e0",
     "mirror_descent_ternary": "9bfaa22e8a7b10cb",
+    "quantized_nets": "30e30ff397ee2c5a",
+    "quantized_nets_smoke": "050bfcbd79bb275d",
+    "quantized_nets_weight_decay": "d2068f4bf572e4d5",
     "pull_smoke": "bf64248f828205c3",
 }
 """Of each grid that ships, SHA-256 over its sorted fingerprints."""

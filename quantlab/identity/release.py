@@ -116,6 +116,7 @@ RELEASE = {
         "Method cifar10 cifar10_end_to_end cifar10_fine_tuning cifar10_full_precision "
         "imagenet imagenet_end_to_end imagenet_fine_tuning"
     ),
+    "quantlab.papers.quantized_nets": "RoundingMethod batch_size dataset optimizer recipe",
     "quantlab.papers.scaled_methods": "Annealed ScaledMethod",
     "quantlab.plain_values": (
         "finite_number floats make_plain plain require_bool require_count require_instance "
