@@ -3,6 +3,7 @@
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -16,7 +17,9 @@ from analysis.tables.table import Table, bold
 _PRINTED = (ACCURACY, OVER_RHO0)
 """Sections whose tables are printed; the others are in the files."""
 _MOST_COLUMNS = 12
-"""Most columns of a table that fit into a terminal."""
+"""Most columns of a table that is printed."""
+_UNLIMITED = 10_000
+"""A width in letters that every table has room in."""
 
 
 def show(report: Report) -> None:
@@ -29,7 +32,8 @@ def show(report: Report) -> None:
         console.print(f"trials: {', '.join(found)}\n", highlight=False)
     for table in report.tables:
         if table.section in _PRINTED and table.body.shape[1] <= _MOST_COLUMNS:
-            console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
+            console.print(Text(table.caption, style="italic"))
+            _print_whole(render(table), console)
     verdicts = report.findings.verdicts.to_dict("records")
     if verdicts:
         console.print(Text("Can ρ0 be left untuned?", style="italic"))
@@ -48,6 +52,13 @@ def show(report: Report) -> None:
         console.print(Text.assemble((row["verdict"], "bold"), f"  {row['claim']}"))
     console.print()
     show_files(report)
+
+
+def _print_whole(table: RichTable, console: Console) -> None:
+    """Print a table, which continues on the next line of the terminal rather than lose numbers."""
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    width = Measurement.get(console, unlimited, table).maximum
+    Console(width=max(width, console.width)).print(table, "", sep="\n")
 
 
 def _differences(training_beside: pd.DataFrame) -> list[str]:

@@ -281,6 +281,21 @@ def test_fanova_agrees_with_the_variance_split_on_main_effects() -> None:
     assert importance_frame(frame[frame["method"] == "none"]).empty
 
 
+def test_no_number_is_cut_off_where_the_terminal_is_narrow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    methods = ("PC", "PQ", "rPC", "BC", "TWN", "LSQ")
+    measured = Measurements(grid(lambda *_: 0.5, methods=methods, noise=0.01))
+    chosen = sweep_report.ReportOptions(("markdown",), "validation", None, 0.03)
+    written = sweep_report.report(measured, tmp_path / "out", "made", {}, chosen)
+    show(written)
+    printed = capsys.readouterr().out
+    (table,) = [table for table in written.tables if table.name.startswith("methods")]
+    cells = [cell for row in table.body.itertuples(index=False) for cell in row]
+    assert all(part in printed for cell in cells for part in cell.replace("*", "").split(" at "))
+
+
 def test_classes_are_known_without_a_result() -> None:
     assert {classes(cell.recipe) for cell in load_sweep("digits").cells} == {10}
 
