@@ -66,7 +66,7 @@ class WeightGroup:
     def __post_init__(self) -> None:
         require_instance(self, "quantizer", Quantizer)
         if self.scale is not None:
-            require_instance(self, "scale", Scale)
+            require_instance(self, "scale", Scale, "AbsoluteMean()")
         if self.sharpness is not None:
             require_instance(self, "sharpness", Schedule)
         _patterns(self, "layers")
@@ -148,7 +148,7 @@ class Quantization:
         if self.averaging is not None:
             require_instance(self, "averaging", Averaging)
         if self.scale is not None:
-            require_instance(self, "scale", Scale)
+            require_instance(self, "scale", Scale, "AbsoluteMean()")
         require_items(self, "groups", WeightGroup, "a sequence of WeightGroup")
         if self.latent_bound is not None:
             bound = require_number(self, "latent_bound", exclusive=True)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from quantlab.export import save
+from quantlab.quantization_sets import TERNARY
+from quantlab.scales.contract import require_scale_contract
 from sweeps.loading import load_sweep
 from sweeps.planning.preflight import check_without_data
 
@@ -46,6 +48,14 @@ def test_the_sweep_of_mirror_descent_is_one(tmp_path: Path) -> None:
     assert {cell.block for cell in cells} == {"MD-tanh-s", "BC", "PC"}
     assert len(cells) == 3 * 3 * 3
     check_without_data(cells)
+
+
+def test_the_scales_of_the_docs_keep_the_contract() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "scales.md").read_text(encoding="utf-8")
+    scope: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(code, scope)
+    require_scale_contract(scope["RootMeanSquare"](), TERNARY)
 
 
 def test_the_study_of_the_docs_is_one() -> None:
