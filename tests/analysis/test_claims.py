@@ -1,7 +1,12 @@
 """The papers' claims: on their own numbers they come out as they say, or the exception is shown."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.claims import (
     CLAIMS,
@@ -17,7 +22,7 @@ from analysis.claims import (
 from analysis.published import published_configurations
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
-from tests.analysis.frames import EXAMPLE, trials
+from tests.analysis.frames import EXAMPLE, Row, trials
 
 
 def evaluated(*claims: Claim, table: pd.DataFrame) -> pd.DataFrame:
@@ -158,3 +163,77 @@ def test_single_seeds_are_not_tested() -> None:
     table = configurations(trials(row for row in EXAMPLE if row[3] == 0))
     found = evaluated(claim(Lead(("PC",), over=("BC",)), "above", 0.0), table=table)
     assert (found["within_noise"].iloc[0], found["untested"].iloc[0]) == (0, 1)
+
+
+UNEVEN = {"A": [0.90, 0.94, 0.89, 0.93], "B": [0.88, 0.885, 0.87], "C": [0.7, 0.7], "D": [0.7, 0.7]}
+
+
+def of_methods(accuracies: Mapping[str, Sequence[float | None]]) -> pd.DataFrame:
+    rows: list[Row] = [
+        (method, "binary", None, seed, accuracy)
+        for method, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+    ]
+    return configurations(trials(rows))
+
+
+def test_the_interval_of_a_difference_is_welchs() -> None:
+    table = of_methods(UNEVEN)
+    (measured,) = Lead(("A",), over=("B",)).measure(select(table), table)
+    welch = stats.ttest_ind(UNEVEN["A"], UNEVEN["B"], equal_var=False).confidence_interval(0.95)
+    assert measured.value == pytest.approx((welch.low + welch.high) / 2)
+    assert measured.half_width == pytest.approx((welch.high - welch.low) / 2)
+    (equal,) = Lead(("C",), over=("D",)).measure(select(table), table)
+    assert (equal.value, equal.half_width) == (0, 0)
+    (certain,) = Lead(("A",), over=("C",)).measure(select(table), table)
+    one_sample = stats.t.interval(0.95, 3, scale=np.std(UNEVEN["A"], ddof=1) / 2)[1]
+    assert certain.half_width == pytest.approx(one_sample)
+    table = of_methods({**UNEVEN, "D": [0.7]})
+    (single,) = Lead(("A",), over=("D",)).measure(select(table), table)
+    assert np.isnan(single.half_width)
+
+
+@pytest.mark.parametrize("kind", ["above", "at least", "at most"])
+def test_a_bound_within_the_interval_is_within_the_noise(kind: str) -> None:
+    table = of_methods(UNEVEN)
+    quantity = Lead(("B",), over=("A",))
+    (measured,) = quantity.measure(select(table), table)
+    assert measured.value < 0 < measured.half_width
+    for beside, count in ((0.9, 1), (1.1, 0), (-0.9, 1), (-1.1, 0)):
+        bound = measured.value + beside * measured.half_width
+        found = evaluated(claim(quantity, kind, bound), table=table)
+        assert found["within_noise"].iloc[0] == count
+        assert found["untested"].iloc[0] == 0
+
+
+def test_trials_without_an_accuracy_are_in_no_range_and_no_difference() -> None:
+    rows: list[Row] = [("PC", "binary", 0.1, 0, 0.9), ("PC", "binary", 0.2, 0, 0.8)]
+    rows += [("PC", "binary", 0.3, 0, None), ("PQ", "ternary", 0.1, 0, 0.5)]
+    table = configurations(trials([*rows, ("BC", "binary", None, 0, None)]))
+    (measured,) = RangeOverRho0("PC").measure(select(table), table)
+    assert measured.value == pytest.approx(0.1)
+    assert list(RangeOverRho0("BC").measure(select(table), table)) == []
+    assert list(Behind("PQ").measure(select(table), table)) == []
+    assert list(Behind("PC").measure(select(table), table)) == []
+    assert list(Lead(("PC",), over=("BC",)).measure(select(table), table)) == []
+
+
+def test_a_star_is_another_method_but_punctuation_of_datasets_is_not() -> None:
+    """PQ* has layers in full precision; CIFAR-10 is CIFAR10."""
+    rows: list[Row] = [
+        (method, name, None, seed, accuracy)
+        for method, accuracy in (("PQ", 0.8), ("PQ*", 0.9))
+        for name in ("binary", "ternary")
+        for seed in (0, 1)
+    ]
+    table = configurations(trials([*rows, ("FP", "", None, 0, 0.95), ("FP", "", None, 1, 0.95)]))
+    losses = LossOfQuantization("PQ").measure(select(table), table)
+    assert [cell.value for cell in losses] == pytest.approx([0.15, 0.15])
+    gains = GainOfSet("PQ*", larger="ternary", smaller="binary").measure(select(table), table)
+    assert ["PQ* 90.00 - PQ* 90.00" in cell.numbers for cell in gains] == [True]
+    on_imagenet = configurations(trials(rows, dataset="image-net"))
+    lead = Lead(("PQ*",), over=("PQ",), not_on="ImageNet")
+    assert len(list(lead.measure(select(table), table))) == 2
+    assert list(lead.measure(select(on_imagenet), on_imagenet)) == []
+    only = replace(lead, not_on="", dataset="ImageNet")
+    assert len(list(only.measure(select(on_imagenet), on_imagenet))) == 2

@@ -113,7 +113,7 @@ def of(quantizer: Any, rule: Any = PROX_CONNECT, **options: Any) -> Recipe:
 def test_levels_that_a_scale_moves_are_no_flips() -> None:
     """Positions in the row count, and distances in the coordinates of the set."""
     torch.manual_seed(1)
-    start = torch.randn(3, 40, dtype=torch.float64)
+    start = 0.1 * torch.randn(3, 40, dtype=torch.float64)
     for scale in (AbsoluteMean(per="channel"), TernaryWeight(per=20), LearnedStep()):
         weight = nn.Parameter(start.clone())
         optimizer = ProxOptimizer(
@@ -129,7 +129,7 @@ def test_levels_that_a_scale_moves_are_no_flips() -> None:
             moved(optimizer, 1.7 * start)
             assert not torch.isin(weight.abs().max(), before)
             assert flips_since(known, optimizer).rate == 0
-        then = start + 0.7 * torch.randn_like(start)
+        then = start + 0.07 * torch.randn_like(start)
         found = flips_since(known, moved(optimizer, then))
         levels = optimizer.levels()["a"]
         now = torch.searchsorted(levels, weight.detach().reshape(len(levels), -1))

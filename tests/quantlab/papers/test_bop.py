@@ -178,6 +178,22 @@ def test_groups_of_torch_are_enough_without_a_recipe() -> None:
     assert copy.param_groups[0]["lr"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("threshold", "gradient", "flips"), [(0.5, 1.0, False), (0.49, 1.0, True), (0.0, -1.0, False)]
+)
+def test_an_average_must_exceed_the_threshold(
+    threshold: float, gradient: float, flips: bool
+) -> None:
+    """And a weight without a gradient stays, also at the threshold 0."""
+    weight, still = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    groups = [{"params": [weight]}, {"params": [still], "threshold": 0.0}]
+    bop = Bop(groups, lr=0.5, threshold=threshold, flips=True)
+    weight.grad, still.grad = torch.full((2,), gradient), torch.zeros(2)
+    bop.step()
+    assert weight.tolist() == ([-1, -1] if flips else [1, 1])
+    assert still.tolist() == [1, 1]
+
+
 def test_the_published_setting() -> None:
     """gamma = 1e-4, a tenth of it after every 100 epochs; Adam at 0.01."""
     assert CIFAR10_OPTIMIZER.options == {"threshold": 1e-8}
