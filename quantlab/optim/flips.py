@@ -72,7 +72,7 @@ def flips_since(levels: Sequence[Tensor] | None, optimizer: ProxOptimizer) -> Fl
     counts: list[int] = torch.stack([count for count, _ in shares]).tolist()
     sizes = [size for _, size in shares]
     distances.append(distances[0].new_full((1,), math.nan))  # one is read, even if none flips
-    distance = float(torch.cat(distances).nanmedian())
+    distance = float(torch.cat(distances).cpu().nanmedian())  # not deterministic on every device
     return Flips(
         rate=sum(counts) / sum(sizes),
         median_rate=median(count / size for count, size in zip(counts, sizes, strict=True)),

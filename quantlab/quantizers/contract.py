@@ -233,6 +233,7 @@ def _pure_image(apply: _Map, latent: Tensor, what: str, *, like: Tensor | None =
 
 
 def _require_monotone(latent: Tensor, image: Tensor, what: str, span: float) -> None:
+    latent, image = latent.cpu(), image.cpu()
     highest, places = image.cummax(dim=0)  # a slow fall is large only over several weights
     falls = highest - image
     worst = int(falls.argmax())

@@ -103,6 +103,8 @@ def test_two_processes_equal_one(name: str, tmp_path: Path) -> None:
         assert record.train_loss == pytest.approx(other.train_loss, rel=1e-9)
         assert record.validation_accuracy_hard == other.validation_accuracy_hard
         assert record.validation_accuracy_latent == other.validation_accuracy_latent
+        assert record.flip_rate == other.flip_rate
+        assert record.flip_rate_median == other.flip_rate_median
     assert outcome == alone.outcome()
 
 

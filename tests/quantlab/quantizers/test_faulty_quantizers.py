@@ -95,6 +95,45 @@ def test_faulty_limits_are_refused(fault: str) -> None:
         require_contract(Mine(limit=hard))
 
 
+@pytest.mark.parametrize("span", [1e-3, 2.0, 1e4])
+def test_a_fault_is_as_large_as_the_set(span: float) -> None:
+    """What is rounding on a wide set is a fault on a narrow one."""
+    levels = (-span / 2, -span / 8, span / 2)
+    top, nearest = levels[-1], Nearest(levels).hard
+
+    def mine(prox: Prox, limit: Hard | None = None, *, draws: bool = False) -> Mine:
+        return Mine(levels=levels, map=prox, limit=limit, draws=draws)
+
+    def ripple(size: float) -> Prox:
+        return lambda w, s: w.clamp(-top, top) + size * span * torch.sin(40 * w / span)
+
+    require_contract(mine(ripple(1e-7)))
+    with pytest.raises(ConfigurationError, match="must be nondecreasing"):
+        require_contract(mine(ripple(1e-3)))
+    with pytest.raises(ConfigurationError, match="must be nondecreasing"):  # only above the set
+        require_contract(mine(lambda w, s: torch.minimum(w, top - 0.01 * (w - top))))
+    with pytest.raises(ConfigurationError, match="must be nondecreasing"):  # only below it
+        require_contract(mine(lambda w, s: torch.maximum(w, -top - 0.01 * (w + top))))
+    require_contract(mine(lambda w, s: 1e-6 * -w, draws=True))
+    with pytest.raises(ConfigurationError, match="a smaller mean"):
+        require_contract(mine(lambda w, s: 1e-3 * -w, draws=True))
+    require_contract(mine(nearest_of(levels), lambda w: nearest(w) + 1e-7 * span))
+    with pytest.raises(ConfigurationError, match=r"hard returned .*must return one of"):
+        require_contract(mine(nearest_of(levels), lambda w: nearest(w) + 1e-4 * span))
+    for middle in ((levels[0] + levels[1]) / 2, (levels[1] + levels[2]) / 2):
+        there = torch.tensor(middle)
+
+        def undecided(w: Tensor, there: Tensor = there) -> Tensor:
+            return torch.where(w.isclose(there, rtol=1e-5, atol=0), w, nearest(w))
+
+        with pytest.raises(ConfigurationError, match=r"hard returned .*must return one of"):
+            require_contract(mine(nearest_of(levels), undecided))
+
+
+def nearest_of(levels: tuple[float, ...]) -> Prox:
+    return Nearest(levels).prox
+
+
 def test_a_fault_at_some_sharpness_is_found_there() -> None:
     late = Mine(map=lambda w, s: w if s < 3 else -w)
     require_contract(late, (0.0, 1.0))
