@@ -41,7 +41,7 @@ GRIDS: dict[str, str] = {
     "mirror_descent_smoke": "56657d46ba3a98e0",
     "mirror_descent_ternary": "9bfaa22e8a7b10cb",
     "quantized_nets": "30e30ff397ee2c5a",
-    "quantized_nets_smoke": "050bfcbd79bb275d",
+    "quantized_nets_smoke": "9f358a01bc5b28b7",
     "quantized_nets_weight_decay": "d2068f4bf572e4d5",
     "pull_smoke": "bf64248f828205c3",
 }

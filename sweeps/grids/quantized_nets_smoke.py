@@ -2,8 +2,8 @@
 
 The methods, their sets and layers are those of `quantized_nets`. 34 steps in each of 40 epochs
 replace 391 steps in each of 160. The learning rates are the published ones, and drop after the same
-shares of the training. Big batches are 8 times as large, as 1024 is to 128. A weight decay of 1e-5
-would not be seen in so few steps, and is replaced by 1e-3.
+shares of the training. Batches are a quarter of the published ones: 32 images, or 256 and 128 for
+big batches. A weight decay of 1e-5 would not be seen in so few steps, and is replaced by 1e-3.
 """
 
 from dataclasses import replace
@@ -23,7 +23,8 @@ NETWORKS = {
 """The thin network for each of the paper's."""
 EPOCHS = 40
 DROPS = (20, 31)
-BATCH_SIZE, BIG_BATCH = 32, 256
+BATCHES = 4
+"""The published batch sizes are divided by it."""
 DECAYED = (BC_ADAM, SR_ADAM)
 """Methods that are also trained with weight decay, on the first network."""
 DECAYS = Axis("weight_decay", "optimizer.options.weight_decay", (0.0, 1e-3))
@@ -39,14 +40,13 @@ def small(method: RoundingMethod | None, network: str) -> Recipe:
     full = recipe(method, "CIFAR-10", network)
     rate = full.optimizer.learning_rate
     assert isinstance(rate, StepDecay)
-    is_big = method is not None and method.has_big_batches
     return replace(
         full,
         model=NETWORKS[network],
         dataset=Digits(),
         optimizer=replace(full.optimizer, learning_rate=replace(rate, milestones=DROPS)),
         epochs=EPOCHS,
-        batch_size=BIG_BATCH if is_big else BATCH_SIZE,
+        batch_size=full.batch_size // BATCHES,
     )
 
 
