@@ -106,7 +106,7 @@ def _curves(
     settings, sets = settings_of(selected), sets_of(selected)
     figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")
     styles, further = method_styles(trials["method"]), axis_columns(selected)
-    places = places_of_variants(selected)
+    places = places_of_variants(selected, styles)
     configuration = completed(trials).set_index("trial_id")["configuration_id"]
     epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
     epochs = epochs.dropna(subset="configuration_id")

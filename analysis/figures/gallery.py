@@ -67,6 +67,8 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
         return
     pages = _pages(findings.configurations, selected)
     for suffix, table, _ in pages:
+        if table["rho0"].isna().all():
+            continue
         yield Drawn(
             f"sensitivity{suffix}",
             OVER_RHO0,

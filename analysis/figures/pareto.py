@@ -76,7 +76,7 @@ def pareto_figure(
     figure.set_size_inches(3.4 * columns, 2.2 * len(grid) + 0.5)
     methods = list(dict.fromkeys([*methods, *selected["method"]]))
     styles, further = method_styles(methods), axis_columns(selected)
-    places = places_of_variants(selected)
+    places = places_of_variants(selected, styles)
     row = grid.flat
     for axes in row[len(settings) :]:
         axes.set_axis_off()

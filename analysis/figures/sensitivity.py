@@ -45,7 +45,8 @@ def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figu
     finished = table[table["n"] > 0]
     settings, sets = settings_of(finished), sets_of(finished)
     figure, grid = panels(len(settings), len(sets), sharey="row")
-    styles, places = method_styles([*methods, *table["method"]]), places_of_variants(finished)
+    styles = method_styles([*methods, *table["method"]])
+    places = places_of_variants(finished, styles)
     for row, (key, part) in zip(grid, settings, strict=True):
         for axes, name in zip(row, sets, strict=True):
             _panel(axes, part[part["set"].isin((name, ""))], styles, places)

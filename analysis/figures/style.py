@@ -63,9 +63,9 @@ DASHES: tuple[tuple[int, ...], ...] = (
     (6, 2, 2, 2, 2, 2),
     (1, 1),
 )
-"""Dashes of the lines of a method's variants: lengths of lines and gaps, in widths of a line."""
+"""Dashes of lines of one colour: lengths of lines and gaps, in widths of a line."""
 FILLS = ("full", "none", "left", "right", "top", "bottom")
-"""Which part of the markers of a method's variants is filled."""
+"""Which part of markers of one colour is filled."""
 SHADES = "cividis"
 """Colour map for values without a method; its lightness is monotone."""
 
@@ -141,13 +141,14 @@ def variant(row: Any, columns: Sequence[str]) -> str:
     return " ".join([row["method"], *others])
 
 
-def places_of_variants(table: pd.DataFrame) -> dict[str, int]:
-    """The place of each variant among those of its method, from 0.
+def places_of_variants(table: pd.DataFrame, styles: Styles) -> dict[str, int]:
+    """The place of each variant among those of its colour, from 0.
 
-    A method has one colour and marker; its variants differ in `DASHES` or `FILLS`.
+    Variants of a method, and methods that share a colour, differ in `DASHES` or `FILLS`.
 
     Args:
         table: with `method` and columns of further axes.
+        styles: result of `method_styles`.
 
     Returns:
         Name as `variant` returns it -> place.
@@ -155,7 +156,7 @@ def places_of_variants(table: pd.DataFrame) -> dict[str, int]:
     further = axis_columns(table)
     names: dict[str, dict[str, int]] = {}
     for _, row in table.drop_duplicates(["method", *further]).iterrows():
-        own = names.setdefault(row["method"], {})
+        own = names.setdefault(styles[row["method"]][0], {})
         own.setdefault(variant(row, further), len(own))
     return {name: place for own in names.values() for name, place in own.items()}
 

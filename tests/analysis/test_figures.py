@@ -88,6 +88,28 @@ def test_variants_of_a_method_share_its_colour_and_differ_in_dashes_or_fill() ->
         assert looks["PC lr=0.1"][0] == looks["PC lr=0.2"][0] != looks["BC lr=0.1"][0]
 
 
+def test_methods_that_share_a_colour_differ_in_dashes() -> None:
+    rows = [(f"M{i}", "binary", None, seed, 0.9) for i in range(9) for seed in (0, 1)]
+    frame = trials(rows)
+    chosen = select(configurations(frame))
+    axes = learning_curves(chosen, frame, history_of(frame)).axes[0]
+    looks = {
+        (line.get_color(), str(line._dash_pattern))
+        for line in axes.lines
+        if line.get_label()[0] == "M"
+    }
+    assert len(looks) == 9
+
+
+def test_without_any_rho0_there_is_no_figure_over_it() -> None:
+    for rho0, expected in ((None, set()), (0.1, {"sensitivity"})):
+        measured = Measurements(trials([("PC", "binary", rho0, seed, 0.9) for seed in (0, 1)]))
+        with for_print():
+            names = {figure.name for figure in all_figures(measured, analyse(measured))}
+        assert names & {"sensitivity"} == expected
+        assert "heat_map" in names
+
+
 def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:
     axes = heat_map(selected).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["BC", "PC", "PQ"]
