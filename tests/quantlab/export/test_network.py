@@ -1,9 +1,12 @@
 """Exported networks: the same network comes back, and nothing else does."""
 
+import importlib
 import json
 import pickle
+import pkgutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import quantlab.scales
 from quantlab import ConfigurationError, Quantization, Recipe, TrainingRun
 from quantlab.datasets.cifar import CIFAR10
 from quantlab.export import load, save
@@ -26,6 +30,7 @@ from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
+from quantlab.scales import Scale
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.quantizers.test_contract import CLASSES, every_quantizer
@@ -102,8 +107,38 @@ def test_a_trained_network_comes_back_bit_for_bit(cls: type, tmp_path: Path) -> 
         assert torch.equal(network(images), run.model.eval()(images))
 
 
+def scales() -> list[Scale]:
+    """Every rule of the package, for all parts of a tensor that it allows."""
+    found: list[Scale] = []
+    for module in pkgutil.iter_modules(quantlab.scales.__path__, "quantlab.scales."):
+        for member in vars(importlib.import_module(module.name)).values():
+            if isinstance(member, type) and issubclass(member, Scale) and member is not Scale:
+                for per in ("tensor", "channel", 8):
+                    with suppress(ConfigurationError):
+                        found += [member(per=per)] if member.__module__ == module.name else []
+    return found
+
+
+@pytest.mark.parametrize("scale", scales(), ids=lambda scale: f"{type(scale).__name__}-{scale.per}")
+def test_levels_of_rows_come_back_bit_for_bit(scale: Scale, tmp_path: Path) -> None:
+    quantization = replace(BC, quantizer=Nearest(TERNARY), scale=scale)
+    recipe = small_recipe(model=ConvNet(width=8), quantization=quantization, epochs=1)
+    run = trained(recipe)
+    weights = run.final_weights()
+    file = save(tmp_path / "network", recipe, weights, num_classes=10)
+    assert same(load(tmp_path / "network"), weights)
+    assert set(file.coded) == {name for name in weights if weights[name].dim() > 1}
+    assert all(of.num_levels <= 3 for of in file.coded.values())
+    tables = run.optimizer.levels()
+    for name, of in file.coded.items():
+        rows = of.decoded().view(len(tables[name]), -1)
+        for own, levels in zip(rows.tolist(), tables[name].tolist(), strict=True):
+            assert set(own) <= set(levels)
+
+
 def test_the_package_has_quantizers_to_export() -> None:
     assert len(CLASSES) > 8
+    assert len(scales()) > 12
 
 
 @pytest.mark.parametrize(
