@@ -23,6 +23,7 @@ PUBLIC = {
     "set_name",
     "quantlab.initial_weights": "InitialWeights TorchvisionWeights TrialWeights WeightsFile",
     "quantlab.execution": "Execution",
+    "quantlab.export": "load save",
     "quantlab.errors": "ConfigurationError LostProcessError MemoryExhaustedError "
     "NonFiniteLossError",
     "quantlab.packs": "PackEvent PackedRun",
@@ -37,7 +38,6 @@ PUBLIC = {
     "quantlab.papers.bop": "CIFAR10_BATCH_SIZE CIFAR10_EPOCHS CIFAR10_OPTIMIZER "
     "CIFAR10_QUANTIZATION THRESHOLD optimizer quantization",
     "quantlab.optim.bop": "Bop",
-    "quantlab.export": "load",
     "quantlab.proxconnect_paper": "BC METHODS Method PC PQ RESNET18 RESNET18_FULL_PRECISION "
     "RESNET20 RESNET56 RPC SEEDS SETS cifar10 cifar10_end_to_end cifar10_fine_tuning "
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",

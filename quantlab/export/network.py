@@ -52,19 +52,35 @@ def network_file(recipe: Recipe, weights: Mapping[str, Tensor], *, num_classes: 
         ConfigurationError: if the weights are not those of the recipe's network, or if the network
             has state that is not a tensor.
     """
-    channels = recipe.dataset.num_channels
-    with torch.random.fork_rng(devices=[]):
-        model = recipe.model.build(num_classes=num_classes, num_channels=channels)
-    layout = Layout.of(model, recipe.quantization)
-    fit_weights(model, weights, f"weights of {recipe.model.name}")
-    as_codes, plain = layout.split(model.state_dict())
+    model = finished_network(recipe, weights, num_classes=num_classes)
+    as_codes, plain = Layout.of(model, recipe.quantization).split(model.state_dict())
     return NetworkFile(
         recipe=canonical_json(recipe),
         num_classes=num_classes,
-        num_channels=channels,
+        num_channels=recipe.dataset.num_channels,
         coded=as_codes,
         plain=plain,
     )
+
+
+def finished_network(
+    recipe: Recipe, weights: Mapping[str, Tensor], *, num_classes: int
+) -> nn.Module:
+    """Build the network of a recipe with given weights, in evaluation mode.
+
+    Args:
+        recipe: see `save`.
+        weights: see `save`.
+        num_classes: see `save`.
+
+    Raises:
+        ConfigurationError: if the weights are not those of the recipe's network.
+    """
+    channels = recipe.dataset.num_channels
+    with torch.random.fork_rng(devices=[]):
+        model = recipe.model.build(num_classes=num_classes, num_channels=channels)
+    fit_weights(model, weights, f"weights of {recipe.model.name}")
+    return model.eval()
 
 
 def load(path: Path | str, *, into: nn.Module | None = None) -> nn.Module:

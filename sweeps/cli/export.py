@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 
 from quantlab import ConfigurationError
-from quantlab.export.network import network_file
+from quantlab.export.network import finished_network, network_file
+from quantlab.export.onnx_file import onnx_bytes
 from quantlab.training.checkpoint import replacing
 from sweeps.coordinates import classes
 from sweeps.loading import load_either
@@ -35,9 +36,9 @@ def export(options: argparse.Namespace) -> int:
         )
     cells = _cells(spec, storage, options)
     cell = _best(cells, storage) if options.best else _named(cells, options.trial)
-    data, full_bytes = _content(cell, storage)
+    data, full_bytes = _content(cell, storage, options)
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{cell.fingerprint}.safetensors"
+    path = options.out / f"{cell.fingerprint}.{options.format}"
     with replacing(path) as file:
         file.write(data)
     print(f"{cell.name} ({cell.fingerprint})")
@@ -89,7 +90,7 @@ def _best(cells: Sequence[Cell], storage: Storage) -> Cell:
     return next(cell for cell in cells if cell.fingerprint == best)
 
 
-def _content(cell: Cell, storage: Storage) -> tuple[bytes, int]:
+def _content(cell: Cell, storage: Storage, options: argparse.Namespace) -> tuple[bytes, int]:
     """Return the content of the file, and the size of the network in float32."""
     folder = storage.trial(cell.fingerprint)
     result = folder.result.read()
@@ -112,4 +113,8 @@ def _content(cell: Cell, storage: Storage) -> tuple[bytes, int]:
         )
     state = torch.load(weights, map_location="cpu", weights_only=True)
     file = network_file(cell.recipe, state, num_classes=num_classes)
-    return file.to_bytes(), file.full_bytes
+    if options.format != "onnx":
+        return file.to_bytes(), file.full_bytes
+    network = finished_network(cell.recipe, state, num_classes=num_classes)
+    shape = cell.recipe.dataset.find_dimensions(options.data).image
+    return onnx_bytes(file, network, shape), file.full_bytes

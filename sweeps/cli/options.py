@@ -280,3 +280,11 @@ def export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=folder, required=True, metavar="DIR", help="folder of the file"
     )
+    command.add_argument(
+        "--format",
+        choices=("safetensors", "onnx"),
+        default="safetensors",
+        help="safetensors for quantlab.export.load; onnx for other programs, with the packages of "
+        "quantlab[export] (default: %(default)s)",
+    )
+    data_folder(command)

@@ -53,11 +53,28 @@ def test_the_best_trial_is_exported_as_it_was_trained(
     (recipe,) = [cell.recipe for cell in cells if cell.fingerprint == fingerprint]
     images = recipe.dataset.load(tmp_path).test
     assert accuracy(network, images, recipe.dataset) == result["test_accuracy"]
-    again = quick_command(
-        tiny.folder, "export", "tiny.py", "--trial", fingerprint[:6], "--out", str(tmp_path)
-    )
-    assert again.returncode == 0
-    assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+    pytest.importorskip("onnxscript")
+    onnx = ("--format", "onnx", "--out", str(tmp_path))
+    done = quick_command(tiny.folder, "export", "tiny.py", "--best", *onnx)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{tmp_path / fingerprint}.onnx: " in done.stdout
+    size = (tmp_path / f"{fingerprint}.onnx").stat().st_size
+    assert f"{size:,} bytes, {full / size:.1f} times smaller than float32" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_first_digits_of_a_fingerprint_are_enough(
+    tiny: Ran, quick_command: Command, tmp_path: Path
+) -> None:
+    fingerprint = next(tiny.folder.glob("runs/trials/*")).name
+    for folder in ("one", "two"):
+        done = quick_command(
+            tiny.folder,
+            *("export", "tiny.py", "--trial", fingerprint[:6], "--out", str(tmp_path / folder)),
+        )
+        assert done.returncode == 0
+    one, two = ((tmp_path / folder / f"{fingerprint}.safetensors") for folder in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_trials_that_are_not_there_are_one_line(quick_command: Command, tmp_path: Path) -> None:
