@@ -17,7 +17,8 @@ from quantlab.mirror_maps.softmax import Softmax
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.sign_swish import SignSwish
 
-SETS = [BINARY, TERNARY, QUATERNARY, (0.0, 1.0), (-2.0, 0.0, 2.0), (-2.0, -0.5, 0.5, 3.0)]
+UNEVEN = (-2.0, -0.5, 0.5, 3.0)
+SETS = [BINARY, TERNARY, QUATERNARY, (0.0, 1.0), (-2.0, 0.0, 2.0), (-3.0, -1.0, 1.0, 3.0), UNEVEN]
 LATENT = torch.linspace(-1.6, 1.7, 23, dtype=torch.float64)
 
 
@@ -64,6 +65,42 @@ def test_the_inverse_of_shifted_tanh(levels: tuple[float, ...], beta: float) -> 
     torch.testing.assert_close(there, image, rtol=0, atol=1e-14 * max(1, abs(levels[-1])))
     edges = quantizer.inverse(double(levels[0], levels[-1]), beta)
     assert edges.tolist() == [-math.inf, math.inf]
+
+
+@pytest.mark.parametrize("levels", SETS, ids=str)
+@pytest.mark.parametrize("beta", [0.05, 0.3, 20.0])
+def test_the_inverse_close_to_the_outer_levels(levels: tuple[float, ...], beta: float) -> None:
+    """There, a small steepness has latents far outside of the set."""
+    quantizer, span = ShiftedTanh(levels), levels[-1] - levels[0]
+    image = double(levels[0] + 1e-9 * span, levels[-1] - 1e-9 * span)
+    there = quantizer.prox(quantizer.inverse(image, beta), beta)
+    torch.testing.assert_close(there, image, rtol=0, atol=1e-13 * span)
+
+
+def test_formulas_have_the_steepness() -> None:
+    for kind, before in ((ShiftedTanh, "tanh("), (Softmax, "softmax(")):
+        assert f"{before}s " in kind(BINARY).formula
+        assert f"{before}2.5 " in kind(BINARY, beta=2.5).formula
+
+
+@pytest.mark.parametrize("levels", [BINARY, TERNARY], ids=str)
+@pytest.mark.parametrize("kind", [ShiftedTanh, Softmax])
+def test_stacked_weights_have_a_steepness_of_their_own(
+    kind: type[MirrorMap], levels: tuple[float, ...]
+) -> None:
+    """As in packs: a tensor of the sharpness has an axis for the members."""
+    quantizer = kind(levels)
+    weights = torch.stack([LATENT / 2, LATENT.flip(0) / 3])
+    latent = quantizer.lift(weights)
+    column = double(0.7, 3.0).view(2, *[1] * (latent.dim() - 1))
+    images = quantizer.prox(latent, column)
+    others = quantizer.prox(latent.flip(0), column)
+    for function in (quantizer.inverse, quantizer.potential):
+        alone = [function(image, beta) for image, beta in zip(images, (0.7, 3.0), strict=True)]
+        torch.testing.assert_close(function(images, column), torch.stack(alone))
+    both = zip(images, others, (0.7, 3.0), strict=True)
+    divergences = [quantizer.bregman(one, other, beta) for one, other, beta in both]
+    torch.testing.assert_close(quantizer.bregman(images, others, column), torch.stack(divergences))
 
 
 def test_the_closed_form_of_the_ternary_inverse_stands_a_large_steepness() -> None:
@@ -176,7 +213,9 @@ def test_binary_softmax_is_tanh() -> None:
         torch.testing.assert_close(image, torch.tanh(beta * LATENT), rtol=0, atol=4e-16)
 
 
-@pytest.mark.parametrize("quantizer", [ShiftedTanh(BINARY), ShiftedTanh(TERNARY), SignSwish()])
+@pytest.mark.parametrize(
+    "quantizer", [*map(ShiftedTanh, SETS), SignSwish()], ids=lambda one: one.formula
+)
 @pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])
 def test_t47_the_pullback_is_the_derivative(quantizer: Quantizer, sharpness: float) -> None:
     gradient = torch.linspace(-1, 2, 23, dtype=torch.float64)
