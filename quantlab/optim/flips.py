@@ -66,7 +66,7 @@ def flips_since(levels: Sequence[Tensor] | None, optimizer: ProxOptimizer) -> Fl
     for group, earlier in zip(optimizer.groups, levels, strict=True):
         has_flipped = _positions(optimizer, group) != earlier.to(group.proximal.device)
         shares += [(part.count_nonzero(), part.numel()) for part in group.views(has_flipped)]
-        distances.append(_distances_from_middles(optimizer, group)[has_flipped].double())
+        distances.append(_distances_from_middles(optimizer, group, has_flipped).double())
     if not shares:
         return Flips(0.0, 0.0, math.nan)
     counts: list[int] = torch.stack([count for count, _ in shares]).tolist()
@@ -104,16 +104,26 @@ def _positions_in_rows(hard: Tensor, levels: Tensor) -> Tensor:
     return torch.searchsorted(middles, rows, out_int32=True, right=True).flatten()
 
 
-def _distances_from_middles(optimizer: ProxOptimizer, group: QuantizedWeights) -> Tensor:
-    """Return the distance of every weight from the nearest middle, in widths of its gap."""
+def _distances_from_middles(
+    optimizer: ProxOptimizer, group: QuantizedWeights, chosen: Tensor
+) -> Tensor:
+    """Return the distances of weights from the nearest middle, in widths of its gap.
+
+    Args:
+        optimizer: the optimizer of the weights.
+        group: a buffer of the optimizer.
+        chosen: for each weight of the buffer, whether its distance is wanted.
+    """
     quantizer = group.quantizer
     point = Point.LATENT if quantizer.num_latents == 1 else Point.PROXIMAL
     weights = _at_least_float32(optimizer._at(group, point))
     if not quantizer.is_bounded:
+        weights = weights[chosen]
         width = quantizer.some_levels[1] - quantizer.some_levels[0]
         return 0.5 - (weights - quantizer.hard(weights)).abs() / width
     if group.map.scale is not None:
         weights = group._map_at(weights).unit(weights)
+    weights = weights[chosen]
     levels = quantizer.levels
     middles = constant(_middles(levels), weights.dtype, weights.device)
     widths = constant(
