@@ -34,6 +34,12 @@ def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure
             counts = by_configuration[chosen["configuration_id"].iloc[0]].pivot(
                 index="weight", columns="epoch", values="fraction"
             )
+            if counts.shape[1] == 1:  # a single column of the mesh has no width
+                epoch = float(counts.columns.to_numpy()[0])
+                (fractions,) = counts.T.to_numpy()
+                counts = pd.DataFrame(
+                    {epoch - 0.25: fractions, epoch + 0.25: fractions}, index=counts.index
+                )
             shown = axes.pcolormesh(
                 counts.columns,
                 counts.index,
