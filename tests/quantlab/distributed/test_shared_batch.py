@@ -15,7 +15,7 @@ from quantlab.datasets.files import read_image
 from quantlab.datasets.imagenet import ImageNet
 from quantlab.distributed.batch_norm import SharedBatchNorm, share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
-from quantlab.distributed.gradient_sum import GradientSum
+from quantlab.distributed.gradient_sum import GradientSum, require_equal
 from quantlab.distributed.shared_batch import SharedBatch, own_batches, require_shares
 from tests.quantlab.distributed.pairs import Noisy
 from tests.quantlab.image_trees import write_images
@@ -41,6 +41,29 @@ def test_shares_cover_a_batch_and_weights_add_up(size: int, count: int) -> None:
         assert [place for part in positions for place in part] == list(range(count))
         sizes = [len(part) for part in positions]
         assert max(sizes) - min(sizes) <= 1
+        assert all(batch.is_synchronized == (size > 1) for batch in batches)
+
+
+def test_replicas_draw_numbers_of_their_own_and_a_single_process_the_default_ones() -> None:
+    def drawn(batch: SharedBatch, step: int) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(0)
+        with batch.own_random_numbers(5, step, torch.device("cpu")):
+            inside = torch.rand(3)
+        return inside, torch.rand(3)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first, second = torch.rand(3), torch.rand(3)
+        inside, after = drawn(batch_of(0, 1), 7)
+        assert torch.equal(inside, first)
+        assert torch.equal(after, second)
+        found = []
+        for rank, step in ((0, 7), (1, 7), (0, 8)):
+            inside, after = drawn(batch_of(rank, 2), step)
+            assert torch.equal(after, first)
+            assert torch.equal(inside, drawn(batch_of(rank, 2), step)[0])
+            found.append(tuple(inside.tolist()))
+        assert len({*found, tuple(first.tolist())}) == 4
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -161,7 +184,9 @@ def test_images_that_are_decoded_for_a_share_are_those_of_the_batch(
         batch = SharedBatch(Replicas(rank, 2), 5, 1)
         generator = torch.Generator().manual_seed(0)
         own = batch.batches(dataset, images, generator=generator, **options)
-        parts.append(list(own))
+        counted = [(batch.count, *one) for one in own]
+        assert [count for count, *_ in counted] == [len(labels) for _, labels in whole]
+        parts.append([(inputs, labels) for _, inputs, labels in counted])
     assert len(read) == (12 if kind is ImageNet else 22)
     for (inputs, labels), *shares in zip(whole, *parts, strict=True):
         if len(labels) > 1:
@@ -192,6 +217,34 @@ def test_buffers_are_averaged_or_those_of_the_first_process(rank: int) -> None:
     torch.testing.assert_close(network[1].weight.grad, 0.25 * gradient)
     assert network.seen == (3 if rank == 0 else 0)
     assert network.count == 5
+
+
+class Beside(Replicas):
+    """One of two replicas; the other one gathers the same, or what is given."""
+
+    def __init__(self, other: Tensor | None = None) -> None:
+        super().__init__(0, 2)
+        self.own, self.other = torch.empty(0), other
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        self.own = tensor
+        return torch.stack([tensor, tensor if self.other is None else self.other])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_weights_that_differ_by_a_bit_are_noticed(dtype: torch.dtype) -> None:
+    def gathered(tensors: list[Tensor]) -> Tensor:
+        require_equal(tensors, replica := Beside())
+        return replica.own
+
+    own = [torch.zeros(2, 3, dtype=dtype), torch.tensor([1.0, float("nan")], dtype=dtype)]
+    require_equal(own, Beside(gathered([tensor.clone() for tensor in own])))
+    for tensor, place, value in ((0, (0, 0), -0.0), (0, (1, 2), 1e-30), (1, (0,), 1.01)):
+        other = [tensor.clone() for tensor in own]
+        other[tensor][place] = value
+        with pytest.raises(RuntimeError, match=r"the weights of the processes .* differ"):
+            require_equal(own, Beside(gathered(other)))
+    require_equal(own, ALONE)  # which has nobody to differ from
 
 
 class OwnForward(nn.BatchNorm2d):
