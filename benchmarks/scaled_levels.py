@@ -118,7 +118,7 @@ def step_times(recipe: Recipe) -> dict[str, float]:
         return steps
 
     # 20 calls have torchao recompute its levels twice.
-    return {name: 1e3 * seconds for name, seconds in alternated(build, repeats=3, calls=20).items()}
+    return {name: 1e3 * seconds for name, seconds in alternated(build, repeats=5, calls=20).items()}
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ class InsideLevels(BackwardMap):
 
     It is the gradient of clipping to the levels, which learned step size quantization (LSQ, ICLR
     2020, equation (5)) takes for that of rounding. Without a scale, the levels are those of the
-    set.
+    set. On an unbounded set, it is 1 everywhere.
     """
 
     @property
@@ -126,6 +126,8 @@ class InsideLevels(BackwardMap):
         self, gradient: Tensor, latent: Tensor, sharpness: Sharpness, quantizer: Quantizer
     ) -> Tensor:
         """Return the gradient where the latent is between the outermost levels, else 0."""
+        if not quantizer.is_bounded:
+            return gradient
         unit = quantizer.unit(latent)
         inside = (unit >= quantizer.levels[0]) & (unit <= quantizer.levels[-1])
         return gradient * inside

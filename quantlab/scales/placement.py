@@ -224,23 +224,28 @@ def steeper(weights: Tensor, row_levels: Tensor, inverse_slope: float | Tensor) 
         The images. Weights beyond the levels become the outermost ones; s = 0 gives the nearest
         level, where a tie goes up.
     """
-    start: float | Tensor = 0.5
-    if isinstance(inverse_slope, Tensor):
-        start = 0.5 + 0.5 * (inverse_slope <= _LEAST_SLOPE).to(weights.dtype)
-        inverse_slope = inverse_slope.to(weights.dtype).clamp(min=_LEAST_SLOPE)
+    weights = weights.detach()
     low, high = row_levels[..., :-1], row_levels[..., 1:]
     middles = low + (high - low) / 2
+    is_hard: Tensor | None = None
+    if isinstance(inverse_slope, Tensor):
+        is_hard = inverse_slope <= 0
+        inverse_slope = inverse_slope.to(weights.dtype).clamp(min=_LEAST_SLOPE)
+    # All lines (w - c) / s + c have the same slope, and each is below those of the gaps before it.
+    scaled, offsets = weights / inverse_slope, middles * (1 - 1 / inverse_slope)
     image = row_levels[..., :1]
-    rises = 1 / ((high - low) * inverse_slope)
     for place in range(row_levels.shape[-1] - 1):
         own = slice(place, place + 1)
-        share = (weights - middles[..., own]).mul_(rises[..., own]).add_(start).clamp_(0, 1)
-        image = torch.lerp(image, high[..., own], share)
+        line = scaled + offsets[..., own]
+        torch.maximum(line, image, out=line)
+        image = torch.minimum(line, high[..., own], out=line)
+    if is_hard is not None:
+        image = torch.where(is_hard, between(weights, middles, row_levels), image)
     return image
 
 
 _LEAST_SLOPE = 1e-20
-"""Inverse slopes up to this one are those of the projection."""
+"""Smallest inverse slope that is not 0, so that no number overflows."""
 
 
 def _carried(points: Tensor, start: Tensor, end: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from quantlab.mirror_maps.softmax import Softmax
 from quantlab.optim.placed import Placed
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.unbounded.grid import NearestOnGrid
 from quantlab.scales import Scale
 from quantlab.scales.learned_step import LearnedStep
 from quantlab.scales.trained_ternary import TrainedTernary
@@ -191,6 +192,10 @@ def test_inside_levels_is_the_gradient_of_clipping() -> None:
     found = InsideLevels().apply(gradient, latent.detach(), 0.0, Nearest(INTEGERS))
     assert torch.equal(found, expected)
     step = torch.tensor([[0.5]], dtype=torch.float64)
+    assert torch.equal(
+        InsideLevels().apply(gradient, latent.detach(), 0.0, NearestOnGrid(resolution=0.5)),
+        gradient,
+    )
     placed = Placed(Nearest(INTEGERS), LearnedStep().place(latent, INTEGERS, step), 61)
     (expected,) = torch.autograd.grad(latent.clamp(-1, 0.5), latent, gradient)
     assert torch.equal(InsideLevels().apply(gradient, latent.detach(), 0.0, placed), expected)
@@ -200,6 +205,7 @@ def test_inside_levels_is_the_gradient_of_clipping() -> None:
 @pytest.mark.parametrize("levels", [BINARY, TERNARY, INTEGERS])
 def test_the_maps_keep_their_contract(backward: BackwardMap, levels: tuple[float, ...]) -> None:
     require_backward_contract(backward, Nearest(levels))
+    require_backward_contract(backward, NearestOnGrid(resolution=0.5))
     with pytest.raises(ConfigurationError, match="one latent per weight, but Softmax has"):
         backward.require_fits(Softmax(levels))
     latent = torch.linspace(levels[0], levels[-1], 9)

@@ -145,7 +145,7 @@ def test_binary_relax_moves_weights_to_the_levels_of_their_row() -> None:
 
 
 @pytest.mark.parametrize("levels", SETS)
-@pytest.mark.parametrize("slope", [1.0, 0.3, 1e-2, 1e-25, 0.0])
+@pytest.mark.parametrize("slope", [1.0, 0.3, 1e-2, 0.0])
 def test_a_steeper_identity_is_the_relative_map_of_the_row(
     levels: tuple[float, ...], slope: float
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_steeper_identity_is_the_relative_map_of_the_row(
     own = torch.linspace(-4, 4, 101, dtype=torch.float64).expand(*ROWS, -1)
     weights = torch.cat([own, row_levels, middles], dim=-1)
     column = torch.full((2, 1, 1), slope, dtype=torch.float64)
-    if slope < 1e-20:
+    if slope == 0:
         expected = placement.nearest(weights, levels)
         assert torch.equal(steeper(weights, row_levels, column), expected)
         quantizer = PiecewiseLinear(levels, varrho_scale=0, relative=True)
