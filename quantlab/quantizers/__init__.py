@@ -9,6 +9,7 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.quantizers.tanh import Tanh
+from quantlab.quantizers.unbounded.grid import NearestOnGrid, StochasticOnGrid
 
 __all__ = [
     "Averaged",
@@ -16,10 +17,12 @@ __all__ = [
     "Half",
     "Knots",
     "Nearest",
+    "NearestOnGrid",
     "PiecewiseLinear",
     "Quantizer",
     "RandomChoice",
     "SignSwish",
+    "StochasticOnGrid",
     "StochasticRounding",
     "Tanh",
 ]
