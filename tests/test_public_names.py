@@ -43,13 +43,13 @@ PUBLIC = {
     "cifar10_full_precision imagenet imagenet_end_to_end imagenet_fine_tuning",
     "quantlab.backward_maps": (
         "BackwardMap BiReal ClippedIdentity Factor InsideLevels Jacobian LevelMagnitude ReSTE "
-        "SignSwishDerivative "
-        "SoftmaxShortcut StraightThrough"
+        "SignSwishDerivative SoftmaxShortcut StraightThrough"
     ),
     "quantlab.mirror_maps": "MirrorMap",
     "quantlab.mirror_maps.shifted_tanh": "ShiftedTanh",
     "quantlab.mirror_maps.softmax": "Softmax",
-    "quantlab.quantizers": "Quantizer",
+    "quantlab.quantizers": "Averaged BinaryRelax Half Knots Nearest PiecewiseLinear Quantizer "
+    "RandomChoice SignSwish StochasticRounding Tanh",
     "quantlab.quantizers.base": "Quantizer Sharpness at_least_float32",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
     "quantlab.quantizers.constants": "constant",
@@ -61,8 +61,8 @@ PUBLIC = {
     "quantlab.quantizers.sign_swish": "SignSwish",
     "quantlab.quantizers.stochastic_rounding": "StochasticRounding",
     "quantlab.quantizers.tanh": "Tanh",
-    "quantlab.scales": "AbsoluteMean FanIn Largest LearnedStep LeastSquares Placement Scale "
-    "TernaryWeight TrainedTernary",
+    "quantlab.scales": "SMALLEST AbsoluteMean FanIn Largest LearnedStep LeastSquares Placement "
+    "Proportional Scale TernaryWeight TrainedTernary",
     "quantlab.papers.scaled_methods": "BITNET BWN LSBQ LSBQ_PROX_CONNECT LSQ PARETO_Q PARQ "
     "PQ_TERNARY SCALED_METHODS ScaledMethod TTQ TWN",
     "quantlab.models": "ModelSpec",
