@@ -39,6 +39,7 @@ bench: .venv/.ready-bench
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/execution_options.py
 	$(BIN)/python benchmarks/step_profile.py
+	$(BIN)/python benchmarks/export_sizes.py
 
 bench-sweep: .venv/.ready-bench
 	$(BIN)/python benchmarks/sweep_overhead.py

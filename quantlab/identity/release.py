@@ -46,6 +46,7 @@ RELEASE = {
     "quantlab.export.network_file": "NetworkFile",
     "quantlab.export.onnx_file": "onnx_bytes",
     "quantlab.export.packing": "codes_per_byte pack packed_bytes unpack",
+    "quantlab.export.torchao_tensors": "to_torchao",
     "quantlab.identity.code_origin": (
         "home_of is_added_module is_installed is_users is_users_module public_name release_name"
     ),
