@@ -104,6 +104,16 @@ DECAYED = ("BC-ADAM", "SR-ADAM")
 DECAYED_CELLS = [("VGG-9", method) for method in DECAYED]
 SHARES = (0, 0.49, 0.55, 0.75, 0.8, 0.99)
 """Shares of the training."""
+ON_BOTH_SETS = (
+    *("PTQ", "BC", "PQ", "rPC", "PC", "BNN", "normal map", "CAGE", "BinaryRelax"),
+    *("MD-tanh", "MD-tanh-s", "MD-softmax", "MD-softmax-s", "GD-tanh", "PMF", "PMF*"),
+    *("SR", "R", "LSBQ", "LSBQ with PC", "PARQ", "ParetoQ"),
+)
+ON_ONE_SET = (
+    *("BNN+", "BNN++", "Bi-Real", "ReSTE", "BWN", "Bop"),
+    *("TWN", "TTQ", "PQ-Ternary", "BitNet b1.58"),
+)
+TAXONOMY = {"FP": 3} | dict.fromkeys(ON_BOTH_SETS, 2 * 3) | dict.fromkeys(ON_ONE_SET, 3)
 
 TRIALS = {
     "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 27},
@@ -150,6 +160,8 @@ TRIALS = {
         (f"gradient at {point}{data}" for point in ("w", "w*") for data in ("", ", MNIST-1D")),
         3 * 6 * 7 * 3,
     ),
+    "taxonomy": TAXONOMY,
+    "taxonomy_smoke": TAXONOMY,
 }
 
 

@@ -44,6 +44,8 @@ GRIDS: dict[str, str] = {
     "quantized_nets_smoke": "9f358a01bc5b28b7",
     "quantized_nets_weight_decay": "d2068f4bf572e4d5",
     "pull_smoke": "bf64248f828205c3",
+    "taxonomy": "42142f88ed0abc9a",
+    "taxonomy_smoke": "39ca9d8d540e854c",
 }
 """Of each grid that ships, SHA-256 over its sorted fingerprints."""
 

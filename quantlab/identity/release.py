@@ -120,6 +120,7 @@ RELEASE = {
     ),
     "quantlab.papers.quantized_nets": "RoundingMethod batch_size dataset optimizer recipe",
     "quantlab.papers.scaled_methods": "Annealed ScaledMethod",
+    "quantlab.papers.taxonomy": "TaxonomyRow binary_relax recipe_of",
     "quantlab.plain_values": (
         "finite_number floats make_plain plain require_bool require_count require_instance "
         "require_items require_number"

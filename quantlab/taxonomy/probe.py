@@ -20,19 +20,22 @@ class Move:
     """One step of a probe."""
 
     is_of_prox_connect: bool
-    """Whether the step is that of ProxConnect, equation (31), at any learning rate."""
+    """Whether the gradient is taken at P(w*), and all latents move against it: with plain gradient
+    steps by one positive number times the gradient, otherwise by its sign."""
     passes: int
     """How many times the network was evaluated."""
 
 
 class Probe:
-    """The quantization of a recipe on some tensors in float64, with plain gradient steps of rate 1.
+    """The quantization of a recipe on some tensors in float64, at a learning rate of 1.
 
     The quantizer is that of the layers in no group. A scale is applied to every tensor as one row.
     Random maps draw the same numbers at each call.
     """
 
-    def __init__(self, recipe: Recipe, start: Tensor, steps_per_epoch: int) -> None:
+    def __init__(
+        self, recipe: Recipe, start: Tensor, steps_per_epoch: int, *, plain: bool = True
+    ) -> None:
         """Build the optimizer.
 
         Args:
@@ -40,21 +43,27 @@ class Probe:
             start: (t, n) initial weights of t tensors in float64, of which learned numbers are
                 derived.
             steps_per_epoch: number of gradient steps per epoch, for the schedules.
+            plain: whether plain gradient steps replace the recipe's optimizer, which otherwise has
+                no weight decay.
         """
         assert recipe.quantization is not None
         own = replace(recipe.quantization, exclude=(), include=(), groups=())
         if own.scale is not None:
             own = replace(own, scale=replace(own.scale, per="tensor"))
         self.quantization = own
-        plain = replace(
-            recipe, quantization=self.quantization, optimizer=_PLAIN, batchnorm_epochs=0
+        self._is_plain = plain
+        used = replace(
+            recipe,
+            quantization=self.quantization,
+            optimizer=_PLAIN if plain else _without_decay(recipe.optimizer),
+            batchnorm_epochs=0,
         )
         self._rest = torch.zeros_like(start)
         layers = [nn.Linear(start.shape[1], 1, bias=False, dtype=start.dtype) for _ in start]
         for layer, weights in zip(layers, start, strict=True):
             layer.weight.data.copy_(weights)
         self._weights = [layer.weight for layer in layers]
-        self._optimizer = optimizer_of(plain, nn.ModuleList(layers), steps_per_epoch)
+        self._optimizer = optimizer_of(used, nn.ModuleList(layers), steps_per_epoch)
         (self._group,) = self._optimizer.groups
         learned = self._group.learned
         self._learned = None if learned is None else learned.detach().clone()
@@ -65,7 +74,12 @@ class Probe:
         return self._learned is not None
 
     def levels(self) -> tuple[float, ...]:
-        """Return the levels of the first tensor at the latents of the last call."""
+        """Return the levels of the first tensor at the latents of the last call.
+
+        Of an unbounded set, they are some adjacent levels.
+        """
+        if not self.quantization.quantizer.is_bounded:
+            return self.quantization.quantizer.some_levels
         return tuple(next(iter(self._optimizer.levels().values()))[0].tolist())
 
     def image(self, weights: Tensor, step: int) -> Tensor:
@@ -93,8 +107,11 @@ class Probe:
             before = self._group.latent.clone()
             self._optimizer.step(evaluate)
             moved = self._group.latent - before
-        rate = float(-(moved * direction).sum() / direction.square().sum())
-        is_against = rate > 0 and torch.allclose(moved, -rate * direction, rtol=1e-9, atol=1e-12)
+        if self._is_plain:
+            rate = float(-(moved * direction).sum() / direction.square().sum())
+            is_against = rate > 0 and torch.allclose(moved, -rate * direction, rtol=1e-9)
+        else:
+            is_against = torch.equal(moved.sign(), -direction.sign())
         is_at_proximal = self._optimizer.rule.gradient_at is Point.PROXIMAL
         return Move(is_at_proximal and is_against, passes)
 
@@ -114,3 +131,9 @@ class Probe:
     def _whole(self, weights: Tensor) -> Tensor:
         """Return weights (t, m) with zeros after them, (t, n)."""
         return torch.cat([weights, self._rest[:, weights.shape[1] :]], dim=1)
+
+
+def _without_decay(spec: OptimizerSpec) -> OptimizerSpec:
+    """Return an optimizer at a learning rate of 1, without weight decay and groups."""
+    options = {name: value for name, value in spec.options.items() if name != "weight_decay"}
+    return replace(spec, learning_rate=Constant(1.0), options=options, groups=())

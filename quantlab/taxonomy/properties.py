@@ -53,7 +53,8 @@ class Properties:
     prox_connect: bool
     """Whether every step is that of ProxConnect, equation (31): the network has the weights P(w*)
     when the gradient is computed, and w* moves against this gradient, times a positive number that
-    is the same for all weights. P may be any map."""
+    is the same for all weights. P may be any map, and Adam or another optimizer that moves every
+    weight against its gradient may take the step (section 6)."""
     passes: int
     """Number of evaluations of the network per step."""
     levels: LevelsFrom
@@ -93,13 +94,14 @@ def properties_of(recipe: Recipe) -> Properties:
         )
     last = recipe.epochs * STEPS_PER_EPOCH - 1
     steps = sorted({round(last * part / (_STEPS - 1)) for part in range(_STEPS)})
-    reach = _SPAN * max(map(abs, recipe.quantization.quantizer.levels))
+    reach = _SPAN * max(map(abs, recipe.quantization.quantizer.some_levels))
     line = torch.linspace(-reach, reach, _SIZE, dtype=torch.float64)[None]
     probe = Probe(recipe, line, STEPS_PER_EPOCH)
     beyond = line * max(1.0, _SPAN * max(map(abs, probe.levels())) / reach)
     is_elementwise = all(_is_elementwise(probe, beyond, step) for step in steps)
     shifts = _shifts(probe, steps) if is_elementwise else None
-    moves = [probe.step(beyond, step) for step in steps]
+    own = Probe(recipe, line, STEPS_PER_EPOCH, plain=False)
+    moves = [one.step(beyond, step) for one in (probe, own) for step in steps]
     if recipe.quantization.quantizer.random:
         is_monotone = recipe.quantization.quantizer.is_monotone
     elif is_elementwise:

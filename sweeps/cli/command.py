@@ -133,8 +133,12 @@ def _parser() -> argparse.ArgumentParser:
         text: str,
         *names: str,
         tables: bool = False,
+        default: str | None = None,
     ) -> argparse.ArgumentParser:
-        """Add a command, which takes one of the names or a file if there are names."""
+        """Add a command, which takes one of the names or a file if there are names.
+
+        A command with a default name reads no results.
+        """
         sub = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
         sub.set_defaults(run=run, parser=sub)
         if names:
@@ -142,8 +146,13 @@ def _parser() -> argparse.ArgumentParser:
                 "sweep",
                 metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else ""),
                 help=f"one of {', '.join(names)}; or the path of a Python file"
-                + (", or of a table of trials (.csv, .parquet)" if tables else ""),
+                + (", or of a table of trials (.csv, .parquet)" if tables else "")
+                + (" (default: %(default)s)" if default else ""),
+                nargs="?" if default else None,
+                default=default,
             )
+        if default:
+            return sub
         sub.add_argument(
             "--storage",
             type=folder,
@@ -188,6 +197,14 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", _export, "Write a finished network to a file.", *grids, *studies)
     study_storage(export)
     export_options(export)
+
+    command(
+        "taxonomy",
+        _taxonomy,
+        "Print the properties of the methods of a sweep, and Table 1 of the ProxConnect paper.",
+        *grids,
+        default="taxonomy",
+    )
 
     ui = command("ui", _ui, "Start the MLflow UI on the results.")
     tracking_uri(ui)
@@ -345,6 +362,12 @@ def _export(options: argparse.Namespace) -> int:
     from sweeps.cli.export import export
 
     return export(options)
+
+
+def _taxonomy(options: argparse.Namespace) -> int:
+    from sweeps.cli.taxonomy import taxonomy
+
+    return taxonomy(options.sweep)
 
 
 def _ui(options: argparse.Namespace) -> int:

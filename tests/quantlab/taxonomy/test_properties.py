@@ -9,11 +9,13 @@ from quantlab import ConfigurationError, Quantization
 from quantlab.backward_maps import ClippedIdentity, InsideLevels, Jacobian, LevelMagnitude
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
+from quantlab.papers import bop
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.quantizers.unbounded.grid import NearestOnGrid
 from quantlab.scales.absolute_mean import AbsoluteMean
 from quantlab.scales.learned_step import LearnedStep
 from quantlab.scales.least_squares import LeastSquares
@@ -23,7 +25,7 @@ from quantlab.schedules import Constant, Linear, Ramp
 from quantlab.taxonomy import LevelsFrom, Properties, Trend, properties_of
 from quantlab.taxonomy.probe import Probe
 from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, REVERSE_PROX_CONNECT
-from tests.quantlab.recipes import small_recipe
+from tests.quantlab.recipes import ADAM, small_recipe
 
 PC = Quantization(rule=PROX_CONNECT, quantizer=PiecewiseLinear(), sharpness=Linear(0.01))
 
@@ -72,6 +74,20 @@ def test_steps_of_prox_connect_are_told_from_others(
     properties = found(PC, **changes)
     assert properties.prox_connect is is_prox_connect
     assert properties.passes == 1
+
+
+def test_weights_that_flip_are_not_those_of_prox_connect() -> None:
+    """Bop moves only some weights. Adam moves every weight against its gradient."""
+    flipping = bop.quantization(Constant(1.0))
+    recipe = small_recipe(quantization=flipping, optimizer=bop.optimizer(Constant(0.1)))
+    assert not properties_of(recipe).prox_connect
+    for spec in (ADAM, replace(ADAM, algorithm=torch.optim.NAdam)):
+        assert properties_of(small_recipe(quantization=PC, optimizer=spec)).prox_connect
+
+
+def test_an_unbounded_set_has_the_projector() -> None:
+    properties = found(PC, quantizer=NearestOnGrid(resolution=0.3), sharpness=Constant(0.0))
+    assert properties.rho is properties.varrho is Trend.INFINITE
 
 
 def test_a_step_is_judged_at_every_part_of_the_training() -> None:

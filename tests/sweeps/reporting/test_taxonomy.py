@@ -1,0 +1,51 @@
+"""The tables that `sweeps taxonomy` prints."""
+
+import pytest
+
+from quantlab import ConfigurationError
+from sweeps.cli import main
+from sweeps.loading import load_sweep
+from sweeps.reporting.taxonomy import properties_table
+
+
+def test_a_row_for_each_method_and_each_kind_of_it() -> None:
+    sweep = load_sweep("digits")
+    body = properties_table(sweep.name, sweep.cells).body
+    sets = "binary, ternary, quaternary"
+    assert body.drop(columns=["passes", "levels", "monotone"]).values.tolist() == [
+        ["BC", sets, "✓", "∞, ∞"],
+        ["PQ", sets, "✗", "↗, ↗"],
+        ["rPC", sets, "✗", "↗, ↗"],
+        ["PC", sets, "✓", "↗, ↗"],
+    ]
+    assert set(body["levels"]) == {"fixed"}
+    assert set(body["monotone"]) == {"✓"}
+    # A pull makes another method of the same block.
+    sweep = load_sweep("pull_smoke")
+    cells = [
+        cell for cell in sweep.cells if cell.recipe.seed == 0 and cell.coordinates["rho0"] == "0.01"
+    ]
+    body = properties_table(sweep.name, cells).body
+    assert body[["method", "PC"]].values.tolist() == [
+        ["gradient at w", "✓"],
+        ["gradient at w", "✗"],
+        ["gradient at w*", "✗"],
+    ]
+
+
+def test_full_precision_is_refused() -> None:
+    cells = [cell for cell in load_sweep("digits").cells if cell.method == "FP"]
+    with pytest.raises(ConfigurationError, match="has no quantized trials; must have at least one"):
+        properties_table("digits", cells)
+
+
+def test_the_command_prints_both_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["taxonomy", "digits"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Properties of the methods of digits." in shown
+    assert "ProxQuant-Binary-L1 PQ ✗ ✓ ✗ ↗, ↗" in shown
+    assert "ProxQuant-Ternary PQ-Ternary ✗ ✓ (✗) ✓ (✗) ✗" in shown
+    assert "BinaryRelax BinaryRelax ✓ ✓ ✗ 0, ↗" in shown
+    assert "TrainedTernary TTQ ✗ (✓) ✓ ✓ ✗ (∞, ∞)" in shown
+    assert "ProxConnect (ours) PC - ✓ ✗ (✓) ↗, ↗" in shown
+    assert "TrainedTernary: its latents move against the gradient times W_n, 1 or W_p" in shown
