@@ -150,7 +150,7 @@ class QuantizedWeights:
             levels = self.latent.new_tensor(self.quantizer.levels)[None]
             yield from ((parameter, levels) for parameter in self.parameters)
             return
-        levels = placement.levels(self.quantizer.levels)
+        levels = placement.levels(self.quantizer.levels).to(self.latent.dtype)
         rows = [parameter.numel() // self.map.row_length for parameter in self.parameters]
         yield from zip(self.parameters, levels.split(rows), strict=True)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from quantlab.quantizers import Quantizer
@@ -12,7 +13,8 @@ from quantlab.scales import Placement, Scale
 class Placed(Quantizer):
     """w = leave(P(enter(w*); rho)) for one placement, which is held fixed.
 
-    Latents are flat: (..., n), where each row has `row_length` adjacent entries.
+    Latents are flat: (..., n), where each row has `row_length` adjacent entries. float16 and
+    bfloat16 are computed in float32, and only the result is rounded.
     """
 
     def __init__(self, of: Quantizer, placement: Placement, row_length: int) -> None:
@@ -41,16 +43,17 @@ class Placed(Quantizer):
 
     def prox(self, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Apply the map in the coordinates of the set."""
-        return self.of.within(self.placement, self.rows(latent), _of_rows(sharpness)).flatten(-2)
+        rows = self.of.within(self.placement, self.rows(latent), _of_rows(sharpness))
+        return rows.flatten(-2).to(latent.dtype)
 
     def hard(self, latent: Tensor) -> Tensor:
         """Return the nearest level of the row, in the coordinates of the set."""
         nearest: Tensor = self.placement.nearest(self.rows(latent.detach()), self.levels)
-        return nearest.flatten(-2)
+        return nearest.flatten(-2).to(latent.dtype)
 
     def unit(self, latent: Tensor) -> Tensor:
         """Return latents in the coordinates of the set."""
-        return self.placement.enter(self.rows(latent)).flatten(-2)
+        return self.placement.enter(self.rows(latent)).flatten(-2).to(latent.dtype)
 
     def pullback(self, gradient: Tensor, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Apply the chain rule. Levels that come from the latents count as constants."""
@@ -58,15 +61,19 @@ class Placed(Quantizer):
         unit = self.placement.enter(rows)
         outer = self.placement.leave_slope(self.of.prox(unit, sharpness))
         inner = self.of.pullback(self.rows(gradient) * outer, unit, sharpness)
-        return (inner * self.placement.enter_slope(rows)).flatten(-2)
+        return (inner * self.placement.enter_slope(rows)).flatten(-2).to(latent.dtype)
 
     def rows(self, flat: Tensor) -> Tensor:
-        """Return a flat tensor (..., n) as rows (..., n / k, k)."""
-        return _rows(flat, self.row_length)
+        """Return a flat tensor (..., n) as rows (..., n / k, k), in float32 or float64."""
+        return _wide(_rows(flat, self.row_length))
 
 
 def _rows(flat: Tensor, length: int) -> Tensor:
     return flat.reshape(*flat.shape[:-1], -1, length)
+
+
+def _wide(numbers: Tensor) -> Tensor:
+    return numbers.float() if numbers.dtype in (torch.float16, torch.bfloat16) else numbers
 
 
 def _of_rows(sharpness: Sharpness) -> Sharpness:
@@ -100,9 +107,9 @@ class WeightMap:
         """
         if self.scale is None:
             return self.quantizer
-        rows = _rows(latent, self.row_length)
+        rows = _wide(_rows(latent, self.row_length))
         if learned is not None:
-            learned = _rows(learned, self.num_learned)
+            learned = _wide(_rows(learned, self.num_learned))
         placement = self.scale.place(rows, self.quantizer.levels, learned)
         return Placed(self.quantizer, placement, self.row_length)
 

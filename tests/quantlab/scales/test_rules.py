@@ -12,9 +12,11 @@ from torch import Tensor
 from quantlab import ConfigurationError
 from quantlab.models.convnet import ConvNet
 from quantlab.models.he_scales import HeScales
+from quantlab.optim.placed import WeightMap
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.scales import Placement, Scale
 from quantlab.scales.absolute_mean import AbsoluteMean
 from quantlab.scales.fan_in import FanIn
@@ -281,3 +283,19 @@ def test_faults_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as raised:
         make()
     assert "\n" not in str(raised.value)
+
+
+@each_rule
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_short_floats_are_computed_in_float32(case: Case, dtype: torch.dtype) -> None:
+    latent = rows(3, dtype=torch.float32).to(dtype).flatten()
+    for quantizer in (Nearest(case.levels), PiecewiseLinear(case.levels)):
+        weight_map = WeightMap(quantizer, case.scale, 40)
+        learned = weight_map.initial(latent) if weight_map.num_learned else None
+        found = weight_map.at(latent, learned)
+        wide = weight_map.at(latent.float(), None if learned is None else learned.float())
+        assert torch.equal(found.hard(latent), wide.hard(latent.float()).to(dtype))
+        for sharpness in (0.1, torch.tensor([0.1], dtype=torch.float32)):
+            weights = found.weights(latent, sharpness)
+            assert weights.dtype is dtype
+            assert torch.equal(weights, wide.weights(latent.float(), sharpness).to(dtype))
