@@ -24,6 +24,8 @@ PUBLIC = {
     "quantlab.initial_weights": "InitialWeights TorchvisionWeights TrialWeights WeightsFile",
     "quantlab.execution": "Execution",
     "quantlab.export": "load save",
+    "quantlab.export.network": "read",
+    "quantlab.export.torchao_tensors": "to_torchao",
     "quantlab.errors": "ConfigurationError LostProcessError MemoryExhaustedError "
     "NonFiniteLossError",
     "quantlab.packs": "PackEvent PackedRun",
@@ -63,6 +65,8 @@ PUBLIC = {
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.scales": "SMALLEST AbsoluteMean FanIn Largest LearnedStep LeastSquares Placement "
     "Proportional Scale TernaryWeight TrainedTernary",
+    "quantlab.papers.taxonomy": "TABLE_1",
+    "quantlab.taxonomy": "LevelsFrom Properties Trend properties_of",
     "quantlab.papers.scaled_methods": "BITNET BWN LSBQ LSBQ_PROX_CONNECT LSQ PARETO_Q PARQ "
     "PQ_TERNARY SCALED_METHODS ScaledMethod TTQ TWN",
     "quantlab.models": "ModelSpec",
