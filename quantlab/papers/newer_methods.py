@@ -31,6 +31,7 @@ Sources, as far as their text or code was at hand:
   w* - theta (w* - w) and w* have the same projection.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -122,14 +123,21 @@ class NewerMethod:
             exclude: layers that stay in full precision.
 
         Raises:
-            ConfigurationError: if the method is not defined on the set, if `number` is missing, or
-                if it is given for a method that has none.
+            ConfigurationError: if the method is not defined on the set, if `number` is missing or
+                not positive (for `ORDER`, not greater than 1), or if it is given for a method that
+                has none.
         """
         if self.binary and len(levels) != 2:
             raise ConfigurationError(f"levels = {levels}: must be two levels for {self.name}")
         if (number is None) != (self.free is FreeNumber.NONE):
             allowed = "None" if self.free is FreeNumber.NONE else f"a number ({self.free.value})"
             raise ConfigurationError(f"number = {number}: must be {allowed} for {self.name}")
+        least = 1 if self.free is FreeNumber.ORDER else 0
+        if number is not None and not least < number < math.inf:
+            raise ConfigurationError(
+                f"number = {number}: must be a finite number > {least} for {self.name}, whose "
+                f"{self.free.value} it is"
+            )
         chosen = Quantization(
             rule=PROX_CONNECT,
             quantizer=self.quantizer(levels),
