@@ -23,7 +23,7 @@ from quantlab import (
     Recipe,
     TrainingRun,
 )
-from quantlab.backward_maps import Jacobian, SignSwishDerivative
+from quantlab.backward_maps import InsideLevels, Jacobian, SignSwishDerivative
 from quantlab.errors import naming_exhausted_memory
 from quantlab.execution import Execution, parse_execution
 from quantlab.kernels.grouped_convolution import grouped_convolution
@@ -36,6 +36,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging
+from quantlab.scales import AbsoluteMean, LearnedStep, LeastSquares, TernaryWeight
 from quantlab.schedules import Linear, StepDecay
 from quantlab.update_rules import (
     POST_TRAINING,
@@ -91,7 +92,7 @@ MEMBERS = [
     member(7, averaging=Averaging(start_epoch=1)),
     member(8, latent_bound=0.3),
 ]
-BINARY_TANH = ShiftedTanh(BINARY)
+BINARY_TANH, INSIDE = ShiftedTanh(BINARY), InsideLevels()
 STEPS = [
     member(0, quantizer=BINARY_TANH, rho0=1.0),
     member(1, quantizer=BINARY_TANH, rho0=2.0, backward=Jacobian()),
@@ -105,6 +106,19 @@ LIFTED = [
     member(1, quantizer=Softmax(TERNARY), rho0=2.0, backward=Jacobian()),
     member(2, quantizer=Softmax(TERNARY, beta=1.0), step_scale=Linear(1.0, period=10)),
     member(3, quantizer=Softmax(TERNARY), rho0=1.0, pull=0.05),
+]
+QUATERNARY = (-1.0, -1 / 3, 1 / 3, 1.0)
+RELATIVE = PiecewiseLinear(QUATERNARY, varrho_scale=0, relative=True)
+SCALED = [
+    member(0, quantizer=Nearest(BINARY), scale=AbsoluteMean(per="channel")),
+    member(1, quantizer=Nearest(TERNARY), scale=TernaryWeight(per="channel", two_sided=True)),
+    member(2, quantizer=Nearest(QUATERNARY), scale=LeastSquares(per="channel")),
+    member(3, quantizer=RELATIVE, rho0=0.3, scale=LeastSquares(per="channel", greedy=True)),
+    member(4, quantizer=PiecewiseLinear(TERNARY), scale=LeastSquares(per="channel")),
+]
+LEARNED = [
+    member(0, quantizer=Nearest((-2.0, -1.0, 0.0, 1.0)), scale=LearnedStep(), backward=INSIDE),
+    member(1, quantizer=Nearest(BINARY), scale=LearnedStep(start="mean")),
 ]
 
 
@@ -168,8 +182,8 @@ def test_an_interrupted_run_goes_on_to_the_bit(pauses: int) -> None:
 
 @pytest.mark.parametrize(
     "recipes",
-    [MEMBERS, MEMBERS[:6], MEMBERS[:1], STEPS, LIFTED],
-    ids=["rules", "without random maps", "one", "steps", "lifted"],
+    [MEMBERS, MEMBERS[:6], MEMBERS[:1], STEPS, LIFTED, SCALED, LEARNED],
+    ids=["rules", "without random maps", "one", "steps", "lifted", "scaled", "learned"],
 )
 def test_an_interrupted_pack_goes_on_to_the_bit(recipes: list[Recipe]) -> None:
     """Also if some steps are recorded where others were not."""
@@ -188,7 +202,11 @@ def test_an_interrupted_pack_goes_on_to_the_bit(recipes: list[Recipe]) -> None:
             assert torch.equal(weight, whole.members[place].final_weights()[name])
 
 
-@pytest.mark.parametrize("recipes", [MEMBERS, STEPS, LIFTED], ids=["rules", "steps", "lifted"])
+@pytest.mark.parametrize(
+    "recipes",
+    [MEMBERS, STEPS, LIFTED, SCALED, LEARNED],
+    ids=["rules", "steps", "lifted", "scaled", "learned"],
+)
 def test_members_of_a_pack_are_as_alone(recipes: list[Recipe]) -> None:
     _, found = packed(recipes)
     for recipe, records in zip(recipes, found, strict=True):

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from quantlab import NonFiniteLossError, OptimizerSpec, Recipe, TrainingRun
+from quantlab.backward_maps import LevelMagnitude
 from quantlab.packs import PackedRun
 from quantlab.packs.network import Stacking
 from quantlab.packs.stack import Stack
+from quantlab.quantization_sets import QUATERNARY
+from quantlab.quantizers import Nearest, PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
-from quantlab.recipe import Averaging
+from quantlab.recipe import Averaging, WeightGroup
+from quantlab.scales import LearnedStep, LeastSquares, TernaryWeight, TrainedTernary
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_QUANT
 from tests.quantlab.operations import Operations
@@ -78,11 +82,33 @@ def together(recipe: Recipe) -> PackedRun:
     return PackedRun([recipe, replace(recipe, seed=7)], stacking=Stacking.FOLDED)
 
 
+def descending(size: Tensor) -> Tensor:
+    """As on a GPU."""
+    return size.sort(dim=-1, descending=True).values
+
+
 RECIPES = [
     method(0),
     method(0, PROX_QUANT, StochasticRounding()),
     method(0, averaging=Averaging()),
     method(0, optimizer=OTHER_SGD),
+    method(
+        0,
+        quantizer=PiecewiseLinear(QUATERNARY, varrho_scale=0, relative=True),
+        scale=LeastSquares(per="channel"),
+        groups=(
+            WeightGroup(
+                layers=("Linear",), quantizer=Nearest(), scale=TernaryWeight(two_sided=True)
+            ),
+        ),
+    ),
+    method(
+        0,
+        quantizer=Nearest(),
+        scale=TrainedTernary(),
+        backward=LevelMagnitude(),
+        groups=(WeightGroup(layers=("Linear",), quantizer=Nearest(), scale=LearnedStep()),),
+    ),
 ]
 
 
@@ -94,6 +120,7 @@ def test_no_step_looks_at_a_number(
     """An epoch of 9 steps looks at as many as one of 3; its end may."""
     like_a_gpu = partial(Stack, chunk_steps=2, record=lambda step: step)
     monkeypatch.setattr("quantlab.packs.run.Stack", like_a_gpu)
+    monkeypatch.setattr("quantlab.scales.least_squares._descending", descending)
     found = []
     for images in (90, 90, 270):  # the first one also tries the map
         dataset = replace(recipe.dataset, train_images=images)
