@@ -1,6 +1,6 @@
 """Exported networks as ONNX files, in which weights are packed codes, too.
 
-The packages onnx and onnxscript are needed: ``pip install 'quantlab[export]'``.
+The packages onnx and onnxscript are needed: ``pip install -e ".[export]"``.
 """
 
 import warnings
@@ -41,7 +41,7 @@ def onnx_bytes(file: NetworkFile, network: nn.Module, image_shape: tuple[int, ..
     except ImportError as error:
         raise ConfigurationError(
             f"ONNX files need the package {error.name}; install it with "
-            "pip install 'quantlab[export]'"
+            'pip install -e ".[export]" in the folder of quantlab'
         ) from error
     network.eval()
     names = list(file.coded)

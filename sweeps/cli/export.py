@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -35,7 +36,7 @@ def export(options: argparse.Namespace) -> int:
             f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
         )
     cells = _cells(spec, storage, options)
-    cell = _best(cells, storage) if options.best else _named(cells, options.trial)
+    cell = _best(cells, storage) if options.best else _named(cells, options.trial, options.storage)
     data, full_bytes = _content(cell, storage, options)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{cell.fingerprint}.{options.format}"
@@ -59,7 +60,7 @@ def _cells(
     return next(cells for trial, cells in trials_of(spec, study, storage) if trial.number == best)
 
 
-def _named(cells: Sequence[Cell], prefix: str) -> Cell:
+def _named(cells: Sequence[Cell], prefix: str, storage: Path) -> Cell:
     found = [cell for cell in cells if cell.fingerprint.startswith(prefix)]
     if len(found) != 1:
         several = ", ".join(f"{cell.fingerprint} ({cell.name})" for cell in found[:3])
@@ -68,7 +69,7 @@ def _named(cells: Sequence[Cell], prefix: str) -> Cell:
             f"such as {several}; give more digits"
             if found
             else f"--trial {prefix}: no trial has a fingerprint with these first digits; "
-            "fingerprints are the names of the folders in STORAGE/trials"
+            f"fingerprints are the names of the folders in {storage / 'trials'}"
         )
     return found[0]
 

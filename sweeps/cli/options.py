@@ -285,6 +285,6 @@ def export_options(command: argparse.ArgumentParser) -> None:
         choices=("safetensors", "onnx"),
         default="safetensors",
         help="safetensors for quantlab.export.load; onnx for other programs, with the packages of "
-        "quantlab[export] (default: %(default)s)",
+        'pip install -e ".[export]" (default: %(default)s)',
     )
     data_folder(command)
