@@ -98,10 +98,8 @@ class Objective:
             time=1.7e9,
             epochs=recipe.epochs + recipe.batchnorm_epochs,
             steps=1000,
-            validation_accuracy=0.6137,
-            test_accuracy=0.5871,
-            validation_accuracy_top5=0.9137,
-            test_accuracy_top5=0.8871,
+            validation={metric.name: 0.6137 for metric in recipe.task.metrics},
+            test={metric.name: 0.5871 for metric in recipe.task.metrics},
             bits=1.585,
         )
         try:

@@ -66,7 +66,7 @@ RELEASE = {
     "quantlab.mirror_maps.base": "MirrorMap",
     "quantlab.mirror_maps.shifted_tanh": "ShiftedTanh",
     "quantlab.mirror_maps.softmax": "Softmax",
-    "quantlab.models.base": "ModelSpec NormalizedModel global_average require_logits",
+    "quantlab.models.base": "ModelSpec NormalizedModel global_average",
     "quantlab.models.convnet": "ConvNet SignalConvNet",
     "quantlab.models.he_scales": "HeScales",
     "quantlab.models.learned_scales": "LearnedScales",
@@ -97,7 +97,7 @@ RELEASE = {
     "quantlab.packs.averages": "AveragedShare StackedAverage",
     "quantlab.packs.chunk": "Chunk",
     "quantlab.packs.compatibility": "pack_key require_compatible",
-    "quantlab.packs.evaluation": "stacked_accuracies",
+    "quantlab.packs.evaluation": "stacked_metric",
     "quantlab.packs.graph": "record_on",
     "quantlab.packs.maps": (
         "StackedBackward StackedMap StackedPull after as_column carries_a_column "
@@ -141,7 +141,7 @@ RELEASE = {
     "quantlab.quantizers.tanh": "Tanh",
     "quantlab.quantizers.unbounded.grid": "GridRounding NearestOnGrid StochasticOnGrid",
     "quantlab.random_numbers": "RandomNumbers part_seed",
-    "quantlab.recipe": "Averaging Quantization Recipe WeightGroup override pull_at",
+    "quantlab.recipe": "Recipe",
     "quantlab.remembering": "are_equal remembering",
     "quantlab.scales.absolute_mean": "AbsoluteMean",
     "quantlab.scales.base": "Scale",
@@ -168,6 +168,10 @@ RELEASE = {
     "quantlab.taxonomy.probe": "Move Probe",
     "quantlab.taxonomy.properties": "LevelsFrom Properties properties_of",
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
+    "quantlab.settings.overriding": "override",
+    "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
+    "quantlab.tasks.base": "Metric Task",
+    "quantlab.tasks.classification": "Classification TopAccuracy",
     "quantlab.training.accumulation": "accumulate require_one_process",
     "quantlab.training.batch_statistics": (
         "BatchStatistics has_batch_of_one parts_of_batches require_one_image_fits statistics_note"
@@ -177,10 +181,10 @@ RELEASE = {
         "replacing require_intact_archive save_atomically save_checkpoint set_aside"
     ),
     "quantlab.training.epoch": "EpochInProgress",
-    "quantlab.training.evaluation": "accuracy accuracy_and_top5 top_accuracies",
+    "quantlab.training.evaluation": "accuracy evaluate",
     "quantlab.training.following": "follow",
     "quantlab.training.loss_tally": "LossTally TalliedLosses",
-    "quantlab.training.records": "EpochRecord Outcome Stage",
+    "quantlab.training.records": "EpochRecord Outcome Stage measured",
     "quantlab.training.rehearsal": "rehearse rehearse_schedules",
     "quantlab.training.run": "TrainingRun",
     "quantlab.training.selection": "BestNetwork",

@@ -23,7 +23,8 @@ class ModelSpec(ABC):
         """Build the network, initialized from torch's default generator.
 
         Args:
-            num_classes: number of classes. The output is (batch, num_classes) logits.
+            num_classes: number of outputs: classes in classification, where the output is (batch,
+                num_classes) logits.
             num_channels: number of channels of the input (batch, num_channels, height, width).
         """
 
@@ -79,21 +80,6 @@ class NormalizedModel(ModelSpec):
             num_classes: see `build`.
             num_channels: see `build`.
         """
-
-
-def require_logits(model: nn.Module, logits: object, batch: int, num_classes: int) -> None:
-    """Check that a forward pass returned (batch, num_classes) logits.
-
-    Raises:
-        ConfigurationError: if `logits` is not a tensor of this shape.
-    """
-    if isinstance(logits, Tensor) and logits.shape == (batch, num_classes):
-        return
-    kind = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-    raise ConfigurationError(
-        f"{type(model).__name__}.forward returned {kind} for {batch} images of {num_classes} "
-        f"classes; must return a tensor of shape ({batch}, {num_classes}), one logit per class"
-    )
 
 
 def global_average(features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Accuracies of several networks of a stack on the same images."""
+"""A metric of several networks of a stack on the same examples."""
 
 import math
 from collections.abc import Mapping
@@ -9,40 +9,45 @@ from torch import Tensor
 from quantlab.datasets import DatasetSpec, ImageSet
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.network import StackedNetwork
+from quantlab.tasks import Metric
 
 
 @torch.no_grad()
-def stacked_accuracies(
+def stacked_metric(
     network: StackedNetwork,
     weights: Mapping[str, Tensor],
     images: ImageSet,
     dataset: DatasetSpec,
+    metric: Metric,
     *,
     count: int,
     batch_size: int = 125,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> list[float]:
-    """Compute the accuracy of several stacked networks on the same images.
+    """Compute a metric of several stacked networks on the same examples.
 
     Args:
         network: stacked networks, which are left in training mode.
         weights: parameter names with tensors (count, *shape).
-        images: images to classify, on the device of the networks.
-        dataset: dataset whose batches normalize the images.
+        images: examples, on the device of the networks.
+        dataset: dataset whose batches normalize the examples.
+        metric: the metric.
         count: number of networks.
-        batch_size: number of images per network and forward pass.
+        batch_size: number of examples per network and forward pass.
         execution: memory format, autocast and number of loader processes.
 
     Returns:
-        The accuracy of each network in [0, 1]; NaN if there are no images.
+        The metric of each network; NaN if there are no examples.
     """
     if not len(images):
         return [math.nan] * count
     network.train(False)
-    correct = torch.zeros(count, dtype=torch.int64, device=images.labels.device)
+    sums = torch.zeros(count, dtype=torch.float64, device=images.labels.device)
     batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
-    for inputs, labels in batches:
-        logits = network(weights, inputs.expand(count, *inputs.shape), execution)
-        correct += (logits.argmax(dim=2) == labels).sum(dim=1)
+    for inputs, targets in batches:
+        outputs = network(weights, inputs.expand(count, *inputs.shape), execution)
+        stacked = targets.expand(count, *targets.shape)
+        each = metric.each(outputs.flatten(0, 1), stacked.flatten(0, 1))
+        sums += each.unflatten(0, stacked.shape[:2]).sum(dim=1, dtype=torch.float64)
     network.train()
-    return [number / len(images) for number in correct.tolist()]
+    return [metric.of_mean(total / len(images)) for total in sums.tolist()]

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from quantlab.datasets.in_memory import Images, InMemoryDataset
@@ -14,7 +13,7 @@ from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.optim.weight_measures import weight_measures
 from quantlab.packs.chunk import Chunk
-from quantlab.packs.evaluation import stacked_accuracies
+from quantlab.packs.evaluation import stacked_metric
 from quantlab.packs.graph import WARM_UP_STEPS, Record, record_on
 from quantlab.packs.member import StackMember, neighbours
 from quantlab.packs.network import StackedNetwork, Stacking
@@ -201,8 +200,9 @@ class Stack:
         compiled = self._execution.compile and is_full
         logits = self._network(self._weights(), inputs, self._execution, compiled=compiled)
         with self._execution.autocast(self.device):
-            each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        losses = each.unflatten(0, labels.shape).mean(dim=1)
+            task = self.runs[0].recipe.task
+            each = task.each_loss(logits.flatten(0, 1), labels.flatten(0, 1))
+        losses = each.unflatten(0, labels.shape[:2]).mean(dim=1)
         is_bad = self._losses.add(losses.detach(), labels.shape[1])
         gradients = self._optimizer.gradients(losses)
         if self._looks_at_losses and is_bad.any():
@@ -239,10 +239,10 @@ class Stack:
         """
         started = time.perf_counter()
         points = VALIDATED if self.runs[0].is_quantizing else VALIDATED[:1]
-        measured = {point: [*self._validation_accuracies(point)] for point in points}
+        measured = {point: [*self._validation_measures(point)] for point in points}
         for row, run in enumerate(self.runs):
             if run.reestimates:
-                measured[Point.HARD][row] = run.accuracy_at(Point.HARD)
+                measured[Point.HARD][row] = run.metric_at(Point.HARD)
         weights = []
         for run in self.runs:
             with _random_numbers(run):
@@ -255,16 +255,17 @@ class Stack:
         return dict(sorted(records.items()))
 
     @torch.no_grad()
-    def _validation_accuracies(self, point: Point) -> Sequence[float]:
+    def _validation_measures(self, point: Point) -> Sequence[float]:
         with ExitStack() as stack:
             for run in self.runs:
                 with _random_numbers(run):
                     stack.enter_context(run.optimizer.weights_at(point))
-            return stacked_accuracies(
+            return stacked_metric(
                 self._network,
                 self._weights(),
                 self.runs[0].splits.validation,
                 self.runs[0].recipe.dataset,
+                self.runs[0].metric,
                 count=len(self.runs),
                 batch_size=self._evaluation_batch(),
                 execution=self._execution,

@@ -1,9 +1,12 @@
 """Records of training: EpochRecord for each epoch, and Outcome for the finished network."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from quantlab.optim.histogram import WeightHistogram
+from quantlab.update_rules import Point
 
 
 class Stage(Enum):
@@ -18,7 +21,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """The record of one epoch. Accuracies are in [0, 1], or NaN without validation images."""
+    """The record of one epoch."""
 
     stage: Stage
     """Stage of the epoch."""
@@ -35,13 +38,13 @@ class EpochRecord:
     """Sharpness rho_t after the last step. The proximal weights of the accuracies, the gap and the
     histogram below were computed with it."""
     train_loss: float
-    """Mean cross-entropy over the epoch's images, at the weights at which gradients were taken."""
-    validation_accuracy_latent: float
-    validation_accuracy_proximal: float
-    validation_accuracy_hard: float
-    """Accuracies at the three points. They are equal in the second stage and in full precision.
-    Batch normalization uses the statistics of training, which belong to the weights at which
-    gradients were taken, unless `Quantization.reestimate_batchnorm` is set."""
+    """Mean loss over the epoch's examples, at the weights at which gradients were taken."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """The task's main metric on the validation images at the three points, under the names that
+    `measured` makes, such as ``accuracy_hard``; NaN without validation images. The values are equal
+    in the second stage and in full precision. Batch normalization uses the statistics of training,
+    which belong to the weights at which gradients were taken, unless
+    `Quantization.reestimate_batchnorm` is set."""
     quantization_gap: float
     """Root mean square of w minus the hard weights, over all quantized weights."""
     latent_distance: float
@@ -62,15 +65,35 @@ class EpochRecord:
     seconds: float
     """Wall time of the epoch, evaluation included."""
 
+    @property
+    def validation_accuracy_latent(self) -> float:
+        """Accuracy at the latent weights, in [0, 1]; NaN without one."""
+        return self.validation.get(measured("accuracy", Point.LATENT), math.nan)
+
+    @property
+    def validation_accuracy_proximal(self) -> float:
+        """Accuracy at the proximal weights, in [0, 1]; NaN without one."""
+        return self.validation.get(measured("accuracy", Point.PROXIMAL), math.nan)
+
+    @property
+    def validation_accuracy_hard(self) -> float:
+        """Accuracy at the hard weights, in [0, 1]; NaN without one."""
+        return self.validation.get(measured("accuracy", Point.HARD), math.nan)
+
+
+def measured(metric: str, point: Point) -> str:
+    """Return the name of a metric at a point in `EpochRecord.validation`."""
+    return f"{metric}_{point.value}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The evaluation of the finished network, which is hard-quantized if the recipe quantizes."""
 
-    validation_accuracy: float
-    """Accuracy in [0, 1]; NaN without validation images."""
-    test_accuracy: float
-    """Accuracy in [0, 1]."""
+    validation: Mapping[str, float]
+    """The task's metrics on the validation images by their names; NaN without images."""
+    test: Mapping[str, float]
+    """The task's metrics on the test images by their names."""
     bits: float
     """Mean over all quantized weights of log2 of the number of levels; 32 in full precision."""
     network_bits: float
@@ -81,14 +104,20 @@ class Outcome:
     steps: int
     """Number of gradient steps of both stages."""
     classes: int
-    """Number of classes of the dataset. Random guessing has an accuracy of 1 / classes."""
+    """Number of outputs of the network, which is that of classes in classification. Random guessing
+    then has an accuracy of 1 / classes."""
     training_images: int
     """Number of training images, without the validation images that are held out."""
-    validation_accuracy_top5: float | None = None
-    """Fraction of images whose class is among the five with the highest logits, in [0, 1]; NaN
-    without validation images, and None with up to five classes."""
-    test_accuracy_top5: float | None = None
-    """The same on the test images."""
     selected_epoch: int | None = None
     """Epoch whose network this is, counted from 1 over both stages, if the recipe selects the best;
     None for the last."""
+
+    @property
+    def validation_accuracy(self) -> float:
+        """Accuracy on the validation images, in [0, 1]; NaN without one."""
+        return self.validation.get("accuracy", math.nan)
+
+    @property
+    def test_accuracy(self) -> float:
+        """Accuracy on the test images, in [0, 1]; NaN without one."""
+        return self.test.get("accuracy", math.nan)

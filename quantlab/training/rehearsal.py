@@ -5,13 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab.datasets.base import Dimensions
 from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, described
 from quantlab.execution import Execution
-from quantlab.models.base import require_logits
 from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
 from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import Recipe, pull_at
@@ -126,14 +124,14 @@ def _step(
     if sum(parameter.numel() for parameter in model.parameters()) > LARGEST_STEP:
         recipe.optimizer.members_of_groups(model)
         with torch.no_grad():
-            require_logits(model, model(inputs), len(labels), num_classes)
+            recipe.task.require_outputs(model, model(inputs), labels, num_classes)
         return
 
     def closure() -> float:
         optimizer.zero_grad()
-        logits = model(inputs)
-        require_logits(model, logits, len(labels), num_classes)
-        loss = F.cross_entropy(logits, labels)
+        outputs = model(inputs)
+        recipe.task.require_outputs(model, outputs, labels, num_classes)
+        loss = recipe.task.loss(outputs, labels)
         loss.backward()
         return loss.item()
 

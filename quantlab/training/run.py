@@ -2,16 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from quantlab.datasets import ImageSet
 from quantlab.distributed.batch_norm import share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.distributed.gradient_sum import GradientSum, require_equal
@@ -19,26 +18,24 @@ from quantlab.distributed.shared_batch import SharedBatch
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.initial_weights import no_other_trials
-from quantlab.models.base import require_logits
 from quantlab.optim.bits import mean_bits
 from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
 from quantlab.optim.weight_measures import WeightMeasures, weight_measures
 from quantlab.optimizer_spec import set_learning_rate
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
+from quantlab.tasks import Metric
 from quantlab.training.accumulation import accumulate, require_one_process
 from quantlab.training.batch_statistics import BatchStatistics, parts_of_batches
-from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
-from quantlab.training.evaluation import accuracy, accuracy_and_top5
+from quantlab.training.evaluation import evaluate
 from quantlab.training.loss_tally import LossTally, TalliedLosses
-from quantlab.training.records import EpochRecord, Outcome, Stage
-from quantlab.training.selection import BestNetwork
+from quantlab.training.records import EpochRecord, Outcome, Stage, measured
 from quantlab.training.state import TrainingState
 from quantlab.update_rules import Point
 
 VALIDATED = (Point.LATENT, Point.PROXIMAL, Point.HARD)
-"""Weights at which the accuracy on the validation images is measured after every epoch."""
+"""Weights at which the main metric on the validation images is measured after every epoch."""
 
 
 class TrainingRun(TrainingState):
@@ -169,29 +166,20 @@ class TrainingRun(TrainingState):
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise NonFiniteLossError(self.step, self.last_loss)
         evaluating = naming_exhausted_memory(f"evaluating {self.what}")
+        outputs = self.splits.num_classes
+        metrics = [one for one in self.recipe.task.metrics if one.applies(outputs)]
         with evaluating, self._finished():
-            (validation, validation_top5), (test, test_top5) = (
-                accuracy_and_top5(
-                    self.model,
-                    images,
-                    self.recipe.dataset,
-                    num_classes=self.splits.num_classes,
-                    execution=self.execution,
-                    replicas=self.replicas,
-                )
-                for images in (self.splits.validation, self.splits.test)
-            )
+            validation = self._evaluated(self.splits.validation, metrics)
+            test = self._evaluated(self.splits.test, metrics)
         return Outcome(
-            validation_accuracy=validation,
-            test_accuracy=test,
-            validation_accuracy_top5=validation_top5,
-            test_accuracy_top5=test_top5,
+            validation=validation,
+            test=test,
             selected_epoch=None if self.best is None else self.best.epoch,
             bits=self._bits,
             network_bits=self._network_bits,
             epochs=self.epoch,
             steps=self.step,
-            classes=self.splits.num_classes,
+            classes=outputs,
             training_images=len(self.splits.train),
         )
 
@@ -212,14 +200,14 @@ class TrainingRun(TrainingState):
 
     def end_epoch(
         self,
-        accuracies: Mapping[Point, float],
+        measures: Mapping[Point, float],
         weights: WeightMeasures,
         seconds: float,
     ) -> EpochRecord:
         """Finish the epoch in progress, all of whose steps are done, and return its record.
 
         Args:
-            accuracies: accuracies on the validation images at the points of `VALIDATED`.
+            measures: main metric on the validation images at the points of `VALIDATED`.
             weights: measures of the quantized weights.
             seconds: wall time of the evaluation.
         """
@@ -228,7 +216,7 @@ class TrainingRun(TrainingState):
         self.epoch += 1
         self._in_progress = None
         if self.recipe.select == "best":
-            self._keep_if_best(accuracies[Point.HARD])
+            self._keep_if_best(measures[Point.HARD])
         last = self.step - 1
         return EpochRecord(
             stage=self.stage,
@@ -238,9 +226,9 @@ class TrainingRun(TrainingState):
             sharpness=self.optimizer.sharpness(last),
             sharpness_after=self.optimizer.sharpness(self.step),
             train_loss=epoch.loss_sum / len(self.splits.train),
-            validation_accuracy_latent=accuracies[Point.LATENT],
-            validation_accuracy_proximal=accuracies[Point.PROXIMAL],
-            validation_accuracy_hard=accuracies[Point.HARD],
+            validation={
+                measured(self.metric.name, point): value for point, value in measures.items()
+            },
             quantization_gap=weights.gap,
             latent_distance=weights.latent_distance,
             flip_rate=weights.flips.rate,
@@ -250,43 +238,8 @@ class TrainingRun(TrainingState):
             seconds=epoch.seconds + seconds,
         )
 
-    @contextmanager
-    def weights_at(self, point: Point) -> Iterator[None]:
-        """Set the model to the weights at a point for a `with` block.
-
-        Args:
-            point: weights to set. For HARD, batch-normalization statistics are recomputed if the
-                recipe asks for it.
-        """
-        with self.optimizer.weights_at(point):
-            if not (point is Point.HARD and self.reestimates):
-                yield
-                return
-            with self._statistics.reestimated(self.model):
-                yield
-
-    @contextmanager
-    def _finished(self) -> Iterator[None]:
-        """Set the model to the finished network for a `with` block: the last one, or the best."""
-        if self.best is None:
-            with self.weights_at(self._final_point):
-                yield
-            return
-        kept = own_copy(self.model.state_dict())
-        try:
-            self.model.load_state_dict(dict(self.best.weights))
-            yield
-        finally:
-            self.model.load_state_dict(kept)
-
-    def _keep_if_best(self, accuracy: float) -> None:
-        """Keep the network of the epoch that has ended, if it is better than those before."""
-        if self.best is None or accuracy > self.best.accuracy:
-            with self.weights_at(self._final_point):
-                self.best = BestNetwork.taken_from(self.model, self.epoch, accuracy)
-
-    def accuracy_at(self, point: Point, split: str = "validation") -> float:
-        """Return the accuracy on a split at a point, in [0, 1].
+    def metric_at(self, point: Point, split: str = "validation") -> float:
+        """Return the main metric on a split at a point.
 
         Args:
             point: weights to evaluate.
@@ -294,7 +247,7 @@ class TrainingRun(TrainingState):
         """
         self.execution.prepare(self.device)
         with self.weights_at(point):
-            return self._accuracy(split)
+            return self._main_metric(getattr(self.splits, split))
 
     def _enter_batchnorm(self) -> None:
         """Quantize for good (B.1.4). The learning-rate schedule continues with a new optimizer."""
@@ -334,7 +287,7 @@ class TrainingRun(TrainingState):
         started = time.perf_counter()
         require_equal((moved.target for moved in self.optimizer.moved), self.replicas)
         with epoch.random.in_use():
-            at = self._validation_accuracies()
+            at = self._validation_measures()
             weights = weight_measures(self.optimizer, epoch.first_levels)
         yield self.end_epoch(at, weights, time.perf_counter() - started)
 
@@ -378,22 +331,26 @@ class TrainingRun(TrainingState):
 
     def _mean_loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         with self.execution.autocast(self.device):
-            logits = self._forward(inputs)
-            require_logits(self.model, logits, len(labels), self.splits.num_classes)
-            return F.cross_entropy(logits, labels)
+            outputs = self._forward(inputs)
+            task, count = self.recipe.task, self.splits.num_classes
+            task.require_outputs(self.model, outputs, labels, count)
+            return task.loss(outputs, labels)
 
-    def _accuracy(self, split: str) -> float:
-        images = getattr(self.splits, split)
-        return accuracy(
+    def _evaluated(self, images: ImageSet, metrics: Sequence[Metric]) -> dict[str, float]:
+        return evaluate(
             self.model,
             images,
             self.recipe.dataset,
+            metrics,
             execution=self.execution,
             replicas=self.replicas,
         )
 
-    def _validation_accuracies(self) -> dict[Point, float]:
-        """Return the accuracies at the points of `VALIDATED`, which are equal if none differ."""
+    def _main_metric(self, images: ImageSet) -> float:
+        return self._evaluated(images, [self.metric])[self.metric.name]
+
+    def _validation_measures(self) -> dict[Point, float]:
+        """Return the main metric at the points of `VALIDATED`, which is equal if none differ."""
         if not self.is_quantizing:
-            return dict.fromkeys(VALIDATED, self._accuracy("validation"))
-        return {point: self.accuracy_at(point) for point in VALIDATED}
+            return dict.fromkeys(VALIDATED, self._main_metric(self.splits.validation))
+        return {point: self.metric_at(point) for point in VALIDATED}

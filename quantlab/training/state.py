@@ -1,7 +1,8 @@
 """TrainingState: how far a training run has come, and what a checkpoint of it contains."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -17,6 +18,8 @@ from quantlab.optim.flips import levels_of
 from quantlab.optim.of_recipe import plain_optimizer
 from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import Recipe
+from quantlab.tasks import Metric
+from quantlab.training.batch_statistics import BatchStatistics
 from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.records import Stage
@@ -31,6 +34,7 @@ class TrainingState:
     optimizer: ProxOptimizer
     """Optimizer of the current stage."""
     splits: Splits
+    _statistics: BatchStatistics
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class TrainingState:
         self.epoch = state["epoch"]
         self.step = state["step"]
         self.last_loss = state["last_loss"]
-        self.best = BestNetwork(**state["best"]) if "best" in state else None
+        self.best = BestNetwork.from_state(state["best"]) if "best" in state else None
         if Stage(state["stage"]) is Stage.BATCHNORM:
             self._harden()
         self.model.load_state_dict(state["model"])
@@ -114,6 +118,42 @@ class TrainingState:
         if state["epoch_in_progress"] is not None:
             self._in_progress = self._new_epoch()
             self._in_progress.load_state_dict(state["epoch_in_progress"])
+
+    @contextmanager
+    def weights_at(self, point: Point) -> Iterator[None]:
+        """Set the model to the weights at a point for a `with` block.
+
+        Args:
+            point: weights to set. For HARD, batch-normalization statistics are recomputed if the
+                recipe asks for it.
+        """
+        with self.optimizer.weights_at(point):
+            if not (point is Point.HARD and self.reestimates):
+                yield
+                return
+            with self._statistics.reestimated(self.model):
+                yield
+
+    @contextmanager
+    def _finished(self) -> Iterator[None]:
+        """Set the model to the finished network for a `with` block: the last one, or the best."""
+        if self.best is None:
+            with self.weights_at(self._final_point):
+                yield
+            return
+        kept = own_copy(self.model.state_dict())
+        try:
+            self.model.load_state_dict(dict(self.best.weights))
+            yield
+        finally:
+            self.model.load_state_dict(kept)
+
+    def _keep_if_best(self, value: float) -> None:
+        """Keep the network of the epoch that has ended, if it is better than those before."""
+        sign = 1 if self.metric.higher_is_better else -1
+        if self.best is None or sign * value > sign * self.best.value:
+            with self.weights_at(self._final_point):
+                self.best = BestNetwork.taken_from(self.model, self.epoch, value)
 
     def _begin_together(self, pause_steps: int | None) -> int | None:
         """Connect the replicas, and give them the state of the first one.
@@ -132,6 +172,11 @@ class TrainingState:
         if not self.replicas.is_leading:
             self.load_state_dict(state)
         return pause_steps
+
+    @property
+    def metric(self) -> Metric:
+        """The main metric of the recipe's task."""
+        return self.recipe.task.metrics[0]
 
     @property
     def fingerprint(self) -> str:

@@ -75,19 +75,19 @@ def _named(cells: Sequence[Cell], prefix: str, storage: Path) -> Cell:
 
 
 def _best(cells: Sequence[Cell], storage: Storage) -> Cell:
-    """Return the first of the quantized trials with the highest validation accuracy."""
-    accuracies = {}
+    """Return the first of the quantized trials with the best main metric on validation images."""
+    metric, values = cells[0].recipe.task.metrics[0], {}
     for cell in cells:
         result = storage.trial(cell.fingerprint).result.read()
-        accuracy = None if result is None else result.validation_accuracy
-        if cell.recipe.quantization is not None and accuracy is not None:
-            accuracies[cell.fingerprint] = accuracy
-    if not accuracies:
+        value = None if result is None else result.validation.get(metric.name)
+        if cell.recipe.quantization is not None and value is not None:
+            values[cell.fingerprint] = value if metric.higher_is_better else -value
+    if not values:
         raise ConfigurationError(
-            "--best: no quantized trial has a validation accuracy; run the sweep, or choose a "
-            "trial with --trial"
+            f"--best: no quantized trial has a validation {metric.label}; run the sweep, or choose "
+            "a trial with --trial"
         )
-    best = max(accuracies, key=accuracies.__getitem__)
+    best = max(values, key=values.__getitem__)
     return next(cell for cell in cells if cell.fingerprint == best)
 
 

@@ -18,14 +18,13 @@ from analysis.columns import (
 )
 from quantlab import flatten
 from quantlab.optim.histogram import WeightHistogram
+from quantlab.tasks.classification import Classification
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.sealed_json import plain
+from sweeps.storage.records import values_of
 
 _OF_RESULTS = (
-    "validation_accuracy_top5",
-    "test_accuracy_top5",
     "selected_epoch",
     "file_bytes",
     "code_bits",
@@ -62,8 +61,11 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "rho0": rho0(cell),
                 "seed": cell.recipe.seed,
                 "state": state.value,
-                "validation_accuracy": result and result.validation_accuracy,
-                "test_accuracy": result and result.test_accuracy,
+                **{
+                    f"{split}_{metric.name}": values.get(f"{split}_{metric.name}")
+                    for metric in (*Classification().metrics, *cell.recipe.task.metrics)
+                    for split in ("validation", "test")
+                },
                 "epochs": history.leading if result is None else result.epochs,
                 "seconds": history.seconds,
                 "git_commit": "" if result is None else result.git_commit,
@@ -82,6 +84,13 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     known = {**TRIALS, **TRIALS_MAY_HAVE}
     numbers = [name for name, (kind, _) in known.items() if kind != "text" and name in frame]
+    measures = {
+        f"{split}_{metric.name}"
+        for cell in sweep.cells
+        for metric in cell.recipe.task.metrics
+        for split in ("validation", "test")
+    }
+    numbers += [name for name in sorted(measures) if name not in numbers]
     numbers.remove("seed")  # large integers are not exact as floats
     frame[numbers] = frame[numbers].astype(float)
     axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
@@ -92,7 +101,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
 def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     """Return the learning curves: one row for each epoch of each trial of a sweep."""
     rows = [
-        {"trial_id": cell.fingerprint, **plain(record)}
+        {"trial_id": cell.fingerprint, **values_of(record)}
         for cell in sweep.cells
         for record in storage.trial(cell.fingerprint).read_history()
     ]

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from quantlab.tasks import Metric
 from sweeps.running.queue import Counts
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -63,7 +64,7 @@ class Progress:
         self._started: float | None = None
         self._left_before = 0
         self._printed = time.monotonic()
-        self._best: tuple[float, str] | None = None
+        self._best: tuple[Metric, float, str] | None = None
         for cell in cells:
             self._consider(cell)
         self._live: Live | None = None
@@ -131,12 +132,18 @@ class Progress:
             print(line, file=self._stream, flush=True)
 
     def _consider(self, cell: Cell) -> None:
-        """Keep the trial as the best one if its validation accuracy is the highest so far."""
-        folder = self._storage.trial(cell.fingerprint)
-        result = folder.result.read()
-        score = None if result is None else result.validation_accuracy
-        if score is not None and (self._best is None or score > self._best[0]):
-            self._best = (score, cell.name)
+        """Keep the trial as the best one if its main metric on validation images is.
+
+        Trials whose main metric is another one than that of the first trial are left out.
+        """
+        result = self._storage.trial(cell.fingerprint).result.read()
+        metric = cell.recipe.task.metrics[0]
+        value = None if result is None else result.validation.get(metric.name)
+        if value is None or (self._best is not None and self._best[0] != metric):
+            return
+        sign = 1 if metric.higher_is_better else -1
+        if self._best is None or sign * value > sign * self._best[1]:
+            self._best = metric, value, cell.name
 
     def _count(self) -> Counts:
         """Return the progress, counted in trials."""
@@ -178,5 +185,6 @@ class Progress:
                 clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
                 parts.append(f"{clock}:{seconds:02d} left")
         if self._best:
-            parts.append(f"best validation {100 * self._best[0]:.2f} % ({self._best[1]})")
+            metric, value, name = self._best
+            parts.append(f"best validation {metric.shown(value)} ({name})")
         return " · ".join(parts)

@@ -5,13 +5,15 @@ meaning requires a higher ``VERSION`` of its record, so that older programs refu
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
 from quantlab.optim.histogram import WeightHistogram
+from quantlab.tasks.classification import Classification
 from quantlab.training.records import EpochRecord
+from sweeps.storage.sealed_json import plain
 
 
 class TrialState(Enum):
@@ -60,12 +62,7 @@ class Epoch(EpochRecord):
     def __post_init__(self) -> None:
         if self.epoch < 1:
             raise ValueError(f"epoch = {self.epoch}")
-        _require_fractions(
-            self,
-            "validation_accuracy_latent",
-            "validation_accuracy_proximal",
-            "validation_accuracy_hard",
-        )
+        _require_possible("validation", self.validation)
 
 
 class History(list[Epoch]):
@@ -121,10 +118,11 @@ class Result(Computed):
     """Number of finished epochs."""
     steps: int = 0
     """Number of finished gradient steps."""
-    validation_accuracy: float | None = None
-    """A fraction; None without validation images, and for a diverged trial."""
-    test_accuracy: float | None = None
-    """A fraction; None for a diverged trial."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """Metrics on the validation images by their names, such as ``accuracy``, which is a fraction;
+    empty without images, and for a diverged trial. They are stored as ``validation_accuracy``."""
+    test: Mapping[str, float] = field(default_factory=dict)
+    """Metrics on the test images by their names; empty for a diverged trial."""
     bits: float | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
     network_bits: float | None = None
@@ -141,10 +139,6 @@ class Result(Computed):
     """See `quantlab.training.records.Outcome`; None in older results."""
     training_images: int | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
-    validation_accuracy_top5: float | None = None
-    """A fraction; None as `validation_accuracy`, with up to five classes, and in older results."""
-    test_accuracy_top5: float | None = None
-    """A fraction; None as `test_accuracy`, with up to five classes, and in older results."""
     selected_epoch: int | None = None
     """See `quantlab.training.records.Outcome`; None if the last epoch was selected."""
     error: str = ""
@@ -165,19 +159,24 @@ class Result(Computed):
             raise ValueError(f"state = {self.state.value}")
         if self.epochs < 0:
             raise ValueError(f"epochs = {self.epochs}")
-        if self.state is TrialState.COMPLETE and self.test_accuracy is None:
-            raise ValueError("test_accuracy is missing")
-        _require_fractions(
-            self,
-            "validation_accuracy",
-            "test_accuracy",
-            "validation_accuracy_top5",
-            "test_accuracy_top5",
-        )
+        if self.state is TrialState.COMPLETE and not self.test:
+            raise ValueError("metrics on the test images, such as test_accuracy, are missing")
+        _require_possible("validation", self.validation)
+        _require_possible("test", self.test)
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """Accuracy on the validation images, a fraction; None without one."""
+        return self.validation.get("accuracy")
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Accuracy on the test images, a fraction; None without one."""
+        return self.test.get("accuracy")
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the fields by name, for the objectives of a study; the state is text."""
-        return {**asdict(self), "state": self.state.value}
+        return {**values_of(self), "state": self.state.value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +221,22 @@ class Delivered:
     """The state of the trial that the server has; empty if it has none yet."""
 
 
-def _require_fractions(record: object, *names: str) -> None:
-    for name in names:
-        value = getattr(record, name)
-        if value is not None and not (value != value or 0 <= value <= 1):
-            raise ValueError(f"{name} = {value!r}")
+def values_of(record: Epoch | Result) -> dict[str, Any]:
+    """Return the values of a record by the names that they are stored under, without NaN."""
+    values: dict[str, Any] = plain(record)
+    for split in ("validation", "test"):
+        values |= {f"{split}_{name}": value for name, value in values.pop(split, {}).items()}
+    return values
+
+
+_METRICS = {metric.name: metric for metric in Classification().metrics}
+
+
+def _require_possible(split: str, values: Mapping[str, float]) -> None:
+    """Check values of metrics that are at a point or of the finished network."""
+    for name, value in values.items():
+        metric = _METRICS.get(name) or _METRICS.get(name.rpartition("_")[0])
+        if metric is None or value != value:
+            continue
+        if not (metric.least or 0.0) <= value <= (metric.most or math.inf):
+            raise ValueError(f"{split}_{name} = {value!r}")

@@ -39,18 +39,22 @@ class NewerError(ConfigurationError):
 def encode(value: Any, owner: str, *, indent: int | None = None) -> str:
     """Encode a dataclass as JSON with a digest and the ``VERSION`` of the class.
 
-    Fields with their default value are omitted.
+    Fields with their default value are omitted. The numbers of a mapping are written beside the
+    fields, with the name of its field before their own: ``test = {"accuracy": 0.9}`` becomes
+    ``"test_accuracy": 0.9``.
 
     Args:
         value: an instance of a dataclass, with fields that `decode` supports.
         owner: the owner of the text, such as a fingerprint.
         indent: see `json.dumps`; None for one line.
     """
-    content = {
-        field.name: plain(getattr(value, field.name))
-        for field in dataclasses.fields(value)
-        if not _is_default(field, getattr(value, field.name))
-    }
+    content = {}
+    for field in dataclasses.fields(value):
+        own = getattr(value, field.name)
+        if isinstance(own, Mapping):
+            content.update({f"{field.name}_{name}": plain(number) for name, number in own.items()})
+        elif not _is_default(field, own):
+            content[field.name] = plain(own)
     content["version"] = value.VERSION
     body = json.dumps(content, indent=indent, sort_keys=True)[1:]
     if indent is None:
@@ -90,7 +94,11 @@ def decode(kind: type[T], text: str, owner: str) -> T:
         raise DamagedError("no digest")
     if sealed:  # ignore fields that later versions have added
         known = _readers(kind)[0]  # type: ignore[arg-type]
-        content = {name: value for name, value in content.items() if name in known}
+        content = {
+            name: value
+            for name, value in content.items()
+            if name in known or _mapping_of(kind, name) is not None  # type: ignore[arg-type]
+        }
     return _typed(kind, content)
 
 
@@ -125,8 +133,15 @@ def _typed(kind: type[T], content: Any) -> T:
     if not isinstance(content, dict):
         raise DamagedError("not a JSON object")
     readers, required = _readers(kind)  # type: ignore[arg-type]
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in content.items():
+        if name not in readers and (mapping := _mapping_of(kind, name)) is not None:  # type: ignore[arg-type]
+            try:
+                number = _number(value)
+            except TypeError as error:
+                raise DamagedError(f"{name} = {value!r:.40}") from error
+            values.setdefault(mapping, {})[name.removeprefix(f"{mapping}_")] = number
+            continue
         if name not in readers:
             raise DamagedError(f"unknown field {name!r:.40}")
         try:
@@ -170,6 +185,16 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
     return lambda value: _exactly(hint, value)
+
+
+@lru_cache(maxsize=256)
+def _mapping_of(kind: type, name: str) -> str | None:
+    """Return the mapping of numbers that an entry belongs to; None if there is none."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if typing.get_origin(hints[field.name]) is Mapping and name.startswith(f"{field.name}_"):
+            return field.name
+    return None
 
 
 def _number(value: Any) -> float:

@@ -17,7 +17,7 @@ from quantlab import EpochRecord, flatten
 from sweeps.coordinates import level_set, rho0
 from sweeps.spec import Cell
 from sweeps.storage.folder import TrialFolder
-from sweeps.storage.records import Epoch, Failure, Result, Stopped, TrialState
+from sweeps.storage.records import Epoch, Failure, Result, Stopped, TrialState, values_of
 from sweeps.storage.sealed_json import plain
 
 STATUS = {
@@ -28,20 +28,16 @@ STATUS = {
 }
 """State of a trial that has ended -> status of its run; the status of any other is RUNNING."""
 EPOCH_METRICS = tuple(field.name for field in fields(EpochRecord) if field.type is float)
-"""Metrics of an epoch: every measured number of the training core's record."""
+"""Metrics of an epoch besides those of the task: every measured number of the core's record."""
 
 FINAL_METRICS = (
-    "validation_accuracy",
-    "test_accuracy",
-    "validation_accuracy_top5",
-    "test_accuracy_top5",
     "selected_epoch",
     "file_bytes",
     "code_bits",
     "compression",
 )
-"""Metrics of a complete trial, besides its training time; those that it does not have are left
-out."""
+"""Metrics of a complete trial, besides those of its task and the training time; those that it does
+not have are left out."""
 
 FINAL_TAGS = (
     "git_commit",
@@ -147,8 +143,9 @@ def numbers(cell: Cell) -> dict[str, float]:
 
 def epoch_metrics(epoch: Epoch) -> dict[str, float]:
     """Return the metrics of one epoch; missing values are left out."""
-    values = plain(epoch)
-    return {name: values[name] for name in EPOCH_METRICS if values[name] is not None}
+    values = values_of(epoch)
+    names = (*EPOCH_METRICS, *(f"validation_{name}" for name in epoch.validation))
+    return {name: values[name] for name in names if values[name] is not None}
 
 
 def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, float]:
@@ -160,7 +157,13 @@ def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, f
     """
     finals: dict[str, float | None] = {"seconds_total": seconds}
     if isinstance(recorded.record, Result) and recorded.state is TrialState.COMPLETE:
-        finals |= {name: getattr(recorded.record, name) for name in FINAL_METRICS}
+        record, values = recorded.record, values_of(recorded.record)
+        names = (
+            *(f"validation_{name}" for name in record.validation),
+            *(f"test_{name}" for name in record.test),
+            *FINAL_METRICS,
+        )
+        finals |= {name: values[name] for name in names}
     return {key: value for key, value in finals.items() if value is not None}
 
 

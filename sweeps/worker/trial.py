@@ -276,8 +276,8 @@ class _Log:
         with self._folder.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         values = asdict(outcome) | _sizes(self._run.recipe, weights, outcome.classes)
-        if math.isnan(outcome.validation_accuracy):  # there are no validation images
-            values["validation_accuracy"] = values["validation_accuracy_top5"] = None
+        if not len(self._run.splits.validation):
+            values["validation"] = {}
         self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
 
     def diverge(self, error: NonFiniteLossError) -> None:

@@ -179,7 +179,7 @@ def test_an_evaluation_sets_the_modes_of_the_process() -> None:
     for evaluate in (
         TrainingRun.outcome,
         TrainingRun.final_weights,
-        lambda run: run.accuracy_at(Point.HARD),
+        lambda run: run.metric_at(Point.HARD),
     ):
         run = TrainingRun(trained.recipe, execution=Prepared())
         run.load_state_dict(trained.state_dict())

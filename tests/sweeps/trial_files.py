@@ -11,7 +11,19 @@ def ended(state: TrialState = TrialState.COMPLETE, **details: Any) -> Result:
     """A result that is made up."""
     if state is TrialState.COMPLETE:
         details = {"test_accuracy": 0.5} | details
-    return Result(**({"state": state, "time": 0.0, "epochs": 0} | details))
+    return Result(**({"state": state, "time": 0.0, "epochs": 0} | by_split(details)))
+
+
+def by_split(details: dict[str, Any]) -> dict[str, Any]:
+    """Metrics under the names that files have, as the mappings of a record."""
+    kept, splits = {}, {}
+    for name, value in details.items():
+        split, _, metric = name.partition("_")
+        if split in ("validation", "test") and metric:
+            splits.setdefault(split, {}).update({} if value is None else {metric: value})
+        else:
+            kept[name] = value
+    return kept | splits
 
 
 def epoch(number: int, **details: Any) -> Epoch:
@@ -30,4 +42,4 @@ def epoch(number: int, **details: Any) -> Epoch:
         "seconds": 1.0,
         "time": 1000.0 + number,
     }
-    return Epoch(**(settings | details))
+    return Epoch(**by_split(settings | details))

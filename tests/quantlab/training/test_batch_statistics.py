@@ -24,6 +24,7 @@ from quantlab.quantization_sets import QUATERNARY
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
 from quantlab.training.batch_statistics import statistics_note
+from quantlab.training.evaluation import accuracy
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.recipes import SGD, SMALL_DIGITS, quantized, small_recipe
 
@@ -75,7 +76,7 @@ def test_hard_weights_have_statistics_of_their_own() -> None:
     outcome = run.outcome()
     assert outcome.validation_accuracy == one.validation_accuracy_hard
     run.model.load_state_dict(final)
-    assert run._accuracy("test") == outcome.test_accuracy
+    assert accuracy(run.model, run.splits.test, run.recipe.dataset) == outcome.test_accuracy
 
 
 def test_the_second_stage_begins_with_them() -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from quantlab import TrainingRun
 from quantlab.datasets.base import ImageSet
-from quantlab.training.evaluation import accuracy, accuracy_and_top5, top_accuracies
+from quantlab.tasks.classification import Classification, TopAccuracy
+from quantlab.training.evaluation import evaluate
 from tests.quantlab.recipes import SMALL_DIGITS, small_recipe
 
 
@@ -40,21 +41,26 @@ def test_the_class_is_among_the_first_ones(scale: float) -> None:
     images = SMALL_DIGITS.load(Path("data"), "cpu").train
     model = Logits(scale).train()
     counts = (1, 2, 5, 10)
-    found = top_accuracies(model, images, SMALL_DIGITS, counts, batch_size=7)
+    metrics = [TopAccuracy(count) for count in counts]
+    found = list(evaluate(model, images, SMALL_DIGITS, metrics, batch_size=7).values())
     assert found == [by_hand(model, images, count) for count in counts]
     assert found == sorted(found)
-    assert found[0] == accuracy(model, images, SMALL_DIGITS)
     assert found[-1] == 1
     assert model.training
 
 
 def test_five_are_counted_where_there_are_more_classes() -> None:
     images, model = SMALL_DIGITS.load(Path("data"), "cpu").test, Logits(1.0)
-    first, five = accuracy_and_top5(model, images, SMALL_DIGITS, num_classes=10)
-    assert (first, five) == (by_hand(model, images, 1), by_hand(model, images, 5))
-    assert accuracy_and_top5(model, images, SMALL_DIGITS, num_classes=5) == (first, None)
+    metrics = Classification().metrics
+    found = evaluate(model, images, SMALL_DIGITS, metrics)
+    assert found == {
+        "accuracy": by_hand(model, images, 1),
+        "accuracy_top5": by_hand(model, images, 5),
+    }
+    assert [metric.applies(6) for metric in metrics] == [True, True]
+    assert [metric.applies(5) for metric in metrics] == [True, False]
     none = images.take(torch.tensor([], dtype=torch.int64))
-    assert all(map(math.isnan, accuracy_and_top5(model, none, SMALL_DIGITS, num_classes=10)))
+    assert all(map(math.isnan, evaluate(model, none, SMALL_DIGITS, metrics).values()))
 
 
 def test_an_outcome_has_both() -> None:
@@ -62,10 +68,10 @@ def test_an_outcome_has_both() -> None:
     list(run)
     outcome = run.outcome()
     splits, dataset = run.splits, run.recipe.dataset
-    for images, first, five in (
-        (splits.validation, outcome.validation_accuracy, outcome.validation_accuracy_top5),
-        (splits.test, outcome.test_accuracy, outcome.test_accuracy_top5),
+    for images, found in (
+        (splits.validation, outcome.validation),
+        (splits.test, outcome.test),
     ):
-        assert [first, five] == top_accuracies(run.model, images, dataset, (1, 5))
-        assert five is not None
-        assert first < five < 1
+        assert found == evaluate(run.model, images, dataset, Classification().metrics)
+        assert 0 < found["accuracy"] < found["accuracy_top5"] < 1
+    assert outcome.test_accuracy == outcome.test["accuracy"]

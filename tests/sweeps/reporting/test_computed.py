@@ -9,9 +9,8 @@ from sweeps.storage.records import Result, TrialState
 
 def result(**changes: Any) -> Result:
     values: dict[str, Any] = {"execution": str(DEFAULT_EXECUTION), "device": "cpu (x86_64)"}
-    return Result(
-        state=TrialState.COMPLETE, time=0.0, epochs=1, test_accuracy=0.9, **values | changes
-    )
+    test = {"accuracy": 0.9}
+    return Result(state=TrialState.COMPLETE, time=0.0, epochs=1, test=test, **values | changes)
 
 
 def test_defaults_need_no_option() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from quantlab import ConfigurationError
 from sweeps.storage import Storage, TrialState
-from sweeps.storage.records import Failure, Result, Stopped
+from sweeps.storage.records import Failure, Result, Stopped, values_of
 from sweeps.storage.sealed_json import plain
 from tests.sweeps.trial_files import ended, epoch
 
@@ -88,7 +88,7 @@ def test_records_from_before_there_were_seals_are_read(tmp_path: Path) -> None:
     folder.make()
     result = {"state": "COMPLETE", "time": 1.5, "epochs": 1, "steps": 4, "test_accuracy": 0.5}
     folder.result.path.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
-    old = {name: item for name, item in plain(epoch(1)).items() if name != "weight_histogram"}
+    old = {name: item for name, item in values_of(epoch(1)).items() if name != "weight_histogram"}
     folder.history.write_text(json.dumps(old) + "\n")
     assert folder.result.read() == ended(time=1.5, epochs=1, steps=4)
     assert list(map(plain, folder.read_history())) == [plain(epoch(1))]

@@ -1,0 +1,115 @@
+"""Classification: cross-entropy and accuracy."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantlab.errors import ConfigurationError
+from quantlab.plain_values import require_count, require_number
+from quantlab.tasks.base import Metric, Task
+
+
+@dataclass(frozen=True)
+class TopAccuracy(Metric):
+    """Fraction of examples whose class is among the k classes with the highest logits.
+
+    Of classes with equal logits, the first ones come first.
+    """
+
+    count: int = 1
+    """Number k of classes, >= 1."""
+
+    def __post_init__(self) -> None:
+        require_count(self, "count", 1)
+
+    @property
+    def name(self) -> str:
+        """``"accuracy"`` or ``"accuracy_top5"``."""
+        return "accuracy" if self.count == 1 else f"accuracy_top{self.count}"
+
+    @property
+    def label(self) -> str:
+        """``"accuracy"`` or ``"top-5 accuracy"``."""
+        return "accuracy" if self.count == 1 else f"top-{self.count} accuracy"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def unit(self) -> str:
+        """Percent."""
+        return "%"
+
+    @property
+    def factor(self) -> float:
+        """100, as values are fractions."""
+        return 100.0
+
+    @property
+    def most(self) -> float:
+        """1."""
+        return 1.0
+
+    def applies(self, num_outputs: int) -> bool:
+        """Whether there are more than k classes. The accuracy always applies."""
+        return self.count == 1 or num_outputs > self.count
+
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return whether each class is found, (batch,) bool."""
+        hits = outputs.argmax(dim=1) == targets
+        if self.count == 1:
+            return hits
+        first = outputs.argsort(dim=1, descending=True, stable=True)[:, : self.count]
+        return hits | (first == targets[:, None]).any(dim=1)
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Cross-entropy of (batch, num_classes) logits, and the accuracy."""
+
+    label_smoothing: float = 0.0
+    """Share of every label that is spread over all classes, in [0, 1). It changes the loss only."""
+
+    def __post_init__(self) -> None:
+        smoothing = require_number(self, "label_smoothing")
+        if smoothing >= 1:
+            raise ConfigurationError(
+                f"Classification.label_smoothing = {smoothing:g}: must be >= 0 and < 1"
+            )
+        object.__setattr__(self, "label_smoothing", float(smoothing))
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The accuracy, and the top-5 accuracy with more than five classes."""
+        return (TopAccuracy(), TopAccuracy(5))
+
+    def each_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of every example."""
+        return F.cross_entropy(
+            outputs, targets, reduction="none", label_smoothing=self.label_smoothing
+        )
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy, in one call of torch."""
+        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+
+    def guess(self, num_outputs: int) -> float:
+        """Return 1 / classes."""
+        return 1 / num_outputs
+
+    def require_outputs(
+        self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
+    ) -> None:
+        """Check that there is one logit per class."""
+        batch = len(targets)
+        if isinstance(outputs, Tensor) and outputs.shape == (batch, num_outputs):
+            return
+        is_tensor = isinstance(outputs, Tensor)
+        kind = f"shape {tuple(outputs.shape)}" if is_tensor else type(outputs).__name__  # type: ignore[attr-defined]
+        raise ConfigurationError(
+            f"{type(model).__name__}.forward returned {kind} for {batch} images of {num_outputs} "
+            f"classes; must return a tensor of shape ({batch}, {num_outputs}), one logit per class"
+        )
