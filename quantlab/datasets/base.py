@@ -23,7 +23,7 @@ class ImageSet(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """(num_images,) int64 in [0, num_classes)."""
+        """(num_images, ...) targets: int64 in [0, num_classes), or floating-point numbers."""
 
     def __len__(self) -> int: ...
 
@@ -46,12 +46,32 @@ class Dimensions:
     """Dimensions of the inputs and outputs of a network for a dataset."""
 
     num_classes: int
-    """Number of classes."""
+    """Number of outputs: classes in classification, or symbols of a text."""
     image: tuple[int, ...]
-    """Shape of a network input without the batch axis: (channels, height, width), or
-    (channels, length) for signals."""
+    """Shape of a network input without the batch axis: (channels, height, width), (channels,
+    length) for signals, or (length,) for symbols."""
     dtype: torch.dtype = torch.float32
-    """Dtype of a network input."""
+    """Dtype of a network input. Integers are symbols from 0 to `num_classes` - 1."""
+    target: tuple[int, ...] = ()
+    """Shape of a target without the batch axis: () for a label."""
+    target_dtype: torch.dtype = torch.int64
+    """Dtype of a target. Integers are from 0 to `num_classes` - 1."""
+
+    def random_inputs(self, batch: int) -> Tensor:
+        """Return random network inputs from torch's default generator."""
+        return self._random((batch, *self.image), self.dtype)
+
+    def some_targets(self, batch: int) -> Tensor:
+        """Return targets: different labels, or random numbers."""
+        if self.target_dtype.is_floating_point:
+            return self._random((batch, *self.target), self.target_dtype)
+        labels = torch.arange(batch) % self.num_classes
+        return labels.view(-1, *[1] * len(self.target)).expand(batch, *self.target)
+
+    def _random(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if dtype.is_floating_point:
+            return torch.rand(*shape).to(dtype)
+        return torch.randint(self.num_classes, shape, dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +230,7 @@ class DatasetSpec(ABC):
         generator: torch.Generator | None = None,
         workers: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of network inputs and labels.
+        """Yield batches of network inputs and targets.
 
         Args:
             images: one of the splits of `load`.
@@ -222,7 +242,8 @@ class DatasetSpec(ABC):
             workers: number of loader processes. It has no effect on images in memory.
 
         Yields:
-            Inputs (batch, channels, height, width) and labels (batch,).
+            Inputs (batch, channels, height, width), or of another shape if they are no images, and
+            labels (batch,), or targets of the task.
         """
 
     def shared_batches(
@@ -312,8 +333,14 @@ class DatasetSpec(ABC):
         """Return the dimensions of the first training batch, augmented as in training."""
         first = splits.train.take(torch.arange(min(2, len(splits.train))))
         generator = torch.Generator().manual_seed(0)
-        inputs, _ = next(iter(self.batches(first, batch_size=2, generator=generator)))
-        return Dimensions(splits.num_classes, tuple(inputs.shape[1:]), inputs.dtype)
+        inputs, targets = next(iter(self.batches(first, batch_size=2, generator=generator)))
+        return Dimensions(
+            splits.num_classes,
+            tuple(inputs.shape[1:]),
+            inputs.dtype,
+            tuple(targets.shape[1:]),
+            targets.dtype,
+        )
 
     def _reads_as(self, kind: "type[DatasetSpec]") -> bool:
         """Whether the methods that read images are those of `kind`, and are not overridden."""
@@ -324,6 +351,9 @@ class DatasetSpec(ABC):
         """Hold out the validation images, and select subsets of the others."""
         self.require_fitting_normalization()
         for split, images in (("training", train), ("test", test)):
+            if images.labels.is_floating_point():
+                self._require_finite(split, images.labels)
+                continue
             wrong = (images.labels < 0) | (images.labels >= num_classes)
             if wrong.any():
                 raise ConfigurationError(
@@ -344,6 +374,14 @@ class DatasetSpec(ABC):
             test=tested,
             num_classes=num_classes,
         )
+
+    def _require_finite(self, split: str, targets: Tensor) -> None:
+        bad = int((~targets.isfinite()).sum())
+        if bad:
+            raise ConfigurationError(
+                f"{self.name}: {bad} numbers of the {split} targets are infinite or NaN; must be "
+                "finite"
+            )
 
     def _check_sizes(self, train_images: int, test_images: int) -> None:
         """Check that the source has as many images as the fields ask for."""

@@ -170,8 +170,12 @@ RELEASE = {
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
-    "quantlab.tasks.base": "Metric Task",
+    "quantlab.tasks.base": "Metric Task described_outputs",
     "quantlab.tasks.classification": "Classification TopAccuracy",
+    "quantlab.tasks.language_modelling": (
+        "BitsPerSymbol LanguageModelling Perplexity SymbolAccuracy"
+    ),
+    "quantlab.tasks.regression": "MeanAbsoluteError MeanSquaredError Regression",
     "quantlab.training.accumulation": "accumulate require_one_process",
     "quantlab.training.batch_statistics": (
         "BatchStatistics has_batch_of_one parts_of_batches require_one_image_fits statistics_note"

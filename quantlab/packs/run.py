@@ -236,7 +236,8 @@ def _stacking_for(recipe: Recipe, data_dir: Path, device: torch.device | str) ->
                 num_classes=splits.num_classes, num_channels=recipe.dataset.num_channels
             )
         try:
-            _STACKINGS[key] = choose_stacking(network, image_shape)
+            symbols = None if inputs.is_floating_point() else splits.num_classes
+            _STACKINGS[key] = choose_stacking(network, image_shape, symbols)
         except ConfigurationError as error:
             _STACKINGS[key] = error
     found = _STACKINGS[key]

@@ -11,7 +11,9 @@ from quantlab.execution import Execution
 from quantlab.packs.network import FOLDABLE, StackedNetwork, Stacking
 
 
-def choose_stacking(model: nn.Module, image_shape: Sequence[int]) -> Stacking:
+def choose_stacking(
+    model: nn.Module, image_shape: Sequence[int], num_symbols: int | None = None
+) -> Stacking:
     """Return the first stacking that gives the same results as single networks.
 
     Each stacking is tried on two copies with random weights and a few random images. Logits,
@@ -20,14 +22,15 @@ def choose_stacking(model: nn.Module, image_shape: Sequence[int]) -> Stacking:
 
     Args:
         model: a network of the architecture; it is not changed.
-        image_shape: (channels, height, width) of its inputs.
+        image_shape: shape of an input, such as (channels, height, width).
+        num_symbols: number of symbols, if inputs are symbols; None for floating-point inputs.
 
     Raises:
         ConfigurationError: if no stacking works, for example because the network draws random
             numbers.
     """
     name = type(model).__name__
-    trial = _Trial(model, image_shape)
+    trial = _Trial(model, image_shape, num_symbols)
     if trial.draws:
         raise ConfigurationError(
             f"pack: {name} draws random numbers, which stacked networks cannot draw separately; "
@@ -54,7 +57,9 @@ def _is_foldable(model: nn.Module) -> bool:
 class _Trial:
     """The results of two copies of a network, to compare with those of a stack of both."""
 
-    def __init__(self, model: nn.Module, image_shape: Sequence[int]) -> None:
+    def __init__(
+        self, model: nn.Module, image_shape: Sequence[int], num_symbols: int | None
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
         self._copies = [deepcopy(model).to("cpu", torch.float64) for _ in range(2)]
         with torch.no_grad():
@@ -66,7 +71,11 @@ class _Trial:
                 for buffer in copy.buffers():  # running variances stay positive
                     if buffer.is_floating_point():
                         buffer.mul_(1.0 + torch.rand(buffer.shape, generator=generator))
-        self._images = torch.rand(2, 3, *image_shape, generator=generator, dtype=torch.float64)
+        shape = (2, 3, *image_shape)
+        if num_symbols is None:
+            self._images = torch.rand(*shape, generator=generator, dtype=torch.float64)
+        else:
+            self._images = torch.randint(num_symbols, shape, generator=generator)
         self._before = deepcopy(self._copies)
         with torch.random.fork_rng(devices=[]):
             state = torch.get_rng_state()
@@ -112,10 +121,10 @@ class _Trial:
             for own, other in zip(member.buffers(), copy.buffers(), strict=True)
         ]
         pairs = [(trained, torch.stack(self._trained)), (evaluated, torch.stack(self._evaluated))]
-        # The images of the second network are NaN, which must not change the first network.
+        # Other images of the second network, which may be NaN, must not change the first network.
         stack.train()
         poisoned = self._images.clone()
-        poisoned[1] = torch.nan
+        poisoned[1] = torch.nan if poisoned.is_floating_point() else poisoned[1].flip(0)
         parameters = {name: weight.requires_grad_() for name, weight in weights.items()}
         logits = stack(parameters, poisoned, plain)
         gradients = torch.autograd.grad(

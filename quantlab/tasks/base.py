@@ -117,3 +117,10 @@ class Task(ABC):
         Raises:
             ConfigurationError: if it did not.
         """
+
+
+def described_outputs(outputs: object) -> str:
+    """Return what a network returned, for a message: its shape, or its type."""
+    if isinstance(outputs, Tensor):
+        return f"shape {tuple(outputs.shape)}"
+    return f"a {type(outputs).__name__}"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_count, require_number
-from quantlab.tasks.base import Metric, Task
+from quantlab.tasks.base import Metric, Task, described_outputs
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,8 @@ class Classification(Task):
         batch = len(targets)
         if isinstance(outputs, Tensor) and outputs.shape == (batch, num_outputs):
             return
-        is_tensor = isinstance(outputs, Tensor)
-        kind = f"shape {tuple(outputs.shape)}" if is_tensor else type(outputs).__name__  # type: ignore[attr-defined]
         raise ConfigurationError(
-            f"{type(model).__name__}.forward returned {kind} for {batch} images of {num_outputs} "
-            f"classes; must return a tensor of shape ({batch}, {num_outputs}), one logit per class"
+            f"{type(model).__name__}.forward returned {described_outputs(outputs)} for {batch} "
+            f"images of {num_outputs} classes; must return a tensor of shape ({batch}, "
+            f"{num_outputs}), one logit per class"
         )

@@ -92,8 +92,8 @@ def rehearse(
         load(model)
         model.train()
         batch = min(2, recipe.batch_size)
-        inputs = Execution().layout(torch.rand(batch, *dimensions.image).to(dimensions.dtype))
-        labels = torch.arange(batch) % dimensions.num_classes
+        inputs = Execution().layout(dimensions.random_inputs(batch))
+        labels = dimensions.some_targets(batch)
         try:
             _step(recipe, model, inputs, labels, dimensions.num_classes)
         except ConfigurationError as error:

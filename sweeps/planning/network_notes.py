@@ -69,7 +69,7 @@ def require_last_batches_fit(
     for batch_size, parts in cuts:
         if has_batch_of_one(images, batch_size, parts[1]):
             with torch.random.fork_rng(devices=[]):
-                one = torch.rand(1, *dimensions.image).to(dimensions.dtype)
+                one = dimensions.random_inputs(1)
                 try:
                     require_one_image_fits(model.train(), one, images, batch_size, parts)
                 except OF_DEVICES:

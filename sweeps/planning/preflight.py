@@ -209,7 +209,8 @@ def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
         raise ConfigurationError(
             f"dataset {type(dataset).__name__}: raises {described(error)}"
         ) from error
-    if found is not None and found.image[0] != dataset.num_channels:
+    has_channels = found is not None and len(found.image) > 1
+    if found is not None and has_channels and found.image[0] != dataset.num_channels:
         raise ConfigurationError(
             f"{type(dataset).__name__}.num_channels = {dataset.num_channels}: must be "
             f"{found.image[0]}, because the images have shape {found.image}"

@@ -1,0 +1,81 @@
+"""Regression: squared error."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from quantlab.errors import ConfigurationError
+from quantlab.tasks.base import Metric, Task, described_outputs
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Metric):
+    """Mean over examples and outputs of the squared distance from the target."""
+
+    @property
+    def name(self) -> str:
+        """``"mean_squared_error"``."""
+        return "mean_squared_error"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Always false."""
+        return False
+
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over the outputs of each example."""
+        return _squares(outputs, targets)
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Metric):
+    """Mean over examples and outputs of the distance from the target."""
+
+    @property
+    def name(self) -> str:
+        """``"mean_absolute_error"``."""
+        return "mean_absolute_error"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Always false."""
+        return False
+
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over the outputs of each example."""
+        return (outputs - targets).abs().flatten(1).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """Mean squared error of (batch, num_outputs) outputs against targets of the same shape."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The mean squared error, and the mean absolute error."""
+        return (MeanSquaredError(), MeanAbsoluteError())
+
+    def each_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error of every example."""
+        return _squares(outputs, targets)
+
+    def require_outputs(
+        self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
+    ) -> None:
+        """Check that outputs and targets have one shape, and are floating-point numbers."""
+        if isinstance(outputs, Tensor) and outputs.shape == targets.shape:
+            if targets.is_floating_point():
+                return
+            raise ConfigurationError(
+                f"Regression: targets have the type {targets.dtype}; must be floating-point numbers"
+            )
+        raise ConfigurationError(
+            f"{type(model).__name__}.forward returned {described_outputs(outputs)} for "
+            f"{len(targets)} examples; must return a tensor of shape {tuple(targets.shape)}, as "
+            "the targets have"
+        )
+
+
+def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.square(outputs - targets).flatten(1).mean(dim=1)
