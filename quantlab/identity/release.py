@@ -17,7 +17,7 @@ RELEASE = {
         "flatten name_by_source"
     ),
     "quantlab.datasets.augmentation": "CropFlip",
-    "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
+    "quantlab.datasets.base": "DatasetSpec ImageSet Splits",
     "quantlab.datasets.cifar": "CIFAR10 CIFAR100",
     "quantlab.datasets.class_folders": "class_names labelled_files",
     "quantlab.datasets.content": "content_of",
@@ -172,6 +172,7 @@ RELEASE = {
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
     "quantlab.tasks.base": "Metric Task described_outputs",
     "quantlab.tasks.classification": "Classification TopAccuracy",
+    "quantlab.tasks.dimensions": "Dimensions",
     "quantlab.tasks.language_modelling": (
         "BitsPerSymbol LanguageModelling Perplexity SymbolAccuracy"
     ),

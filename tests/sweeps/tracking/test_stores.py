@@ -16,9 +16,10 @@ import pytest
 
 from quantlab import EpochRecord
 from quantlab.datasets.digits import Digits
+from quantlab.tasks.classification import Classification
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
-from sweeps.storage.sealed_json import plain
+from sweeps.storage.records import values_of
 from sweeps.tracking.delivery import Delivery, bring_up_to_date
 from sweeps.tracking.report import log_report
 from sweeps.tracking.run import FINAL_METRICS
@@ -56,7 +57,14 @@ SWEEP = SweepSpec(
     ),
     seeds=(0, 1, 2, 3),
 )
-ONE_VALUE = {"seed", "rho0", "seconds_total", *FINAL_METRICS}
+ONE_VALUE = {
+    "seed",
+    "rho0",
+    "seconds_total",
+    *FINAL_METRICS,
+    *(f"validation_{metric.name}" for metric in Classification().metrics),
+    *(f"test_{metric.name}" for metric in Classification().metrics),
+}
 """Metrics of a trial, not of its epochs."""
 NOT_METRICS = ("stage", "epoch", "step", "time", "weight_histogram", "data_content")
 """Of a record in a trial's history."""
@@ -127,7 +135,7 @@ def assert_everything_is_there_once(
         folder = trained.trial(run.data.tags["fingerprint"])
         result = folder.result.read()
         assert result is not None
-        history = [plain(epoch) for epoch in folder.read_history()]
+        history = [values_of(epoch) for epoch in folder.read_history()]
         assert run.info.status == "FINISHED"
         assert run.data.tags["state"] == "COMPLETE"
         assert run.data.params["epochs"] == str(EPOCHS)
