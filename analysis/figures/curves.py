@@ -1,10 +1,14 @@
-"""Curves over epochs: validation accuracy, loss, gap to the quantization set, and flips."""
+"""Curves over epochs: validation accuracy, loss, distances from quantized weights, and flips."""
+
+import math
+from typing import Final
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from analysis.columns import axis_columns
+from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.figures.style import (
     DASHES,
     method_styles,
@@ -18,6 +22,8 @@ from analysis.figures.style import (
     whole_epochs,
 )
 from analysis.statistics.aggregate import completed
+
+_DECAY: Final = f"{AXIS_PREFIX}weight_decay"
 
 
 def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -75,6 +81,83 @@ def flip_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFr
     return figure
 
 
+def distance_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Mean distance of the hard weights from the latent weights after each epoch.
+
+    Epochs without a distance, such as those of the second stage, are not drawn. The layout is that
+    of `learning_curves`.
+
+    Args:
+        selected: result of `selection.select`.
+        trials: the trials behind it.
+        history: columns of `columns.HISTORY`, and ``latent_distance``.
+    """
+    return _curves(
+        selected, trials, history, "latent_distance", 1, "mean |w_b − w_r|", positive=True
+    )
+
+
+def decay_rows(selected: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The settings and sets in which a method has several values of the axis ``weight_decay``.
+
+    Args:
+        selected: result of `selection.select`.
+
+    Returns:
+        For each, its heading and the rows of these methods.
+    """
+    if _DECAY not in selected:
+        return []
+    found = []
+    for key, part in settings_of(selected[selected[_DECAY] != ""]):
+        for name, of_set in part.groupby("set", sort=False):
+            several = of_set.groupby("method")[_DECAY].transform("nunique") > 1
+            if several.any():
+                heading = " · ".join(filter(None, (setting_name(key), str(name))))
+                found.append((heading, of_set[several]))
+    return found
+
+
+def decay_figure(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """The effect of weight decay, as in Figure 7 of "Training Quantized Nets".
+
+    The first panel has the validation error with every weight decay. A further panel for each
+    weight decay has the mean distance of the hard weights w_b from the latent weights w_r. There is
+    a row for each item of `decay_rows`.
+
+    Args:
+        selected: result of `selection.select`, with several values of the axis ``weight_decay``.
+        trials: the trials behind it.
+        history: columns of `columns.HISTORY`, and ``latent_distance``.
+    """
+    rows = decay_rows(selected)
+    decays = sorted({value for _, part in rows for value in part[_DECAY]}, key=_number_of)
+    figure, grid = panels(len(rows), 1 + len(decays), sharex="row")
+    lines = _Lines(selected, trials, history)
+    for line, (heading, part) in zip(grid, rows, strict=True):
+        lines.draw(line[0], part, "validation_accuracy_hard", -100, offset=100)
+        line[0].set_ylabel(f"{heading}\nvalidation error (%)")
+        for axes, decay in zip(line[1:], decays, strict=True):
+            of_decay = part[part[_DECAY] == decay]
+            lines.draw(axes, of_decay, "latent_distance", 1, positive=True)
+            axes.set_title(f"mean |w_b − w_r|, weight decay {decay}")
+        highest = max(axes.get_ylim()[1] for axes in line[1:])
+        for axes in line[1:]:
+            axes.set_ylim(0, highest)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+        whole_epochs(axes)
+    shared_legend(figure, grid.flat)
+    return figure
+
+
+def _number_of(label: str) -> tuple[float, str]:
+    try:
+        return float(label), label
+    except ValueError:
+        return math.inf, label
+
+
 def _make_logarithmic(figure: Figure) -> None:
     for axes in figure.axes:
         axes.set_yscale("log")
@@ -105,39 +188,70 @@ def _curves(
     """
     settings, sets = settings_of(selected), sets_of(selected)
     figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")
-    styles, further = method_styles(trials["method"]), axis_columns(selected)
-    places = places_of_variants(selected, styles)
-    configuration = completed(trials).set_index("trial_id")["configuration_id"]
-    epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
-    epochs = epochs.dropna(subset="configuration_id")
-    by_configuration = dict(iter(epochs.groupby("configuration_id")))
+    lines = _Lines(selected, trials, history)
     for row, (key, part) in zip(grid, settings, strict=False):
         for axes, name in zip(row, sets, strict=True):
-            boundaries = set()
-            for _, chosen in part[part["set"].isin((name, ""))].iterrows():
-                records = by_configuration.get(chosen["configuration_id"])
-                if records is None:
-                    continue
-                if "batchnorm" in set(records["stage"]):
-                    boundaries.add(records.loc[records["stage"] == "quantize", "epoch"].max())
-                values = records if not positive else records[records[column] > 0]
-                curve = factor * values.groupby("epoch")[column].agg(["mean", "min", "max"])
-                if curve.empty:
-                    continue
-                colour, _ = styles[chosen["method"]]
-                name_of_line = variant(chosen, further)
-                dash = DASHES[places[name_of_line] % len(DASHES)]
-                axes.plot(curve["mean"], color=colour, label=name_of_line, linestyle=(0, dash))
-                axes.fill_between(
-                    curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
-                )
-            for boundary in boundaries:
-                axes.axvline(boundary, color="#555555", linestyle=":", linewidth=0.8)
+            of_set = part[part["set"].isin((name, ""))]
+            lines.draw(axes, of_set, column, factor, positive=positive)
             axes.set_title(name)
-            axes.grid()
         row[0].set_ylabel(f"{setting_name(key)}\n{label}")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
         whole_epochs(axes)
     shared_legend(figure, grid.flat)
     return figure
+
+
+class _Lines:
+    """Lines over the epochs, one for each selected configuration."""
+
+    def __init__(self, selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> None:
+        self._styles = method_styles(trials["method"])
+        self._further = axis_columns(selected)
+        self._places = places_of_variants(selected, self._styles)
+        configuration = completed(trials).set_index("trial_id")["configuration_id"]
+        epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
+        epochs = epochs.dropna(subset="configuration_id")
+        self._records = dict(iter(epochs.groupby("configuration_id")))
+
+    def draw(
+        self,
+        axes: Axes,
+        chosen: pd.DataFrame,
+        column: str,
+        factor: float,
+        *,
+        offset: float = 0.0,
+        positive: bool = False,
+    ) -> None:
+        """Draw a line for each row, with a band, and the ends of the first stage.
+
+        Args:
+            axes: where to draw.
+            chosen: rows of the selected configurations.
+            column: column of the history to plot.
+            factor: values are multiplied by it.
+            offset: number that is added to them.
+            positive: whether values <= 0 are left out.
+        """
+        boundaries = set()
+        for _, row in chosen.iterrows():
+            records = self._records.get(row["configuration_id"])
+            if records is None:
+                continue
+            if "batchnorm" in set(records["stage"]):
+                boundaries.add(records.loc[records["stage"] == "quantize", "epoch"].max())
+            values = records if not positive else records[records[column] > 0]
+            curve = offset + factor * values.groupby("epoch")[column].agg(["mean", "min", "max"])
+            if curve.empty:
+                continue
+            colour, _ = self._styles[row["method"]]
+            name = variant(row, self._further)
+            dash = DASHES[self._places[name] % len(DASHES)]
+            axes.plot(curve["mean"], color=colour, label=name, linestyle=(0, dash))
+            axes.fill_between(
+                curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
+            )
+        for boundary in boundaries:
+            axes.axvline(boundary, color="#555555", linestyle=":", linewidth=0.8)
+        axes.grid()

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.figures.curves import flip_curves, gap_curves, learning_curves, loss_curves
+from analysis.figures.curves import (
+    decay_figure,
+    decay_rows,
+    distance_curves,
+    flip_curves,
+    gap_curves,
+    learning_curves,
+    loss_curves,
+)
 from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -133,6 +141,25 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "seed.",
                 gap_curves(page, trials, history),
             )
+        if "latent_distance" in history and (history["latent_distance"] > 0).any():
+            yield Drawn(
+                f"distance{suffix}",
+                TRAINING,
+                "Mean distance of the hard weights w_b from the latent weights w_r. Where steps "
+                "start from w, it is the distance over which the last step was rounded. Lines are "
+                "means over seeds, and bands span the lowest to the highest seed.",
+                distance_curves(page, trials, history),
+            )
+            if decay_rows(page):
+                yield Drawn(
+                    f"weight_decay{suffix}",
+                    TRAINING,
+                    "Effect of weight decay: the validation error with each, and the mean distance "
+                    "of the hard weights w_b from the latent weights w_r, as in Figure 7 of "
+                    '"Training Quantized Nets". Lines are means over seeds, and bands span the '
+                    "lowest to the highest seed.",
+                    decay_figure(page, trials, history),
+                )
         if "flip_rate" in history and (history["flip_rate"] > 0).any():
             yield Drawn(
                 f"flips{suffix}",

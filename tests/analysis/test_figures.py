@@ -9,7 +9,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.columns import HISTORY
-from analysis.figures.curves import flip_curves, gap_curves, learning_curves, loss_curves
+from analysis.figures.curves import (
+    decay_figure,
+    decay_rows,
+    flip_curves,
+    gap_curves,
+    learning_curves,
+    loss_curves,
+)
 from analysis.figures.gallery import all_figures
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -18,7 +25,7 @@ from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, labels_that_fit, method_styles
-from analysis.findings import analyse
+from analysis.findings import Findings, analyse
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
@@ -161,6 +168,61 @@ def test_flips_are_drawn_in_percent_where_there_are_any(selected: pd.DataFrame) 
         figure for figure in all_figures(measured, analyse(measured)) if figure.name == "flips"
     )
     assert "whose level after an epoch differs" in drawn.caption
+
+
+def decayed(values: dict[str, float]) -> pd.DataFrame:
+    """Of each weight decay, BC with its accuracy and PC with another one; FP has no such axis."""
+    parts = []
+    for decay, accuracy in values.items():
+        rows = [("BC", "binary", None, 0, accuracy), ("PC", "binary", 0.1, 0, accuracy - 0.1)]
+        part = trials(rows, **{"axis.weight_decay": decay})
+        part[["trial_id", "configuration_id"]] += f"-{decay}"
+        parts.append(part)
+    plain = trials([("FP", "", None, 0, 0.95)], **{"axis.weight_decay": ""})
+    return pd.concat([*parts, plain], ignore_index=True)
+
+
+def test_the_effect_of_weight_decay_has_the_three_panels_of_figure_7() -> None:
+    frame = decayed({"1e-05": 0.8, "0": 0.9})
+    selected = select(configurations(frame))
+    history = history_of(frame)
+    names = [figure.name for figure in all_figures(*analysed(frame, history))]
+    assert not {"distance", "weight_decay"} & set(names)  # as in histories of earlier releases
+    is_decayed = history["trial_id"].str.endswith("1e-05")
+    history["latent_distance"] = (0.5 + 0.1 * history["epoch"]).where(is_decayed, 0.3)
+    history.loc[history["stage"] == "batchnorm", "latent_distance"] = 0.0
+    history.loc[history["trial_id"] == "t0", "latent_distance"] = 0.0  # that of FP
+    figure = decay_figure(selected, frame, history)
+    error, without, with_decay = figure.axes
+    assert {line.get_label() for line in error.lines if line.get_label()[0] != "_"} == {
+        f"{method} weight_decay={decay}" for method in ("BC", "PC") for decay in ("0", "1e-05")
+    }
+    errors = {line.get_label(): line.get_ydata() for line in error.lines}
+    assert list(errors["BC weight_decay=0"]) == pytest.approx([50, 30, 20])
+    assert without.get_title().endswith("weight decay 0")
+    assert with_decay.get_title().endswith("weight decay 1e-05")
+    for axes, decay, expected in ((without, "0", [0.3, 0.3]), (with_decay, "1e-05", [0.6, 0.7])):
+        curves = {line.get_label(): line for line in axes.lines}
+        assert {name for name in curves if "weight" in name} == {
+            f"{method} weight_decay={decay}" for method in ("BC", "PC")
+        }
+        assert list(curves[f"BC weight_decay={decay}"].get_ydata()) == pytest.approx(expected)
+    assert without.get_ylim() == with_decay.get_ylim()
+    drawn = {figure.name: figure for figure in all_figures(*analysed(frame, history))}
+    assert "Figure 7" in drawn["weight_decay"].caption
+    (axes,) = drawn["distance"].figure.axes
+    assert "FP" not in {line.get_label() for line in axes.lines}
+
+
+def test_a_weight_decay_without_a_choice_has_no_panels() -> None:
+    frame = decayed({"0": 0.9})
+    assert decay_rows(select(configurations(frame))) == []
+    assert decay_rows(select(configurations(trials(EXAMPLE)))) == []
+
+
+def analysed(frame: pd.DataFrame, history: pd.DataFrame) -> tuple[Measurements, Findings]:
+    measured = Measurements(frame, history=history)
+    return measured, analyse(measured)
 
 
 def with_theta(thetas: dict[str, list[float]], method: str = "PC") -> pd.DataFrame:
