@@ -4,6 +4,6 @@
 running any code of the file. docs/export.md specifies the format.
 """
 
-from quantlab.export.network import load, save
+from quantlab.export.network import load, read, save
 
-__all__ = ["load", "save"]
+__all__ = ["load", "read", "save"]

@@ -119,6 +119,8 @@ def _of_scaled_set(rows: Tensor, levels: Tensor) -> _Found | None:
         tried = torch.where(is_found, scales, largest / level) if level > 0 else scales
         is_found = (_places_in(tried[:, None] * levels, rows) >= 0).all(dim=1)
         scales = torch.where(is_found, tried, scales)
+        if is_found.all():
+            break
     places = _places_in(scales[:, None] * levels, rows)
     return None if (places < 0).any() else (places.to(torch.uint8), levels, scales)
 

@@ -7,7 +7,8 @@ import pkgutil
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from inspect import isabstract
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import quantlab.scales
-from quantlab import ConfigurationError, Quantization, Recipe, TrainingRun
+from quantlab import ConfigurationError, Quantization, Recipe, TrainingRun, canonical_json
 from quantlab.datasets.cifar import CIFAR10
 from quantlab.export import load, save
 from quantlab.export.model_spec import model_spec_of
 from quantlab.export.network import network_file
 from quantlab.export.network_file import NetworkFile
+from quantlab.identity.release import RELEASE
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.models.learned_scales import LearnedScales
@@ -211,6 +213,20 @@ def test_a_users_class_needs_a_network(tmp_path: Path) -> None:
 def test_only_networks_of_the_release_are_named(data: object) -> None:
     with pytest.raises(ConfigurationError, match="which is not part of quantlab"):
         model_spec_of(json.dumps({"recipe": {"model": data}}), "file")
+
+
+def test_every_network_of_the_release_is_found_again() -> None:
+    specs: list[ModelSpec] = []
+    for module, names in RELEASE.items():
+        for name in names.split() if module.startswith("quantlab.models.") else ():
+            kind = getattr(importlib.import_module(module), name)
+            if isinstance(kind, type) and issubclass(kind, ModelSpec) and not isabstract(kind):
+                takes_base = "base" in {field.name for field in fields(kind)}
+                specs.append(kind(base=MLP(hidden=(3, 2))) if takes_base else kind())
+    assert len(specs) > 8
+    for spec in specs:
+        text = canonical_json(small_recipe(model=spec))
+        assert model_spec_of(text, "file") == spec
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from quantlab import ConfigurationError
-from quantlab.export import load, save
-from quantlab.export.network import read
+from quantlab.export import load, read, save
 from quantlab.export.torchao_tensors import to_torchao
 from quantlab.models.convnet import ConvNet
 from quantlab.quantization_sets import TERNARY
