@@ -42,8 +42,17 @@ def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
     """Read the trials of a sweep, their histories, and the importance of the sweep's factors.
 
     Raises:
-        ConfigurationError: no trial has ended, or two configurations have the same columns.
+        ConfigurationError: no trial has ended, a trial's task has no accuracy, or two
+            configurations have the same columns.
     """
+    for cell in sweep.cells:
+        names = [metric.name for metric in cell.recipe.task.metrics]
+        if "accuracy" not in names:
+            raise ConfigurationError(
+                f"sweep {sweep.name}: the task of the trial {cell.name} is {cell.recipe.task!r}: "
+                "must have an accuracy, which reports compare; MLflow and each result.json show "
+                f"{', '.join(names)}"
+            )
     trials = trials_frame(sweep, storage)
     if not trials["state"].isin(REPORTED).any():
         raise ConfigurationError(
