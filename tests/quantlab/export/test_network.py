@@ -342,6 +342,13 @@ def test_wrong_files_with_a_right_checksum_are_refused(
     assert says in refused(path)
 
 
+def test_a_layout_that_inflates_without_end_is_refused(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantlab.export.network_file._MOST_LAYOUT_BYTES", 100)
+    assert "the layout is too long" in refused(exported)
+
+
 def test_the_same_network_gives_the_same_file_which_safetensors_reads(exported: Path) -> None:
     data = exported.read_bytes()
     assert NetworkFile.from_bytes(data, "file").to_bytes() == data
