@@ -71,7 +71,7 @@ def coded(
 
     Args:
         weights: hard weights.
-        levels: quantization set that they were projected onto.
+        levels: quantization set that they were projected onto; empty if it is unbounded.
         num_rows: number of rows that have levels of their own.
         is_scaled: whether the levels of a row are multiples of the set.
 
@@ -84,7 +84,7 @@ def coded(
     rows = weights.detach().cpu().reshape(num_rows, -1)
     given = torch.tensor(levels, dtype=torch.float32)
     found = None
-    if len(levels) <= MOST_LEVELS:
+    if 0 < len(levels) <= MOST_LEVELS:  # an unbounded set has no list of levels
         found = _of_scaled_set(rows, given) if is_scaled else _of_set(rows, given)
     if found is None:
         found = _of_rows(rows)

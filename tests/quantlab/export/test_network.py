@@ -32,6 +32,7 @@ from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.unbounded.grid import NearestOnGrid
 from quantlab.scales import Scale
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
@@ -107,6 +108,20 @@ def test_a_trained_network_comes_back_bit_for_bit(cls: type, tmp_path: Path) -> 
     images, _ = next(iter(recipe.dataset.batches(run.splits.test, batch_size=60)))
     with torch.no_grad():
         assert torch.equal(network(images), run.model.eval()(images))
+
+
+@pytest.mark.parametrize(("resolution", "coded"), [(0.05, 4), (1e-6, 0)])
+def test_weights_on_an_unbounded_grid_come_back_as_codes_of_the_levels_that_they_have(
+    resolution: float, coded: int, tmp_path: Path
+) -> None:
+    """Or as they are, if they have so many levels that codes would not be smaller."""
+    recipe = small_recipe(
+        quantization=replace(BC, quantizer=NearestOnGrid(resolution)), model=ConvNet(width=8)
+    )
+    weights = hard(recipe)
+    file = save(tmp_path / "network", recipe, weights, num_classes=10)
+    assert len(file.coded) == coded
+    assert same(load(tmp_path / "network"), weights)
 
 
 def scales() -> list[Scale]:
