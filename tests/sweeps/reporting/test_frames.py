@@ -329,7 +329,7 @@ def test_a_sweep_of_which_all_trials_diverged_has_a_report_that_says_so(
 
 def test_a_report_is_refused_for_tasks_without_an_accuracy(tmp_path: Path) -> None:
     recipe = replace(small_recipe(), task=Regression())
-    sweep = SweepSpec(name="numbers", blocks=(Block("FP", base=recipe),))
+    sweep = SweepSpec(name="numbers", blocks=(Block("FP", base=recipe),), seeds=(0,))
     with pytest.raises(ConfigurationError, match=r"is Regression\(\): must have an accuracy"):
         measurements_of(sweep, Storage(tmp_path))
     frame = trials_frame(sweep, Storage(tmp_path))
