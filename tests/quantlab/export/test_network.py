@@ -34,6 +34,7 @@ from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.unbounded.grid import NearestOnGrid
 from quantlab.scales import Scale
+from quantlab.scales.trained_ternary import TrainedTernary
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.quantizers.test_contract import CLASSES, every_quantizer
@@ -146,6 +147,8 @@ def test_levels_of_rows_come_back_bit_for_bit(scale: Scale, tmp_path: Path) -> N
     assert same(load(tmp_path / "network"), weights)
     assert set(file.coded) == {name for name in weights if weights[name].dim() > 1}
     assert all(of.num_levels <= 3 for of in file.coded.values())
+    for of in file.coded.values():  # the two sides of TTQ are not multiples of a scale
+        assert (of.scales is None) == isinstance(scale, TrainedTernary)
     tables = run.optimizer.levels()
     for name, of in file.coded.items():
         rows = of.decoded().view(len(tables[name]), -1)
