@@ -113,9 +113,13 @@ def _load(
         module = importlib.import_module(f"{package}.{name_or_path}")
     else:
         if what == "sweep" and name_or_path in named_studies():
-            raise ConfigurationError(f"{name_or_path!r} is a study; use `sweeps search`")
+            raise ConfigurationError(
+                f"{name_or_path!r} is a study; use `sweeps search`, or give a sweep"
+            )
         if what == "study" and name_or_path in named_sweeps():
-            raise ConfigurationError(f"{name_or_path!r} is a sweep; use `sweeps run`")
+            raise ConfigurationError(
+                f"{name_or_path!r} is a sweep; use `sweeps run`, or give a study"
+            )
         plural = {"sweep": "sweeps", "study": "studies"}[what]
         raise _unknown(what, name_or_path, plural, names)
     return _defined(module, what, name_or_path, variable, kind)

@@ -6,7 +6,7 @@ from rich.text import Text
 from sweeps import streams
 from sweeps.loading import load_sweep
 from sweeps.reporting.taxonomy import properties_table, published_table
-from sweeps.reporting.terminal import render
+from sweeps.reporting.terminal import print_table
 
 
 def taxonomy(name_or_path: str) -> int:
@@ -27,7 +27,7 @@ def taxonomy(name_or_path: str) -> int:
     published, lines = published_table()
     console = Console()
     for table in (found, published):
-        console.print(Text(table.caption, style="italic"), render(table), "", sep="\n")
+        print_table(table, console)
     for line in lines:
         console.print(Text(line))
     return 0

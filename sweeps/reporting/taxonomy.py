@@ -30,7 +30,7 @@ def properties_table(name: str, cells: Sequence[Cell]) -> Table:
         ConfigurationError: if all cells are in full precision, or if a map cannot be used.
     """
     known: dict[str, Properties] = {}
-    sets: dict[tuple[str, Properties], dict[str, None]] = {}
+    kinds: dict[tuple[str, Properties], list[Cell]] = {}
     for cell in cells:
         quantization = cell.recipe.quantization
         if quantization is None:
@@ -38,8 +38,8 @@ def properties_table(name: str, cells: Sequence[Cell]) -> Table:
         key = canonical_key([quantization, cell.recipe.epochs])
         if key not in known:
             known[key] = properties_of(cell.recipe)
-        sets.setdefault((cell.method, known[key]), {})[level_set(cell)] = None
-    if not sets:
+        kinds.setdefault((cell.method, known[key]), []).append(cell)
+    if not kinds:
         raise ConfigurationError(
             f"{name}: has no quantized trials; must have at least one method to describe"
         )
@@ -47,22 +47,41 @@ def properties_table(name: str, cells: Sequence[Cell]) -> Table:
         [
             {
                 "method": method,
-                "set": ", ".join(names),
+                "set": ", ".join(dict.fromkeys(map(level_set, own))),
+                "where": _where(own, [one for (of, _), one in kinds.items() if of == method]),
                 "PC": _mark(properties.prox_connect),
                 "passes": str(properties.passes),
                 "levels": properties.levels.value,
                 "monotone": _mark(properties.is_monotone),
                 _PIECEWISE: _shifts(properties.rho, properties.varrho),
             }
-            for (method, properties), names in sets.items()
+            for (method, properties), own in kinds.items()
         ]
     )
+    if not body["where"].any():
+        body = body.drop(columns="where")
     caption = (
         f"Properties of the methods of {name}. PC: every step is that of ProxConnect. Passes: "
         "evaluations of the network per step. Monotone: the map never decreases, as every proximal "
-        f"map. {_PIECEWISE}: how the shifts of L change during training, ✗ for another map."
+        f"map. {_PIECEWISE}: how the shifts of L change during training (↗ they grow; 0 there are "
+        "none; ∞ the map is the projector), ✗ for another map."
     )
     return Table("taxonomy", SECTION, caption, body)
+
+
+def _where(own: Sequence[Cell], all_kinds: Sequence[Sequence[Cell]]) -> str:
+    """Return the values of further axes that tell a kind of a method from its others."""
+    axes = [name for name in own[0].coordinates if name not in ("set", "method")]
+    values = {name: [_labels(cells, name) for cells in all_kinds] for name in axes}
+    return "; ".join(
+        f"{name}={', '.join(_labels(own, name))}"
+        for name in axes
+        if any(labels != _labels(own, name) for labels in values[name])
+    )
+
+
+def _labels(cells: Sequence[Cell], axis: str) -> list[str]:
+    return list(dict.fromkeys(cell.coordinates.get(axis, "") for cell in cells))
 
 
 def published_table() -> tuple[Table, list[str]]:

@@ -32,8 +32,7 @@ def show(report: Report) -> None:
         console.print(f"trials: {', '.join(found)}\n", highlight=False)
     for table in report.tables:
         if table.section in _PRINTED and table.body.shape[1] <= _MOST_COLUMNS:
-            console.print(Text(table.caption, style="italic"))
-            _print_whole(render(table), console)
+            print_table(table, console)
     verdicts = report.findings.verdicts.to_dict("records")
     if verdicts:
         console.print(Text("Can ρ0 be left untuned?", style="italic"))
@@ -54,11 +53,16 @@ def show(report: Report) -> None:
     show_files(report)
 
 
-def _print_whole(table: RichTable, console: Console) -> None:
-    """Print a table, which continues on the next line of the terminal rather than lose numbers."""
+def print_table(table: Table, console: Console) -> None:
+    """Print a table with its caption and an empty line.
+
+    Its lines continue on the next line of a narrow terminal, so that no number is cut off.
+    """
+    console.print(Text(table.caption, style="italic"))
+    rendered = render(table)
     unlimited = console.options.update(max_width=_UNLIMITED)
-    width = Measurement.get(console, unlimited, table).maximum
-    Console(width=max(width, console.width)).print(table, "", sep="\n")
+    width = Measurement.get(console, unlimited, rendered).maximum
+    Console(width=max(width, console.width)).print(rendered, "", sep="\n")
 
 
 def _differences(training_beside: pd.DataFrame) -> list[str]:

@@ -26,10 +26,10 @@ def test_a_row_for_each_method_and_each_kind_of_it() -> None:
         cell for cell in sweep.cells if cell.recipe.seed == 0 and cell.coordinates["rho0"] == "0.01"
     ]
     body = properties_table(sweep.name, cells).body
-    assert body[["method", "PC"]].values.tolist() == [
-        ["gradient at w", "✓"],
-        ["gradient at w", "✗"],
-        ["gradient at w*", "✗"],
+    assert body[["method", "where", "PC"]].values.tolist() == [
+        ["gradient at w", "theta=0", "✓"],
+        ["gradient at w", "theta=0.0001, 0.001, 0.01, 0.1, 1", "✗"],
+        ["gradient at w*", "", "✗"],
     ]
 
 
