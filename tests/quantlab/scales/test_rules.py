@@ -189,11 +189,12 @@ def test_binary_weight_is_the_least_squares_scale() -> None:
         torch.testing.assert_close(found, error.min(), rtol=1e-12, atol=0)
 
 
-def test_bitnet_rounds_and_clips() -> None:
+@pytest.mark.parametrize("factor", [1.0, 0.6])
+def test_bitnet_rounds_and_clips(factor: float) -> None:
     latent = rows(7)
-    placement = AbsoluteMean().place(latent, TERNARY)
+    placement = AbsoluteMean(factor=factor).place(latent, TERNARY)
     for row, found in zip(latent, placement.nearest(latent, TERNARY), strict=True):
-        gamma = row.abs().mean()
+        gamma = factor * row.abs().mean()
         expected = gamma * (row / gamma).round().clamp(-1, 1)
         torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
 
@@ -229,6 +230,45 @@ def test_ternary_weight_is_the_published_projection(threshold: float, two_sided:
         torch.testing.assert_close(
             found, (latent + mu * expected) / (1 + mu), rtol=1e-12, atol=1e-14
         )
+
+
+@pytest.mark.parametrize("two_sided", [False, True])
+@pytest.mark.parametrize("levels", [TERNARY, (-2.0, 0.0, 2.0)])
+def test_thresholds_of_ternary_weights_are_the_middles_of_the_set(
+    levels: tuple[float, ...], two_sided: bool
+) -> None:
+    """So that a map that saturates there does so at the threshold of the row."""
+    latent = rows(6)
+    placement = TernaryWeight(two_sided=two_sided).place(latent, levels)
+    threshold = 0.7 * latent.abs().mean(dim=-1, keepdim=True)
+    half = levels[-1] / 2
+    for sign in (-1, 1):
+        torch.testing.assert_close(
+            placement.enter(sign * threshold), torch.full_like(threshold, sign * half)
+        )
+    saturated = PiecewiseLinear(levels).within(placement, latent, 10.0)
+    assert torch.equal(saturated, placement.nearest(latent, levels))
+
+
+def test_a_side_without_weights_has_its_level_at_twice_the_threshold() -> None:
+    latent = rows(4).abs()
+    found = TernaryWeight(two_sided=True).place(latent, TERNARY).levels(TERNARY)
+    expected = -2 * 0.7 * latent.mean(dim=-1)
+    torch.testing.assert_close(found[:, 0], expected, rtol=1e-14, atol=0)
+    assert (found[:, 2] < -found[:, 0]).any()
+
+
+@pytest.mark.parametrize("levels", [TERNARY, (-0.5, 0.0, 0.5)])
+def test_ttqs_levels_are_the_learned_numbers_on_any_set(levels: tuple[float, ...]) -> None:
+    latent = rows(2)
+    learned = torch.tensor([[0.4, 1.3], [2.0, 0.3]], dtype=latent.dtype)
+    placement = TrainedTernary(threshold=0.3).place(latent, levels, learned)
+    expected = torch.tensor([[-0.4, 0, 1.3], [-2.0, 0, 0.3]], dtype=latent.dtype)
+    torch.testing.assert_close(placement.levels(levels), expected)
+    threshold = 0.3 * latent.abs().amax(dim=-1, keepdim=True)
+    inside = latent.abs() < threshold
+    assert torch.equal(placement.nearest(latent, levels) == 0, inside)
+    assert inside.any()
 
 
 def test_the_fan_in_scale_is_that_of_the_network_with_he_scales() -> None:
