@@ -140,7 +140,7 @@ def decay_figure(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataF
         for axes, decay in zip(line[1:], decays, strict=True):
             of_decay = part[part[_DECAY] == decay]
             lines.draw(axes, of_decay, "latent_distance", 1, positive=True)
-            axes.set_title(f"mean |w_b − w_r|, weight decay {decay}")
+            axes.set_title(f"mean |w_b − w_r|\nweight decay {decay}")
         highest = max(axes.get_ylim()[1] for axes in line[1:])
         for axes in line[1:]:
             axes.set_ylim(0, highest)
