@@ -66,7 +66,7 @@ NETWORKS: dict[str, tuple[Callable[[int], Any], str]] = {
         lambda n: nn.Sequential(nn.Flatten(), nn.LazyLinear(n)),
         r"1\.weight of a LazyLinear has no shape",
     ),
-    "a tuple": (lambda n: Net(lambda y: (y, y)), r"forward returned tuple for 2 images"),
+    "a tuple": (lambda n: Net(lambda y: (y, y)), r"forward returned a tuple for 2 images"),
     "a scalar": (lambda n: Net(torch.sum), r"forward returned shape \(\)"),
     "more classes": (lambda n: Net(lambda y: y, 50), r"returned shape \(2, 50\).*of 10 classes"),
     "fewer classes": (lambda n: Net(lambda y: y, 5), r"returned shape \(2, 5\)"),
@@ -97,7 +97,7 @@ def test_faulty_networks_are_refused(fault: str) -> None:
 def test_a_network_for_another_device_need_not_run_here() -> None:
     recipe = quantized(model=Built(needs_colour))
     rehearse(recipe, DIGITS, runs_here=False)
-    with pytest.raises(ConfigurationError, match="forward returned tuple"):
+    with pytest.raises(ConfigurationError, match="forward returned a tuple"):
         rehearse(quantized(model=Built(lambda n: Net(lambda y: (y,)))), DIGITS, runs_here=False)
 
 

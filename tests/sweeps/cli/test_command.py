@@ -110,7 +110,7 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
         assert section in page
     names = {path.stem for path in (out / "figures").glob("*.svg")}
     accuracies, training = {"sensitivity", "heat_map", "pareto"}, {"learning_curves", "loss", "gap"}
-    assert names == accuracies | training | {"flips", "weights", "examples", "maps"}
+    assert names == accuracies | training | {"distance", "flips", "weights", "examples", "maps"}
 
 
 def test_a_table_from_elsewhere_is_reported_on(
