@@ -170,7 +170,7 @@ RELEASE = {
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
-    "quantlab.tasks.base": "Metric Task described_outputs",
+    "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
     "quantlab.tasks.classification": "Classification TopAccuracy",
     "quantlab.tasks.dimensions": "Dimensions",
     "quantlab.tasks.language_modelling": (

@@ -113,7 +113,7 @@ class Scale(ABC):
         levels: tuple[float, ...],
         learned: Tensor,
     ) -> Tensor:
-        """Return the gradient of the learned numbers, (..., m).
+        """Return the gradient of the learned numbers, (..., m). A rule that learns overrides it.
 
         Args:
             gradient: (..., k) gradient of the loss with respect to the weights.
@@ -123,4 +123,6 @@ class Scale(ABC):
             levels: the set.
             learned: (..., m) learned numbers.
         """
-        raise NotImplementedError(f"{type(self).__name__} learns numbers but has no gradient")
+        raise NotImplementedError(
+            f"{type(self).__name__} learns numbers but has no gradient; override Scale.gradient"
+        )

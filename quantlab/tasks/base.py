@@ -72,6 +72,41 @@ class Metric(ABC):
 
 
 @dataclass(frozen=True)
+class Fraction(Metric):
+    """A fraction of all cases, which is printed in percent. More are better."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def unit(self) -> str:
+        """Percent."""
+        return "%"
+
+    @property
+    def factor(self) -> float:
+        """100."""
+        return 100.0
+
+    @property
+    def most(self) -> float:
+        """1."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class LowerIsBetter(Metric):
+    """A measure of which less is better."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Always false."""
+        return False
+
+
+@dataclass(frozen=True)
 class Task(ABC):
     """What a network is trained for: a loss, and metrics, the first of which is the main one.
 

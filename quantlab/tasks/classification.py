@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_count, require_number
-from quantlab.tasks.base import Metric, Task, described_outputs
+from quantlab.tasks.base import Fraction, Metric, Task, described_outputs
 
 
 @dataclass(frozen=True)
-class TopAccuracy(Metric):
+class TopAccuracy(Fraction):
     """Fraction of examples whose class is among the k classes with the highest logits.
 
     Of classes with equal logits, the first ones come first.
@@ -32,26 +32,6 @@ class TopAccuracy(Metric):
     def label(self) -> str:
         """``"accuracy"`` or ``"top-5 accuracy"``."""
         return "accuracy" if self.count == 1 else f"top-{self.count} accuracy"
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Always true."""
-        return True
-
-    @property
-    def unit(self) -> str:
-        """Percent."""
-        return "%"
-
-    @property
-    def factor(self) -> float:
-        """100, as values are fractions."""
-        return 100.0
-
-    @property
-    def most(self) -> float:
-        """1."""
-        return 1.0
 
     def applies(self, num_outputs: int) -> bool:
         """Whether there are more than k classes. The accuracy always applies."""

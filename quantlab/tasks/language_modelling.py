@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
-from quantlab.tasks.base import Metric, Task, described_outputs
+from quantlab.tasks.base import Fraction, LowerIsBetter, Metric, Task, described_outputs
 
 
 def _nats(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -17,7 +17,16 @@ def _nats(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class BitsPerSymbol(Metric):
+class _CrossEntropy(LowerIsBetter):
+    """A function of the mean cross-entropy of a symbol, in nats."""
+
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean nats of each sequence."""
+        return _nats(outputs, targets)
+
+
+@dataclass(frozen=True)
+class BitsPerSymbol(_CrossEntropy):
     """Cross-entropy of a symbol in bits; of a byte, if the symbols are bytes."""
 
     symbol: str = "byte"
@@ -33,22 +42,13 @@ class BitsPerSymbol(Metric):
         """``"bits a byte"``."""
         return f"bits a {self.symbol}"
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Always false."""
-        return False
-
-    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean nats of each sequence."""
-        return _nats(outputs, targets)
-
     def of_mean(self, mean: float) -> float:
         """Return nats as bits."""
         return mean / math.log(2)
 
 
 @dataclass(frozen=True)
-class Perplexity(Metric):
+class Perplexity(_CrossEntropy):
     """exp of the cross-entropy: of how many equally probable symbols the network is unsure."""
 
     @property
@@ -61,15 +61,6 @@ class Perplexity(Metric):
         """1."""
         return 1.0
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Always false."""
-        return False
-
-    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean nats of each sequence."""
-        return _nats(outputs, targets)
-
     def of_mean(self, mean: float) -> float:
         """Return exp of the nats."""
         return math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf
@@ -79,33 +70,13 @@ _LARGEST_EXPONENT = 700.0
 
 
 @dataclass(frozen=True)
-class SymbolAccuracy(Metric):
+class SymbolAccuracy(Fraction):
     """Fraction of symbols that have the highest logit."""
 
     @property
     def name(self) -> str:
         """``"symbol_accuracy"``."""
         return "symbol_accuracy"
-
-    @property
-    def unit(self) -> str:
-        """Percent."""
-        return "%"
-
-    @property
-    def factor(self) -> float:
-        """100, as values are fractions."""
-        return 100.0
-
-    @property
-    def most(self) -> float:
-        """1."""
-        return 1.0
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Always true."""
-        return True
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the fraction of each sequence."""

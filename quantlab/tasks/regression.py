@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
-from quantlab.tasks.base import Metric, Task, described_outputs
+from quantlab.tasks.base import LowerIsBetter, Metric, Task, described_outputs
 
 
 @dataclass(frozen=True)
-class MeanSquaredError(Metric):
+class MeanSquaredError(LowerIsBetter):
     """Mean over examples and outputs of the squared distance from the target."""
 
     @property
@@ -18,29 +18,19 @@ class MeanSquaredError(Metric):
         """``"mean_squared_error"``."""
         return "mean_squared_error"
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Always false."""
-        return False
-
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the outputs of each example."""
         return _squares(outputs, targets)
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(Metric):
+class MeanAbsoluteError(LowerIsBetter):
     """Mean over examples and outputs of the distance from the target."""
 
     @property
     def name(self) -> str:
         """``"mean_absolute_error"``."""
         return "mean_absolute_error"
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Always false."""
-        return False
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the outputs of each example."""

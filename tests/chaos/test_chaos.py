@@ -251,9 +251,17 @@ class Monkey:
                 return
 
     def driver_(self) -> None:
-        """Kill `sweeps run`, and start it again."""
+        """Kill `sweeps run`, start it again, and wait until it trains.
+
+        Until it is connected to the tracking server, an outage ends it with an error, as it should.
+        """
+        while self.back_at is not None:
+            self.wait(0.2)
+        before = {process.pid for process in self.trials()}
         self.driver.kill()
         self.driver.start()
+        while not {process.pid for process in self.trials()} - before:
+            self.wait(0.1)
 
     def node(self) -> None:
         """Remove a node, and add another one."""
