@@ -109,7 +109,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 f"pareto{suffix}",
                 ACCURACY,
                 f"Test accuracy against {BITS[by]}, each method at its chosen ρ0.{full} Bars are "
-                "one standard deviation, and the line is the Pareto front. Points of one set are "
+                "one standard deviation, and the line is the Pareto front. Points of one size are "
                 "shifted sideways so that they do not overlap.",
                 pareto_figure(page, trials["method"], by=by),
             )

@@ -7,6 +7,7 @@ from typing import Self, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -158,7 +159,8 @@ class Progress:
         if more > 0:
             lines.append(f"  and {more} more")
         return Group(
-            ProgressBar(total=counts.total, completed=counts.done, width=60),
+            # A bar does not end its line, but padding does.
+            Padding(ProgressBar(total=counts.total, completed=counts.done, width=60)),
             Text(self._line()),
             Text("\n".join(lines), style="dim"),
         )

@@ -65,6 +65,20 @@ def test_a_display_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert re.fullmatch(LAST, shown.splitlines()[-1].rpartition("\x1b[2K")[2])
 
 
+def test_a_narrow_terminal_shows_the_whole_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", show(Terminal(), Storage(tmp_path)))
+    lines = [line.rstrip() for line in shown.splitlines()]
+    bars = [place for place, line in enumerate(lines) if "━" in line]
+    assert bars
+    for place in bars:
+        assert set(lines[place]) <= set("━╸╺ "), lines[place]
+        assert re.match(r"\d+/\d+ finished", lines[place + 1])
+
+
 def test_nothing_if_quiet(tmp_path: Path) -> None:
     assert show(Terminal(), Storage(tmp_path), quiet=True) == ""
 
