@@ -77,6 +77,11 @@ def floors(below: dict[str, set[str]]) -> list[list[str]]:
     ]
 
 
+def longest_line(room: str) -> int:
+    """Number of characters of the longer line of a name that is broken at its underscore."""
+    return max(map(len, room.replace("_", "_\n").split("\n")))
+
+
 def digest() -> str:
     """Digest of what the picture shows."""
     graph = {package: sorted(floors(rooms_below(package))) for package in PACKAGES}
@@ -98,9 +103,11 @@ def draw() -> None:
         axes.text(left, top + 0.55, package, size=15, weight="bold", color=TEXT)
         axes.text(left, top + 0.22, purpose, size=9, color=NOTE)
         for height, rooms in enumerate(levels[package]):
-            width = (WIDTH - GAP * (len(rooms) - 1)) / len(rooms)
-            for place, room in enumerate(rooms):
-                x, y = left + place * (width + GAP), height * (HEIGHT + GAP)
+            whole = WIDTH - GAP * (len(rooms) - 1)
+            longest_of = {room: longest_line(room) if len(rooms) > 4 else 1 for room in rooms}
+            x, y = left, height * (HEIGHT + GAP)
+            for room in rooms:
+                width = whole * longest_of[room] / sum(longest_of.values())
                 is_folder = (ROOT / package / room).is_dir()
                 axes.add_patch(
                     FancyBboxPatch(
@@ -126,6 +133,7 @@ def draw() -> None:
                     size=min(10.5, 72 * width / (0.68 * longest)),
                     color=TEXT,
                 )
+                x += width + GAP
     axes.text(
         0.1,
         -0.3,

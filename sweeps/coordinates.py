@@ -65,8 +65,7 @@ def level_set(cell: Cell) -> str:
         return ""
     if own := cell.coordinates.get("set"):
         return own
-    sets = {group.quantizer.set_name for group in quantization.groups}
-    sets.add(quantization.quantizer.set_name)
+    sets = {quantizer.set_name for quantizer, _ in quantization.maps}
     return sets.pop() if len(sets) == 1 else "by layer"
 
 
@@ -84,7 +83,7 @@ def bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     quantization = recipe.quantization
     if quantization is None:
         return 32.0
-    quantizers = [quantization.quantizer, *(group.quantizer for group in quantization.groups)]
+    quantizers = [quantizer for quantizer, _ in quantization.maps]
     found = {bits_of(quantizer) for quantizer in quantizers}
     return found.pop() if len(found) == 1 else math.nan
 

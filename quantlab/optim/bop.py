@@ -121,7 +121,7 @@ class Bop(torch.optim.Adam):
                 "binary weights; use Adam in full precision"
             )
         wanted = Nearest(BINARY)
-        for quantizer in (quantization.quantizer, *(one.quantizer for one in quantization.groups)):
+        for quantizer, _ in quantization.maps:
             if quantizer != wanted:
                 raise ConfigurationError(
                     f"{where}: the quantizer must be {wanted!r}, because weights without latents "
