@@ -12,7 +12,7 @@ import torch
 import torchvision.models
 from torch import nn
 
-from quantlab.datasets.files import require_relative
+from quantlab.datasets.loading.files import require_relative
 from quantlab.errors import ConfigurationError, brief, first_line
 from quantlab.models.state_dicts import fit_weights, load_weights
 from quantlab.models.weights import quantized_weights

@@ -75,7 +75,7 @@ PUBLIC = {
     "quantlab.models.mlp": "MLP",
     "quantlab.models.resnet": "ResNet",
     "quantlab.models.torchvision_model": "TorchvisionModel",
-    "quantlab.datasets": "DatasetSpec ImageSet Images InMemoryDataset Splits",
+    "quantlab.datasets": "DatasetSpec ImageDatasetSpec ImageSet Images InMemoryDataset Splits",
     "quantlab.datasets.augmentation": "CropFlip",
     "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
     "quantlab.datasets.cifar": "CIFAR10 CIFAR100",

@@ -1,10 +1,9 @@
-"""DatasetSpec, the base class of all datasets: files, splits and batches of images."""
+"""DatasetSpec, the base class of all datasets: files, splits and batches of examples."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError, brief
-from quantlab.plain_values import floats, plain, require_count
+from quantlab.plain_values import require_count
 from quantlab.random_numbers import RandomNumbers
 from quantlab.tasks.dimensions import Dimensions
 
@@ -22,16 +21,16 @@ _VALIDATION_SPLITS = ("random", "last", "test")
 
 
 class ImageSet(Protocol):
-    """Images in a form that the `batches` method of their dataset can read."""
+    """Examples, such as images, in a form that the `batches` method of their dataset can read."""
 
     @property
     def labels(self) -> Tensor:
-        """(num_images, ...) targets: int64 in [0, num_classes), or floating-point numbers."""
+        """(num_examples, ...) targets: int64 in [0, num_classes), or floating-point numbers."""
 
     def __len__(self) -> int: ...
 
     def take(self, indices: Tensor) -> Self:
-        """Return the images at the given positions."""
+        """Return the examples at the given positions."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,14 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(ABC):
-    """The source of images, and how they are split and normalized.
+    """The source of examples, and how they are split.
 
-    The split is drawn with `split_seed` instead of the trial's seed, so that all trials of a sweep
-    use the same validation and test images.
+    The fields call an example of any kind an image. The split is drawn with `split_seed` instead of
+    the trial's seed, so that all trials of a sweep use the same validation and test examples.
     """
 
     is_in_class_order: ClassVar[bool] = False
-    """Whether training images are read class by class, so that the last ones are of few classes."""
+    """Whether training examples are read class by class, so that the last are of few classes."""
 
     validation_images: int
     """Number of training images that are held out for the choice between configurations. With 0, as
@@ -71,10 +70,6 @@ class DatasetSpec(ABC):
     """Number of test images that are used; None for all."""
     split_seed: int = 0
     """Seed of the permutations that draw the split and the subsets."""
-    mean: tuple[float, ...]
-    """Mean of each channel, which is subtracted after pixels are scaled to [0, 1]."""
-    std: tuple[float, ...]
-    """Standard deviation of each channel, > 0, by which the result is divided."""
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -97,24 +92,6 @@ class DatasetSpec(ABC):
                 "validation_split = 'test', as no training images are held out"
             )
         require_count(self, "split_seed", -(2**61))
-        for field in ("mean", "std"):
-            values = plain(getattr(self, field))
-            try:
-                numbers = floats(values)
-            except (TypeError, ValueError):
-                numbers = ()
-            if not numbers or not all(map(math.isfinite, numbers)):
-                raise ConfigurationError(
-                    f"{owner}.{field} = {brief(values)}: must be finite numbers, one per channel"
-                )
-            object.__setattr__(self, field, numbers)
-        if any(value <= 0 for value in self.std):
-            raise ConfigurationError(f"{owner}.std = {self.std}: must be numbers > 0")
-        if len(self.mean) != len(self.std):
-            raise ConfigurationError(
-                f"{owner}.std = {self.std}: must have as many numbers as {owner}.mean, which has "
-                f"{len(self.mean)}"
-            )
 
     @property
     def name(self) -> str:
@@ -123,13 +100,18 @@ class DatasetSpec(ABC):
 
     @property
     def has_validation_images(self) -> bool:
-        """Whether there are images to choose by, which may be the test images."""
+        """Whether there are examples to choose by, which may be those of the test split."""
         return self.validation_images > 0 or self.validation_split == "test"
 
     @property
-    @abstractmethod
     def num_channels(self) -> int:
-        """Number of channels of an image."""
+        """First axis of a network input, for networks that are told it."""
+        if self.dimensions is None:
+            raise ConfigurationError(
+                f"{type(self).__name__}: its inputs have no channels; use a network that is built "
+                "from the dimensions of the data"
+            )
+        return self.dimensions.image[0]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -153,7 +135,7 @@ class DatasetSpec(ABC):
         return self.dimensions or self._dimensions_of(self.load(data_dir))
 
     def count_train_images(self, data_dir: Path) -> int | None:
-        """Return the number of training images per epoch; None if it requires reading files.
+        """Return the number of training examples per epoch; None if it requires reading files.
 
         Args:
             data_dir: the data folder.
@@ -183,11 +165,11 @@ class DatasetSpec(ABC):
 
         Args:
             data_dir: the data folder.
-            device: device on which `batches` yields images.
+            device: device on which `batches` yields examples.
 
         Raises:
-            ConfigurationError: if the data is missing, if it has fewer images than the fields ask
-                for, or if a label is out of range.
+            ConfigurationError: if the data is missing, if it has fewer examples than the fields
+                ask for, or if a target is out of range.
         """
 
     @abstractmethod
@@ -204,12 +186,12 @@ class DatasetSpec(ABC):
 
         Args:
             images: one of the splits of `load`.
-            batch_size: number of images per batch. The last batch may be smaller.
-            order: positions of the images, in the order of the batches; None for all images in
+            batch_size: number of examples per batch. The last batch may be smaller.
+            order: positions of the examples, in the order of the batches; None for all examples in
                 their stored order.
-            generator: CPU generator for the augmentation of training images; None for no
+            generator: CPU generator for the augmentation of training examples; None for no
                 augmentation.
-            workers: number of loader processes. It has no effect on images in memory.
+            workers: number of loader processes. It has no effect on examples in memory.
 
         Yields:
             Inputs (batch, channels, height, width), or of another shape if they are no images, and
@@ -282,23 +264,6 @@ class DatasetSpec(ABC):
             inputs, labels = zip(*batches, strict=True)
             yield torch.stack(inputs), torch.stack(labels)
 
-    def require_fitting_normalization(self) -> None:
-        """Check that `mean` and `std` have one number, or one per channel.
-
-        Raises:
-            ConfigurationError: if they have another number of numbers.
-        """
-        if len(self.mean) not in (1, self.num_channels):
-            raise ConfigurationError(
-                f"{type(self).__name__}.mean = {self.mean}: must have 1 number or "
-                f"{self.num_channels}, one per channel, and so must std"
-            )
-
-    def normalize(self, pixels: Tensor) -> Tensor:
-        """Convert uint8 pixels (..., channels, height, width) to float32 network inputs."""
-        scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
-        return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
-
     def _dimensions_of(self, splits: Splits) -> Dimensions:
         """Return the dimensions of the first training batch, augmented as in training."""
         first = splits.train.take(torch.arange(min(2, len(splits.train))))
@@ -313,13 +278,12 @@ class DatasetSpec(ABC):
         )
 
     def _reads_as(self, kind: "type[DatasetSpec]") -> bool:
-        """Whether the methods that read images are those of `kind`, and are not overridden."""
+        """Whether the methods that read examples are those of `kind`, and are not overridden."""
         names = ("read", "load", "batches", "normalize", "num_channels")
         return all(getattr(type(self), name, None) is getattr(kind, name, None) for name in names)
 
     def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
-        """Hold out the validation images, and select subsets of the others."""
-        self.require_fitting_normalization()
+        """Hold out the validation examples, and select subsets of the others."""
         for split, images in (("training", train), ("test", test)):
             if images.labels.is_floating_point():
                 self._require_finite(split, images.labels)
@@ -354,7 +318,7 @@ class DatasetSpec(ABC):
             )
 
     def _check_sizes(self, train_images: int, test_images: int) -> None:
-        """Check that the source has as many images as the fields ask for."""
+        """Check that the source has as many examples as the fields ask for."""
         for field, wanted, available in (
             (
                 "validation_images + train_images",
@@ -372,13 +336,3 @@ class DatasetSpec(ABC):
     def _permutation(self, count: int, salt: int) -> Tensor:
         generator = torch.Generator().manual_seed(2 * self.split_seed + salt)
         return torch.randperm(count, generator=generator)
-
-
-@lru_cache(maxsize=64)
-def _scale_and_shift(
-    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of `normalize`. They are cached, so that no batch waits for a copy."""
-    scale = torch.tensor(std, dtype=torch.float32, device=device).mul_(255).reciprocal_()
-    shift = torch.tensor(mean, dtype=torch.float32, device=device).mul_(-255).mul_(scale)
-    return scale, shift

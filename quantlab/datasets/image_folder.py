@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from quantlab.datasets.base import Dimensions
-from quantlab.datasets.class_folders import class_names, labelled_files
-from quantlab.datasets.files import read_image, require_relative
+from quantlab.datasets.images.class_folders import class_names, labelled_files
+from quantlab.datasets.images.decoding import read_image
 from quantlab.datasets.in_memory import Images, InMemoryDataset
+from quantlab.datasets.loading.files import require_relative
 from quantlab.errors import ConfigurationError
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -21,7 +22,7 @@ class ImageFolder(InMemoryDataset):
     """Images of one size in ``<folder>/train/<class>/*`` and ``<folder>/test/<class>/*``.
 
     Classes are the sub-folders of ``train`` in alphabetical order, without hidden folders. Images
-    are read as RGB (see `quantlab.datasets.files.read_image`) and are all kept in memory. Use
+    are read as RGB (see `quantlab.datasets.images.decoding`) and are all kept in memory. Use
     `ImageNet` for datasets that do not fit in memory.
     """
 

@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2
 
-from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
-from quantlab.datasets.class_folders import class_names, labelled_files
-from quantlab.datasets.files import read_image, require_relative
+from quantlab.datasets.base import Dimensions, ImageSet, Splits
+from quantlab.datasets.images.class_folders import class_names, labelled_files
+from quantlab.datasets.images.decoding import read_image
+from quantlab.datasets.images.spec import ImageDatasetSpec
+from quantlab.datasets.loading.files import require_relative
 from quantlab.errors import ConfigurationError, LostProcessError
 from quantlab.plain_values import require_count
 
@@ -42,7 +44,7 @@ class ImageFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(DatasetSpec):
+class ImageNet(ImageDatasetSpec):
     """Images in ``<folder>/train/<class>/*`` and ``<folder>/val/<class>/*``, as in ILSVRC 2012.
 
     The images in ``val`` are the test images. Validation images are held out of ``train``. Training

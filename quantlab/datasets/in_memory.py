@@ -1,7 +1,7 @@
 """Datasets of images of one size that are kept in the memory of the device."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from quantlab.datasets.augmentation import CropFlip
-from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
-from quantlab.datasets.sending import sent
-from quantlab.random_numbers import RandomNumbers
-from quantlab.remembering import remembering
+from quantlab.datasets.base import ImageSet
+from quantlab.datasets.gathered import GatheredDataset
+from quantlab.datasets.images.spec import ImageDatasetSpec
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InMemoryDataset(DatasetSpec):
+class InMemoryDataset(GatheredDataset, ImageDatasetSpec):
     """A dataset that is read once per process. Whole batches are augmented at once."""
 
     augmentation: CropFlip | None = None
@@ -54,53 +53,6 @@ class InMemoryDataset(DatasetSpec):
         Raises:
             ConfigurationError: if the data is missing or cannot be read.
         """
-
-    def find_dimensions(self, data_dir: Path) -> Dimensions:
-        """Return the known dimensions, or those of the images, which are read but not cached."""
-        return self.dimensions or self._dimensions_of(_read(self, data_dir, torch.device("cpu")))
-
-    def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """Return the splits on the device. The last four results are cached in the process."""
-        return _load(self, data_dir, torch.device(device))
-
-    def batches(
-        self,
-        images: ImageSet,
-        *,
-        batch_size: int,
-        order: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        workers: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches on the images' device; see `DatasetSpec.batches`."""
-        assert isinstance(images, Images)
-        if order is None:
-            order = torch.arange(len(images), device=images.labels.device)
-        generators = [] if generator is None else [generator]
-        for inputs, labels in self._batches(images, batch_size, order[None], generators):
-            yield inputs[0], labels[0]
-
-    def stacked_batches(
-        self,
-        images: ImageSet,
-        *,
-        batch_size: int,
-        orders: Tensor,
-        random_numbers: Sequence[RandomNumbers],
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches that are gathered, augmented and normalized for all trials at once."""
-        assert isinstance(images, Images)
-        generators = [numbers.generator for numbers in random_numbers]
-        return self._batches(images, batch_size, orders, generators)
-
-    @property
-    def draws_ahead(self) -> bool:
-        """Whether `draw` and `drawn_batch` give the same batches as `stacked_batches`."""
-        own = type(self)
-        return (own.batches, own.stacked_batches) == (
-            InMemoryDataset.batches,
-            InMemoryDataset.stacked_batches,
-        )
 
     def draw(self, count: int, generators: Sequence[torch.Generator]) -> Tensor | None:
         """Draw the random numbers of one batch on the CPU.
@@ -136,30 +88,8 @@ class InMemoryDataset(DatasetSpec):
             pixels = self.augmentation.apply(pixels, drawn)
         return self._inputs(pixels).unflatten(0, indices.shape), images.labels[indices]
 
-    def _batches(
-        self,
-        images: Images,
-        batch_size: int,
-        orders: Tensor,
-        generators: Sequence[torch.Generator],
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        device = images.pixels.device
-        for indices in orders.split(batch_size, dim=1):
-            drawn = self.draw(indices.numel(), generators)
-            yield self.drawn_batch(images, indices, drawn if drawn is None else sent(drawn, device))
-
     def _inputs(self, pixels: Tensor) -> Tensor:
         if pixels.dim() == 4:
             return self.normalize(pixels)
         # Signals have no width.
         return self.normalize(pixels.flatten(2).unsqueeze(3)).view(pixels.shape)
-
-
-@remembering(4)
-def _load(spec: InMemoryDataset, data_dir: Path, device: torch.device) -> Splits:
-    return _read(spec, data_dir, device)
-
-
-def _read(spec: InMemoryDataset, data_dir: Path, device: torch.device) -> Splits:
-    train, test, num_classes = spec.read(data_dir)
-    return spec._split(train.to(device), test.to(device), num_classes)

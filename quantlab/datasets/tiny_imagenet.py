@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantlab.datasets.class_folders import class_names, labelled_files
 from quantlab.datasets.imagenet import ImageNet
+from quantlab.datasets.images.class_folders import class_names, labelled_files
 from quantlab.errors import ConfigurationError, brief
 
 _FOLDER = "tiny-imagenet-200"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from quantlab.datasets.sending import ready_to_send
+from quantlab.datasets.loading.sending import ready_to_send
 
 
 class Chunk:

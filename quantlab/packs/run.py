@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from quantlab.canonical import canonical_key
-from quantlab.datasets.in_memory import InMemoryDataset
+from quantlab.datasets.gathered import GatheredDataset
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import ConfigurationError, NonFiniteLossError, naming_exhausted_memory
 from quantlab.execution import DEFAULT_EXECUTION, Execution
@@ -210,7 +210,7 @@ def _stacking_alone(
 ) -> Stacking | None:
     """Return the stacking for one recipe on a GPU; None if a `TrainingRun` is as fast."""
     dataset = recipe.dataset
-    if not (isinstance(dataset, InMemoryDataset) and dataset.draws_ahead):
+    if not (isinstance(dataset, GatheredDataset) and dataset.draws_ahead):
         return None
     try:
         pack_key(recipe)

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from quantlab.datasets.in_memory import Images, InMemoryDataset
+from quantlab.datasets.gathered import GatheredDataset
+from quantlab.datasets.in_memory import Images
 from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.optim.weight_measures import weight_measures
@@ -94,8 +95,8 @@ class Stack:
         """Number of steps since the last `hand_back`."""
         self.has_diverged = False
         dataset = first.recipe.dataset
-        self._ahead: InMemoryDataset | None = None
-        if isinstance(dataset, InMemoryDataset) and dataset.draws_ahead:
+        self._ahead: GatheredDataset | None = None
+        if isinstance(dataset, GatheredDataset) and dataset.draws_ahead:
             self._ahead = dataset
         """The dataset, if random numbers of its batches can be drawn in advance."""
         self._chunk_steps = chunk_steps or (CHUNK_STEPS if on_gpu else 1)

@@ -14,7 +14,7 @@ from quantlab.backward_maps.contract import (
     require_positive_sharpness,
 )
 from quantlab.canonical import canonical_key
-from quantlab.datasets import DatasetSpec
+from quantlab.datasets import DatasetSpec, ImageDatasetSpec
 from quantlab.datasets.base import Dimensions
 from quantlab.distributed.shared_batch import require_shares
 from quantlab.errors import ElsewhereError, described
@@ -200,7 +200,8 @@ def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
     """Return the dimensions of a dataset; None if they are unknown before it is unpacked."""
     try:
         staging.check(dataset, data_dir)
-        dataset.require_fitting_normalization()
+        if isinstance(dataset, ImageDatasetSpec):
+            dataset.require_fitting_normalization()
         is_there = all((data_dir / name).exists() for name in dataset.files)
         found = dataset.find_dimensions(data_dir) if is_there else dataset.dimensions
     except ConfigurationError:
@@ -209,8 +210,9 @@ def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
         raise ConfigurationError(
             f"dataset {type(dataset).__name__}: raises {described(error)}"
         ) from error
-    has_channels = found is not None and len(found.image) > 1
-    if found is not None and has_channels and found.image[0] != dataset.num_channels:
+    if not isinstance(dataset, ImageDatasetSpec) or found is None or len(found.image) < 2:
+        return found
+    if found.image[0] != dataset.num_channels:
         raise ConfigurationError(
             f"{type(dataset).__name__}.num_channels = {dataset.num_channels}: must be "
             f"{found.image[0]}, because the images have shape {found.image}"

@@ -10,9 +10,9 @@ from PIL import Image
 
 from quantlab import ConfigurationError
 from quantlab.datasets import DatasetSpec
-from quantlab.datasets.files import read_image
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.datasets.imagenet import ImageFiles, ImageNet
+from quantlab.datasets.images.decoding import read_image
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)

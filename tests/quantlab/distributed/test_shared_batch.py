@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from quantlab import ConfigurationError, Recipe, TrainingRun, fingerprint, override
 from quantlab.datasets.base import DatasetSpec
-from quantlab.datasets.files import read_image
 from quantlab.datasets.imagenet import ImageNet
+from quantlab.datasets.images.decoding import read_image
 from quantlab.distributed.batch_norm import SharedBatchNorm, share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.distributed.gradient_sum import GradientSum, require_equal

@@ -1,34 +1,14 @@
-"""Files in the data folder: checks of their names, and reading of images."""
+"""Image files, decoded as upright RGB."""
 
 import struct
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
 
-from quantlab.errors import ConfigurationError, brief, first_line
+from quantlab.errors import ConfigurationError, first_line
 
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 """Pillow's modes of at most 8 bits per channel, which convert to RGB unambiguously."""
-
-
-def require_relative(owner: object, field: str) -> None:
-    """Check that a field is a path relative to the data folder.
-
-    Args:
-        owner: a dataclass.
-        field: name of the field.
-
-    Raises:
-        ConfigurationError: if the path is absolute, leaves the data folder, or is not text.
-    """
-    value = getattr(owner, field)
-    if isinstance(value, str) and value:
-        path = PurePosixPath(value)
-        if not path.is_absolute() and ".." not in path.parts:
-            return
-    raise ConfigurationError(
-        f"{type(owner).__name__}.{field} = {brief(value)}: must be a name within the data folder"
-    )
 
 
 def read_image(path: Path | str) -> Image.Image:

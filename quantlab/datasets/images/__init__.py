@@ -1,0 +1,1 @@
+"""What datasets of images have in common: normalization, image files and folders of classes."""

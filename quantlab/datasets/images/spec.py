@@ -1,0 +1,81 @@
+"""ImageDatasetSpec, the base class of datasets whose inputs are normalized by channel."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
+from quantlab.errors import ConfigurationError, brief
+from quantlab.plain_values import floats, plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDatasetSpec(DatasetSpec):
+    """A source of images, and how they are split and normalized."""
+
+    mean: tuple[float, ...]
+    """Mean of each channel, which is subtracted after pixels are scaled to [0, 1]."""
+    std: tuple[float, ...]
+    """Standard deviation of each channel, > 0, by which the result is divided."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = type(self).__name__
+        for field in ("mean", "std"):
+            values = plain(getattr(self, field))
+            try:
+                numbers = floats(values)
+            except (TypeError, ValueError):
+                numbers = ()
+            if not numbers or not all(map(math.isfinite, numbers)):
+                raise ConfigurationError(
+                    f"{owner}.{field} = {brief(values)}: must be finite numbers, one per channel"
+                )
+            object.__setattr__(self, field, numbers)
+        if any(value <= 0 for value in self.std):
+            raise ConfigurationError(f"{owner}.std = {self.std}: must be numbers > 0")
+        if len(self.mean) != len(self.std):
+            raise ConfigurationError(
+                f"{owner}.std = {self.std}: must have as many numbers as {owner}.mean, which has "
+                f"{len(self.mean)}"
+            )
+
+    @property
+    @abstractmethod
+    def num_channels(self) -> int:
+        """Number of channels of an image."""
+
+    def require_fitting_normalization(self) -> None:
+        """Check that `mean` and `std` have one number, or one per channel.
+
+        Raises:
+            ConfigurationError: if they have another number of numbers.
+        """
+        if len(self.mean) not in (1, self.num_channels):
+            raise ConfigurationError(
+                f"{type(self).__name__}.mean = {self.mean}: must have 1 number or "
+                f"{self.num_channels}, one per channel, and so must std"
+            )
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Convert uint8 pixels (..., channels, height, width) to float32 network inputs."""
+        scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
+        return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
+
+    def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
+        self.require_fitting_normalization()
+        return super()._split(train, test, num_classes)
+
+
+@lru_cache(maxsize=64)
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return scale and shift of `normalize`. They are cached, so that no batch waits for a copy."""
+    scale = torch.tensor(std, dtype=torch.float32, device=device).mul_(255).reciprocal_()
+    shift = torch.tensor(mean, dtype=torch.float32, device=device).mul_(-255).mul_(scale)
+    return scale, shift

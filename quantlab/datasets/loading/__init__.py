@@ -1,0 +1,1 @@
+"""The way of examples from files to the device."""
