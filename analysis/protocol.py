@@ -43,6 +43,7 @@ def stated_parts(recipe: Recipe, training_images: float = float("nan")) -> dict[
         training_images: number of training images, if it is known.
     """
     epochs, more = recipe.get("epochs", ""), recipe.get("batchnorm_epochs", "0")
+    steps = recipe.get("steps_per_epoch", "")
     held_out = recipe.get("dataset.validation_images", "")
     only = recipe.get("dataset.train_images", "")
     if training_images == training_images:
@@ -54,6 +55,7 @@ def stated_parts(recipe: Recipe, training_images: float = float("nan")) -> dict[
     return {
         "epochs": epochs
         + (f" + {more}" if epochs and more != "0" else "")
+        + (f" of {steps} steps" if epochs and steps else "")
         + (", the best" if epochs and recipe.get("select") == "best" else ""),
         "training images": images,
         "batch size": recipe.get("batch_size", ""),

@@ -17,6 +17,7 @@ TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
     "epochs": ("epochs",),
     "batchnorm_epochs": ("batchnorm_epochs",),
     "batch_size": ("batch_size",),
+    "steps_per_epoch": ("steps_per_epoch",),
     "dataset": ("dataset",),
     "optimizer": ("optimizer",),
     "select": ("select",),

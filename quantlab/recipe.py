@@ -45,7 +45,7 @@ class Recipe:
     """Number of epochs after hard quantization, in which the parameters that are not quantized are
     trained."""
     batch_size: int = 128
-    """Number of images per gradient step, >= 1. The last batch of an epoch may be smaller."""
+    """Number of images per gradient step, >= 1. The last batch of a pass may be smaller."""
     seed: int = 0
     """Seed of the initial weights, the data order and the augmentation, >= 0."""
     initial_weights: InitialWeights | None = None
@@ -67,6 +67,13 @@ class Recipe:
 
     task: Task = field(default_factory=Classification)
     """The loss that is minimized, and the metrics that the network is measured by."""
+    steps_per_epoch: int | None = None
+    """Number N of gradient steps of an epoch, >= 1; None for one pass over the training images.
+    With N, epochs are sections of a stream of passes: every image occurs once in a pass, the order
+    of a pass follows from the seed and its number, and epoch e has the images from e N batch_size
+    on. All batches are full; one that contains the end of a pass may contain an image twice. What
+    is given in epochs, such as schedules, and what is done after every epoch, such as the
+    evaluation on validation images, follows."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -80,6 +87,8 @@ class Recipe:
         require_count(self, "epochs", 1)
         require_count(self, "batchnorm_epochs", 0)
         require_count(self, "batch_size", 1)
+        if self.steps_per_epoch is not None:
+            require_count(self, "steps_per_epoch", 1)
         require_count(self, "seed", 0)
         for name in ("batchnorm_shards", "accumulation"):
             require_count(self, name, 1)

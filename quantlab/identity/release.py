@@ -188,7 +188,7 @@ RELEASE = {
         "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
         "replacing require_intact_archive save_atomically save_checkpoint set_aside"
     ),
-    "quantlab.training.epoch": "EpochInProgress",
+    "quantlab.training.epoch": "EpochInProgress images_of steps_of",
     "quantlab.training.evaluation": "accuracy evaluate",
     "quantlab.training.following": "follow",
     "quantlab.training.loss_tally": "LossTally TalliedLosses",

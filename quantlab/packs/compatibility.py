@@ -14,11 +14,11 @@ from quantlab.scales import Scale
 def pack_key(recipe: Recipe) -> str:
     """Return a key that is equal for recipes that can be trained as one pack.
 
-    Such recipes have the same model, dataset, task, batch size, epochs and optimizer class, the
-    same layers in weight groups, the same parameters in groups of the optimizer, and the same
-    number of latents per weight. Their scales divide tensors in the same way and learn as many
-    numbers. Quantizers, rules, sharpness, learning rates, options of the optimizer and of its
-    groups, averaging, seeds and initial weights may differ.
+    Such recipes have the same model, dataset, task, batch size, epochs, steps per epoch and
+    optimizer class, the same layers in weight groups, the same parameters in groups of the
+    optimizer, and the same number of latents per weight. Their scales divide tensors in the same
+    way and learn as many numbers. Quantizers, rules, sharpness, learning rates, options of the
+    optimizer and of its groups, averaging, seeds and initial weights may differ.
 
     Raises:
         ConfigurationError: if the recipe cannot be trained in any pack.
@@ -48,6 +48,7 @@ def _common(recipe: Recipe) -> dict[str, Any]:
         "task": recipe.task,
         "epochs": recipe.epochs,
         "batchnorm_epochs": recipe.batchnorm_epochs,
+        "steps_per_epoch": recipe.steps_per_epoch,
         "optimizer.algorithm": algorithm.__name__,
         "optimizer.groups.parameters": tuple(group.parameters for group in recipe.optimizer.groups),
         "quantization.exclude": None if quantization is None else quantization.exclude,

@@ -135,7 +135,7 @@ class Stack:
         if self._epoch is not first.begin_epoch():
             self._begin_epoch()
         until = first.begin_epoch().batches + self._new_steps + count
-        batch_size, images = first.recipe.batch_size, len(first.splits.train)
+        batch_size, images = first.recipe.batch_size, self._orders.shape[1]
         while (done := first.begin_epoch().batches + self._new_steps) < until:
             size = min(batch_size, images - done * batch_size)
             last = until if size < batch_size else min(until, images // batch_size)

@@ -77,20 +77,23 @@ class BatchStatistics:
             self.reestimate(model)
             yield
 
-    def require_last_batch_fits(self, model: nn.Module, parts: tuple[str, int]) -> None:
+    def require_last_batch_fits(
+        self, model: nn.Module, num_images: int, parts: tuple[str, int]
+    ) -> None:
         """Check that the model accepts a batch of one image, if epochs have such a batch.
 
         Args:
             model: network in training mode.
+            num_images: number of images of an epoch.
             parts: see `parts_of_batches`.
 
         Raises:
             ConfigurationError: see `require_one_image_fits`.
         """
-        if has_batch_of_one(len(self.images), self.batch_size, parts[1]):
+        if has_batch_of_one(num_images, self.batch_size, parts[1]):
             one = self.images.take(torch.zeros(1, dtype=torch.int64))
             inputs, _ = next(iter(self.dataset.batches(one, batch_size=1)))
-            require_one_image_fits(model, inputs, len(self.images), self.batch_size, parts)
+            require_one_image_fits(model, inputs, num_images, self.batch_size, parts)
 
 
 def parts_of_batches(recipe: Recipe) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """EpochInProgress: the order, the random numbers and the progress of an epoch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quantlab.random_numbers import RandomNumbers, part_seed
+from quantlab.recipe import Recipe
 
 
 @dataclass
@@ -17,7 +19,7 @@ class EpochInProgress:
     random: RandomNumbers
     """Random numbers of this epoch."""
     order: Tensor
-    """(num_images,) int64 positions of the training images. They follow from the epoch's seed."""
+    """(num_images,) int64 positions of the training images. They follow from the trial's seed."""
     batches: int = 0
     """Number of finished gradient steps of this epoch."""
     loss_sum: float = 0.0
@@ -30,7 +32,13 @@ class EpochInProgress:
 
     @classmethod
     def start(
-        cls, seed: int, number: int, num_images: int, device: torch.device
+        cls,
+        seed: int,
+        number: int,
+        num_images: int,
+        device: torch.device,
+        *,
+        length: int | None = None,
     ) -> "EpochInProgress":
         """Create an epoch before its first step.
 
@@ -39,6 +47,8 @@ class EpochInProgress:
             number: number of epochs before it, over both stages.
             num_images: number of training images.
             device: device of the images.
+            length: number of images of every epoch, if epochs are the sections of a stream of
+                passes; None if every epoch is a pass.
         """
         part = f"epoch {number}"
         random = RandomNumbers(
@@ -46,7 +56,10 @@ class EpochInProgress:
             seed=part_seed(seed, part),
             default_seed=part_seed(seed, f"{part}, default generators"),
         )
-        order = torch.randperm(num_images, generator=random.generator)
+        if length is None:
+            order = torch.randperm(num_images, generator=random.generator)
+        else:
+            order = _section(seed, number * length, (number + 1) * length, num_images)
         return cls(random, order.to(device))
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,3 +79,40 @@ class EpochInProgress:
         self.seconds = state["seconds"]
         self.random.load_state_dict(state["random"])
         self.first_levels = state.get("first_levels")  # not in checkpoints of earlier releases
+
+
+def steps_of(recipe: Recipe, num_images: int) -> int:
+    """Return the number of gradient steps of an epoch.
+
+    Args:
+        recipe: any recipe.
+        num_images: number of training images.
+    """
+    return recipe.steps_per_epoch or math.ceil(num_images / recipe.batch_size)
+
+
+def images_of(recipe: Recipe, num_images: int) -> int:
+    """Return the number of images of an epoch; see `steps_of`."""
+    if recipe.steps_per_epoch is None:
+        return num_images
+    return recipe.steps_per_epoch * recipe.batch_size
+
+
+def _section(seed: int, start: int, stop: int, num_images: int) -> Tensor:
+    """Return images of a stream of passes, in each of which every image occurs once.
+
+    The order of a pass depends on the seed and the number of the pass only, so that it is the same
+    wherever epochs end.
+
+    Args:
+        seed: seed of the trial.
+        start: position of the first image in the stream.
+        stop: position after the last image, greater than `start`.
+        num_images: number of images of a pass.
+    """
+    first, last = start // num_images, (stop - 1) // num_images
+    passes = []
+    for number in range(first, last + 1):
+        generator = torch.Generator().manual_seed(part_seed(seed, f"pass {number}"))
+        passes.append(torch.randperm(num_images, generator=generator))
+    return torch.cat(passes)[start - first * num_images : stop - first * num_images]

@@ -27,7 +27,7 @@ from quantlab.recipe import Recipe
 from quantlab.tasks import Metric
 from quantlab.training.accumulation import accumulate, require_one_process
 from quantlab.training.batch_statistics import BatchStatistics, parts_of_batches
-from quantlab.training.epoch import EpochInProgress
+from quantlab.training.epoch import EpochInProgress, images_of, steps_of
 from quantlab.training.evaluation import evaluate
 from quantlab.training.loss_tally import LossTally, TalliedLosses
 from quantlab.training.records import EpochRecord, Outcome, Stage, measured
@@ -86,7 +86,7 @@ class TrainingRun(TrainingState):
                 f"Recipe.select = 'best': must be 'last', because {recipe.dataset.name} has no "
                 "validation images"
             )
-        self.steps_per_epoch = math.ceil(len(self.splits.train) / recipe.batch_size)
+        self.steps_per_epoch = steps_of(recipe, len(self.splits.train))
         self.learning_rate = learning_rate_of(recipe.optimizer, self.steps_per_epoch)
         seed = part_seed(recipe.seed, "initial weights")
         initial = RandomNumbers(self.device, seed=seed, default_seed=seed)
@@ -104,7 +104,8 @@ class TrainingRun(TrainingState):
             self._statistics = BatchStatistics(
                 self.splits.train, recipe.dataset, recipe.batch_size, execution, self._batch
             )
-            self._statistics.require_last_batch_fits(self.model, parts_of_batches(recipe))
+            count = images_of(recipe, len(self.splits.train))
+            self._statistics.require_last_batch_fits(self.model, count, parts_of_batches(recipe))
             self._bits, self._network_bits = mean_bits(self.model, recipe.quantization)
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
             self.model = share_batch_norm(self.model, self._batch, recipe.batchnorm_shards)
@@ -225,7 +226,7 @@ class TrainingRun(TrainingState):
             learning_rate=self.learning_rate(last),
             sharpness=self.optimizer.sharpness(last),
             sharpness_after=self.optimizer.sharpness(self.step),
-            train_loss=epoch.loss_sum / len(self.splits.train),
+            train_loss=epoch.loss_sum / len(epoch.order),
             validation={
                 measured(self.metric.name, point): value for point, value in measures.items()
             },

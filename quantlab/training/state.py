@@ -21,7 +21,7 @@ from quantlab.recipe import Recipe
 from quantlab.tasks import Metric
 from quantlab.training.batch_statistics import BatchStatistics
 from quantlab.training.checkpoint import own_copy
-from quantlab.training.epoch import EpochInProgress
+from quantlab.training.epoch import EpochInProgress, images_of
 from quantlab.training.records import Stage
 from quantlab.training.selection import BestNetwork
 from quantlab.update_rules import Point
@@ -220,8 +220,14 @@ class TrainingState:
         self.optimizer = plain_optimizer(self.recipe.optimizer, self.model)
 
     def _new_epoch(self) -> EpochInProgress:
+        count = len(self.splits.train)
+        streams = self.recipe.steps_per_epoch is not None
         return EpochInProgress.start(
-            self.recipe.seed, self.epoch, len(self.splits.train), self.device
+            self.recipe.seed,
+            self.epoch,
+            count,
+            self.device,
+            length=images_of(self.recipe, count) if streams else None,
         )
 
     def _begun_epoch(self) -> EpochInProgress:

@@ -81,11 +81,12 @@ def estimates(sweep: SweepSpec, storage: Storage) -> list[Estimate]:
 def _epochs(cell: Cell) -> str:
     recipe = cell.recipe
     both = f"{recipe.epochs} + {recipe.batchnorm_epochs}"
-    return f"{both if recipe.batchnorm_epochs else recipe.epochs} epochs"
+    length = "" if recipe.steps_per_epoch is None else f" of {recipe.steps_per_epoch} steps"
+    return f"{both if recipe.batchnorm_epochs else recipe.epochs} epochs{length}"
 
 
 def _shape(cell: Cell) -> str:
     """Return a key of the settings on which the cost of a trial depends most."""
     recipe = cell.recipe
-    numbers = recipe.batch_size, recipe.epochs, recipe.batchnorm_epochs
+    numbers = recipe.batch_size, recipe.epochs, recipe.batchnorm_epochs, recipe.steps_per_epoch
     return canonical_key((recipe.model, recipe.dataset, numbers))

@@ -18,6 +18,7 @@ from quantlab.training.batch_statistics import (
     require_one_image_fits,
     statistics_note,
 )
+from quantlab.training.epoch import images_of
 
 
 def notes_on(model: nn.Module, recipes: Iterable[Recipe]) -> list[str]:
@@ -65,13 +66,16 @@ def require_last_batches_fit(
     images = recipes[0].dataset.count_train_images(data_dir)
     if images is None:
         return
-    cuts = dict.fromkeys((recipe.batch_size, parts_of_batches(recipe)) for recipe in recipes)
-    for batch_size, parts in cuts:
-        if has_batch_of_one(images, batch_size, parts[1]):
+    cuts = dict.fromkeys(
+        (images_of(recipe, images), recipe.batch_size, parts_of_batches(recipe))
+        for recipe in recipes
+    )
+    for count, batch_size, parts in cuts:
+        if has_batch_of_one(count, batch_size, parts[1]):
             with torch.random.fork_rng(devices=[]):
                 one = dimensions.random_inputs(1)
                 try:
-                    require_one_image_fits(model.train(), one, images, batch_size, parts)
+                    require_one_image_fits(model.train(), one, count, batch_size, parts)
                 except OF_DEVICES:
                     if runs_here:
                         raise

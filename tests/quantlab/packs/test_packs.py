@@ -543,6 +543,7 @@ def test_a_members_state_holds_nothing_of_the_others() -> None:
         ({"batch_size": 16}, "recipe 1 has batch_size = 16, but recipe 0 has 32"),
         ({"epochs": 4}, "recipe 1 has epochs = 4, but recipe 0 has 3"),
         ({"batchnorm_epochs": 1}, "recipe 1 has batchnorm_epochs = 1"),
+        ({"steps_per_epoch": 7}, "recipe 1 has steps_per_epoch = 7, but recipe 0 has None"),
         ({"model": ConvNet(width=5)}, r"recipe 1 has model = ConvNet\(width=5\)"),
         ({"dataset": Digits(train_images=100)}, "recipe 1 has dataset = Digits"),
         (

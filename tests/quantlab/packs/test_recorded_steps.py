@@ -135,6 +135,7 @@ RECORDED = {
         for recipe in (method(0), method(1, PROX_QUANT), method(2, step_scale=Linear(0.5)))
     ],
     "a pack of one": [method(3, rho0=0.2)],
+    "epochs of steps": [replace(method(seed), steps_per_epoch=13, epochs=2) for seed in range(2)],
     "a residual network": [
         replace(method(seed), model=Double(ResNet(depth=8, width=4)), epochs=2) for seed in range(2)
     ],

@@ -71,6 +71,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "PC, best epoch": quantized(dataset=AUGMENTED_DIGITS, select="best"),
+    "PC, epochs of 8 steps": quantized(dataset=AUGMENTED_DIGITS, steps_per_epoch=8),
 }
 
 
