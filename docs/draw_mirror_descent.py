@@ -17,7 +17,7 @@ from analysis.figures.style import for_print
 from quantlab.backward_maps import BackwardMap, Jacobian, StraightThrough
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.binary_relax import BinaryRelax
@@ -96,7 +96,7 @@ R = ||x| - 1|, and (x + 2 lr beta sign(x)) / (1 + 2 lr beta) for R = (|x| - 1)^2
 def trajectory(method: Method, steps: int = STEPS) -> list[float]:
     """The iterates x_0, ..., x_steps for f(x) = (x + 1)^2, from x~_0 = `START`."""
     x = nn.Parameter(torch.full((1,), method.step_scale * START, dtype=torch.float64))
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"x": (x, method.quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=LEARNING_RATE),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from analysis.figures.illustrations import illustration
 from analysis.figures.style import for_print
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.unbounded.grid import NearestOnGrid, StochasticOnGrid
 from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, Point, UpdateRule
@@ -60,7 +60,7 @@ def descent(method: Method, rate: Callable[[int], float], steps: int) -> Iterato
     """
     torch.manual_seed(0)
     x = nn.Parameter(torch.zeros(COPIES, dtype=torch.float64))
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"x": (x, method.quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=1.0),

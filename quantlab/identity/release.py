@@ -85,13 +85,14 @@ RELEASE = {
     "quantlab.optim.bop": "Bop",
     "quantlab.optim.bits": "bits_by_weight bits_of full_precision_note mean_bits",
     "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
+    "quantlab.optim.evaluation": "Evaluation Proximal",
     "quantlab.optim.flips": "Flips flips_since levels_of",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
+    "quantlab.optim.latent_optimizer": "LatentOptimizer",
     "quantlab.optim.of_recipe": (
         "learning_rate_of optimizer_of plain_optimizer require_optimizer_fits"
     ),
     "quantlab.optim.placed": "Placed WeightMap",
-    "quantlab.optim.prox_optimizer": "ProxOptimizer",
     "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
     "quantlab.optim.weight_measures": "WeightMeasures latent_distance weight_measures",
     "quantlab.optimizer_spec": (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quantlab.optim.buffers import QuantizedWeights
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import constant
 from quantlab.update_rules import Point
 
@@ -39,7 +39,7 @@ UNKNOWN_FLIPS = Flips(math.nan, math.nan, math.nan)
 
 
 @torch.no_grad()
-def levels_of(optimizer: ProxOptimizer) -> list[Tensor]:
+def levels_of(optimizer: LatentOptimizer) -> list[Tensor]:
     """Return the level of every hard weight, as its position in the quantization set.
 
     Positions stay the same if a scale moves the levels.
@@ -52,7 +52,7 @@ def levels_of(optimizer: ProxOptimizer) -> list[Tensor]:
 
 
 @torch.no_grad()
-def flips_since(levels: Sequence[Tensor] | None, optimizer: ProxOptimizer) -> Flips:
+def flips_since(levels: Sequence[Tensor] | None, optimizer: LatentOptimizer) -> Flips:
     """Compare the levels of the hard weights with those of an earlier step.
 
     Args:
@@ -80,7 +80,7 @@ def flips_since(levels: Sequence[Tensor] | None, optimizer: ProxOptimizer) -> Fl
     )
 
 
-def _positions(optimizer: ProxOptimizer, group: QuantizedWeights) -> Tensor:
+def _positions(optimizer: LatentOptimizer, group: QuantizedWeights) -> Tensor:
     hard = optimizer._at(group, Point.HARD)
     if not group.quantizer.is_bounded:
         return hard.clone()
@@ -105,7 +105,7 @@ def _positions_in_rows(hard: Tensor, levels: Tensor) -> Tensor:
 
 
 def _distances_from_middles(
-    optimizer: ProxOptimizer, group: QuantizedWeights, chosen: Tensor
+    optimizer: LatentOptimizer, group: QuantizedWeights, chosen: Tensor
 ) -> Tensor:
     """Return the distances of weights from the nearest middle, in widths of its gap.
 

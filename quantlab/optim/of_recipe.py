@@ -11,7 +11,7 @@ from quantlab.backward_maps.contract import (
 )
 from quantlab.errors import ConfigurationError
 from quantlab.optim.bop import Bop
-from quantlab.optim.prox_optimizer import ELEMENTWISE, ProxOptimizer
+from quantlab.optim.latent_optimizer import ELEMENTWISE, LatentOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.contract import require_contract
 from quantlab.recipe import Averaging, OptimizerSpec, Quantization, Recipe, pull_at
@@ -20,7 +20,7 @@ from quantlab.schedules import Constant, Schedule, StepFunction, value_at
 from quantlab.update_rules import POST_TRAINING
 
 
-def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> ProxOptimizer:
+def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> LatentOptimizer:
     """Build the optimizer of the QUANTIZE stage, or of training in full precision.
 
     Args:
@@ -79,7 +79,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Prox
     for quantizer, scale in quantization.maps:
         if scale is not None:
             require_scale_contract(scale, quantizer.levels, device=device)
-    return ProxOptimizer(
+    return LatentOptimizer(
         weights,
         others,
         make_base=recipe.optimizer.build_fast,
@@ -109,7 +109,7 @@ def require_optimizer_fits(recipe: Recipe) -> None:
         recipe.optimizer.algorithm.require_fits(recipe.quantization)
 
 
-def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
+def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> LatentOptimizer:
     """Build an optimizer of all parameters that require a gradient, without quantization.
 
     Raises:
@@ -121,7 +121,7 @@ def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> ProxOptimizer:
             f"{type(model).__name__} has no trainable parameter: must have at least one with "
             "requires_grad = True"
         )
-    return ProxOptimizer(
+    return LatentOptimizer(
         {},
         trained,
         make_base=spec.build_fast,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from quantlab.optim.flips import Flips, flips_since
 from quantlab.optim.histogram import WeightHistogram
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.update_rules import Point
 
 
@@ -17,17 +17,17 @@ class WeightMeasures:
     """Measures of the quantized weights; see `quantlab.training.records.EpochRecord`."""
 
     gap: float
-    """See `ProxOptimizer.quantization_gap`."""
+    """See `LatentOptimizer.quantization_gap`."""
     latent_distance: float
     """See `latent_distance`."""
     flips: Flips
     """Flips since the beginning of the epoch."""
     histogram: WeightHistogram | None
-    """See `ProxOptimizer.weight_histogram`."""
+    """See `LatentOptimizer.weight_histogram`."""
 
 
 def weight_measures(
-    optimizer: ProxOptimizer, first_levels: Sequence[Tensor] | None
+    optimizer: LatentOptimizer, first_levels: Sequence[Tensor] | None
 ) -> WeightMeasures:
     """Measure the quantized weights.
 
@@ -44,7 +44,7 @@ def weight_measures(
 
 
 @torch.no_grad()
-def latent_distance(optimizer: ProxOptimizer) -> float:
+def latent_distance(optimizer: LatentOptimizer) -> float:
     """Return the mean of abs(hard weight - latent weight), and 0 if nothing is quantized.
 
     In a lifted space, where latents are not weights, it is that of w = P(w*). Source: "Training

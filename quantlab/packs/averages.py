@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 
 
 class AveragedShare:
     """The share of each step's iterate in the running average: eta_t / (sum of eta up to t)."""
 
-    def __init__(self, optimizer: ProxOptimizer) -> None:
+    def __init__(self, optimizer: LatentOptimizer) -> None:
         """Create the shares of a trial.
 
         Args:
@@ -44,7 +44,7 @@ class StackedAverage:
 
     def __init__(
         self,
-        optimizers: Sequence[ProxOptimizer],
+        optimizers: Sequence[LatentOptimizer],
         slot: int,
         iterates: Tensor,
         columns: Sequence[int],

@@ -5,7 +5,7 @@ from typing import Any
 
 from quantlab.canonical import canonical_key
 from quantlab.errors import ConfigurationError
-from quantlab.optim.prox_optimizer import ELEMENTWISE
+from quantlab.optim.latent_optimizer import ELEMENTWISE
 from quantlab.quantizers import Quantizer
 from quantlab.recipe import Recipe
 from quantlab.scales import Scale

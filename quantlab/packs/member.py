@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from quantlab.canonical import canonical_key
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.recipe import OptimizerSpec
 from quantlab.remembering import are_equal
 from quantlab.schedules import Schedule, StepFunction
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class StackMember:
     """The parts of a trial that the stack needs."""
 
-    optimizer: ProxOptimizer
+    optimizer: LatentOptimizer
     """Optimizer that was built with ``flat=True`` and is at the same step as all other members."""
     spec: OptimizerSpec
     """Settings of the base optimizer."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.torch_groups import is_scaled
 from quantlab.optimizer_spec import factor_of, set_learning_rate
 from quantlab.packs.averages import AveragedShare, StackedAverage
@@ -327,7 +327,7 @@ class _Block:
         """Whether all maps take their numbers from tensors."""
         return all(own._column is not None for maps in self._backwards.values() for own in maps)
 
-    def _rate_of(self, group: Mapping[str, Any], optimizer: ProxOptimizer) -> StepFunction:
+    def _rate_of(self, group: Mapping[str, Any], optimizer: LatentOptimizer) -> StepFunction:
         """Return the learning rate of a parameter group, as a function of the step."""
         factor, scale = factor_of(group), optimizer.step_scale
         if not is_scaled(group):

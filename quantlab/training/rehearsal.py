@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from quantlab.datasets.base import Dimensions
 from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, described
 from quantlab.execution import Execution
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
-from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import Recipe, pull_at
 from quantlab.schedules import Schedule, value_at
 
@@ -135,7 +135,7 @@ def _step(
         loss.backward()
         return loss.item()
 
-    optimizer: ProxOptimizer = optimizer_of(recipe, model, _STEPS_PER_EPOCH)
+    optimizer: LatentOptimizer = optimizer_of(recipe, model, _STEPS_PER_EPOCH)
     optimizer.step(closure)
     if recipe.batchnorm_epochs:
         optimizer.harden()

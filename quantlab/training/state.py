@@ -15,8 +15,8 @@ from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution, parse_execution
 from quantlab.optim.flips import levels_of
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import plain_optimizer
-from quantlab.optim.prox_optimizer import ProxOptimizer
 from quantlab.recipe import Recipe
 from quantlab.tasks import Metric
 from quantlab.training.batch_statistics import BatchStatistics
@@ -31,7 +31,7 @@ class TrainingState:
     """The state of a training run: network, optimizer, stage, epoch and gradient step."""
 
     model: nn.Module
-    optimizer: ProxOptimizer
+    optimizer: LatentOptimizer
     """Optimizer of the current stage."""
     splits: Splits
     _statistics: BatchStatistics

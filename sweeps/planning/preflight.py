@@ -19,8 +19,8 @@ from quantlab.datasets.base import Dimensions
 from quantlab.distributed.shared_batch import require_shares
 from quantlab.errors import ElsewhereError, described
 from quantlab.initial_weights import InitialWeights, TrialWeights
+from quantlab.optim.latent_optimizer import ELEMENTWISE
 from quantlab.optim.of_recipe import require_optimizer_fits
-from quantlab.optim.prox_optimizer import ELEMENTWISE
 from quantlab.quantizers.contract import require_contract
 from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract

@@ -2,7 +2,7 @@
 
 The first half of this file knows nothing of torch or quantlab: a two-layer network with its
 gradient, the four update rules, three optimizers, the two proximal maps and the schedule, all
-written out by hand. The second half drives `ProxOptimizer` through the same mini-batches and
+written out by hand. The second half drives `LatentOptimizer` through the same mini-batches and
 compares the two trajectories step by step.
 """
 
@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from quantlab import Point, ProxOptimizer, Quantizer, UpdateRule
+from quantlab import Point, Quantizer, UpdateRule
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear, Schedule
@@ -256,7 +257,7 @@ def network(start: Array, activation: str) -> nn.Sequential:
 
 
 @torch.no_grad()
-def vector_at(optimizer: ProxOptimizer, parameters: list[nn.Parameter], point: Point) -> Array:
+def vector_at(optimizer: LatentOptimizer, parameters: list[nn.Parameter], point: Point) -> Array:
     with optimizer.weights_at(point):
         values: Array = torch.cat([parameter.flatten() for parameter in parameters]).numpy()
     return values
@@ -275,7 +276,7 @@ def train_with_torch(
 ) -> Trajectory:
     model = network(data.start, activation)
     named = dict(model.named_parameters())
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {name: (named[name], quantizer) for name in ("0.weight", "2.weight")},
         [named[name] for name in ("0.bias", "2.bias")],
         make_base=make_base,

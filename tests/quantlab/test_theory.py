@@ -1,7 +1,8 @@
 """The theory of the ProxConnect paper, sections 4 and 5 and appendix A, on the real optimizer.
 
 Formulas are the paper's, with its slips corrected where a test says so. r and P = P_r are local to
-the tests: what is tested is that ProxOptimizer's trajectories are those of which the theory speaks.
+the tests: what is tested is that the trajectories of LatentOptimizer are those of which the theory
+speaks.
 """
 
 import itertools
@@ -15,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantlab import Point, ProxOptimizer, Quantizer, UpdateRule
+from quantlab import Point, Quantizer, UpdateRule
 from quantlab.models.resnet import ResNet
 from quantlab.models.weights import quantized_weights
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY, nearest_level
 from quantlab.quantizers.base import Sharpness
 from quantlab.quantizers.nearest import Nearest
@@ -49,8 +51,8 @@ def optimizer_of(
     eta: float = 1.0,
     sharpness: Callable[[int], float],
     averaging: Callable[[int], float] | None = None,
-) -> ProxOptimizer:
-    return ProxOptimizer(
+) -> LatentOptimizer:
+    return LatentOptimizer(
         {"weight": (weight, quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=eta),
@@ -60,14 +62,14 @@ def optimizer_of(
     )
 
 
-def descend(optimizer: ProxOptimizer, weight: nn.Parameter, gradient: Tensor, eta: float) -> None:
+def descend(optimizer: LatentOptimizer, weight: nn.Parameter, gradient: Tensor, eta: float) -> None:
     """One step with a step size of its own."""
     optimizer.param_groups[0]["lr"] = eta
     weight.grad = gradient
     optimizer.step()
 
 
-def weights_at(optimizer: ProxOptimizer, weight: nn.Parameter, point: Point) -> Tensor:
+def weights_at(optimizer: LatentOptimizer, weight: nn.Parameter, point: Point) -> Tensor:
     with optimizer.weights_at(point):
         return weight.detach().clone()
 
@@ -597,7 +599,7 @@ def test_t30_ternary_binaryconnect_is_dead_at_kaiming_initialization(
     model = ResNet(depth=20).build(num_classes=10, num_channels=3).train()
     images, labels = torch.randn(64, 3, 32, 32), torch.randint(10, (64,))
     weights = quantized_weights(model)
-    ProxOptimizer(
+    LatentOptimizer(
         {name: (weight, quantizer) for name, weight in weights.items()},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.1),

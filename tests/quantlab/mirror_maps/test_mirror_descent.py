@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from quantlab.backward_maps import BackwardMap, Jacobian, StraightThrough
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.binary_relax import BinaryRelax
@@ -40,7 +40,7 @@ def toy(
     def make_base(parameters: Any) -> torch.optim.Optimizer:
         return (torch.optim.Adam if adam else torch.optim.SGD)(parameters, lr=rate)
 
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"w": (weight, quantizer)},
         [],
         make_base=make_base,

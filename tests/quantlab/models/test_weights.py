@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import ConfigurationError, ProxOptimizer, Quantization, TrainingRun, override
+from quantlab import ConfigurationError, Quantization, TrainingRun, override
 from quantlab.models.convnet import ConvNet
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.models.weights import group_of_weights, quantized_weights
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.papers.proxconnect import RESNET18_FULL_PRECISION
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -173,7 +174,7 @@ def test_t36_sets_shifts_and_exclusion_under_a_torch_scheduler(flat: bool) -> No
     def rho(slope: float) -> Any:
         return lambda step: slope * (1 + step)
 
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"a": (a, maps["a"][0]), "b": (b, maps["b"][0])},
         [c],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.4),
@@ -210,7 +211,7 @@ def test_the_average_is_the_weighted_mean_of_the_iterates(rule: UpdateRule, flat
     def eta(step: int) -> float:
         return 0.0 if step < 3 else 1 / step
 
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"w": (weight, quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.3),

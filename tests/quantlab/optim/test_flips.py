@@ -11,9 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import EpochRecord, Point, ProxOptimizer, Quantization, Recipe, Stage, TrainingRun
+from quantlab import (
+    EpochRecord,
+    Point,
+    Quantization,
+    Recipe,
+    Stage,
+    TrainingRun,
+)
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.optim.flips import Flips, flips_since, levels_of
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.packs import PackedRun
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -32,8 +40,8 @@ UNEVEN = (-2.0, -0.5, 0.0, 3.0)
 MANY = tuple(float(level) for level in range(300))
 
 
-def optimizer_of(**weights: tuple[Tensor, tuple[float, ...]]) -> ProxOptimizer:
-    return ProxOptimizer(
+def optimizer_of(**weights: tuple[Tensor, tuple[float, ...]]) -> LatentOptimizer:
+    return LatentOptimizer(
         {
             name: (nn.Parameter(tensor.clone()), Nearest(levels))
             for name, (tensor, levels) in weights.items()
@@ -45,7 +53,7 @@ def optimizer_of(**weights: tuple[Tensor, tuple[float, ...]]) -> ProxOptimizer:
     )
 
 
-def moved(optimizer: ProxOptimizer, *latents: Tensor) -> ProxOptimizer:
+def moved(optimizer: LatentOptimizer, *latents: Tensor) -> LatentOptimizer:
     views = [view for group in optimizer.groups for view in group.views(group.latent)]
     for view, latent in zip(views, latents, strict=True):
         view.copy_(latent)
@@ -116,7 +124,7 @@ def test_levels_that_a_scale_moves_are_no_flips() -> None:
     start = 0.1 * torch.randn(3, 40, dtype=torch.float64)
     for scale in (AbsoluteMean(per="channel"), TernaryWeight(per=20), LearnedStep()):
         weight = nn.Parameter(start.clone())
-        optimizer = ProxOptimizer(
+        optimizer = LatentOptimizer(
             {"a": (weight, Nearest(TERNARY))},
             [],
             make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
@@ -143,7 +151,7 @@ def test_levels_that_a_scale_moves_are_no_flips() -> None:
 
 def test_weights_on_an_unbounded_grid_flip_whenever_their_level_changes() -> None:
     grid, start = NearestOnGrid(resolution=0.1), torch.linspace(-90, 90, 61, dtype=torch.float64)
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"a": (nn.Parameter(start.clone()), grid)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.1),

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import Point, ProxOptimizer, Quantizer, TrainingRun, UpdateRule, override
+from quantlab import (
+    Point,
+    Quantizer,
+    TrainingRun,
+    UpdateRule,
+    override,
+)
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.base import Sharpness
 from quantlab.quantizers.binary_relax import BinaryRelax
@@ -33,10 +40,10 @@ class Shrinking(Quantizer):
         return latent.sign() * (latent.abs() - sharpness).clamp(min=0)
 
 
-def trained(rule: UpdateRule, quantizer: Quantizer, **options: Any) -> ProxOptimizer:
+def trained(rule: UpdateRule, quantizer: Quantizer, **options: Any) -> LatentOptimizer:
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(200))
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"w": (weight, quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.3),
@@ -51,7 +58,7 @@ def trained(rule: UpdateRule, quantizer: Quantizer, **options: Any) -> ProxOptim
     return optimizer
 
 
-def at(optimizer: ProxOptimizer, point: Point) -> Tensor:
+def at(optimizer: LatentOptimizer, point: Point) -> Tensor:
     with optimizer.weights_at(point):
         return optimizer.groups[0].parameters[0].detach().clone()
 

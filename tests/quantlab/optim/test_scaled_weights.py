@@ -15,7 +15,7 @@ from quantlab.backward_maps import ClippedIdentity
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.convnet import ConvNet
 from quantlab.optim.bits import bits_by_weight
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.packs.compatibility import pack_key
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -100,8 +100,8 @@ def optimizer(
     rule: UpdateRule = PROX_CONNECT,
     flat: bool = True,
     **options: Any,
-) -> ProxOptimizer:
-    return ProxOptimizer(
+) -> LatentOptimizer:
+    return LatentOptimizer(
         weights_of(model, quantizer),
         [parameter for parameter in model.parameters() if parameter.dim() == 1],
         make_base=lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.9, weight_decay=0.01),
@@ -114,7 +114,7 @@ def optimizer(
     )
 
 
-def train(model: nn.Module, optimizer: ProxOptimizer, steps: int) -> None:
+def train(model: nn.Module, optimizer: LatentOptimizer, steps: int) -> None:
     for _ in range(steps):
         optimizer.zero_grad()
         F.cross_entropy(model(IMAGES), LABELS).backward()

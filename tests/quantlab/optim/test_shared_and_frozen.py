@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from quantlab import (
     ConfigurationError,
     OptimizerSpec,
-    ProxOptimizer,
     Quantization,
     Recipe,
     TrainingRun,
@@ -20,6 +19,7 @@ from quantlab.models import ModelSpec
 from quantlab.models.learned_scales import LearnedScales
 from quantlab.models.weights import full_precision_weights, group_of_weights, quantized_weights
 from quantlab.optim.bits import full_precision_note
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.packs import PackedRun
 from quantlab.quantization_sets import BINARY, QUATERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -129,7 +129,7 @@ def test_an_optimizer_takes_a_parameter_once() -> None:
         ({"a": (weight, Nearest())}, [weight]),
     ):
         with pytest.raises(ValueError, match="given more than once"):
-            ProxOptimizer(
+            LatentOptimizer(
                 weights,
                 others,
                 make_base=lambda parameters: torch.optim.SGD(parameters, lr=0.1),

@@ -20,7 +20,7 @@ from quantlab.backward_maps import (
 )
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
-from quantlab.optim.prox_optimizer import ProxOptimizer
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.nearest import Nearest
@@ -86,9 +86,9 @@ def build(
     flat: bool = True,
     parts: tuple[int, ...] = (7,),
     **options: Any,
-) -> tuple[list[nn.Parameter], ProxOptimizer]:
+) -> tuple[list[nn.Parameter], LatentOptimizer]:
     parameters = [nn.Parameter(part.clone()) for part in START.split(parts)]
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {f"w{place}": (own, quantizer) for place, own in enumerate(parameters)},
         [],
         make_base=MAKERS[kind],
@@ -99,7 +99,7 @@ def build(
     return parameters, optimizer
 
 
-def train(parameters: list[nn.Parameter], optimizer: ProxOptimizer, count: int) -> None:
+def train(parameters: list[nn.Parameter], optimizer: LatentOptimizer, count: int) -> None:
     for _ in range(count):
         optimizer.zero_grad()
         gradient = gradient_of(torch.cat([own.detach() for own in parameters]))
@@ -290,7 +290,7 @@ def test_a_step_continues_from_a_checkpoint(quantizer: Quantizer) -> None:
 def test_a_closure_that_is_evaluated_several_times_has_the_backward_map() -> None:
     """LBFGS evaluates within a step; with the identity as map it is plain LBFGS."""
     point = nn.Parameter(START.clone())
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"w": (point, ShiftedTanh(BINARY))},
         [],
         make_base=lambda parameters: torch.optim.LBFGS(parameters, lr=0.5, max_iter=5),
@@ -343,7 +343,7 @@ def test_a_parameter_may_be_a_single_number(
     found = []
     for shape in ((), (1,)):
         weight, scale = (nn.Parameter(torch.full(shape, own)) for own in (0.4, 0.7))
-        optimizer = ProxOptimizer(
+        optimizer = LatentOptimizer(
             {"weight": (weight, quantizer)},
             [scale],
             make_base=MAKERS["adam"],

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from quantlab import (
     Point,
-    ProxOptimizer,
     Quantization,
     Quantizer,
     Recipe,
@@ -17,6 +16,7 @@ from quantlab import (
     UpdateRule,
 )
 from quantlab.mirror_maps.softmax import Softmax
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.weight_measures import latent_distance, weight_measures
 from quantlab.packs.run import PackedRun
 from quantlab.quantization_sets import BINARY, TERNARY
@@ -29,8 +29,8 @@ from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT
 from tests.quantlab.recipes import ADAM, quantized
 
 
-def optimizer_of(rule: UpdateRule, **weights: tuple[list[float], Quantizer]) -> ProxOptimizer:
-    return ProxOptimizer(
+def optimizer_of(rule: UpdateRule, **weights: tuple[list[float], Quantizer]) -> LatentOptimizer:
+    return LatentOptimizer(
         {
             name: (nn.Parameter(torch.tensor(values, dtype=torch.float64)), quantizer)
             for name, (values, quantizer) in weights.items()

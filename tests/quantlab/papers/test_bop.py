@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from quantlab import ConfigurationError, OptimizerSpec, ProxOptimizer, Recipe, TrainingRun
+from quantlab import ConfigurationError, OptimizerSpec, Recipe, TrainingRun
 from quantlab.backward_maps import ClippedIdentity
 from quantlab.models.convnet import ConvNet
 from quantlab.optim.bop import Bop
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
 from quantlab.optimizer_spec import ParameterGroup, set_learning_rate
 from quantlab.packs.compatibility import require_compatible
@@ -83,7 +84,7 @@ class Line(nn.Module):
         return (lines - torch.from_numpy(TARGET)).square().sum() / 2
 
 
-def steps(line: Line, prox: ProxOptimizer, start: int, stop: int) -> Iterator[None]:
+def steps(line: Line, prox: LatentOptimizer, start: int, stop: int) -> Iterator[None]:
     rate = learning_rate_of(RECIPE.optimizer, STEPS_PER_EPOCH)
     for step in range(start, stop):
         set_learning_rate(prox.param_groups, rate(step))

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import OptimizerSpec, Point, ProxOptimizer, Quantization
+from quantlab import OptimizerSpec, Point, Quantization
 from quantlab.backward_maps import ReSTE
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import learning_rate_of, optimizer_of
 from quantlab.papers.mirror_descent import (
     BC,
@@ -439,7 +440,7 @@ class Training:
             optimizer=spec, quantization=quantization, epochs=STEPS // STEPS_PER_EPOCH
         )
         self.model = Quadratic()
-        self.optimizer: ProxOptimizer = optimizer_of(recipe, self.model, STEPS_PER_EPOCH)
+        self.optimizer: LatentOptimizer = optimizer_of(recipe, self.model, STEPS_PER_EPOCH)
         self.rate = learning_rate_of(spec, STEPS_PER_EPOCH)
 
     @property

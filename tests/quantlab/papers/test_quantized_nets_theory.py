@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import Point, ProxOptimizer, Quantizer, UpdateRule
+from quantlab import Point, Quantizer, UpdateRule
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantizers.unbounded.grid import NearestOnGrid, StochasticOnGrid
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 
@@ -56,7 +57,7 @@ def simulated(
     """Descend with noise U(-3, 3) on each gradient entry, from 0."""
     torch.manual_seed(0)
     weight = nn.Parameter(torch.zeros(COPIES, DIMENSION, dtype=torch.float64))
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"weight": (weight, quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=1.0),

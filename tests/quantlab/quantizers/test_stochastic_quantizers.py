@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from quantlab import ConfigurationError, Point, ProxOptimizer, Quantizer, UpdateRule
+from quantlab import ConfigurationError, Point, Quantizer, UpdateRule
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.contract import require_contract
@@ -42,8 +43,8 @@ SHARES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 
 def optimizer_of(
     weight: nn.Parameter, quantizer: Quantizer, rule: UpdateRule, alpha: float
-) -> ProxOptimizer:
-    return ProxOptimizer(
+) -> LatentOptimizer:
+    return LatentOptimizer(
         {"weight": (weight, quantizer)},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=alpha),

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from quantlab import ConfigurationError, ProxOptimizer, Quantization, Quantizer, TrainingRun
+from quantlab import ConfigurationError, Quantization, Quantizer, TrainingRun
 from quantlab.canonical import canonical, fingerprint, flatten
 from quantlab.optim.bits import mean_bits
 from quantlab.optim.histogram import NUM_BINS
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers.contract import require_contract
 from quantlab.quantizers.mixture import Averaged
@@ -105,7 +106,7 @@ def test_t17_rounding_stalls_below_half_a_level_far_from_any_bound() -> None:
     alpha, delta, start = 0.25, 0.5, 1000.0
     moves = torch.arange(-160, 161, dtype=torch.float64) / 128
     weight = nn.Parameter(torch.full_like(moves, start))
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"weight": (weight, NearestOnGrid(delta))},
         [],
         make_base=lambda parameters: torch.optim.SGD(parameters, lr=alpha),

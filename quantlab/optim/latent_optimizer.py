@@ -1,4 +1,4 @@
-"""ProxOptimizer: a torch optimizer of latent weights, whose proximal map the model uses."""
+"""LatentOptimizer: a torch optimizer of latent weights, whose proximal map the model uses."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.optim.bop import Bop
 from quantlab.optim.buffers import QuantizedWeights, flat_moved, grouped, shaped_moved
+from quantlab.optim.evaluation import Evaluation
 from quantlab.optim.histogram import WeightHistogram, weight_histogram
 from quantlab.optim.torch_groups import require_once, scaled_rates, torch_groups
 from quantlab.quantizers import Quantizer
@@ -35,7 +36,7 @@ _NO_DECAY = {"weight_decay": 0.0}
 """Options of the learned numbers of scales."""
 
 
-class ProxOptimizer(Optimizer):
+class LatentOptimizer(Optimizer):
     """The step that all methods share, with any torch optimizer.
 
     It is used like a torch optimizer: `zero_grad`, `step` (with or without a closure),
@@ -177,7 +178,7 @@ class ProxOptimizer(Optimizer):
                 self.prepare_base()
                 self.base.step()
             else:
-                loss = self.base.step(_Evaluation(self, closure))  # type: ignore[arg-type]
+                loss = self.base.step(Evaluation(self, closure))  # type: ignore[arg-type]
         for group in self.groups:
             group.clip(self.latent_bound)
         self.num_steps += 1
@@ -375,25 +376,3 @@ class ProxOptimizer(Optimizer):
         if self.uses_prox:
             return group.proximal
         return group.weights(self.num_steps)
-
-
-class _Evaluation:
-    """The closure of the base optimizer, which may evaluate the loss several times per step.
-
-    Each evaluation takes the gradient at the rule's point. If the base optimizer has moved the
-    latent weights since the last evaluation, as in a line search, the point is recomputed first.
-    """
-
-    def __init__(self, optimizer: ProxOptimizer, closure: Callable[[], float | Tensor]) -> None:
-        self._optimizer = optimizer
-        self._closure = closure
-        self._is_first = True
-
-    def __call__(self) -> float | Tensor:
-        if not self._is_first:
-            self._optimizer.refresh()
-        with torch.enable_grad():
-            loss = self._closure()
-        self._optimizer.prepare_base(starts=self._is_first)
-        self._is_first = False
-        return loss

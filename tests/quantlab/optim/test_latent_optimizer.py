@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import Point, ProxOptimizer, Quantizer, UpdateRule
+from quantlab import Point, Quantizer, UpdateRule
+from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.base import Sharpness
 from quantlab.quantizers.nearest import Nearest
@@ -54,8 +55,8 @@ def optimizer_of(
     make_base: Callable[[Any], torch.optim.Optimizer] = BASES["sgd"],
     sharpness: Callable[[int], float] = lambda step: 0.01 * (1 + step / 5),
     **options: Any,
-) -> ProxOptimizer:
-    return ProxOptimizer(
+) -> LatentOptimizer:
+    return LatentOptimizer(
         {"weight": (weight, quantizer)},
         [],
         make_base=make_base,
@@ -65,13 +66,13 @@ def optimizer_of(
     )
 
 
-def descend(optimizer: ProxOptimizer, weight: nn.Parameter, target: Tensor) -> None:
+def descend(optimizer: LatentOptimizer, weight: nn.Parameter, target: Tensor) -> None:
     optimizer.zero_grad()
     (0.5 * (weight - target).square().sum()).backward()
     optimizer.step()
 
 
-def weights_at(optimizer: ProxOptimizer, weight: nn.Parameter, point: Point) -> Tensor:
+def weights_at(optimizer: LatentOptimizer, weight: nn.Parameter, point: Point) -> Tensor:
     with optimizer.weights_at(point):
         return weight.detach().clone()
 
@@ -242,7 +243,7 @@ def test_t13_weight_groups_are_the_product_map(flat: bool) -> None:
     first, second = (nn.Parameter(torch.randn(3, 4)) for _ in range(2))
     alone = copy.deepcopy(first)
     quantizers = (Nearest(levels=BINARY), PiecewiseLinear(levels=QUATERNARY))
-    together = ProxOptimizer(
+    together = LatentOptimizer(
         {"first": (first, quantizers[0]), "second": (second, quantizers[1])},
         [],
         make_base=BASES["momentum"],
@@ -269,7 +270,7 @@ def small_model() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
 
 
-def model_optimizer(model: nn.Module, **options: Any) -> ProxOptimizer:
+def model_optimizer(model: nn.Module, **options: Any) -> LatentOptimizer:
     quantizer = PiecewiseLinear(levels=TERNARY)
     weights = {f"{i}.weight": (model[i].weight, quantizer) for i in (0, 3)}  # type: ignore[index]
     members = {id(weight) for weight, _ in weights.values()}
@@ -278,12 +279,12 @@ def model_optimizer(model: nn.Module, **options: Any) -> ProxOptimizer:
         "rule": PROX_CONNECT,
         "sharpness": lambda step: 0.02 * (1 + step),
     }
-    return ProxOptimizer(
+    return LatentOptimizer(
         weights, [p for p in model.parameters() if id(p) not in members], **(settings | options)
     )
 
 
-def train(model: nn.Module, optimizer: ProxOptimizer, steps: int, seed: int = 0) -> None:
+def train(model: nn.Module, optimizer: LatentOptimizer, steps: int, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -329,7 +330,9 @@ def test_t33_a_closure_is_called_at_the_point_of_the_gradient() -> None:
         optimizer = optimizer_of(weight, PiecewiseLinear(), rule)
         stepped = optimizer_of(twin, PiecewiseLinear(), rule)
 
-        def closure(weight: nn.Parameter = weight, optimizer: ProxOptimizer = optimizer) -> Tensor:
+        def closure(
+            weight: nn.Parameter = weight, optimizer: LatentOptimizer = optimizer
+        ) -> Tensor:
             optimizer.zero_grad()
             loss = 0.5 * (weight - 1).square().sum()
             loss.backward()
@@ -366,7 +369,7 @@ def test_a_line_search_sees_the_proximal_weights() -> None:
 def test_t34_a_late_gradient_leaves_the_weight_alone_until_it_comes() -> None:
     early, late = vector(0.3), vector(0.4)
     quantizer = PiecewiseLinear(levels=BINARY)
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {"early": (early, quantizer), "late": (late, quantizer)},
         [],
         make_base=BASES["adam"],
@@ -407,7 +410,7 @@ def test_flat_survives_a_model_that_forgets_its_gradients() -> None:
 
 def test_t35_nothing_to_quantize_is_plain_training() -> None:
     model, plain = small_model(), small_model()
-    optimizer = ProxOptimizer(
+    optimizer = LatentOptimizer(
         {},
         list(model.parameters()),
         make_base=BASES["momentum"],
