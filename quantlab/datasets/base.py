@@ -111,7 +111,7 @@ class DatasetSpec(ABC):
                 f"{type(self).__name__}: its inputs have no channels; use a network that is built "
                 "from the dimensions of the data"
             )
-        return self.dimensions.image[0]
+        return self.dimensions.input[0]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -132,7 +132,24 @@ class DatasetSpec(ABC):
         Raises:
             ConfigurationError: see `load`.
         """
-        return self.dimensions or self._dimensions_of(self.load(data_dir))
+        return self.dimensions or self.dimensions_of(self.load(data_dir))
+
+    def dimensions_of(self, splits: Splits) -> Dimensions:
+        """Return the dimensions of the first training batch, augmented as in training.
+
+        Args:
+            splits: what `load` returned.
+        """
+        first = splits.train.take(torch.arange(min(2, len(splits.train))))
+        generator = torch.Generator().manual_seed(0)
+        inputs, targets = next(iter(self.batches(first, batch_size=2, generator=generator)))
+        return Dimensions(
+            splits.num_classes,
+            tuple(inputs.shape[1:]),
+            inputs.dtype,
+            tuple(targets.shape[1:]),
+            targets.dtype,
+        )
 
     def count_train_images(self, data_dir: Path) -> int | None:
         """Return the number of training examples per epoch; None if it requires reading files.
@@ -263,19 +280,6 @@ class DatasetSpec(ABC):
                     batches.append(next(batch))
             inputs, labels = zip(*batches, strict=True)
             yield torch.stack(inputs), torch.stack(labels)
-
-    def _dimensions_of(self, splits: Splits) -> Dimensions:
-        """Return the dimensions of the first training batch, augmented as in training."""
-        first = splits.train.take(torch.arange(min(2, len(splits.train))))
-        generator = torch.Generator().manual_seed(0)
-        inputs, targets = next(iter(self.batches(first, batch_size=2, generator=generator)))
-        return Dimensions(
-            splits.num_classes,
-            tuple(inputs.shape[1:]),
-            inputs.dtype,
-            tuple(targets.shape[1:]),
-            targets.dtype,
-        )
 
     def _reads_as(self, kind: "type[DatasetSpec]") -> bool:
         """Whether the methods that read examples are those of `kind`, and are not overridden."""

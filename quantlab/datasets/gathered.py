@@ -70,7 +70,7 @@ class GatheredDataset(DatasetSpec):
 
     def find_dimensions(self, data_dir: Path) -> Dimensions:
         """Return the known dimensions, or those of the examples, which are read but not cached."""
-        return self.dimensions or self._dimensions_of(_read(self, data_dir, torch.device("cpu")))
+        return self.dimensions or self.dimensions_of(_read(self, data_dir, torch.device("cpu")))
 
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
         """Return the splits on the device. The last four results are cached in the process."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import require_bool
+from quantlab.tasks.dimensions import Dimensions
 
 _INITIALIZATIONS = ("default", "xavier")
 _BIAS_STD = 0.1
@@ -15,18 +16,38 @@ _BIAS_STD = 0.1
 
 
 @dataclass(frozen=True)
-class ModelSpec(ABC):
+class ModelSpec:
     """The architecture of a network, including its size but not its weights."""
 
-    @abstractmethod
+    def build_for(self, dimensions: Dimensions) -> nn.Module:
+        """Build the network for a dataset, initialized from torch's default generator.
+
+        A network that depends on more than the number of its outputs and the first size of its
+        input, such as one for text, defines this method instead of `build`.
+
+        Args:
+            dimensions: the dimensions of its inputs and targets.
+
+        Raises:
+            ConfigurationError: if the network does not fit them.
+        """
+        return self.build(num_classes=dimensions.num_classes, num_channels=dimensions.input[0])
+
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """Build the network, initialized from torch's default generator.
+        """Build the network for images or signals, initialized from torch's default generator.
 
         Args:
             num_classes: number of outputs: classes in classification, where the output is (batch,
                 num_classes) logits.
             num_channels: number of channels of the input (batch, num_channels, height, width).
+
+        Raises:
+            ConfigurationError: if the network needs more to be built; see `build_for`.
         """
+        raise ConfigurationError(
+            f"{type(self).__name__}: cannot be built from the numbers of classes and channels "
+            "alone; call build_for with the dimensions of a dataset"
+        )
 
     @property
     def name(self) -> str:
@@ -35,7 +56,7 @@ class ModelSpec(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizedModel(ModelSpec):
+class NormalizedModel(ModelSpec, ABC):
     """A network with batch normalization, and two options of the mirror-descent paper."""
 
     affine: bool = True

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from quantlab.models.base import ModelSpec
 from quantlab.models.weights import weight_layers
 from quantlab.plain_values import require_instance
+from quantlab.tasks.dimensions import Dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,17 @@ class HeScales(ModelSpec):
         """Name of the network, followed by "with He scales"."""
         return f"{self.base.name} with He scales"
 
-    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+    def build_for(self, dimensions: Dimensions) -> nn.Module:
         """Build the network, and add a module ``he_scale`` to each layer."""
-        model = self.base.build(num_classes=num_classes, num_channels=num_channels)
+        return self._with_scales(self.base.build_for(dimensions))
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Do the same for images."""
+        return self._with_scales(
+            self.base.build(num_classes=num_classes, num_channels=num_channels)
+        )
+
+    def _with_scales(self, model: nn.Module) -> nn.Module:
         for layer in weight_layers(model, self.exclude).values():
             fan_in = layer.get_parameter("weight")[0].numel()
             layer.add_module("he_scale", _Scale(math.sqrt(2 / fan_in)))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from quantlab.models.base import ModelSpec
 from quantlab.models.weights import weight_layers
+from quantlab.tasks.dimensions import Dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,17 @@ class LearnedScales(ModelSpec):
         """Name of the network, followed by "with scales"."""
         return f"{self.base.name} with scales"
 
-    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+    def build_for(self, dimensions: Dimensions) -> nn.Module:
         """Build the network, and add a module ``scale`` to each layer."""
-        model = self.base.build(num_classes=num_classes, num_channels=num_channels)
+        return self._with_scales(self.base.build_for(dimensions))
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Do the same for images."""
+        return self._with_scales(
+            self.base.build(num_classes=num_classes, num_channels=num_channels)
+        )
+
+    def _with_scales(self, model: nn.Module) -> nn.Module:
         for layer in weight_layers(model, self.exclude).values():
             layer.add_module("scale", _Scale())
             layer.register_forward_hook(_scaled)

@@ -226,18 +226,15 @@ _STACKINGS: dict[str, Stacking | ConfigurationError] = {}
 
 def _stacking_for(recipe: Recipe, data_dir: Path, device: torch.device | str) -> Stacking:
     splits = recipe.dataset.load(data_dir, device)
-    inputs, _ = next(iter(recipe.dataset.batches(splits.test, batch_size=1)))
-    image_shape = inputs.shape[1:]
-    key = canonical_key((recipe.model, splits.num_classes, tuple(image_shape)))
+    dimensions = recipe.dataset.dimensions_of(splits)
+    key = canonical_key((recipe.model, repr(dimensions)))
     if key not in _STACKINGS:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            network = recipe.model.build(
-                num_classes=splits.num_classes, num_channels=recipe.dataset.num_channels
-            )
+            network = recipe.model.build_for(dimensions)
         try:
-            symbols = None if inputs.is_floating_point() else splits.num_classes
-            _STACKINGS[key] = choose_stacking(network, image_shape, symbols)
+            symbols = None if dimensions.dtype.is_floating_point else dimensions.num_classes
+            _STACKINGS[key] = choose_stacking(network, dimensions.input, symbols)
         except ConfigurationError as error:
             _STACKINGS[key] = error
     found = _STACKINGS[key]

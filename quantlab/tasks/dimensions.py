@@ -12,7 +12,7 @@ class Dimensions:
 
     num_classes: int
     """Number of outputs: classes in classification, or symbols of a text."""
-    image: tuple[int, ...]
+    input: tuple[int, ...]
     """Shape of a network input without the batch axis: (channels, height, width), (channels,
     length) for signals, or (length,) for symbols."""
     dtype: torch.dtype = torch.float32
@@ -24,7 +24,7 @@ class Dimensions:
 
     def random_inputs(self, batch: int) -> Tensor:
         """Return random network inputs from torch's default generator."""
-        return self._random((batch, *self.image), self.dtype)
+        return self._random((batch, *self.input), self.dtype)
 
     def some_targets(self, batch: int) -> Tensor:
         """Return targets: different labels, or random numbers."""

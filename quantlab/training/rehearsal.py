@@ -103,7 +103,7 @@ def rehearse(
             if runs_here or not isinstance(error, OF_DEVICES):
                 raise ConfigurationError(
                     f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on images of "
-                    f"shape {dimensions.image} raised {described(error)}"
+                    f"shape {dimensions.input} raised {described(error)}"
                 ) from error
 
 
@@ -145,11 +145,9 @@ def _step(
 
 def _built(recipe: Recipe, dimensions: Dimensions) -> nn.Module:
     what = f"model {recipe.model.name}"
-    build: Any = recipe.model.build  # the user's code may return anything
+    build: Any = recipe.model.build_for  # the user's code may return anything
     try:
-        network: Any = build(
-            num_classes=dimensions.num_classes, num_channels=recipe.dataset.num_channels
-        )
+        network: Any = build(dimensions)
     except ConfigurationError:
         raise
     except Exception as error:  # the user's code may raise anything

@@ -81,6 +81,7 @@ class TrainingRun(TrainingState):
         self._looks_at_losses = self.device.type == "cpu"  # on a GPU, the check would take time
         with naming_exhausted_memory(f"loading {recipe.dataset.name} for {self.what}"):
             self.splits = recipe.dataset.load(data_dir, self.device)
+            self.dimensions = recipe.dataset.dimensions_of(self.splits)
         if recipe.select == "best" and not len(self.splits.validation):
             raise ConfigurationError(
                 f"Recipe.select = 'best': must be 'last', because {recipe.dataset.name} has no "
@@ -95,9 +96,7 @@ class TrainingRun(TrainingState):
             initial.in_use(),
             naming_exhausted_memory(f"building {self.what}"),
         ):
-            model = recipe.model.build(
-                num_classes=self.splits.num_classes, num_channels=recipe.dataset.num_channels
-            )
+            model = recipe.model.build_for(self.dimensions)
             if recipe.initial_weights is not None:
                 recipe.initial_weights.load(model, data_dir, weights_of)
             self.model = model.to(self.device).train()

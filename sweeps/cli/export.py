@@ -117,5 +117,5 @@ def _content(cell: Cell, storage: Storage, options: argparse.Namespace) -> tuple
     if options.format != "onnx":
         return file.to_bytes(), file.full_bytes
     network = finished_network(cell.recipe, state, num_classes=num_classes)
-    shape = cell.recipe.dataset.find_dimensions(options.data).image
+    shape = cell.recipe.dataset.find_dimensions(options.data).input
     return onnx_bytes(file, network, shape), file.full_bytes

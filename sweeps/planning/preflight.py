@@ -210,12 +210,12 @@ def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
         raise ConfigurationError(
             f"dataset {type(dataset).__name__}: raises {described(error)}"
         ) from error
-    if not isinstance(dataset, ImageDatasetSpec) or found is None or len(found.image) < 2:
+    if not isinstance(dataset, ImageDatasetSpec) or found is None or len(found.input) < 2:
         return found
-    if found.image[0] != dataset.num_channels:
+    if found.input[0] != dataset.num_channels:
         raise ConfigurationError(
             f"{type(dataset).__name__}.num_channels = {dataset.num_channels}: must be "
-            f"{found.image[0]}, because the images have shape {found.image}"
+            f"{found.input[0]}, because the images have shape {found.input}"
         )
     return found
 

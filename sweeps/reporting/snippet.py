@@ -64,10 +64,11 @@ def other_layers(recipe: Recipe) -> str | None:
     known = recipe.dataset.dimensions
     try:
         with torch.device("meta"):  # only the names of the layers are needed
-            model = recipe.model.build(
-                num_classes=2 if known is None else known.num_classes,
-                num_channels=recipe.dataset.num_channels,
-            )
+            if known is not None:
+                model = recipe.model.build_for(known)
+            else:
+                channels = recipe.dataset.num_channels
+                model = recipe.model.build(num_classes=2, num_channels=channels)
     except Exception:  # a user's network may need its true sizes, or another device
         return "other layers"
     return "other layers" if None in quantization.group_of_weights(model).values() else None

@@ -47,7 +47,7 @@ def test_signals_are_normalized_and_split() -> None:
     (inputs, labels), *_ = dataset.batches(splits.test, batch_size=8)
     assert torch.equal(inputs, (splits.test.pixels[:8] - 0.5) / 2)
     assert torch.equal(labels, splits.test.labels[:8])
-    assert dataset.dimensions == dataset._dimensions_of(splits)
+    assert dataset.dimensions == dataset.dimensions_of(splits)
 
 
 def test_a_missing_package_and_an_augmentation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
