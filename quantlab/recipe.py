@@ -8,7 +8,7 @@ from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.optimizer_spec import OptimizerSpec, ParameterGroup
 from quantlab.plain_values import require_count, require_instance
-from quantlab.schedules import Cosine
+from quantlab.schedules import Cosine, Polynomial, Schedule, Sequential
 from quantlab.settings.overriding import override
 from quantlab.settings.quantization import Averaging, Quantization, WeightGroup, pull_at
 from quantlab.tasks import Task
@@ -112,12 +112,7 @@ class Recipe:
                 f"{type(self.dataset).__name__}.validation_images is 0; hold out validation images "
                 "to choose the epoch"
             )
-        rate, epochs = self.optimizer.learning_rate, self.epochs + self.batchnorm_epochs
-        if isinstance(rate, Cosine) and rate.epochs < epochs:
-            raise ConfigurationError(
-                f"Cosine.epochs = {rate.epochs}: must be at least {epochs}, the epochs of the "
-                "recipe over both stages, because the learning rate is 0 afterwards"
-            )
+        _require_positive_rate(self.optimizer.learning_rate, self.epochs + self.batchnorm_epochs)
         averaging = self.quantization and self.quantization.averaging
         if averaging and averaging.start_epoch >= self.epochs:
             raise ConfigurationError(
@@ -129,3 +124,25 @@ class Recipe:
                 f"Recipe.batchnorm_epochs = {self.batchnorm_epochs}: must be 0 if "
                 "Recipe.quantization is None, because no weights are frozen in full precision"
             )
+
+
+def _require_positive_rate(rate: Schedule, epochs: int, before: int = 0) -> None:
+    """Check that a learning rate does not reach 0 before the last epoch.
+
+    Args:
+        rate: the schedule.
+        epochs: number of epochs over both stages.
+        before: number of epochs before the schedule begins.
+    """
+    if isinstance(rate, Sequential):
+        last = (0, *rate.milestones)[-1]
+        _require_positive_rate(rate.schedules[-1], epochs, before + last)
+    if not isinstance(rate, Cosine | Polynomial) or rate.epochs >= epochs - before:
+        return
+    if isinstance(rate, Polynomial) and rate.end > 0:
+        return
+    less = f", without the {before} epochs before it" if before else ""
+    raise ConfigurationError(
+        f"{type(rate).__name__}.epochs = {rate.epochs}: must be at least {epochs - before}, the "
+        f"epochs of the recipe over both stages{less}, because the learning rate is 0 afterwards"
+    )

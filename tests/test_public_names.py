@@ -17,8 +17,8 @@ PUBLIC = {
     "override",
     "quantlab.update_rules": "POST_TRAINING PROX_CONNECT PROX_QUANT Point REVERSE_PROX_CONNECT "
     "UpdateRule",
-    "quantlab.schedules": "Constant Cosine InversePi Linear PowerDecay Product ProxQuantEpochs "
-    "Schedule SigmoidRamp Staircase StepDecay",
+    "quantlab.schedules": "Constant Cosine InversePi Linear OneCycle Polynomial PowerDecay Product "
+    "ProxQuantEpochs Schedule Sequential SigmoidRamp Staircase StepDecay",
     "quantlab.quantization_sets": "BINARY QUATERNARY TERNARY nearest_level quantization_set "
     "set_name",
     "quantlab.initial_weights": "InitialWeights TorchvisionWeights TrialWeights WeightsFile",

@@ -1,15 +1,10 @@
 """PowerDecay: a step size that decays with a power of the step."""
 
-import math
 from dataclasses import dataclass
 
 from quantlab.plain_values import require_number
 from quantlab.schedules.base import Schedule, set_nonnegative
-
-_DIRECT = 16
-"""Number of terms of a sum that are added one by one, before Euler-Maclaurin's formula is used."""
-_BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)
-"""Bernoulli numbers B_2j divided by (2j)!, for j = 1, ..., 5."""
+from quantlab.schedules.learning_rates.power_sums import sum_of_powers
 
 
 @dataclass(frozen=True)
@@ -35,19 +30,4 @@ class PowerDecay(Schedule):
 
     def cumulative(self, step: int, steps_per_epoch: int) -> float:
         """Return the sum of the values before `step`, by Euler-Maclaurin's formula."""
-        power = self.exponent
-        direct = math.fsum(k**-power for k in range(1, min(step, _DIRECT) + 1))
-        if step <= _DIRECT:
-            return self.value * direct
-        low, high = _DIRECT, step
-        logarithm = math.log(high / low)
-        rest = 1 - power
-        # The integral of x**-power, which is the logarithm for power = 1.
-        integral = low**rest * (math.expm1(rest * logarithm) / rest if rest else logarithm)
-        terms = [direct, integral, (high**-power - low**-power) / 2]
-        derivative = power  # p (p + 1) ... (p + 2j - 2)
-        for j, coefficient in enumerate(_BERNOULLI, start=1):
-            order = power + 2 * j - 1
-            terms.append(coefficient * derivative * (low**-order - high**-order))
-            derivative *= order * (order + 1)
-        return self.value * math.fsum(terms)
+        return self.value * sum_of_powers(0, step, self.exponent)

@@ -13,7 +13,8 @@ class Ramp(Schedule):
     """0 until the first step of epoch `start`, then linear growth to `value` at epoch `end`.
 
     With a learning rate in a `Product`, it is the pull of CAGE (arXiv 2510.18784), whose public
-    scripts leave the weights alone for the first 80 % of the training.
+    scripts leave the weights alone for the first 80 % of the training. ``Ramp(1, start=0, end=5)``
+    in a `Product` is a linear warm-up of another learning rate in 5 epochs, which is 0 at step 0.
     """
 
     value: float

@@ -22,7 +22,7 @@ from quantlab import (
 from quantlab.canonical import canonical
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
-from quantlab.schedules import Constant, Cosine, Linear
+from quantlab.schedules import Constant, Cosine, Linear, Polynomial, Ramp, Sequential
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, Point, UpdateRule
 from tests.quantlab.recipes import SGD, quantized, small_recipe
 
@@ -118,6 +118,9 @@ class NotAModel:
     width: int = 1
 
 
+WARM_AND_SHORT = Sequential((Ramp(0.1, start=0, end=1), Cosine(0.1, epochs=1)), milestones=(1,))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -131,6 +134,11 @@ class NotAModel:
         (
             {"optimizer": OptimizerSpec(learning_rate=Cosine(0.1, epochs=2))},
             r"Cosine\.epochs = 2: must be at least 3, the epochs of the recipe over both stages",
+        ),
+        ({"optimizer": OptimizerSpec(learning_rate=Polynomial(0.1, 2))}, r"Polynomial\.epochs = 2"),
+        (
+            {"optimizer": OptimizerSpec(learning_rate=WARM_AND_SHORT)},
+            r"Cosine\.epochs = 1: must be at least 2, .* without the 1 epochs before it",
         ),
     ],
 )

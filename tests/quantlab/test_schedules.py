@@ -1,6 +1,9 @@
 import math
+from collections.abc import Callable, Sequence
 
 import pytest
+import torch
+from torch.optim import lr_scheduler
 
 from quantlab import ConfigurationError, Schedule
 from quantlab.schedules import (
@@ -8,10 +11,13 @@ from quantlab.schedules import (
     Cosine,
     InversePi,
     Linear,
+    OneCycle,
+    Polynomial,
     PowerDecay,
     Product,
     ProxQuantEpochs,
     Ramp,
+    Sequential,
     SigmoidRamp,
     Staircase,
     StepDecay,
@@ -93,6 +99,16 @@ def test_step_decay() -> None:
         Product(factors=(Constant(0.5), Cosine(0.3, epochs=5), Constant(3.0))),
         Product(factors=(Staircase(1, 1.1, 3), PowerDecay(0.3, 0.5))),
         Product(factors=(Constant(0.5), Constant(0.25))),
+        OneCycle(0.3, epochs=8),
+        OneCycle(0.3, epochs=5, rise=0.45, start=0.2, end=0.01, shape="linear"),
+        OneCycle(0.3, epochs=5, rise=0.0),
+        OneCycle(0.3, epochs=5, rise=1.0),
+        Polynomial(0.3, epochs=5),
+        Polynomial(0.3, epochs=9, power=0.5, end=0.1),
+        Polynomial(0.1, epochs=6, power=2.7, end=0.4),
+        Polynomial(0.3, epochs=20, power=10),
+        Sequential((Ramp(0.3, 0, 1), Constant(0.2), Cosine(0.3, epochs=5)), milestones=(1, 4)),
+        Sequential((Linear(0.3),), milestones=()),
     ],
     ids=str,
 )
@@ -277,8 +293,116 @@ def test_powers_and_products() -> None:
         (lambda: Product(factors=()), r"Product\.factors = \(\): must be a tuple of schedules"),
         (lambda: Product(factors=(Linear(1), 0.5)), r"factors = .*give a number as Constant"),
         (lambda: InversePi(0.1, eta=0.1), r"InversePi\.eta = 0\.1: must be .* Schedule"),
+        (
+            lambda: OneCycle(0.1, 5, rise=1.5),
+            r"OneCycle\.rise = 1\.5: must be a number from 0",
+        ),
+        (lambda: OneCycle(0.1, 5, shape="cos"), r"shape = 'cos': must be one of cosine, linear"),
+        (lambda: Polynomial(0.1, 0), r"Polynomial\.epochs = 0: must be a whole number >= 1"),
+        (lambda: Polynomial(0.1, 5, power=0), r"Polynomial\.power = 0: must be a number > 0"),
+        (
+            lambda: Sequential((Linear(1), Linear(1)), milestones=(0,)),
+            r"Sequential\.milestones = \(0,\): must be 1 increasing epochs >= 1, one less",
+        ),
+        (
+            lambda: Sequential((Linear(1), 0.5), (1,)),
+            r"schedules = .*a sequence of schedules",
+        ),
     ],
 )
 def test_bad_values_are_named(build: object, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build()  # type: ignore[operator]
+
+
+def rates_of_torch(
+    scheduler: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler], steps: int
+) -> Sequence[float]:
+    """The learning rates of the first steps with a scheduler of torch, from a rate of 0.3."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    schedule, rates = scheduler(optimizer), []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("own", "scheduler", "steps"),
+    [
+        (
+            OneCycle(0.3, epochs=9),
+            lambda one: lr_scheduler.OneCycleLR(one, max_lr=0.3, total_steps=63),
+            62,
+        ),
+        (
+            OneCycle(0.3, epochs=9, rise=0.45, start=0.1, end=1e-3, shape="linear"),
+            lambda one: lr_scheduler.OneCycleLR(
+                one,
+                max_lr=0.3,
+                total_steps=63,
+                pct_start=0.45,
+                anneal_strategy="linear",
+                div_factor=10,
+                final_div_factor=100,
+            ),
+            62,
+        ),
+        (
+            Polynomial(0.3, epochs=4, power=0.7),
+            lambda one: lr_scheduler.PolynomialLR(one, total_iters=28, power=0.7),
+            40,
+        ),
+        (
+            Polynomial(0.3, epochs=4, end=0.03),
+            lambda one: lr_scheduler.LinearLR(
+                one, start_factor=1.0, end_factor=0.1, total_iters=28
+            ),
+            40,
+        ),
+        (
+            Sequential(
+                (Polynomial(0.1, epochs=2, end=0.3), StepDecay(0.3, (1, 3)), Polynomial(0.3, 2)),
+                milestones=(2, 6),
+            ),
+            lambda one: lr_scheduler.SequentialLR(
+                one,
+                [
+                    lr_scheduler.LinearLR(one, start_factor=1 / 3, total_iters=14),
+                    lr_scheduler.MultiStepLR(one, [7, 21]),
+                    lr_scheduler.PolynomialLR(one, total_iters=14),
+                ],
+                milestones=[14, 42],
+            ),
+            60,
+        ),
+    ],
+    ids=["one cycle", "linear cycle", "power", "line", "one after another"],
+)
+def test_schedules_are_those_of_torch(
+    own: Schedule,
+    scheduler: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler],
+    steps: int,
+) -> None:
+    """With 7 steps an epoch."""
+    rates = [own.at(step, 7) for step in range(steps)]
+    assert rates == pytest.approx(rates_of_torch(scheduler, steps), rel=1e-12, abs=1e-17)
+
+
+def test_sums_of_long_decays_are_exact() -> None:
+    """The sum of (1 - t/T)^p before T is T / (p + 1), up to the ends of the interval."""
+    epochs = 10_000
+    for power in (0.5, 1.0, 3.0):
+        total = Polynomial(1.0, epochs=epochs, power=power).cumulative(epochs * B, B)
+        assert total == pytest.approx(epochs * B / (power + 1) + 0.5, rel=1e-9)
+
+
+def test_a_warm_up_is_a_ramp() -> None:
+    warm = Product(factors=(Ramp(1.0, start=0, end=5), Polynomial(0.1, epochs=100)))
+    assert warm.at(0, B) == 0
+    assert warm.at(5 * B, B) == pytest.approx(0.1 * 0.95)
+    own = Sequential((Ramp(0.1, start=0, end=5), Polynomial(0.1, epochs=95)), milestones=(5,))
+    assert own.at(5 * B - 1, B) == pytest.approx(0.1 * (1 - 1 / (5 * B)))
+    assert own.at(5 * B, B) == 0.1
+    assert own.at(100 * B, B) == 0
