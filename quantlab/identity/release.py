@@ -179,6 +179,7 @@ RELEASE = {
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
     "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
+    "quantlab.tasks.checked": "each_loss each_value mean_loss of_mean require_task",
     "quantlab.tasks.classification": "Classification TopAccuracy",
     "quantlab.tasks.dimensions": "Dimensions",
     "quantlab.tasks.language_modelling": (

@@ -10,6 +10,7 @@ from quantlab.datasets import DatasetSpec, ImageSet
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.network import StackedNetwork
 from quantlab.tasks import Metric
+from quantlab.tasks.checked import each_value, of_mean
 
 
 @torch.no_grad()
@@ -37,17 +38,27 @@ def stacked_metric(
         execution: memory format, autocast and number of loader processes.
 
     Returns:
-        The metric of each network; NaN if there are no examples.
+        The metric of each network; NaN if there are no examples, or if outputs are not finite.
+
+    Raises:
+        ConfigurationError: if the metric does not return numbers.
     """
     if not len(images):
         return [math.nan] * count
+
+    def sums(*, numbers: bool = False) -> Tensor:
+        total = torch.zeros(count, dtype=torch.float64, device=images.labels.device)
+        batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
+        for inputs, targets in batches:
+            outputs = network(weights, inputs.expand(count, *inputs.shape), execution)
+            stacked = targets.expand(count, *targets.shape)
+            each = each_value(metric, outputs.flatten(0, 1), stacked.flatten(0, 1), number=numbers)
+            total += each.unflatten(0, stacked.shape[:2]).sum(dim=1, dtype=torch.float64)
+        return total
+
     network.train(False)
-    sums = torch.zeros(count, dtype=torch.float64, device=images.labels.device)
-    batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
-    for inputs, targets in batches:
-        outputs = network(weights, inputs.expand(count, *inputs.shape), execution)
-        stacked = targets.expand(count, *targets.shape)
-        each = metric.each(outputs.flatten(0, 1), stacked.flatten(0, 1))
-        sums += each.unflatten(0, stacked.shape[:2]).sum(dim=1, dtype=torch.float64)
+    means = [total / len(images) for total in sums().tolist()]
+    if any(map(math.isnan, means)):
+        sums(numbers=True)  # which names the metric, if it is the reason
     network.train()
-    return [metric.of_mean(total / len(images)) for total in sums.tolist()]
+    return [of_mean(metric, mean) for mean in means]

@@ -19,6 +19,7 @@ from quantlab.packs.graph import WARM_UP_STEPS, Record, record_on
 from quantlab.packs.member import StackMember, neighbours
 from quantlab.packs.network import StackedNetwork, Stacking
 from quantlab.packs.optimizer import RECORDABLE, StackedOptimizer
+from quantlab.tasks.checked import each_loss
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.loss_tally import LossTally
 from quantlab.training.records import EpochRecord
@@ -202,7 +203,7 @@ class Stack:
         logits = self._network(self._weights(), inputs, self._execution, compiled=compiled)
         with self._execution.autocast(self.device):
             task = self.runs[0].recipe.task
-            each = task.each_loss(logits.flatten(0, 1), labels.flatten(0, 1))
+            each = each_loss(task, logits.flatten(0, 1), labels.flatten(0, 1))
         losses = each.unflatten(0, labels.shape[:2]).mean(dim=1)
         is_bad = self._losses.add(losses.detach(), labels.shape[1])
         gradients = self._optimizer.gradients(losses)

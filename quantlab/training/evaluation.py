@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from quantlab.datasets import DatasetSpec, ImageSet
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.distributed.shared_batch import own_batches
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.tasks import Metric
+from quantlab.tasks.checked import each_value, of_mean
 from quantlab.tasks.classification import TopAccuracy
 
 
@@ -40,26 +41,38 @@ def evaluate(
             of them call this function.
 
     Returns:
-        Names with values; NaN if there are no examples.
+        Names with values; NaN if there are no examples, or if outputs are not finite.
+
+    Raises:
+        ConfigurationError: if a metric does not return numbers.
     """
     if not len(images):
         return {metric.name: math.nan for metric in metrics}
+    order = own_batches(images, batch_size, replicas)
+
+    def sums(*, numbers: bool = False) -> Tensor:
+        total = torch.zeros(len(metrics), dtype=torch.float64)
+        batches = dataset.batches(
+            images, batch_size=batch_size, order=order, workers=execution.workers
+        )
+        for inputs, targets in batches if order is None or len(order) else ():
+            with execution.autocast(inputs.device):
+                outputs = model(execution.layout(inputs))
+            total = total.to(outputs.device)
+            for place, metric in enumerate(metrics):
+                values = each_value(metric, outputs, targets, number=numbers)
+                total[place] += values.sum(dtype=torch.float64)
+        return total.to(images.labels.device)
+
     was_training = model.training
     model.eval()
-    sums = torch.zeros(len(metrics), dtype=torch.float64)
-    order = own_batches(images, batch_size, replicas)
-    batches = dataset.batches(images, batch_size=batch_size, order=order, workers=execution.workers)
-    for inputs, targets in batches if order is None or len(order) else ():
-        with execution.autocast(inputs.device):
-            outputs = model(execution.layout(inputs))
-        sums = sums.to(outputs.device)
-        for place, metric in enumerate(metrics):
-            sums[place] += metric.each(outputs, targets).sum(dtype=torch.float64)
+    total = sums()
+    replicas.add(total)
+    means = [one / len(images) for one in total.tolist()]
+    if any(map(math.isnan, means)):
+        sums(numbers=True)  # which names the metric, if it is the reason
     model.train(was_training)
-    sums = sums.to(images.labels.device)
-    replicas.add(sums)
-    means = [total / len(images) for total in sums.tolist()]
-    return {metric.name: metric.of_mean(mean) for metric, mean in zip(metrics, means, strict=True)}
+    return {metric.name: of_mean(metric, mean) for metric, mean in zip(metrics, means, strict=True)}
 
 
 def accuracy(model: nn.Module, images: ImageSet, dataset: DatasetSpec) -> float:

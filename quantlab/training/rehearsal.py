@@ -14,6 +14,7 @@ from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
 from quantlab.recipe import Recipe, pull_at
 from quantlab.schedules import Schedule, value_at
+from quantlab.tasks.checked import mean_loss, require_task
 
 LARGEST_STEP = 30_000_000
 """Largest number of parameters for which a whole step is rehearsed. Of a larger network, only the
@@ -124,14 +125,17 @@ def _step(
     if sum(parameter.numel() for parameter in model.parameters()) > LARGEST_STEP:
         recipe.optimizer.members_of_groups(model)
         with torch.no_grad():
-            recipe.task.require_outputs(model, model(inputs), labels, num_classes)
+            outputs = model(inputs)
+        recipe.task.require_outputs(model, outputs, labels, num_classes)
+        require_task(recipe.task, outputs, labels, num_classes)
         return
 
     def closure() -> float:
         optimizer.zero_grad()
         outputs = model(inputs)
         recipe.task.require_outputs(model, outputs, labels, num_classes)
-        loss = recipe.task.loss(outputs, labels)
+        require_task(recipe.task, outputs.detach(), labels, num_classes)
+        loss = mean_loss(recipe.task, outputs, labels)
         loss.backward()
         return loss.item()
 

@@ -25,6 +25,7 @@ from quantlab.optimizer_spec import set_learning_rate
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
 from quantlab.tasks import Metric
+from quantlab.tasks.checked import mean_loss
 from quantlab.training.accumulation import accumulate, require_one_process
 from quantlab.training.batch_statistics import BatchStatistics, parts_of_batches
 from quantlab.training.epoch import EpochInProgress, images_of, steps_of
@@ -334,7 +335,7 @@ class TrainingRun(TrainingState):
             outputs = self._forward(inputs)
             task, count = self.recipe.task, self.splits.num_classes
             task.require_outputs(self.model, outputs, labels, count)
-            return task.loss(outputs, labels)
+            return mean_loss(task, outputs, labels)
 
     def _evaluated(self, images: ImageSet, metrics: Sequence[Metric]) -> dict[str, float]:
         return evaluate(

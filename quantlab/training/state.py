@@ -151,7 +151,8 @@ class TrainingState:
     def _keep_if_best(self, value: float) -> None:
         """Keep the network of the epoch that has ended, if it is better than those before."""
         sign = 1 if self.metric.higher_is_better else -1
-        if self.best is None or sign * value > sign * self.best.value:
+        best = self.best
+        if best is None or math.isnan(best.value) or sign * value > sign * best.value:
             with self.weights_at(self._final_point):
                 self.best = BestNetwork.taken_from(self.model, self.epoch, value)
 

@@ -252,6 +252,7 @@ def _key_of_network(recipe: Recipe) -> str:
         (
             recipe.model,
             recipe.dataset,
+            recipe.task,
             (recipe.optimizer.algorithm, recipe.optimizer.options, recipe.optimizer.groups),
             layers,
             recipe.batchnorm_epochs > 0,

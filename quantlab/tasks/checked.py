@@ -1,0 +1,128 @@
+"""Checked results of the methods of tasks and metrics, which users may have written."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, brief, described
+from quantlab.plain_values import plain
+from quantlab.tasks.base import Metric, Task, described_outputs
+
+
+def mean_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean loss of a batch.
+
+    Raises:
+        ConfigurationError: if it is no tensor with one floating-point number.
+    """
+    given: object = task.loss(outputs, targets)
+    if isinstance(given, Tensor) and given.dim() == 0 and given.is_floating_point():
+        return given
+    raise ConfigurationError(
+        f"{type(task).__name__}.loss returned {_described(given)}; must return the mean loss of "
+        "the batch, a tensor of shape () with a floating-point number"
+    )
+
+
+def each_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of every example, (batch,).
+
+    Raises:
+        ConfigurationError: if it is no tensor of this shape with floating-point numbers.
+    """
+    given: object = task.each_loss(outputs, targets)
+    if isinstance(given, Tensor) and given.shape == (len(targets),) and given.is_floating_point():
+        return given
+    raise ConfigurationError(
+        f"{type(task).__name__}.each_loss returned {_described(given)} for {len(targets)} "
+        f"examples; must return a tensor of shape ({len(targets)},) of floating-point numbers, one "
+        "for each example"
+    )
+
+
+def each_value(metric: Metric, outputs: Tensor, targets: Tensor, *, number: bool = False) -> Tensor:
+    """Return the value of every example, (batch,).
+
+    Args:
+        metric: the metric.
+        outputs: see `Metric.each`.
+        targets: see `Metric.each`.
+        number: whether it is checked that no value is NaN if the outputs are finite, too. On a GPU,
+            this waits for the device.
+
+    Raises:
+        ConfigurationError: if the values are not such.
+    """
+    given: object = metric.each(outputs, targets)
+    count = len(targets)
+    if not isinstance(given, Tensor) or given.shape != (count,) or given.is_complex():
+        raise ConfigurationError(
+            f"metric {metric.name}: {type(metric).__name__}.each returned {_described(given)} for "
+            f"{count} examples; must return a tensor of shape ({count},), a number for each example"
+        )
+    if number and (bad := int((given.isnan() & outputs.flatten(1).isfinite().all(dim=1)).sum())):
+        raise ConfigurationError(
+            f"metric {metric.name}: {type(metric).__name__}.each returned NaN for {bad} of {count} "
+            "examples, for which the outputs of the network are finite; must return a number"
+        )
+    return given
+
+
+def of_mean(metric: Metric, mean: float) -> float:
+    """Return the metric from the mean of its values.
+
+    Raises:
+        ConfigurationError: if it is not a number, although the mean is.
+    """
+    given: object = metric.of_mean(mean)
+    value = plain(given)
+    if isinstance(value, int | float) and (not math.isnan(value) or math.isnan(mean)):
+        return float(value)
+    shown = brief(given) if isinstance(value, float) else _described(given)
+    raise ConfigurationError(
+        f"metric {metric.name}: {type(metric).__name__}.of_mean({mean:g}) returned {shown}; must "
+        "return a number"
+    )
+
+
+@torch.no_grad()
+def require_task(task: Task, outputs: Tensor, targets: Tensor, num_outputs: int) -> None:
+    """Try the losses and metrics of a task.
+
+    Args:
+        task: the task.
+        outputs: what a network returned.
+        targets: targets of the batch.
+        num_outputs: number of outputs of the network.
+
+    Raises:
+        ConfigurationError: if one of them returns something else, if a metric raises an error, or
+            if the loss is not the mean of the examples' losses, which packs minimize, and which
+            parts of batches add up to.
+    """
+    name = type(task).__name__
+    loss, mean = mean_loss(task, outputs, targets), each_loss(task, outputs, targets).mean()
+    if mean.isfinite() and not torch.allclose(loss.double(), mean.double(), rtol=1e-2, atol=1e-6):
+        raise ConfigurationError(
+            f"{name}.loss returned {float(loss):g}, but the mean of {name}.each_loss is "
+            f"{float(mean):g}; must be the same"
+        )
+    for metric in task.metrics:
+        if not metric.applies(num_outputs):
+            continue
+        try:
+            values = each_value(metric, outputs, targets)
+            if (found := float(values.double().mean())) == found:
+                of_mean(metric, found)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            kind = ElsewhereError if isinstance(error, OF_DEVICES) else ConfigurationError
+            raise kind(f"metric {metric.name}: raised {described(error)}") from error
+
+
+def _described(given: object) -> str:
+    if isinstance(given, Tensor):
+        return f"a tensor of shape {tuple(given.shape)} of {given.dtype}"
+    return described_outputs(given)
