@@ -31,6 +31,9 @@ RELEASE = {
     "quantlab.datasets.loading.files": "require_relative",
     "quantlab.datasets.loading.sending": "ready_to_send sent",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
+    "quantlab.datasets.text.byte_text": "ByteText visible_files",
+    "quantlab.datasets.text.standard_library": "StandardLibrary",
+    "quantlab.datasets.text.windows": "ByteDataset Windows mapped",
     "quantlab.datasets.tiny_imagenet": "TinyImageNet",
     "quantlab.distributed.batch_norm": "SharedBatchNorm share_batch_norm",
     "quantlab.distributed.data_parallel": "Replicas",
@@ -78,6 +81,9 @@ RELEASE = {
     "quantlab.models.resnet": "ResNet ResNet18",
     "quantlab.models.state_dicts": "fit_weights load_weights",
     "quantlab.models.torchvision_model": "TorchvisionModel",
+    "quantlab.models.transformers.block": "Block Transformer dropping initialize",
+    "quantlab.models.transformers.gpt": "GPT",
+    "quantlab.models.transformers.vit": "ViT",
     "quantlab.models.vgg": "VGG16 VGG9 VGGBC",
     "quantlab.models.weights": (
         "full_precision_weights group_of_weights quantized_weights weight_layers"

@@ -1,0 +1,1 @@
+"""Transformers: networks of attention and normalization, for text and for images."""

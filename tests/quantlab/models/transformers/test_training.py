@@ -1,0 +1,106 @@
+"""Transformers train like all networks."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from quantlab import ConfigurationError, OptimizerSpec, Quantization, Quantizer, Recipe, TrainingRun
+from quantlab.datasets.text.byte_text import ByteText
+from quantlab.models import ModelSpec
+from quantlab.models.transformers.gpt import GPT
+from quantlab.models.transformers.vit import ViT
+from quantlab.packs.stacking import choose_stacking
+from quantlab.quantization_sets import TERNARY
+from quantlab.quantizers.nearest import Nearest
+from quantlab.quantizers.piecewise_linear import PiecewiseLinear
+from quantlab.scales.absolute_mean import AbsoluteMean
+from quantlab.scales.fan_in import FanIn
+from quantlab.schedules import Cosine, Linear
+from quantlab.tasks.classification import Classification
+from quantlab.tasks.dimensions import Dimensions
+from quantlab.tasks.language_modelling import LanguageModelling
+from quantlab.update_rules import PROX_CONNECT, UpdateRule
+from tests.quantlab.packs.test_packs import DoubleDigits, alone
+
+SMALL_GPT = GPT(layers=2, heads=2, width=8, context=8, initial_std=0.2)
+SMALL_VIT = ViT(layers=1, heads=2, width=8, patch=4, pooling="class", initial_std=0.2)
+TEXT = b"the quick brown fox jumps over the lazy dog. " * 40
+
+
+@dataclass(frozen=True)
+class InDouble(ModelSpec):
+    """A network in float64."""
+
+    of: ModelSpec
+
+    def build_for(self, dimensions: Dimensions) -> nn.Module:
+        return self.of.build_for(dimensions).double()
+
+
+@pytest.fixture(autouse=True)
+def _text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "fox.txt").write_bytes(TEXT)
+    monkeypatch.chdir(tmp_path)
+
+
+def recipe(
+    model: ModelSpec,
+    seed: int = 0,
+    rule: UpdateRule = PROX_CONNECT,
+    quantizer: Quantizer = PiecewiseLinear(TERNARY),  # noqa: B008
+    rho0: float = 0.1,
+) -> Recipe:
+    is_text = "GPT" in repr(model)
+    return Recipe(
+        model=model,
+        dataset=ByteText(path="fox.txt", length=8, validation_images=30, test_images=30)
+        if is_text
+        else DoubleDigits(train_images=100, validation_images=30, test_images=30),
+        optimizer=OptimizerSpec(
+            algorithm=torch.optim.AdamW,
+            learning_rate=Cosine(0.02, epochs=4, warmup_epochs=1),
+            options={"betas": (0.9, 0.95)},
+        ),
+        quantization=Quantization(
+            rule=rule,
+            quantizer=quantizer,
+            sharpness=Linear(rho0),
+            scale=AbsoluteMean(per="channel") if isinstance(quantizer, Nearest) else FanIn(),
+            exclude=("head",) if is_text else ("head", "patches"),
+        ),
+        epochs=3,
+        batchnorm_epochs=1,
+        batch_size=20,
+        seed=seed,
+        task=LanguageModelling() if is_text else Classification(),
+    )
+
+
+@pytest.mark.parametrize("model", [SMALL_GPT, InDouble(SMALL_VIT)], ids=["GPT", "ViT"])
+def test_an_interrupted_training_goes_on_bit_for_bit(model: ModelSpec) -> None:
+    whole = alone(recipe(model))
+    first = TrainingRun(recipe(model))
+    iterator = first.train(pause_steps=2)
+    for _ in range(4):
+        next(iterator)
+    second = TrainingRun(recipe(model))
+    second.load_state_dict(first.state_dict())
+    rest = list(second)
+    for found, expected in zip(rest, whole.records[-len(rest) :], strict=True):
+        assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
+    for name, weight in second.final_weights().items():
+        assert torch.equal(weight, whole.weights[name])
+    assert whole.records[-1].train_loss < whole.records[0].train_loss
+    assert second.outcome() == whole.outcome
+
+
+def test_networks_with_dropout_are_trained_without_packs() -> None:
+    dropping = replace(SMALL_GPT, dropout=0.1)
+    dimensions = recipe(SMALL_GPT).dataset.dimensions
+    assert dimensions is not None
+    with pytest.raises(ConfigurationError, match="draws random numbers"):
+        choose_stacking(dropping.build_for(dimensions), dimensions.input, 256)
