@@ -108,7 +108,7 @@ LOSSES = {
 def test_a_metric_that_returns_no_number_is_named_before_training(
     fault: str, is_main: bool
 ) -> None:
-    message = SHAPES.get(fault, r"metric margin: raised KeyError: 'classes': .*in <lambda>\)")
+    message = SHAPES.get(fault, r"metric margin: raised KeyError: 'classes'")
     with pytest.raises(ConfigurationError, match=message) as error:
         rehearse(recipe(fault, is_main=is_main), DIGITS)
     assert "\n" not in str(error.value)
