@@ -72,6 +72,12 @@ class OptimizerSpec:
     """Further keyword arguments of the class, such as momentum."""
     groups: tuple[ParameterGroup, ...] = ()
     """Groups of parameters with options of their own. A parameter in no group has `options`."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient, > 0, to which it is scaled down before every step, as by
+    `torch.nn.utils.clip_grad_norm_`; None for no limit. It is the norm over all parameters that
+    are trained, of the gradient of the whole batch. For quantized weights, it is the gradient of
+    their latents, after the backward map, and that of learned numbers belongs to it. An optimizer
+    that evaluates the loss several times a step gets every gradient clipped."""
 
     def __post_init__(self) -> None:
         require_instance(self, "learning_rate", Schedule, "Constant(0.1)")
@@ -81,6 +87,9 @@ class OptimizerSpec:
             )
         _require_options(self)
         require_items(self, "groups", ParameterGroup, "a sequence of ParameterGroup")
+        if self.clip_norm is not None:
+            limit = require_number(self, "clip_norm", exclusive=True)
+            object.__setattr__(self, "clip_norm", float(limit))
         known = self._tried("OptimizerSpec.options", self.options).defaults.keys() - {"lr"}
         for position, group in enumerate(self.groups):
             where = f"OptimizerSpec.groups[{position}].options"

@@ -116,6 +116,8 @@ RELEASE = {
     "quantlab.packs.member": "StackMember neighbours runs",
     "quantlab.packs.network": "StackedNetwork Stacking",
     "quantlab.packs.optimizer": "StackedOptimizer",
+    "quantlab.packs.rows.base_state": "stacked_state",
+    "quantlab.packs.rows.clipping": "clip_rows",
     "quantlab.packs.run": "PackEvent PackedRun",
     "quantlab.packs.stack": "Stack",
     "quantlab.packs.stacking": "choose_stacking",

@@ -73,6 +73,7 @@ class LatentOptimizer(Optimizer):
         step_scale: StepFunction | None = None,
         own_options: Sequence[tuple[Sequence[nn.Parameter], Mapping[str, Any]]] = (),
         scales: Mapping[str, Scale] | None = None,
+        clip_norm: float | None = None,
         flat: bool = False,
     ) -> None:
         """Take over the quantized weights.
@@ -99,6 +100,9 @@ class LatentOptimizer(Optimizer):
                 parameter groups. For quantized parameters, they hold for the latents.
             scales: names with the scale of weights whose levels do not stand where their set says.
                 Learned numbers are updated by the base optimizer, without weight decay.
+            clip_norm: largest norm of all gradients together that the base optimizer receives, with
+                those of latents after the backward map, and those of learned numbers. Every
+                evaluation within a step is clipped. None for no clipping.
             flat: whether `make_base` receives flat tensors instead of one per parameter. This is
                 faster for small models. It requires an elementwise optimizer (see `ELEMENTWISE`)
                 and a gradient of every parameter at every step, which may be zero.
@@ -115,6 +119,7 @@ class LatentOptimizer(Optimizer):
         self.step_scale = step_scale
         self.sharpness = sharpness
         self.latent_bound = latent_bound
+        self.clip_norm = clip_norm
         self.averaging = averaging
         self.num_steps = 0
         self.averaged_weight = 0.0
@@ -193,6 +198,8 @@ class LatentOptimizer(Optimizer):
                 within a step.
         """
         self._gather_gradients()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_([moved.target for moved in self.moved], self.clip_norm)
         if starts:
             for group in self.groups:
                 group.pull(self.pull_at(self.num_steps), self.num_steps)

@@ -95,6 +95,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
             recipe.optimizer, model, [parameter for parameter, _ in weights.values()]
         ),
         scales=scales,
+        clip_norm=recipe.optimizer.clip_norm,
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
 
@@ -128,6 +129,7 @@ def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> LatentOptimizer:
         rule=POST_TRAINING,
         sharpness=lambda step: 0.0,
         own_options=_own_options(spec, model),
+        clip_norm=spec.clip_norm,
         flat=spec.algorithm in ELEMENTWISE,
     )
 

@@ -20,6 +20,8 @@ from quantlab.packs.maps import (
     takes_a_column,
 )
 from quantlab.packs.member import StackMember, runs
+from quantlab.packs.rows.base_state import stacked_state
+from quantlab.packs.rows.clipping import clip_rows
 from quantlab.scales.placement import SMALLEST
 from quantlab.schedules import StepFunction
 from quantlab.update_rules import Point
@@ -282,7 +284,7 @@ class _Block:
         self._places = [stack._add_number(of_group) for of_group in self._rates]
         self._held = self._held_rates() if stack.rates_in_tensors else []
         for target, of_slot in zip(self._targets, states, strict=True):
-            together = _stacked_state(of_slot[rows], target)
+            together = stacked_state(of_slot[rows], target)
             if self._held and target.device.type != "cpu":
                 for key, value in together.items():
                     if isinstance(value, Tensor):
@@ -358,6 +360,8 @@ class _Block:
             if slot in self._backwards:
                 own = torch.cat([back(own, num_steps, numbers) for back in self._backwards[slot]])
             target.grad = own
+        if (limit := self._members[0].spec.clip_norm) is not None:
+            clip_rows([target.grad for target in self._targets], limit)
         for pull in self._pulls:
             pull(num_steps, numbers)
         self._base.step()
@@ -386,14 +390,3 @@ class _Block:
                     else value
                     for key, value in self._base.state.get(target, {}).items()
                 }
-
-
-def _stacked_state(states: Sequence[Mapping[str, object]], target: Tensor) -> dict[str, object]:
-    """Stack the base optimizers' state. All rows are at one step, so their counts agree."""
-    together: dict[str, object] = {}
-    for key, value in states[0].items():
-        if isinstance(value, Tensor) and value.shape == target.shape[1:]:
-            together[key] = torch.stack([state[key] for state in states])  # type: ignore[misc]
-        else:
-            together[key] = value.clone() if isinstance(value, Tensor) else value
-    return together

@@ -1,0 +1,1 @@
+"""Operations on tensors with one row per trial of a pack."""
