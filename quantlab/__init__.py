@@ -4,6 +4,7 @@ from quantlab.canonical import canonical_json, configuration_id, fingerprint, fl
 from quantlab.errors import ConfigurationError, MemoryExhaustedError, NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.initial_weights import InitialWeights
+from quantlab.optim import ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.recipe import (
     Averaging,
@@ -31,6 +32,7 @@ __all__ = [
     "Outcome",
     "ParameterGroup",
     "Point",
+    "ProxOptimizer",
     "Quantization",
     "Quantizer",
     "Recipe",

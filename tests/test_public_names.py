@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "quantlab": "Averaging ConfigurationError EpochRecord Execution InitialWeights "
     "MemoryExhaustedError NonFiniteLossError OptimizerSpec Outcome ParameterGroup Point "
-    "Quantization Quantizer Recipe Schedule Stage TrainingRun UpdateRule WeightGroup "
+    "ProxOptimizer Quantization Quantizer Recipe Schedule Stage TrainingRun UpdateRule WeightGroup "
     "canonical_json configuration_id fingerprint flatten override",
     "quantlab.recipe": "Averaging OptimizerSpec ParameterGroup Quantization Recipe WeightGroup "
     "override",

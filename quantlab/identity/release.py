@@ -96,11 +96,23 @@ RELEASE = {
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.latent_optimizer": "LatentOptimizer",
     "quantlab.optim.of_recipe": (
-        "learning_rate_of optimizer_of plain_optimizer require_optimizer_fits"
+        "learning_rate_of optimizer_of plain_optimizer require_maps require_optimizer_fits "
+        "step_scale_of"
     ),
     "quantlab.optim.placed": "Placed WeightMap",
+    "quantlab.optim.standalone.base_groups": "BaseGroups Kind options_of",
+    "quantlab.optim.standalone.chosen_weights": (
+        "ChosenWeight chosen_by_groups chosen_in_model divided require_all_there "
+        "require_no_entries unwrapped"
+    ),
+    "quantlab.optim.standalone.parameter_state": (
+        "base_entries base_states load_own_tensors of_parameters own_tensors"
+    ),
+    "quantlab.optim.standalone.prox_optimizer": "ProxOptimizer",
+    "quantlab.optim.standalone.torch_parameters": "named read require_quantizable",
+    "quantlab.optim.standalone.watched_weights": "WatchedWeights",
     "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
-    "quantlab.optim.weight_measures": "WeightMeasures latent_distance weight_measures",
+    "quantlab.optim.weight_measures": "WeightMeasures histogram_of latent_distance weight_measures",
     "quantlab.optimizer_spec": (
         "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate"
     ),
@@ -186,6 +198,9 @@ RELEASE = {
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
+    "quantlab.settings.step_functions": (
+        "AtStep AveragingWeight NoAnnealing PullAtStep averaging_of pull_of sharpness_of"
+    ),
     "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
     "quantlab.tasks.checked": "each_loss each_value mean_loss of_mean require_task",
     "quantlab.tasks.classification": "Classification TopAccuracy",

@@ -61,7 +61,7 @@ class QuantizedWeights:
 
     def weights(self, step: int) -> Tensor:
         """Compute the proximal weights from the latents, with the sharpness of a step."""
-        return self._map_at(self.latent).weights(self.latent, self.sharpness(step))
+        return self.map_at(self.latent).weights(self.latent, self.sharpness(step))
 
     def carried_back(
         self,
@@ -93,7 +93,7 @@ class QuantizedWeights:
     ) -> Tensor:
         flat, of_weights, learned = latent.flatten(), gradient.flatten(), None
         if self.learned is not None:
-            learned = self._learned_part(self.learned.detach(), start, len(flat))
+            learned = self.learned_part(self.learned.detach(), start, len(flat))
         here = self.map.at(flat, learned)
         back = backward.apply(of_weights, flat, self.sharpness(step), here)
         if learned is not None:
@@ -101,17 +101,22 @@ class QuantizedWeights:
             if self.learned.grad is None:
                 self.learned.grad = torch.zeros_like(self.learned)
             weights = self.proximal[start : start + len(flat)]
-            self._learned_part(self.learned.grad, start, len(flat)).copy_(
+            self.learned_part(self.learned.grad, start, len(flat)).copy_(
                 self.map.learned_gradient(of_weights, back, flat, weights, learned)
             )
         return back.view_as(latent)
 
-    def _learned_part(self, learned: Tensor, start: int, count: int) -> Tensor:
-        """Return the learned numbers of the rows that hold some of the weights."""
+    def forget_learned_gradient(self, start: int, count: int) -> None:
+        """Set the gradient of the learned numbers of some weights to 0, if they have one."""
+        if self.learned is not None and self.learned.grad is not None:
+            self.learned_part(self.learned.grad, start, count).zero_()
+
+    def learned_part(self, learned: Tensor, start: int, count: int) -> Tensor:
+        """Return the learned numbers, or values like them, of the rows of some of the weights."""
         each, length = self.map.num_learned, self.map.row_length
         return learned[start // length * each : (start + count) // length * each]
 
-    def _map_at(self, latent: Tensor) -> Quantizer:
+    def map_at(self, latent: Tensor) -> Quantizer:
         """Return the map with the levels that weights have."""
         return self.map.at(latent, None if self.learned is None else self.learned.detach())
 
@@ -137,7 +142,7 @@ class QuantizedWeights:
         final = self._final(share, step)
         if self.average is not None and self.quantizer.num_latents != 1:
             return nearest_level(final, self.quantizer.levels)
-        return self._map_at(final).hard(final)
+        return self.map_at(final).hard(final)
 
     def levels(self, share: float, step: int) -> Iterator[tuple[nn.Parameter, Tensor]]:
         """Yield each parameter with the levels of its rows, (rows, number of levels).
@@ -145,7 +150,7 @@ class QuantizedWeights:
         They are those of the final network. Without a scale, a parameter is one row. The arguments
         are those of `hard`.
         """
-        placement = self._map_at(self._final(share, step)).placement
+        placement = self.map_at(self._final(share, step)).placement
         if placement is None:
             levels = self.latent.new_tensor(self.quantizer.levels)[None]
             yield from ((parameter, levels) for parameter in self.parameters)

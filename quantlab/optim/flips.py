@@ -122,7 +122,7 @@ def _distances_from_middles(
         width = quantizer.some_levels[1] - quantizer.some_levels[0]
         return 0.5 - (weights - quantizer.hard(weights)).abs() / width
     if group.map.scale is not None:
-        weights = group._map_at(weights).unit(weights)
+        weights = group.map_at(weights).unit(weights)
     weights = weights[chosen]
     levels = quantizer.levels
     middles = constant(_middles(levels), weights.dtype, weights.device)

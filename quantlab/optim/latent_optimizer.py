@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
+from quantlab.errors import ConfigurationError
 from quantlab.optim.bop import Bop
-from quantlab.optim.buffers import QuantizedWeights, flat_moved, grouped, shaped_moved
+from quantlab.optim.buffers import Moved, QuantizedWeights, flat_moved, grouped, shaped_moved
 from quantlab.optim.evaluation import Evaluation
-from quantlab.optim.histogram import WeightHistogram, weight_histogram
 from quantlab.optim.torch_groups import require_once, scaled_rates, torch_groups
 from quantlab.quantizers import Quantizer
 from quantlab.scales import Scale
@@ -174,7 +174,12 @@ class LatentOptimizer(Optimizer):
 
         Raises:
             ValueError: if the optimizer is flat and a parameter has no gradient.
+            ConfigurationError: if a quantized weight has a sparse gradient.
         """
+        return self.advance(closure)
+
+    def advance(self, closure: Callable[[], float | Tensor] | None) -> float | Tensor | None:
+        """Take a step without the hooks of torch's optimizers; see `step`."""
         self.average()
         loss: float | Tensor | None = None
         scale = 1.0 if self.step_scale is None else self.step_scale(self.num_steps)
@@ -283,17 +288,6 @@ class LatentOptimizer(Optimizer):
         return (squares / count) ** 0.5 if count else 0.0
 
     @torch.no_grad()
-    def weight_histogram(self) -> WeightHistogram | None:
-        """Return the histogram of w, from the lowest to the highest level; None without weights."""
-        if not self.groups:
-            return None
-        weights = [self._at(group, Point.PROXIMAL) for group in self.groups]
-        pairs, pull = zip(self.groups, weights, strict=True), self.pull_at(self.num_steps)
-        ranges = [group.shown_range(own, pull, self.num_steps) for group, own in pairs]
-        lows, highs = zip(*ranges, strict=True)
-        return weight_histogram(weights, low=min(lows), high=max(highs))
-
-    @torch.no_grad()
     def levels(self) -> dict[str, Tensor]:
         """Return the levels of each quantized weight's final values.
 
@@ -361,11 +355,22 @@ class LatentOptimizer(Optimizer):
         """Give the tensors of the base optimizer their gradients, carried back to the latents."""
         for moved in self.moved:
             gradient = moved.gathered(self._names)
+            if moved.group is not None and gradient is None:
+                moved.group.forget_learned_gradient(moved.start, moved.target.numel())
             if moved.group is not None and gradient is not None:
+                if gradient.layout is not torch.strided:
+                    self._refuse_sparse(moved)
                 gradient = moved.group.carried_back(
                     gradient, moved.target.detach(), self.backward, self.num_steps, moved.start
                 )
             moved.target.grad = gradient
+
+    def _refuse_sparse(self, moved: Moved) -> None:
+        name = self._names[id(moved.sources[0])]
+        raise ConfigurationError(
+            f"{name}: has a sparse gradient, but a quantized weight must have a dense one; build "
+            "the layer with sparse=False, or leave the weight in full precision"
+        )
 
     def _at(self, group: QuantizedWeights, point: Point) -> Tensor:
         """Return the flat weights of a group at a point. A buffer of the group is not copied."""

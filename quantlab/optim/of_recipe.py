@@ -1,10 +1,13 @@
 """The optimizers of a recipe, for the parameters of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
+from torch.optim import Optimizer
 
+from quantlab.backward_maps import BackwardMap
 from quantlab.backward_maps.contract import (
     require_backward_contract,
     require_positive_sharpness,
@@ -14,9 +17,11 @@ from quantlab.optim.bop import Bop
 from quantlab.optim.latent_optimizer import ELEMENTWISE, LatentOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.quantizers.contract import require_contract
-from quantlab.recipe import Averaging, OptimizerSpec, Quantization, Recipe, pull_at
+from quantlab.recipe import OptimizerSpec, Recipe
+from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract
-from quantlab.schedules import Constant, Schedule, StepFunction, value_at
+from quantlab.schedules import Schedule, StepFunction
+from quantlab.settings.step_functions import AtStep, averaging_of, pull_of, sharpness_of
 from quantlab.update_rules import POST_TRAINING
 
 
@@ -41,7 +46,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
         return plain_optimizer(recipe.optimizer, model)
     groups = quantization.groups
     annealing = {
-        id(group): _annealing(quantization, group.quantizer, group.sharpness, steps_per_epoch)
+        id(group): sharpness_of(quantization, group.quantizer, group.sharpness, steps_per_epoch)
         for group in groups
     }
     weights, own_sharpness, scales = {}, {}, {}
@@ -62,23 +67,20 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
             f"parameters of {type(model).__name__} are quantized and none is left to train; set it "
             "to 0, add biases or normalization, or name a layer in quantization.exclude"
         )
-    common = _annealing(quantization, quantization.quantizer, None, steps_per_epoch)
-    steps = (0, recipe.epochs * steps_per_epoch - 1)
-    device = next(iter(weights.values()))[0].device
-    quantizers = [quantization.quantizer, *(group.quantizer for group in groups)]
-    for quantizer, sharpness in zip(quantizers, [common, *annealing.values()], strict=True):
-        try:
-            tried = tuple(map(sharpness, steps))
-            require_positive_sharpness(quantization.backward, quantizer, tried)
-            require_contract(quantizer, tried, device=device)
-            require_backward_contract(quantization.backward, quantizer, tried, device=device)
-        except ConfigurationError as error:
-            if error.__cause__ is None:
-                raise
-            raise error.__cause__ from None  # the map's own error is the most helpful one here
-    for quantizer, scale in quantization.maps:
-        if scale is not None:
-            require_scale_contract(scale, quantizer.levels, device=device)
+    common = sharpness_of(quantization, quantization.quantizer, None, steps_per_epoch)
+    num_steps = recipe.epochs * steps_per_epoch
+    require_maps(
+        quantization.backward,
+        zip(
+            quantization.maps,
+            [
+                tuple(map(sharpness, (0, num_steps - 1)))
+                for sharpness in (common, *annealing.values())
+            ],
+            strict=True,
+        ),
+        next(iter(weights.values()))[0].device,
+    )
     return LatentOptimizer(
         weights,
         others,
@@ -87,10 +89,13 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
         sharpness=common,
         own_sharpness=own_sharpness,
         latent_bound=quantization.latent_bound,
-        averaging=_averaging(quantization.averaging, steps_per_epoch, recipe.epochs),
-        pull=_pull(quantization.pull, steps_per_epoch, recipe.epochs),
+        averaging=averaging_of(quantization.averaging, steps_per_epoch, num_steps),
+        # The final weights have the pull of the next step.
+        pull=pull_of(quantization.pull, steps_per_epoch, num_steps),
         backward=quantization.backward,
-        step_scale=_step_scale(recipe, steps_per_epoch),
+        step_scale=step_scale_of(
+            quantization.step_scale, recipe.optimizer.algorithm, steps_per_epoch
+        ),
         own_options=_own_options(
             recipe.optimizer, model, [parameter for parameter, _ in weights.values()]
         ),
@@ -98,6 +103,37 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
         clip_norm=recipe.optimizer.clip_norm,
         flat=recipe.optimizer.algorithm in ELEMENTWISE,
     )
+
+
+def require_maps(
+    backward: BackwardMap,
+    maps: Iterable[tuple[tuple[Quantizer, Scale | None], tuple[float, ...]]],
+    device: torch.device,
+) -> None:
+    """Check the contracts of all maps of a quantization.
+
+    Args:
+        backward: backward map of all weights.
+        maps: each quantizer and its scale, with values of its sharpness.
+        device: device of the weights.
+
+    Raises:
+        ConfigurationError: see `require_contract`, `require_backward_contract` and
+            `require_scale_contract`.
+    """
+    maps = list(maps)
+    for (quantizer, _), tried in maps:
+        try:
+            require_positive_sharpness(backward, quantizer, tried)
+            require_contract(quantizer, tried, device=device)
+            require_backward_contract(backward, quantizer, tried, device=device)
+        except ConfigurationError as error:
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from None  # the map's own error is the most helpful one here
+    for (quantizer, scale), _ in maps:
+        if scale is not None:
+            require_scale_contract(scale, quantizer.levels, device=device)
 
 
 def require_optimizer_fits(recipe: Recipe) -> None:
@@ -136,52 +172,31 @@ def plain_optimizer(spec: OptimizerSpec, model: nn.Module) -> LatentOptimizer:
 
 def learning_rate_of(spec: OptimizerSpec, steps_per_epoch: int) -> StepFunction:
     """Return the learning rate as a function of the gradient step."""
-    schedule = spec.learning_rate
-    return lambda step: value_at(schedule, step, steps_per_epoch, "optimizer.learning_rate")
+    return AtStep(spec.learning_rate, steps_per_epoch, "optimizer.learning_rate")
 
 
-def _annealing(
-    quantization: Quantization,
-    quantizer: Quantizer,
-    own: Schedule | None,
-    steps_per_epoch: int,
-) -> StepFunction:
-    """Return the sharpness of weights with a quantizer, and with a schedule of their own or not."""
-    if not (quantizer.annealed or quantization.backward.annealed):
-        return lambda step: 0.0
-    sharpness = own or quantization.sharpness
-    return lambda step: value_at(sharpness, step, steps_per_epoch, "quantization.sharpness")
-
-
-def _pull(pull: Schedule | None, steps_per_epoch: int, epochs: int) -> StepFunction | float | None:
-    if pull is None or isinstance(pull, Constant):
-        return None if pull is None else pull.value
-
-    def share(step: int) -> float:
-        return pull_at(pull, step, steps_per_epoch)
-
-    share(0)
-    share(epochs * steps_per_epoch)  # the final weights have the pull of the next step
-    return share
-
-
-def _step_scale(recipe: Recipe, steps_per_epoch: int) -> StepFunction | None:
+def step_scale_of(
+    scale: Schedule | None, algorithm: type[Optimizer], steps_per_epoch: int
+) -> StepFunction | None:
     """Return sigma_t.
+
+    Args:
+        scale: see `Quantization.step_scale`.
+        algorithm: class of the base optimizer.
+        steps_per_epoch: number of gradient steps per epoch.
 
     Raises:
         ConfigurationError: if steps of the base optimizer may not follow its learning rate.
     """
-    assert recipe.quantization is not None
-    scale = recipe.quantization.step_scale
     if scale is None:
         return None
-    if recipe.optimizer.algorithm not in ELEMENTWISE:
+    if algorithm not in ELEMENTWISE:
         raise ConfigurationError(
             f"Quantization.step_scale = {scale!r}: OptimizerSpec.algorithm must be one of "
             f"{', '.join(known.__name__ for known in ELEMENTWISE)}, whose steps follow the "
-            f"learning rate, but is {recipe.optimizer.algorithm.__name__}"
+            f"learning rate, but is {algorithm.__name__}"
         )
-    return lambda step: value_at(scale, step, steps_per_epoch, "quantization.step_scale")
+    return AtStep(scale, steps_per_epoch, "quantization.step_scale")
 
 
 def _own_options(
@@ -209,23 +224,3 @@ def _own_options(
         for parameters, options in own
         for flips, extra in ((True, dict(Bop.latent_options)), (False, {}))
     ]
-
-
-def _averaging(
-    averaging: Averaging | None, steps_per_epoch: int, epochs: int
-) -> StepFunction | None:
-    if averaging is None:
-        return None
-    start = averaging.start_epoch * steps_per_epoch
-
-    def weight(step: int) -> float:
-        if step < start:
-            return 0.0
-        return value_at(averaging.weight, step, steps_per_epoch, "quantization.averaging.weight")
-
-    if not any(weight(step) for step in range(start, epochs * steps_per_epoch)):
-        raise ConfigurationError(
-            f"Averaging.weight = {averaging.weight!r}: must be positive at some step from epoch "
-            f"{averaging.start_epoch} on, otherwise no iterate is averaged"
-        )
-    return weight

@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 
 _SCALED = "is_scaled"
+SCALED = {_SCALED: True}
+"""Entry of a group whose steps are scaled."""
 
 
 def torch_groups(
@@ -35,7 +37,7 @@ def torch_groups(
         groups.append(
             {
                 "params": members,
-                **({_SCALED: True} if is_scaled_kind else {}),
+                **(SCALED if is_scaled_kind else {}),
                 **({} if place is None else options[place]),
             }
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quantlab.optim.flips import Flips, flips_since
-from quantlab.optim.histogram import WeightHistogram
+from quantlab.optim.histogram import WeightHistogram, weight_histogram
 from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.update_rules import Point
 
@@ -23,7 +23,7 @@ class WeightMeasures:
     flips: Flips
     """Flips since the beginning of the epoch."""
     histogram: WeightHistogram | None
-    """See `LatentOptimizer.weight_histogram`."""
+    """See `histogram_of`."""
 
 
 def weight_measures(
@@ -39,8 +39,23 @@ def weight_measures(
         gap=optimizer.quantization_gap(),
         latent_distance=latent_distance(optimizer),
         flips=flips_since(first_levels, optimizer),
-        histogram=optimizer.weight_histogram(),
+        histogram=histogram_of(optimizer),
     )
+
+
+@torch.no_grad()
+def histogram_of(optimizer: LatentOptimizer) -> WeightHistogram | None:
+    """Return the histogram of w, from the lowest to the highest level; None without weights."""
+    if not optimizer.groups:
+        return None
+    step, weights = optimizer.num_steps, []
+    ranges = []
+    for group in optimizer.groups:
+        own = optimizer._at(group, Point.PROXIMAL)
+        weights.append(own)
+        ranges.append(group.shown_range(own, optimizer.pull_at(step), step))
+    lows, highs = zip(*ranges, strict=True)
+    return weight_histogram(weights, low=min(lows), high=max(highs))
 
 
 @torch.no_grad()

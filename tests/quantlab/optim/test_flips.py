@@ -144,7 +144,7 @@ def test_levels_that_a_scale_moves_are_no_flips() -> None:
         assert torch.equal(levels.gather(1, now), weight.detach().reshape(len(levels), -1))
         flipped = now.flatten() != known[0]
         assert 0.1 < found.rate == float(flipped.double().mean())
-        here = optimizer.groups[0]._map_at(then.flatten())
+        here = optimizer.groups[0].map_at(then.flatten())
         distances = (here.unit(then.flatten())[flipped].abs() - 0.5).abs()
         assert found.distance == pytest.approx(float(distances.median()), abs=1e-12)
 

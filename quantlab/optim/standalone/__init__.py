@@ -1,0 +1,1 @@
+"""ProxOptimizer: quantization in anybody's training loop, with the conventions of torch.optim."""
