@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,8 @@ import torch
 
 from quantlab.errors import ConfigurationError, brief, described
 from quantlab.identity.code_origin import is_users, release_name
-from quantlab.identity.source_identity import Reach, UntraceableError
+from quantlab.identity.source_identity import CANONICAL_NAME, Reach, UntraceableError
 from quantlab.recipe import Recipe
-
-CANONICAL_NAME = "__canonical_name__"
-"""Attribute that stores the canonical name of a user's class (name and digest of its source). It is
-set when the name is first computed, and travels with the class to machines without its source."""
 
 _TYPE_FIELD, _ENUM, _PAIRS = "type.", "enum.", "pairs."
 """Reserved keys, which no dataclass field can have. They stand for a field called ``type``, for a
@@ -35,7 +32,7 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
     Dataclasses become objects with their class as ``"type"``. Whole floats become integers, so that
     ``1`` and ``1.0`` are the same number. NumPy numbers and arrays become the numbers they hold.
     Members of the package's enumerations become their value, members of a user's enumeration their
-    class and name. Classes become their name; `source_identity` names a user's class.
+    class and name. Classes and functions become their name; `source_identity` names those of users.
 
     Args:
         value: a recipe or a part of one.
@@ -49,7 +46,7 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
     if isinstance(value, Enum):
         if release_name(type(value)) is not None:
             return value.value
-        return {_ENUM: _class_name(type(value)), "name": value.name}
+        return {_ENUM: _code_name(type(value)), "name": value.name}
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -60,8 +57,8 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
         return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)
     if isinstance(value, np.generic | np.ndarray):
         return canonical(value.tolist(), defaults=defaults)
-    if isinstance(value, type):
-        return _class_name(value)
+    if isinstance(value, type | FunctionType):
+        return _code_name(value)
     if dataclasses.is_dataclass(value):
         kind = type(value)
         if "__dataclass_fields__" not in vars(kind):  # its own fields would be left out
@@ -76,7 +73,7 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
             for own in (getattr(value, item.name),)
             if defaults or not _is_default(own, default_of(item))
         }
-        return {"type": _class_name(kind), **fields}
+        return {"type": _code_name(kind), **fields}
     if isinstance(value, Mapping):
         items = [(key, canonical(item, defaults=defaults)) for key, item in value.items()]
         if all(isinstance(key, str) and key not in _RESERVED for key, _ in items):
@@ -87,7 +84,7 @@ def canonical(value: object, *, defaults: bool = True) -> Any:
         return [canonical(item, defaults=defaults) for item in value]
     raise ConfigurationError(
         f"recipe value {brief(value)} has no canonical form: must be a number, text, a class, a "
-        "frozen dataclass, or a sequence or mapping of these"
+        "function, a frozen dataclass, or a sequence or mapping of these"
     )
 
 
@@ -181,7 +178,7 @@ def _is_default(value: Any, default: object) -> bool:
     return is_plain or isinstance(value, str) or canonical(value) == canonical(default)
 
 
-def _class_name(kind: type) -> str:
+def _code_name(kind: type | FunctionType) -> str:
     """Return a name that stays the same when a module is moved; see also `CANONICAL_NAME`."""
     own = vars(kind).get(CANONICAL_NAME)
     if own is not None:
@@ -195,23 +192,23 @@ def _class_name(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def name_by_source(kind: type) -> str:
-    """Compute the name ``Name@digest`` of a user's class and store it on the class.
+def name_by_source(kind: type | FunctionType) -> str:
+    """Compute the name ``Name@digest`` of a user's class or function, and store it there.
 
     Raises:
-        ConfigurationError: if the class uses code that cannot be followed to its source.
+        ConfigurationError: if it uses code that cannot be followed to its source.
     """
     try:
         reach = Reach(kind)
     except UntraceableError as error:
         raise ConfigurationError(str(error)) from error
     except Exception as error:  # the user's objects may raise anything
-        raise ConfigurationError(f"class {kind.__qualname__}: {described(error)}") from error
+        raise ConfigurationError(f"{kind.__qualname__}: {described(error)}") from error
     name = f"{kind.__qualname__}@{reach.digest}"
     setattr(kind, CANONICAL_NAME, name)
     NAMED[kind] = reach
     return name
 
 
-NAMED: dict[type, Reach] = {}
-"""The user's classes that this process has named, each with the code that it can reach."""
+NAMED: dict[type | FunctionType, Reach] = {}
+"""The user's classes and functions that this process has named, each with all that it can reach."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
-from quantlab.plain_values import plain, require_instance, require_items, require_number
+from quantlab.plain_values import require_instance, require_items, require_number, require_options
 from quantlab.schedules import Schedule, value_at
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
@@ -48,7 +48,7 @@ class ParameterGroup:
             raise ConfigurationError(
                 "ParameterGroup.parameters = (): must have at least one pattern"
             )
-        _require_options(self)
+        require_options(self, "options", "{'momentum': 0.9}")
         factor = require_number(self, "learning_rate_factor")
         object.__setattr__(self, "learning_rate_factor", float(factor))
 
@@ -85,7 +85,7 @@ class OptimizerSpec:
             raise ConfigurationError(
                 f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a torch.optim class"
             )
-        _require_options(self)
+        require_options(self, "options", "{'momentum': 0.9}")
         require_items(self, "groups", ParameterGroup, "a sequence of ParameterGroup")
         if self.clip_norm is not None:
             limit = require_number(self, "clip_norm", exclusive=True)
@@ -223,14 +223,3 @@ def factor_of(group: Mapping[str, Any]) -> float:
     """Return the factor of the learning rate in one of the `param_groups` of an optimizer."""
     factor: float = group.get(_FACTOR, 1.0)
     return factor
-
-
-def _require_options(owner: OptimizerSpec | ParameterGroup) -> None:
-    """Check that the options are a mapping of names, and store them as plain values."""
-    options = owner.options
-    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
-        raise ConfigurationError(
-            f"{type(owner).__name__}.options = {brief(options)}: must be a mapping, such as "
-            "{'momentum': 0.9}"
-        )
-    object.__setattr__(owner, "options", plain(dict(options)))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,3 +188,25 @@ def require_instance(owner: Any, field: str, kind: type, such_as: str = "") -> N
         f"{type(owner).__name__}.{field} = {brief(value)}: must be an instance of {kind.__name__}"
         + (f", such as {such_as}" if such_as else "")
     )
+
+
+def require_options(owner: Any, field: str, such_as: str) -> None:
+    """Check that a field is a mapping of names, and store it as a dictionary of plain values.
+
+    It is called from ``__post_init__``.
+
+    Args:
+        owner: a frozen dataclass.
+        field: name of the field.
+        such_as: a mapping in Python, for the message.
+
+    Raises:
+        ConfigurationError: if it is not.
+    """
+    options = getattr(owner, field)
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{field} = {brief(options)}: must be a mapping, such as "
+            f"{such_as}"
+        )
+    object.__setattr__(owner, field, plain(dict(options)))

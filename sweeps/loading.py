@@ -10,8 +10,10 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
+
+from torch import nn
 
 import sweeps.grids
 import sweeps.studies
@@ -172,7 +174,10 @@ def _load_file(path: Path, what: str) -> ModuleType:
             for kind in NAMED.keys() - named:
                 _require_unchanged(kind)
             for kind in list(vars(module).values()):
-                if isinstance(kind, type) and dataclasses.is_dataclass(kind) and is_users(kind):
+                is_part = isinstance(kind, type) and (
+                    dataclasses.is_dataclass(kind) or issubclass(kind, nn.Module)
+                )
+                if is_part and is_users(kind):
                     with suppress(ConfigurationError):  # raised again if a recipe uses the class
                         canonical(kind)  # determine its identity before any of its code runs
         for each in (module, *(sys.modules[name] for name in _beside)):
@@ -217,11 +222,11 @@ _folders: list[str] = []
 """The folder of the last file, if it was added to Python's path; code may import from it later."""
 
 
-def _require_unchanged(kind: type) -> None:
+def _require_unchanged(kind: type | FunctionType) -> None:
     """Refuse a file that changes code after computing a fingerprint, which would not cover it."""
     if Reach(kind).digest != NAMED[kind].digest:
         raise ConfigurationError(
-            f"class {kind.__qualname__}: the code that it uses changed after a fingerprint of it "
+            f"{NAMED[kind].what}: the code that it uses changed after a fingerprint of it "
             "was computed; compute the fingerprint at the end of the file"
         )
 

@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,7 +41,8 @@ def _spec(data: Any, source: str) -> ModelSpec:
     name = data.get("type") if isinstance(data, dict) else None
     kind = _class_of(name)
     if kind is None:
-        what = str(name).partition("@")[0] if isinstance(name, str) else name
+        made_by = data.get("maker", name) if isinstance(data, dict) else name  # of AnyModule
+        what = made_by.partition("@")[0] if isinstance(made_by, str) else made_by
         raise ConfigurationError(
             f"{source}: the network is of the class {brief(what)}, which is not part of quantlab; "
             "build the network and give it to load: load(path, into=network)"
@@ -62,8 +63,10 @@ def _spec(data: Any, source: str) -> ModelSpec:
 
 
 def _value(data: Any, source: str) -> Any:
-    if isinstance(data, dict):
+    if isinstance(data, dict) and "type" in data:
         return _spec(data, source)
+    if isinstance(data, dict):
+        return {key: _value(item, source) for key, item in data.items()}
     return tuple(_value(item, source) for item in data) if isinstance(data, list) else data
 
 
@@ -72,20 +75,19 @@ def _class_of(name: object) -> type[ModelSpec] | None:
     for module, names in RELEASE.items():
         if module.startswith(_ROOM) and name in names.split():
             kind = getattr(importlib.import_module(module), str(name), None)
-            if isinstance(kind, type) and issubclass(kind, ModelSpec):
+            if isinstance(kind, type) and issubclass(kind, ModelSpec) and kind.is_named:
                 return kind
     return None
 
 
 def built(
-    spec: ModelSpec, *, num_classes: int, num_channels: int, most_numbers: int, source: str
+    spec: ModelSpec, build: Callable[[], nn.Module], *, most_numbers: int, source: str
 ) -> nn.Module:
     """Build a network without drawing from the caller's random numbers.
 
     Args:
         spec: the network.
-        num_classes: see `ModelSpec.build`.
-        num_channels: see `ModelSpec.build`.
+        build: builds it.
         most_numbers: number of parameters above which the network cannot be that of the file.
         source: name of the file in messages.
 
@@ -94,7 +96,7 @@ def built(
     """
     try:
         with torch.random.fork_rng(devices=[]), _at_most(most_numbers):
-            return spec.build(num_classes=num_classes, num_channels=num_channels)
+            return build()
     except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error}") from error
     except Exception as error:  # such as a size that no memory holds

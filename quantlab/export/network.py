@@ -7,17 +7,25 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.canonical import canonical_json
+from quantlab.datasets import ImageDatasetSpec
 from quantlab.errors import ConfigurationError, brief
 from quantlab.export.layout import Layout, first_names
 from quantlab.export.model_spec import built, model_spec_of
 from quantlab.export.network_file import NetworkFile
+from quantlab.models import ModelSpec
 from quantlab.models.state_dicts import fit_weights
 from quantlab.recipe import Recipe
+from quantlab.tasks.dimensions import Dimensions
 from quantlab.training.checkpoint import replacing
 
 
 def save(
-    path: Path | str, recipe: Recipe, weights: Mapping[str, Tensor], *, num_classes: int
+    path: Path | str,
+    recipe: Recipe,
+    weights: Mapping[str, Tensor],
+    *,
+    num_classes: int | None = None,
+    dimensions: Dimensions | None = None,
 ) -> NetworkFile:
     """Write a finished network to a file that `load` reads.
 
@@ -25,46 +33,62 @@ def save(
         path: the file, which is replaced if it exists.
         recipe: recipe that the network was trained with.
         weights: its state dict, such as `TrainingRun.final_weights` or a trial's ``weights.pt``.
-        num_classes: number of classes of the dataset.
+        num_classes: number of classes of a dataset of images. It is enough for networks that are
+            built from the numbers of classes and channels.
+        dimensions: instead of it, the dimensions of the dataset (`TrainingRun.dimensions`).
 
     Returns:
         The content of the file.
 
     Raises:
-        ConfigurationError: if the weights are not those of the recipe's network.
+        ConfigurationError: if the weights are not those of the recipe's network, or if the network
+            needs `dimensions` to be built.
         OSError: if the file cannot be written.
     """
-    file = network_file(recipe, weights, num_classes=num_classes)
+    file = network_file(recipe, weights, num_classes=num_classes, dimensions=dimensions)
     with replacing(Path(path)) as opened:
         opened.write(file.to_bytes())
     return file
 
 
-def network_file(recipe: Recipe, weights: Mapping[str, Tensor], *, num_classes: int) -> NetworkFile:
+def network_file(
+    recipe: Recipe,
+    weights: Mapping[str, Tensor],
+    *,
+    num_classes: int | None = None,
+    dimensions: Dimensions | None = None,
+) -> NetworkFile:
     """Return what `save` writes.
 
     Args:
         recipe: see `save`.
         weights: see `save`.
         num_classes: see `save`.
+        dimensions: see `save`.
 
     Raises:
-        ConfigurationError: if the weights are not those of the recipe's network, or if the network
+        ConfigurationError: see `save`. It is also raised if the network
             has state that is not a tensor.
     """
-    model = finished_network(recipe, weights, num_classes=num_classes)
+    of = _dimensions_of(recipe, num_classes, dimensions)
+    model = finished_network(recipe, weights, dimensions=of)
     as_codes, plain = Layout.of(model, recipe.quantization).split(model.state_dict())
     return NetworkFile(
         recipe=canonical_json(recipe),
-        num_classes=num_classes,
-        num_channels=recipe.dataset.num_channels,
+        num_classes=of.num_classes,
+        num_channels=of.input[0] if of.input else 1,
         coded=as_codes,
         plain=plain,
+        dimensions=None if recipe.model.is_built_from_channels(of) else of,
     )
 
 
 def finished_network(
-    recipe: Recipe, weights: Mapping[str, Tensor], *, num_classes: int
+    recipe: Recipe,
+    weights: Mapping[str, Tensor],
+    *,
+    num_classes: int | None = None,
+    dimensions: Dimensions | None = None,
 ) -> nn.Module:
     """Build the network of a recipe with given weights, in evaluation mode.
 
@@ -72,15 +96,42 @@ def finished_network(
         recipe: see `save`.
         weights: see `save`.
         num_classes: see `save`.
+        dimensions: see `save`.
 
     Raises:
-        ConfigurationError: if the weights are not those of the recipe's network.
+        ConfigurationError: see `save`.
     """
-    channels = recipe.dataset.num_channels
+    of = _dimensions_of(recipe, num_classes, dimensions)
     with torch.random.fork_rng(devices=[]):
-        model = recipe.model.build(num_classes=num_classes, num_channels=channels)
+        model = _built(recipe.model, of)
     fit_weights(model, weights, f"weights of {recipe.model.name}")
     return model.eval()
+
+
+def _built(model: ModelSpec, of: Dimensions) -> nn.Module:
+    if model.is_built_from_channels(of):
+        return model.build(num_classes=of.num_classes, num_channels=of.input[0])
+    return model.build_for(of)
+
+
+def _dimensions_of(
+    recipe: Recipe, num_classes: int | None, dimensions: Dimensions | None
+) -> Dimensions:
+    """Return the dimensions. With `num_classes`, images are of a size that is not known."""
+    if (num_classes is None) == (dimensions is None):
+        raise TypeError("exporting a network needs either num_classes or dimensions")
+    if dimensions is not None:
+        return dimensions
+    assert num_classes is not None
+    dataset = recipe.dataset
+    if isinstance(dataset, ImageDatasetSpec):
+        unknown = Dimensions(num_classes, (dataset.num_channels, 1, 1))
+        if recipe.model.is_built_from_channels(unknown):
+            return unknown
+    raise ConfigurationError(
+        f"{recipe.model.name}: num_classes is not enough to build it for {dataset.name}; give "
+        "dimensions, such as those of dataset.find_dimensions(data_dir)"
+    )
 
 
 def load(path: Path | str, *, into: nn.Module | None = None) -> nn.Module:
@@ -95,9 +146,9 @@ def load(path: Path | str, *, into: nn.Module | None = None) -> nn.Module:
             quantlab; None to build the network that the file names.
 
     Returns:
-        The network on the CPU, or `into`, in evaluation mode. It maps normalized images (batch,
-        channels, height, width) to (batch, num_classes) logits, and its state dict is bit for bit
-        that of the trained network.
+        The network on the CPU, or `into`, in evaluation mode. It maps inputs as in
+        training, such as normalized images (batch, channels, height, width), to its outputs. Its
+        state dict is bit for bit that of the trained network.
 
     Raises:
         ConfigurationError: if the file does not exist, was changed or truncated, or is of another
@@ -108,10 +159,14 @@ def load(path: Path | str, *, into: nn.Module | None = None) -> nn.Module:
     file = read(path)
     model = into
     if model is None:
+        spec = model_spec_of(file.recipe, source)
         model = built(
-            model_spec_of(file.recipe, source),
-            num_classes=file.num_classes,
-            num_channels=file.num_channels,
+            spec,
+            lambda: (
+                spec.build(num_classes=file.num_classes, num_channels=file.num_channels)
+                if file.dimensions is None
+                else spec.build_for(file.dimensions)
+            ),
             most_numbers=sum(of.num_weights for of in file.coded.values())
             + sum(value.numel() for value in file.plain.values()),
             source=source,

@@ -18,6 +18,7 @@ from torch import Tensor
 from quantlab.errors import ConfigurationError, brief, in_full
 from quantlab.export.coded_tensor import CodedTensor
 from quantlab.export.packing import packed_bytes
+from quantlab.tasks.dimensions import Dimensions
 
 FORMAT = "quantlab network"
 """Entry ``format`` of the metadata, by which these files are recognized."""
@@ -53,12 +54,14 @@ class NetworkFile:
     num_classes: int
     """Number of classes: the size of the network's output."""
     num_channels: int
-    """Number of channels of the network's input."""
+    """Number of channels of the network's input: its first size without the batch axis."""
     coded: Mapping[str, CodedTensor]
     """Names with the tensors that are stored as codes."""
     plain: Mapping[str, Tensor]
     """Names with the tensors that are stored as they are: biases, normalization, and all weights in
     full precision."""
+    dimensions: Dimensions | None = None
+    """Dimensions of the dataset; None if the network is built from the two numbers above."""
 
     @property
     def full_bytes(self) -> int:
@@ -92,6 +95,8 @@ class NetworkFile:
             "recipe": self.recipe,
             "sha256": _NO_SUM,
         }
+        if self.dimensions is not None:
+            metadata["dimensions"] = self.dimensions.to_json()
         data = _with_metadata(save(self._tensors()), metadata)
         digest = hashlib.sha256(data).hexdigest().encode()
         start = _place_of_sum(data)
@@ -150,6 +155,9 @@ class NetworkFile:
                 num_channels=int(metadata["num_channels"]),
                 coded=coded,
                 plain=plain,
+                dimensions=Dimensions.from_json(metadata["dimensions"])
+                if "dimensions" in metadata
+                else None,
             )
         except MemoryError:
             raise

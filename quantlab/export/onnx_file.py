@@ -20,7 +20,12 @@ INPUT, OUTPUT = "images", "logits"
 """Names of the network's input and output in ONNX files."""
 
 
-def onnx_bytes(file: NetworkFile, network: nn.Module, image_shape: tuple[int, ...]) -> bytes:
+def onnx_bytes(
+    file: NetworkFile,
+    network: nn.Module,
+    image_shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+) -> bytes:
     """Return a network as the content of an ONNX file.
 
     Coded tensors are initializers with their packed codes, levels and scales, followed by the
@@ -30,7 +35,9 @@ def onnx_bytes(file: NetworkFile, network: nn.Module, image_shape: tuple[int, ..
     Args:
         file: content of the exported network.
         network: the network, on the CPU. Its parameters are not used where `file` has codes.
-        image_shape: (channels, height, width) of its images. The batch may have any size.
+        image_shape: (channels, height, width) of its images, or the shape of other inputs. The
+            batch may have any size.
+        dtype: type of the inputs.
 
     Raises:
         ConfigurationError: if a package is missing, or if torch cannot convert the network.
@@ -46,7 +53,7 @@ def onnx_bytes(file: NetworkFile, network: nn.Module, image_shape: tuple[int, ..
     network.eval()
     names = list(file.coded)
     given = [file.coded[name].decoded() for name in names]
-    images = torch.zeros(2, *image_shape)
+    images = torch.zeros(2, *image_shape, dtype=dtype)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # for developers of torch

@@ -74,6 +74,8 @@ RELEASE = {
     "quantlab.mirror_maps.softmax": "Softmax",
     "quantlab.models.base": "ModelSpec NormalizedModel global_average",
     "quantlab.models.convnet": "ConvNet SignalConvNet",
+    "quantlab.models.external.any_module": "AnyModule",
+    "quantlab.models.external.timm_model": "TimmModel imported_timm",
     "quantlab.models.he_scales": "HeScales",
     "quantlab.models.learned_scales": "LearnedScales",
     "quantlab.models.mlp": "MLP",
@@ -147,7 +149,7 @@ RELEASE = {
     "quantlab.papers.taxonomy": "TaxonomyRow binary_relax recipe_of",
     "quantlab.plain_values": (
         "finite_number floats make_plain plain require_bool require_count require_instance "
-        "require_items require_number"
+        "require_items require_number require_options"
     ),
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",

@@ -1,4 +1,4 @@
-"""The identity of user code: a hash of everything that a class can reach.
+"""The identity of user code: a hash of everything that a class or function can reach.
 
 The fingerprint of a recipe with a user's class changes if that class changes, or anything that it
 uses in the user's files: functions, base classes and constants. Code is hashed in its
@@ -54,6 +54,12 @@ _GENERATED |= {f"__{name}__" for name in ("getstate", "setstate", "getnewargs")}
 """Methods that `dataclass` and similar decorators generate from code that is hashed already."""
 
 
+CANONICAL_NAME = "__canonical_name__"
+"""Attribute that stores the canonical name of a user's class or function (name and digest of its
+source). It is set when the name is first computed, and travels with the code to machines without
+its source."""
+
+
 class UntraceableError(Exception):
     """Code of a recipe cannot be followed to its source. The message names the code and why."""
 
@@ -67,23 +73,24 @@ class _Making:
 
 
 class Reach(ValueText):
-    """Everything that a user's class can reach: classes, functions and modules."""
+    """Everything that a user's class or function can reach: classes, functions and modules."""
 
-    def __init__(self, kind: type) -> None:
-        """Follow a class.
+    def __init__(self, kind: type | FunctionType) -> None:
+        """Follow a class or function.
 
         Args:
-            kind: a user's class.
+            kind: a user's class or function.
 
         Raises:
-            UntraceableError: if the class uses code that cannot be followed.
+            UntraceableError: if it uses code that cannot be followed.
         """
         super().__init__()
         self.modules: set[str] = set()
         """Names of the modules with user code that the class reaches."""
         self.imported_late: set[str] = set()
         """Names of those modules that are imported within functions."""
-        self._what = f"class {kind.__qualname__}"
+        self.what = f"{'class' if isinstance(kind, type) else 'function'} {kind.__qualname__}"
+        """What is followed, for messages."""
         self._numbers: dict[str, int] = {}
         self._keys: dict[object, str] = {}
         self._targets: list[Any] = []
@@ -100,10 +107,10 @@ class Reach(ValueText):
                 parts = self._of_module(target)
             lines += [f"{place}", *(f" {part}" for part in parts)]
         self.digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-        """Hash of everything that the class can reach: twelve hexadecimal digits."""
+        """Hash of everything that it can reach: twelve hexadecimal digits."""
 
     def _refused(self, why: str) -> UntraceableError:
-        return UntraceableError(f"{self._what}: its identity cannot be determined, because {why}")
+        return UntraceableError(f"{self.what}: its identity cannot be determined, because {why}")
 
     def _entry(self, identity: object, target: Any, name: str, module: ModuleType) -> str:
         """Return a reference to an entry. Modules are numbered in the order in which they occur."""
@@ -212,6 +219,8 @@ class Reach(ValueText):
     def _of_closure(self, function: FunctionType | None) -> Iterator[str]:
         if function is not None:
             for key, value in sorted({**_closure(function), **vars(function)}.items()):
+                if key == CANONICAL_NAME:
+                    continue
                 yield f"{_name(function)}, {key} = {self.of_value(value)}"
 
     def _of_module(self, module: ModuleType) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -18,6 +19,10 @@ _BIAS_STD = 0.1
 @dataclass(frozen=True)
 class ModelSpec:
     """The architecture of a network, including its size but not its weights."""
+
+    is_named: ClassVar[bool] = True
+    """Whether a name of quantlab, or of a library's list of models, determines the network. Files
+    of networks are loaded without running other code."""
 
     def build_for(self, dimensions: Dimensions) -> nn.Module:
         """Build the network for a dataset, initialized from torch's default generator.
@@ -53,6 +58,18 @@ class ModelSpec:
     def name(self) -> str:
         """Name of the architecture in tables."""
         return type(self).__name__
+
+    def is_built_from_channels(self, dimensions: Dimensions) -> bool:
+        """Whether `build`, which only knows two numbers, returns the same network as `build_for`.
+
+        Files of such networks have these two numbers instead of all dimensions.
+        """
+        return type(self).build_for is ModelSpec.build_for
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages besides torch that define the network. Results record their versions."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,15 @@ class LearnedScales(ModelSpec):
         """Name of the network, followed by "with scales"."""
         return f"{self.base.name} with scales"
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those of the network without scales."""
+        return self.base.packages
+
+    def is_built_from_channels(self, dimensions: Dimensions) -> bool:
+        """Whether the network without scales is."""
+        return self.base.is_built_from_channels(dimensions)
+
     def build_for(self, dimensions: Dimensions) -> nn.Module:
         """Build the network, and add a module ``scale`` to each layer."""
         return self._with_scales(self.base.build_for(dimensions))

@@ -34,9 +34,13 @@ class MLP(ModelSpec):
 
     def build_for(self, dimensions: Dimensions) -> nn.Module:
         """Build the network with Kaiming-normal initialization."""
-        if len(dimensions.input) == 3:
+        if self.is_built_from_channels(dimensions):
             return super().build_for(dimensions)
         return self._built(math.prod(dimensions.input), dimensions.num_classes)
+
+    def is_built_from_channels(self, dimensions: Dimensions) -> bool:
+        """Whether inputs are images."""
+        return len(dimensions.input) == 3
 
     def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
         """Build the network for images with Kaiming-normal initialization."""

@@ -1,9 +1,29 @@
 """Dimensions: what a network is told about its inputs and targets."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+    )
+}
+_MOST_AXES = 8
+_LARGEST_SIZE = 2**31
 
 
 @dataclass(frozen=True)
@@ -22,6 +42,31 @@ class Dimensions:
     target_dtype: torch.dtype = torch.int64
     """Dtype of a target. Integers are from 0 to `num_classes` - 1."""
 
+    def to_json(self) -> str:
+        """Return the dimensions as a line of JSON."""
+        dtypes = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, self.target_dtype))
+        values = (self.num_classes, self.input, self.target, *dtypes)
+        return json.dumps(dict(zip(_KEYS, values, strict=True)), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Dimensions":
+        """Return the dimensions of a line of JSON, which may come from anybody.
+
+        Raises:
+            ValueError: if the text is not one that `to_json` returned.
+        """
+        try:
+            num_classes, shape, target, dtype, target_dtype = map(json.loads(text).pop, _KEYS)
+            return cls(
+                _size(num_classes),
+                _shape(shape),
+                _DTYPES[dtype],
+                _shape(target),
+                _DTYPES[target_dtype],
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+            raise ValueError(f"the dimensions {text[:200]!r}") from error
+
     def random_inputs(self, batch: int) -> Tensor:
         """Return random network inputs from torch's default generator."""
         return self._random((batch, *self.input), self.dtype)
@@ -37,3 +82,18 @@ class Dimensions:
         if dtype.is_floating_point:
             return torch.rand(*shape).to(dtype)
         return torch.randint(self.num_classes, shape, dtype=dtype)
+
+
+_KEYS = ("outputs", "input", "target", "input_type", "target_type")
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or not 1 <= value < _LARGEST_SIZE:
+        raise ValueError(f"the size {value}")
+    return value
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    if type(values) is not list or len(values) > _MOST_AXES:
+        raise ValueError(f"the shape {values}")
+    return tuple(map(_size, values))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from quantlab.optim.histogram import WeightHistogram
+from quantlab.tasks.dimensions import Dimensions
 from quantlab.update_rules import Point
 
 
@@ -106,6 +107,8 @@ class Outcome:
     classes: int
     """Number of outputs of the network, which is that of classes in classification. Random guessing
     then has an accuracy of 1 / classes."""
+    dimensions: Dimensions
+    """Dimensions of the network's inputs and targets."""
     training_images: int
     """Number of training images, without the validation images that are held out."""
     selected_epoch: int | None = None

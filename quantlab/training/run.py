@@ -181,6 +181,7 @@ class TrainingRun(TrainingState):
             epochs=self.epoch,
             steps=self.step,
             classes=outputs,
+            dimensions=self.dimensions,
             training_images=len(self.splits.train),
         )
 

@@ -3,12 +3,14 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from quantlab import ConfigurationError
 from quantlab.export.network import finished_network, network_file
 from quantlab.export.onnx_file import onnx_bytes
+from quantlab.tasks.dimensions import Dimensions
 from quantlab.training.checkpoint import replacing
 from sweeps.coordinates import classes
 from sweeps.loading import load_either
@@ -106,16 +108,21 @@ def _content(cell: Cell, storage: Storage, options: argparse.Namespace) -> tuple
             f"trial {cell.fingerprint} ({cell.name}): its network {weights} is missing; to train "
             f"the trial again, remove {folder.result.path.name} beside it"
         )
-    num_classes = result.classes or classes(cell.recipe)
-    if num_classes is None:
-        raise ConfigurationError(
-            f"trial {cell.fingerprint} ({cell.name}): its result is of an earlier release, which "
-            f"did not store the number of classes; remove {folder.result.path} and train it again"
-        )
+    sizes: dict[str, Any]
+    if result.dimensions:
+        sizes = {"dimensions": Dimensions.from_json(result.dimensions)}
+    else:
+        sizes = {"num_classes": result.classes or classes(cell.recipe)}
+        if sizes["num_classes"] is None:
+            raise ConfigurationError(
+                f"trial {cell.fingerprint} ({cell.name}): its result is of an earlier release, "
+                f"which did not store the number of classes; remove {folder.result.path} and train "
+                "it again"
+            )
     state = torch.load(weights, map_location="cpu", weights_only=True)
-    file = network_file(cell.recipe, state, num_classes=num_classes)
+    file = network_file(cell.recipe, state, **sizes)
     if options.format != "onnx":
         return file.to_bytes(), file.full_bytes
-    network = finished_network(cell.recipe, state, num_classes=num_classes)
-    shape = cell.recipe.dataset.find_dimensions(options.data).input
-    return onnx_bytes(file, network, shape), file.full_bytes
+    network = finished_network(cell.recipe, state, **sizes)
+    found = sizes.get("dimensions") or cell.recipe.dataset.find_dimensions(options.data)
+    return onnx_bytes(file, network, found.input, found.dtype), file.full_bytes

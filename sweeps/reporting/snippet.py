@@ -1,14 +1,16 @@
 """A recipe as a formula, and as Python code for a sweep file."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from types import FunctionType
 
 import torch
 
 from quantlab import Recipe
 from quantlab.backward_maps import StraightThrough
 from quantlab.canonical import default_of
+from quantlab.datasets import ImageDatasetSpec
 from quantlab.scales import Scale
 from quantlab.update_rules import Point
 from sweeps.loading import FILE_MODULE_PREFIX
@@ -66,9 +68,11 @@ def other_layers(recipe: Recipe) -> str | None:
         with torch.device("meta"):  # only the names of the layers are needed
             if known is not None:
                 model = recipe.model.build_for(known)
-            else:
+            elif isinstance(recipe.dataset, ImageDatasetSpec):
                 channels = recipe.dataset.num_channels
                 model = recipe.model.build(num_classes=2, num_channels=channels)
+            else:
+                return "other layers"
     except Exception:  # a user's network may need its true sizes, or another device
         return "other layers"
     return "other layers" if None in quantization.group_of_weights(model).values() else None
@@ -111,7 +115,10 @@ def source(value: object, indent: int = 0) -> str:
             return f"({parts[0]},)"
         are_plain = all(isinstance(item, int | float | str) for item in value)
         return f"({', '.join(parts)})" if are_plain else _call("(", parts, ")", indent)
-    return repr(value)
+    if isinstance(value, Mapping):
+        parts = [f"{key!r}: {source(item, indent + 4)}" for key, item in value.items()]
+        return _call("{", parts, "}", indent)
+    return value.__qualname__ if isinstance(value, type | FunctionType) else repr(value)
 
 
 def _call(head: str, parts: list[str], tail: str, indent: int) -> str:
@@ -123,12 +130,14 @@ def _call(head: str, parts: list[str], tail: str, indent: int) -> str:
     return "\n".join([head, *(f"{inner}{part}," for part in parts), " " * indent + tail])
 
 
-def _kinds(value: object) -> Iterator[type]:
-    """Yield the classes that the Python code of a value uses."""
+def _kinds(value: object) -> Iterator[type | FunctionType]:
+    """Yield the classes and functions that the Python code of a value uses."""
     if isinstance(value, Enum):
         yield type(value)
-    elif isinstance(value, tuple):
-        for item in value:
+    elif isinstance(value, type | FunctionType):
+        yield value
+    elif isinstance(value, tuple | Mapping):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from _kinds(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield type(value)

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "numpy", "ray", "mlflow", "scikit-learn")
@@ -31,7 +31,15 @@ def analysed_with() -> dict[str, str]:
     return {"analysed at": git_commit() or "unknown commit", "packages": packages}
 
 
-@lru_cache(maxsize=1)
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that affect results."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+@lru_cache(maxsize=8)
+def package_versions(*further: str) -> dict[str, str]:
+    """Return the versions of Python and of the packages that affect results.
+
+    Args:
+        further: importable packages that define a network. Those without a version are left out.
+    """
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    for package in further:
+        for name in packages_distributions().get(package, ()):
+            versions.setdefault(name, version(name))
+    return versions

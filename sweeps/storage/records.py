@@ -137,6 +137,8 @@ class Result(Computed):
     """Bytes of all tensors in float32, divided by `file_bytes`; None as `file_bytes`."""
     classes: int | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
+    dimensions: str = ""
+    """Dimensions of the network's inputs and targets as JSON; empty in older results."""
     training_images: int | None = None
     """See `quantlab.training.records.Outcome`; None in older results."""
     selected_epoch: int | None = None

@@ -36,6 +36,7 @@ from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.export.network import network_file
 from quantlab.packs.run import PackedRun, PackEvent
+from quantlab.tasks.dimensions import Dimensions
 from quantlab.training.checkpoint import (
     load_last_good,
     remove_checkpoints,
@@ -216,7 +217,7 @@ class _Log:
         """
         self._run = run
         self._folder = folder
-        self._where = _where(device, execution)
+        self._where = _where(device, execution, *run.recipe.model.packages)
         self._pack = pack
         self._data_content = data_content
         self._warning = ""
@@ -275,7 +276,8 @@ class _Log:
         save_atomically(self._folder.weights, weights)
         with self._folder.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        values = asdict(outcome) | _sizes(self._run.recipe, weights, outcome.classes)
+        values = asdict(outcome) | _sizes(self._run.recipe, weights, outcome.dimensions)
+        values["dimensions"] = outcome.dimensions.to_json()
         if not len(self._run.splits.validation):
             values["validation"] = {}
         self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
@@ -305,10 +307,12 @@ class _Log:
         self.is_over = True
 
 
-def _sizes(recipe: Recipe, weights: Mapping[str, torch.Tensor], classes: int) -> dict[str, Any]:
+def _sizes(
+    recipe: Recipe, weights: Mapping[str, torch.Tensor], dimensions: Dimensions
+) -> dict[str, Any]:
     """Return the fields of a result that describe the exported network."""
     try:
-        file = network_file(recipe, weights, num_classes=classes)
+        file = network_file(recipe, weights, dimensions=dimensions)
         size = len(file.to_bytes())
     except ConfigurationError:  # the network has state that no file can have
         return {}
@@ -377,7 +381,7 @@ def _train(
             log.complete()
 
 
-def _where(device: str, execution: Execution) -> Computed:
+def _where(device: str, execution: Execution, *packages: str) -> Computed:
     name = platform.machine()
     if device.startswith("cuda"):
         # The failure that is being recorded may be that the device does not exist.
@@ -387,5 +391,5 @@ def _where(device: str, execution: Execution) -> Computed:
         execution=str(execution),
         host=platform.node(),
         git_commit=git_commit(),
-        packages=json.dumps(package_versions()),
+        packages=json.dumps(package_versions(*packages)),
     )

@@ -1,0 +1,1 @@
+"""Networks that quantlab does not define: of the user, and of libraries."""

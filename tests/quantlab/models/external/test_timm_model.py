@@ -1,0 +1,64 @@
+"""Models of timm by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from quantlab import ConfigurationError, TrainingRun, override
+from quantlab.export import load, save
+from quantlab.models.external.timm_model import TimmModel
+from quantlab.tasks.dimensions import Dimensions
+from tests.quantlab.recipes import quantized
+
+timm = pytest.importorskip("timm")
+VIT = TimmModel("test_vit", {"img_size": 8, "patch_size": 4, "embed_dim": 24, "num_heads": 2})
+
+
+def test_a_model_is_that_of_timm() -> None:
+    model = VIT.build_for(Dimensions(10, (1, 8, 8)))
+    own = timm.create_model("test_vit", num_classes=10, in_chans=1, **VIT.options)
+    shapes = {name: value.shape for name, value in own.state_dict().items()}
+    assert {name: value.shape for name, value in model.state_dict().items()} == shapes
+    assert (VIT.name, VIT.packages) == ("test_vit", ("timm",))
+
+
+def test_a_transformer_is_trained_and_exported(tmp_path: Path) -> None:
+    recipe = override(quantized(model=VIT, epochs=1), "quantization.include", ("pos_embed",))
+    run = TrainingRun(recipe)
+    assert all(record.train_loss > 0 for record in run)
+    final = run.final_weights()
+    assert len(final["pos_embed"].unique()) <= 3
+    file = save(tmp_path / "vit", recipe, final, dimensions=run.dimensions)
+    assert file.dimensions == Dimensions(10, (1, 8, 8))
+    network = load(tmp_path / "vit")
+    state = network.state_dict()
+    assert state.keys() == final.keys()
+    assert all(torch.equal(state[name], value) for name, value in final.items())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "says"),
+    [
+        ("test_vitt", {}, r"TimmModel\.architecture = 'test_vitt': must be a name of timm\.list_"),
+        ("test_vit.r160_in1k", {}, r"without the tag of its weights, such as test_vit, "),
+        ("local-dir:/tmp", {}, r"must be a name of timm\.list_models"),
+        (7, {}, r"TimmModel\.architecture = 7"),
+        ("test_vit", {"pretrained": True}, r"initial_weights = WeightsFile\(FILE\) or TimmWeights"),
+        ("test_vit", {"num_classes": 3}, r"options\['num_classes'\] = 3: is that of the dataset"),
+        ("test_vit", {"norm_layer": dict}, r"options\['norm_layer'\] = .*: must be a number, text"),
+        ("test_vit", 3, r"TimmModel\.options = 3: must be a mapping"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line(architecture: Any, options: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as refusal:
+        TimmModel(architecture, options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_does_not_fit_the_data_is_said() -> None:
+    with pytest.raises(ConfigurationError, match=r"needs images .* inputs have the shape \(5,\)"):
+        VIT.build_for(Dimensions(10, (5,)))
+    with pytest.raises(ConfigurationError, match=r"TimmModel\.options = .*of test_vit; it raised"):
+        TimmModel("test_vit", {"no_such": 1}).build_for(Dimensions(10, (1, 8, 8)))
