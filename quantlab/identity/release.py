@@ -92,16 +92,17 @@ RELEASE = {
     ),
     "quantlab.optim.bop": "Bop",
     "quantlab.optim.bits": "bits_by_weight bits_of full_precision_note mean_bits",
-    "quantlab.optim.buffers": "Moved QuantizedWeights flat_moved grouped shaped_moved",
+    "quantlab.optim.buffers": "QuantizedWeights flattened grouped views_of",
     "quantlab.optim.evaluation": "Evaluation Proximal",
     "quantlab.optim.flips": "Flips flips_since levels_of",
     "quantlab.optim.histogram": "WeightHistogram weight_histogram",
     "quantlab.optim.latent_optimizer": "LatentOptimizer",
+    "quantlab.optim.moved": "Moved flat_moved shaped_moved",
     "quantlab.optim.of_recipe": (
         "learning_rate_of optimizer_of plain_optimizer require_maps require_optimizer_fits "
         "step_scale_of"
     ),
-    "quantlab.optim.placed": "Placed WeightMap",
+    "quantlab.optim.placed": "KeptLevels Placed WeightMap",
     "quantlab.optim.standalone.base_groups": "BaseGroups Kind options_of",
     "quantlab.optim.standalone.chosen_weights": (
         "ChosenWeight chosen_by_groups chosen_in_model divided require_all_there "
@@ -124,8 +125,8 @@ RELEASE = {
     "quantlab.packs.evaluation": "stacked_metric",
     "quantlab.packs.graph": "record_on",
     "quantlab.packs.maps": (
-        "StackedBackward StackedMap StackedPull after as_column carries_a_column "
-        "stacked_backwards stacked_pulls takes_a_column"
+        "MappedRows StackedBackward StackedMap StackedPull after as_column carries_a_column "
+        "stacked_backwards stacked_maps stacked_placements stacked_pulls takes_a_column"
     ),
     "quantlab.packs.member": "StackMember neighbours runs",
     "quantlab.packs.network": "StackedNetwork Stacking",

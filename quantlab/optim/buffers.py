@@ -1,14 +1,13 @@
-"""Buffers of latent and proximal weights, and the tensors that the base optimizer updates."""
+"""Buffers of latent and proximal weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from quantlab.backward_maps import BackwardMap
-from quantlab.optim.placed import WeightMap
+from quantlab.backward_maps import BackwardMap, StraightThrough
+from quantlab.optim.placed import KeptLevels, WeightMap
 from quantlab.quantization_sets import nearest_level
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import are_equal
@@ -40,12 +39,17 @@ class QuantizedWeights:
         self.sharpness = sharpness
         self.parameters = parameters
         self.average: Tensor | None = None
-        weights = _flat([p.data for p in parameters])
+        weights = flattened([p.data for p in parameters])
         self.latent = quantizer.lift(weights)
         self.learned: nn.Parameter | None = None
         """Learned numbers of all rows, flat; None if the scale has none."""
         if weight_map.num_learned:
             self.learned = nn.Parameter(weight_map.initial(weights))
+            assert weight_map.scale is not None
+            weight_map.scale.require_learns_in_every_step(quantizer.levels)
+        self.kept: KeptLevels | None = None
+        """Levels of the proximal weights; None if they are placed in every step, or if no step
+        needs the proximal weights."""
         self.proximal = weights.clone()
         self.evaluation = self.latent if gradient_at is Point.LATENT else self.proximal
         for parameter, view in zip(parameters, self.views(self.evaluation), strict=True):
@@ -57,11 +61,25 @@ class QuantizedWeights:
         Args:
             buffer: (n,) weights, or (num_latents, n) latents, whose views have an axis more.
         """
-        return _views(buffer, self.parameters)
+        return views_of(buffer, self.parameters)
+
+    def refresh(self, step: int) -> None:
+        """Recompute the proximal weights for the forward pass of a step."""
+        if self.kept is not None:
+            self.kept.place(self.latent, step)
+        elif self.map.keeps_levels:
+            self.kept = KeptLevels(self.map, self.latent.clone())
+        self.proximal.copy_(self.weights(step))
 
     def weights(self, step: int) -> Tensor:
         """Compute the proximal weights from the latents, with the sharpness of a step."""
-        return self.map_at(self.latent).weights(self.latent, self.sharpness(step))
+        here = self.map_at(self.latent) if self.kept is None else self.kept.quantizer
+        return here.weights(self.latent, self.sharpness(step))
+
+    @property
+    def placed_at(self) -> Tensor | None:
+        """Latents for which the kept levels were placed; None if none are kept."""
+        return None if self.kept is None else self.kept.placed_at
 
     def carried_back(
         self,
@@ -91,10 +109,17 @@ class QuantizedWeights:
     def _carried_back_to_scale(
         self, gradient: Tensor, latent: Tensor, backward: BackwardMap, step: int, start: int
     ) -> Tensor:
+        if type(backward) is StraightThrough and self.learned is None:
+            return gradient  # without placing the levels
         flat, of_weights, learned = latent.flatten(), gradient.flatten(), None
         if self.learned is not None:
             learned = self.learned_part(self.learned.detach(), start, len(flat))
-        here = self.map.at(flat, learned)
+        if self.kept is None:
+            here = self.map.at(flat, learned)
+        elif len(flat) == len(self.latent):
+            here = self.kept.quantizer
+        else:
+            here = self.map.at(self.kept.placed_at[start : start + len(flat)])
         back = backward.apply(of_weights, flat, self.sharpness(step), here)
         if learned is not None:
             assert self.learned is not None
@@ -245,149 +270,13 @@ def grouped(
     ]
 
 
-@dataclass
-class Moved:
-    """A tensor that the base optimizer updates, and the model's parameters that it represents."""
-
-    target: nn.Parameter
-    """The tensor that the base optimizer updates."""
-    sources: Sequence[nn.Parameter]
-    """Parameters of the model whose gradients `target` receives."""
-    gradient: Tensor | None = None
-    """Flat gradient of all sources; None if there is one source, whose own gradient is used."""
-    gradients: Sequence[Tensor] | None = None
-    """Views of `gradient` in which the sources' gradients accumulate; None with one source."""
-    group: QuantizedWeights | None = None
-    """Quantized weights whose latents, or a part of them, are in `target`; None for weights in full
-    precision."""
-    start: int = 0
-    """Position of the first latent of `target` in the buffer of the group."""
-    learned_of: QuantizedWeights | None = None
-    """Quantized weights whose learned numbers are in `target`, which then has no sources."""
-
-    @property
-    def seen(self) -> Tensor:
-        """The weights that the forward pass uses."""
-        return self.target.data if self.group is None else self.group.evaluation
-
-    @property
-    def hidden(self) -> Tensor | None:
-        """The latent or proximal weights that the forward pass does not use; None without both."""
-        if self.group is None:
-            return None
-        at_latent = self.group.evaluation is self.group.latent
-        return self.group.proximal if at_latent else self.group.latent
-
-    def gathered(self, names: Mapping[int, str]) -> Tensor | None:
-        """Return the gradient of the sources, as a flat tensor if there are several.
-
-        Args:
-            names: name of each quantized parameter by its id, for the message.
-
-        Returns:
-            The gradient; None if the only source has none. Learned numbers have the gradient that
-            `QuantizedWeights.carried_back` has set.
-
-        Raises:
-            ValueError: if one of several sources has no gradient.
-        """
-        if self.learned_of is not None:
-            return self.target.grad
-        if self.gradients is None:
-            (source,) = self.sources
-            return source.grad
-        for source, gradient in zip(self.sources, self.gradients, strict=True):
-            if source.grad is gradient:
-                continue
-            if source.grad is None:
-                name = names.get(id(source), "a full-precision parameter")
-                raise ValueError(
-                    "flat=True needs a gradient for every parameter at every step, but "
-                    f"{name} has none; build the optimizer with flat=False"
-                )
-            gradient.copy_(source.grad)  # the caller had set the gradient to None
-        return self.gradient
-
-    def move(self, seen: Tensor, hidden: Tensor | None) -> None:
-        """Move the weights to the memory of a `StackedOptimizer`, which then updates them.
-
-        Args:
-            seen: memory for the weights that the forward pass uses.
-            hidden: memory for the others; None if there are none.
-        """
-        seen.copy_(self.seen)
-        latent = seen
-        if self.group is not None and hidden is not None and self.hidden is not None:
-            hidden.copy_(self.hidden)
-            latent, proximal = seen, hidden
-            if self.group.evaluation is self.group.proximal:
-                latent, proximal = hidden, seen
-            self.group.latent, self.group.proximal, self.group.evaluation = latent, proximal, seen
-        self.target.data, self.target.grad = latent, None
-        self.gradient, self.gradients = None, None
-        if self.sources:
-            for source, view in zip(self.sources, _views(seen, self.sources), strict=True):
-                source.data, source.grad = view, None
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
+def flattened(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the entries of all tensors as one flat tensor."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _views(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+def views_of(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return views of a buffer (..., n), one for each tensor and of its shape."""
     pieces = buffer.split([tensor.numel() for tensor in like], dim=-1)
     lead = buffer.shape[:-1]
     return [piece.view((*lead, *tensor.shape)) for piece, tensor in zip(pieces, like, strict=True)]
-
-
-def shaped_moved(
-    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter], places: Mapping[int, int]
-) -> Iterator[Moved]:
-    """Yield one latent tensor per parameter, of its shape. This is exact for every optimizer."""
-    for group in groups:
-        start = 0
-        for parameter, view in zip(group.parameters, group.views(group.latent), strict=True):
-            yield Moved(nn.Parameter(view), [parameter], group=group, start=start)
-            start += parameter.numel()
-    yield from _learned_moved(groups)
-    for other in others:
-        yield Moved(other, [other])
-
-
-def flat_moved(
-    groups: Sequence[QuantizedWeights], others: Sequence[nn.Parameter], places: Mapping[int, int]
-) -> Iterator[Moved]:
-    """Yield one flat latent tensor per group, and flat tensors of the other parameters.
-
-    Parameters in one tensor have the same dtype, device and option group; see `grouped`.
-    """
-    for group in groups:
-        yield _flat_tensor(group.latent, group.parameters, group)
-    yield from _learned_moved(groups)
-    kinds: dict[tuple[torch.dtype, torch.device, int | None], list[nn.Parameter]] = {}
-    for other in others:
-        kinds.setdefault((other.dtype, other.device, places.get(id(other))), []).append(other)
-    for alike in kinds.values():
-        flat = _flat([other.data for other in alike])
-        for other, view in zip(alike, _views(flat, alike), strict=True):
-            other.data = view
-        yield _flat_tensor(flat, alike, None)
-
-
-def _flat_tensor(
-    tensor: Tensor, sources: Sequence[nn.Parameter], group: QuantizedWeights | None
-) -> Moved:
-    target = nn.Parameter(tensor)
-    target.grad = torch.zeros_like(target)
-    lifted = group is not None and group.quantizer.num_latents != 1
-    gradient = torch.zeros_like(tensor[0]) if lifted else target.grad
-    gradients = _views(gradient, sources)
-    for source, view in zip(sources, gradients, strict=True):
-        source.grad = view
-    return Moved(target, sources, gradient, gradients, group)
-
-
-def _learned_moved(groups: Sequence[QuantizedWeights]) -> Iterator[Moved]:
-    for group in groups:
-        if group.learned is not None:
-            yield Moved(group.learned, [], learned_of=group)

@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.errors import ConfigurationError
 from quantlab.optim.bop import Bop
-from quantlab.optim.buffers import Moved, QuantizedWeights, flat_moved, grouped, shaped_moved
+from quantlab.optim.buffers import QuantizedWeights, grouped
 from quantlab.optim.evaluation import Evaluation
+from quantlab.optim.moved import Moved, flat_moved, shaped_moved
 from quantlab.optim.torch_groups import require_once, scaled_rates, torch_groups
 from quantlab.quantizers import Quantizer
 from quantlab.scales import Scale
@@ -32,6 +33,8 @@ one flat tensor. Matrix methods such as Muon and Adafactor cannot."""
 
 
 _STRAIGHT_THROUGH = StraightThrough()
+_STATE = ("latent", "proximal", "learned", "placed_at")
+"""Tensors of a group that a checkpoint has, apart from the average, which may begin later."""
 _NO_DECAY = {"weight_decay": 0.0}
 """Options of the learned numbers of scales."""
 
@@ -212,10 +215,8 @@ class LatentOptimizer(Optimizer):
     @torch.no_grad()
     def refresh(self) -> None:
         """Recompute the proximal weights from the latents, at the current step's sharpness."""
-        if not (self.groups and self.uses_prox):
-            return
-        for group in self.groups:
-            group.proximal.copy_(group.weights(self.num_steps))
+        for group in self.groups if self.uses_prox else ():
+            group.refresh(self.num_steps)
 
     @property
     def uses_prox(self) -> bool:
@@ -306,15 +307,9 @@ class LatentOptimizer(Optimizer):
         """Return all that a bit-identical continuation needs, except quantizers and rule."""
         return {
             "num_steps": self.num_steps,
-            "latent": [group.latent.clone() for group in self.groups],
-            "proximal": [group.proximal.clone() for group in self.groups],
-            "learned": [
-                group.learned.detach().clone() for group in self.groups if group.learned is not None
-            ],
+            **{name: _copies(getattr(group, name) for group in self.groups) for name in _STATE},
             "averaged_weight": self.averaged_weight,
-            "average": [
-                group.average.clone() for group in self.groups if group.average is not None
-            ],
+            "average": _copies(group.average for group in self.groups),
             "base": self.base.state_dict(),
         }
 
@@ -322,14 +317,10 @@ class LatentOptimizer(Optimizer):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the state of an optimizer that was built in the same way."""
         self.num_steps = state_dict["num_steps"]
-        for group, latent, proximal in zip(
-            self.groups, state_dict["latent"], state_dict["proximal"], strict=True
-        ):
-            group.latent.copy_(latent)
-            group.proximal.copy_(proximal)
-        learned = [group.learned for group in self.groups if group.learned is not None]
-        for own, values in zip(learned, state_dict.get("learned", []), strict=True):
-            own.copy_(values)
+        for name in _STATE:
+            tensors = [own for group in self.groups if (own := getattr(group, name)) is not None]
+            for own, values in zip(tensors, state_dict.get(name, []), strict=True):
+                own.copy_(values)
         self.averaged_weight = state_dict["averaged_weight"]
         averages = state_dict["average"] or [None] * len(self.groups)
         for group, average in zip(self.groups, averages, strict=True):
@@ -388,3 +379,7 @@ class LatentOptimizer(Optimizer):
         if self.uses_prox:
             return group.proximal
         return group.weights(self.num_steps)
+
+
+def _copies(tensors: Iterable[Tensor | None]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors if tensor is not None]

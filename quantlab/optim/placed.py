@@ -83,6 +83,45 @@ def _of_rows(sharpness: Sharpness) -> Sharpness:
     return sharpness
 
 
+class KeptLevels:
+    """The map of weights whose levels are placed for the latents of some step, and then kept.
+
+    The state is these latents, so that a placement of any kind can be stored and continued.
+    """
+
+    def __init__(self, weight_map: "WeightMap", placed_at: Tensor) -> None:
+        """Place the levels.
+
+        Args:
+            weight_map: map whose scale has no learned numbers.
+            placed_at: (..., n) latents, which are not copied.
+        """
+        self._map = weight_map
+        self._quantizer: Quantizer | None = None
+        self._version = -1
+        self.placed_at = placed_at
+        """(..., n) latents for which the levels were placed last."""
+
+    def place(self, latent: Tensor, step: int) -> None:
+        """Place the levels for other latents if it is the turn of a gradient step."""
+        assert self._map.scale is not None
+        if step % self._map.scale.every == 0:
+            self.placed_at.copy_(latent)
+
+    def move(self, memory: Tensor) -> None:
+        """Move the state to other memory, in which others may change it."""
+        self.placed_at = memory.copy_(self.placed_at)
+        self._quantizer = None
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The map with the levels. They are computed only if the state has changed."""
+        if self._quantizer is None or self._version != self.placed_at._version:
+            self._quantizer = self._map.at(self.placed_at)
+            self._version = self.placed_at._version
+        return self._quantizer
+
+
 @dataclass(frozen=True)
 class WeightMap:
     """The map of a buffer of weights: a quantizer, and how its levels are placed."""
@@ -97,6 +136,11 @@ class WeightMap:
     def num_learned(self) -> int:
         """The number of learned numbers per row."""
         return 0 if self.scale is None else self.scale.num_learned(self.quantizer.levels)
+
+    @property
+    def keeps_levels(self) -> bool:
+        """Whether some steps use the levels of an earlier one."""
+        return self.scale is not None and self.scale.every > 1
 
     def at(self, latent: Tensor, learned: Tensor | None = None) -> Quantizer:
         """Return the map with the levels that latents have.

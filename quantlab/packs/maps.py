@@ -2,51 +2,78 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
-from quantlab.optim.placed import WeightMap
+from quantlab.optim.buffers import QuantizedWeights
+from quantlab.optim.placed import KeptLevels, WeightMap
 from quantlab.packs.member import StackMember, runs
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import remembering
 from quantlab.schedules import StepFunction
+from quantlab.update_rules import Point
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Weights of adjacent rows of the stack that have the same map."""
+
+    map: WeightMap
+    """Map of all rows."""
+    latent: Tensor
+    """(rows, n) latents, or (rows, num_latents, n) in a lifted space."""
+    proximal: Tensor
+    """(rows, n) proximal weights."""
+    sharpness: Sequence[StepFunction]
+    """Sharpness of each row as a function of the step."""
+    column: slice | None
+    """Positions of the rows' sharpness among the numbers of a step; None for a map that accepts
+    only a Python number."""
+    learned: Tensor | None = None
+    """(rows, m) learned numbers; None if the map has none."""
+    kept: KeptLevels | None = None
+    """Levels of all rows; None if they are placed in every step."""
+
+    def quantizer(self) -> Quantizer:
+        """Return the map with the levels of the rows."""
+        return self.map.at(self.latent, self.learned) if self.kept is None else self.kept.quantizer
+
+    def sharpness_at(self, step: int, numbers: Tensor) -> float | Tensor:
+        """Return the sharpness of a step: a column, or the number that all rows have.
+
+        Args:
+            step: gradient step that uses the result.
+            numbers: numbers of the step, on the device.
+        """
+        if self.column is not None:
+            return as_column(numbers[self.column], self.latent)
+        values = {sharpness(step) for sharpness in self.sharpness}
+        assert len(values) == 1
+        return values.pop()
+
+    @property
+    def is_recordable(self) -> bool:
+        """Whether every step has the same operations."""
+        return self.column is not None and self.kept is None
 
 
 class StackedMap:
     """The map from latents to proximal weights of adjacent rows of the stack."""
 
     def __init__(
-        self,
-        *,
-        weight_map: WeightMap,
-        latent: Tensor,
-        learned: Tensor | None,
-        proximal: Tensor,
-        sharpness: Sequence[StepFunction],
-        column: slice | None,
-        random_numbers: Callable[[], AbstractContextManager[object]],
+        self, rows: MappedRows, random_numbers: Callable[[], AbstractContextManager[object]]
     ) -> None:
         """Create the map.
 
         Args:
-            weight_map: map of all rows.
-            latent: (rows, n) latents, or (rows, num_latents, n) in a lifted space.
-            learned: (rows, m) learned numbers; None if the map has none.
-            proximal: (rows, n) tensor that receives the result.
-            sharpness: sharpness of each row as a function of the step.
-            column: positions of the rows' sharpness among the numbers of a step; None for a map
-                that accepts only a Python number.
+            rows: the weights.
             random_numbers: context of the trial's random numbers, for a random map of one row.
         """
-        self._map = weight_map
-        self._latent = latent
-        self._learned = learned
-        self._proximal = proximal
-        self._sharpness = sharpness
-        self._column = column
-        self._random_numbers = random_numbers if weight_map.quantizer.random else nullcontext
+        self.rows = rows
+        self._random_numbers = random_numbers if rows.map.quantizer.random else nullcontext
 
     def __call__(self, step: int, numbers: Tensor) -> None:
         """Apply the map to the latent weights.
@@ -55,15 +82,12 @@ class StackedMap:
             step: gradient step that uses the result.
             numbers: numbers of the step, on the device.
         """
-        quantizer = self._map.at(self._latent, self._learned)
-        if self._column is not None:
-            column = as_column(numbers[self._column], self._latent)
-            self._proximal.copy_(quantizer.weights(self._latent, column))
-            return
-        values = [sharpness(step) for sharpness in self._sharpness]
-        assert len(set(values)) == 1
+        rows = self.rows
+        if rows.kept is not None:
+            rows.kept.place(rows.latent, step)
+        quantizer, sharpness = rows.quantizer(), rows.sharpness_at(step, numbers)
         with self._random_numbers():
-            self._proximal.copy_(quantizer.weights(self._latent, values[0]))
+            rows.proximal.copy_(quantizer.weights(rows.latent, sharpness))
 
 
 class StackedBackward:
@@ -71,39 +95,23 @@ class StackedBackward:
 
     def __init__(
         self,
-        *,
         backward: BackwardMap,
-        weight_map: WeightMap,
-        latent: Tensor,
-        proximal: Tensor,
-        learned: Tensor | None,
+        rows: MappedRows,
+        places: slice,
         learned_gradient: Tensor | None,
-        rows: slice,
-        sharpness: Sequence[StepFunction],
-        column: slice | None,
     ) -> None:
         """Create the map.
 
         Args:
             backward: backward map of all rows.
-            weight_map: map of all rows.
-            latent: latents of the rows; see `StackedMap`.
-            proximal: proximal weights of the rows.
-            learned: learned numbers of the rows; None if the map has none.
-            learned_gradient: memory for their gradients.
-            rows: positions of the rows among those of the gradients.
-            sharpness: sharpness of each row as a function of the step.
-            column: see `StackedMap`; without it, there is one row.
+            rows: the weights.
+            places: positions of the rows among those of the gradients.
+            learned_gradient: memory for the gradients of the learned numbers.
         """
+        self.rows = rows
         self._backward = backward
-        self._map = weight_map
-        self._latent = latent
-        self._proximal = proximal
-        self._learned = learned
+        self._places = places
         self._learned_gradient = learned_gradient
-        self._rows = rows
-        self._sharpness = sharpness
-        self._column = column
 
     def __call__(self, gradients: Tensor, step: int, numbers: Tensor) -> Tensor:
         """Return the gradients of the latents, and write those of the learned numbers.
@@ -113,16 +121,13 @@ class StackedBackward:
             step: the gradient step.
             numbers: numbers of the step, on the device.
         """
-        sharpness: float | Tensor = self._sharpness[0](step)
-        if self._column is not None:
-            sharpness = as_column(numbers[self._column], self._latent)
-        here = self._map.at(self._latent, self._learned)
-        of_weights = gradients[self._rows]
-        back = self._backward.apply(of_weights, self._latent, sharpness, here)
-        if self._learned is not None and self._learned_gradient is not None:
+        rows, of_weights = self.rows, gradients[self._places]
+        sharpness = rows.sharpness_at(step, numbers)
+        back = self._backward.apply(of_weights, rows.latent, sharpness, rows.quantizer())
+        if rows.learned is not None and self._learned_gradient is not None:
             self._learned_gradient.copy_(
-                self._map.learned_gradient(
-                    of_weights, back, self._latent, self._proximal, self._learned
+                rows.map.learned_gradient(
+                    of_weights, back, rows.latent, rows.proximal, rows.learned
                 )
             )
         return back
@@ -131,32 +136,15 @@ class StackedBackward:
 class StackedPull:
     """The pull of the latents of adjacent rows towards their proximal points."""
 
-    def __init__(
-        self,
-        *,
-        quantizer: Quantizer,
-        latent: Tensor,
-        proximal: Tensor,
-        share: slice | None,
-        sharpness: Sequence[StepFunction],
-        column: slice | None,
-    ) -> None:
+    def __init__(self, rows: MappedRows, share: slice | None) -> None:
         """Create the pull.
 
         Args:
-            quantizer: quantizer of all rows.
-            latent: latents of the rows; see `StackedMap`.
-            proximal: proximal weights of the rows.
+            rows: the weights, whose sharpness is used in a lifted space only.
             share: positions of the rows' theta_t among the numbers of a step; None if it is 1.
-            sharpness: sharpness of each row, which is used in a lifted space only.
-            column: positions of the rows' sharpness; without it, there is one row.
         """
-        self._quantizer = quantizer
-        self._latent = latent
-        self._proximal = proximal
+        self._rows = rows
         self._share = share
-        self._sharpness = sharpness
-        self._column = column
 
     def __call__(self, step: int, numbers: Tensor) -> None:
         """Move the latents to the points that the step starts from.
@@ -165,16 +153,14 @@ class StackedPull:
             step: the gradient step.
             numbers: numbers of the step, on the device.
         """
-        pulled = self._proximal
-        if self._quantizer.num_latents != 1:
-            sharpness: float | Tensor = self._sharpness[0](step)
-            if self._column is not None:
-                sharpness = as_column(numbers[self._column], self._latent)
-            pulled = self._quantizer.prox(self._latent, sharpness)
+        rows, pulled = self._rows, self._rows.proximal
+        quantizer = rows.map.quantizer
+        if quantizer.num_latents != 1:
+            pulled = quantizer.prox(rows.latent, rows.sharpness_at(step, numbers))
         if self._share is None:
-            self._latent.copy_(pulled)
+            rows.latent.copy_(pulled)
         else:
-            self._latent.lerp_(pulled, as_column(numbers[self._share], self._latent))
+            rows.latent.lerp_(pulled, as_column(numbers[self._share], rows.latent))
 
 
 def stacked_backwards(
@@ -183,6 +169,7 @@ def stacked_backwards(
     latent: Tensor,
     proximal: Tensor,
     learned: tuple[Tensor, Tensor] | None,
+    placed_at: Tensor | None,
     add_number: Callable[[StepFunction], int],
 ) -> list[StackedBackward]:
     """Return the backward maps of adjacent members, together for members with equal ones.
@@ -190,9 +177,10 @@ def stacked_backwards(
     Args:
         members: members whose base optimizer is the same.
         slot: position of the group of weights in each optimizer.
-        latent: latents of the members; see `StackedMap`.
+        latent: latents of the members; see `MappedRows`.
         proximal: proximal weights of the members.
         learned: learned numbers of the members and memory for their gradients; None without them.
+        placed_at: memory of `stacked_placements` for the members; None without it.
         add_number: adds a function of the step to the numbers of a step, and returns its position.
 
     Returns:
@@ -215,15 +203,18 @@ def stacked_backwards(
         takes_numbers = keys[rows.start][-1] is not None
         found.append(
             StackedBackward(
-                backward=ways[rows.start],
-                weight_map=groups[rows.start].map,
-                latent=latent[rows],
-                proximal=proximal[rows],
-                learned=None if learned is None else learned[0][rows],
-                learned_gradient=None if learned is None else learned[1][rows],
-                rows=rows,
-                sharpness=sharpness,
-                column=None if takes_numbers else _added(sharpness, add_number),
+                ways[rows.start],
+                MappedRows(
+                    groups[rows.start].map,
+                    latent[rows],
+                    proximal[rows],
+                    sharpness,
+                    None if takes_numbers else _added(sharpness, add_number),
+                    learned=None if learned is None else learned[0][rows],
+                    kept=_kept(groups[rows.start].map, placed_at, rows),
+                ),
+                rows,
+                None if learned is None else learned[1][rows],
             )
         )
     return found
@@ -254,14 +245,85 @@ def stacked_pulls(
             continue
         shares = [member.optimizer.pull_at for member in members[rows]]
         sharpness = [group.sharpness for group in groups[rows]]
+        share = None if kind == 1 else _added(shares, add_number)
+        column = _added(sharpness, add_number) if is_together else None
+        weight_map = groups[rows.start].map
         yield StackedPull(
-            quantizer=groups[rows.start].quantizer,
-            latent=latent[rows],
-            proximal=proximal[rows],
-            share=None if kind == 1 else _added(shares, add_number),
-            sharpness=sharpness,
-            column=_added(sharpness, add_number) if is_together else None,
+            MappedRows(weight_map, latent[rows], proximal[rows], sharpness, column), share
         )
+
+
+def stacked_placements(groups: Sequence[QuantizedWeights | None]) -> Tensor | None:
+    """Move the latents for which the members' levels were placed last to common memory.
+
+    Args:
+        groups: the same group of weights of each member, or None of all of them.
+
+    Returns:
+        (K, n) memory, of which the rows of members that keep no levels are not used; None if no
+        member keeps them.
+    """
+    kept = [None if group is None else group.kept for group in groups]
+    some = next((own for own in kept if own is not None), None)
+    if some is None:
+        return None
+    memory = some.placed_at.new_zeros(len(groups), *some.placed_at.shape)
+    for row, own in zip(memory, kept, strict=True):
+        if own is not None:
+            own.move(row)
+    return memory
+
+
+def stacked_maps(
+    members: Sequence[StackMember],
+    slot: int,
+    at: Callable[[slice, Point], Tensor],
+    learned: Tensor | None,
+    placed_at: Tensor | None,
+    add_number: Callable[[StepFunction], int],
+) -> Iterator[StackedMap]:
+    """Yield one map for adjacent members with the same quantizer, where it is possible.
+
+    Args:
+        members: all members of the stack.
+        slot: position of the group of weights in each optimizer.
+        at: returns latents or proximal weights of adjacent rows with the same gradient point.
+        learned: learned numbers of the members; None without them.
+        placed_at: memory of `stacked_placements`; None without it.
+        add_number: see `stacked_backwards`.
+    """
+    groups = [member.optimizer.groups[slot] for member in members]
+    keys = []
+    for row, (member, group) in enumerate(zip(members, groups, strict=True)):
+        optimizer, quantizer = member.optimizer, group.quantizer
+        alone = quantizer.random or not takes_a_column(quantizer)
+        point = optimizer.rule.gradient_at
+        keys.append((point, optimizer.uses_prox, group.map, row if alone else None))
+    for rows in runs(keys):
+        if not members[rows.start].optimizer.uses_prox:
+            continue
+        sharpness = [group.sharpness for group in groups[rows]]
+        column = None
+        if keys[rows.start][-1] is None:
+            column = _added([after(own) for own in sharpness], add_number)
+        yield StackedMap(
+            MappedRows(
+                groups[rows.start].map,
+                at(rows, Point.LATENT),
+                at(rows, Point.PROXIMAL),
+                sharpness,
+                column,
+                learned=None if learned is None else learned[rows],
+                kept=_kept(groups[rows.start].map, placed_at, rows),
+            ),
+            members[rows.start].random_numbers,
+        )
+
+
+def _kept(weight_map: WeightMap, placed_at: Tensor | None, rows: slice) -> KeptLevels | None:
+    if placed_at is None or not weight_map.keeps_levels:
+        return None
+    return KeptLevels(weight_map, placed_at[rows])
 
 
 def _added(functions: Sequence[StepFunction], add_number: Callable[[StepFunction], int]) -> slice:

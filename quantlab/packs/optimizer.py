@@ -1,6 +1,7 @@
 """StackedOptimizer: the proximal optimizers of several trials, which take their steps together."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from quantlab.packs.maps import (
     StackedBackward,
     StackedMap,
     StackedPull,
-    after,
     stacked_backwards,
+    stacked_maps,
+    stacked_placements,
     stacked_pulls,
-    takes_a_column,
 )
 from quantlab.packs.member import StackMember, runs
 from quantlab.packs.rows.base_state import stacked_state
@@ -70,6 +71,9 @@ class StackedOptimizer:
         self._hidden: list[Tensor | None] = []
         """For each tensor, the latents or proximal weights that the forward pass does not use; None
         without quantization. Latents have the shape (K, size), or (K, num_latents, size)."""
+        self._placed_at: list[Tensor | None] = []
+        """For each tensor, the latents for which kept levels were placed; see
+        `stacked_placements`."""
         self._learned_slots: dict[int, int] = {}
         """Positions of groups of weights, with those of the tensors of their learned numbers."""
         states = []
@@ -89,6 +93,7 @@ class StackedOptimizer:
                 moved.move(seen[row], None if hidden is None else hidden[row])
             self._seen.append(seen.requires_grad_())
             self._hidden.append(hidden)
+            self._placed_at.append(stacked_placements([moved.group for moved in together]))
         self._blocks = [
             _Block(self, rows, states)
             for rows in runs([(m.optimizer.rule.gradient_at, m.kind) for m in members])
@@ -131,7 +136,7 @@ class StackedOptimizer:
     def is_recordable(self) -> bool:
         """Whether every step has the same operations, with all numbers taken from `numbers`."""
         return (
-            all(prox._column is not None for prox in self._maps)
+            all(prox.rows.is_recordable for prox in self._maps)
             and all(block.is_recordable for block in self._blocks)
             and all(
                 member.optimizer.averaging is None or member.averages_in_place
@@ -230,33 +235,15 @@ class StackedOptimizer:
                     )
 
     def _find_maps(self) -> Iterator[StackedMap]:
-        """Yield one map for adjacent members with the same quantizer, where it is possible."""
         for slot, hidden in enumerate(self._hidden):
-            if hidden is None:
-                continue
-            groups = [member.optimizer.groups[slot] for member in self._members]
-            keys = []
-            for row, (member, group) in enumerate(zip(self._members, groups, strict=True)):
-                quantizer = group.quantizer
-                alone = quantizer.random or not takes_a_column(quantizer)
-                optimizer = member.optimizer
-                point = optimizer.rule.gradient_at
-                keys.append((point, optimizer.uses_prox, group.map, row if alone else None))
-            for rows in runs(keys):
-                if not self._members[rows.start].optimizer.uses_prox:
-                    continue
-                column = None
-                if keys[rows.start][-1] is None:
-                    places = [self._add_number(after(group.sharpness)) for group in groups[rows]]
-                    column = slice(places[0], places[-1] + 1)
-                yield StackedMap(
-                    weight_map=groups[rows.start].map,
-                    column=column,
-                    latent=self._at(slot, rows, Point.LATENT),
-                    learned=self._learned(slot, rows),
-                    proximal=self._at(slot, rows, Point.PROXIMAL),
-                    sharpness=[group.sharpness for group in groups[rows]],
-                    random_numbers=self._members[rows.start].random_numbers,
+            if hidden is not None:
+                yield from stacked_maps(
+                    self._members,
+                    slot,
+                    partial(self._at, slot),
+                    self._learned(slot, slice(None)),
+                    self._placed_at[slot],
+                    self._add_number,
                 )
 
 
@@ -313,6 +300,7 @@ class _Block:
                 latent,
                 proximal,
                 None if learned is None else (learned, own),
+                None if (placed_at := stack._placed_at[slot]) is None else placed_at[rows],
                 stack._add_number,
             )
             if backwards:
@@ -327,7 +315,7 @@ class _Block:
     @property
     def is_recordable(self) -> bool:
         """Whether all maps take their numbers from tensors."""
-        return all(own._column is not None for maps in self._backwards.values() for own in maps)
+        return all(own.rows.is_recordable for maps in self._backwards.values() for own in maps)
 
     def _rate_of(self, group: Mapping[str, Any], optimizer: LatentOptimizer) -> StepFunction:
         """Return the learning rate of a parameter group, as a function of the step."""

@@ -32,9 +32,14 @@ class Scale(ABC):
     tensor's first axis (output channels of convolution and linear layers; a tensor of one axis is
     one row), or a number of adjacent weights, which must divide every tensor's number of
     weights."""
+    every: int = 1
+    """Levels are placed anew in every n-th gradient step, and kept between. The hard weights have
+    levels that are placed for the latents at that time, whatever this number. Learned numbers
+    require 1."""
 
     def __post_init__(self) -> None:
         make_plain(self)
+        require_count(self, "every", 1)
         if isinstance(self.per, str):
             if self.per not in PER:
                 raise ConfigurationError(
@@ -74,6 +79,18 @@ class Scale(ABC):
         Raises:
             ConfigurationError: if it cannot.
         """
+
+    def require_learns_in_every_step(self, levels: tuple[float, ...]) -> None:
+        """Check that the rule places its levels in every step if it has learned numbers.
+
+        Raises:
+            ConfigurationError: if it does not.
+        """
+        if self.every != 1 and self.num_learned(levels):
+            raise ConfigurationError(
+                f"{type(self).__name__}.every = {self.every}: must be 1, because its numbers are "
+                "learned in every step"
+            )
 
     def num_stored(self, levels: tuple[float, ...]) -> int:
         """Return how many numbers determine the levels of a row, which count among its bits."""

@@ -180,6 +180,7 @@ class Quantization:
                 f"whose {reason}"
             )
         scale.require_fits(levels)
+        scale.require_learns_in_every_step(levels)
         if scale.num_learned(levels) and self.rule.gradient_at is Point.LATENT:
             raise ConfigurationError(
                 f"Quantization.scale = {scale!r}: {name} learns its numbers from the gradient at "

@@ -29,8 +29,8 @@ class Move:
 class Probe:
     """The quantization of a recipe on some tensors in float64, at a learning rate of 1.
 
-    The quantizer is that of the layers in no group. A scale is applied to every tensor as one row.
-    Random maps draw the same numbers at each call.
+    The quantizer is that of the layers in no group. A scale is applied to every tensor as one row,
+    and places its levels in every step. Random maps draw the same numbers at each call.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Probe:
         assert recipe.quantization is not None
         own = replace(recipe.quantization, exclude=(), include=(), groups=())
         if own.scale is not None:
-            own = replace(own, scale=replace(own.scale, per="tensor"))
+            own = replace(own, scale=replace(own.scale, per="tensor", every=1))
         self.quantization = own
         self._is_plain = plain
         used = replace(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from quantlab.optim.buffers import Moved
+from quantlab.optim.moved import Moved
 
 
 class Kind(NamedTuple):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from quantlab.errors import ConfigurationError
-from quantlab.optim.buffers import Moved
 from quantlab.optim.latent_optimizer import LatentOptimizer
+from quantlab.optim.moved import Moved
 
-OWN = ("latent", "proximal", "average", "learned")
+OWN = ("latent", "proximal", "average", "learned", "placed_at")
 """Entries of a quantized parameter, in addition to those of the base optimizer."""
 _OF_LEARNED = "learned."
 """Prefix of the base optimizer's entries for the learned numbers of the weights' scale."""
@@ -34,6 +34,8 @@ def own_tensors(moved: Moved) -> dict[str, Tensor]:
     }
     if group.average is not None:
         found["average"] = group.average[moved.start : end].view(parameter.shape)
+    if group.placed_at is not None:
+        found["placed_at"] = group.placed_at[moved.start : end].view(parameter.shape)
     if group.learned is not None:
         found["learned"] = group.learned_part(group.learned.detach(), moved.start, count)
     return found

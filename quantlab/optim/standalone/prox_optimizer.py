@@ -11,8 +11,9 @@ from torch.optim.optimizer import ParamsT
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.optim.bop import Bop
-from quantlab.optim.buffers import grouped, shaped_moved
+from quantlab.optim.buffers import grouped
 from quantlab.optim.latent_optimizer import LatentOptimizer
+from quantlab.optim.moved import shaped_moved
 from quantlab.optim.of_recipe import require_maps, step_scale_of
 from quantlab.optim.standalone.base_groups import BaseGroups, options_of
 from quantlab.optim.standalone.chosen_weights import (

@@ -16,6 +16,7 @@ from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.convnet import ConvNet
 from quantlab.optim.bits import bits_by_weight
 from quantlab.optim.latent_optimizer import LatentOptimizer
+from quantlab.packs import PackedRun
 from quantlab.packs.compatibility import pack_key
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -25,7 +26,7 @@ from quantlab.scales import Scale
 from quantlab.scales.placement import SMALLEST, Proportional
 from quantlab.schedules import Constant, Linear
 from quantlab.training.run import TrainingRun
-from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, UpdateRule
+from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, Point, UpdateRule
 from tests.quantlab.packs.test_packs import DOUBLE_DIGITS, Double, alone, assert_alike, packed
 
 
@@ -68,6 +69,7 @@ class Learned(Scale):
         return ((gradient * weights - carried * latent) / learned).mean(-1, keepdim=True)
 
 
+KEPT = [Mean(per="channel", every=4), Mean(every=3)]
 SCALES = [scale for kind in (Mean, Learned) for scale in (kind(), kind(per="channel"), kind(per=9))]
 IMAGES = torch.randn(24, 3, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(24) % 5
@@ -141,10 +143,12 @@ def weights_by_hand(scale: Scale, steps: int) -> Mapping[str, Tensor]:
             for name in scaled
         }
 
+    placed_at = dict(latents)
+
     def scales(name: str) -> Tensor:
         if name not in scaled:
             return torch.ones(1, 1, dtype=torch.float64)
-        found = rows(name, latents[name]).abs().mean(1) if not learned else learned[name]
+        found = rows(name, placed_at[name]).abs().mean(1) if not learned else learned[name]
         return found[:, None]
 
     def parts(name: str) -> Tensor:
@@ -156,6 +160,7 @@ def weights_by_hand(scale: Scale, steps: int) -> Mapping[str, Tensor]:
         return value - 0.02 * moments[key]
 
     for step in range(steps):
+        placed_at = placed_at if step % scale.every else dict(latents)
         values = {}
         for name, latent in latents.items():
             values[name] = latent
@@ -179,7 +184,7 @@ def weights_by_hand(scale: Scale, steps: int) -> Mapping[str, Tensor]:
     return latents
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=repr)
+@pytest.mark.parametrize("scale", [*SCALES, *KEPT], ids=repr)
 @pytest.mark.parametrize("flat", [True, False])
 def test_steps_with_a_scale_are_those_written_out_by_hand(scale: Scale, flat: bool) -> None:
     model = network()
@@ -192,7 +197,7 @@ def test_steps_with_a_scale_are_those_written_out_by_hand(scale: Scale, flat: bo
             torch.testing.assert_close(latent, expected[name], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=repr)
+@pytest.mark.parametrize("scale", [*SCALES, *KEPT], ids=repr)
 @pytest.mark.parametrize("rule", [PROX_CONNECT, PROX_QUANT], ids=str)
 def test_hard_weights_are_levels_of_their_row_to_the_last_bit(
     scale: Scale, rule: UpdateRule
@@ -213,20 +218,52 @@ def test_hard_weights_are_levels_of_their_row_to_the_last_bit(
     assert levels["4.weight"].tolist() == [[-1, 0, 1]]
 
 
-@pytest.mark.parametrize("scale", [Mean(per="channel"), Learned(per=9)], ids=repr)
-def test_an_interrupted_run_with_a_scale_goes_on_bit_for_bit(scale: Scale) -> None:
+@pytest.mark.parametrize(
+    ("scale", "steps"),
+    [(Mean(per="channel"), 5), (Learned(per=9), 5), *((KEPT[0], steps) for steps in range(3, 9))],
+    ids=repr,
+)
+def test_an_interrupted_run_with_a_scale_goes_on_bit_for_bit(scale: Scale, steps: int) -> None:
     whole, parts = network(), network()
     train(whole, optimizer(whole, scale), 12)
     first = optimizer(parts, scale)
-    train(parts, first, 5)
+    train(parts, first, steps)
     state = {name: value.clone() for name, value in parts.state_dict().items()}
     second = network()
     second.load_state_dict(state)
     own = optimizer(second, scale)
     own.load_state_dict(first.state_dict())
-    train(second, own, 7)
+    train(second, own, 12 - steps)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_levels_are_kept_between_placements_but_hard_weights_have_new_ones() -> None:
+    scale = Mean(every=4)
+    own = optimizer(model := network(), scale, quantizer=Nearest(BINARY))
+    group = own.groups[0]
+    kept, hard = [], []
+    for step in range(9):
+        mean = group.latent.abs().mean()
+        if step % 4 == 0:
+            placed = mean
+        kept.append(group.proximal.abs())
+        hard.append(own._at(group, Point.HARD).abs())
+        torch.testing.assert_close(kept[-1], placed.expand_as(kept[-1]), rtol=1e-15, atol=0)
+        torch.testing.assert_close(hard[-1], mean.expand_as(hard[-1]), rtol=1e-15, atol=0)
+        train(model, own, 1)
+    assert len({float(sizes[0]) for sizes in kept}) == 3
+    assert len({float(sizes[0]) for sizes in hard}) == 9
+
+
+def test_post_training_places_levels_when_weights_are_evaluated() -> None:
+    own = optimizer(
+        model := network(), Mean(every=4), rule=POST_TRAINING, quantizer=Nearest(BINARY)
+    )
+    train(model, own, 2)
+    group = own.groups[0]
+    sizes = own._at(group, Point.PROXIMAL).abs()
+    torch.testing.assert_close(sizes, group.latent.abs().mean().expand_as(sizes))
 
 
 def test_learned_numbers_stay_positive_and_do_not_decay() -> None:
@@ -278,8 +315,39 @@ def test_a_pack_with_scales_trains_each_member_as_alone(kind: type[Scale]) -> No
         recipe(scale, 3, pull=0.3, latent_bound=0.5),
         recipe(scale, 4, quantizer=PiecewiseLinear(BINARY)),
     ]
+    if kind is Mean:
+        members += [
+            recipe(replace(scale, every=3), 5),
+            recipe(replace(scale, every=3), 6, backward=ClippedIdentity()),
+            recipe(replace(scale, every=7), 7, backward=ClippedIdentity(), rule=PROX_QUANT),
+        ]
     for found, own in zip(packed(members), members, strict=True):
         assert_alike(found, alone(own), 1e-12)
+
+
+def test_members_that_keep_levels_go_on_in_another_pack_and_alone() -> None:
+    scales = [Mean(per="channel", every=every) for every in (4, 1, 4, 5)]
+    members = [recipe(scale, seed) for seed, scale in enumerate(scales)]
+    pack = PackedRun(members)
+    training = pack.train(pause_steps=1)
+    for _ in range(6):  # in the middle of an epoch, and between two placements
+        next(training)
+    states = [member.state_dict() for member in pack.members]
+    shapes = [len(state["optimizer"]["placed_at"]) for state in states]
+    assert shapes[1] == 0 < shapes[0] == shapes[3]
+    runs = [TrainingRun(own) for own in members]
+    others = PackedRun(members[1:])
+    for run, other, state in zip(runs, [None, *others.members], states, strict=True):
+        run.load_state_dict(state)
+        if other is not None:
+            other.load_state_dict(state)
+    list(others)
+    for run, other, own in zip(runs, [None, *others.members], members, strict=True):
+        expected = alone(own).weights
+        list(run)
+        for found in (run, other):
+            for name, weight in found.final_weights().items() if found is not None else ():
+                torch.testing.assert_close(weight, expected[name], rtol=1e-11, atol=1e-11)
 
 
 def test_only_trials_with_the_same_rows_share_a_pack() -> None:
@@ -326,8 +394,9 @@ def test_options_by_pattern_hold_for_latents_and_not_for_learned_numbers() -> No
         ({"scale": "mean"}, r"Quantization.scale = 'mean': must be an instance of Scale"),
         (
             {"scale": Mean(), "quantizer": Softmax()},
-            r"Quantization.scale = Mean\(per='tensor'\): must be None for Softmax",
+            r"Quantization.scale = Mean\(per='tensor', every=1\): must be None for Softmax",
         ),
+        ({"scale": Learned(every=2)}, r"Learned.every = 2: must be 1, because its numbers are"),
         (
             {"scale": Learned(), "rule": POST_TRAINING},
             r"Quantization.scale = Learned.*rule.gradient_at must be Point.PROXIMAL",
@@ -343,6 +412,12 @@ def test_a_scale_that_does_not_fit_is_refused(options: dict[str, Any], message: 
 def test_rows_must_be_named(per: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"Mean.per = "):
         Mean(per=per)
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True, None])
+def test_steps_between_placements_are_counted(every: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"Mean.every = "):
+        Mean(every=every)
 
 
 def test_blocks_that_do_not_divide_a_tensor_are_refused_by_its_name() -> None:

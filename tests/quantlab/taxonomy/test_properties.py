@@ -44,7 +44,7 @@ def found(quantization: Quantization, **changes: object) -> Properties:
         ({"quantizer": StochasticRounding()}, True),
         ({"quantizer": ShiftedTanh(BINARY, beta=1.0), "step_scale": Linear(1.0)}, True),
         ({"quantizer": Softmax(TERNARY)}, True),
-        ({"quantizer": Nearest(), "scale": TernaryWeight()}, True),
+        ({"quantizer": Nearest(), "scale": TernaryWeight(every=2)}, True),
         ({"rule": PROX_QUANT}, False),
         ({"rule": REVERSE_PROX_CONNECT}, False),
         ({"rule": POST_TRAINING}, False),

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from quantlab import ConfigurationError, Point, ProxOptimizer, Quantization
+from quantlab.backward_maps import ClippedIdentity
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -37,6 +38,12 @@ KINDS = {
     ),
     "learned numbers": Quantization(
         rule=PROX_CONNECT, quantizer=Nearest(TERNARY), scale=TrainedTernary(per="channel")
+    ),
+    "kept levels": Quantization(
+        rule=PROX_QUANT,
+        quantizer=PiecewiseLinear(TERNARY),
+        backward=ClippedIdentity(),
+        scale=LeastSquares(per="channel", every=4),
     ),
     "averaged": Quantization(
         rule=PROX_CONNECT,
