@@ -21,6 +21,7 @@ TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
     "dataset": ("dataset",),
     "optimizer": ("optimizer",),
     "select": ("select",),
+    "distillation": ("distillation",),
 }
 """Axis -> paths of the recipe that it covers: how a trial was trained, apart from its method."""
 
@@ -56,16 +57,10 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         where = (several[varying] > 1).any(axis="columns")
         where = where.groupby([frame[key] for key in setting]).transform("any")
+        rows = texts[varying].itertuples(index=False, name=None)
         values = [
-            ", ".join(
-                value if len(columns) == 1 else f"{_last(column)}={value}"
-                for column, value in zip(varying, row, strict=True)
-            )
-            if is_here
-            else ""
-            for row, is_here in zip(
-                texts[varying].itertuples(index=False, name=None), where, strict=True
-            )
+            _named(varying, row, is_single=len(columns) == 1) if is_here else ""
+            for row, is_here in zip(rows, where, strict=True)
         ]
         frame = frame.assign(**{f"{AXIS_PREFIX}{name}": values})
         axes.append(f"{AXIS_PREFIX}{name}")
@@ -75,6 +70,14 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
 def _is_below(column: str, paths: Sequence[str]) -> bool:
     path = column.removeprefix(RECIPE_PREFIX)
     return path != column and any(path == one or path.startswith(f"{one}.") for one in paths)
+
+
+def _named(columns: Sequence[str], values: Sequence[str], *, is_single: bool) -> str:
+    """Name settings and their values, without those that a trial does not have."""
+    if is_single:
+        return ", ".join(values)
+    pairs = zip(columns, values, strict=True)
+    return ", ".join(f"{_last(column)}={value}" for column, value in pairs if value) or "none"
 
 
 def _last(column: str) -> str:

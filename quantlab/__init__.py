@@ -8,6 +8,7 @@ from quantlab.optim import ProxOptimizer
 from quantlab.quantizers import Quantizer
 from quantlab.recipe import (
     Averaging,
+    Distillation,
     OptimizerSpec,
     ParameterGroup,
     Quantization,
@@ -23,6 +24,7 @@ from quantlab.update_rules import Point, UpdateRule
 __all__ = [
     "Averaging",
     "ConfigurationError",
+    "Distillation",
     "EpochRecord",
     "Execution",
     "InitialWeights",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from quantlab.datasets import DatasetSpec
+from quantlab.distillation import Distillation
 from quantlab.errors import ConfigurationError, brief
 from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
@@ -16,6 +17,7 @@ from quantlab.tasks.classification import Classification
 
 __all__ = [
     "Averaging",
+    "Distillation",
     "OptimizerSpec",
     "ParameterGroup",
     "Quantization",
@@ -74,6 +76,8 @@ class Recipe:
     on. All batches are full; one that contains the end of a pass may contain an image twice. What
     is given in epochs, such as schedules, and what is done after every epoch, such as the
     evaluation on validation images, follows."""
+    distillation: Distillation | None = None
+    """A teacher, whose outputs are a part of the loss; None for the loss of `task` alone."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -84,6 +88,9 @@ class Recipe:
             require_instance(self, "quantization", Quantization)
         if self.initial_weights is not None:
             require_instance(self, "initial_weights", InitialWeights)
+        if self.distillation is not None:
+            require_instance(self, "distillation", Distillation)
+            self.distillation.require_task(self.task)
         require_count(self, "epochs", 1)
         require_count(self, "batchnorm_epochs", 0)
         require_count(self, "batch_size", 1)

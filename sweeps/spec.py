@@ -223,10 +223,22 @@ class Cell:
         return " ".join([first, *axes, f"seed={self.recipe.seed}"])
 
     @property
-    def parent(self) -> str | None:
+    def starts_from(self) -> str | None:
         """Fingerprint of the trial from whose network this one starts; None if there is none."""
         weights = self.recipe.initial_weights
         return weights.fingerprint if isinstance(weights, TrialWeights) else None
+
+    @property
+    def taught_by(self) -> str | None:
+        """Fingerprint of the trial whose network is the teacher; None if there is none."""
+        teacher = self.recipe.distillation and self.recipe.distillation.teacher
+        return teacher.fingerprint if isinstance(teacher, TrialWeights) else None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Fingerprints of the trials whose networks this one needs, each once."""
+        needed = (self.starts_from, self.taught_by)
+        return tuple(dict.fromkeys(parent for parent in needed if parent is not None))
 
 
 @dataclass(frozen=True, kw_only=True)

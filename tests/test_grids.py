@@ -275,11 +275,11 @@ def test_fine_tuning_starts_from_its_own_networks_pretraining(name: str) -> None
     cells = {cell.fingerprint: cell for cell in load_sweep(name).cells}
     for cell in cells.values():
         if "fine-tuning" in cell.block and "resnet18" not in cell.block:
-            assert cell.parent is not None
-            assert cells[cell.parent].method == "FP"
-            assert cells[cell.parent].recipe.model == cell.recipe.model
+            assert cell.starts_from is not None
+            assert cells[cell.starts_from].method == "FP"
+            assert cells[cell.starts_from].recipe.model == cell.recipe.model
         else:
-            assert cell.parent is None
+            assert not cell.parents
 
 
 def test_the_smoke_grid_goes_through_the_papers_rho() -> None:

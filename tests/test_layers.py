@@ -25,6 +25,7 @@ FLOORS = {
         "mirror_maps",
         "backward_maps",
         "initial_weights optimizer_spec settings",
+        "distillation",
         "recipe",
         "canonical",
         "optim kernels distributed",

@@ -35,6 +35,9 @@ RELEASE = {
     "quantlab.datasets.text.standard_library": "StandardLibrary",
     "quantlab.datasets.text.windows": "ByteDataset Windows mapped",
     "quantlab.datasets.tiny_imagenet": "TinyImageNet",
+    "quantlab.distillation.settings": "Distillation",
+    "quantlab.distillation.teacher": "Teacher loaded_teacher",
+    "quantlab.distillation.teachers": "Teachers",
     "quantlab.distributed.batch_norm": "SharedBatchNorm share_batch_norm",
     "quantlab.distributed.data_parallel": "Replicas",
     "quantlab.distributed.gradient_sum": "GradientSum require_equal",
@@ -154,6 +157,7 @@ RELEASE = {
     ),
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
+    "quantlab.probing.untrained": "without_trained_weights",
     "quantlab.quantization_sets": "constant is_symmetric nearest_level quantization_set set_name",
     "quantlab.quantizers.base": "Quantizer at_least_float32 finite_sharpness",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
@@ -205,9 +209,10 @@ RELEASE = {
         "AtStep AveragingWeight NoAnnealing PullAtStep averaging_of pull_of sharpness_of"
     ),
     "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
-    "quantlab.tasks.checked": "each_loss each_value mean_loss of_mean require_task",
+    "quantlab.tasks.checked": "each_distance each_loss each_value mean_loss of_mean require_task",
     "quantlab.tasks.classification": "Classification TopAccuracy",
     "quantlab.tasks.dimensions": "Dimensions",
+    "quantlab.tasks.divergence": "softened_divergence widened",
     "quantlab.tasks.language_modelling": (
         "BitsPerSymbol LanguageModelling Perplexity SymbolAccuracy"
     ),

@@ -17,8 +17,9 @@ def pack_key(recipe: Recipe) -> str:
     Such recipes have the same model, dataset, task, batch size, epochs, steps per epoch and
     optimizer class, the same layers in weight groups, the same parameters in groups of the
     optimizer, and the same number of latents per weight. Their scales divide tensors in the same
-    way and learn as many numbers. Quantizers, rules, sharpness, learning rates, options of the
-    optimizer and of its groups, averaging, seeds and initial weights may differ.
+    way and learn as many numbers. All or none have a teacher, of one network and temperature.
+    Quantizers, rules, sharpness, learning rates, options of the optimizer and of its groups,
+    averaging, seeds, initial weights, teachers' weights and their shares in the loss may differ.
 
     Raises:
         ConfigurationError: if the recipe cannot be trained in any pack.
@@ -40,12 +41,13 @@ def _common(recipe: Recipe) -> dict[str, Any]:
                 f"pack: Recipe.{name} = {parts}: must be 1, or the trials must be trained without "
                 "packs"
             )
-    quantization = recipe.quantization
+    quantization, teacher = recipe.quantization, recipe.distillation
     return {
         "model": recipe.model,
         "dataset": recipe.dataset,
         "batch_size": recipe.batch_size,
         "task": recipe.task,
+        "distillation": teacher and (teacher.model or recipe.model, teacher.temperature),
         "epochs": recipe.epochs,
         "batchnorm_epochs": recipe.batchnorm_epochs,
         "steps_per_epoch": recipe.steps_per_epoch,

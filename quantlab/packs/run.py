@@ -83,8 +83,9 @@ class PackedRun:
             self.stacking = stacking or _stacking_for(recipes[0], data_dir, device)
         elif execution.graph and torch.device(device).type == "cuda":
             self.stacking = stacking or _stacking_alone(recipes[0], data_dir, device, execution)
-        self.members = [
-            TrainingRun(
+        self.members: list[TrainingRun] = []
+        for recipe in recipes:
+            run = TrainingRun(
                 recipe,
                 data_dir=data_dir,
                 device=device,
@@ -92,8 +93,8 @@ class PackedRun:
                 weights_of=weights_of,
                 replicas=replicas,
             )
-            for recipe in recipes
-        ]
+            _share_teacher(run, self.members)
+            self.members.append(run)
         self.execution = execution
         self.diverged: dict[int, NonFiniteLossError] = {}
         """Positions of the members that have diverged, with their errors."""
@@ -190,6 +191,14 @@ class PackedRun:
             self._stack = None
             return
         yield [PackEvent(place, record) for place, record in stack.records().items()]
+
+
+def _share_teacher(run: TrainingRun, others: Sequence[TrainingRun]) -> None:
+    """Let a run use the teacher of another one, if it is the same network."""
+    for other in others:
+        if run.teacher and other.teacher and run.teacher.is_like(other.teacher):
+            run.teacher.share_network_of(other.teacher)
+            return
 
 
 def _require_fitting(execution: Execution) -> None:

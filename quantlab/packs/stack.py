@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quantlab.datasets.gathered import GatheredDataset
 from quantlab.datasets.in_memory import Images
+from quantlab.distillation.teachers import Teachers
 from quantlab.errors import NonFiniteLossError
 from quantlab.execution import Execution
 from quantlab.optim.weight_measures import weight_measures
@@ -77,6 +78,8 @@ class Stack:
             rates_in_tensors=record is not None
             or (on_gpu and first.recipe.optimizer.algorithm in RECORDABLE),
         )
+        teachers = [run.teacher for run in self.runs if run.teacher is not None]
+        self._teachers = Teachers(teachers, self.device) if teachers else None
         self._frozen = {
             name: torch.stack([run.model.get_parameter(name).detach() for run in self.runs])
             for name in set(names.values()) - set(self._optimizer.weights)
@@ -205,6 +208,10 @@ class Stack:
             task = self.runs[0].recipe.task
             each = each_loss(task, logits.flatten(0, 1), labels.flatten(0, 1))
         losses = each.unflatten(0, labels.shape[:2]).mean(dim=1)
+        if self._teachers is not None:
+            losses = self._teachers.losses(
+                inputs, logits, losses, self._execution, compiled=compiled
+            )
         is_bad = self._losses.add(losses.detach(), labels.shape[1])
         gradients = self._optimizer.gradients(losses)
         if self._looks_at_losses and is_bad.any():

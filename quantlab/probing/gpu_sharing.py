@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import torch
 from quantlab.errors import first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun
+from quantlab.probing.untrained import without_trained_weights
 from quantlab.recipe import Recipe
 
 NUMBERS = (1, 2, 4, 8, 16)
@@ -141,8 +142,8 @@ class Sharer:
             execution: options of the computation.
         """
         torch.set_num_threads(execution.threads)
-        # Initial weights may not exist yet, and do not change the speed.
-        self._recipes = [replace(recipe, initial_weights=None) for recipe in recipes]
+        # Weights of other networks may not exist yet, and do not change the speed.
+        self._recipes = [without_trained_weights(recipe) for recipe in recipes]
         self._data_dir = data_dir
         self._device = device
         self._execution = execution

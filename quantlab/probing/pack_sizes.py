@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from quantlab.errors import NonFiniteLossError, first_line
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun
+from quantlab.probing.untrained import without_trained_weights
 from quantlab.recipe import Recipe
 
 SIZES = (1, 3, 9, 16, 27, 81)
@@ -74,8 +75,8 @@ def measure_packs(
             than `WORTH_SECONDS`. None for the number of recipes.
     """
     torch.set_num_threads(execution.threads)
-    # Initial weights may not exist yet, and do not change the speed.
-    fresh = [replace(recipe, initial_weights=None) for recipe in recipes]
+    # Weights of other networks may not exist yet, and do not change the speed.
+    fresh = [without_trained_weights(recipe) for recipe in recipes]
     times: dict[int, float] = {}
     for size in (size for size in SIZES if size <= len(recipes)):
         chosen = [fresh[len(fresh) * place // size] for place in range(size)]

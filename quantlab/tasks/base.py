@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from quantlab.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class Metric(ABC):
@@ -132,6 +134,29 @@ class Task(ABC):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch, a number."""
         return self.each_loss(outputs, targets).mean()
+
+    @property
+    def has_temperature(self) -> bool:
+        """Whether the loss of distillation divides outputs, which are logits, by a temperature."""
+        return True
+
+    def each_distillation_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float
+    ) -> Tensor:
+        """Return the distance of every example's outputs from those of a teacher, (batch,).
+
+        Args:
+            outputs: (batch, ...) what the network returned.
+            teacher_outputs: (batch, ...) what the teacher returned for the same inputs.
+            temperature: see `Distillation.temperature`; 1 if the task has none.
+
+        Raises:
+            ConfigurationError: if the task has no such loss. A recipe is checked for this.
+        """
+        raise ConfigurationError(
+            f"Recipe.distillation: {type(self).__name__} has no loss of distillation; define its "
+            "method each_distillation_loss, or set distillation = None"
+        )
 
     def guess(self, num_outputs: int) -> float | None:
         """Return the value of the main metric of random guessing; None if it is unknown."""

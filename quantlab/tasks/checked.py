@@ -32,12 +32,27 @@ def each_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
         ConfigurationError: if it is no tensor of this shape with floating-point numbers.
     """
     given: object = task.each_loss(outputs, targets)
-    if isinstance(given, Tensor) and given.shape == (len(targets),) and given.is_floating_point():
+    return _one_for_each(given, len(targets), f"{type(task).__name__}.each_loss")
+
+
+def each_distance(
+    task: Task, outputs: Tensor, teacher_outputs: Tensor, temperature: float
+) -> Tensor:
+    """Return the distance of every example's outputs from those of a teacher, (batch,).
+
+    Raises:
+        ConfigurationError: if it is no tensor of this shape with floating-point numbers.
+    """
+    given: object = task.each_distillation_loss(outputs, teacher_outputs, temperature)
+    return _one_for_each(given, len(outputs), f"{type(task).__name__}.each_distillation_loss")
+
+
+def _one_for_each(given: object, count: int, method: str) -> Tensor:
+    if isinstance(given, Tensor) and given.shape == (count,) and given.is_floating_point():
         return given
     raise ConfigurationError(
-        f"{type(task).__name__}.each_loss returned {_described(given)} for {len(targets)} "
-        f"examples; must return a tensor of shape ({len(targets)},) of floating-point numbers, one "
-        "for each example"
+        f"{method} returned {_described(given)} for {count} examples; must return a tensor of "
+        f"shape ({count},) of floating-point numbers, one for each example"
     )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_count, require_number
 from quantlab.tasks.base import Fraction, Metric, Task, described_outputs
+from quantlab.tasks.divergence import softened_divergence
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Classification(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy, in one call of torch."""
         return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+
+    def each_distillation_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float
+    ) -> Tensor:
+        """Return T^2 KL(teacher || network) of every example, without label smoothing."""
+        return softened_divergence(outputs, teacher_outputs, temperature)
 
     def guess(self, num_outputs: int) -> float:
         """Return 1 / classes."""

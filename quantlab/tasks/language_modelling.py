@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
 from quantlab.tasks.base import Fraction, LowerIsBetter, Metric, Task, described_outputs
+from quantlab.tasks.divergence import softened_divergence
 
 
 def _nats(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -112,6 +113,12 @@ class LanguageModelling(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy of all symbols, in one call of torch."""
         return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    def each_distillation_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float
+    ) -> Tensor:
+        """Return the mean of T^2 KL(teacher || network) over the symbols of each sequence."""
+        return softened_divergence(outputs, teacher_outputs, temperature).mean(dim=1)
 
     def guess(self, num_outputs: int) -> float:
         """Return log2 of the number of symbols."""

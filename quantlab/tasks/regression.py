@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError
 from quantlab.tasks.base import LowerIsBetter, Metric, Task, described_outputs
+from quantlab.tasks.divergence import widened
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,17 @@ class Regression(Task):
     def each_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error of every example."""
         return _squares(outputs, targets)
+
+    @property
+    def has_temperature(self) -> bool:
+        """Always false."""
+        return False
+
+    def each_distillation_loss(
+        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float
+    ) -> Tensor:
+        """Return the mean squared distance of every example's outputs from the teacher's."""
+        return _squares(*widened(outputs, teacher_outputs))
 
     def require_outputs(
         self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int

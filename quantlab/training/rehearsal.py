@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.datasets.base import Dimensions
+from quantlab.distillation.teacher import Teacher
 from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, described
 from quantlab.execution import Execution
+from quantlab.models import ModelSpec
 from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
 from quantlab.recipe import Recipe, pull_at
@@ -68,6 +70,7 @@ def rehearse(
     dimensions: Dimensions,
     *,
     load: Callable[[nn.Module], None] = lambda model: None,
+    load_teacher: Callable[[nn.Module], None] = lambda model: None,
     runs_here: bool = True,
 ) -> None:
     """Build the network and its optimizer, and take a step of each stage on two random images.
@@ -79,6 +82,7 @@ def rehearse(
         recipe: recipe to rehearse.
         dimensions: dimensions of its dataset.
         load: loads initial weights into the network; by default none are loaded.
+        load_teacher: loads the weights of the recipe's teacher; by default they are random.
         runs_here: whether the network must run on this machine's CPU. If it is False, errors of the
             types `OF_DEVICES` are ignored, because the network may need another device.
 
@@ -89,14 +93,25 @@ def rehearse(
     name = recipe.model.name
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.default_generator.manual_seed(0)
-        model = _built(recipe, dimensions)
+        model = _built(recipe.model, dimensions)
         load(model)
         model.train()
+        teacher = None
+        if recipe.distillation is not None:
+            teacher = Teacher(
+                recipe.distillation,
+                recipe.model,
+                recipe.task,
+                build=lambda spec: _built(spec, dimensions),
+                load=load_teacher,
+            )
         batch = min(2, recipe.batch_size)
         inputs = Execution().layout(dimensions.random_inputs(batch))
         labels = dimensions.some_targets(batch)
         try:
-            _step(recipe, model, inputs, labels, dimensions.num_classes)
+            if teacher is not None:
+                teacher.check(inputs, labels, dimensions.num_classes)
+            _step(recipe, model, inputs, labels, dimensions.num_classes, teacher)
         except ConfigurationError as error:
             if runs_here or not isinstance(error, ElsewhereError):
                 raise ConfigurationError(f"model {name}: {error}") from error
@@ -120,7 +135,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def _step(
-    recipe: Recipe, model: nn.Module, inputs: Tensor, labels: Tensor, num_classes: int
+    recipe: Recipe,
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    teacher: Teacher | None,
 ) -> None:
     if sum(parameter.numel() for parameter in model.parameters()) > LARGEST_STEP:
         recipe.optimizer.members_of_groups(model)
@@ -136,6 +156,8 @@ def _step(
         recipe.task.require_outputs(model, outputs, labels, num_classes)
         require_task(recipe.task, outputs.detach(), labels, num_classes)
         loss = mean_loss(recipe.task, outputs, labels)
+        if teacher is not None:
+            loss = teacher.loss(inputs, outputs, loss)
         loss.backward()
         return loss.item()
 
@@ -147,9 +169,9 @@ def _step(
         optimizer.step(closure)
 
 
-def _built(recipe: Recipe, dimensions: Dimensions) -> nn.Module:
-    what = f"model {recipe.model.name}"
-    build: Any = recipe.model.build_for  # the user's code may return anything
+def _built(spec: ModelSpec, dimensions: Dimensions) -> nn.Module:
+    what = f"model {spec.name}"
+    build: Any = spec.build_for  # the user's code may return anything
     try:
         network: Any = build(dimensions)
     except ConfigurationError:

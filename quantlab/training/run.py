@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from quantlab.datasets import ImageSet
+from quantlab.distillation.teacher import loaded_teacher
 from quantlab.distributed.batch_norm import share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.distributed.gradient_sum import GradientSum, require_equal
@@ -66,7 +67,7 @@ class TrainingRun(TrainingState):
             device: a torch device.
             execution: options of the computation.
             weights_of: maps a fingerprint to the file of that trial's final weights, for recipes
-                that start from another trial's network.
+                that start from another trial's network, or learn from it.
             replicas: processes that train the recipe together, `Execution.replicas` in number. All
                 of them call the methods that train or evaluate.
 
@@ -110,6 +111,19 @@ class TrainingRun(TrainingState):
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
             self.model = share_batch_norm(self.model, self._batch, recipe.batchnorm_shards)
             self._gradients = GradientSum(self.model, replicas)
+            if recipe.distillation is not None:
+                self.teacher = loaded_teacher(
+                    recipe.distillation,
+                    recipe.model,
+                    recipe.task,
+                    recipe.dataset,
+                    self.splits.train,
+                    self.dimensions,
+                    data_dir=data_dir,
+                    weights_of=weights_of,
+                    execution=execution,
+                    device=self.device,
+                )
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if self.execution.compile else self.model
         )
@@ -336,7 +350,10 @@ class TrainingRun(TrainingState):
             outputs = self._forward(inputs)
             task, count = self.recipe.task, self.splits.num_classes
             task.require_outputs(self.model, outputs, labels, count)
-            return mean_loss(task, outputs, labels)
+            loss = mean_loss(task, outputs, labels)
+            if self.teacher is None:
+                return loss
+            return self.teacher.loss(inputs, outputs, loss, compiled=self.execution.compile)
 
     def _evaluated(self, images: ImageSet, metrics: Sequence[Metric]) -> dict[str, float]:
         return evaluate(

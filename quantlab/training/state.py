@@ -11,6 +11,7 @@ from torch import nn
 
 from quantlab.canonical import fingerprint
 from quantlab.datasets import Splits
+from quantlab.distillation.teacher import Teacher
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import ConfigurationError
 from quantlab.execution import Execution, parse_execution
@@ -75,6 +76,10 @@ class TrainingState:
         self._in_progress: EpochInProgress | None = None
         self.best: BestNetwork | None = None
         """Network of the best epoch so far, if the recipe selects it."""
+        self.teacher: Teacher | None = None
+        """The teacher, if the recipe has one."""
+        self.had_other_teacher = False
+        """Whether a part of the training so far had a teacher with other weights."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the training state, between epochs or at a pause.
@@ -94,6 +99,8 @@ class TrainingState:
         }
         if self.best is not None:
             state["best"] = self.best.state_dict()
+        if self.teacher is not None:
+            state["teacher"] = "several" if self.had_other_teacher else self.teacher.digest
         copy: dict[str, Any] = own_copy(state)
         return copy
 
@@ -111,6 +118,8 @@ class TrainingState:
         self.step = state["step"]
         self.last_loss = state["last_loss"]
         self.best = BestNetwork.from_state(state["best"]) if "best" in state else None
+        if self.teacher is not None:
+            self.had_other_teacher = state["teacher"] != self.teacher.digest
         if Stage(state["stage"]) is Stage.BATCHNORM:
             self._harden()
         self.model.load_state_dict(state["model"])

@@ -89,4 +89,5 @@ def _shape(cell: Cell) -> str:
     """Return a key of the settings on which the cost of a trial depends most."""
     recipe = cell.recipe
     numbers = recipe.batch_size, recipe.epochs, recipe.batchnorm_epochs, recipe.steps_per_epoch
-    return canonical_key((recipe.model, recipe.dataset, numbers))
+    teacher = recipe.distillation and (recipe.distillation.model or recipe.model)
+    return canonical_key((recipe.model, recipe.dataset, numbers, teacher))

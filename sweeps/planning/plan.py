@@ -17,20 +17,20 @@ from sweeps.storage.trial_states import states_of
 def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
     """Return the plan as JSON data, without writing anything.
 
-    ``to_run`` counts unfinished trials, and ``waiting`` those among them that start from the
-    network of a trial that is not complete. Hours are those of `sweeps.planning.estimate`.
-    ``trial_list`` has every trial: its fingerprint, name, block, method, axes (name -> label),
-    seed, state, and the fingerprint of the trial that it ``starts_from``, or null. ``alone`` counts
-    the trials that no pack can have, by the reason.
+    ``to_run`` counts unfinished trials, and ``waiting`` those among them that need the network of a
+    trial that is not complete. Hours are those of `sweeps.planning.estimate`. ``trial_list`` has
+    every trial: its fingerprint, name, block, method, axes (name -> label), seed, state, and the
+    fingerprints of the trials that it ``starts_from`` and that it is ``taught_by``, or null.
+    ``alone`` counts the trials that no pack can have, by the reason.
     """
     states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
 
     def is_waiting(cell: Cell) -> bool:
-        if cell.parent is None or states[cell.fingerprint].is_finished:
+        if states[cell.fingerprint].is_finished:
             return False
-        parent = states.get(cell.parent) or storage.trial(cell.parent).state()
-        return parent is not TrialState.COMPLETE
+        found = (states.get(parent) or storage.trial(parent).state() for parent in cell.parents)
+        return any(state is not TrialState.COMPLETE for state in found)
 
     def counts(cells: list[Cell]) -> dict[str, int]:
         finished = sum(states[cell.fingerprint].is_finished for cell in cells)
@@ -44,7 +44,7 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
     blocks = []
     for block in sweep.blocks:
         cells = [cell for cell in sweep.cells if cell.block == block.label]
-        parents = dict.fromkeys(cell.parent for cell in cells if cell.parent is not None)
+        parents = dict.fromkeys(parent for cell in cells for parent in cell.parents)
         depends_on = [names.get(parent, f"trial {parent}") for parent in parents]
         blocks.append({"label": block.label, **counts(cells), "depends_on": depends_on})
     trials = [
@@ -56,7 +56,8 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
             "axes": dict(cell.coordinates),
             "seed": cell.recipe.seed,
             "state": states[cell.fingerprint].value,
-            "starts_from": cell.parent,
+            "starts_from": cell.starts_from,
+            "taught_by": cell.taught_by,
         }
         for cell in sweep.cells
     ]

@@ -27,6 +27,7 @@ from quantlab.scales.contract import require_scale_contract
 from quantlab.training.accumulation import require_one_process
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from sweeps.planning.network_notes import notes_on, require_last_batches_fit
+from sweeps.planning.teachers import require_networks_of_teachers
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.sharing import require_writable
@@ -47,7 +48,7 @@ def preflight(
     runs_here: bool = True,
     replicas: int = 1,
 ) -> list[str]:
-    """Check data, initial weights, quantizers, networks and optimizers before any trial starts.
+    """Check data, weights, quantizers, networks and optimizers before any trial starts.
 
     Args:
         cells: the trials to train.
@@ -62,9 +63,9 @@ def preflight(
         that have yet to be unpacked.
 
     Raises:
-        ConfigurationError: data or initial weights are missing or do not fit, an epoch ends with a
-            single image that the network cannot process, several processes cannot share the batches
-            of a recipe, or see `check_without_data`.
+        ConfigurationError: data, initial weights or those of a teacher are missing or do not fit,
+            an epoch ends with a single image that the network cannot process, several processes
+            cannot share the batches of a recipe, or see `check_without_data`.
     """
     for cell in cells:
         require_shares(cell.recipe.batch_size, cell.recipe.batchnorm_shards, replicas)
@@ -76,7 +77,11 @@ def preflight(
     datasets = _distinct((recipe.dataset for recipe in recipes), canonical_key)
     dimensions = {canonical_key(dataset): _dimensions(dataset, data_dir) for dataset in datasets}
     to_train = {cell.fingerprint for cell in cells}
-    for weights in _distinct((recipe.initial_weights for recipe in recipes), canonical_key):
+    require_networks_of_teachers(cells, storage)
+    needed = (
+        weights for recipe in recipes for weights in (recipe.initial_weights, _teacher_of(recipe))
+    )
+    for weights in _distinct(needed, canonical_key):
         if isinstance(weights, TrialWeights):
             parent = storage.trial(weights.fingerprint)
             if weights.fingerprint in to_train or parent.state() is TrialState.DIVERGED:
@@ -179,11 +184,21 @@ def _rehearsed(
         built.append(model)
         are_trained.extend((weight, weight.requires_grad) for weight in model.parameters())
 
-    rehearse(recipe, dimensions, load=load, runs_here=runs_here)
+    rehearse(
+        recipe,
+        dimensions,
+        load=load,
+        load_teacher=_loading(_teacher_of(recipe), data_dir),
+        runs_here=runs_here,
+    )
     (model,) = built
     for weight, is_trained in are_trained:
         weight.requires_grad_(is_trained)
     return model
+
+
+def _teacher_of(recipe: Recipe) -> InitialWeights | None:
+    return None if recipe.distillation is None else recipe.distillation.teacher
 
 
 def _loading(weights: InitialWeights | None, data_dir: Path | None) -> Callable[[nn.Module], None]:
@@ -191,9 +206,10 @@ def _loading(weights: InitialWeights | None, data_dir: Path | None) -> Callable[
 
     Weights of other trials are not loaded: they fit, or do not exist yet.
     """
-    if weights is None or isinstance(weights, TrialWeights) or data_dir is None:
+    own = _unless_of_trial(weights)
+    if own is None or data_dir is None:
         return lambda model: None
-    return lambda model: weights.load(model, data_dir, lambda fingerprint: Path(fingerprint))
+    return lambda model: own.load(model, data_dir, lambda fingerprint: Path(fingerprint))
 
 
 def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:
@@ -236,7 +252,7 @@ def _key_of_schedules(recipe: Recipe) -> str:
 
 def _key_of_network(recipe: Recipe) -> str:
     """Return a key; if one of the recipes with the same key passes the rehearsal, all do."""
-    weights, quantization = recipe.initial_weights, recipe.quantization
+    quantization, distillation = recipe.quantization, recipe.distillation
     layers: object = None
     if quantization is not None:
         names = {field.name for field in fields(quantization)}
@@ -257,6 +273,13 @@ def _key_of_network(recipe: Recipe) -> str:
             layers,
             recipe.batchnorm_epochs > 0,
             min(2, recipe.batch_size),
-            None if isinstance(weights, TrialWeights) else weights,
+            _unless_of_trial(recipe.initial_weights),
+            recipe.task,
+            distillation and (distillation.model, _unless_of_trial(distillation.teacher)),
         )
     )
+
+
+def _unless_of_trial(weights: InitialWeights | None) -> InitialWeights | None:
+    """Return weights that a rehearsal loads: those of a file, but not those of another trial."""
+    return None if isinstance(weights, TrialWeights) else weights

@@ -12,10 +12,10 @@ from sweeps.worker.trial import record_failure
 
 
 class CellQueue(TrialQueue):
-    """The unfinished cells of a sweep; cells from whose networks others start come first.
+    """The unfinished cells of a sweep; cells whose networks others need come first.
 
-    A cell that starts from the network of another trial waits until that trial is complete. If the
-    trial fails or diverges, the cell fails too.
+    A cell that needs the networks of other trials, to start from or as its teacher, waits until
+    these trials are complete. If one of them fails or diverges, the cell fails too.
     """
 
     def __init__(
@@ -27,10 +27,10 @@ class CellQueue(TrialQueue):
         names: Mapping[str, str] | None = None,
         packing: Packing = ALONE,
     ) -> None:
-        """Create the queue. Cells whose parent has diverged already fail at once.
+        """Create the queue. Cells of which a parent has diverged already fail at once.
 
         Args:
-            cells: unfinished cells; the parent of each is among them or has finished.
+            cells: unfinished cells; the parents of each are among them or have finished.
             storage: the storage of the trials.
             retries: how many times a trial is retried if its process dies.
             names: fingerprint -> name of trials, for messages.
@@ -41,23 +41,27 @@ class CellQueue(TrialQueue):
         self._names = names or {}
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
-        self._parents = {cell.parent for cell in cells}
+        self._parents = {parent for cell in cells for parent in cell.parents}
         self._ready: dict[str, list[tuple[bool, int]]] = defaultdict(list)
         """Pack key -> heap of the cells that can be trained now: parents first, then in order."""
-        self._waiting: dict[str, list[Cell]] = defaultdict(list)
+        self._waiting: dict[str, set[str]] = {}
+        """Fingerprint of a cell -> those of the cells that must be complete before it starts."""
+        self._children: dict[str, list[Cell]] = defaultdict(list)
         self.failed_at_once: list[Cell] = []
-        """Cells whose parent had diverged before the queue was created."""
+        """Cells of which a parent had diverged before the queue was created."""
         orphans = []
         for cell in cells:
-            if cell.parent in self._places:
-                self._waiting[cell.parent].append(cell)
-            elif cell.parent is not None and self._diverged(cell.parent):
-                orphans.append(cell)
+            diverged = [one for one in cell.parents if self._has_diverged(one)]
+            if diverged:
+                orphans.append((cell, diverged[0]))
+            elif needed := self._places.keys() & cell.parents:
+                self._waiting[cell.fingerprint] = needed
+                for parent in needed:
+                    self._children[parent].append(cell)
             else:
                 self._put_back(cell)
-        for cell in orphans:
-            assert cell.parent is not None
-            self._fail(cell, cell.parent, TrialState.DIVERGED)
+        for cell, parent in orphans:
+            self._fail(cell, parent, TrialState.DIVERGED)
             self.failed_at_once += [cell, *self.ended(cell, TrialState.FAILED)]
 
     def next(self) -> list[Cell]:
@@ -76,7 +80,7 @@ class CellQueue(TrialQueue):
 
     @property
     def num_waiting(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     @property
     def is_over(self) -> bool:
@@ -84,14 +88,17 @@ class CellQueue(TrialQueue):
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
         self._pending.pop(cell.fingerprint, None)
-        children = self._waiting.pop(cell.fingerprint, [])
         failed = []
-        for child in children:
-            if state is TrialState.COMPLETE:
-                self._put_back(child)
-            else:
+        for child in self._children.pop(cell.fingerprint, []):
+            if (needed := self._waiting.pop(child.fingerprint, None)) is None:
+                continue  # it has failed because of another parent
+            if state is not TrialState.COMPLETE:
                 self._fail(child, cell.fingerprint, state)
                 failed += [child, *self.ended(child, TrialState.FAILED)]
+            elif left := needed - {cell.fingerprint}:
+                self._waiting[child.fingerprint] = left
+            else:
+                self._put_back(child)
         return failed
 
     def _put_back(self, cell: Cell) -> None:
@@ -99,11 +106,14 @@ class CellQueue(TrialQueue):
         entry = (not is_parent, self._places[cell.fingerprint])
         heapq.heappush(self._ready[self._pack_key(cell)], entry)
 
-    def _diverged(self, fingerprint: str) -> bool:
-        return self._storage.trial(fingerprint).state() is TrialState.DIVERGED
+    def _has_diverged(self, fingerprint: str) -> bool:
+        is_to_train = fingerprint in self._places
+        state = None if is_to_train else self._storage.trial(fingerprint).state()
+        return state is TrialState.DIVERGED
 
     def _fail(self, cell: Cell, parent: str, state: TrialState) -> None:
         name = repr(self._names[parent]) if parent in self._names else f"trial {parent}"
         outcome = "diverged" if state is TrialState.DIVERGED else "failed"
-        reason = f"not started, because {name}, from whose network it starts, {outcome}"
+        role = "from whose network it starts" if parent == cell.starts_from else "its teacher"
+        reason = f"not started, because {name}, {role}, {outcome}"
         record_failure(self._storage.trial(cell.fingerprint), reason)

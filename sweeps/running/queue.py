@@ -59,7 +59,7 @@ class TrialQueue(ABC):
             state: the state in which it ended.
 
         Returns:
-            Trials that fail too, because they start from its network.
+            Trials that fail too, because they need its network.
         """
 
     @abstractmethod

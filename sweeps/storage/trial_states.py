@@ -11,23 +11,24 @@ from sweeps.storage.folder import Storage, TrialFolder, TrialState
 def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:
     """Return the state of each trial by its fingerprint.
 
-    A COMPLETE trial counts as INTERRUPTED, and is trained again, if an unfinished trial starts from
-    its network and the network is missing or damaged.
+    A COMPLETE trial counts as INTERRUPTED, and is trained again, if an unfinished trial needs its
+    network, to start from it or as its teacher, and the network is missing or damaged.
     """
     states = {cell.fingerprint: storage.trial(cell.fingerprint).state() for cell in cells}
-    parents = {cell.fingerprint: cell.parent for cell in cells}
-    needed = [cell.parent for cell in cells if not states[cell.fingerprint].is_finished]
+    parents = {cell.fingerprint: cell.parents for cell in cells}
+    unfinished = [cell for cell in cells if not states[cell.fingerprint].is_finished]
+    needed = [parent for cell in unfinished for parent in cell.parents]
     looked_at: set[str] = set()
     while needed:
         fingerprint = needed.pop()
-        if fingerprint is None or fingerprint in looked_at:
+        if fingerprint in looked_at:
             continue
         looked_at.add(fingerprint)
         if states.get(fingerprint) is TrialState.COMPLETE:
             if _has_network(storage.trial(fingerprint)):
                 continue
             states[fingerprint] = TrialState.INTERRUPTED
-            needed.append(parents[fingerprint])
+            needed += parents[fingerprint]
     return states
 
 
@@ -41,6 +42,6 @@ def _has_network(folder: TrialFolder) -> bool:
     warn_of_damage(
         folder.weights,
         damage,
-        "`sweeps run` trains the trial again, because other trials start from its network",
+        "`sweeps run` trains the trial again, because other trials need its network",
     )
     return False

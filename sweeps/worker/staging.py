@@ -40,9 +40,12 @@ def stage(recipe: Recipe, data_dir: Path, scratch: Path | None = None) -> Path:
     Raises:
         ConfigurationError: the data is missing and cannot be downloaded, or an archive is damaged.
     """
-    weights = recipe.initial_weights
-    if isinstance(weights, TrialWeights):  # these are read from the storage
-        weights = None
+    teacher = None if recipe.distillation is None else recipe.distillation.teacher
+    weights = tuple(
+        own
+        for own in (recipe.initial_weights, teacher)
+        if own is not None and not isinstance(own, TrialWeights)  # these are in the storage
+    )
     return _stage(recipe.dataset, weights, data_dir, scratch or data_dir)
 
 
@@ -66,9 +69,9 @@ def check(dataset: DatasetSpec, data_dir: Path) -> None:
 
 @remembering(16)
 def _stage(
-    dataset: DatasetSpec, weights: InitialWeights | None, data_dir: Path, target: Path
+    dataset: DatasetSpec, weights: tuple[InitialWeights, ...], data_dir: Path, target: Path
 ) -> Path:
-    names = (*dataset.files, *(weights.files if weights is not None else ()))
+    names = (*dataset.files, *(name for one in weights for name in one.files))
     if target != data_dir:
         target.mkdir(parents=True, exist_ok=True)
     with _exclusive(target, only_wait=all((target / name).exists() for name in names)):
@@ -76,8 +79,8 @@ def _stage(
             if not (target / name).exists():
                 _fetch(data_dir / name, target / name)
         dataset.check(target)  # downloads missing files
-        if weights is not None:
-            weights.check(target, no_other_trials)
+        for one in weights:
+            one.check(target, no_other_trials)
     return target
 
 

@@ -235,6 +235,8 @@ class _Log:
                     "the result is not bit-identical to that of an uninterrupted run, because it "
                     f"was computed with execution {' and then '.join(map(str, run.executions))}"
                 )
+            if run.had_other_teacher:
+                warned.append("the network of the teacher has changed during training")
             before = {epoch.data_content for epoch in folder.read_history()[: run.epoch]}
             if others := before - {data_content, ""}:
                 warned.append(

@@ -241,7 +241,7 @@ def test_a_file_may_name_a_trial_with_a_class_of_its_own(tmp_path: Path) -> None
     """As one does to fine-tune from it."""
     (tmp_path / "own.py").write_text(WITH_CHILD)
     cells = {cell.name: cell for cell in load_sweep(str(tmp_path / "own.py")).cells}
-    assert cells["child seed=0"].parent == cells["MD rho0=0.5 seed=0"].fingerprint
+    assert cells["child seed=0"].parents == (cells["MD rho0=0.5 seed=0"].fingerprint,)
 
 
 RHO0 = "quantization.sharpness.rho0"

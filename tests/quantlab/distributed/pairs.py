@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -17,6 +17,7 @@ from quantlab import ConfigurationError, Recipe, TrainingRun
 from quantlab.datasets.digits import Digits
 from quantlab.distributed.data_parallel import Replicas
 from quantlab.execution import Execution
+from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.training.following import follow
@@ -116,6 +117,17 @@ class _Double(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network(x.double())
         return logits
+
+
+@dataclass(frozen=True)
+class AsBuilt(InitialWeights):
+    """The weights that a teacher is built with."""
+
+    def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
+        pass
+
+    def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
+        pass
 
 
 @dataclass(frozen=True, kw_only=True)

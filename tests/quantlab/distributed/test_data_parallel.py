@@ -9,6 +9,7 @@ import torch
 
 from quantlab import (
     ConfigurationError,
+    Distillation,
     NonFiniteLossError,
     OptimizerSpec,
     Quantization,
@@ -29,6 +30,7 @@ from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from tests.quantlab.distributed.pairs import (
     TOGETHER,
+    AsBuilt,
     Double,
     Failing,
     Noisy,
@@ -74,7 +76,7 @@ def recipe(**changes: Any) -> Recipe:
 
 CASES = {
     "SGD": recipe(),
-    "Adam": recipe(optimizer=ADAM),
+    "Adam, and a teacher": recipe(optimizer=ADAM, distillation=Distillation(teacher=AsBuilt())),
     "a last batch of one image": recipe(batch_size=32),
     "2 shards": recipe(batchnorm_shards=2),
     "4 shards": recipe(batchnorm_shards=4),

@@ -1,10 +1,12 @@
 """What a plan says about trials that are not like the others, before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from quantlab import ConfigurationError, override
+from quantlab import ConfigurationError, Distillation, fingerprint, override
+from quantlab.initial_weights import TrialWeights
 from sweeps.planning.plan import describe, plan_of
 from sweeps.planning.preflight import preflight
 from sweeps.spec import Block, SweepSpec
@@ -22,6 +24,22 @@ def test_a_plan_names_trials_that_cannot_be_packed(tmp_path: Path) -> None:
     assert line.startswith("--pack does not apply to 2 trials: pack: Recipe.batchnorm_shards = 4: ")
     plain = plan_of(SweepSpec(name="s", blocks=blocks[:1], seeds=(0,)), Storage(tmp_path))
     assert "--pack" not in describe(plain)
+
+
+def test_a_plan_names_the_teachers_of_trials(tmp_path: Path) -> None:
+    teacher, start = small_recipe(seed=7), small_recipe(seed=8)
+    student = replace(
+        quantized(),
+        distillation=Distillation(teacher=TrialWeights(fingerprint(teacher))),
+        initial_weights=TrialWeights(fingerprint(start)),
+    )
+    blocks = Block("FP", base=teacher, seeds=(7, 8)), Block("taught", base=student)
+    plan = plan_of(SweepSpec(name="s", blocks=blocks, seeds=(0,)), Storage(tmp_path))
+    assert plan["waiting"] == 1
+    assert plan["blocks"][1]["depends_on"] == ["FP seed=8", "FP seed=7"]
+    assert plan["trial_list"][-1]["starts_from"] == fingerprint(start)
+    assert plan["trial_list"][-1]["taught_by"] == fingerprint(teacher)
+    assert "FP seed=8, FP seed=7" in describe(plan)
 
 
 def test_processes_that_cannot_share_batches_are_refused_before_training(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from analysis.findings import analyse
 from analysis.schema import Measurements
 from analysis.statistics.selection import Split
 from analysis.statistics.variance import variance_split
-from quantlab import ConfigurationError, Quantization, Quantizer, Schedule, WeightGroup
+from quantlab import (
+    ConfigurationError,
+    Distillation,
+    Quantization,
+    Quantizer,
+    Schedule,
+    WeightGroup,
+)
 from quantlab.initial_weights import RandomLevels, WeightsFile
 from quantlab.optim.histogram import NUM_BINS, WeightHistogram
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
@@ -130,6 +137,23 @@ def test_training_from_random_levels_is_end_to_end() -> None:
     axis = Axis("start", "initial_weights", starts)
     sweep = SweepSpec(name="a", base=small_recipe(), blocks=(Block("A", axes=(axis,)),), seeds=(0,))
     assert [regime(cell) for cell in sweep.cells] == ["end-to-end", "fine-tuning"]
+
+
+def test_trials_with_a_teacher_are_apart_from_those_without(tmp_path: Path) -> None:
+    taught = quantized(distillation=Distillation(teacher=WeightsFile("net.pt"), weight=0.25))
+    blocks = (
+        Block("with", base=taught, method="PC"),
+        Block("without", base=quantized(), method="PC"),
+        Block("FP", base=small_recipe()),
+    )
+    sweep = SweepSpec(name="a", blocks=blocks, seeds=(0,))
+    frame = Measurements(trials_frame(sweep, Storage(tmp_path))).trials
+    assert set(frame["regime"]) == {"end-to-end"}
+    said = "distillation=Distillation, teacher=WeightsFile, file=net.pt, weight=0.25, temperature=1"
+    assert frame["axis.distillation"].tolist() == [said, "none", "none"]
+    one = SweepSpec(name="a", blocks=blocks[1:], seeds=(0,))
+    frame = Measurements(trials_frame(one, Storage(tmp_path))).trials
+    assert "axis.distillation" not in frame
 
 
 def test_histograms_of_a_growing_range_have_common_bins(tmp_path: Path) -> None:

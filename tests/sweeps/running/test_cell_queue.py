@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantlab import ConfigurationError, Recipe, fingerprint
+from quantlab import ConfigurationError, Distillation, Recipe, fingerprint, override
 from quantlab.initial_weights import TrialWeights
+from quantlab.models.convnet import ConvNet
 from sweeps.placement.packing import Packing
 from sweeps.planning.preflight import preflight
 from sweeps.running.cell_queue import CellQueue
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure
+from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import small_recipe
 from tests.sweeps.trial_files import ended
 
@@ -130,6 +132,92 @@ def test_a_parent_that_is_not_in_the_sweep_must_be_complete(tmp_path: Path) -> N
     torch.save({}, storage.trial(fingerprint(PARENT)).weights)
     preflight([cells["child"]], storage, tmp_path)
     assert names(CellQueue([cells["child"]], storage)) == ["child"]
+
+
+def with_teacher(recipe: Recipe, teacher: Recipe, start: Recipe) -> Recipe:
+    weights = TrialWeights(fingerprint(teacher))
+    distillation = Distillation(teacher=weights, model=teacher.model)
+    start_weights = TrialWeights(fingerprint(start))
+    return replace(recipe, distillation=distillation, initial_weights=start_weights)
+
+
+TEACHER = small_recipe(model=ConvNet(width=6), seed=9)
+TAUGHT = SweepSpec(
+    name="school",
+    blocks=(
+        Block("student", base=with_teacher(small_recipe(), TEACHER, PARENT)),
+        Block("both", base=with_teacher(small_recipe(epochs=1), PARENT, PARENT)),
+        Block("start", base=PARENT, seeds=(7,)),
+        Block("teacher", base=TEACHER, seeds=(9,)),
+    ),
+    seeds=(0,),
+)
+
+
+def test_a_student_waits_for_its_teacher_and_for_the_network_it_starts_from(
+    tmp_path: Path,
+) -> None:
+    cells = {cell.block: cell for cell in TAUGHT.cells}
+    assert len(cells["both"].parents) == 1
+    for order in (("start", "teacher"), ("teacher", "start")):
+        queue = CellQueue(TAUGHT.cells, Storage(tmp_path))
+        assert queue.num_waiting == 2
+        assert names(queue) == ["start", "teacher"]
+        for name in order:
+            assert "student" not in names(queue)
+            assert queue.ended(cells[name], TrialState.COMPLETE) == []
+        assert "student" in [*names(queue), *(cell.block for cell in queue.pending)]
+        for cell in queue.pending:
+            queue.ended(cell, TrialState.COMPLETE)
+        assert queue.is_over
+
+
+def test_a_student_fails_once_with_either_of_both(tmp_path: Path) -> None:
+    cells = {cell.block: cell for cell in TAUGHT.cells}
+    titles = {cell.fingerprint: cell.name for cell in TAUGHT.cells}
+    for first, then, role in (
+        ("teacher", "start", "'teacher seed=9', its teacher, diverged"),
+        ("start", "teacher", "'start seed=7', from whose network it starts, diverged"),
+    ):
+        storage = Storage(tmp_path / first)
+        queue = CellQueue(TAUGHT.cells, storage, names=titles)
+        names(queue)
+        failed = queue.ended(cells[first], TrialState.DIVERGED)
+        assert cells["student"] in failed
+        assert cells["student"] not in queue.ended(cells[then], TrialState.FAILED)
+        failure = storage.trial(cells["student"].fingerprint).failure.read()
+        assert failure is not None
+        assert failure.error == f"not started, because {role}"
+        assert queue.is_over
+    finish(Storage(tmp_path), cells["teacher"], TrialState.DIVERGED)
+    left = [cell for cell in TAUGHT.cells if cell.block != "teacher"]
+    queue = CellQueue(left, Storage(tmp_path))
+    assert queue.failed_at_once == [cells["student"]]
+    assert names(queue) == ["start"]
+    assert queue.ended(cells["start"], TrialState.COMPLETE) == []
+    assert names(queue) == ["both"]
+
+
+def test_a_teacher_outside_of_the_sweep_must_be_complete_and_of_the_stated_network(
+    tmp_path: Path,
+) -> None:
+    storage, folder = Storage(tmp_path), Storage(tmp_path).trial(fingerprint(TEACHER))
+    student = with_teacher(small_recipe(), TEACHER, TEACHER)
+    student = replace(student, initial_weights=None)
+    (cell,) = SweepSpec(name="s", blocks=(Block("student", base=student),), seeds=(0,)).cells
+    with pytest.raises(ConfigurationError, match="it must be trained first"):
+        preflight([cell], storage, tmp_path)
+    run_trial(TEACHER, folder, data_dir=tmp_path)
+    preflight([cell], storage, tmp_path)
+    wrong = override(student, "distillation.model", None)
+    said = (
+        r"'student seed=0': Distillation.model = None: must be ConvNet\(width=6\), the network of"
+    )
+    blocks = Block("student", base=wrong), Block("teacher", base=TEACHER, seeds=(9,))
+    both = SweepSpec(name="s", blocks=blocks, seeds=(0,)).cells
+    for those in (list(both), list(both[:1])):  # by the teacher's recipe, and by its folder
+        with pytest.raises(ConfigurationError, match=said):
+            preflight(those, storage, tmp_path)
 
 
 def test_packs_are_of_one_kind_and_parents_come_first(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from quantlab import ConfigurationError, Recipe
+from quantlab import ConfigurationError, Distillation, Recipe, fingerprint
 from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
-from quantlab.initial_weights import WeightsFile
+from quantlab.initial_weights import TrialWeights, WeightsFile
 from sweeps.worker import staging
 from sweeps.worker.staging import stage
 from tests.quantlab.image_trees import write_images
@@ -45,6 +45,17 @@ def test_it_is_read_where_it_lies_unless_there_is_a_scratch_folder(
     assert stage(RECIPE, data, scratch) == scratch
     RECIPE.dataset.check(scratch)
     assert (scratch / "pretrained" / "net.th").read_bytes() == b"weights"
+
+
+def test_the_weights_of_a_teacher_are_staged_too(data: Path, tmp_path: Path) -> None:
+    teacher = Distillation(teacher=RECIPE.initial_weights or WeightsFile("none"))
+    for recipe in (
+        replace(RECIPE, initial_weights=None, distillation=teacher),
+        replace(RECIPE, distillation=Distillation(teacher=TrialWeights("0" * 16))),
+    ):
+        scratch = tmp_path / fingerprint(recipe)
+        assert stage(recipe, data, scratch) == scratch
+        assert (scratch / "pretrained" / "net.th").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("form", ["zip", "gztar"])

@@ -13,6 +13,7 @@ import torch
 
 from quantlab import (
     ConfigurationError,
+    Distillation,
     EpochRecord,
     Execution,
     OptimizerSpec,
@@ -239,6 +240,28 @@ def test_fine_tuning_starts_from_its_parents_network(tmp_path: Path) -> None:
         folder_of(recipe, tmp_path).read_history()[0].train_loss for recipe in (child, scratch)
     ]
     assert losses[0] < losses[1]  # it has learned something before
+
+
+def test_a_teacher_that_was_trained_anew_meanwhile_gives_a_warning(tmp_path: Path) -> None:
+    teacher = small_recipe(epochs=1)
+    student = quantized(distillation=Distillation(teacher=TrialWeights(fingerprint(teacher))))
+    folder = folder_of(student, tmp_path)
+    with pytest.raises(ConfigurationError, match="it must be trained first"):
+        run_trial(student, folder, data_dir=tmp_path)
+    run_trial(teacher, folder_of(teacher, tmp_path), data_dir=tmp_path)
+
+    def kill(record: EpochRecord) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(student, folder, data_dir=tmp_path, report=kill, checkpoint_seconds=0)
+    folder_of(teacher, tmp_path).result.remove()
+    other = small_recipe(seed=3, epochs=1)
+    run_trial(other, folder_of(other, tmp_path), data_dir=tmp_path)
+    folder_of(other, tmp_path).weights.rename(folder_of(teacher, tmp_path).weights)
+    with pytest.warns(UserWarning, match="the network of the teacher has changed"):
+        assert run_trial(student, folder, data_dir=tmp_path) is TrialState.COMPLETE
+    assert result_of(folder).warning == "the network of the teacher has changed during training"
 
 
 def test_a_result_says_how_it_was_computed(tmp_path: Path) -> None:
