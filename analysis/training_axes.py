@@ -22,6 +22,7 @@ TRAINING: Final[Mapping[str, tuple[str, ...]]] = {
     "optimizer": ("optimizer",),
     "select": ("select",),
     "distillation": ("distillation",),
+    "moving_average": ("moving_average",),
 }
 """Axis -> paths of the recipe that it covers: how a trial was trained, apart from its method."""
 

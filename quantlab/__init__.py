@@ -9,6 +9,7 @@ from quantlab.quantizers import Quantizer
 from quantlab.recipe import (
     Averaging,
     Distillation,
+    MovingAverage,
     OptimizerSpec,
     ParameterGroup,
     Quantization,
@@ -29,6 +30,7 @@ __all__ = [
     "Execution",
     "InitialWeights",
     "MemoryExhaustedError",
+    "MovingAverage",
     "NonFiniteLossError",
     "OptimizerSpec",
     "Outcome",

@@ -10,6 +10,7 @@ from quantlab.models import ModelSpec
 from quantlab.optimizer_spec import OptimizerSpec, ParameterGroup
 from quantlab.plain_values import require_count, require_instance
 from quantlab.schedules import Cosine, Polynomial, Schedule, Sequential
+from quantlab.settings.moving_average import MovingAverage
 from quantlab.settings.overriding import override
 from quantlab.settings.quantization import Averaging, Quantization, WeightGroup, pull_at
 from quantlab.tasks import Task
@@ -18,6 +19,7 @@ from quantlab.tasks.classification import Classification
 __all__ = [
     "Averaging",
     "Distillation",
+    "MovingAverage",
     "OptimizerSpec",
     "ParameterGroup",
     "Quantization",
@@ -78,6 +80,9 @@ class Recipe:
     evaluation on validation images, follows."""
     distillation: Distillation | None = None
     """A teacher, whose outputs are a part of the loss; None for the loss of `task` alone."""
+    moving_average: MovingAverage | None = None
+    """Moving average of the weights, which is evaluated, selected and stored instead of them; None
+    for the weights themselves."""
 
     def __post_init__(self) -> None:
         require_instance(self, "model", ModelSpec)
@@ -126,10 +131,25 @@ class Recipe:
                 f"Averaging.start_epoch = {averaging.start_epoch}: must be less than Recipe.epochs "
                 f"= {self.epochs}, otherwise no iterate is averaged"
             )
+        if self.moving_average is not None:
+            require_instance(self, "moving_average", MovingAverage)
+            self._require_one_average(self.moving_average)
         if self.quantization is None and self.batchnorm_epochs:
             raise ConfigurationError(
                 f"Recipe.batchnorm_epochs = {self.batchnorm_epochs}: must be 0 if "
                 "Recipe.quantization is None, because no weights are frozen in full precision"
+            )
+
+    def _require_one_average(self, average: MovingAverage) -> None:
+        if average.start_epoch >= self.epochs:
+            raise ConfigurationError(
+                f"MovingAverage.start_epoch = {average.start_epoch}: must be less than "
+                f"Recipe.epochs = {self.epochs}, otherwise nothing is averaged"
+            )
+        if self.quantization is not None and self.quantization.averaging is not None:
+            raise ConfigurationError(
+                "Recipe.moving_average: must be None with Quantization.averaging, which is another "
+                "average of the weights; choose one of them"
             )
 
 

@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
     "quantlab": "Averaging ConfigurationError EpochRecord Execution InitialWeights "
-    "MemoryExhaustedError NonFiniteLossError OptimizerSpec Outcome ParameterGroup Point "
-    "ProxOptimizer Quantization Quantizer Recipe Schedule Stage TrainingRun UpdateRule WeightGroup "
-    "canonical_json configuration_id fingerprint flatten override",
-    "quantlab.recipe": "Averaging OptimizerSpec ParameterGroup Quantization Recipe WeightGroup "
-    "override",
+    "MemoryExhaustedError MovingAverage NonFiniteLossError OptimizerSpec Outcome ParameterGroup "
+    "Point ProxOptimizer Quantization Quantizer Recipe Schedule Stage TrainingRun UpdateRule "
+    "WeightGroup canonical_json configuration_id fingerprint flatten override",
+    "quantlab.recipe": "Averaging MovingAverage OptimizerSpec ParameterGroup Quantization Recipe "
+    "WeightGroup override",
     "quantlab.update_rules": "POST_TRAINING PROX_CONNECT PROX_QUANT Point REVERSE_PROX_CONNECT "
     "UpdateRule",
     "quantlab.schedules": "Constant Cosine InversePi Linear OneCycle Polynomial PowerDecay Product "

@@ -136,6 +136,7 @@ RELEASE = {
     "quantlab.packs.optimizer": "StackedOptimizer",
     "quantlab.packs.rows.base_state": "stacked_state",
     "quantlab.packs.rows.clipping": "clip_rows",
+    "quantlab.packs.rows.moving_average": "StackedMovingAverage",
     "quantlab.packs.run": "PackEvent PackedRun",
     "quantlab.packs.stack": "Stack",
     "quantlab.packs.stacking": "choose_stacking",
@@ -203,6 +204,7 @@ RELEASE = {
     "quantlab.taxonomy.probe": "Move Probe",
     "quantlab.taxonomy.properties": "LevelsFrom Properties properties_of",
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
+    "quantlab.settings.moving_average": "MovingAverage",
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
     "quantlab.settings.step_functions": (
@@ -229,10 +231,11 @@ RELEASE = {
     "quantlab.training.evaluation": "accuracy evaluate",
     "quantlab.training.following": "follow",
     "quantlab.training.loss_tally": "LossTally TalliedLosses",
+    "quantlab.training.networks.averaged": "AveragedNetwork",
+    "quantlab.training.networks.selection": "BestNetwork",
     "quantlab.training.records": "EpochRecord Outcome Stage measured",
     "quantlab.training.rehearsal": "rehearse rehearse_schedules",
     "quantlab.training.run": "TrainingRun",
-    "quantlab.training.selection": "BestNetwork",
     "quantlab.training.state": "TrainingState",
     "quantlab.update_rules": "Point UpdateRule",
 }

@@ -51,6 +51,7 @@ def _common(recipe: Recipe) -> dict[str, Any]:
         "epochs": recipe.epochs,
         "batchnorm_epochs": recipe.batchnorm_epochs,
         "steps_per_epoch": recipe.steps_per_epoch,
+        "moving_average": recipe.moving_average is not None,
         "optimizer.algorithm": algorithm.__name__,
         "optimizer.groups.parameters": tuple(group.parameters for group in recipe.optimizer.groups),
         "quantization.exclude": None if quantization is None else quantization.exclude,

@@ -47,12 +47,13 @@ class StackedNetwork:
             stacking: way to compute them; see `quantlab.packs.stacking`.
             own_kernels: whether convolutions use `quantlab.kernels` where possible.
         """
-        buffers = _stacked_buffers(models)
+        self.buffers: Mapping[str, Tensor] = _stacked_buffers(models)
+        """Names with the buffers (K, *shape) of the networks."""
         self._network: _Folded | _Mapped
         if stacking is Stacking.FOLDED:
-            self._network = _Folded(models[0], len(models), buffers, own_kernels)
+            self._network = _Folded(models[0], len(models), self.buffers, own_kernels)
         else:
-            self._network = _Mapped(models[0], buffers)
+            self._network = _Mapped(models[0], self.buffers)
 
     def train(self, mode: bool = True) -> None:
         """Set the networks to training mode, or to evaluation mode if `mode` is False."""

@@ -158,7 +158,15 @@ class StackedOptimizer:
         rows = [[function(step) for function in self._functions] for step in steps]
         return torch.tensor(rows, dtype=torch.float64).view(count, len(self._functions))
 
-    def _add_number(self, function: StepFunction) -> int:
+    @property
+    def latents(self) -> list[list[Tensor]]:
+        """For each tensor that the optimizers update, its rows, in one or several tensors."""
+        kinds = runs([member.optimizer.rule.gradient_at for member in self._members])
+        slots = range(len(self._seen))
+        return [[self._at(slot, rows, Point.LATENT) for rows in kinds] for slot in slots]
+
+    def add_number(self, function: StepFunction) -> int:
+        """Add a function of the step to `numbers`, and return its position."""
         self._functions.append(function)
         return len(self._functions) - 1
 
@@ -219,7 +227,7 @@ class StackedOptimizer:
 
     def _find_averages(self) -> Iterator[StackedAverage]:
         """Yield one average for adjacent members that take their gradient at the same point."""
-        places = {row: self._add_number(share) for row, share in self._shares.items()}
+        places = {row: self.add_number(share) for row, share in self._shares.items()}
         keys = [
             (member.optimizer.rule.gradient_at, row in places)
             for row, member in enumerate(self._members)
@@ -243,7 +251,7 @@ class StackedOptimizer:
                     partial(self._at, slot),
                     self._learned(slot, slice(None)),
                     self._placed_at[slot],
-                    self._add_number,
+                    self.add_number,
                 )
 
 
@@ -268,7 +276,7 @@ class _Block:
         self._base = self._members[0].spec.build_fast(first.parameter_groups(self._targets))
         self._rates = [self._rate_of(group, first) for group in self._base.param_groups]
         """Learning rate of each parameter group, as a function of the step."""
-        self._places = [stack._add_number(of_group) for of_group in self._rates]
+        self._places = [stack.add_number(of_group) for of_group in self._rates]
         self._held = self._held_rates() if stack.rates_in_tensors else []
         for target, of_slot in zip(self._targets, states, strict=True):
             together = stacked_state(of_slot[rows], target)
@@ -301,11 +309,11 @@ class _Block:
                 proximal,
                 None if learned is None else (learned, own),
                 None if (placed_at := stack._placed_at[slot]) is None else placed_at[rows],
-                stack._add_number,
+                stack.add_number,
             )
             if backwards:
                 self._backwards[slot] = backwards
-            self._pulls += stacked_pulls(self._members, slot, latent, proximal, stack._add_number)
+            self._pulls += stacked_pulls(self._members, slot, latent, proximal, stack.add_number)
             limits = [member.optimizer.latent_bound for member in self._members]
             for some in runs(limits):
                 limit = limits[some.start]

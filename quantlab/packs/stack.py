@@ -20,6 +20,7 @@ from quantlab.packs.graph import WARM_UP_STEPS, Record, record_on
 from quantlab.packs.member import StackMember, neighbours
 from quantlab.packs.network import StackedNetwork, Stacking
 from quantlab.packs.optimizer import RECORDABLE, StackedOptimizer
+from quantlab.packs.rows.moving_average import StackedMovingAverage
 from quantlab.tasks.checked import each_loss
 from quantlab.training.epoch import EpochInProgress
 from quantlab.training.loss_tally import LossTally
@@ -85,6 +86,15 @@ class Stack:
             for name in set(names.values()) - set(self._optimizer.weights)
         }
         """Parameters that are not trained in this stage."""
+        averages = [run.average for run in self.runs if run.average is not None]
+        self._moving_average: StackedMovingAverage | None = None
+        if averages:
+            self._moving_average = StackedMovingAverage(
+                averages,
+                self._optimizer.latents,
+                self._network.buffers,
+                self._optimizer.add_number,
+            )
         self._first_step = first.step
         self._losses = LossTally(
             [run.last_loss for run in self.runs],
@@ -218,7 +228,11 @@ class Stack:
             self.has_diverged = True
             for row in is_bad.nonzero().flatten().tolist():
                 self._optimizer.set_aside(row)
+                if (average := self.runs[row].average) is not None:
+                    average.set_aside()
         self._optimizer.step(gradients, numbers)
+        if self._moving_average is not None:
+            self._moving_average(numbers)
 
     def hand_back(self, seconds: float) -> None:
         """Update the state of the members.
@@ -268,6 +282,7 @@ class Stack:
         with ExitStack() as stack:
             for run in self.runs:
                 with _random_numbers(run):
+                    stack.enter_context(run.averaged())
                     stack.enter_context(run.optimizer.weights_at(point))
             return stacked_metric(
                 self._network,

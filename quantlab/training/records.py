@@ -45,7 +45,9 @@ class EpochRecord:
     `measured` makes, such as ``accuracy_hard``; NaN without validation images. The values are equal
     in the second stage and in full precision. Batch normalization uses the statistics of training,
     which belong to the weights at which gradients were taken, unless
-    `Quantization.reestimate_batchnorm` is set."""
+    `Quantization.reestimate_batchnorm` is set. With `Recipe.moving_average`, these weights are
+    those of the average, and its statistics are averages of those of training; the numbers below
+    are those of the weights that are trained."""
     quantization_gap: float
     """Root mean square of w minus the hard weights, over all quantized weights."""
     latent_distance: float

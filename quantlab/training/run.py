@@ -124,6 +124,8 @@ class TrainingRun(TrainingState):
                     execution=execution,
                     device=self.device,
                 )
+            if (average := recipe.moving_average) is not None:
+                self._begin_average(start=average.start_epoch * self.steps_per_epoch)
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.model) if self.execution.compile else self.model
         )
@@ -320,6 +322,8 @@ class TrainingRun(TrainingState):
         set_learning_rate(self.optimizer.param_groups, self.learning_rate(self.step))
         loss = self.optimizer.step(partial(self._loss, self.execution.layout(inputs), labels))
         assert loss is not None
+        if self.average is not None:
+            self.average.update()
         if self._looks_at_losses:
             epoch.loss_sum += float(loss) * self._batch.count
         else:
@@ -371,5 +375,5 @@ class TrainingRun(TrainingState):
     def _validation_measures(self) -> dict[Point, float]:
         """Return the main metric at the points of `VALIDATED`, which is equal if none differ."""
         if not self.is_quantizing:
-            return dict.fromkeys(VALIDATED, self._main_metric(self.splits.validation))
+            return dict.fromkeys(VALIDATED, self.metric_at(Point.LATENT))
         return {point: self.metric_at(point) for point in VALIDATED}

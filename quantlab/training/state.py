@@ -23,8 +23,9 @@ from quantlab.tasks import Metric
 from quantlab.training.batch_statistics import BatchStatistics
 from quantlab.training.checkpoint import own_copy
 from quantlab.training.epoch import EpochInProgress, images_of
+from quantlab.training.networks.averaged import AveragedNetwork
+from quantlab.training.networks.selection import BestNetwork
 from quantlab.training.records import Stage
-from quantlab.training.selection import BestNetwork
 from quantlab.update_rules import Point
 
 
@@ -80,6 +81,8 @@ class TrainingState:
         """The teacher, if the recipe has one."""
         self.had_other_teacher = False
         """Whether a part of the training so far had a teacher with other weights."""
+        self.average: AveragedNetwork | None = None
+        """Moving average of the network, if the recipe has one."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the training state, between epochs or at a pause.
@@ -101,6 +104,8 @@ class TrainingState:
             state["best"] = self.best.state_dict()
         if self.teacher is not None:
             state["teacher"] = "several" if self.had_other_teacher else self.teacher.digest
+        if self.average is not None:
+            state["moving_average"] = self.average.state_dict()
         copy: dict[str, Any] = own_copy(state)
         return copy
 
@@ -124,24 +129,35 @@ class TrainingState:
             self._harden()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["moving_average"])
         if state["epoch_in_progress"] is not None:
             self._in_progress = self._new_epoch()
             self._in_progress.load_state_dict(state["epoch_in_progress"])
 
     @contextmanager
     def weights_at(self, point: Point) -> Iterator[None]:
-        """Set the model to the weights at a point for a `with` block.
+        """Set the model to the weights at a point for a `with` block, those of the average if any.
 
         Args:
             point: weights to set. For HARD, batch-normalization statistics are recomputed if the
                 recipe asks for it.
         """
-        with self.optimizer.weights_at(point):
+        with self.averaged(), self.optimizer.weights_at(point):
             if not (point is Point.HARD and self.reestimates):
                 yield
                 return
             with self._statistics.reestimated(self.model):
                 yield
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Set the network and its optimizer to the moving average, if any, for a `with` block."""
+        if self.average is None:
+            yield
+            return
+        with self.average.in_use():
+            yield
 
     @contextmanager
     def _finished(self) -> Iterator[None]:
@@ -225,9 +241,23 @@ class TrainingState:
 
     def _harden(self) -> None:
         """Quantize for good, and begin the second stage with a new optimizer (B.1.4)."""
+        if self.average is not None:
+            self.average.take_over()
         self.optimizer.harden()
         self.stage = Stage.BATCHNORM
         self.optimizer = plain_optimizer(self.recipe.optimizer, self.model)
+        self._begin_average(start=0)
+
+    def _begin_average(self, *, start: int) -> None:
+        """Begin the moving average of a stage, if the recipe has one.
+
+        Args:
+            start: first step of the stage that is averaged.
+        """
+        if (settings := self.recipe.moving_average) is not None:
+            self.average = AveragedNetwork(
+                self.model, self.optimizer, settings=settings, start=start, seed=self.recipe.seed
+            )
 
     def _new_epoch(self) -> EpochInProgress:
         count = len(self.splits.train)

@@ -87,6 +87,7 @@ def _memory_key(recipes: Sequence[Recipe]) -> str:
         "dataset": recipe.dataset,
         "batch_size": recipe.batch_size,
         "is_quantized": recipe.quantization is not None,
+        "has_moving_average": recipe.moving_average is not None,
         "optimizer": recipe.optimizer.algorithm,
         "trials": len(recipes),
     }

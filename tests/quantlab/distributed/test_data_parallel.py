@@ -25,7 +25,7 @@ from quantlab.packs import PackedRun
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
-from quantlab.recipe import Averaging
+from quantlab.recipe import Averaging, MovingAverage
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from tests.quantlab.distributed.pairs import (
@@ -86,6 +86,11 @@ CASES = {
     "stochastic rounding": recipe(quantization=ROUNDED),
     "lifted, with a pull and a step scale": recipe(quantization=LIFTED, optimizer=ADAM),
     "full precision": recipe(quantization=None, batchnorm_epochs=0),
+    "epochs of steps, clipped, with a moving average": recipe(
+        optimizer=replace(quantized().optimizer, clip_norm=0.5),
+        steps_per_epoch=4,
+        moving_average=MovingAverage(decay=0.8, start_epoch=1),
+    ),
 }
 
 

@@ -21,7 +21,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.quantizers.tanh import Tanh
-from quantlab.recipe import Averaging
+from quantlab.recipe import Averaging, MovingAverage
 from quantlab.schedules import Linear, StepDecay
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, REVERSE_PROX_CONNECT
 from tests.quantlab.operations import Operations
@@ -35,6 +35,7 @@ from tests.quantlab.packs.test_packs import (
     OfNumbers,
     method,
 )
+from tests.quantlab.recipes import SGD
 
 
 class Recording(Operations):
@@ -135,7 +136,15 @@ RECORDED = {
         for recipe in (method(0), method(1, PROX_QUANT), method(2, step_scale=Linear(0.5)))
     ],
     "a pack of one": [method(3, rho0=0.2)],
-    "epochs of steps": [replace(method(seed), steps_per_epoch=13, epochs=2) for seed in range(2)],
+    "epochs of steps, clipped, with moving averages": [
+        replace(
+            method(seed, rule, optimizer=replace(SGD, clip_norm=0.5)),
+            steps_per_epoch=13,
+            epochs=2,
+            moving_average=MovingAverage(decay=0.8, start_epoch=seed % 2),
+        )
+        for seed, rule in enumerate((PROX_QUANT, POST_TRAINING, PROX_QUANT))
+    ],
     "a residual network": [
         replace(method(seed), model=Double(ResNet(depth=8, width=4)), epochs=2) for seed in range(2)
     ],

@@ -17,7 +17,7 @@ from quantlab.quantization_sets import QUATERNARY
 from quantlab.quantizers.mixture import Averaged, RandomChoice
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
-from quantlab.recipe import Averaging, WeightGroup
+from quantlab.recipe import Averaging, MovingAverage, WeightGroup
 from quantlab.schedules import Linear
 from quantlab.training.checkpoint import (
     load_last_good,
@@ -72,6 +72,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "PC, best epoch": quantized(dataset=AUGMENTED_DIGITS, select="best"),
     "PC, epochs of 8 steps": quantized(dataset=AUGMENTED_DIGITS, steps_per_epoch=8),
+    "PQ, stochastic rounding, moving average": quantized(
+        dataset=AUGMENTED_DIGITS,
+        quantization=Quantization(rule=PROX_QUANT, quantizer=StochasticRounding()),
+        moving_average=MovingAverage(decay=0.9, start_epoch=1),
+        select="best",
+    ),
 }
 
 

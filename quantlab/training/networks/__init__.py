@@ -1,0 +1,1 @@
+"""Networks that a training keeps beside the one that it trains."""
