@@ -1,7 +1,7 @@
 """SweepSpec: a sweep, and its expansion into cells with unique fingerprints."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
@@ -141,10 +141,15 @@ class Block:
     """Seeds of each configuration; None for those of the sweep."""
     cost: PublishedCost | None = None
     """Cost of a trial for `sweeps plan`, until similar trials have finished; None if unknown."""
+    starts_from: Recipe | None = None
+    """Recipe of the trials whose networks the trials of the block start from: each of them from
+    that of its own seed, so that the seeds of a configuration are independent. None for the
+    `initial_weights` of the recipes."""
 
     def __post_init__(self) -> None:
         where = f"block {require_label(self.label, 'Block.label')!r}"
         _require_type(self.base, Recipe, f"{where}: base")
+        _require_type(self.starts_from, Recipe, f"{where}: starts_from")
         _require_type(self.cost, PublishedCost, f"{where}: cost")
         overrides = mapping_of(self.overrides, f"{where}: overrides", "{'epochs': 3}")
         if seeded := [path for path in overrides if path.split(".")[0] == "seed"]:
@@ -327,7 +332,7 @@ class SweepSpec:
                 where = f"block {block.label!r}, axis {axis.name!r}, value {label!r}"
                 recipe = self._override(recipe, axis.path, value, where)
             try:
-                configuration = configuration_id(recipe)
+                configuration = configuration_id(_started(recipe, block, configuration_id))
             except Exception as error:  # the user's code may raise anything
                 raise ConfigurationError(
                     f"sweep {self.name}, block {block.label!r}{_culprit(block, labels)}: "
@@ -338,6 +343,7 @@ class SweepSpec:
             }
             for seed in self.seeds if block.seeds is None else block.seeds:
                 seeded = self._override(recipe, "seed", seed, f"seed {seed}")
+                seeded = _started(seeded, block, fingerprint)
                 yield Cell(
                     sweep=self.name,
                     block=block.label,
@@ -357,6 +363,25 @@ class SweepSpec:
             raise ConfigurationError(
                 f"sweep {self.name}, {where}: path {path!r}: {described(error)}"
             ) from error
+
+
+def _started(recipe: Recipe, block: Block, identity: Callable[[Recipe], str]) -> Recipe:
+    """Return the recipe with the weights of the block's other trial of the same seed.
+
+    Args:
+        recipe: a recipe of the block.
+        block: the block.
+        identity: gives the name of the other trial.
+    """
+    if block.starts_from is None:
+        return recipe
+    if recipe.initial_weights is not None:
+        raise ConfigurationError(
+            f"initial_weights = {brief(recipe.initial_weights)}: must be None, because the block "
+            "starts from the trials of starts_from"
+        )
+    other = override(block.starts_from, "seed", recipe.seed)
+    return override(recipe, "initial_weights", TrialWeights(identity(other)))
 
 
 def _culprit(block: Block, labels: Sequence[tuple[str, object]]) -> str:

@@ -115,7 +115,15 @@ ON_ONE_SET = (
 )
 TAXONOMY = {"FP": 3} | dict.fromkeys(ON_BOTH_SETS, 2 * 3) | dict.fromkeys(ON_ONE_SET, 3)
 
+TERNARY = {"FP": 3} | {
+    f"{regime} {method}": count
+    for regime in ("end-to-end", "fine-tuning")
+    for method, count in {"BC": 3, "PC": 9, "PQ": 9, "MD-tanh-s": 9, "BitNet b1.58": 3}.items()
+}
+TRANSFORMERS = ("bytes_gpt", "bytes_gpt_smoke", "vit_cifar10")
+
 TRIALS = {
+    **dict.fromkeys(TRANSFORMERS, TERNARY),
     "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 27},
     "cifar10_jpeg_fine_tuning": {"BC": 2, "PQ": 2, "PC": 2},
     "cifar10_jpeg_smoke": {"PQ": 2, "PC": 2},
@@ -299,6 +307,40 @@ def test_the_smoke_grid_goes_through_the_papers_rho() -> None:
                 total = ours.sharpness.cumulative(24 * steps_per_epoch, steps_per_epoch)
                 full = paper.cumulative(200 * paper_steps, paper_steps)
                 assert total == pytest.approx(full, rel=0.1)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_grids_of_transformers_have_the_same_annealing(name: str) -> None:
+    """ProxConnect's last rho in half-gaps, the sum of ProxQuant's shifts, and the last beta."""
+    cells = load_sweep(name).cells
+    per_epoch = cells[0].recipe.steps_per_epoch or -(-45_000 // 128)
+    for start, method, values in (
+        ("end-to-end", "PC", (1, 2, 4)),
+        ("fine-tuning", "PQ", (0.8, 8, 80)),
+        ("end-to-end", "MD-tanh-s", (33, 1100, 2e7)),
+    ):
+        found = []
+        for cell in cells:
+            if cell.block == f"{start} {method}" and cell.recipe.seed == 0:
+                assert cell.recipe.quantization is not None
+                sharpness = cell.recipe.quantization.sharpness
+                steps = cell.recipe.epochs * per_epoch
+                last = sharpness.at(steps, per_epoch)
+                total = sharpness.cumulative(steps, per_epoch)
+                found.append({"PC": last / 0.5, "PQ": total, "MD-tanh-s": last}[method])
+        assert found == pytest.approx(values, rel=0.5 if method == "MD-tanh-s" else 0.16)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_fine_tuning_starts_from_the_network_of_its_own_seed(name: str) -> None:
+    cells = {cell.fingerprint: cell for cell in load_sweep(name).cells}
+    for cell in cells.values():
+        recipe = cell.recipe
+        if cell.method != "FP":
+            full = cells[cell.starts_from or next(iter(cells))].recipe
+            assert recipe.epochs + recipe.batchnorm_epochs == full.epochs
+            assert (cell.starts_from is None) == (regime(cell) == "end-to-end")
+            assert cell.starts_from is None or full.seed == recipe.seed
 
 
 def test_two_epochs_of_fine_tuning_go_through_the_papers_range_of_rho() -> None:

@@ -20,6 +20,9 @@ from quantlab.identity.release import RELEASE
 from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
 
 GRIDS: dict[str, str] = {
+    "bytes_gpt": "b3de022edbe30882",
+    "bytes_gpt_smoke": "0e5e9f03ff1b7d27",
+    "vit_cifar10": "de7aa531031b9a15",
     "cifar10_jpeg_fine_tuning": "50361b9b11260fc9",
     "cifar10_jpeg_smoke": "98e29f5c64357d24",
     "digits": "a2d617eba5dca60a",

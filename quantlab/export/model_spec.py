@@ -105,7 +105,11 @@ def built(
 
 @contextmanager
 def _at_most(most_numbers: int) -> Iterator[None]:
-    """Refuse parameters before they are initialized, if there are too many of them."""
+    """Refuse parameters before they are initialized, if there are too many of them.
+
+    A layer that will share the weight of another one begins with a weight of its own, so that a
+    network may have twice as many parameters while it is built.
+    """
     seen: dict[int, nn.Parameter] = {}
     count = 0
 
@@ -114,7 +118,7 @@ def _at_most(most_numbers: int) -> Iterator[None]:
         if parameter is not None and id(parameter) not in seen:
             seen[id(parameter)] = parameter
             count += max(1, parameter.numel())
-        if count > most_numbers:
+        if count > 2 * most_numbers:
             raise ConfigurationError(
                 f"the network of the recipe has more than the {most_numbers:,} numbers of the file"
             )

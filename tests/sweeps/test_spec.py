@@ -22,6 +22,8 @@ from tests.sweeps.sweep_files import TINY, WITH_CHILD
 
 SETS = Axis("set", "quantization.quantizer.levels", {"binary": BINARY, "ternary": TERNARY})
 
+SIZES = (Axis("size", "batch_size", (16, 32)),)
+
 
 def block(label: str, *rho0: float, **changes: Any) -> Block:
     quantization = Quantization(
@@ -237,6 +239,27 @@ def test_a_block_may_bring_its_own_recipe() -> None:
         sweep(Block("a", seeds=()))
 
 
+def test_a_block_starts_from_the_trials_of_its_own_seeds() -> None:
+    first = small_recipe()
+    tuned = Block("tuned", overrides={"epochs": 2}, axes=SIZES, starts_from=first)
+    own = sweep(Block("FP"), tuned, Block("short", overrides={"epochs": 2}, axes=SIZES))
+    parents = {cell.fingerprint: cell for cell in own.cells if cell.block == "FP"}
+    found = [cell for cell in own.cells if cell.block == "tuned"]
+    assert len(found) == 4
+    for cell in found:
+        assert cell.starts_from is not None
+        assert parents[cell.starts_from].recipe.seed == cell.recipe.seed
+    by_size = {cell.coordinates["size"]: cell.configuration_id for cell in found}
+    assert {cell.configuration_id for cell in found} == set(by_size.values())
+    assert len(by_size) == 2
+    other = {cell.configuration_id for cell in own.cells if cell.block != "tuned"}
+    assert not other & set(by_size.values())
+    longer = sweep(Block("tuned", starts_from=small_recipe(epochs=9)))
+    assert longer.cells[0].configuration_id not in by_size.values()
+    with pytest.raises(ConfigurationError, match=r"block 'b'.*initial_weights = .*: must be None"):
+        _ = sweep(Block("b", base=found[0].recipe, starts_from=first)).cells
+
+
 def test_a_file_may_name_a_trial_with_a_class_of_its_own(tmp_path: Path) -> None:
     """As one does to fine-tune from it."""
     (tmp_path / "own.py").write_text(WITH_CHILD)
@@ -346,6 +369,7 @@ def test_values_name_themselves() -> None:
         ),
         (lambda: Block("A", cost=5), r"cost = 5: must be PublishedCost\(\.\.\.\) or None"),  # type: ignore[arg-type]
         (lambda: Block("A", base={"epochs": 3}), r"base = \{'epochs': 3\}: must be Recipe"),  # type: ignore[arg-type]
+        (lambda: Block("A", starts_from="FP"), "starts_from = 'FP': must be Recipe"),  # type: ignore[arg-type]
         (lambda: Block("A", method=3), "block 'A': method = 3: must be text"),  # type: ignore[arg-type]
         (lambda: Block("A", seeds=(-1,)), "block 'A': seeds: -1: must be an integer from 0 to"),
         (lambda: PublishedCost("a", float("nan"), "b", "c"), "PublishedCost.hours = nan"),

@@ -1,4 +1,4 @@
-"""Transformers train like all networks."""
+"""Transformers are trained and exported like all networks."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from torch import nn
 
 from quantlab import ConfigurationError, OptimizerSpec, Quantization, Quantizer, Recipe, TrainingRun
 from quantlab.datasets.text.byte_text import ByteText
+from quantlab.export import load, save
 from quantlab.models import ModelSpec
 from quantlab.models.transformers.gpt import GPT
 from quantlab.models.transformers.vit import ViT
@@ -96,6 +97,38 @@ def test_an_interrupted_training_goes_on_bit_for_bit(model: ModelSpec) -> None:
         assert torch.equal(weight, whole.weights[name])
     assert whole.records[-1].train_loss < whole.records[0].train_loss
     assert second.outcome() == whole.outcome
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_exported_gpt_is_bit_for_bit_that_of_the_training(tied: bool, tmp_path: Path) -> None:
+    own = recipe(replace(SMALL_GPT, tied=tied), quantizer=Nearest(TERNARY))
+    run = TrainingRun(own)
+    list(run)
+    weights = run.final_weights()
+    save(tmp_path / "gpt.safetensors", own, weights, dimensions=run.dimensions)
+    network = load(tmp_path / "gpt.safetensors")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    symbols = torch.randint(256, (4, 8))
+    with torch.no_grad():
+        assert torch.equal(network(symbols), run.model.eval()(symbols))
+    assert (network.get_parameter("head.weight") is network.get_parameter("symbols.weight")) == tied
+
+
+def test_an_exported_vit_is_bit_for_bit_that_of_the_training(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    dimensions = Dimensions(10, (1, 8, 8))
+    own = replace(recipe(SMALL_VIT, quantizer=Nearest(TERNARY)), batchnorm_epochs=0)
+    weights = SMALL_VIT.build_for(dimensions).state_dict()
+    for name, weight in weights.items():
+        if "blocks" in name and weight.dim() == 2:
+            means = weight.abs().mean(dim=1, keepdim=True)
+            weights[name] = means * (weight / means).round().clamp(-1, 1)
+    save(tmp_path / "vit.safetensors", own, weights, dimensions=dimensions)
+    network = load(tmp_path / "vit.safetensors")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_networks_with_dropout_are_trained_without_packs() -> None:
