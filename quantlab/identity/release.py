@@ -91,10 +91,10 @@ RELEASE = {
     "quantlab.models.transformers.vit": "ViT",
     "quantlab.models.vgg": "VGG16 VGG9 VGGBC",
     "quantlab.models.weights": (
-        "full_precision_weights group_of_weights quantized_weights weight_layers"
+        "called_layers full_precision_weights group_of_weights quantized_weights weight_layers"
     ),
     "quantlab.optim.bop": "Bop",
-    "quantlab.optim.bits": "bits_by_weight bits_of full_precision_note mean_bits",
+    "quantlab.optim.bits": "bits_by_weight bits_of mean_bits",
     "quantlab.optim.buffers": "QuantizedWeights flattened grouped views_of",
     "quantlab.optim.evaluation": "Evaluation Proximal",
     "quantlab.optim.flips": "Flips flips_since levels_of",

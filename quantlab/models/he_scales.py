@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.models.base import ModelSpec
-from quantlab.models.weights import weight_layers
+from quantlab.models.weights import called_layers
 from quantlab.plain_values import require_instance
 from quantlab.tasks.dimensions import Dimensions
 
@@ -57,7 +57,7 @@ class HeScales(ModelSpec):
         )
 
     def _with_scales(self, model: nn.Module) -> nn.Module:
-        for layer in weight_layers(model, self.exclude).values():
+        for layer in called_layers(model, self.exclude, type(self).__name__):
             fan_in = layer.get_parameter("weight")[0].numel()
             layer.add_module("he_scale", _Scale(math.sqrt(2 / fan_in)))
             layer.register_forward_pre_hook(_scaled)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.models.base import ModelSpec
-from quantlab.models.weights import weight_layers
+from quantlab.models.weights import called_layers
 from quantlab.tasks.dimensions import Dimensions
 
 
@@ -53,7 +53,7 @@ class LearnedScales(ModelSpec):
         )
 
     def _with_scales(self, model: nn.Module) -> nn.Module:
-        for layer in weight_layers(model, self.exclude).values():
+        for layer in called_layers(model, self.exclude, type(self).__name__):
             layer.add_module("scale", _Scale())
             layer.register_forward_hook(_scaled)
         return model

@@ -1,6 +1,6 @@
 """Selection of the quantized parameters of a model, and of their weight groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -8,6 +8,8 @@ from torch import nn
 from quantlab.errors import ConfigurationError
 
 _WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_SHOWN = 40
+"""Largest number of names in a message."""
 
 
 def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Module]:
@@ -33,6 +35,28 @@ def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn
     return {name: layer for name, layer in layers.items() if name not in excluded}
 
 
+def called_layers(model: nn.Module, exclude: Sequence[str], owner: str) -> list[nn.Module]:
+    """Return the layers of `weight_layers`, whose outputs or inputs will be changed.
+
+    Args:
+        model: any module.
+        exclude: see `weight_layers`.
+        owner: name of the class that changes them, for the message.
+
+    Raises:
+        ConfigurationError: see `weight_layers`. It is also raised if the network uses the weight of
+            a layer without calling it, so that nothing would be changed.
+    """
+    layers = weight_layers(model, exclude)
+    for name in layers:
+        if isinstance(model.get_submodule(_layer_of(name)), nn.MultiheadAttention):
+            raise ConfigurationError(
+                f"{owner}: {name} has no output of its own, because nn.MultiheadAttention uses its "
+                f"weight directly; name {name} in {owner}.exclude"
+            )
+    return list(layers.values())
+
+
 def quantized_weights(
     model: nn.Module, exclude: Sequence[str] = (), include: Sequence[str] = ()
 ) -> dict[str, nn.Parameter]:
@@ -46,17 +70,18 @@ def quantized_weights(
     Args:
         model: any module.
         exclude: see `weight_layers`.
-        include: shell-style patterns of the names of further parameters. A pattern selects the
-            parameters of two or more dimensions that it matches (``"*.in_proj_weight"``); if it
-            only matches parameters of fewer dimensions, such as biases (``"*.bias"``), it selects
-            these. It does not matter whether the layer of such a parameter is excluded.
+        include: shell-style patterns of the names of further parameters, and types of modules that
+            have them (``"Embedding"``, ``"ConvTranspose1d"``). A pattern selects the parameters of
+            two or more dimensions that it matches (``"*.in_proj_weight"``); if it only matches
+            parameters of fewer dimensions, such as biases (``"*.bias"``), it selects these. It does
+            not matter whether the layer of such a parameter is excluded.
 
     Returns:
         Parameter names with the parameters, in the order of the model's layers.
 
     Raises:
         ConfigurationError: if a pattern matches nothing, if only some of the layers that share a
-            weight are excluded, or if no weight is left.
+            weight are excluded, if a weight cannot be quantized, or if no weight is left.
     """
     weights: dict[int, tuple[str, nn.Parameter]] = {}
     for name, weight in _weights_under_all_names(model, exclude, include).items():
@@ -77,7 +102,8 @@ def group_of_weights(
     Args:
         model: any module.
         exclude: see `weight_layers`.
-        groups: for each group, its module types and patterns of layer names.
+        groups: for each group, its module types and patterns of layer names. A pattern that matches
+            no layer may match names of parameters (``"*.in_proj_weight"``).
         include: see `quantized_weights`.
 
     Returns:
@@ -90,26 +116,41 @@ def group_of_weights(
             different groups.
     """
     weights = _weights_under_all_names(model, exclude, include)
-    layers = {_layer_of(name): model.get_submodule(_layer_of(name)) for name in weights}
+    chosen = {id(weight) for weight in weights.values()}
+    tied = {
+        name: parameter
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if id(parameter) in chosen and name not in weights
+    }
+    names = [*weights, *tied]
+    layers = {_layer_of(name): model.get_submodule(_layer_of(name)) for name in names}
     member_of: dict[str, int] = {}
     for position, patterns in enumerate(groups):
         for pattern in patterns:
             where = f"quantization.groups[{position}].layers"
-            for name in _matching(layers, pattern, where):
+            matches = [name for name in names if fnmatchcase(name, pattern)]
+            if not matches or any(_is_match(name, layers[name], pattern) for name in layers):
+                found_layers = _matching(layers, pattern, where)
+                matches = [name for name in names if _layer_of(name) in found_layers]
+            for name in matches:
                 if member_of.setdefault(name, position) != position:
                     raise ConfigurationError(
-                        f"{where}: {pattern!r} matches {name}, which is already in "
+                        f"{where}: {pattern!r} matches {_layer_of(name)}, which is already in "
                         f"groups[{member_of[name]}]; a layer must be in one group only"
                     )
     found: dict[int, tuple[str, int | None]] = {}
-    for name, weight in weights.items():
-        place = member_of.get(_layer_of(name))
+    for name, weight in (weights | tied).items():
+        place = member_of.get(name)
         first, same = found.setdefault(id(weight), (name, place))
-        if place != same:
-            raise ConfigurationError(
-                f"quantization.groups: {_layer_of(first)} and {_layer_of(name)} share one weight, "
-                "but are not in the same group; put both into one group"
-            )
+        if place == same or (name in tied and place is None):
+            continue
+        if name in tied and same is None:  # the group names the weight by its other layer
+            found[id(weight)] = first, place
+            continue
+        raise ConfigurationError(
+            f"quantization.groups: {_layer_of(first)} and {_layer_of(name)} share one weight, "
+            "but are not in the same group; put both into one group"
+        )
     return dict(found.values())
 
 
@@ -149,11 +190,15 @@ def _weights_under_all_names(
         if name not in {f"{layer}.weight" for layer in layers}
     }
     for pattern in include:
-        matches = [name for name in further if fnmatchcase(name, pattern)]
+        matches = [
+            name
+            for name in further
+            if fnmatchcase(name, pattern) or _type_of_layer(model, name) == pattern
+        ]
         if not matches:
             raise ConfigurationError(
                 f"quantization.include: {pattern!r} matches no further parameter; must match one "
-                f"of {', '.join(further) or '(there are none)'}"
+                f"of {_listed(further)}, or the type of a module that has one"
             )
         # Recipes of finished trials have patterns that match biases as well, and left them alone.
         matrices = [name for name in matches if further[name].dim() >= 2]
@@ -167,12 +212,24 @@ def _weights_under_all_names(
                 f"quantization.exclude = {tuple(exclude)}: {name} shares its weight with "
                 f"{shared[0]}, which is not excluded; exclude both or neither"
             )
+    if not trained and not layers:
+        raise ConfigurationError(
+            f"quantization: {type(model).__name__} has no convolution or linear layer with weights "
+            "to quantize; name other parameters in quantization.include, which are "
+            f"{_listed(further)}, or set quantization to None"
+        )
     if not trained:
         frozen = " that the model has not frozen" if chosen else ""
         raise ConfigurationError(
             f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize{frozen}; must "
-            f"leave at least one of {', '.join(layers) or '(there are none)'}"
+            f"leave at least one of {', '.join(layers)}"
         )
+    for name, weight in trained.items():
+        if weight.is_complex():
+            raise ConfigurationError(
+                f"{name}: has complex numbers and cannot be quantized; name the layer in "
+                "quantization.exclude, or do not name the parameter in quantization.include"
+            )
     return trained
 
 
@@ -186,18 +243,28 @@ def _weight_of(name: str, layer: nn.Module) -> nn.Parameter:
     return weight
 
 
+def _type_of_layer(model: nn.Module, name: str) -> str:
+    return type(model.get_submodule(_layer_of(name))).__name__
+
+
 def _layer_of(name: str) -> str:
     """Return the name of a parameter's layer."""
     return name.rpartition(".")[0]
 
 
+def _is_match(name: str, module: nn.Module, pattern: str) -> bool:
+    return type(module).__name__ == pattern or fnmatchcase(name, pattern)
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    further = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return (", ".join(shown[:_SHOWN]) or "(there are none)") + further
+
+
 def _matching(layers: Mapping[str, nn.Module], pattern: str, where: str) -> list[str]:
     """Return the names of layers whose type or name matches a pattern."""
-    names = [
-        name
-        for name, module in layers.items()
-        if type(module).__name__ == pattern or fnmatchcase(name, pattern)
-    ]
+    names = [name for name, module in layers.items() if _is_match(name, module, pattern)]
     if not names:
         types = sorted({type(module).__name__ for module in layers.values()})
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The number of bits per weight of a network, and which weights stay in full precision."""
+"""The number of bits per weight of a network."""
 
 import math
 
@@ -72,36 +72,3 @@ def mean_bits(model: nn.Module, quantization: Quantization | None) -> tuple[floa
     if not count:
         return FULL_PRECISION, FULL_PRECISION
     return quantized / count, (quantized + FULL_PRECISION * (total - count)) / total
-
-
-def full_precision_note(model: nn.Module, quantization: Quantization | None) -> str:
-    """Return a note that lists the weights that stay in full precision, and how to quantize them.
-
-    Only parameters of two or more dimensions are counted.
-
-    Args:
-        model: network as it was built.
-        quantization: quantization of the recipe; None in full precision.
-
-    Returns:
-        One sentence for the user, or "" if there are no such weights.
-    """
-    if quantization is None:
-        return ""
-    left = quantization.full_precision_weights(model)
-    if not left:
-        return ""
-    included = [model.get_parameter(name) for name in bits_by_weight(model, quantization)]
-    quantized = sum(weight.numel() for weight in included if weight.dim() >= 2)
-    count = sum(weight.numel() for weight in left.values())
-    names = [f"{name} ({weight.numel():,})" for name, weight in left.items()]
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN))
-    return (
-        f"{count:,} of {count + quantized:,} weights stay in full precision: {shown}; "
-        "these are layers in quantization.exclude, weights that the model freezes, and parameters "
-        "that do not belong to convolution or linear layers; name the latter in "
-        "quantization.include to quantize them"
-    )
-
-
-_SHOWN = 4

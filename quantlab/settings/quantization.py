@@ -35,7 +35,7 @@ class WeightGroup:
 
     layers: tuple[str, ...]
     """Module types (``"Linear"``) and shell-style patterns of layer names. Each must match at least
-    one layer."""
+    one layer, or else names of quantized parameters (``"*.in_proj_weight"``)."""
     quantizer: Quantizer
     """Proximal map of the group's weights."""
     sharpness: Schedule | None = None
@@ -99,8 +99,8 @@ class Quantization:
     """Average of the iterates, which is quantized in the end; None for the last iterate."""
     include: tuple[str, ...] = ()
     """Shell-style patterns of the names of further parameters that are quantized, such as
-    ``"*.in_proj_weight"`` of attention, ``"embedding.weight"`` or ``"*.bias"``; see
-    `quantlab.models.weights.quantized_weights`."""
+    ``"*.in_proj_weight"`` of attention, ``"embedding.weight"`` or ``"*.bias"``, or types of modules
+    (``"Embedding"``); see `quantlab.models.weights.quantized_weights`."""
     reestimate_batchnorm: bool = False
     """Whether batch normalization's running statistics are recomputed from the training images when
     hard weights are evaluated and when the network is hardened. If False, the statistics of

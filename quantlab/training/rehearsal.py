@@ -1,5 +1,6 @@
 """Rehearsal: one gradient step of a recipe on random images, to find errors before training."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ LARGEST_STEP = 30_000_000
 """Largest number of parameters for which a whole step is rehearsed. Of a larger network, only the
 forward pass is."""
 
+_SHAPES = re.compile(r"\b(shapes?|sizes?|channels|dimensions?)\b")
+_DEVICES = re.compile(r"(?i)cuda|nvidia|gpu|driver|kernel|device|memory")
 _STEPS_PER_EPOCH = 100
 """Number of steps per epoch that schedules are evaluated with."""
 
@@ -84,7 +87,8 @@ def rehearse(
         load: loads initial weights into the network; by default none are loaded.
         load_teacher: loads the weights of the recipe's teacher; by default they are random.
         runs_here: whether the network must run on this machine's CPU. If it is False, errors of the
-            types `OF_DEVICES` are ignored, because the network may need another device.
+            types `OF_DEVICES` are ignored, because the network may need another device; but not if
+            torch says that shapes do not fit.
 
     Raises:
         ConfigurationError: if a part of the recipe fails. The message contains the original error
@@ -116,11 +120,17 @@ def rehearse(
             if runs_here or not isinstance(error, ElsewhereError):
                 raise ConfigurationError(f"model {name}: {error}") from error
         except Exception as error:
-            if runs_here or not isinstance(error, OF_DEVICES):
+            if runs_here or not isinstance(error, OF_DEVICES) or _is_of_shapes(error):
                 raise ConfigurationError(
                     f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on images of "
                     f"shape {dimensions.input} raised {described(error)}"
                 ) from error
+
+
+def _is_of_shapes(error: Exception) -> bool:
+    """Whether an error would be raised on every device, because shapes do not fit."""
+    text = str(error)
+    return type(error) is RuntimeError and bool(_SHAPES.search(text)) and not _DEVICES.search(text)
 
 
 @contextmanager

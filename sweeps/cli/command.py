@@ -220,8 +220,8 @@ def _plan(options: argparse.Namespace) -> int:
     storage = Storage(options.storage)
     with streams.each_line_once():
         sweep = load_sweep(options.sweep)
-        check_without_data(sweep.cells)
-        plan = plan_of(sweep, storage)
+        notes = check_without_data(sweep.cells, options.data)
+        plan = {**plan_of(sweep, storage), "notes": notes}
     print(json.dumps(plan) if options.json else describe(plan))
     _warn(data_warnings(sweep.cells, storage, options.data))
     return 0

@@ -11,7 +11,6 @@ from quantlab import Recipe
 from quantlab.canonical import canonical
 from quantlab.datasets.base import Dimensions
 from quantlab.errors import OF_DEVICES, one_line
-from quantlab.optim.bits import full_precision_note
 from quantlab.training.batch_statistics import (
     has_batch_of_one,
     parts_of_batches,
@@ -19,14 +18,16 @@ from quantlab.training.batch_statistics import (
     statistics_note,
 )
 from quantlab.training.epoch import images_of
+from sweeps.planning.parameter_notes import full_precision_note, quantized_note
 
 
-def notes_on(model: nn.Module, recipes: Iterable[Recipe]) -> list[str]:
+def notes_on(model: nn.Module, recipes: Iterable[Recipe], *, fully: bool = False) -> list[str]:
     """Describe what a network leaves in full precision, and averages with inexact statistics.
 
     Args:
         model: the network, as built.
         recipes: recipes of this network.
+        fully: whether parameters that are quantized are listed, too.
 
     Returns:
         Lines for the terminal.
@@ -36,6 +37,7 @@ def notes_on(model: nn.Module, recipes: Iterable[Recipe]) -> list[str]:
         one_line(f"{recipe.model.name}: {note}")
         for recipe in distinct.values()
         for note in (
+            quantized_note(model, recipe.quantization) if fully else "",
             full_precision_note(model, recipe.quantization),
             statistics_note(model, recipe.quantization),
         )

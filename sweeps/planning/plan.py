@@ -108,7 +108,8 @@ def describe(plan: dict[str, Any]) -> str:
     alone = [
         f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
     ]
-    return "\n".join([head, *_aligned(counts), "", *_aligned(costs), *alone])
+    notes = ["", *plan["notes"]] if plan.get("notes") else []
+    return "\n".join([head, *_aligned(counts), "", *_aligned(costs), *alone, *notes])
 
 
 def _alone(cells: Iterable[Cell]) -> list[dict[str, Any]]:

@@ -93,8 +93,18 @@ def preflight(
     )
 
 
-def check_without_data(cells: Iterable[Cell]) -> None:
-    """Run the part of `preflight` that needs neither data nor the storage.
+def check_without_data(cells: Iterable[Cell], data_dir: Path | None = None) -> list[str]:
+    """Run the part of `preflight` that neither needs nor prepares data.
+
+    Networks are tried for datasets whose dimensions are known, or whose files are there.
+
+    Args:
+        cells: the trials of a plan.
+        data_dir: folder of the datasets; None to look for no files.
+
+    Returns:
+        Notes on the networks, one line each: the parameters that are quantized, those that are not,
+        and why.
 
     Raises:
         ConfigurationError: a schedule, a quantizer, a network or an optimizer does not work; see
@@ -102,7 +112,15 @@ def check_without_data(cells: Iterable[Cell]) -> None:
     """
     recipes = [cell.recipe for cell in cells]
     _check_maps(recipes, runs_here=False)
-    _rehearse(recipes, lambda recipe: recipe.dataset.dimensions, None, runs_here=False)
+    found: dict[str, Dimensions | None] = {}
+
+    def dimensions_of(recipe: Recipe) -> Dimensions | None:
+        key = canonical_key(recipe.dataset)
+        if key not in found:
+            found[key] = _known_dimensions(recipe.dataset, data_dir)
+        return found[key]
+
+    return _rehearse(recipes, dimensions_of, None, runs_here=False)
 
 
 def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
@@ -164,7 +182,7 @@ def _rehearse(
         model = _rehearsed(group[0], dimensions, data_dir, runs_here)
         if data_dir is not None:
             require_last_batches_fit(model, group, dimensions, data_dir, runs_here=runs_here)
-            notes.update(dict.fromkeys(notes_on(model, group)))
+        notes.update(dict.fromkeys(notes_on(model, group, fully=data_dir is None)))
     return list(notes)
 
 
@@ -210,6 +228,14 @@ def _loading(weights: InitialWeights | None, data_dir: Path | None) -> Callable[
     if own is None or data_dir is None:
         return lambda model: None
     return lambda model: own.load(model, data_dir, lambda fingerprint: Path(fingerprint))
+
+
+def _known_dimensions(dataset: DatasetSpec, data_dir: Path | None) -> Dimensions | None:
+    """Return the dimensions of a dataset if its files are there; None otherwise."""
+    if dataset.dimensions is not None or data_dir is None:
+        return dataset.dimensions
+    is_there = all((data_dir / name).exists() for name in dataset.files)
+    return _dimensions(dataset, data_dir) if is_there else None
 
 
 def _dimensions(dataset: DatasetSpec, data_dir: Path) -> Dimensions | None:

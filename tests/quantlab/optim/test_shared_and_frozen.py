@@ -18,7 +18,6 @@ from quantlab import (
 from quantlab.models import ModelSpec
 from quantlab.models.learned_scales import LearnedScales
 from quantlab.models.weights import full_precision_weights, group_of_weights, quantized_weights
-from quantlab.optim.bits import full_precision_note
 from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.packs import PackedRun
 from quantlab.quantization_sets import BINARY, QUATERNARY
@@ -26,6 +25,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear
 from quantlab.update_rules import PROX_CONNECT
+from sweeps.planning.parameter_notes import full_precision_note, quantized_note
 from tests.quantlab.recipes import ADAM, SGD, SMALL_DIGITS
 
 
@@ -190,8 +190,13 @@ def test_what_is_no_layer_of_weights_is_quantized_if_it_is_named() -> None:
     model = _Rows(10)
     assert list(full_precision_weights(model)) == ["positions.weight", "mix.in_proj_weight"]
     note = full_precision_note(model, recipe(Rows()).quantization)
-    assert note.startswith("256 of 400 weights stay in full precision: positions.weight (64), mix.")
-    assert "quantization.include" in note
+    assert note == (
+        "256 of 400 weights stay in full precision: not of a convolution or linear layer (name "
+        "them in quantization.include to quantize them): positions.weight (64), "
+        "mix.in_proj_weight (192)"
+    )
+    expected = "144 weights are quantized: mix.out_proj.weight (64), head.weight (80)"
+    assert quantized_note(model, recipe(Rows()).quantization) == expected
     further = ("*in_proj_weight", "positions.*")
     group = WeightGroup(layers=("MultiheadAttention",), quantizer=PiecewiseLinear(BINARY))
     named = recipe(Rows(), include=further, groups=(group,))

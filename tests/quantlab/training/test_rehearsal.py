@@ -95,8 +95,17 @@ def test_faulty_networks_are_refused(fault: str) -> None:
 
 
 def test_a_network_for_another_device_need_not_run_here() -> None:
-    recipe = quantized(model=Built(needs_colour))
-    rehearse(recipe, DIGITS, runs_here=False)
+    def needs_gpu(num_classes: int) -> nn.Module:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+        network.register_forward_pre_hook(lambda layer, images: torch.zeros(1, device="cuda"))
+        return network
+
+    if not torch.cuda.is_available():
+        rehearse(quantized(model=Built(needs_gpu)), DIGITS, runs_here=False)
+    with pytest.raises(
+        ConfigurationError, match=r"expected input\[2, 1, 8, 8\] to have 3 channels"
+    ):
+        rehearse(quantized(model=Built(needs_colour)), DIGITS, runs_here=False)
     with pytest.raises(ConfigurationError, match="forward returned a tuple"):
         rehearse(quantized(model=Built(lambda n: Net(lambda y: (y,)))), DIGITS, runs_here=False)
 

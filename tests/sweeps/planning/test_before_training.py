@@ -28,7 +28,10 @@ def test_each_note_is_given_once(tmp_path: Path) -> None:
     excluded = override(quantized(), "quantization.exclude", ("conv1",))
     recipes = [replace(excluded, seed=seed, epochs=3 + seed) for seed in range(3)]
     (line,) = notes([*recipes, small_recipe(), quantized()], tmp_path)
-    assert line.startswith("ConvNet: 36 of 980 weights stay in full precision: conv1.weight (36);")
+    assert line == (
+        "ConvNet: 36 of 980 weights stay in full precision: in quantization.exclude: "
+        "conv1.weight (36)"
+    )
     averaged = override(quantized(), "quantization.averaging", Averaging())
     (line,) = notes([quantized(), averaged, replace(averaged, seed=1)], tmp_path)
     assert line.startswith("ConvNet: quantization.averaging:")
