@@ -9,6 +9,8 @@ from typing import Final
 
 import pandas as pd
 
+from analysis.metric import ACCURACY, Metric
+
 STATES: Final = ("COMPLETE", "DIVERGED", "FAILED", "STOPPED", "RUNNING", "INTERRUPTED", "WAITING")
 """The states of a trial. COMPLETE and DIVERGED are results of its configuration. FAILED means that
 an error ended the trial, and STOPPED that a study's pruner did. A RUNNING trial is being trained;
@@ -52,7 +54,8 @@ TRIALS: Final[Mapping[str, tuple[str, str]]] = {
         "unknown",
     ),
 }
-"""Column -> (kind, meaning); one row per trial."""
+"""Column -> (kind, meaning); one row per trial. These are the columns of accuracies, and
+`trials_columns` returns those of another metric."""
 
 TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     "validation_accuracy_top5": (
@@ -82,6 +85,7 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "compression": ("number", "bytes of the network in float32, divided by file_bytes"),
     "classes": ("number", "number of classes; the accuracy of guessing is 1 / classes"),
+    "chance": ("number", "value of the metric for random guessing; missing if it is unknown"),
     "training_images": ("number", "number of training images, without those held out"),
     "pack": ("number", "number of trials trained together as one network; 1 if trained alone"),
     "execution": ("text", "execution options, in the form that `--execution` takes"),
@@ -97,7 +101,7 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "step": ("number", "gradient steps finished"),
     "learning_rate": ("number", "learning rate of the epoch's last step"),
     "sharpness": ("number", "rho_t of the epoch's last step; w is mapped with that of the next"),
-    "train_loss": ("number", "mean cross-entropy over the epoch"),
+    "train_loss": ("number", "mean loss over the epoch"),
     "validation_accuracy_latent": ("fraction", "validation accuracy at w*"),
     "validation_accuracy_proximal": ("fraction", "validation accuracy at w = P(w*)"),
     "validation_accuracy_hard": (
@@ -107,7 +111,8 @@ HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "quantization_gap": ("number", "root mean square of w minus the hard weights"),
     "seconds": ("number", "wall time of the epoch, in seconds"),
 }
-"""Column -> (kind, meaning); one row per epoch of a trial."""
+"""Column -> (kind, meaning); one row per epoch of a trial. These are the columns of accuracies, and
+`history_columns` returns those of another metric."""
 
 HISTORY_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     "latent_distance": ("number", "mean distance of the hard weights from the latent weights"),
@@ -152,6 +157,41 @@ IMPORTANCE: Final[Mapping[str, tuple[str, str]]] = {
     "importance": ("fraction", "importance of the factor alone; those of a group sum to 1"),
 }
 """Column -> (kind, meaning); one row per factor, with another estimator's importance."""
+
+
+def trials_columns(metric: Metric = ACCURACY) -> dict[str, tuple[str, str]]:
+    """The columns of a table of trials that are compared by a metric, as in `TRIALS`.
+
+    Args:
+        metric: its values stand in place of the accuracies.
+    """
+    return _of_metric(TRIALS, metric)
+
+
+def history_columns(metric: Metric = ACCURACY) -> dict[str, tuple[str, str]]:
+    """The columns of a table of epochs with the values of a metric, as in `HISTORY`.
+
+    Args:
+        metric: its values stand in place of the accuracies.
+    """
+    return _of_metric(HISTORY, metric)
+
+
+def _of_metric(
+    columns: Mapping[str, tuple[str, str]], metric: Metric
+) -> dict[str, tuple[str, str]]:
+    names = {ACCURACY.column(split): metric.column(split) for split in ("validation", "test")}
+    names |= {
+        ACCURACY.column_at(point): metric.column_at(point)
+        for point in ("latent", "proximal", "hard")
+    }
+    kind = "fraction" if (metric.least, metric.most) == (0, 1) else "number"
+    return {
+        names.get(name, name): (kind, of[1].replace(ACCURACY.label, metric.label))
+        if name in names
+        else of
+        for name, of in columns.items()
+    }
 
 
 def axis_columns(frame: pd.DataFrame) -> list[str]:

@@ -7,8 +7,14 @@ import pandas as pd
 
 from analysis.claims import CLAIMS, evaluate_claims
 from analysis.columns import axis_columns
+from analysis.metric import ACCURACY, Metric
 from analysis.protocol import recipe_of, training
-from analysis.published import rank_agreement, side_by_side, training_beside
+from analysis.published import (
+    NotAccuracyError,
+    rank_agreement,
+    side_by_side,
+    training_beside,
+)
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING, configurations, family_keys
 from analysis.statistics.comparison import compare_methods, with_leaders
@@ -21,7 +27,10 @@ from analysis.statistics.verdicts import MARGIN, method_verdicts
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """The results of an analysis; the function in brackets documents a table's rows and columns."""
+    """The results of an analysis; the function in brackets documents a table's rows and columns.
+
+    The tables have values of the metric where these functions return scores.
+    """
 
     configurations: pd.DataFrame
     """All configurations [`aggregate.configurations`]; `leads` marks the leading rho0 of each
@@ -32,7 +41,7 @@ class Findings:
     verdicts: pd.DataFrame
     """Whether each method's rho0 can be left untuned [`verdicts.method_verdicts`]."""
     sensitivity: pd.DataFrame
-    """How test accuracy depends on rho0 [`sensitivity.sensitivity`]."""
+    """How the test values depend on rho0 [`sensitivity.sensitivity`]."""
     regrets: pd.DataFrame
     """Cost of each choice of rho0 [`regrets.regrets`]."""
     variance: pd.DataFrame
@@ -59,7 +68,9 @@ class Findings:
     paper: str | None
     """A key of `published.PAPERS`, or None for no comparison."""
     margin: float
-    """Margin of the verdicts, as a fraction."""
+    """Margin of the verdicts; see `metric.Metric.margin`."""
+    metric: Metric
+    """What the trials are compared by."""
 
     def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Name and content of each table that has rows."""
@@ -82,36 +93,44 @@ def analyse(
         measurements: the trials, and whatever else was measured.
         select_on: split on which rho0 is chosen: validation, or test as in the papers.
         paper: a key of `published.PAPERS` to compare with; None for no comparison.
-        margin: range over rho0 up to which a method is stable, as a fraction.
+        margin: range over rho0 up to which a method is stable; see `metric.Metric.margin`.
 
     Raises:
         UnknownPaperError: `paper` is not a key of `published.PAPERS`.
+        NotAccuracyError: there is a paper, but the trials have no accuracies to compare with it.
     """
-    trials = measurements.trials
-    table = configurations(trials)
-    for column in ("bits", "network_bits", "file_bytes", "classes"):
+    trials, metric = measurements.trials, measurements.metric
+    if paper is not None and metric.name != ACCURACY.name:
+        raise NotAccuracyError(
+            f"the numbers of a paper are accuracies; trials that are compared by their "
+            f"{metric.label} cannot stand beside them"
+        )
+    table = configurations(trials, metric)
+    for column in ("bits", "network_bits", "file_bytes", "classes", "chance"):
         if column in trials:
             values = trials.groupby("configuration_id")[column].first()
             table[column] = table["configuration_id"].map(values)
-    table = with_leaders(table, trials, family_keys(table))
+    if "chance" in table:
+        table["chance"] *= metric.sign
+    table = with_leaders(table, trials, family_keys(table), metric)
     selected = select(table, select_on)
     quantized = selected[selected["set"] != ""]
-    leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)])["leads"]
-    selected["leads"] = leaders.reindex(selected.index, fill_value=False)
-    found = sensitivity(table, trials, margin=margin)
+    leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)], metric)
+    selected["leads"] = leaders["leads"].reindex(selected.index, fill_value=False)
+    found = metric.measured(sensitivity(table, trials, metric, margin=margin))
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
     recipes = {configuration: recipe_of(row) for configuration, row in first.iterrows()}
     beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper, recipes)
     return Findings(
-        configurations=table,
-        selected=selected,
-        verdicts=method_verdicts(found),
+        configurations=metric.measured(table),
+        selected=metric.measured(selected),
+        verdicts=method_verdicts(found, metric),
         sensitivity=found,
-        regrets=regrets(table, trials),
-        variance=variance_split(trials),
-        variance_by_method=variance_split(trials, by_method=True),
-        optimism=optimism(trials),
-        comparisons=compare_methods(selected, trials),
+        regrets=metric.measured(regrets(table, trials, metric)),
+        variance=variance_split(trials, metric),
+        variance_by_method=variance_split(trials, metric, by_method=True),
+        optimism=metric.measured(optimism(trials, metric)),
+        comparisons=metric.measured(compare_methods(selected, trials, metric)),
         beside=beside,
         ranks=pd.DataFrame() if beside.empty else rank_agreement(beside),
         training=training(trials),
@@ -122,4 +141,5 @@ def analyse(
         select=select_on,
         paper=paper,
         margin=margin,
+        metric=metric,
     )

@@ -46,6 +46,10 @@ class UnknownPaperError(ValueError):
     """The paper is not a key of `PAPERS`; the message lists the keys."""
 
 
+class NotAccuracyError(ValueError):
+    """Trials without accuracies cannot be compared with a paper."""
+
+
 @cache
 def published(paper: str) -> pd.DataFrame:
     """The printed top-1 test accuracies of a paper.

@@ -12,12 +12,13 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.columns import TRIALS, TRIALS_MAY_HAVE
+from analysis.columns import TRIALS_MAY_HAVE, trials_columns
+from analysis.metric import ACCURACY, Metric
 from analysis.schema import SchemaError
 from analysis.text import brief
 
@@ -26,7 +27,6 @@ READ = (".csv", ".tsv", ".parquet")
 OTHERS = (".txt", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".gz", ".zip", ".pkl")
 """Suffixes of tables that cannot be read."""
 
-_KNOWN = {**TRIALS, **TRIALS_MAY_HAVE}
 _MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>", "-"})
 """Cells that mean a missing number, in lower case."""
 _MARKS = {
@@ -46,7 +46,7 @@ def is_table(name: str) -> bool:
     return Path(name).suffix.lower() in (*READ, *OTHERS)
 
 
-def read_trials(path: Path) -> pd.DataFrame:
+def read_trials(path: Path, metric: Metric = ACCURACY) -> pd.DataFrame:
     """Read the trials of a CSV or Parquet file; `schema.Measurements` checks them.
 
     A CSV file may separate its columns by commas, semicolons or tabs. Decimal commas are allowed if
@@ -54,6 +54,7 @@ def read_trials(path: Path) -> pd.DataFrame:
 
     Args:
         path: file with one of the suffixes in `READ`.
+        metric: what the trials are compared by.
 
     Returns:
         The table with its columns as in the file, not yet checked.
@@ -79,8 +80,10 @@ def read_trials(path: Path) -> pd.DataFrame:
     if is_parquet:
         return _parquet(path)
     text = _text(path.read_bytes())
-    separator = _separator(text)
-    return _with_numbers(_cells(text, separator), separator)
+    known = {**TRIALS_MAY_HAVE, **trials_columns(metric)}
+    separator = _separator(text, known)
+    numbers = [name for name, (kind, _) in known.items() if kind != "text"]
+    return _with_numbers(_cells(text, separator), separator, numbers)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -146,19 +149,19 @@ def _cells(text: str, separator: str) -> pd.DataFrame:
     )
 
 
-def _separator(text: str) -> str:
+def _separator(text: str, known: Collection[str]) -> str:
     """The separator with which the header has the most column names of the schema."""
     header = next(line for line in text.splitlines() if line.strip())
 
     def found(separator: str) -> int:
-        return len({*TRIALS} & {name.strip().strip('"') for name in header.split(separator)})
+        return len({*known} & {name.strip().strip('"') for name in header.split(separator)})
 
     return max(_SEPARATORS, key=found)
 
 
-def _with_numbers(cells: pd.DataFrame, separator: str) -> pd.DataFrame:
+def _with_numbers(cells: pd.DataFrame, separator: str, numbers: Iterable[str]) -> pd.DataFrame:
     """Convert the number columns, with decimal points or decimal commas."""
-    columns = [name for name, (kind, _) in _KNOWN.items() if kind != "text" and name in cells]
+    columns = [name for name in numbers if name in cells]
     texts = cells[columns].map(str.strip)
     # "1,234" may also mean a thousand, so decimal commas are read only if no cell has a point.
     commas = separator != "," and not texts.map(lambda cell: "." in cell).any(axis=None)

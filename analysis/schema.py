@@ -1,5 +1,6 @@
 """Checks of the tables that the analysis reads; `analysis.columns` has their columns."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,11 +14,13 @@ from analysis.columns import (
     IMPORTANCE,
     MAPS,
     STATES,
-    TRIALS,
     TRIALS_MAY_HAVE,
     axis_columns,
     empty,
+    history_columns,
+    trials_columns,
 )
+from analysis.metric import ACCURACY, ACCURACY_TOP5, Metric
 from analysis.text import brief, plain
 from analysis.training_axes import as_text, setting_text, with_training_axes
 
@@ -32,6 +35,7 @@ _LEAST = {
     "code_bits": 0,
     "compression": 0,
     "classes": 1,
+    "chance": None,
     "pack": 1,
     "selected_epoch": 1,
     "training_images": 0,
@@ -49,11 +53,12 @@ class SchemaError(ValueError):
         super().__init__(brief(plain(message), _LONGEST))
 
 
-def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
+def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     """Check a table of trials and return it with plain types.
 
     Args:
-        frame: columns of `columns.TRIALS`, and any of the optional ones.
+        frame: columns of `columns.trials_columns`, and any of the optional ones.
+        metric: what the trials are compared by.
 
     Returns:
         The table with text columns of str, number columns of float64 (whole seeds stay int64) and
@@ -64,15 +69,16 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
         SchemaError: a column is missing or of the wrong kind; a trial, or a seed of a
             configuration,
             occurs twice; a state is unknown; a number is infinite or out of range; a COMPLETE trial
-            has no test accuracy; or two configurations have the same values in all their columns.
+            has no test value; or two configurations have the same values in all their columns.
     """
     if odd := [column for column in frame.columns if not isinstance(column, str)]:
         raise SchemaError(
             f"trials: the column name {odd[0]!r} is not text; give the column a name that is text"
         )
     present = {name: of for name, of in TRIALS_MAY_HAVE.items() if name in frame.columns}
-    _validate(frame, {**TRIALS, **present}, "trials")
-    known = {**TRIALS, **present}
+    known = {**trials_columns(metric), **present}
+    _require_metric(frame, metric)
+    _validate(frame, known, "trials")
     texts = [column for column, (kind, _) in known.items() if kind == "text"]
     texts += axis_columns(frame)
     numbers = [column for column in known if column not in texts]
@@ -94,11 +100,12 @@ def validate_trials(frame: pd.DataFrame) -> pd.DataFrame:
             f"{', '.join(STATES)}"
         )
     _require_finite(frame)
-    complete = frame["state"] == "COMPLETE"
-    if frame.loc[complete, "test_accuracy"].isna().any():
-        trial = frame.loc[complete & frame["test_accuracy"].isna(), "trial_id"].iloc[0]
+    _require_possible(frame, metric)
+    complete, test = frame["state"] == "COMPLETE", metric.column("test")
+    if frame.loc[complete, test].isna().any():
+        trial = frame.loc[complete & frame[test].isna(), "trial_id"].iloc[0]
         raise SchemaError(
-            f"trials: the COMPLETE trial {brief(trial)!r} has no test_accuracy; fill it in or "
+            f"trials: the COMPLETE trial {brief(trial)!r} has no {test}; fill it in or "
             "change the trial's state"
         )
     frame = with_training_axes(frame)
@@ -128,6 +135,32 @@ def _require_finite(frame: pd.DataFrame) -> None:
             allowed = "finite" if least is None else f"finite and >= {least}"
             raise SchemaError(
                 f"trials: column {column!r} has the value {wrong.iloc[0]:g}; it must be {allowed}"
+            )
+
+
+def _require_metric(frame: pd.DataFrame, metric: Metric) -> None:
+    """Name the metrics that a table has, if it does not have the one that is needed."""
+    test = metric.column("test")
+    others = [str(name) for name in frame.columns if str(name).startswith("test_")]
+    if test not in frame.columns and others:
+        raise SchemaError(
+            f"trials: column {test!r} is missing, but there is {others[0]!r}; name the metric that "
+            "the trials are compared by (in the terminal, with --metric)"
+        )
+
+
+def _require_possible(frame: pd.DataFrame, metric: Metric) -> None:
+    """Refuse values of the metric that are infinite or beyond its bounds."""
+    low = -math.inf if metric.least is None else metric.least
+    high = math.inf if metric.most is None else metric.most
+    for column in map(metric.column, ("validation", "test")):
+        values = frame[column].dropna()
+        wrong = values[~np.isfinite(values) | ~values.between(low, high)]
+        if len(wrong):
+            bounds = [f">= {low:g}"] * (low > -math.inf) + [f"<= {high:g}"] * (high < math.inf)
+            raise SchemaError(
+                f"trials: column {column!r} has the value {wrong.iloc[0]:g}; it must be "
+                + " and ".join(["finite", *bounds])
             )
 
 
@@ -176,17 +209,18 @@ def _require_distinct(frame: pd.DataFrame) -> None:
         )
 
 
-def validate_history(frame: pd.DataFrame) -> pd.DataFrame:
+def validate_history(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     """Check a table of epochs and return it unchanged.
 
     Args:
-        frame: columns of `columns.HISTORY`, and any of `columns.HISTORY_MAY_HAVE`.
+        frame: columns of `columns.history_columns`, and any of `columns.HISTORY_MAY_HAVE`.
+        metric: what the trials are compared by.
 
     Raises:
         SchemaError: a column is missing or of the wrong kind, or an epoch of a trial occurs twice.
     """
     present = {name: of for name, of in HISTORY_MAY_HAVE.items() if name in frame.columns}
-    _validate(frame, {**HISTORY, **present}, "history")
+    _validate(frame, {**history_columns(metric), **present}, "history")
     twice = frame[frame.duplicated(["trial_id", "epoch"])]
     if len(twice):
         row = twice.iloc[0]
@@ -210,13 +244,33 @@ class Measurements:
 
     trials: pd.DataFrame
     history: pd.DataFrame = field(default_factory=lambda: empty(HISTORY))
+    """An empty table may have the columns of any metric."""
     histograms: pd.DataFrame = field(default_factory=lambda: empty(HISTOGRAMS))
     maps: pd.DataFrame = field(default_factory=lambda: empty(MAPS))
     importance: pd.DataFrame = field(default_factory=lambda: empty(IMPORTANCE))
+    metric: Metric = ACCURACY
+    """What the trials are compared by. It gets the decimals that the trials need, if it has no
+    number of them."""
+    further: tuple[Metric, ...] = (ACCURACY_TOP5,)
+    """Metrics that are shown for each trial, if the table of trials has them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "trials", validate_trials(self.trials))
-        object.__setattr__(self, "history", validate_history(self.history))
+        metric, history = self.metric, self.history
+        trials = validate_trials(self.trials, metric)
+        object.__setattr__(self, "trials", trials)
+        object.__setattr__(self, "metric", metric.with_digits(trials[metric.column("test")]))
+        object.__setattr__(
+            self,
+            "further",
+            tuple(
+                other.with_digits(trials[other.column("test")])
+                for other in self.further
+                if other.column("test") in trials and other.name != metric.name
+            ),
+        )
+        if history.empty and not set(history_columns(metric)) <= set(history.columns):
+            history = empty(history_columns(metric))
+        object.__setattr__(self, "history", validate_history(history, metric))
         for name, columns in (
             ("histograms", HISTOGRAMS),
             ("maps", MAPS),

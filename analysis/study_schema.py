@@ -6,6 +6,7 @@ from typing import Final
 
 import pandas as pd
 
+from analysis.metric import Metric
 from analysis.schema import SchemaError
 
 OBJECTIVE_PREFIX: Final = "objective."
@@ -27,11 +28,6 @@ CONFIGURATIONS: Final[Mapping[str, str]] = {
 """Column -> meaning; one row per configuration."""
 
 
-def is_fraction(objective: str) -> bool:
-    """Whether an objective is a fraction that is shown in percent, as accuracies are."""
-    return "accuracy" in objective
-
-
 @dataclass(frozen=True)
 class StudyMeasurements:
     """The results of a study so far.
@@ -42,8 +38,8 @@ class StudyMeasurements:
 
     configurations: pd.DataFrame
     """Columns of `CONFIGURATIONS`, of the objectives, and of the parameters."""
-    objectives: Mapping[str, str]
-    """Name -> ``maximize`` or ``minimize``; the first objective ranks the configurations."""
+    objectives: Sequence[Metric]
+    """Their names are in `OBJECTIVE_PREFIX` columns; the first ranks the configurations."""
     maps: pd.DataFrame
     """Proximal maps of the winner and of the known points; columns of `columns.MAPS`."""
     standing: Sequence[str]
@@ -56,7 +52,10 @@ class StudyMeasurements:
     """Python code that makes the winner."""
 
     def __post_init__(self) -> None:
-        wanted = [*CONFIGURATIONS, *(f"{OBJECTIVE_PREFIX}{name}" for name in self.objectives)]
+        wanted = [
+            *CONFIGURATIONS,
+            *(f"{OBJECTIVE_PREFIX}{objective.name}" for objective in self.objectives),
+        ]
         missing = [column for column in wanted if column not in self.configurations]
         if missing:
             raise SchemaError(
@@ -67,9 +66,9 @@ class StudyMeasurements:
     @property
     def ranked(self) -> pd.DataFrame:
         """COMPLETE configurations, ordered by the first objective from the best to the worst."""
-        name, direction = next(iter(self.objectives.items()))
+        first = self.objectives[0]
         complete = self.configurations[self.configurations["state"] == "COMPLETE"]
         return complete.sort_values(
-            [f"{OBJECTIVE_PREFIX}{name}", "configuration"],
-            ascending=[direction == "minimize", True],
+            [f"{OBJECTIVE_PREFIX}{first.name}", "configuration"],
+            ascending=[not first.higher_is_better, True],
         )

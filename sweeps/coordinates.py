@@ -1,13 +1,15 @@
 """The columns of a trial in tables: its rho0, regime, quantization set and bits."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantlab import Recipe
 from quantlab.optim.bits import bits_of
 from quantlab.quantizers.growth import takes_a_clock
 from quantlab.schedules import Constant
+from quantlab.tasks import Metric
+from quantlab.tasks.classification import TopAccuracy
 from sweeps.spec import Cell
 
 
@@ -100,6 +102,11 @@ def network_bits(recipe: Recipe, result: Mapping[str, Any]) -> float:
     if result.get("network_bits") is not None:
         return float(result["network_bits"])
     return 32.0 if recipe.quantization is None else math.nan
+
+
+def main_metric(cells: Sequence[Cell]) -> Metric:
+    """Return the main metric of the first trial's task; the accuracy without trials."""
+    return cells[0].recipe.task.metrics[0] if cells else TopAccuracy()
 
 
 def classes(recipe: Recipe) -> int | None:

@@ -1,6 +1,7 @@
 """Objective: a value that a study maximizes or minimizes."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,12 +9,19 @@ from typing import Any, Literal
 from scipy import stats
 
 from analysis.columns import HISTORY, HISTORY_MAY_HAVE
-from quantlab import ConfigurationError, Recipe
+from analysis.metric import Metric as Shown
+from quantlab import ConfigurationError, Point, Recipe
 from quantlab.errors import brief, described
-from quantlab.plain_values import finite_number, plain, require_number
+from quantlab.plain_values import finite_number, plain, require_count, require_number
+from quantlab.tasks import Metric
+from quantlab.tasks.classification import TopAccuracy
+from quantlab.training.records import measured
 from sweeps.coordinates import bits
-from sweeps.labels import require_label
-from sweeps.storage.records import Result, TrialState
+from sweeps.labels import require_label, require_text
+from sweeps.storage.records import Epoch, Result, TrialState
+
+_CURVE = re.compile(r"validation_[a-z0-9_]+_(latent|proximal|hard)")
+"""Column of the table of epochs with the values of a metric."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +34,20 @@ class Objective:
     of: Callable[[Recipe, Mapping[str, Any]], float]
     """Function of the recipe and the result of a COMPLETE trial."""
     of_diverged: float
-    """Value of a diverged trial: the worst possible, as leaving the trial out would reward it."""
+    """Value of a diverged trial: the worst possible, as leaving the trial out would reward it. It
+    may be infinite."""
     curve: str | None = None
     """Column of the table of epochs, see `analysis.columns`, that is reported to the pruner after
-    each epoch; None to report only after whole seeds."""
+    each epoch, such as ``"validation_accuracy_hard"``; None to report only after whole seeds."""
     cautious: float = 0.0
     """Confidence, in (0.5, 1), of a bound that replaces the mean over the seeds: with 0.9, the true
     mean is worse in one of ten cases. 0 takes the mean itself."""
+    unit: str = ""
+    """Unit of printed values, such as ``"%"``."""
+    factor: float = 1.0
+    """Factor of a value when it is printed, such as 100 for a fraction in percent."""
+    digits: int | None = None
+    """Decimals of printed values; None for four significant digits."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", require_label(self.name, "Objective.name"))
@@ -46,17 +61,50 @@ class Objective:
             )
         known = {**HISTORY, **HISTORY_MAY_HAVE}
         curves = [name for name, (kind, _) in known.items() if kind != "text"]
-        if self.curve is not None and self.curve not in curves:
+        is_of_metric = isinstance(self.curve, str) and _CURVE.fullmatch(self.curve)
+        if self.curve is not None and self.curve not in curves and not is_of_metric:
             raise ConfigurationError(
-                f"Objective.curve = {brief(self.curve)}: must be None or one of {', '.join(curves)}"
+                f"Objective.curve = {brief(self.curve)}: must be None or one of "
+                f"{', '.join(curves)}, or validation_METRIC_POINT for another metric"
             )
-        for field in ("of_diverged", "cautious"):
+        worst = math.inf if self.direction == "minimize" else -math.inf
+        for field in ("of_diverged", "cautious", "factor"):
+            if field == "of_diverged" and plain(self.of_diverged) == worst:
+                object.__setattr__(self, field, worst)
+                continue
             value = require_number(self, field, least=-math.inf)
             object.__setattr__(self, field, float(value))
+        require_text(self.unit, "Objective.unit")
+        if self.digits is not None:
+            require_count(self, "digits", 0)
         if self.cautious and not 0.5 < self.cautious < 1:
             raise ConfigurationError(
                 f"Objective.cautious = {self.cautious!r}: must be 0, or between 0.5 and 1"
             )
+
+    @property
+    def shown(self) -> Shown:
+        """How `analysis` names, compares and writes the values."""
+        return Shown(
+            self.name,
+            self.name,
+            higher_is_better=self.direction == "maximize",
+            unit=self.unit,
+            factor=self.factor,
+            digits=self.digits,
+        )
+
+    def at(self, epoch: Epoch) -> float:
+        """Return the value of the `curve` after an epoch; NaN if it has none.
+
+        Args:
+            epoch: of a trial.
+        """
+        assert self.curve is not None
+        split, _, name = self.curve.partition("_")
+        if split == "validation":
+            return epoch.validation.get(name, math.nan)
+        return float(getattr(epoch, self.curve))
 
     def value(self, recipe: Recipe, result: Mapping[str, Any]) -> float:
         """Evaluate the objective for a COMPLETE trial.
@@ -91,8 +139,16 @@ class Objective:
         """Require a value for a made-up result of the recipe, before anything is trained.
 
         Raises:
-            ConfigurationError: see `value`.
+            ConfigurationError: see `value`; or the task of the recipe does not have the `curve`.
         """
+        curves = [measured(recipe.task.metrics[0].name, point) for point in Point]
+        curves = [f"validation_{name}" for name in curves]
+        if self.curve is not None and _CURVE.fullmatch(self.curve) and self.curve not in curves:
+            raise ConfigurationError(
+                f"objective {self.name!r}: curve = {self.curve!r}: the task "
+                f"{type(recipe.task).__name__} has {', '.join(curves)}; "
+                "use validation_objective(METRIC) with its main metric, or curve=None"
+            )
         made_up = Result(
             state=TrialState.COMPLETE,
             time=1.7e9,
@@ -101,6 +157,12 @@ class Objective:
             validation={metric.name: 0.6137 for metric in recipe.task.metrics},
             test={metric.name: 0.5871 for metric in recipe.task.metrics},
             bits=1.585,
+            network_bits=2.161,
+            file_bytes=1234,
+            code_bits=1.641,
+            compression=14.81,
+            classes=10,
+            training_images=1000,
         )
         try:
             self.value(recipe, made_up.as_mapping())
@@ -116,7 +178,7 @@ class Objective:
             values: one value per seed, at least one; a single value has no bound and is returned.
         """
         mean = math.fsum(values) / len(values)
-        if not self.cautious or len(values) == 1:
+        if not self.cautious or len(values) == 1 or math.isinf(mean):
             return mean
         variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
         quantile = float(stats.t.ppf(self.cautious, len(values) - 1))
@@ -124,13 +186,39 @@ class Objective:
         return mean + (distance if self.direction == "minimize" else -distance)
 
 
-VALIDATION_ACCURACY = Objective(
-    "validation accuracy",
-    "maximize",
-    of=lambda recipe, result: float(result["validation_accuracy"]),
-    of_diverged=0.0,
-    curve="validation_accuracy_hard",
-)
+def validation_objective(metric: Metric) -> Objective:
+    """Return the objective of a metric on the validation images; the test images are not used.
+
+    Args:
+        metric: the main metric of the recipes' task, such as ``Regression().metrics[0]``. The
+            pruner receives its values at the hard weights. Other metrics have no curve, so that
+            ``dataclasses.replace(..., curve=None)`` is needed for them.
+    """
+    column = f"validation_{metric.name}"
+    worst = metric.least if metric.higher_is_better else metric.most
+    if worst is None:
+        worst = -math.inf if metric.higher_is_better else math.inf
+    return Objective(
+        f"validation {metric.label}",
+        "maximize" if metric.higher_is_better else "minimize",
+        of=lambda recipe, result: float(result[column]),
+        of_diverged=worst,
+        curve=f"validation_{measured(metric.name, Point.HARD)}",
+        unit=metric.unit,
+        factor=metric.factor,
+        digits=metric.digits,
+    )
+
+
+VALIDATION_ACCURACY = validation_objective(TopAccuracy())
 """Accuracy on the validation images, as a fraction; a search does not use the test images."""
 BITS = Objective("bits a weight", "minimize", of=bits, of_diverged=32.0)
 """Bits per weight, as the mean over all quantized weights."""
+FILE_BYTES = Objective(
+    "bytes of the file",
+    "minimize",
+    of=lambda recipe, result: float(result["file_bytes"]),
+    of_diverged=math.inf,
+    digits=0,
+)
+"""Bytes of the exported network."""

@@ -15,12 +15,19 @@ from optuna.trial import BaseTrial
 from quantlab import ConfigurationError, Recipe, configuration_id
 from quantlab.errors import brief, described
 from sweeps.labels import require_label, require_name, require_text
-from sweeps.objective import BITS, VALIDATION_ACCURACY, Objective
+from sweeps.objective import (
+    BITS,
+    FILE_BYTES,
+    VALIDATION_ACCURACY,
+    Objective,
+    validation_objective,
+)
 from sweeps.plain_values import items_of, mapping_of, seeds_of
 from sweeps.storage.optuna_database import DatabaseError
 
 __all__ = [
     "BITS",
+    "FILE_BYTES",
     "VALIDATION_ACCURACY",
     "WINNER",
     "Objective",
@@ -29,6 +36,7 @@ __all__ = [
     "StudySpec",
     "better_half",
     "tree_of_parzen_estimators",
+    "validation_objective",
 ]
 
 WINNER = "winner"
@@ -63,7 +71,7 @@ def better_half(startup: int = 8, after: int = 0) -> BasePruner:
     Args:
         startup: number of configurations that must be complete before any is pruned.
         after: epochs of the first seed before which none is pruned. A map that is annealed slowly
-            is still far from its quantization set then, and its hard accuracy says little.
+            is still far from its quantization set then, and its hard weights say little.
     """
     return PercentilePruner(50.0, n_startup_trials=startup, n_warmup_steps=after)
 
@@ -210,7 +218,7 @@ class StudySpec:
         if not recipe.dataset.has_validation_images:
             raise SpaceError(
                 f"{where}: {recipe.dataset.name}.validation_images = 0: must be at least 1, as a "
-                "search selects by validation accuracy"
+                "search selects on validation images"
             )
         try:
             configuration_id(recipe)

@@ -36,7 +36,7 @@ FLOORS = {
         "proxconnect_paper",
     ),
     "analysis": (
-        "text rounding",
+        "text rounding metric",
         "columns",
         "training_axes",
         "schema",

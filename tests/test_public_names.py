@@ -85,8 +85,8 @@ PUBLIC = {
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
     "sweeps.spec": "Axis Block Cell PublishedCost SweepSpec",
-    "sweeps.study": "BITS Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
-    "tree_of_parzen_estimators",
+    "sweeps.study": "BITS FILE_BYTES Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
+    "tree_of_parzen_estimators validation_objective",
     "sweeps.quantizer_space": "suggest_groups suggest_growth suggest_levels suggest_quantizer "
     "suggest_rule suggest_scale suggest_scales",
     "sweeps.loading": "load_either load_study load_sweep named_studies named_sweeps",

@@ -1,6 +1,7 @@
-"""Curves over epochs: validation accuracy, loss, distances from quantized weights, and flips."""
+"""Curves over epochs: validation values, loss, distances from quantized weights, and flips."""
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.ticker import LogLocator
 from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.figures.style import (
     DASHES,
+    label_of,
     method_styles,
     panels,
     places_of_variants,
@@ -21,13 +23,19 @@ from analysis.figures.style import (
     variant,
     whole_epochs,
 )
+from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import completed
 
 _DECAY: Final = f"{AXIS_PREFIX}weight_decay"
 
 
-def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Validation accuracy of the hard weights after each epoch.
+def learning_curves(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> Figure:
+    """Validation accuracy, or another metric, of the hard weights after each epoch.
 
     A line is the mean over the COMPLETE trials of a method at its selected rho0, and a band spans
     the lowest to the highest. There is a panel for each set, and a row for each setting. A dotted
@@ -36,11 +44,11 @@ def learning_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.Da
     Args:
         selected: result of `selection.select`.
         trials: the trials behind it.
-        history: columns of `columns.HISTORY`.
+        history: columns of `columns.history_columns`.
+        metric: what the trials are compared by.
     """
-    return _curves(
-        selected, trials, history, "validation_accuracy_hard", 100, "validation accuracy (%)"
-    )
+    label = label_of("validation", metric)
+    return _curves(selected, trials, history, metric.column_at("hard"), metric.factor, label)
 
 
 def loss_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -118,25 +126,32 @@ def decay_rows(selected: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def decay_figure(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+def decay_figure(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> Figure:
     """The effect of weight decay, as in Figure 7 of "Training Quantized Nets".
 
-    The first panel has the validation error with every weight decay. A further panel for each
-    weight decay has the mean distance of the hard weights w_b from the latent weights w_r. There is
-    a row for each item of `decay_rows`.
+    The first panel has the validation error (see `error_of`) with every weight decay. A further
+    panel for each weight decay has the mean distance of the hard weights w_b from the latent
+    weights w_r. There is a row for each item of `decay_rows`.
 
     Args:
         selected: result of `selection.select`, with several values of the axis ``weight_decay``.
         trials: the trials behind it.
-        history: columns of `columns.HISTORY`, and ``latent_distance``.
+        history: columns of `columns.history_columns`, and ``latent_distance``.
+        metric: what the trials are compared by.
     """
+    factor, offset = _of_error(metric)
     rows = decay_rows(selected)
     decays = sorted({value for _, part in rows for value in part[_DECAY]}, key=_number_of)
     figure, grid = panels(len(rows), 1 + len(decays), sharex="row")
     lines = _Lines(selected, trials, history)
     for line, (heading, part) in zip(grid, rows, strict=True):
-        lines.draw(line[0], part, "validation_accuracy_hard", -100, offset=100)
-        line[0].set_ylabel(f"{heading}\nvalidation error (%)")
+        lines.draw(line[0], part, metric.column_at("hard"), factor, offset=offset)
+        line[0].set_ylabel(f"{heading}\n{label_of('validation', error_of(metric))}")
         for axes, decay in zip(line[1:], decays, strict=True):
             of_decay = part[part[_DECAY] == decay]
             lines.draw(axes, of_decay, "latent_distance", 1, positive=True)
@@ -149,6 +164,18 @@ def decay_figure(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataF
         whole_epochs(axes)
     shared_legend(figure, grid.flat)
     return figure
+
+
+def error_of(metric: Metric) -> Metric:
+    """What `decay_figure` shows: the distance from the highest value, or else the metric."""
+    return replace(metric, label="error") if _of_error(metric)[1] else metric
+
+
+def _of_error(metric: Metric) -> tuple[float, float]:
+    """Factor of a value and number added to it that give the printed error."""
+    if metric.higher_is_better and metric.most is not None:
+        return -metric.factor, metric.factor * metric.most
+    return metric.factor, 0.0
 
 
 def _number_of(label: str) -> tuple[float, str]:

@@ -9,6 +9,7 @@ from analysis.figures.curves import (
     decay_figure,
     decay_rows,
     distance_curves,
+    error_of,
     flip_curves,
     gap_curves,
     learning_curves,
@@ -26,7 +27,7 @@ from analysis.findings import Findings
 from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
-from analysis.tables.accuracy import ACCURACY, OVER_RHO0
+from analysis.tables.accuracy import section, section_over_rho0
 
 SETTINGS_A_PAGE = 4
 """Rows of panels that fit on a printed page."""
@@ -69,7 +70,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
 
 
 def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
-    trials, selected = measurements.trials, findings.selected
+    trials, selected, metric = measurements.trials, findings.selected, findings.metric
     history, histograms = measurements.history, measurements.histograms
     if selected.empty:
         return
@@ -79,50 +80,53 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             continue
         yield Drawn(
             f"sensitivity{suffix}",
-            OVER_RHO0,
-            "Test accuracy over ρ0. Lines are means over seeds, and bands one standard deviation. "
-            "Methods without ρ0 are dashed.",
-            sensitivity_figure(table, trials["method"]),
+            section_over_rho0(metric),
+            f"Test {metric.label} over ρ0. Lines are means over seeds, and bands one standard "
+            "deviation. Methods without ρ0 are dashed.",
+            sensitivity_figure(table, trials["method"], metric),
         )
     maps = list(pull_settings(findings.configurations))
     for number, (key, setting) in enumerate(maps, start=1):
         yield Drawn(
             "pull" + (f"_{number}" if len(maps) > 1 else ""),
-            OVER_RHO0,
-            f"Test accuracy over θ and ρ0: {setting_name(key)}. Steps start from (1 - θ) w* + θ w. "
-            "A star marks cells in which some seeds have no accuracy. Beside each map is the range "
-            "over ρ0 at each θ; lines end at its upper limit, by simultaneous 95 % intervals.",
-            pull_map(setting, findings.sensitivity),
+            section_over_rho0(metric),
+            f"Test {metric.label} over θ and ρ0: {setting_name(key)}. Steps start from "
+            f"(1 - θ) w* + θ w. A star marks cells in which some seeds have no {metric.label}. "
+            "Beside each map is "
+            "the range over ρ0 at each θ; lines end at its upper limit, by simultaneous 95 % "
+            "intervals.",
+            pull_map(setting, findings.sensitivity, metric),
         )
     for suffix, _, page in pages:
         if (page["set"] != "").any():
             yield Drawn(
                 f"heat_map{suffix}",
-                ACCURACY,
-                "Mean test accuracy of each method at its chosen ρ0. A star marks cells in which "
-                "some seeds have no accuracy.",
-                heat_map(page),
+                section(metric),
+                f"Mean test {metric.label} of each method at its chosen ρ0. A star marks cells in "
+                f"which some seeds have no {metric.label}.",
+                heat_map(page, metric),
             )
         if (by := axis_of_bits(page)) is not None:
             full = " Parameters that are not quantized have 32." if by == "network_bits" else ""
             yield Drawn(
                 f"pareto{suffix}",
-                ACCURACY,
-                f"Test accuracy against {BITS[by]}, each method at its chosen ρ0.{full} Bars are "
-                "one standard deviation, and the line is the Pareto front. Points of one size are "
-                "shifted sideways so that they do not overlap.",
-                pareto_figure(page, trials["method"], by=by),
+                section(metric),
+                f"Test {metric.label} against {BITS[by]}, each method at its chosen ρ0.{full} "
+                "Bars are one standard deviation, and the line is the Pareto front. Points of one "
+                "size are shifted sideways so that they do not overlap.",
+                pareto_figure(page, trials["method"], metric, by=by),
             )
     for suffix, _, page in pages:
-        if history["validation_accuracy_hard"].notna().any():
+        if history[metric.column_at("hard")].notna().any():
             yield Drawn(
                 f"learning_curves{suffix}",
                 TRAINING,
-                "Validation accuracy of the hard weights during training, each method at its "
-                "chosen ρ0. Lines are means over seeds, and bands span the lowest to the highest "
-                "seed. The dotted line marks hard quantization, after which only parameters in "
+                f"Validation {metric.label} of the hard weights during training, each method at "
+                "its chosen ρ0. Lines are means over seeds, and bands span the lowest to the "
+                "highest seed. The dotted line marks hard quantization, after which only "
+                "parameters in "
                 "full precision are trained.",
-                learning_curves(page, trials, history),
+                learning_curves(page, trials, history, metric),
             )
         if history["train_loss"].notna().any():
             yield Drawn(
@@ -154,11 +158,12 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 yield Drawn(
                     f"weight_decay{suffix}",
                     TRAINING,
-                    "Effect of weight decay: the validation error with each, and the mean distance "
-                    "of the hard weights w_b from the latent weights w_r, as in Figure 7 of "
-                    '"Training Quantized Nets". Lines are means over seeds, and bands span the '
+                    f"Effect of weight decay: the validation {error_of(metric).label} with each, "
+                    "and the mean distance of the hard weights w_b from the latent weights w_r, as "
+                    'in Figure 7 of "Training Quantized Nets". Lines are means over seeds, and '
+                    "bands span the "
                     "lowest to the highest seed.",
-                    decay_figure(page, trials, history),
+                    decay_figure(page, trials, history, metric),
                 )
         if "flip_rate" in history and (history["flip_rate"] > 0).any():
             yield Drawn(

@@ -1,22 +1,32 @@
-"""Heat map of test accuracies, methods against sets."""
+"""Heat map of test accuracies or other values, methods against sets."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
-from analysis.figures.style import SHADES, panels, sets_of, setting_name, settings_of, variant
-from analysis.rounding import points
+from analysis.figures.style import (
+    LOW,
+    label_of,
+    panels,
+    sets_of,
+    setting_name,
+    settings_of,
+    shades_of,
+    variant,
+)
+from analysis.metric import ACCURACY, Metric
 
 
-def heat_map(selected: pd.DataFrame) -> Figure:
-    """Plot the mean test accuracy of each method on each set.
+def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
+    """Plot the mean test accuracy, or value of another metric, of each method on each set.
 
-    There is a panel for each dataset, model and regime. A star marks cells in which some seeds have
-    no accuracy.
+    There is a panel for each dataset, model and regime. Better values are brighter. A star marks
+    cells in which some seeds have no value.
 
     Args:
-        selected: result of `selection.select`.
+        selected: result of `selection.select`, with values.
+        metric: what the trials are compared by.
     """
     quantized = selected[selected["set"] != ""]
     settings, sets = settings_of(quantized), sets_of(quantized)
@@ -30,7 +40,7 @@ def heat_map(selected: pd.DataFrame) -> Figure:
     row = grid.flat
     for axes in row[len(settings) :]:
         axes.set_axis_off()
-    values = 100 * quantized["test_mean"]
+    values = metric.factor * quantized["test_mean"]
     shown = None
     for axes, (key, part) in zip(row, settings, strict=False):
         methods = list(dict.fromkeys(names))
@@ -40,25 +50,31 @@ def heat_map(selected: pd.DataFrame) -> Figure:
             cells.loc[variant(cell, further), cell["set"]] = cell["test_mean"]
             if cell["n"] < cell["seeds"]:
                 fewer.add((methods.index(variant(cell, further)), sets.index(cell["set"])))
-        fractions = cells.to_numpy(float)
+        means = cells.to_numpy(float)
+        heights = metric.factor * means
         shown = axes.imshow(
-            100 * fractions, cmap=SHADES, vmin=values.min(), vmax=values.max(), aspect="auto"
+            heights,
+            cmap=shades_of(metric),
+            vmin=values.min(),
+            vmax=values.max(),
+            aspect="auto",
         )
-        middle = (values.min() + values.max()) / 200
+        middle = (values.min() + values.max()) / 2
         for y in range(len(methods)):
             for x in range(len(sets)):
-                value = fractions[y, x]
+                value = float(means[y, x])
+                is_light = np.isnan(value) or metric.sign * (heights[y, x] - middle) > 0
                 axes.text(
                     x,
                     y,
-                    f"{points(value, 1) or '–'}{'*' if (y, x) in fewer else ''}",
+                    f"{metric.text(value, fewer=1) or '–'}{'*' if (y, x) in fewer else ''}",
                     ha="center",
                     va="center",
-                    color="black" if np.isnan(value) or value > middle else "white",
+                    color="black" if is_light else "white",
                 )
         axes.set_xticks(range(len(sets)), sets)
         axes.set_yticks(range(len(methods)), methods)
         axes.set_title(setting_name(key))
     if shown is not None:
-        figure.colorbar(shown, ax=list(grid.flat), label="test accuracy (%)")
+        figure.colorbar(shown, ax=list(grid.flat), label=label_of("test", metric, LOW))
     return figure

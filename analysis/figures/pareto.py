@@ -1,4 +1,4 @@
-"""Test accuracy against bytes or bits, and the Pareto front."""
+"""Test accuracy, or another metric, against bytes or bits, and the Pareto front."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from analysis.columns import axis_columns
 from analysis.figures.style import (
     FILLS,
+    label_of,
     labels_that_fit,
     method_styles,
     panels,
@@ -18,6 +19,7 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
+from analysis.metric import ACCURACY, Metric
 
 BITS: Mapping[str, str] = {
     "file_bytes": "kilobytes of the exported network",
@@ -25,7 +27,6 @@ BITS: Mapping[str, str] = {
     "bits": "bits per quantized weight",
 }
 """Columns for the horizontal axis in order of preference -> label of the axis."""
-
 
 _MOST_APART, _WIDEST = 0.035, 0.14
 """Distances by which adjacent points of one size, and the first and the last one, are shifted
@@ -59,15 +60,20 @@ def axis_of_bits(selected: pd.DataFrame) -> str | None:
 
 
 def pareto_figure(
-    selected: pd.DataFrame, methods: Iterable[str] = (), *, by: str = "bits"
+    selected: pd.DataFrame,
+    methods: Iterable[str] = (),
+    metric: Metric = ACCURACY,
+    *,
+    by: str = "bits",
 ) -> Figure:
-    """Plot the test accuracy of each method against its size, with the Pareto front as a line.
+    """Plot the test value of each method against its size, with the Pareto front as a line.
 
     Bars are one standard deviation over seeds. Points of the same size are shifted sideways.
 
     Args:
-        selected: result of `selection.select`, with the column `by`.
+        selected: result of `selection.select`, with values, and with the column `by`.
         methods: all methods of the sweep, which determine the colours.
+        metric: what the trials are compared by.
         by: a key of `BITS`.
     """
     settings = settings_of(selected)
@@ -81,9 +87,13 @@ def pareto_figure(
     for axes in row[len(settings) :]:
         axes.set_axis_off()
     for axes, (key, part) in zip(row, settings, strict=False):
-        front, unit = pareto_front(part, by), 1000 if by == "file_bytes" else 1
+        front, unit = pareto_front(part, by, metric), 1000 if by == "file_bytes" else 1
         axes.step(
-            front[by] / unit, 100 * front["test_mean"], where="post", color="#999999", linewidth=0.8
+            front[by] / unit,
+            metric.factor * front["test_mean"],
+            where="post",
+            color="#999999",
+            linewidth=0.8,
         )
         order = part["method"].map(methods.index)
         for shift, (_, point) in zip(
@@ -93,8 +103,8 @@ def pareto_figure(
             name = variant(point, further)
             axes.errorbar(
                 point[by] * shift / unit,
-                100 * point["test_mean"],
-                yerr=100 * (0 if pd.isna(point["test_std"]) else point["test_std"]),
+                metric.factor * point["test_mean"],
+                yerr=metric.factor * (0 if pd.isna(point["test_std"]) else point["test_std"]),
                 color=colour,
                 marker=marker or "d",
                 fillstyle=FILLS[places[name] % len(FILLS)],
@@ -117,7 +127,7 @@ def pareto_figure(
         axes.set_xlabel(BITS[by])
         axes.grid()
     for axes in grid[:, 0]:
-        axes.set_ylabel("test accuracy (%)")
+        axes.set_ylabel(label_of("test", metric))
     shared_legend(figure, grid.flat)
     return figure
 
@@ -146,13 +156,14 @@ def _shifts(sizes: Sequence[float], order: Sequence[int]) -> list[float]:
     return shifts
 
 
-def pareto_front(points: pd.DataFrame, by: str = "bits") -> pd.DataFrame:
+def pareto_front(points: pd.DataFrame, by: str = "bits", metric: Metric = ACCURACY) -> pd.DataFrame:
     """The Pareto front, in ascending order of the size.
 
     Args:
-        points: with `test_mean` and the column `by`.
+        points: with `test_mean`, a value, and the column `by`.
         by: column of the size.
+        metric: what the points are compared by.
     """
-    ordered = points.sort_values([by, "test_mean"], ascending=[True, False])
-    best_so_far = ordered["test_mean"].cummax().shift(fill_value=float("-inf"))
-    return ordered[ordered["test_mean"] > best_so_far]
+    ordered = points.sort_values([by, "test_mean"], ascending=[True, not metric.higher_is_better])
+    scores = metric.sign * ordered["test_mean"]
+    return ordered[scores > scores.cummax().shift(fill_value=float("-inf"))]

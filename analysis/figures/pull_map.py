@@ -1,4 +1,4 @@
-"""Test accuracy over theta and rho0, and how much rho0 matters at each theta.
+"""Test accuracy, or another metric, over theta and rho0, and how much rho0 matters at each theta.
 
 Theta is the pull: steps start from (1 - theta) w* + theta w, so that 0 is ProxConnect and 1 is
 ProxQuant.
@@ -13,8 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from analysis.columns import AXIS_PREFIX, axis_columns
-from analysis.figures.style import PANEL_WIDTH, SHADES, panels, sets_of, variant
-from analysis.rounding import points, rho0_label
+from analysis.figures.style import (
+    LOW,
+    PANEL_WIDTH,
+    label_of,
+    panels,
+    sets_of,
+    shades_of,
+    variant,
+)
+from analysis.metric import ACCURACY, Metric
+from analysis.rounding import rho0_label
 from analysis.statistics.aggregate import SETTING, family_keys
 
 THETA = f"{AXIS_PREFIX}theta"
@@ -22,7 +31,7 @@ THETA = f"{AXIS_PREFIX}theta"
 _ROW_HEIGHT = 0.2
 """Height of a theta in inches."""
 _MOST_WRITTEN = 5
-"""Number of rho0 up to which the accuracies are written into the cells."""
+"""Number of rho0 up to which the values are written into the cells."""
 
 
 def pull_settings(
@@ -50,16 +59,17 @@ def pull_settings(
         yield from pd.concat(parts).groupby(list(SETTING), sort=False)
 
 
-def pull_map(setting: pd.DataFrame, ranges: pd.DataFrame) -> Figure:
-    """Plot accuracies over theta and rho0, and beside them the range over rho0 at each theta.
+def pull_map(setting: pd.DataFrame, ranges: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
+    """Plot values over theta and rho0, and beside them the range over rho0 at each theta.
 
     There is a row of panels for each method, with the values of further axes, and a pair of panels
-    for each set. A star marks cells in which some seeds have no accuracy. A line beside the map
+    for each set. A star marks cells in which some seeds have no value. A line beside the map
     ends at the upper limit of the range, by simultaneous 95 % intervals.
 
     Args:
-        setting: configurations of one setting; see `pull_settings`.
+        setting: configurations of one setting, with values; see `pull_settings`.
         ranges: result of `sensitivity.sensitivity` for these configurations.
+        metric: what the trials are compared by.
     """
     further = [column for column in axis_columns(setting) if column != THETA]
     sets, thetas = sets_of(setting), _ascending(setting[THETA])
@@ -69,8 +79,8 @@ def pull_map(setting: pd.DataFrame, ranges: pd.DataFrame) -> Figure:
     figure.set_size_inches(
         PANEL_WIDTH * len(sets) + 0.6, (_ROW_HEIGHT * len(thetas) + 0.6) * len(rows) + 0.4
     )
-    values = 100 * setting["test_mean"]
-    most = 100 * ranges["range_upper"].fillna(ranges["range"]).max()
+    values = metric.factor * setting["test_mean"]
+    most = metric.factor * ranges["range_upper"].fillna(ranges["range"]).max()
     shown: AxesImage | None = None
     for line, (_, part) in zip(grid, rows, strict=True):
         line[0].set_ylabel(f"{variant(part.iloc[0], further)}\nθ")
@@ -78,36 +88,44 @@ def pull_map(setting: pd.DataFrame, ranges: pd.DataFrame) -> Figure:
         for place, name in enumerate(sets):
             cells = part[part["set"] == name]
             left, right = line[2 * place], line[2 * place + 1]
-            shown = _map(left, cells, thetas, values.min(), values.max()) or shown
+            shown = _map(left, cells, thetas, values.min(), values.max(), metric) or shown
             left.set_title(name)
-            _ranges(right, _of_same(ranges, cells, [*SETTING, "method", "set", *further]), thetas)
+            of_same = _of_same(ranges, cells, [*SETTING, "method", "set", *further])
+            _ranges(right, of_same, thetas, metric)
             right.set_xlim(0, 1.05 * most if most > 0 else 1)
             right.set_title("range")
     for place in range(len(sets)):
         grid[-1, 2 * place].set_xlabel("ρ0")
-        grid[-1, 2 * place + 1].set_xlabel("points")
+        grid[-1, 2 * place + 1].set_xlabel(metric.points)
     if shown is not None:
-        figure.colorbar(shown, ax=list(grid.flat), label="test accuracy (%)")
+        figure.colorbar(shown, ax=list(grid.flat), label=label_of("test", metric, LOW))
     return figure
 
 
 def _map(
-    axes: Axes, cells: pd.DataFrame, thetas: Sequence[str], lowest: float, highest: float
+    axes: Axes,
+    cells: pd.DataFrame,
+    thetas: Sequence[str],
+    lowest: float,
+    highest: float,
+    metric: Metric,
 ) -> AxesImage | None:
     rho0 = sorted(set(cells["rho0"]))
     if not rho0:
         axes.set_axis_off()
         return None
-    accuracies = np.full((len(thetas), len(rho0)), np.nan)
+    heights = np.full((len(thetas), len(rho0)), np.nan)
     for _, cell in cells.iterrows():
         y, x = thetas.index(cell[THETA]), rho0.index(cell["rho0"])
-        accuracies[y, x] = 100 * cell["test_mean"]
+        heights[y, x] = metric.factor * cell["test_mean"]
         if len(rho0) <= _MOST_WRITTEN:
-            is_light = np.isnan(accuracies[y, x]) or accuracies[y, x] > (lowest + highest) / 2
+            height, middle = heights[y, x], (lowest + highest) / 2
+            is_light = np.isnan(height) or metric.sign * (height - middle) > 0
             axes.text(
                 x,
                 y,
-                f"{points(cell['test_mean'], 1) or '–'}{'*' if cell['n'] < cell['seeds'] else ''}",
+                (metric.text(cell["test_mean"], fewer=1) or "–")
+                + ("*" if cell["n"] < cell["seeds"] else ""),
                 ha="center",
                 va="center",
                 fontsize=7,
@@ -115,14 +133,20 @@ def _map(
             )
     axes.set_xticks(range(len(rho0)), [rho0_label(value, 2) for value in rho0], rotation=45)
     return axes.imshow(
-        accuracies, cmap=SHADES, vmin=lowest, vmax=highest, aspect="auto", origin="lower"
+        heights,
+        cmap=shades_of(metric),
+        vmin=lowest,
+        vmax=highest,
+        aspect="auto",
+        origin="lower",
     )
 
 
-def _ranges(axes: Axes, ranges: pd.DataFrame, thetas: Sequence[str]) -> None:
+def _ranges(axes: Axes, ranges: pd.DataFrame, thetas: Sequence[str], metric: Metric) -> None:
     places = [thetas.index(theta) for theta in ranges[THETA]]
-    axes.hlines(places, 100 * ranges["range"], 100 * ranges["range_upper"], color="#555555")
-    axes.plot(100 * ranges["range"], places, "o", color="black", markersize=3)
+    widths, most = metric.factor * ranges["range"], metric.factor * ranges["range_upper"]
+    axes.hlines(places, widths, most, color="#555555")
+    axes.plot(widths, places, "o", color="black", markersize=3)
     axes.grid()
 
 

@@ -1,4 +1,4 @@
-"""Test accuracy against rho0."""
+"""Test accuracy, or another metric, against rho0."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,6 +11,7 @@ from analysis.columns import axis_columns
 from analysis.figures.style import (
     DASHES,
     Styles,
+    label_of,
     labels_that_fit,
     method_styles,
     panels,
@@ -21,6 +22,7 @@ from analysis.figures.style import (
     shared_legend,
     variant,
 )
+from analysis.metric import ACCURACY, Metric
 from analysis.rounding import rho0_label
 
 _MOST_APART = 1e-12
@@ -32,15 +34,18 @@ _FEW = 30.0
 powers of ten would be too few."""
 
 
-def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
-    """Plot the mean test accuracy against rho0, with a band of one standard deviation over seeds.
+def sensitivity_figure(
+    table: pd.DataFrame, methods: Iterable[str] = (), metric: Metric = ACCURACY
+) -> Figure:
+    """Plot the mean test value against rho0, with a band of one standard deviation over seeds.
 
     There is a panel for each set, and a row for each dataset, model and regime. The axis of rho0 is
     logarithmic. A method without rho0 is a horizontal line.
 
     Args:
-        table: result of `aggregate.configurations`.
+        table: result of `aggregate.configurations`, with values.
         methods: all methods of the sweep, which determine the colours.
+        metric: what the trials are compared by.
     """
     finished = table[table["n"] > 0]
     settings, sets = settings_of(finished), sets_of(finished)
@@ -49,40 +54,46 @@ def sensitivity_figure(table: pd.DataFrame, methods: Iterable[str] = ()) -> Figu
     places = places_of_variants(finished, styles)
     for row, (key, part) in zip(grid, settings, strict=True):
         for axes, name in zip(row, sets, strict=True):
-            _panel(axes, part[part["set"].isin((name, ""))], styles, places)
+            _panel(axes, part[part["set"].isin((name, ""))], styles, places, metric)
             axes.set_title(name)
-        row[0].set_ylabel(f"{setting_name(key)}\ntest accuracy (%)")
+        row[0].set_ylabel(f"{setting_name(key)}\n{label_of('test', metric)}")
     for axes in grid[-1]:
         axes.set_xlabel("ρ0")
     shared_legend(figure, grid.flat)
     return figure
 
 
-def _panel(axes: Axes, part: pd.DataFrame, styles: Styles, places: Mapping[str, int]) -> None:
+def _panel(
+    axes: Axes, part: pd.DataFrame, styles: Styles, places: Mapping[str, int], metric: Metric
+) -> None:
+    least, most = (
+        None if end is None else metric.factor * end for end in (metric.least, metric.most)
+    )
     further = axis_columns(part)
     for _, rows in part.groupby(["method", *further], sort=False):
         method, label = rows["method"].iloc[0], variant(rows.iloc[0], further)
         colour, marker = styles[method]
         dash = DASHES[places[label] % len(DASHES)]
         if rows["rho0"].isna().all():
-            height = 100 * rows["test_mean"].iloc[0]
+            height = metric.factor * rows["test_mean"].iloc[0]
             axes.axhline(height, color=colour, linestyle=(0, (4, 2, *dash)), label=label)
             continue
         rows = rows.sort_values("rho0")
-        mean, std = 100 * rows["test_mean"], 100 * rows["test_std"].fillna(0)
+        mean = metric.factor * rows["test_mean"]
+        std = metric.factor * rows["test_std"].fillna(0)
         axes.plot(rows["rho0"], mean, color=colour, marker=marker, label=label, linestyle=(0, dash))
         axes.fill_between(
             rows["rho0"],
-            (mean - std).clip(0),
-            (mean + std).clip(upper=100),
+            (mean - std).clip(lower=least),
+            (mean + std).clip(upper=most),
             color=colour,
             alpha=0.2,
             linewidth=0,
         )
     positive = part.loc[part["rho0"] >= _LEAST, "rho0"]
-    least = max(positive.min(), _MOST_APART * positive.max()) if len(positive) else 1.0
-    if (part["rho0"] < least).any():  # a logarithmic axis cannot show zero
-        axes.set_xscale("symlog", linthresh=least)
+    first = max(positive.min(), _MOST_APART * positive.max()) if len(positive) else 1.0
+    if (part["rho0"] < first).any():  # a logarithmic axis cannot show zero
+        axes.set_xscale("symlog", linthresh=first)
     elif len(positive):
         axes.set_xscale("log")
         tried = sorted(set(positive))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
 from analysis.labels import labels_of
+from analysis.metric import Metric
 from analysis.statistics.aggregate import SETTING
 from analysis.text import plain
 
@@ -43,6 +45,9 @@ _HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.062
 _LINE_HEIGHT, _FREE_LINES = 0.16, 3
 """Height in inches of a line of a legend, and number of lines that fit without a taller figure."""
 
+TALL, LOW = 34, 20
+"""Letters that fit beside a panel, and beside one of few rows."""
+
 Styles = Mapping[str, tuple[str, str]]
 """Method -> (colour, marker)."""
 
@@ -68,6 +73,16 @@ FILLS = ("full", "none", "left", "right", "top", "bottom")
 """Which part of markers of one colour is filled."""
 SHADES = "cividis"
 """Colour map for values without a method; its lightness is monotone."""
+
+
+def shades_of(metric: Metric) -> str:
+    """The colour map for values of a metric, of which better ones are brighter."""
+    return SHADES if metric.higher_is_better else f"{SHADES}_r"
+
+
+def label_of(split: str, metric: Metric, longest: int = TALL) -> str:
+    """The label of an axis with values of a metric, in lines of at most so many letters."""
+    return "\n".join(wrap(f"{split} {metric.with_unit}", longest))
 
 
 def method_styles(methods: Iterable[str]) -> Styles:

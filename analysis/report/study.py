@@ -12,8 +12,7 @@ from analysis.figures.maps import maps_figure
 from analysis.figures.style import for_print, freeze_layout
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.page import render_page
-from analysis.rounding import points
-from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements, is_fraction
+from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
 from analysis.tables.table import Table
 
 FOUND, SEARCH, SPACE, ALL = (
@@ -132,12 +131,9 @@ def _body(study: StudyMeasurements, rows: pd.DataFrame) -> pd.DataFrame:
         "state": rows["state"],
         "seeds": rows["seeds"].astype(str),
     }
-    for name in study.objectives:
-        values = rows[f"{OBJECTIVE_PREFIX}{name}"]
-        if is_fraction(name):
-            columns[f"{name} %"] = values.map(points)
-        else:
-            columns[name] = values.map(_number)
+    for objective in study.objectives:
+        values = rows[f"{OBJECTIVE_PREFIX}{objective.name}"].astype(float)
+        columns[objective.labelled] = values.map(objective.text)
     for column in parameters:
         columns[column.removeprefix(PARAMETER_PREFIX)] = rows[column].map(_number)
     return pd.DataFrame(columns).reset_index(drop=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -71,6 +72,7 @@ def write_report(
 
     Raises:
         UnknownPaperError: `paper` is not a key of `published.PAPERS`.
+        NotAccuracyError: see `findings.analyse`.
         OSError: the folder cannot be written to.
     """
     given, title = measurements, plain(title)
@@ -80,7 +82,8 @@ def write_report(
     tables = all_tables(findings, measurements.importance)
     files = ReportFiles(directory, formats)
     if details is not None and files.need_figures:
-        measurements = _with_names_shown(replace(given, **details(findings)))
+        further: Mapping[str, Any] = details(findings)
+        measurements = _with_names_shown(replace(given, **further))
     with for_print():
         drawn = list(all_figures(measurements, findings)) if files.need_figures else []
         files.write_figures(drawn)
@@ -89,7 +92,7 @@ def write_report(
                 render_report(
                     title,
                     facts,
-                    measurements.trials,
+                    measurements,
                     findings,
                     tables,
                     drawn,
@@ -97,7 +100,8 @@ def write_report(
                 )
             )
     code = f"```python\n{recompute(measurements)}\n```"
-    end = f"These lines recompute every accuracy from `tables/trials.csv`:\n\n{code}\n"
+    what = findings.metric.label
+    end = f"These lines recompute every {what} from `tables/trials.csv`:\n\n{code}\n"
     files.write_markdown(title, f"{states(measurements.trials)}.", tables, end)
     files.write_latex(title, tables, drawn)
     files.write_table("trials", given.trials, is_named=True)
@@ -120,13 +124,15 @@ def _with_names_shown(measurements: Measurements) -> Measurements:
 
 
 def recompute(measurements: Measurements) -> str:
-    """Two lines of pandas that recompute every accuracy of the tables from trials.csv."""
+    """Two lines of pandas that recompute every value of the tables from trials.csv."""
+    metric = measurements.metric
+    factor = "" if metric.factor == 1 else f"{metric.factor:g} * "
     names = [*KEYS, *axis_columns(measurements.trials)]
     keys = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
     return (
         'trials = pd.read_csv("tables/trials.csv").query("state == \'COMPLETE\'")\n'
-        f"100 * trials.groupby([{keys}], dropna=False)"
-        '["test_accuracy"].agg(["mean", "std"])'
+        f"{factor}trials.groupby([{keys}], dropna=False)"
+        f'["{metric.column("test")}"].agg(["mean", "std"])'
     )
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.columns import RECIPE_PREFIX, TRIALS
+from analysis.columns import RECIPE_PREFIX
 from analysis.figures.drawn import Drawn
 from analysis.findings import Findings
 from analysis.report.page import render_page
-from analysis.rounding import points
-from analysis.statistics.verdicts import VERDICTS
+from analysis.schema import Measurements
+from analysis.statistics.verdicts import rules
 from analysis.tables.findings import CONFIGURATIONS, VERDICT, verdict_note
 from analysis.tables.table import Table
 from analysis.text import plain
@@ -18,7 +18,7 @@ from analysis.text import plain
 def render_report(
     title: str,
     facts: Mapping[str, str],
-    trials: pd.DataFrame,
+    measurements: Measurements,
     findings: Findings,
     tables: Sequence[Table],
     drawn: Sequence[Drawn],
@@ -29,15 +29,16 @@ def render_report(
     Args:
         title: heading of the page.
         facts: name -> text; lines at the top of the page.
-        trials: columns of `columns.TRIALS`.
+        measurements: the trials, and their metrics.
         findings: result of `findings.analyse` on the trials.
         tables: tables of the findings.
         drawn: figures of the findings.
-        recompute: Python code that recomputes the accuracies.
+        recompute: Python code that recomputes the values of the metric.
 
     Returns:
         The text of the HTML file.
     """
+    trials = measurements.trials
     common, recipes = _recipes(trials, findings.configurations)
     commits = sorted(set(trials["git_commit"]) - {""})
     counts = trials["state"].value_counts()
@@ -52,12 +53,13 @@ def render_report(
         num_trials=len(trials),
         states=[(state, int(count)) for state, count in counts.items()],
         verdict_section=VERDICT,
-        verdict_note=verdict_note(findings.margin),
-        rules=VERDICTS,
+        verdict_note=verdict_note(findings),
+        rules=rules(findings.metric),
         verdicts=findings.verdicts.to_dict("records"),
         common=common,
         recipes=recipes,
-        trials=_trial_rows(trials),
+        trials=_trial_rows(measurements),
+        metric=findings.metric.label,
         recompute=recompute,
     )
 
@@ -89,23 +91,24 @@ def _short(column: str) -> str:
     return column.removeprefix(RECIPE_PREFIX)
 
 
-def _trial_rows(trials: pd.DataFrame) -> list[list[str]]:
-    accuracies = {
-        column: label
-        for column, label in _ACCURACIES.items()
-        if column in TRIALS or (column in trials and trials[column].notna().any())
+def _trial_rows(measurements: Measurements) -> list[list[str]]:
+    trials = measurements.trials
+    shown = {
+        metric.column(split): (f"{split} {metric.head}", metric)
+        for metric in (measurements.metric, *measurements.further)
+        for split in ("validation", "test")
     }
-    columns = ["name", "state", *accuracies, "epochs", "seconds", "trial_id"]
-    rows = [["trial", "state", *accuracies.values(), "epochs", "seconds", "fingerprint"]]
-    for name, state, *values, epochs, seconds, trial_id in trials[columns].itertuples(index=False):
-        shown = [points(value) for value in values]
-        rows.append([name, state, *shown, f"{epochs:.0f}", f"{seconds:.1f}", trial_id])
+    of_further = {metric.name for metric in measurements.further}
+    values = {
+        column: about
+        for column, about in shown.items()
+        if about[1].name not in of_further or (column in trials and trials[column].notna().any())
+    }
+    columns = ["name", "state", *values, "epochs", "seconds", "trial_id"]
+    headers = [header for header, _ in values.values()]
+    rows = [["trial", "state", *headers, "epochs", "seconds", "fingerprint"]]
+    metrics = [metric for _, metric in values.values()]
+    for name, state, *own, epochs, seconds, trial_id in trials[columns].itertuples(index=False):
+        texts = [metric.text(value) for metric, value in zip(metrics, own, strict=True)]
+        rows.append([name, state, *texts, f"{epochs:.0f}", f"{seconds:.1f}", trial_id])
     return rows
-
-
-_ACCURACIES = {
-    "validation_accuracy": "validation %",
-    "test_accuracy": "test %",
-    "validation_accuracy_top5": "validation top-5 %",
-    "test_accuracy_top5": "test top-5 %",
-}

@@ -4,13 +4,15 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from analysis.columns import axis_columns
+from analysis.metric import ACCURACY, Metric
 from analysis.schema import validate_trials
 from analysis.statistics.intervals import bootstrap_interval, t_interval
 
 SETTING = ("dataset", "model", "regime")
-"""Columns of a setting; accuracies of different settings are never aggregated."""
+"""Columns of a setting; results of different settings are never aggregated."""
 KEYS = (*SETTING, "method", "set", "rho0")
 """Columns that identify a configuration, together with the columns of further axes."""
 SPLITS = ("validation", "test")
@@ -24,9 +26,9 @@ COUNTS = {
 }
 """Column -> states that it counts; every state is counted in exactly one column."""
 WITHOUT = ("diverged", "failed", "stopped", "unfinished", "absent")
-"""Columns that count seeds without an accuracy."""
-ROUNDING = 9
-"""Decimals of a fraction to which accuracies are compared."""
+"""Columns that count seeds without a result."""
+ROUNDING = 1e-9
+"""Share of the largest score below which differences of scores may be due to rounding."""
 _SEED = 20210
 """Seed of the bootstrap, so that the same table gives the same intervals."""
 
@@ -36,13 +38,15 @@ def family_keys(frame: pd.DataFrame) -> list[str]:
     return [*(key for key in KEYS if key != "rho0"), *axis_columns(frame)]
 
 
-def configurations(trials: pd.DataFrame) -> pd.DataFrame:
+def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     """Aggregate the trials of each configuration over their seeds.
 
-    Accuracies are averaged over COMPLETE trials only.
+    Scores are averaged over COMPLETE trials only. Those of accuracies are the accuracies
+    themselves; see `metric.Metric`.
 
     Args:
-        trials: columns of `columns.TRIALS`.
+        trials: columns of `columns.trials_columns`.
+        metric: what the trials are compared by.
 
     Returns:
         One row per configuration, in the order of the trials. The columns are `KEYS`, further axes,
@@ -51,16 +55,16 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
             n, diverged, failed, stopped, unfinished: numbers of trials by state; they sum to seeds.
             absent: number of seeds without a trial here that the method has elsewhere in the same
                 setting.
-            validation_n: number of COMPLETE trials with a validation accuracy.
-            validation_mean, validation_std, test_mean, test_std: fractions; the standard deviation
-                has ddof = 1 and is missing for a single trial.
-            test_t_low, test_t_high: 95 % interval of the mean test accuracy (Student's t).
+            validation_n: number of COMPLETE trials with a validation score.
+            validation_mean, validation_std, test_mean, test_std: of the scores; the standard
+                deviation has ddof = 1 and is missing for a single trial.
+            test_t_low, test_t_high: 95 % interval of the mean test score (Student's t).
             test_bootstrap_low, test_bootstrap_high: the same by the percentile bootstrap.
 
     Raises:
         SchemaError: the table of trials does not follow the schema.
     """
-    trials = validate_trials(trials)
+    trials = validate_trials(trials, metric)
     keys = [*KEYS, *axis_columns(trials), "configuration_id"]
     place = trials.groupby(keys, sort=False, dropna=False).ngroup()
     table = trials.groupby(place)[keys].first()
@@ -70,24 +74,33 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
     have = trials.groupby([*SETTING, "method"])["seed"].transform("nunique")
     table["absent"] = (have.groupby(place).first() - table["seeds"]).clip(lower=0)
     complete = completed(trials)
-    finished = complete.groupby(place)
-    for split in SPLITS:
-        table[f"{split}_mean"] = finished[f"{split}_accuracy"].mean()
-        table[f"{split}_std"] = finished[f"{split}_accuracy"].std(ddof=1)
-    table["validation_n"] = finished["validation_accuracy"].count()
+    scores = {split: metric.scores(complete, split).groupby(place) for split in SPLITS}
+    for split, of_split in scores.items():
+        table[f"{split}_mean"] = of_split.mean()
+        table[f"{split}_std"] = of_split.std(ddof=1)
+    table["validation_n"] = scores["validation"].count()
     table["validation_n"] = table["validation_n"].fillna(0).astype(int)
     low, high = t_interval(table["test_mean"], table["test_std"], table["n"])
     table = table.assign(test_t_low=low, test_t_high=high)
-    return _with_bootstrap(table, dict(iter(finished["test_accuracy"])))
+    return _with_bootstrap(table, dict(iter(scores["test"])))
 
 
 def highest(rows: pd.DataFrame, column: str = "test_mean") -> pd.Series:
     """The row with the highest value of a column, or the first of several with equal values.
 
-    Values are compared to `ROUNDING` decimals, as means of the same values in another order may
-    differ by rounding.
+    Values that differ by less than `ROUNDING` are equal, as means of the same values in another
+    order may differ by rounding. A missing value is lower than any other.
     """
-    return rows.iloc[int(rows[column].round(ROUNDING).to_numpy().argmax())]
+    values = rows[column].to_numpy(float)
+    known = np.where(np.isnan(values), -np.inf, values)
+    return rows.iloc[int((known >= known.max() - rounding_of(values)).argmax())]
+
+
+def rounding_of(scores: ArrayLike) -> float:
+    """The largest difference of two of the scores that may be due to rounding."""
+    sizes = np.abs(np.asarray(scores, float))
+    finite = sizes[np.isfinite(sizes)]
+    return ROUNDING * float(finite.max()) if finite.size else 0.0
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:

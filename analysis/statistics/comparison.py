@@ -8,12 +8,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.columns import axis_columns
-from analysis.statistics.aggregate import ROUNDING, SETTING, completed, highest
+from analysis.metric import ACCURACY, Metric
+from analysis.statistics.aggregate import SETTING, completed, highest, rounding_of
 from analysis.statistics.intervals import t_interval
 
 
-def compare_methods(selected: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Compare the test accuracies of each pair of methods at their selected rho0.
+def compare_methods(
+    selected: pd.DataFrame, trials: pd.DataFrame, metric: Metric = ACCURACY
+) -> pd.DataFrame:
+    """Compare the test scores of each pair of methods at their selected rho0.
 
     The seed determines initial weights and data order of both methods, so differences are paired by
     seed.
@@ -21,19 +24,20 @@ def compare_methods(selected: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFram
     Args:
         selected: result of `selection.select`.
         trials: the trials behind it.
+        metric: what they are compared by.
 
     Returns:
         One row for each pair of methods on a set in a setting, with the columns dataset, model,
         regime, set, further axes, and
             method, other: `method` has the higher mean.
             seeds: number of seeds that both have finished.
-            difference: mean of method minus other over these seeds, a fraction.
+            difference: mean of method minus other over these seeds.
             low, high: its 95 % interval (paired Student's t); missing for a single seed.
             improvement: probability that a run of `method` beats one of `other`, over all pairs of
                 runs, with ties counted as one half (Agarwal et al., 2021).
     """
     keys = [*SETTING, "set", *axis_columns(selected)]
-    runs = _runs(selected, trials)
+    runs = _runs(selected, trials, metric)
     rows = []
     for key, part in selected[selected["set"] != ""].groupby(keys, sort=False):
         ordered = part.sort_values("test_mean", ascending=False, kind="stable")
@@ -60,10 +64,12 @@ def compare_methods(selected: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFram
     return found[[*keys, *columns]]
 
 
-def with_leaders(rows: pd.DataFrame, trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+def with_leaders(
+    rows: pd.DataFrame, trials: pd.DataFrame, keys: Sequence[str], metric: Metric = ACCURACY
+) -> pd.DataFrame:
     """Add a column `leads`, which marks the rows that no row of their group beats.
 
-    These are the row with the highest mean test accuracy, and every row whose difference from it
+    These are the row with the highest mean test score, and every row whose difference from it
     has a 95 % interval (Student's t, paired by seed) that contains zero. No row of a group leads if
     no two of its rows have two seeds in common.
 
@@ -71,8 +77,9 @@ def with_leaders(rows: pd.DataFrame, trials: pd.DataFrame, keys: Sequence[str]) 
         rows: result of `aggregate.configurations` or `selection.select`.
         trials: the trials behind them.
         keys: columns that define a group.
+        metric: what the trials are compared by.
     """
-    runs = _runs(rows, trials)
+    runs = _runs(rows, trials, metric)
     leads: set[Hashable] = set()
     for _, part in rows[rows["n"] > 0].groupby(list(keys), sort=False, dropna=False):
         best = highest(part)["configuration_id"]
@@ -80,19 +87,22 @@ def with_leaders(rows: pd.DataFrame, trials: pd.DataFrame, keys: Sequence[str]) 
         paired = [_paired(runs[best], runs[other]) for other in others]
         seeds, means, stds = np.array(paired, dtype=float).reshape(-1, 3).T
         low, _ = t_interval(means, stds, seeds)
-        leads |= {name for name, end in zip(others, low, strict=True) if end <= 10.0**-ROUNDING}
+        equal = rounding_of(part["test_mean"])
+        leads |= {name for name, end in zip(others, low, strict=True) if end <= equal}
         leads |= {best} if not np.isnan(low).all() else set()
     return rows.assign(leads=rows["configuration_id"].isin(leads))
 
 
-def _runs(rows: pd.DataFrame, trials: pd.DataFrame) -> Mapping[Hashable, Mapping[float, float]]:
-    """Configuration -> seed -> test accuracy."""
+def _runs(
+    rows: pd.DataFrame, trials: pd.DataFrame, metric: Metric
+) -> Mapping[Hashable, Mapping[float, float]]:
+    """Configuration -> seed -> test score."""
     finished = completed(trials)
     runs: dict[Hashable, dict[float, float]] = {name: {} for name in rows["configuration_id"]}
-    columns = finished[["configuration_id", "seed", "test_accuracy"]]
-    for configuration, seed, accuracy in columns.itertuples(index=False):
+    columns = finished[["configuration_id", "seed"]].assign(score=metric.scores(finished, "test"))
+    for configuration, seed, score in columns.itertuples(index=False):
         if configuration in runs:
-            runs[configuration][seed] = accuracy
+            runs[configuration][seed] = score
     return runs
 
 

@@ -7,28 +7,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
+from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import KEYS, completed, family_keys
 from analysis.statistics.intervals import NUM_RESAMPLES
 
 _SEED = 20211
+_ROUNDING = 1e-12
 
 Floats = NDArray[np.float64]
 
 
-def regrets(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Regret of each rho0: how far its mean test accuracy is below that of the best rho0.
+def regrets(table: pd.DataFrame, trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
+    """Regret of each rho0: how far its mean test score is below that of the best rho0.
 
     Args:
         table: result of `aggregate.configurations`.
         trials: the trials behind the table.
+        metric: what they are compared by.
 
     Returns:
         One row for each configuration with a rho0 and a finished trial. Its columns are the keys,
-        further axes, n, test_mean, regret (a fraction) and p_best (probability over resampled seeds
+        further axes, n, test_mean, regret and p_best (probability over resampled seeds
         that this rho0 is the best).
     """
     keys = family_keys(table)
-    probabilities = probabilities_best(trials, keys)
+    probabilities = probabilities_best(trials, keys, metric)
     finished = table[(table["n"] > 0) & table["rho0"].notna()]
     best = finished.groupby(keys, sort=False)["test_mean"].transform("max")
     p_best = [
@@ -41,18 +44,19 @@ def regrets(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def probabilities_best(
-    trials: pd.DataFrame, keys: list[str]
+    trials: pd.DataFrame, keys: list[str], metric: Metric = ACCURACY
 ) -> dict[tuple[Hashable, ...], dict[float, float]]:
     """Method, set and setting -> rho0 -> probability over resampled seeds that it is the best.
 
     Args:
         trials: columns of `columns.TRIALS`.
         keys: result of `aggregate.family_keys`.
+        metric: what the trials are compared by.
     """
     rng = np.random.default_rng(_SEED)
     return {
         key: dict(zip(by_rho0, probability_best(list(by_rho0.values()), rng), strict=True))
-        for key, by_rho0 in accuracies_by_rho0(trials, keys).items()
+        for key, by_rho0 in scores_by_rho0(trials, keys, metric).items()
     }
 
 
@@ -63,7 +67,7 @@ def probability_best(values: list[Floats], rng: np.random.Generator) -> list[flo
     probability.
 
     Args:
-        values: for each choice, the accuracies of its seeds.
+        values: for each choice, the scores of its seeds.
         rng: generator that draws the resamples.
 
     Returns:
@@ -76,23 +80,24 @@ def probability_best(values: list[Floats], rng: np.random.Generator) -> list[flo
         [own[rng.integers(len(own), size=(NUM_RESAMPLES, len(own)))].mean(axis=1) for own in values]
     )
     # Means of the same values in another order may differ by rounding.
-    is_best = means >= means.max(axis=0) - 1e-12
+    is_best = means >= means.max(axis=0) - _ROUNDING * np.abs(means).max(axis=0)
     return [float(share) for share in (is_best / is_best.sum(axis=0)).mean(axis=1)]
 
 
-def accuracies_by_rho0(
-    trials: pd.DataFrame, keys: list[str]
+def scores_by_rho0(
+    trials: pd.DataFrame, keys: list[str], metric: Metric = ACCURACY
 ) -> dict[tuple[Hashable, ...], dict[float, Floats]]:
-    """Method, set and setting -> rho0 -> test accuracies of its COMPLETE seeds.
+    """Method, set and setting -> rho0 -> test scores of its COMPLETE seeds.
 
     Args:
         trials: columns of `columns.TRIALS`.
         keys: result of `aggregate.family_keys`.
+        metric: what the trials are compared by.
     """
     annealed = completed(trials).dropna(subset="rho0")
     result = {}
     for key, part in annealed.groupby(keys, sort=False):
         rho0, places = np.unique(part["rho0"].to_numpy(float), return_inverse=True)
-        accuracies = part["test_accuracy"].to_numpy(float)
-        result[key] = {value: accuracies[places == at] for at, value in enumerate(rho0.tolist())}
+        scores = metric.scores(part, "test").to_numpy(float)
+        result[key] = {value: scores[places == at] for at, value in enumerate(rho0.tolist())}
     return result

@@ -7,26 +7,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import completed, family_keys, highest
 
 Split = Literal["validation", "test"]
 
 
 def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
-    """Select the rho0 with the highest mean accuracy for each method, set and setting.
+    """Select the rho0 with the highest mean score for each method, set and setting.
 
     Configurations without a finished trial are not candidates, nor are those with more diverged
     seeds than another. Of several with equal means, the first is selected.
 
     Args:
         table: result of `aggregate.configurations`.
-        wanted: ``"validation"``, so that the test accuracies have no part in the choice, or
+        wanted: ``"validation"``, so that the test scores have no part in the choice, or
             ``"test"`` as in the papers, which is optimistic (see `optimism`).
 
     Returns:
         The selected rows with a further column `chosen_on`: the split of the choice, or an empty
         text if there was only one candidate. It is ``"test"`` whenever some finished trial of the
-        candidates has no validation accuracy.
+        candidates has no validation score.
     """
     rows, chosen_on = [], []
     for part in _families(table):
@@ -47,31 +48,33 @@ def _families(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _best(part: pd.DataFrame, split: Split) -> Hashable:
     """Index of the row with the highest mean among those with the fewest diverged seeds."""
     steady = part[part["diverged"] == part["diverged"].min()]
-    return highest(steady.fillna({f"{split}_mean": -1.0}), f"{split}_mean").name
+    return highest(steady, f"{split}_mean").name
 
 
-def optimism(trials: pd.DataFrame) -> pd.DataFrame:
-    """Estimate how much a choice of rho0 on test images overestimates the test accuracy.
+def optimism(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
+    """Estimate how much a choice of rho0 on test images overestimates the test score.
 
-    Each seed is left out once: rho0 is chosen by the mean test accuracy of the other seeds, and the
-    accuracy of the left-out seed is taken at that rho0. The mean of these accuracies is unbiased if
+    Each seed is left out once: rho0 is chosen by the mean test score of the other seeds, and the
+    score of the left-out seed is taken at that rho0. The mean of these scores is unbiased if
     the rho0 are equally good, and the optimism is the best mean minus this mean. It does not
     include the bias that all seeds share one set of test images. Seeds that are not COMPLETE at
     every rho0 are left out of the estimate.
 
     Args:
-        trials: columns of `columns.TRIALS`.
+        trials: columns of `columns.trials_columns`.
+        metric: what the trials are compared by.
 
     Returns:
         One row for each method, set and setting with two or more rho0. The columns are the keys of
         a configuration without rho0, further axes, choices (number of rho0), seeds, best_of_test,
-        left_out and optimism; the last three are fractions, and missing for fewer than two seeds.
+        left_out and optimism; the last three are missing for fewer than two seeds.
     """
     keys = family_keys(trials)
     rows: list[dict[Hashable, Any]] = []
     annealed = completed(trials).dropna(subset="rho0")
-    accuracies = annealed.groupby([*keys, "rho0", "seed"], sort=False)["test_accuracy"].mean()
-    for key, part in accuracies.groupby(keys, sort=False):
+    annealed = annealed.assign(score=metric.scores(annealed, "test"))
+    scores = annealed.groupby([*keys, "rho0", "seed"], sort=False)["score"].mean()
+    for key, part in scores.groupby(keys, sort=False):
         by_seed = part.droplevel([*keys]).unstack("rho0")
         if by_seed.shape[1] < 2:
             continue
@@ -91,19 +94,19 @@ def optimism(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def best_of_test(accuracies: NDArray[np.float64]) -> tuple[float, float]:
-    """Best mean of the test accuracies, and mean accuracy of the seeds left out of the choice.
+def best_of_test(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Best mean of the test scores, and mean score of the seeds left out of the choice.
 
     Args:
-        accuracies: (seeds, choices), fractions.
+        scores: (seeds, choices).
 
     Returns:
-        Both as fractions; NaN for fewer than two seeds.
+        Both; NaN for fewer than two seeds.
     """
-    seeds = len(accuracies)
+    seeds = len(scores)
     if seeds < 2:
         return float("nan"), float("nan")
-    others = (accuracies.sum(axis=0) - accuracies) / (seeds - 1)
+    others = (scores.sum(axis=0) - scores) / (seeds - 1)
     ties = others == others.max(axis=1, keepdims=True)  # ties are drawn at random: their mean
-    left_out = (np.where(ties, accuracies, 0).sum(axis=1) / ties.sum(axis=1)).mean()
-    return float(accuracies.mean(axis=0).max()), float(left_out)
+    left_out = (np.where(ties, scores, 0).sum(axis=1) / ties.sum(axis=1)).mean()
+    return float(scores.mean(axis=0).max()), float(left_out)

@@ -1,4 +1,4 @@
-"""Sensitivity: how much test accuracy depends on rho0, compared with its noise over seeds."""
+"""Sensitivity: how much the test score depends on rho0, compared with its noise over seeds."""
 
 from collections.abc import Hashable, Mapping
 from functools import cache
@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics.aggregate import SETTING, WITHOUT, family_keys
+from analysis.metric import ACCURACY, Metric
+from analysis.statistics.aggregate import SETTING, WITHOUT, family_keys, rounding_of
 from analysis.statistics.intervals import CONFIDENCE
-from analysis.statistics.regrets import accuracies_by_rho0, probabilities_best
+from analysis.statistics.regrets import probabilities_best, scores_by_rho0
 from analysis.statistics.verdicts import COLLAPSE, MARGIN, verdict_of
 
 _OPEN = tuple(column for column in WITHOUT if column != "diverged")
@@ -22,9 +23,13 @@ Floats = NDArray[np.float64]
 
 
 def sensitivity(
-    table: pd.DataFrame, trials: pd.DataFrame | None = None, *, margin: float = MARGIN
+    table: pd.DataFrame,
+    trials: pd.DataFrame | None = None,
+    metric: Metric = ACCURACY,
+    *,
+    margin: float = MARGIN,
 ) -> pd.DataFrame:
-    """Sensitivity of the mean test accuracy to rho0, for each method, set and setting.
+    """Sensitivity of the mean test score to rho0, for each method, set and setting.
 
     Whether rho0 has an effect is tested with a one-way analysis of variance; its p values are
     corrected for the number of rows (Benjamini and Hochberg). The upper limit of the range is that
@@ -37,42 +42,44 @@ def sensitivity(
         table: result of `aggregate.configurations`, or published means and standard deviations in
             the same columns.
         trials: the trials behind the table, which `collapsed` and `p_best` need.
-        margin: range up to which a method is stable, as a fraction.
+        metric: what the trials are compared by.
+        margin: range up to which a method is stable; see `metric.Metric.margin`.
 
     Returns:
         One row for each method, set and setting with at least two rho0 in its grid. Its columns are
-        the keys of a configuration without rho0, further axes, and (accuracies as fractions)
+        the keys of a configuration without rho0, further axes, and
             grid: number of rho0.
             choices: number of rho0 with a finished trial.
             diverged: number of trials that diverged.
             collapsed: number of trials that collapsed; missing without `trials`.
             missing: number of trials that are failed, stopped, unfinished or absent.
-            chance: accuracy of guessing, 1 / classes; missing if the table has no classes.
+            chance: score of guessing; missing if the table does not tell it.
             lowest_rho0, highest_rho0: ends of the finished grid.
             decades: log10(highest_rho0 / lowest_rho0).
-            best_rho0, best, worst_rho0, worst: by mean test accuracy.
+            best_rho0, best, worst_rho0, worst: by mean test score.
             range: best - worst.
-            relative_drop: range / best.
+            relative_drop: range / abs(best).
             range_upper: upper limit of the range.
-            slope: least-squares slope of accuracy on log10 rho0, per decade.
+            slope: least-squares slope of the score on log10 rho0, per decade.
             p, p_corrected: p value of the analysis of variance, before and after the correction.
             p_best: probability over resampled seeds that best_rho0 is the best; missing without
                 `trials`.
             verdict: a key of `verdicts.VERDICTS`; it holds for the rho0 that were tried.
             equal_span_decades: decades of the narrowest grid of all methods in the setting.
-            equal_span_range: largest change of accuracy over any `equal_span_decades`, with linear
+            equal_span_range: largest change of the score over any `equal_span_decades`, with linear
                 interpolation in log10 rho0, so that grids of different widths can be compared.
     """
     keys = family_keys(table)
-    probabilities = {} if trials is None else probabilities_best(trials, keys)
-    seeds = {} if trials is None else accuracies_by_rho0(trials, keys)
+    probabilities = {} if trials is None else probabilities_best(trials, keys, metric)
+    seeds = {} if trials is None else scores_by_rho0(trials, keys, metric)
     rows: list[dict[Hashable, Any]] = []
     for key, part in table[table["rho0"].notna()].groupby(keys, sort=False):
         if part["rho0"].nunique() < 2:
             continue
-        row = _row(part)
+        row = _row(part, metric)
         p_best = probabilities.get(key, {}).get(row["best_rho0"], np.nan)
-        collapsed = _collapsed(seeds.get(key, {}), row["best_rho0"], COLLAPSE * margin)
+        depth = COLLAPSE * metric.margin(margin, row["best"])
+        collapsed = _collapsed(seeds.get(key, {}), row["best_rho0"], depth)
         row |= {"collapsed": collapsed, "p_best": p_best}
         rows.append({**dict(zip(keys, key, strict=True)), **row})
     found = pd.DataFrame(rows, columns=[*keys, *_COLUMNS])
@@ -80,7 +87,9 @@ def sensitivity(
     found["p_corrected"] = np.nan
     if tested.any():
         found.loc[tested, "p_corrected"] = stats.false_discovery_control(found.loc[tested, "p"])
-    found["verdict"] = [verdict_of(row, margin) for _, row in found.iterrows()]
+    found["verdict"] = [
+        verdict_of(row, metric.margin(margin, row["best"])) for _, row in found.iterrows()
+    ]
     return _over_equal_spans(found, table)
 
 
@@ -107,13 +116,14 @@ _COLUMNS = (
 )
 
 
-def _row(part: pd.DataFrame) -> dict[Hashable, float]:
+def _row(part: pd.DataFrame, metric: Metric) -> dict[Hashable, float]:
     """The numbers of one method, set and setting that need no trials."""
+    guessing = metric.scores_of_guessing(part)
     counts: dict[Hashable, float] = {
         "grid": part["rho0"].nunique(),
         "diverged": part["diverged"].sum(),
         "missing": part[list(_OPEN)].sum().sum(),
-        "chance": 1 / part["classes"].iloc[0] if "classes" in part else np.nan,
+        "chance": np.nan if guessing is None else guessing.iloc[0],
     }
     part = part[part["n"] > 0]
     rho0 = part["rho0"].to_numpy(float)
@@ -135,8 +145,8 @@ def _row(part: pd.DataFrame) -> dict[Hashable, float]:
         "worst_rho0": rho0[worst],
         "worst": mean[worst],
         "range": range_,
-        "relative_drop": range_ / mean[best] if mean[best] > 0 else np.nan,
-        "range_upper": min(range_ + half_width, 1.0),
+        "relative_drop": range_ / abs(mean[best]) if mean[best] else np.nan,
+        "range_upper": min(range_ + half_width, metric.span),
         "slope": slope_per_decade(rho0[positive], mean[positive], n[positive]),
         "p": p,
     }
@@ -176,19 +186,19 @@ def range_within(places: Floats, heights: Floats, span: float) -> float:
     return float(differences[near].max())
 
 
-def _collapsed(accuracies: Mapping[float, Floats], best_rho0: float, depth: float) -> float:
-    if best_rho0 not in accuracies:
+def _collapsed(scores: Mapping[float, Floats], best_rho0: float, depth: float) -> float:
+    if best_rho0 not in scores:
         return float("nan")
-    floor = accuracies[best_rho0].min() - depth
-    return float(sum((own < floor).sum() for own in accuracies.values()))
+    floor = scores[best_rho0].min() - depth
+    return float(sum((own < floor).sum() for own in scores.values()))
 
 
 def slope_per_decade(rho0: Floats, mean: Floats, n: Floats) -> float:
-    """Least-squares slope of accuracy on log10 rho0, each seed with equal weight.
+    """Least-squares slope of the score on log10 rho0, each seed with equal weight.
 
     Args:
         rho0: (choices,), > 0.
-        mean: (choices,), mean accuracy over the seeds of each rho0.
+        mean: (choices,), mean score over the seeds of each rho0.
         n: (choices,), number of seeds of each rho0.
 
     Returns:
@@ -212,8 +222,9 @@ def _test_range(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:
         return float("nan"), float("nan")
     inner = float(((n - 1) * std**2).sum())
     between = float((n * (mean - np.average(mean, weights=n)) ** 2).sum())
-    if inner <= _ROUNDING**2:  # such as networks that all stay at chance
-        return (1.0, 0.0) if between <= _ROUNDING**2 else (float("nan"), float("nan"))
+    least = rounding_of(mean) ** 2
+    if inner <= least:  # such as networks that all stay at chance
+        return (1.0, 0.0) if between <= least else (float("nan"), float("nan"))
     variance = inner / degrees
     p = float(stats.f.sf(between / (choices - 1) / variance, choices - 1, degrees))
     best, worst = int(mean.argmax()), int(mean.argmin())

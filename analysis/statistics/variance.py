@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
+from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import SETTING, completed
 
 Floats = NDArray[np.float64]
@@ -25,8 +26,10 @@ SOURCES = {
 """Source of variance -> what a large share of it means."""
 
 
-def variance_split(trials: pd.DataFrame, *, by_method: bool = False) -> pd.DataFrame:
-    """Decompose the variance of the test accuracies of each setting into its sources.
+def variance_split(
+    trials: pd.DataFrame, metric: Metric = ACCURACY, *, by_method: bool = False
+) -> pd.DataFrame:
+    """Decompose the variance of the test scores of each setting into its sources.
 
     Sums of squares are sequential in the order of `SOURCES`. In a balanced grid the order has no
     effect, except that rho0 is nested in the method, as every method has its own values. Only
@@ -34,7 +37,8 @@ def variance_split(trials: pd.DataFrame, *, by_method: bool = False) -> pd.DataF
     the seed is part of the noise if no two configurations have a seed in common.
 
     Args:
-        trials: columns of `columns.TRIALS`.
+        trials: columns of `columns.trials_columns`.
+        metric: what the trials are compared by.
         by_method: decompose the variance of each method separately.
 
     Returns:
@@ -51,13 +55,14 @@ def variance_split(trials: pd.DataFrame, *, by_method: bool = False) -> pd.DataF
     quantized = completed(trials)
     quantized = quantized[quantized["set"] != ""]
     rows = []
+    quantized = quantized.assign(score=metric.scores(quantized, "test"))
     for key, part in quantized.groupby(keys, sort=False):
         rows += [{**dict(zip(keys, key, strict=True)), **row} for row in _split(part)]
     return pd.DataFrame(rows, columns=[*keys, "source", "degrees", "squares", "explained", "share"])
 
 
 def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
-    accuracy = part["test_accuracy"].to_numpy(float)
+    score = part["score"].to_numpy(float)
     set_, method, seed = (_codes(part, [name]) for name in ("set", "method", "seed"))
     of_method = _codes(part, ["method", "rho0"])
     group = _codes(part, ["set", "method"])
@@ -76,7 +81,7 @@ def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
     residual, rank = 0.0, 0
     found: list[tuple[str, int, float]] = []
     for source, saturated, further in models:
-        squares, columns = _fit(accuracy, saturated, further)
+        squares, columns = _fit(score, saturated, further)
         if source != "mean" and columns > rank:
             found.append((source, columns - rank, residual - squares))
         residual, rank = squares, columns
@@ -108,13 +113,13 @@ def _codes(part: pd.DataFrame, names: list[str]) -> Codes:
     return part.groupby(names, dropna=False).ngroup().to_numpy()
 
 
-def _fit(accuracy: Floats, saturated: Codes, further: Sequence[Codes]) -> tuple[float, int]:
+def _fit(score: Floats, saturated: Codes, further: Sequence[Codes]) -> tuple[float, int]:
     """Residual sum of squares and rank of a model with group means and further main effects.
 
     Subtracting the group means leaves a regression on the few further columns alone (theorem of
     Frisch, Waugh and Lovell).
     """
-    residual = _centred(accuracy[:, None], saturated)
+    residual = _centred(score[:, None], saturated)
     rank = int(saturated.max()) + 1
     if further:
         columns = np.hstack([np.eye(codes.max() + 1)[codes] for codes in further])

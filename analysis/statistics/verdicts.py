@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import AXIS_PREFIX, axis_columns
-from analysis.rounding import decades, points, rho0_label
+from analysis.metric import ACCURACY, Metric
+from analysis.rounding import decades, rho0_label
 from analysis.statistics.aggregate import SETTING, highest
 from analysis.statistics.intervals import CONFIDENCE
 
 MARGIN = 0.03
-"""Loss of test accuracy by a bad rho0, as a fraction, up to which a method is stable."""
+"""Loss by a bad rho0 up to which a method is stable: a share, see `metric.Metric.margin`."""
 COLLAPSE = 10
 """A trial has collapsed if it lies this many margins below all seeds of the best rho0."""
 VERDICTS: Mapping[str, str] = {
     "sensitive": "At some ρ0 a trial diverges or collapses, or the range over ρ0 exceeds the "
     "margin and is significant (p < 0.05).",
-    "at chance": "No ρ0 that was tried works: no mean accuracy is clearly above chance, or all "
+    "at chance": "No ρ0 that was tried works: no mean {label} is clearly {above} chance, or all "
     "trials diverge.",
     "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
     "untested": "Some ρ0 has fewer than two finished seeds, or no two seeds differ, so that the "
@@ -28,7 +29,14 @@ VERDICTS: Mapping[str, str] = {
     "margin.",
     "stable": "The upper limit of the range is within the margin.",
 }
-"""Verdict, from the worst to the best -> the rule behind it; see `verdict_of`."""
+"""Verdict, from the worst to the best -> the rule behind it, see `verdict_of`; `rules` fills in
+the words of a metric."""
+
+
+def rules(metric: Metric) -> dict[str, str]:
+    """The rule behind each verdict, for the trials of a metric."""
+    words = {"label": metric.label, "above": metric.above}
+    return {verdict: rule.format(**words) for verdict, rule in VERDICTS.items()}
 
 
 def verdict_of(row: pd.Series, margin: float) -> str:
@@ -36,7 +44,7 @@ def verdict_of(row: pd.Series, margin: float) -> str:
 
     Args:
         row: of `sensitivity.sensitivity`, without its verdict.
-        margin: as a fraction.
+        margin: as a difference of scores.
     """
     p, range_, upper = row["p_corrected"], row["range"], row["range_upper"]
     is_significant = p < 1 - CONFIDENCE
@@ -44,7 +52,7 @@ def verdict_of(row: pd.Series, margin: float) -> str:
         return "at chance"
     if row["diverged"] > 0 or row["collapsed"] > 0 or (is_significant and range_ > margin):
         return "sensitive"
-    if row["best"] - row["chance"] <= min(margin, row["chance"]):
+    if row["best"] - row["chance"] <= min(margin, abs(row["chance"])):
         return "at chance"
     if row["missing"] > 0:
         return "unfinished"
@@ -55,17 +63,18 @@ def verdict_of(row: pd.Series, margin: float) -> str:
     return "mild" if is_significant else "noise"
 
 
-def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
+def method_verdicts(found: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     """The verdict on each method, which is that of its worst set in the order of `VERDICTS`.
 
     Args:
-        found: result of `sensitivity.sensitivity`.
+        found: result of `sensitivity.sensitivity` with values, as `metric.Metric.measured` returns.
+        metric: what the trials are compared by.
 
     Returns:
         One row per method and setting, with the columns
             dataset, model, regime, method, verdict.
             decades: decades that the widest grid of rho0 spans.
-            range: largest range of mean test accuracy over rho0, a fraction.
+            range: largest range of the mean test value over rho0.
             at: set, and values of further axes, of the largest range.
             equal_span_decades, equal_span_range: largest range over an equal number of decades, see
                 `sensitivity.sensitivity`.
@@ -74,7 +83,7 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     order, further = list(VERDICTS), axis_columns(found)
     for key, part in found.groupby([*SETTING, "method"], sort=False):
-        widest = highest(part.fillna({"range": -1.0}), "range")
+        widest = highest(part, "range")
         axes = [
             f"{name.removeprefix(AXIS_PREFIX)}={value}"
             for name in further
@@ -91,7 +100,15 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
                 "equal_span_decades": widest["equal_span_decades"],
                 "equal_span_range": part["equal_span_range"].max(),
                 "reason": " ".join(
-                    filter(None, [_range(widest, where), _grid(part), _ended(part), _by_set(part)])
+                    filter(
+                        None,
+                        [
+                            _range(widest, where, metric),
+                            _grid(part, metric),
+                            _ended(part),
+                            _by_set(part),
+                        ],
+                    )
                 ),
             }
         )
@@ -100,19 +117,21 @@ def method_verdicts(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _range(widest: pd.Series, where: str) -> str:
-    """The largest range over rho0: how far accuracy changes, and on which set."""
+def _range(widest: pd.Series, where: str, metric: Metric) -> str:
+    """The largest range over rho0: how far the metric changes, and on which set."""
     if widest["choices"] < 2:
         return "Fewer than two ρ0 have a finished trial."
     upper = widest["range_upper"]
-    limit = "" if np.isnan(upper) else f" (at most {points(upper, 1)} at 95 %)"
+    limit = "" if np.isnan(upper) else f" (at most {metric.text(upper, fewer=1)} at 95 %)"
     return (
-        f"Test accuracy changes by up to {points(widest['range'], 1)} points{limit} over ρ0"
-        f"{f' on {where}' if where else ''}, and is {points(widest['best'], 1)} % at the best ρ0."
+        f"Test {metric.label} changes by up to "
+        f"{metric.shown_difference(widest['range'], fewer=1)}{limit} over ρ0"
+        f"{f' on {where}' if where else ''}, and is {metric.shown(widest['best'], fewer=1)} at "
+        "the best ρ0."
     )
 
 
-def _grid(part: pd.DataFrame) -> str:
+def _grid(part: pd.DataFrame, metric: Metric) -> str:
     """How many rho0 have finished trials, which decades they span, and the range over fewer."""
     if not part["choices"].any():
         return ""
@@ -128,7 +147,7 @@ def _grid(part: pd.DataFrame) -> str:
     if decades(equal) != decades(widest):
         text += (
             f" Over any {decades(equal)} decades, the span of the setting's narrowest grid, it "
-            f"changes by up to {points(part['equal_span_range'].max(), 1)} points."
+            f"changes by up to {metric.shown_difference(part['equal_span_range'].max(), fewer=1)}."
         )
     return text
 

@@ -1,35 +1,44 @@
-"""Tables of accuracies, in the layout of the ProxConnect paper."""
+"""Tables of accuracies or other values, in the layout of the ProxConnect paper."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from analysis.columns import axis_columns
-from analysis.rounding import mean_and_std, rho0_label
+from analysis.metric import ACCURACY, Metric
+from analysis.rounding import rho0_label
 from analysis.statistics.aggregate import WITHOUT
 from analysis.tables.table import Table, axis_label
 
-ACCURACY = "Accuracy"
-OVER_RHO0 = "Accuracy over ρ0"
-"""Sections of a report."""
+
+def section(metric: Metric) -> str:
+    """The section of a report with a value for each method: ``Accuracy``."""
+    return metric.title
 
 
-def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
-    """Accuracy over rho0 for each dataset, regime and annealed method: the layout of Tables 6-11.
+def section_over_rho0(metric: Metric) -> str:
+    """The section of a report with values over rho0: ``Accuracy over ρ0``."""
+    return f"{metric.title} over ρ0"
+
+
+def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[Table]:
+    """Values over rho0 for each dataset, regime and annealed method: the layout of Tables 6-11.
 
     Rows are models and sets, columns are rho0. The leaders of a row are bold.
 
     Args:
-        table: result of `aggregate.configurations` with `comparison.with_leaders`.
+        table: result of `aggregate.configurations` with `comparison.with_leaders`, and with
+            values.
+        metric: what the trials are compared by.
     """
     annealed = table[table["rho0"].notna()]
     return [
         Table(
             f"over_rho0_{number}",
-            OVER_RHO0,
-            f"Test accuracy (%) over ρ0: {method}, {regime}, {dataset}. Values are means and "
-            f"standard deviations over {_seeds(part)}.{_bold_note(part)}",
-            _pivot(part, [rho0_label(value) for value in part["rho0"]]),
+            section_over_rho0(metric),
+            f"Test {metric.with_unit} over ρ0: {method}, {regime}, {dataset}. Values are means and "
+            f"standard deviations over {_seeds(part)}.{_bold_note(part, metric)}",
+            _pivot(part, [rho0_label(value) for value in part["rho0"]], metric),
         )
         for number, ((dataset, regime, method), part) in enumerate(
             annealed.groupby(["dataset", "regime", "method"], sort=False), start=1
@@ -37,32 +46,34 @@ def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
     ]
 
 
-def method_tables(selected: pd.DataFrame) -> list[Table]:
+def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Table]:
     """The methods side by side for each dataset and regime: the layout of Tables 2-3.
 
     Each method has its selected rho0, which its cell states; the caption states on which images it
     was chosen. The leaders of a row are bold.
 
     Args:
-        selected: result of `selection.select` with `comparison.with_leaders`.
+        selected: result of `selection.select` with `comparison.with_leaders`, and with values.
+        metric: what the trials are compared by.
     """
     tables = []
     settings = selected.groupby(["dataset", "regime"], sort=False)
     for number, ((dataset, regime), part) in enumerate(settings, start=1):
         quantized = part[part["set"] != ""]
-        body = _pivot(quantized, list(quantized["method"]), name_rho0=True)
+        body = _pivot(quantized, list(quantized["method"]), metric, name_rho0=True)
         caption = (
-            f"Test accuracy (%) of the methods at their best ρ0: {regime}, {dataset}. Values are "
-            f"means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
-            f"{_bold_note(quantized)}"
+            f"Test {metric.with_unit} of the methods at their best ρ0: {regime}, {dataset}. "
+            f"Values are means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
+            f"{_bold_note(quantized, metric)}"
         )
         usual = int(part["n"].max())
         full = [
-            f"{row['model']} {_cell(row, usual)}" for _, row in part[part["set"] == ""].iterrows()
+            f"{row['model']} {_cell(row, usual, metric)}"
+            for _, row in part[part["set"] == ""].iterrows()
         ]
         if full:
             caption += f" In full precision: {', '.join(full)}."
-        tables.append(Table(f"methods_{number}", ACCURACY, caption, body))
+        tables.append(Table(f"methods_{number}", section(metric), caption, body))
     return tables
 
 
@@ -82,12 +93,12 @@ def _choice_note(part: pd.DataFrame) -> str:
     )
 
 
-def _bold_note(part: pd.DataFrame) -> str:
+def _bold_note(part: pd.DataFrame, metric: Metric) -> str:
     if "leads" not in part or not part["leads"].any():
         return ""
     return (
-        " Bold marks the highest mean of a row and all that do not differ significantly from it "
-        "(paired 95 % interval)."
+        f" Bold marks the {metric.highest} mean of a row and all that do not differ significantly "
+        "from it (paired 95 % interval)."
     )
 
 
@@ -96,7 +107,9 @@ def _seeds(part: pd.DataFrame) -> str:
     return f"{' or '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
 
 
-def _pivot(part: pd.DataFrame, columns: Sequence[str], *, name_rho0: bool = False) -> pd.DataFrame:
+def _pivot(
+    part: pd.DataFrame, columns: Sequence[str], metric: Metric, *, name_rho0: bool = False
+) -> pd.DataFrame:
     """A row for each model, set and further axes, with the rows of `part` in the given columns."""
     axes = axis_columns(part)
     keys = ["model", "set", *axes]
@@ -107,7 +120,7 @@ def _pivot(part: pd.DataFrame, columns: Sequence[str], *, name_rho0: bool = Fals
     for key, row in cells.groupby(keys, sort=False, dropna=False):
         texts = dict.fromkeys(order, "")
         for _, cell in row.iterrows():
-            text = _cell(cell, usual)
+            text = _cell(cell, usual, metric)
             if cell.get("leads", False):
                 text = f"**{text}**"
             if name_rho0 and not pd.isna(cell["rho0"]):
@@ -119,12 +132,12 @@ def _pivot(part: pd.DataFrame, columns: Sequence[str], *, name_rho0: bool = Fals
     return body.rename(columns={axis: axis_label(axis, taken) for axis in axes})
 
 
-def _cell(row: pd.Series, usual: int) -> str:
+def _cell(row: pd.Series, usual: int, metric: Metric) -> str:
     """``97.31 (0.21)``, followed by ``[n = 2; 1 diverged]`` if seeds are missing."""
     missing = [f"{int(row[column])} {column}" for column in WITHOUT if row[column]]
     if row["n"] == 0:
         return ", ".join(missing)
-    text = mean_and_std(row["test_mean"], row["test_std"])
+    text = metric.mean_and_std(row["test_mean"], row["test_std"])
     if missing or row["n"] < usual:
         text += f" [{'; '.join(filter(None, [f'n = {int(row.n)}', ', '.join(missing)]))}]"
     return text

@@ -6,11 +6,12 @@ import pandas as pd
 
 from analysis.columns import axis_columns
 from analysis.findings import Findings
+from analysis.metric import Metric
 from analysis.protocol import PARTS, differing_parts
-from analysis.rounding import decades, mean_and_std, p_value, points, probability, rho0_label
+from analysis.rounding import decades, p_value, points, probability, rho0_label
 from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
-from analysis.statistics.verdicts import VERDICTS
+from analysis.statistics.verdicts import rules
 from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
@@ -34,8 +35,8 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
     tables = [
         _verdicts(findings),
         _rules(findings),
-        *method_tables(findings.selected),
-        *sensitivity_tables(findings.configurations),
+        *method_tables(findings.selected, findings.metric),
+        *sensitivity_tables(findings.configurations, findings.metric),
         _sensitivity(findings),
         _regrets(findings),
         *paper_tables(findings),
@@ -52,7 +53,7 @@ def _verdicts(findings: Findings) -> Table:
     return build(
         "verdicts",
         VERDICT,
-        f"Whether the ρ0 of each method can be left untuned. {verdict_note(findings.margin)}",
+        f"Whether the ρ0 of each method can be left untuned. {verdict_note(findings)}",
         findings.verdicts,
         {**WHERE, "method": "method", "verdict": "verdict", "reason": "reason"},
     )
@@ -65,24 +66,22 @@ def _rules(findings: Findings) -> Table:
         "Rules of the verdicts, from the worst verdict to the best. The first that applies "
         "decides.",
         pd.DataFrame(
-            VERDICTS.items() if len(findings.verdicts) else [], columns=["verdict", "rule"]
+            rules(findings.metric).items() if len(findings.verdicts) else [],
+            columns=["verdict", "rule"],
         ),
     )
 
 
-def verdict_note(margin: float) -> str:
-    """What a verdict is about.
-
-    Args:
-        margin: as a fraction.
-    """
+def verdict_note(findings: Findings) -> str:
+    """What a verdict is about."""
     return (
         "The verdict on a method is that of its worst set, and holds for the ρ0 that were tried. "
-        f"The margin is {100 * margin:g} points of test accuracy."
+        f"The margin is {findings.metric.shown_margin(findings.margin)}."
     )
 
 
 def _sensitivity(findings: Findings) -> Table:
+    metric = findings.metric
     chosen = findings.selected.set_index([*_keys(findings), "set", "method"])["rho0"]
     regrets = findings.regrets.set_index([*_keys(findings), "set", "method", "rho0"])["regret"]
 
@@ -91,16 +90,17 @@ def _sensitivity(findings: Findings) -> Table:
         if not row["choices"]:
             return ""
         rho0 = chosen.loc[key]
-        return f"{rho0_label(rho0)} ({points(regrets.loc[(*key, rho0)])})"
+        return f"{rho0_label(rho0)} ({metric.text(regrets.loc[(*key, rho0)])})"
 
     return build(
         "sensitivity",
         SENSITIVITY,
-        "Sensitivity of the test accuracy to ρ0, in points. The range is the highest minus the "
-        "lowest mean over ρ0, with its 95 % upper limit (Tukey); the drop is relative to the "
-        "highest mean. The equal-span range is taken over as many decades as the setting's "
-        "narrowest grid has. p values (analysis of variance) are corrected for the number of rows. "
-        f"The ρ0 chosen by {findings.select} accuracy has its regret in parentheses.",
+        f"Sensitivity of the test {metric.label} to ρ0{metric.in_unit}. The range is the highest "
+        "minus the lowest mean over ρ0, with its 95 % upper limit (Tukey); the "
+        f"{metric.drop} is relative to the {metric.highest} mean. The equal-span range is taken "
+        "over as many decades as the setting's narrowest grid has. p values (analysis of "
+        "variance) are corrected for the number of rows. "
+        f"The ρ0 chosen by {findings.select} {metric.label} has its regret in parentheses.",
         findings.sensitivity,
         {
             **FAMILY,
@@ -113,16 +113,17 @@ def _sensitivity(findings: Findings) -> Table:
             ),
             "best at": of("best_rho0", rho0_label),
             "P(best)": of("p_best", probability),
-            "range": of("range", points),
-            "upper limit": of("range_upper", points),
-            "drop %": of("relative_drop", points),
+            "range": of("range", metric.text),
+            "upper limit": of("range_upper", metric.text),
+            f"{metric.drop} %": of("relative_drop", points),
             "decades": of("decades", decades),
             "equal-span range": lambda row: (
                 ""
                 if pd.isna(row["equal_span_range"])
-                else f"{points(row['equal_span_range'])} over {decades(row['equal_span_decades'])}"
+                else f"{metric.text(row['equal_span_range'])} over "
+                + decades(row["equal_span_decades"])
             ),
-            "slope": of("slope", points, sign=True),
+            "slope": of("slope", metric.text, sign=True),
             "p": of("p_corrected", p_value),
             "chosen": choice,
         },
@@ -134,19 +135,20 @@ def _keys(findings: Findings) -> list[str]:
 
 
 def _regrets(findings: Findings) -> Table:
+    metric = findings.metric
     return build(
         "regrets",
         SENSITIVITY,
-        "Regret of each ρ0, in points of test accuracy. The regret is the distance from the "
-        "highest mean over ρ0. P(best) is the probability over resampled seeds that this ρ0 is "
-        "the best.",
+        f"Regret of each ρ0, in {metric.in_points}. The regret is the distance from the "
+        f"{metric.highest} mean over ρ0. P(best) is the probability over resampled seeds that this "
+        "ρ0 is the best.",
         findings.regrets,
         {
             **FAMILY,
             "ρ0": of("rho0", rho0_label),
             "n": "n",
-            "accuracy %": of("test_mean", points),
-            "regret": of("regret", points),
+            metric.labelled: of("test_mean", metric.text),
+            "regret": of("regret", metric.text),
             "P(best)": of("p_best", probability),
         },
     )
@@ -157,16 +159,16 @@ def _variance(findings: Findings, importance: pd.DataFrame) -> Iterator[Table]:
     yield build(
         "variance",
         VARIANCE,
-        "Sources of the variance of the test accuracies in each setting, in %. The share is ω², "
-        "the explained variance corrected for the noise over seeds; without an effect it is near 0."
-        + _beside_note(importance),
+        f"Sources of the variance of the test {findings.metric.values} in each setting, in %. The "
+        "share is ω², the explained variance corrected for the noise over seeds; without an effect "
+        "it is near 0." + _beside_note(importance),
         _with_importance(whole.assign(method=""), importance),
         _shares({**WHERE}),
     )
     yield build(
         "variance_by_method",
         VARIANCE,
-        "Sources of the variance of the test accuracies of each method, in %."
+        f"Sources of the variance of the test {findings.metric.values} of each method, in %."
         + _beside_note(importance),
         _with_importance(findings.variance_by_method, importance),
         _shares({**WHERE, "method": "method"}),
@@ -197,12 +199,14 @@ def _with_importance(split: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFr
 
 
 def _comparisons(findings: Findings) -> Table:
+    metric = findings.metric
     return build(
         "comparisons",
         COMPARISON,
-        "Pairwise differences of test accuracy between methods at their chosen ρ0, in points. The "
-        "95 % intervals are those of a paired t test over common seeds, and are not corrected for "
-        "the number of pairs. P(improvement) is the probability that a run of the first method "
+        f"Pairwise differences of test {metric.label} between methods at their chosen ρ0"
+        f"{metric.in_unit}. The 95 % intervals are those of a paired t test over common seeds, and "
+        "are not corrected for the number of pairs. P(improvement) is the probability that a "
+        "run of the first method "
         "beats one of the second." + _on_test(findings) + _training_note(findings),
         findings.comparisons,
         {
@@ -210,9 +214,9 @@ def _comparisons(findings: Findings) -> Table:
             "set": "set",
             "methods": lambda row: f"{row['method']} - {row['other']}",
             "seeds": "seeds",
-            "difference": of("difference", points, sign=True),
-            "from": of("low", points, sign=True),
-            "to": of("high", points, sign=True),
+            "difference": of("difference", metric.text, sign=True),
+            "from": of("low", metric.text, sign=True),
+            "to": of("high", metric.text, sign=True),
             "P(improvement)": of("improvement", probability),
         },
     )
@@ -238,19 +242,22 @@ def _training_note(findings: Findings) -> str:
 
 
 def _optimism(findings: Findings) -> Table:
+    metric = findings.metric
+    left_out = f"the mean {metric.label} of seeds that were left out of the choice"
+    terms = "the best mean over ρ0", left_out
+    difference = " minus ".join(terms if metric.higher_is_better else reversed(terms))
     return build(
         "optimism",
         COMPARISON,
-        "Optimism of choosing ρ0 on the test images, in points of test accuracy. It is the best "
-        "mean over ρ0 minus the mean accuracy of seeds that were left out of the choice.",
+        f"Optimism of choosing ρ0 on the test images, in {metric.in_points}. It is {difference}.",
         findings.optimism.dropna(subset="optimism"),
         {
             **FAMILY,
             "choices": "choices",
             "seeds": "seeds",
-            "best of test %": of("best_of_test", points),
-            "left out %": of("left_out", points),
-            "optimism": of("optimism", points, sign=True),
+            f"best of test {metric.head}": of("best_of_test", metric.text),
+            f"left out {metric.unit}".rstrip(): of("left_out", metric.text),
+            "optimism": of("optimism", metric.text, sign=True),
         },
     )
 
@@ -273,16 +280,16 @@ def configuration_table(findings: Findings) -> Table:
     Args:
         findings: result of `findings.analyse`.
     """
-    table = findings.configurations
+    table, metric = findings.configurations, findings.metric
     sizes: Sequence[int] = sorted({int(n) for n in table["n"] if n > 1})
     coverage = ", ".join(f"{points(bootstrap_coverage(n), 0)} % for n = {n}" for n in sizes[:5])
     return build(
         "configurations",
         CONFIGURATIONS,
-        "Test accuracy (%) of each configuration. The 95 % intervals of the mean over seeds are by "
-        "Student's t and by the percentile bootstrap."
+        f"Test {metric.with_unit} of each configuration. The 95 % intervals of the mean over seeds "
+        "are by Student's t and by the percentile bootstrap."
         + (
-            " For normally distributed accuracies, the real coverage of the bootstrap is "
+            f" For normally distributed {metric.values}, the real coverage of the bootstrap is "
             f"{coverage}."
             if coverage
             else ""
@@ -295,15 +302,19 @@ def configuration_table(findings: Findings) -> Table:
             "not finished": lambda row: ", ".join(
                 f"{row[name]} {name}" for name in WITHOUT if row[name]
             ),
-            "validation %": lambda row: mean_and_std(row["validation_mean"], row["validation_std"]),
-            "test %": lambda row: mean_and_std(row["test_mean"], row["test_std"]),
-            "t": lambda row: _interval(row["test_t_low"], row["test_t_high"]),
+            f"validation {metric.head}": lambda row: metric.mean_and_std(
+                row["validation_mean"], row["validation_std"]
+            ),
+            f"test {metric.head}": lambda row: metric.mean_and_std(
+                row["test_mean"], row["test_std"]
+            ),
+            "t": lambda row: _interval(row["test_t_low"], row["test_t_high"], metric),
             "bootstrap": lambda row: _interval(
-                row["test_bootstrap_low"], row["test_bootstrap_high"]
+                row["test_bootstrap_low"], row["test_bootstrap_high"], metric
             ),
         },
     )
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{points(max(low, 0))} to {points(min(high, 1))}"
+def _interval(low: float, high: float, metric: Metric) -> str:
+    return "" if pd.isna(low) else " to ".join(map(metric.text, metric.clipped(low, high)))

@@ -48,7 +48,7 @@ def bold(cell: str) -> tuple[str, str]:
     return "", cell
 
 
-_BOLD = re.compile(r"\*\*(\d[^*]*)\*\*(.*)", re.DOTALL)
+_BOLD = re.compile(r"\*\*(-?\d[^*]*)\*\*(.*)", re.DOTALL)
 
 
 def _markdown(cell: str) -> str:

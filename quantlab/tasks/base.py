@@ -51,9 +51,15 @@ class Metric(ABC):
         """The highest possible value; None if there is none."""
         return None
 
+    @property
+    def digits(self) -> int | None:
+        """Decimals of printed values; None for four significant digits, whatever the values."""
+        return None
+
     def shown(self, value: float) -> str:
-        """Return a value as text with its unit: ``"98.61 %"``, ``"2.31 bits a byte"``."""
-        return f"{self.factor * value:.2f} {self.unit}".rstrip()
+        """Return a value as text with its unit: ``"98.61 %"``, ``"2.309 bits a byte"``."""
+        form = ".4g" if self.digits is None else f".{self.digits}f"
+        return f"{self.factor * value:{form}} {self.unit}".rstrip()
 
     def applies(self, num_outputs: int) -> bool:
         """Whether the metric tells networks with a number of outputs apart."""
@@ -91,6 +97,11 @@ class Fraction(Metric):
     def factor(self) -> float:
         """100."""
         return 100.0
+
+    @property
+    def digits(self) -> int:
+        """2."""
+        return 2
 
     @property
     def most(self) -> float:

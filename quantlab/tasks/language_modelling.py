@@ -39,9 +39,19 @@ class BitsPerSymbol(_CrossEntropy):
         return f"bits_per_{self.symbol}"
 
     @property
+    def label(self) -> str:
+        """``"cross-entropy"``."""
+        return "cross-entropy"
+
+    @property
     def unit(self) -> str:
         """``"bits a byte"``."""
         return f"bits a {self.symbol}"
+
+    @property
+    def digits(self) -> int:
+        """3."""
+        return 3
 
     def of_mean(self, mean: float) -> float:
         """Return nats as bits."""
@@ -56,6 +66,11 @@ class Perplexity(_CrossEntropy):
     def name(self) -> str:
         """``"perplexity"``."""
         return "perplexity"
+
+    @property
+    def digits(self) -> int:
+        """2."""
+        return 2
 
     @property
     def least(self) -> float:

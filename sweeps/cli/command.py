@@ -27,6 +27,7 @@ from sweeps.cli.options import (
     tracking_uri,
     training_options,
 )
+from sweeps.coordinates import main_metric
 from sweeps.loading import load_either, load_study, load_sweep, named_studies, named_sweeps
 from sweeps.planning.data_changes import data_warnings
 from sweeps.planning.plan import describe, plan_of
@@ -250,7 +251,8 @@ def _run(options: argparse.Namespace) -> int:
         from sweeps.tracking.delivery import bring_up_to_date
         from sweeps.tracking.tracker import Tracker
 
-        tracker = Tracker(sweep.experiment or sweep.name, storage, options.tracking_uri)
+        name, metric = sweep.experiment or sweep.name, main_metric(sweep.cells)
+        tracker = Tracker(name, storage, options.tracking_uri, metric)
         bring_up_to_date(tracker, sweep.cells)
     if cells and not warnings:
         _warn(data_warnings(sweep.cells, storage))

@@ -242,8 +242,15 @@ def report_options(command: argparse.ArgumentParser) -> None:
         "--select",
         choices=("val", "test"),
         default="val",
-        help="select ρ0 by validation accuracy or, as the papers do, by test accuracy "
+        help="select ρ0 on validation images or, as the papers do, on test images "
         "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--metric",
+        type=some_text,
+        metavar="NAME",
+        help="compare the trials of a table by its columns validation_NAME and test_NAME; "
+        "NAME:lower if lower values are better (default: accuracy)",
     )
     command.add_argument(
         "--compare",
@@ -256,8 +263,8 @@ def report_options(command: argparse.ArgumentParser) -> None:
         type=nonnegative_number,
         default=3.0,
         metavar="POINTS",
-        help="loss of accuracy over ρ0, in points, up to which a method is called stable "
-        "(default: %(default)g)",
+        help="loss over ρ0 up to which a method is called stable, in points of accuracy or, of a "
+        "metric without bounds, in %% of the best value (default: %(default)g)",
     )
     tracking_uri(command)
 
@@ -274,7 +281,7 @@ def export_options(command: argparse.ArgumentParser) -> None:
     trial.add_argument(
         "--best",
         action="store_true",
-        help="export the quantized network with the highest validation accuracy; of a study, that "
+        help="export the quantized network with the best validation value; of a study, that "
         "of its best new configuration",
     )
     command.add_argument(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from analysis.metric import ACCURACY
 from analysis.published import PAPERS
 from analysis.reading import is_table
 from analysis.report.files import FORMATS
@@ -14,10 +15,12 @@ from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
 from sweeps.cli.command_line import changed_options, command_line
+from sweeps.coordinates import main_metric
 from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, results_of
+from sweeps.reporting.metric import metric_named
 from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.results import cells_of, load, summary_lines
@@ -28,7 +31,7 @@ from sweeps.study import StudySpec
 from sweeps.tracking.report import log_report
 from sweeps.tracking.tracker import Tracker
 
-_OPTIONS = ("select", "compare", "margin", "format", "out")
+_OPTIONS = ("metric", "select", "compare", "margin", "format", "out")
 """Options of the report, as attributes of the parsed command line."""
 
 
@@ -59,6 +62,12 @@ def report(options: argparse.Namespace) -> int:
         margin=options.margin / 100,
     )
     spec = None if is_table(options.sweep) else load_either(options.sweep)
+    if spec is not None and options.metric is not None:
+        raise ConfigurationError(
+            f"--metric {options.metric}: applies to tables of trials, but {options.sweep} is a "
+            f"{'study' if isinstance(spec, StudySpec) else 'sweep'}, which says it itself; omit "
+            "the option"
+        )
     if isinstance(spec, StudySpec):
         _of_study(spec, options, formats)
         return 0
@@ -75,8 +84,9 @@ def report(options: argparse.Namespace) -> int:
 
 def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> None:
     path = Path(options.sweep)
+    metric = ACCURACY if options.metric is None else metric_named(options.metric)
     written = sweep_report.report(
-        sweep_report.measurements_of_table(path),
+        sweep_report.measurements_of_table(path, metric),
         options.out or Storage(options.storage).root / "reports" / path.stem,
         f"Trials of {path.name}",
         {"made by": _call("report", options, "storage", *_OPTIONS)},
@@ -155,13 +165,14 @@ def _data_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:
 def _log(
     run_name: str,
     spec: SweepSpec | StudySpec,
-    cells: Iterable[Cell],
+    cells: Sequence[Cell],
     written: Report | StudyReport,
     options: argparse.Namespace,
 ) -> None:
     """Log the report to MLflow if the trials are there."""
     storage = Storage(options.storage)
-    tracker = Tracker(spec.experiment or spec.name, storage, options.tracking_uri)
+    name = spec.experiment or spec.name
+    tracker = Tracker(name, storage, options.tracking_uri, main_metric(cells))
     if not tracker.has_delivered(cells):
         print(
             f"MLflow    the report was not logged, because {tracker.server.named} has none of its "

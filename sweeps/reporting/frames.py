@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from analysis.columns import (
     AXIS_PREFIX,
     HISTOGRAMS,
-    HISTORY,
     HISTORY_MAY_HAVE,
     RECIPE_PREFIX,
     TRIALS,
     TRIALS_MAY_HAVE,
     empty,
+    history_columns,
 )
+from analysis.metric import ACCURACY, Metric
 from quantlab import flatten
 from quantlab.optim.histogram import WeightHistogram
-from quantlab.tasks.classification import Classification
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -63,7 +63,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "state": state.value,
                 **{
                     f"{split}_{metric.name}": values.get(f"{split}_{metric.name}")
-                    for metric in (*Classification().metrics, *cell.recipe.task.metrics)
+                    for metric in cell.recipe.task.metrics
                     for split in ("validation", "test")
                 },
                 "epochs": history.leading if result is None else result.epochs,
@@ -71,7 +71,8 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "git_commit": "" if result is None else result.git_commit,
                 "bits": bits(cell.recipe, values),
                 "network_bits": network_bits(cell.recipe, values),
-                "classes": values.get("classes") or classes(cell.recipe),
+                "classes": (outputs := values.get("classes") or classes(cell.recipe)),
+                "chance": None if outputs is None else cell.recipe.task.guess(outputs),
                 **{name: values.get(name) for name in _OF_RESULTS},
                 **{
                     f"{AXIS_PREFIX}{axis}": label
@@ -82,6 +83,9 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
+    guesses = frame["chance"].astype(float)
+    if (guesses.isna() | (guesses == 1 / frame["classes"].astype(float))).all():
+        frame = frame.drop(columns="chance")
     known = {**TRIALS, **TRIALS_MAY_HAVE}
     numbers = [name for name, (kind, _) in known.items() if kind != "text" and name in frame]
     measures = {
@@ -98,14 +102,20 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     return frame
 
 
-def history_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
-    """Return the learning curves: one row for each epoch of each trial of a sweep."""
+def history_frame(sweep: SweepSpec, storage: Storage, metric: Metric = ACCURACY) -> pd.DataFrame:
+    """Return the learning curves: one row for each epoch of each trial of a sweep.
+
+    Args:
+        sweep: the sweep.
+        storage: the folder of its trials.
+        metric: the main metric of the trials.
+    """
     rows = [
         {"trial_id": cell.fingerprint, **values_of(record)}
         for cell in sweep.cells
         for record in storage.trial(cell.fingerprint).read_history()
     ]
-    columns = {**HISTORY, **HISTORY_MAY_HAVE}
+    columns = {**history_columns(metric), **HISTORY_MAY_HAVE}
     if not rows:
         return empty(columns)
     frame = pd.DataFrame(rows, columns=list(columns))

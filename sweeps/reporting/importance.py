@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from analysis.columns import axis_columns
+from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import SETTING
 
 MOST_TRIALS = 500
@@ -17,7 +18,7 @@ MOST_VALUES = 8
 """Most values of a set, method or seed; the time doubles with each one, to minutes for 12."""
 
 
-def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
+def importance_frame(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     """Estimate the importance of the factors, in each setting and for each of its methods.
 
     The factors are set, method, seed and the rank of rho0 in its method's grid, as methods have
@@ -25,12 +26,14 @@ def importance_frame(trials: pd.DataFrame) -> pd.DataFrame:
     than `MOST_TRIALS` complete trials or a factor with more than `MOST_VALUES` values.
 
     Args:
-        trials: table with the columns of `analysis.columns.TRIALS`.
+        trials: table with the columns of `analysis.columns.trials_columns`.
+        metric: what the trials are compared by.
 
     Returns:
         A table with the columns of `analysis.columns.IMPORTANCE`, and one for each further axis.
     """
     finished = trials[(trials["state"] == "COMPLETE") & (trials["set"] != "")]
+    finished = finished.assign(score=metric.scores(finished, "test"))
     rows = []
     axes = axis_columns(trials)
     for key, part in finished.groupby([*SETTING, *axes], sort=False):
@@ -47,7 +50,7 @@ def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
     rank = part.groupby("method")["rho0"].rank("dense").fillna(0).astype(int)
     columns = {"set": part["set"], "method": part["method"], "ρ0": rank, "seed": part["seed"]}
     varying = {name: values for name, values in columns.items() if values.nunique() > 1}
-    if len(varying) < 2 or part["test_accuracy"].nunique() < 2:
+    if len(varying) < 2 or part["score"].nunique() < 2:
         return
     if any(values.nunique() > MOST_VALUES for name, values in varying.items() if name != "ρ0"):
         return
@@ -65,9 +68,9 @@ def _importances(part: pd.DataFrame) -> Iterator[tuple[str, float]]:
             optuna.create_trial(
                 params=dict(zip(varying, params, strict=True)),
                 distributions=distributions,
-                value=accuracy,
+                value=score,
             )
-            for params, accuracy in zip(values, part["test_accuracy"], strict=True)
+            for params, score in zip(values, part["score"], strict=True)
         ]
     )
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """Optuna's visualizations of a study, as figures of a report."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,7 +54,8 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
             **about,
         )
         parameters = {name for trial in complete for name in trial.params}
-        if len(parameters) > 1 and len({trial.values[place] for trial in complete}) > 3:
+        values = {trial.values[place] for trial in complete}
+        if len(parameters) > 1 and sum(map(math.isfinite, values)) > 3:
             yield from _space(study, place, ending, about)
     if is_single and any(trial.intermediate_values for trial in study.trials):
         yield _drawn(
@@ -131,10 +133,12 @@ def _value(place: int) -> Callable[[optuna.trial.FrozenTrial], float]:
 
 
 def _reference(spec: StudySpec, complete: list[optuna.trial.FrozenTrial]) -> list[float]:
-    """Return the worst value of each objective."""
+    """Return the worst finite value of each objective; 0 without any."""
+    values = [
+        [value for value in of_objective if math.isfinite(value)]
+        for of_objective in zip(*(trial.values for trial in complete), strict=True)
+    ]
     return [
-        (max if objective.direction == "minimize" else min)(
-            trial.values[place] for trial in complete
-        )
-        for place, objective in enumerate(spec.objectives)
+        (max if objective.direction == "minimize" else min)(own, default=0.0)
+        for objective, own in zip(spec.objectives, values, strict=True)
     ]

@@ -50,7 +50,7 @@ def measurements_of_study(
     plotted = [best.number, *(row["configuration"] for row in rows if row["label"])]
     return StudyMeasurements(
         configurations=pd.DataFrame(rows),
-        objectives={objective.name: objective.direction for objective in spec.objectives},
+        objectives=[objective.shown for objective in spec.objectives],
         maps=quantizer_maps(
             {
                 describe(spec, study.trials[number]): cells[number][0]

@@ -1,12 +1,14 @@
 """Write the report of a sweep, or of a table of trials."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.findings import Findings
+from analysis.metric import ACCURACY, Metric
+from analysis.published import NotAccuracyError
 from analysis.reading import read_trials
 from analysis.report.sweep import Report, states, write_report
 from analysis.schema import Measurements, SchemaError
@@ -16,6 +18,7 @@ from sweeps import streams
 from sweeps.reporting.frames import histograms_frame, history_frame, trials_frame
 from sweeps.reporting.importance import importance_frame
 from sweeps.reporting.maps import maps_frame
+from sweeps.reporting.metric import further_of, metric_of
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import analysed_with
@@ -35,24 +38,17 @@ class ReportOptions:
     paper: str | None
     """The paper to compare with, a key of `analysis.published.PAPERS`."""
     margin: float
-    """Loss of accuracy up to which a method is called stable, as a fraction."""
+    """Loss up to which a method is called stable; see `analysis.metric.Metric.margin`."""
 
 
 def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
     """Read the trials of a sweep, their histories, and the importance of the sweep's factors.
 
     Raises:
-        ConfigurationError: no trial has ended, a trial's task has no accuracy, or two
+        ConfigurationError: no trial has ended, trials have different main metrics, or two
             configurations have the same columns.
     """
-    for cell in sweep.cells:
-        names = [metric.name for metric in cell.recipe.task.metrics]
-        if "accuracy" not in names:
-            raise ConfigurationError(
-                f"sweep {sweep.name}: the task of the trial {cell.name} is {cell.recipe.task!r}: "
-                "must have an accuracy, which reports compare; MLflow and each result.json show "
-                f"{', '.join(names)}"
-            )
+    metric, further = metric_of(sweep.name, sweep.cells), further_of(sweep.cells)
     trials = trials_frame(sweep, storage)
     if not trials["state"].isin(REPORTED).any():
         raise ConfigurationError(
@@ -60,11 +56,15 @@ def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
             f"({states(trials)}); train the sweep first, with `sweeps run`"
         )
     try:
-        trials = Measurements(trials).trials
+        trials = Measurements(trials, metric=metric).trials
     except SchemaError as error:
         raise ConfigurationError(f"sweep {sweep.name}: {error}") from error
     return Measurements(
-        trials, history=history_frame(sweep, storage), importance=importance_frame(trials)
+        trials,
+        history=history_frame(sweep, storage, metric),
+        importance=importance_frame(trials, metric),
+        metric=metric,
+        further=further,
     )
 
 
@@ -80,15 +80,19 @@ def details_of(sweep: SweepSpec, storage: Storage, findings: Findings) -> dict[s
     return {"histograms": histograms_frame(sweep, storage, selected), "maps": maps}
 
 
-def measurements_of_table(path: Path) -> Measurements:
+def measurements_of_table(path: Path, metric: Metric = ACCURACY) -> Measurements:
     """Read a table of trials from a file.
+
+    Args:
+        path: the file.
+        metric: what the trials are compared by.
 
     Raises:
         ConfigurationError: the file cannot be read, a column does not agree with
-            `analysis.columns.TRIALS`, or no trial has ended.
+            `analysis.columns.trials_columns`, or no trial has ended.
     """
     try:
-        measurements = Measurements(read_trials(path))
+        measurements = Measurements(read_trials(path, metric), metric=metric)
     except SchemaError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except OSError as error:
@@ -98,7 +102,8 @@ def measurements_of_table(path: Path) -> Measurements:
             f"{path}: no trial has ended ({states(measurements.trials)}); a report needs a trial "
             f"whose state is {', '.join(REPORTED[:-1])} or {REPORTED[-1]}"
         )
-    return Measurements(measurements.trials, importance=importance_frame(measurements.trials))
+    trials = measurements.trials
+    return replace(measurements, trials=trials, importance=importance_frame(trials, metric))
 
 
 def report(
@@ -120,7 +125,8 @@ def report(
         details: see `analysis.report.sweep.write_report`.
 
     Raises:
-        ConfigurationError: the folder cannot be written to.
+        ConfigurationError: the folder cannot be written to, or the trials have no accuracies to
+            compare with a paper.
     """
     try:
         return write_report(
@@ -134,6 +140,8 @@ def report(
             margin=options.margin,
             details=details,
         )
+    except NotAccuracyError as error:
+        raise ConfigurationError(f"--compare {options.paper}: {error}; omit the option") from error
     except OSError as error:
         raise ConfigurationError(
             f"--out {out}: the folder cannot be written to ({error.strerror})"

@@ -11,11 +11,9 @@ from analysis.report.files import FORMATS
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from analysis.statistics.aggregate import COUNTS
-from analysis.tables.accuracy import ACCURACY, OVER_RHO0
+from analysis.tables.accuracy import section, section_over_rho0
 from analysis.tables.table import Table, bold
 
-_PRINTED = (ACCURACY, OVER_RHO0)
-"""Sections whose tables are printed; the others are in the files."""
 _MOST_COLUMNS = 12
 """Most columns of a table that is printed."""
 _UNLIMITED = 10_000
@@ -23,15 +21,17 @@ _UNLIMITED = 10_000
 
 
 def show(report: Report) -> None:
-    """Print the accuracies, the verdict on each method's rho0, and the paper's claims."""
+    """Print the values of the metric, the verdict on each method's rho0, and the paper's claims."""
     console = Console()
     counts = report.findings.configurations[[*COUNTS, "absent"]].sum()
     if counts.sum() > counts["n"]:
         names = ["complete", *counts.index[1:]]
         found = [f"{n:.0f} {name}" for name, n in zip(names, counts, strict=True) if n]
         console.print(f"trials: {', '.join(found)}\n", highlight=False)
+    metric = report.findings.metric
+    printed = section(metric), section_over_rho0(metric)
     for table in report.tables:
-        if table.section in _PRINTED and table.body.shape[1] <= _MOST_COLUMNS:
+        if table.section in printed and table.body.shape[1] <= _MOST_COLUMNS:
             print_table(table, console)
     verdicts = report.findings.verdicts.to_dict("records")
     if verdicts:

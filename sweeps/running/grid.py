@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from sweeps.coordinates import main_metric
 from sweeps.placement.gpu_probe import shared_gpus
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing
@@ -55,7 +56,8 @@ def run_cells(
             runs_here=resources.gpus_per_trial == 0,
             replicas=resources.execution.replicas,
         )
-        tracker = Tracker(sweep.experiment or sweep.name, storage, tracking_uri)
+        experiment = sweep.experiment or sweep.name
+        tracker = Tracker(experiment, storage, tracking_uri, main_metric(sweep.cells))
         with services(tracker, sweep.cells, resources) as (slots, delivery):
             progress = Progress(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet

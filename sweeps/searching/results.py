@@ -10,7 +10,6 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from analysis.study_schema import is_fraction
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
 from sweeps.spec import Cell
 from sweeps.storage import sharing
@@ -154,10 +153,9 @@ def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
 
 
 def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
-    """Format the objective values of a configuration; accuracies are in percent."""
+    """Format the objective values of a configuration with their units."""
     return ", ".join(
-        f"{objective.name} "
-        + (f"{100 * value:.2f} %" if is_fraction(objective.name) else f"{value:.4g}")
+        f"{objective.name} {objective.shown.shown(value)}"
         for objective, value in zip(spec.objectives, trial.values, strict=True)
     )
 

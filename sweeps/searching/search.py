@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from sweeps.coordinates import main_metric
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
@@ -73,7 +74,8 @@ def run_study(
             runs_here=not resources.gpus,
             replicas=resources.execution.replicas,
         )
-        tracker = Tracker(spec.experiment or spec.name, storage, tracking_uri)
+        experiment = spec.experiment or spec.name
+        tracker = Tracker(experiment, storage, tracking_uri, main_metric(examples))
         with services(tracker, queue.cells, resources) as (_, delivery):
             # A configuration that waits in Ray was sampled before the latest results, and no other
             # driver can take it. But with nothing waiting, Tune would start no further actors.

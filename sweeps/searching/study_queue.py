@@ -17,7 +17,7 @@ from optuna.trial import TrialState as OptunaState
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import Counts, TrialQueue
-from sweeps.searching.results import cell_of, cells_of, describe
+from sweeps.searching.results import cell_of, cells_of, describe, values_text
 from sweeps.searching.shared_study import Claim, SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -170,21 +170,21 @@ class StudyQueue(TrialQueue):
 
     def should_prune(self, fingerprint: str) -> bool:
         candidate = self._candidates.get(fingerprint)
-        curve = self.spec.objectives[0].curve
-        if candidate is None or curve is None or len(self.spec.objectives) > 1:
+        first = self.spec.objectives[0]
+        if candidate is None or first.curve is None or len(self.spec.objectives) > 1:
             return False
         should_prune = False
         with self._keeping_fault():
             if self.fault is None:
-                self._report_curve(candidate, fingerprint, curve)
+                self._report_curve(candidate, fingerprint)
                 should_prune = candidate.reported > 0 and self._should_prune(candidate)
         return should_prune
 
-    def _report_curve(self, candidate: Candidate, fingerprint: str, curve: str) -> None:
+    def _report_curve(self, candidate: Candidate, fingerprint: str) -> None:
         """Report to the pruner the epochs that a pending trial has finished since the last call."""
         before = len(candidate.values) * candidate.epochs
         for record in self._storage.trial(fingerprint).read_history():
-            step, value = before + record.epoch, getattr(record, curve)
+            step, value = before + record.epoch, self.spec.objectives[0].at(record)
             is_last = record.epoch == candidate.epochs
             if step <= candidate.reported or value != value or is_last:
                 continue
@@ -286,7 +286,7 @@ class StudyQueue(TrialQueue):
         line = f"{describe(self.spec, frozen)}: {_STATES[frozen.state]} after "
         line += f"{len(candidate.values)} of {len(self.spec.seeds)} seeds"
         if frozen.state is OptunaState.COMPLETE:
-            line += ": " + ", ".join(f"{value:.4f}" for value in frozen.values)
+            line += f": {values_text(self.spec, frozen)}"
         self.on_finished(line + why)
 
     def _add_candidate(self) -> bool:

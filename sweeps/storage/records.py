@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from quantlab.optim.histogram import WeightHistogram
 from quantlab.tasks.classification import Classification
-from quantlab.training.records import EpochRecord
+from quantlab.training.records import EpochRecord, measured
+from quantlab.update_rules import Point
 from sweeps.storage.sealed_json import plain
 
 
@@ -231,13 +232,18 @@ def values_of(record: Epoch | Result) -> dict[str, Any]:
     return values
 
 
-_METRICS = {metric.name: metric for metric in Classification().metrics}
+_METRICS = {
+    name: metric
+    for metric in Classification().metrics
+    for name in (metric.name, *(measured(metric.name, point) for point in Point))
+}
+"""Name of a value, at a point or of the finished network -> its metric."""
 
 
 def _require_possible(split: str, values: Mapping[str, float]) -> None:
     """Check values of metrics that are at a point or of the finished network."""
     for name, value in values.items():
-        metric = _METRICS.get(name) or _METRICS.get(name.rpartition("_")[0])
+        metric = _METRICS.get(name)
         if metric is None or value != value:
             continue
         if not (metric.least or 0.0) <= value <= (metric.most or math.inf):

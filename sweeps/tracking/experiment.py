@@ -12,6 +12,8 @@ from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError
 from quantlab.errors import first_line
+from quantlab.tasks import Metric
+from quantlab.tasks.classification import TopAccuracy
 from sweeps.secrets import hide
 from sweeps.storage.folder import Storage
 from sweeps.storage.sharing import locked
@@ -23,12 +25,22 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 # MLflow logs a traceback whenever its database fails; `Delivery.last_error` has the reason.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    "mlflow.experiment.primaryMetric.name": "test_accuracy",
-    "mlflow.experiment.primaryMetric.greaterIsBetter": "true",
-}
-"""Tags with which MLflow's UI opens on the runs and shows the accuracy."""
+ACCURACY = TopAccuracy()
+"""The metric of classification."""
+
+
+def experiment_tags(metric: Metric) -> dict[str, str]:
+    """Return the tags with which MLflow's UI opens on the runs and shows a metric.
+
+    Args:
+        metric: the main metric of the trials' task.
+    """
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.experiment.primaryMetric.name": f"test_{metric.name}",
+        "mlflow.experiment.primaryMetric.greaterIsBetter": str(metric.higher_is_better).lower(),
+    }
+
 
 _ADVICE = {
     "UNAUTHENTICATED": "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
@@ -48,7 +60,7 @@ class Connected:
     """A message for the user about how the experiment was found; may be empty."""
 
 
-def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
+def connect(server: TrackingServer, name: str, storage: Storage, metric: Metric) -> Connected:
     """Find the experiment, create it, or restore it if it was deleted.
 
     Another driver on the same storage waits meanwhile, as two that create a SQLite database at once
@@ -58,6 +70,7 @@ def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
         server: the tracking server.
         name: the experiment's name.
         storage: the folder of the embedded database, and of artifacts without a server.
+        metric: the main metric of the trials' task.
 
     Raises:
         ConfigurationError: the URI is invalid, or the server does not answer or refuses writing.
@@ -70,7 +83,7 @@ def connect(server: TrackingServer, name: str, storage: Storage) -> Connected:
             found, note = _find(client, server, name, storage)
         require_reachable(str(found.artifact_location), name, server.named)
         # One tag is always written, so that missing permissions are noticed at once.
-        for key, value in EXPERIMENT_TAGS.items():
+        for key, value in experiment_tags(metric).items():
             if found.tags.get(key) != value or key == "mlflow.experimentKind":
                 client.set_experiment_tag(found.experiment_id, key, value)
     except ConfigurationError:

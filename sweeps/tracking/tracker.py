@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunInfo, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
+from quantlab.tasks import Metric as TaskMetric
 from sweeps.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
@@ -28,7 +29,7 @@ from sweeps.tracking.comparison import (
     is_of_another_training,
     user_tags,
 )
-from sweeps.tracking.experiment import Connected, connect
+from sweeps.tracking.experiment import ACCURACY, Connected, connect
 from sweeps.tracking.run import (
     STATUS,
     RecordedState,
@@ -66,13 +67,20 @@ class _Progress:
 class Tracker:
     """Delivers trials to a sweep's experiment on a tracking server."""
 
-    def __init__(self, experiment: str, storage: Storage, uri: str | None) -> None:
+    def __init__(
+        self,
+        experiment: str,
+        storage: Storage,
+        uri: str | None,
+        metric: TaskMetric = ACCURACY,
+    ) -> None:
         """Store the settings; the server is contacted by `connected`.
 
         Args:
             experiment: the experiment's name.
             storage: the folder of the trials and of the embedded database.
             uri: an MLflow tracking URI; None for the environment's, or the embedded database.
+            metric: the main metric of the trials' task.
         """
         self.storage = storage
         self.server = tracking_server(uri, storage)
@@ -82,6 +90,7 @@ class Tracker:
         """Runs that were deleted and replaced by new ones."""
         self._folders = Folders(self.server, storage)
         self._name = experiment
+        self._metric = metric
         self._connected: Connected | None = None
         self._progress: dict[str, _Progress] = {}
         """Fingerprint -> its run, once it was found or created."""
@@ -95,7 +104,7 @@ class Tracker:
             ConfigurationError: the server cannot be used.
         """
         if self._connected is None:
-            self._connected = connect(self.server, self._name, self.storage)
+            self._connected = connect(self.server, self._name, self.storage, self._metric)
             self.note = self._connected.note or self.note
         return self._connected
 

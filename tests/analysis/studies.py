@@ -1,7 +1,10 @@
 """A study's configurations for tests."""
 
+from dataclasses import replace
+
 import pandas as pd
 
+from analysis.metric import ACCURACY, Metric
 from analysis.study_schema import StudyMeasurements
 
 
@@ -18,9 +21,10 @@ def made_study(*, is_multi: bool = False) -> StudyMeasurements:
     names += ["objective.validation accuracy", "objective.bits a weight", "on_front"]
     names += ["param.rho0", "param.rule"]
     frame = pd.DataFrame(rows, columns=names).assign(epochs=9, seconds=1.5)
-    objectives = {"validation accuracy": "maximize", "bits a weight": "minimize"}
+    accuracy = replace(ACCURACY, name="validation accuracy", label="validation accuracy")
+    objectives = [accuracy, Metric("bits a weight", "bits a weight", higher_is_better=False)]
     if not is_multi:
-        objectives.popitem()
+        objectives.pop()
         frame["on_front"] = frame["configuration"] == 1
     latent = [-1.0, 0.0, 1.0]
     maps = pd.DataFrame({"latent": latent, "proximal": latent}).assign(

@@ -1,5 +1,7 @@
 """The numbers that figures show are those of their tables, and can be read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from analysis.figures.histograms import histogram_figure
 from analysis.figures.pareto import pareto_figure
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
+from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
 from analysis.statistics.sensitivity import sensitivity
@@ -141,7 +144,10 @@ def test_the_front_of_two_objectives(direction: str) -> None:
             "objective.bits": [1.0, 3.0, 2.0, 1.0, 2.0],
         }
     )
-    figure = front_figure(table, {"test accuracy": "maximize", "bits": direction})
+    accuracy = replace(ACCURACY, name="test accuracy", label="test accuracy")
+    bits = Metric("bits", "bits", higher_is_better=direction == "maximize")
+    loss = Metric("loss", "loss", higher_is_better=False)
+    figure = front_figure(table, [accuracy, bits])
     whole, around = figure.axes
     lines = {line.get_label(): line for line in whole.lines}
     assert list(lines["others"].get_ydata()) == pytest.approx([60, 90, 10, 80])
@@ -152,11 +158,11 @@ def test_the_front_of_two_objectives(direction: str) -> None:
     assert step.get_drawstyle() == ("steps-post" if direction == "minimize" else "steps-pre")
     assert around.get_ylim() == pytest.approx((60 - 15, 90 + 15))
     assert (whole.get_ylabel(), whole.get_xlabel()) == ("test accuracy (%)", "bits")
-    point = front_figure(table[:1], {"test accuracy": "maximize", "bits": direction}).axes[1]
+    point = front_figure(table[:1], [accuracy, bits]).axes[1]
     assert point.get_ylim() == pytest.approx((60 - 0.6, 60 + 0.6))
     losses = table.rename(columns={"objective.test accuracy": "objective.loss"})
     losses["objective.loss"] = 0.0
-    flat = front_figure(losses, {"loss": "minimize", "bits": direction})
+    flat = front_figure(losses, [loss, bits])
     assert flat.axes[1].get_ylim() == (-1, 1)
     assert flat.axes[0].get_ylabel() == "loss"
 

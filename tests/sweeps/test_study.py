@@ -13,8 +13,16 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import BaseTrial
 
 from quantlab import ConfigurationError, Recipe, override
+from quantlab.tasks.language_modelling import LanguageModelling, SymbolAccuracy
 from sweeps.searching.promotion import require_free
-from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, SpaceError
+from sweeps.study import (
+    BITS,
+    FILE_BYTES,
+    VALIDATION_ACCURACY,
+    Objective,
+    SpaceError,
+    validation_objective,
+)
 from tests.quantlab.recipes import quantized
 from tests.sweeps.made_studies import space, spec
 
@@ -175,6 +183,32 @@ def test_objectives_are_tried_before_anything_is_trained(of: Any, message: str) 
     expected = rf"study made: objective 'mine': .*{message}.*made-up result"
     with pytest.raises(ConfigurationError, match=expected):
         spec(objectives=(VALIDATION_ACCURACY, objective)).require_valid()
+
+
+def test_objectives_of_any_metric_and_size() -> None:
+    assert VALIDATION_ACCURACY.shown.shown(0.98765) == "98.77 %"
+    bits = validation_objective(LanguageModelling().metrics[0])
+    assert bits.curve == "validation_bits_per_byte_hard"
+    assert bits.shown.shown(2.3094) == "2.309 bits a byte"
+    gain = validation_objective(SymbolAccuracy())
+    assert (gain.direction, gain.of_diverged) == ("maximize", 0.0)
+    text = replace(quantized(), task=LanguageModelling())
+    bits.require_value(text)
+    FILE_BYTES.require_value(text)
+    assert FILE_BYTES.value(text, {"file_bytes": 999}) == 999
+    assert bits.over_seeds([2.0, math.inf]) == math.inf
+    assert replace(bits, cautious=0.9).over_seeds([2.0, math.inf]) == math.inf
+    with pytest.raises(
+        ConfigurationError,
+        match=r"curve = 'validation_bits_per_byte_hard': the task Classification has "
+        r"validation_accuracy_latent, .*; use validation_objective\(METRIC\)",
+    ):
+        bits.require_value(quantized())
+    with pytest.raises(ConfigurationError, match="curve = 'validation_accuracy_hard': the task La"):
+        spec(space=lambda trial: replace(space(trial), task=LanguageModelling())).require_valid()
+    for worst in (-math.inf, math.nan):
+        with pytest.raises(ConfigurationError, match=r"of_diverged = .*: must be a finite number"):
+            replace(bits, of_diverged=worst)
 
 
 def test_an_objective_may_return_a_number_of_numpy() -> None:

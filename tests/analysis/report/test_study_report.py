@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.figures.front import front_figure
+from analysis.metric import Metric
 from analysis.report.files import FORMATS
 from analysis.report.study import study_tables, write_study_report
 from analysis.schema import SchemaError
@@ -67,4 +68,4 @@ def test_every_format_is_written_and_older_files_go(tmp_path: Path) -> None:
 
 def test_a_table_without_an_objective_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"column 'objective.size' is missing"):
-        replace(made_study(), objectives={"size": "minimize"})
+        replace(made_study(), objectives=[Metric("size", "size", higher_is_better=False)])

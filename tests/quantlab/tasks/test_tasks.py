@@ -138,7 +138,7 @@ def test_metrics_are_their_formulas() -> None:
     assert MeanAbsoluteError().each(outputs, targets).tolist() == [1.5]
     assert (TopAccuracy().shown(0.98612), BitsPerSymbol().shown(2.309)) == (
         "98.61 %",
-        "2.31 bits a byte",
+        "2.309 bits a byte",
     )
 
 

@@ -29,7 +29,6 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.tanh import Tanh
 from quantlab.quantizers.unbounded.grid import StochasticOnGrid
 from quantlab.schedules import Constant, InversePi, Linear, ProxQuantEpochs
-from quantlab.tasks.regression import Regression
 from quantlab.update_rules import POST_TRAINING, PROX_QUANT, UpdateRule
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
 from sweeps.loading import load_sweep
@@ -37,7 +36,6 @@ from sweeps.reporting import sweep_report
 from sweeps.reporting.frames import histograms_frame, trials_frame
 from sweeps.reporting.importance import importance_frame
 from sweeps.reporting.maps import EXAMPLES, maps_frame, quantizer_maps
-from sweeps.reporting.sweep_report import measurements_of
 from sweeps.reporting.terminal import show
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -349,13 +347,3 @@ def test_a_sweep_of_which_all_trials_diverged_has_a_report_that_says_so(
     text = (tmp_path / "out" / "report.md").read_text()
     assert "4 trials: 4 DIVERGED." in text
     assert "| 2 diverged | 2 diverged |" in text
-
-
-def test_a_report_is_refused_for_tasks_without_an_accuracy(tmp_path: Path) -> None:
-    recipe = replace(small_recipe(), task=Regression())
-    sweep = SweepSpec(name="numbers", blocks=(Block("FP", base=recipe),), seeds=(0,))
-    with pytest.raises(ConfigurationError, match=r"is Regression\(\): must have an accuracy"):
-        measurements_of(sweep, Storage(tmp_path))
-    frame = trials_frame(sweep, Storage(tmp_path))
-    assert frame["test_mean_squared_error"].isna().all()
-    assert frame["test_mean_squared_error"].dtype == float
