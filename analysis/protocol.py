@@ -79,9 +79,16 @@ def _optimizer(recipe: Recipe) -> str:
         if path.startswith("optimizer.options.")
     ]
     schedule = recipe.get(prefix, "") + (f" ({', '.join(rate)})" if rate else "")
-    return ", ".join(
-        [recipe["optimizer.algorithm"].rsplit(".", 1)[-1], schedule, *options, *_groups(recipe)]
-    )
+    extras = [
+        f"{name} {recipe[path]}"
+        for name, path in (
+            ("gradients clipped to the norm", "optimizer.clip_norm"),
+            ("moving average with the decay", "moving_average.decay"),
+        )
+        if path in recipe
+    ]
+    algorithm = recipe["optimizer.algorithm"].rsplit(".", 1)[-1]
+    return ", ".join([algorithm, schedule, *options, *_groups(recipe), *extras])
 
 
 def _groups(recipe: Recipe) -> list[str]:

@@ -26,7 +26,7 @@ forward pass is."""
 _SHAPES = re.compile(r"\b(shapes?|sizes?|channels|dimensions?)\b")
 _DEVICES = re.compile(r"(?i)cuda|nvidia|gpu|driver|kernel|device|memory")
 _STEPS_PER_EPOCH = 100
-"""Number of steps per epoch that schedules are evaluated with."""
+"""Number of steps per epoch that schedules are evaluated with, if a recipe does not say it."""
 
 
 def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
@@ -56,14 +56,15 @@ def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
         if quantization.step_scale is not None:
             schedules["quantization.step_scale"] = quantization.step_scale
     epochs = recipe.epochs + recipe.batchnorm_epochs
-    places = {0, 1, epochs * _STEPS_PER_EPOCH - 1}
-    places |= {epoch * _STEPS_PER_EPOCH for epoch in range(0, epochs, -(-epochs // 8))}
+    per_epoch = recipe.steps_per_epoch or _STEPS_PER_EPOCH
+    places = {0, 1, epochs * per_epoch - 1}
+    places |= {epoch * per_epoch for epoch in range(0, epochs, -(-epochs // 8))}
     if quantization is not None and quantization.pull is not None:
-        last = recipe.epochs * _STEPS_PER_EPOCH  # the final weights have the pull of the next step
+        last = recipe.epochs * per_epoch  # the final weights have the pull of the next step
         for step in {step for step in places if step < last} | {last}:
-            pull_at(quantization.pull, step, _STEPS_PER_EPOCH)
+            pull_at(quantization.pull, step, per_epoch)
     return {
-        field: [value_at(schedule, step, _STEPS_PER_EPOCH, field) for step in sorted(places)]
+        field: [value_at(schedule, step, per_epoch, field) for step in sorted(places)]
         for field, schedule in schedules.items()
     }
 
@@ -171,7 +172,9 @@ def _step(
         loss.backward()
         return loss.item()
 
-    optimizer: LatentOptimizer = optimizer_of(recipe, model, _STEPS_PER_EPOCH)
+    optimizer: LatentOptimizer = optimizer_of(
+        recipe, model, recipe.steps_per_epoch or _STEPS_PER_EPOCH
+    )
     optimizer.step(closure)
     if recipe.batchnorm_epochs:
         optimizer.harden()

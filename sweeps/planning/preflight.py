@@ -271,7 +271,7 @@ def _distinct(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
 
 
 def _key_of_schedules(recipe: Recipe) -> str:
-    epochs = recipe.epochs, recipe.batchnorm_epochs
+    epochs = recipe.epochs, recipe.batchnorm_epochs, recipe.steps_per_epoch
     algorithm = recipe.optimizer.algorithm.__qualname__
     return canonical_key((algorithm, recipe.optimizer.learning_rate, recipe.quantization, epochs))
 

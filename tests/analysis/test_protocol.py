@@ -103,6 +103,8 @@ def test_the_selected_epoch_and_groups_of_parameters_are_parts_of_the_training()
     # A table of an earlier release does not say that the last epoch was selected.
     same = analysed(joined(made(stop=6), made(start=6, select="last")))
     assert "axis.select" not in same.configurations
+    steps = analysed(joined(made(stop=6), made(start=6, steps_per_epoch=50)))
+    assert set(steps.configurations["axis.steps_per_epoch"]) == {"", "50"}
 
 
 def test_differences_that_an_axis_or_the_method_explains_add_no_axis() -> None:
@@ -166,6 +168,12 @@ def test_what_is_said_of_a_recipe() -> None:
         "optimizer": "SGD, StepDecay (factor 0.1, milestones 100, 150, value 0.1), momentum 0.9, "
         "weight_decay 0.0001",
     }
+    steps = stated_parts(recipe | {"steps_per_epoch": "500", "select": "best"})
+    assert steps["epochs"] == "200 + 100 of 500 steps, the best"
+    more = {"optimizer.clip_norm": "1", "moving_average.decay": "0.999"}
+    assert stated_parts(recipe | more)["optimizer"].endswith(
+        "weight_decay 0.0001, gradients clipped to the norm 1, moving average with the decay 0.999"
+    )
     held_out = recipe | {"dataset.validation_images": "5000"}
     assert stated_parts(held_out, 45_000)["training images"] == "45,000 (5000 held out)"
     assert differences(recipe, recipe) == {}

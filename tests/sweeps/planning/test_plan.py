@@ -26,6 +26,22 @@ def test_a_plan_names_trials_that_cannot_be_packed(tmp_path: Path) -> None:
     assert "--pack" not in describe(plain)
 
 
+def test_a_plan_says_how_long_epochs_of_steps_are(tmp_path: Path) -> None:
+    """They are not those of a pass, whose trials may have been timed."""
+    blocks = (
+        Block("passes", base=small_recipe()),
+        Block("steps", base=quantized(steps_per_epoch=500)),
+        Block("more", base=quantized(steps_per_epoch=1000)),
+    )
+    plan = plan_of(SweepSpec(name="s", blocks=blocks, seeds=(0,)), Storage(tmp_path))
+    whats = [row["what"] for row in plan["costs"]]
+    assert [what.rpartition(", ")[2] for what in whats] == [
+        "3 epochs",
+        "3 + 2 epochs of 500 steps",
+        "3 + 2 epochs of 1000 steps",
+    ]
+
+
 def test_a_plan_names_the_teachers_of_trials(tmp_path: Path) -> None:
     teacher, start = small_recipe(seed=7), small_recipe(seed=8)
     student = replace(

@@ -141,8 +141,9 @@ ADADELTA = OptimizerSpec(algorithm=torch.optim.Adadelta, learning_rate=Constant(
         ({}, {"quantizer": ShiftedTanh(), "sharpness": Linear(0)}, "sharpness: is 0 at all steps"),
         ({"epochs": 3, "batchnorm_epochs": 0}, {"pull": Linear(0.2501)}, "returned 1.0004"),
         ({"epochs": 1}, {"pull": Linear(0.6)}, "returned 1.2 at step 100"),
+        ({"epochs": 1, "steps_per_epoch": 7}, {"pull": Linear(0.6)}, "returned 1.2 at step 7"),
     ],
-    ids=["fails", "no derivative", "optimizer", "sharpness", "pull", "pull of one epoch"],
+    ids=["fails", "no derivative", "optimizer", "sharpness", "pull", "one epoch", "of 7 steps"],
 )
 def test_the_steps_of_a_later_block_are_tried_too(
     base: dict[str, Any], changes: dict[str, Any], says: str
