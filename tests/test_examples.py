@@ -1,21 +1,81 @@
-"""The files in examples/ are short, and do what they say."""
+"""The sweeps in `examples/` are short, and do what they say."""
 
+import ast
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from quantlab import TrainingRun, override
 from sweeps.loading import load_sweep
+from sweeps.planning.preflight import check_without_data, preflight
+from sweeps.spec import Cell
+from sweeps.storage import Storage
+from sweeps.worker.trial import run_trial
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MOST_LINES = 30
 
 
+def diabetes(folder: Path) -> None:
+    """What the docstring of the example makes."""
+    from sklearn.datasets import load_diabetes
+
+    inputs, targets = load_diabetes(return_X_y=True)
+    np.savez(folder / "diabetes.npz", x=inputs, y=targets / 100)
+
+
+def nothing(folder: Path) -> None:
+    """The example needs no data."""
+
+
+SWEEPS: dict[str, tuple[Callable[[Path], None], str, float]] = {
+    "regression_on_arrays": (diabetes, "mean_squared_error", 0.593),  # the variance of the targets
+    "signals": (nothing, "accuracy", 0.4),  # of chance, 1/3
+}
+"""Example -> what makes its data, its main metric, and a value that a network must beat."""
+
+
+def lines_of_code(text: str) -> int:
+    """Number of lines that are neither empty nor part of a docstring."""
+    documented: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                documented |= set(range(first.lineno, (first.end_lineno or 0) + 1))
+    lines = enumerate(text.splitlines(), start=1)
+    return len([number for number, line in lines if line.strip() and number not in documented])
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_an_example_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+def test_a_sweep_is_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "SWEEP = " not in text or lines_of_code(text) <= MOST_LINES
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_passes_the_checks_before_training_and_learns(name: str, tmp_path: Path) -> None:
+    make_data, metric, threshold = SWEEPS[name]
+    make_data(tmp_path)
+    sweep, storage = load_sweep(str(EXAMPLES / f"{name}.py")), Storage(tmp_path)
+    check_without_data(sweep.cells)
+    preflight(list(sweep.cells), storage, tmp_path)
+    firsts: dict[str, Cell] = {}
+    for cell in sweep.cells:
+        firsts.setdefault(cell.block, cell)
+    for cell in firsts.values():
+        folder = storage.trial(cell.fingerprint)
+        run_trial(cell.recipe, folder, data_dir=tmp_path)
+        result = folder.result.read()
+        assert result is not None
+        main = cell.recipe.task.metrics[0]
+        assert main.name == metric
+        sign = 1 if main.higher_is_better else -1
+        assert sign * result.test[metric] > sign * threshold
 
 
 def test_a_text_file(tmp_path: Path) -> None:

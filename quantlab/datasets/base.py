@@ -104,6 +104,11 @@ class DatasetSpec(ABC):
         return self.validation_images > 0 or self.validation_split == "test"
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Files and folders within the data folder that the dataset reads; empty for none."""
+        return ()
+
+    @property
     def num_channels(self) -> int:
         """First axis of a network input, for networks that are told it."""
         if self.dimensions is None:
@@ -114,9 +119,9 @@ class DatasetSpec(ABC):
         return self.dimensions.input[0]
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """Files and folders within the data folder that the dataset reads; empty for none."""
-        return ()
+    def num_symbols(self) -> int | None:
+        """Number of symbols in inputs of whole numbers; None if it is that of the classes."""
+        return None
 
     @property
     def dimensions(self) -> Dimensions | None:
@@ -149,6 +154,7 @@ class DatasetSpec(ABC):
             inputs.dtype,
             tuple(targets.shape[1:]),
             targets.dtype,
+            self.num_symbols,
         )
 
     def count_train_images(self, data_dir: Path) -> int | None:

@@ -6,22 +6,28 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from quantlab.datasets.base import DatasetSpec, Splits
+import torch
+from torch import Tensor
+
+from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
 
 MOST_BYTES = 2**30
 """Total size above which only the names and sizes of files are hashed."""
 MOST_FILES = 200_000
 """Number of files above which only the sizes of `SAMPLED` evenly spaced files are hashed."""
 SAMPLED = 1000
+MOST_EXAMPLES = 50_000
+"""Number of examples outside of memory above which only `SAMPLED` of each split are hashed."""
+_BATCH = 256
 
 
 def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = None) -> str:
-    """Return a hash of what a dataset reads. The result is cached until the process ends.
+    """Return a hash of what a dataset reads. That of files is cached until the process ends.
 
     The hash covers the names and contents of all files of the dataset in the data folder, except
     hidden files. If they are large or many, it covers names and sizes (see `MOST_BYTES` and
-    `MOST_FILES`). For a dataset without files it covers the images in memory, or only the labels if
-    the images are not in memory.
+    `MOST_FILES`). For a dataset without files it covers the examples as evaluation gets them; of
+    more than `MOST_EXAMPLES` that are not in memory, it covers `SAMPLED` in each split.
 
     Args:
         dataset: the dataset.
@@ -33,7 +39,30 @@ def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = Non
     """
     if dataset.files:
         return _of_files(dataset.files, data_dir.absolute())
-    return "" if splits is None else _of_splits(splits)
+    return "" if splits is None else _of_splits(dataset, splits)
+
+
+def what_is_not_hashed(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = None) -> str:
+    """Return what `content_of` leaves out, in words; empty if it covers all of the data.
+
+    Args:
+        dataset: see `content_of`.
+        data_dir: see `content_of`.
+        splits: see `content_of`.
+    """
+    if not dataset.files:
+        return (
+            ""
+            if splits is None or not _is_sampled(splits)
+            else (f"of its {_num_examples(splits)} examples, {SAMPLED} of each split are compared")
+        )
+    files = [file for name in dataset.files for file in _files_under(str(data_dir / name))]
+    if len(files) > MOST_FILES:
+        return f"of its {len(files)} files, names and the sizes of {SAMPLED} are compared"
+    gibibytes = sum(os.stat(path).st_size for path in files) / 2**30
+    if gibibytes * 2**30 > MOST_BYTES:
+        return f"of its {gibibytes:.1f} GiB of files, names and sizes are compared"
+    return ""
 
 
 @lru_cache(maxsize=16)
@@ -62,11 +91,35 @@ def _files_under(path: str) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in files if not name.startswith("."))
 
 
-def _of_splits(splits: Splits) -> str:
+def _of_splits(dataset: DatasetSpec, splits: Splits) -> str:
     digest = hashlib.sha256()
     for images in (splits.train, splits.validation, splits.test):
-        for part in (getattr(images, "pixels", None), images.labels):
-            if part is not None:
+        for batch in _batches(dataset, images, is_sampled=_is_sampled(splits)):
+            for part in batch:
                 digest.update(str(tuple(part.shape)).encode())
-                digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+                digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _batches(
+    dataset: DatasetSpec, images: ImageSet, *, is_sampled: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the examples of a split, or some of them, in batches."""
+    pixels = getattr(images, "pixels", None)
+    if pixels is not None:
+        yield pixels, images.labels
+        return
+    order = None
+    if is_sampled and len(images) > SAMPLED:
+        order = torch.linspace(0, len(images) - 1, SAMPLED, dtype=torch.float64).long()
+    if len(images):
+        yield from dataset.batches(images, batch_size=_BATCH, order=order)
+
+
+def _is_sampled(splits: Splits) -> bool:
+    is_in_memory = getattr(splits.train, "pixels", None) is not None
+    return not is_in_memory and _num_examples(splits) > MOST_EXAMPLES
+
+
+def _num_examples(splits: Splits) -> int:
+    return sum(len(images) for images in (splits.train, splits.validation, splits.test))

@@ -104,9 +104,14 @@ class GatheredDataset(DatasetSpec):
         generators = [numbers.generator for numbers in random_numbers]
         return self._batches(images, batch_size, orders, generators)
 
-    @property
-    def draws_ahead(self) -> bool:
-        """Whether `draw` and `drawn_batch` give the same batches as `stacked_batches`."""
+    def draws_ahead(self, images: ImageSet) -> bool:
+        """Whether the batches of many steps can be prepared together on the device.
+
+        `draw` and `drawn_batch` then give the same batches as `stacked_batches`.
+
+        Args:
+            images: the training split.
+        """
         own = type(self)
         return (own.batches, own.stacked_batches) == (
             GatheredDataset.batches,

@@ -1,16 +1,14 @@
 """ImageNet, and other large folders of images of any size, which are decoded during training."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import default_collate
 from torchvision.transforms import v2
 
 from quantlab.datasets.base import Dimensions, ImageSet, Splits
@@ -18,7 +16,8 @@ from quantlab.datasets.images.class_folders import class_names, labelled_files
 from quantlab.datasets.images.decoding import read_image
 from quantlab.datasets.images.spec import ImageDatasetSpec
 from quantlab.datasets.loading.files import require_relative
-from quantlab.errors import ConfigurationError, LostProcessError
+from quantlab.datasets.loading.loader import Batch, loaded_batches, positions_of_batches
+from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_count
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
@@ -123,7 +122,9 @@ class ImageNet(ImageDatasetSpec):
             ConfigurationError: if an image cannot be read.
             LostProcessError: if a loader process was killed.
         """
-        return self._decoded(images, _batches(images, batch_size, order), generator, workers)
+        return self._decoded(
+            images, positions_of_batches(len(images), batch_size, order), generator, workers
+        )
 
     def shared_batches(
         self,
@@ -145,7 +146,10 @@ class ImageNet(ImageDatasetSpec):
                 generator=generator,
                 workers=workers,
             )
-        parts = [batch[share(len(batch))] for batch in _batches(images, batch_size, order)]
+        parts = [
+            batch[share(len(batch))]
+            for batch in positions_of_batches(len(images), batch_size, order)
+        ]
         return self._decoded(images, parts, generator, workers)
 
     def _decoded(
@@ -156,28 +160,13 @@ class ImageNet(ImageDatasetSpec):
         workers: int,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         assert isinstance(images, ImageFiles)
-        loader = DataLoader(
-            _Decoded(images, self, None if generator is None else generator.initial_seed()),
-            batch_sampler=batches,
-            num_workers=workers,
-            pin_memory=images.device.type == "cuda",
-            collate_fn=_collate,
-            generator=torch.Generator(),  # else it would draw a seed from the default one
-        )
-        try:
-            for batch in _iterate(loader):
-                if isinstance(batch, ConfigurationError):
-                    raise batch
-                pixels, labels = batch
-                yield (
-                    self.normalize(pixels.to(images.device, non_blocking=True)),
-                    labels.to(images.device, non_blocking=True),
-                )
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            # The connection to a process that has just died may break before torch looks at it.
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            raise LostProcessError(f"a loader process was killed ({error})") from error
+        read = _Decoder(images, self, None if generator is None else generator.initial_seed())
+        device = images.device
+        for pixels, labels in loaded_batches(read, batches, device=device, workers=workers):
+            yield (
+                self.normalize(pixels.to(device, non_blocking=True)),
+                labels.to(device, non_blocking=True),
+            )
 
     def _files(self, data_dir: Path, device: torch.device) -> tuple[ImageFiles, ImageFiles, int]:
         classes = self._classes(data_dir)
@@ -214,69 +203,32 @@ class ImageNet(ImageDatasetSpec):
         return found[0]
 
 
-def _batches(images: ImageSet, batch_size: int, order: Tensor | None) -> list[list[int]]:
-    """Return the positions of the images of each batch."""
-    positions = list(range(len(images))) if order is None else order.tolist()
-    return [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
-
-
 def _image_files(files: Sequence[tuple[str, int]], device: torch.device) -> ImageFiles:
     labels = torch.tensor([label for _, label in files])
     return ImageFiles([path for path, _ in files], labels, device)
 
 
-Decoded: TypeAlias = tuple[Tensor, Tensor] | ConfigurationError
-"""Pixels and label, or the error of a file. Errors are returned as values, because a loader process
-replaces the message of an exception by its whole traceback."""
-
-
-def _iterate(loader: DataLoader[Decoded]) -> Iterator[Decoded]:
-    """Iterate over the loader without torch's signal handler.
-
-    The handler raises the loss of a process in arbitrary code of the main thread, and repeatedly.
-    The loader itself notices the loss within seconds.
-    """
-    if threading.current_thread() is not threading.main_thread():  # where torch installs none
-        return iter(loader)
-    before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    if before is not None:
-        signal.signal(signal.SIGCHLD, before)
-    return batches
-
-
-def _collate(items: list[Decoded]) -> Decoded:
-    """Return the images as a batch, or the error of the first one that cannot be read."""
-    for item in items:
-        if isinstance(item, ConfigurationError):
-            return item
-    batch: tuple[Tensor, Tensor] = tuple(default_collate(items))
-    return batch
-
-
-class _Decoded(Dataset[Decoded]):
-    """Images as (3, crop, crop) uint8 tensors."""
+class _Decoder:
+    """Reads batches of images as (3, crop, crop) uint8 tensors."""
 
     def __init__(self, images: ImageFiles, spec: ImageNet, seed: int | None) -> None:
-        self.images = images
-        self.seed = seed
-        self.transform = v2.Compose(
+        self._images = images
+        self._seed = seed
+        self._transform = v2.Compose(
             [v2.Resize(spec.resize), v2.CenterCrop(spec.crop), v2.PILToTensor()]
             if seed is None
             else [v2.RandomResizedCrop(spec.crop), v2.RandomHorizontalFlip(), v2.PILToTensor()]
         )
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def __call__(self, positions: list[int]) -> Batch:
+        pixels, labels = default_collate([self._image(position) for position in positions])
+        return pixels, labels
 
-    def __getitem__(self, index: int) -> Decoded:
-        try:
-            pixels = read_image(self.images.paths[index])
-        except ConfigurationError as error:
-            return error
-        if self.seed is None:
-            return self.transform(pixels), self.images.labels[index]
+    def _image(self, position: int) -> Batch:
+        pixels = read_image(self._images.paths[position])
+        if self._seed is None:
+            return self._transform(pixels), self._images.labels[position]
         with torch.random.fork_rng(devices=[]):
-            mixed = np.random.SeedSequence([self.seed, index]).generate_state(1)[0]
+            mixed = np.random.SeedSequence([self._seed, position]).generate_state(1)[0]
             torch.default_generator.manual_seed(int(mixed))  # and no other device's
-            return self.transform(pixels), self.images.labels[index]
+            return self._transform(pixels), self._images.labels[position]

@@ -16,10 +16,11 @@ RELEASE = {
         "canonical canonical_json canonical_key configuration_id default_of fingerprint "
         "flatten name_by_source"
     ),
+    "quantlab.datasets.arrays": "ArrayExamples Arrays",
     "quantlab.datasets.augmentation": "CropFlip",
     "quantlab.datasets.base": "DatasetSpec ImageSet Splits",
     "quantlab.datasets.cifar": "CIFAR10 CIFAR100",
-    "quantlab.datasets.content": "content_of",
+    "quantlab.datasets.content": "content_of what_is_not_hashed",
     "quantlab.datasets.digits": "Digits",
     "quantlab.datasets.gathered": "GatheredDataset Movable",
     "quantlab.datasets.image_folder": "ImageFolder",
@@ -28,13 +29,23 @@ RELEASE = {
     "quantlab.datasets.images.decoding": "read_image",
     "quantlab.datasets.images.spec": "ImageDatasetSpec",
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
+    "quantlab.datasets.loading.array_files": (
+        "file_of is_large read_array require_array_name rows_at_once"
+    ),
+    "quantlab.datasets.loading.checks": (
+        "as_targets naming_errors require_batch require_finite require_in_range require_number_of"
+    ),
     "quantlab.datasets.loading.files": "require_relative",
+    "quantlab.datasets.loading.global_generators": "kept_generators seed_generators",
+    "quantlab.datasets.loading.loader": "loaded_batches positions_of_batches",
+    "quantlab.datasets.loading.normalization": "Normalization",
     "quantlab.datasets.loading.sending": "ready_to_send sent",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
     "quantlab.datasets.text.byte_text": "ByteText visible_files",
     "quantlab.datasets.text.standard_library": "StandardLibrary",
     "quantlab.datasets.text.windows": "ByteDataset Windows mapped",
     "quantlab.datasets.tiny_imagenet": "TinyImageNet",
+    "quantlab.datasets.torch_dataset": "TorchDataset TorchExamples",
     "quantlab.distillation.settings": "Distillation",
     "quantlab.distillation.teacher": "Teacher loaded_teacher",
     "quantlab.distillation.teachers": "Teachers",

@@ -219,7 +219,9 @@ def _stacking_alone(
 ) -> Stacking | None:
     """Return the stacking for one recipe on a GPU; None if a `TrainingRun` is as fast."""
     dataset = recipe.dataset
-    if not (isinstance(dataset, GatheredDataset) and dataset.draws_ahead):
+    if not isinstance(dataset, GatheredDataset):
+        return None
+    if not dataset.draws_ahead(dataset.load(data_dir, device).train):
         return None
     try:
         pack_key(recipe)

@@ -110,7 +110,7 @@ class Stack:
         self.has_diverged = False
         dataset = first.recipe.dataset
         self._ahead: GatheredDataset | None = None
-        if isinstance(dataset, GatheredDataset) and dataset.draws_ahead:
+        if isinstance(dataset, GatheredDataset) and dataset.draws_ahead(first.splits.train):
             self._ahead = dataset
         """The dataset, if random numbers of its batches can be drawn in advance."""
         self._chunk_steps = chunk_steps or (CHUNK_STEPS if on_gpu else 1)

@@ -90,7 +90,13 @@ class Classification(Task):
     def require_outputs(
         self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
     ) -> None:
-        """Check that there is one logit per class."""
+        """Check that targets are classes, and that there is one logit per class."""
+        if targets.is_floating_point() or targets.dim() != 1:
+            raise ConfigurationError(
+                f"Classification: targets have the type {targets.dtype} and the shape "
+                f"{tuple(targets.shape[1:])} for each example; must be one class, a whole number, "
+                "so choose another task, such as Regression()"
+            )
         batch = len(targets)
         if isinstance(outputs, Tensor) and outputs.shape == (batch, num_outputs):
             return

@@ -36,17 +36,22 @@ class Dimensions:
     """Shape of a network input without the batch axis: (channels, height, width), (channels,
     length) for signals, or (length,) for symbols."""
     dtype: torch.dtype = torch.float32
-    """Dtype of a network input. Integers are symbols from 0 to `num_classes` - 1."""
+    """Dtype of a network input. Integers are symbols from 0 to `num_symbols` - 1."""
     target: tuple[int, ...] = ()
     """Shape of a target without the batch axis: () for a label."""
     target_dtype: torch.dtype = torch.int64
     """Dtype of a target. Integers are from 0 to `num_classes` - 1."""
+    num_symbols: int | None = None
+    """Number of symbols in inputs of integers; None if it is `num_classes`."""
 
     def to_json(self) -> str:
         """Return the dimensions as a line of JSON."""
         dtypes = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, self.target_dtype))
         values = (self.num_classes, self.input, self.target, *dtypes)
-        return json.dumps(dict(zip(_KEYS, values, strict=True)), separators=(",", ":"))
+        named: dict[str, Any] = dict(zip(_KEYS, values, strict=True))
+        if self.num_symbols is not None:
+            named[_SYMBOLS] = self.num_symbols
+        return json.dumps(named, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Dimensions":
@@ -56,35 +61,35 @@ class Dimensions:
             ValueError: if the text is not one that `to_json` returned.
         """
         try:
-            num_classes, shape, target, dtype, target_dtype = map(json.loads(text).pop, _KEYS)
+            named = json.loads(text)
+            num_classes, shape, target, dtype, target_dtype = map(named.pop, _KEYS)
+            symbols = named.pop(_SYMBOLS, None)
             return cls(
                 _size(num_classes),
                 _shape(shape),
                 _DTYPES[dtype],
                 _shape(target),
                 _DTYPES[target_dtype],
+                None if symbols is None else _size(symbols),
             )
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ValueError(f"the dimensions {text[:200]!r}") from error
 
     def random_inputs(self, batch: int) -> Tensor:
         """Return random network inputs from torch's default generator."""
-        return self._random((batch, *self.input), self.dtype)
+        symbols = self.num_classes if self.num_symbols is None else self.num_symbols
+        return _random((batch, *self.input), self.dtype, symbols)
 
     def some_targets(self, batch: int) -> Tensor:
         """Return targets: different labels, or random numbers."""
         if self.target_dtype.is_floating_point:
-            return self._random((batch, *self.target), self.target_dtype)
+            return _random((batch, *self.target), self.target_dtype, self.num_classes)
         labels = torch.arange(batch) % self.num_classes
         return labels.view(-1, *[1] * len(self.target)).expand(batch, *self.target)
 
-    def _random(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        if dtype.is_floating_point:
-            return torch.rand(*shape).to(dtype)
-        return torch.randint(self.num_classes, shape, dtype=dtype)
-
 
 _KEYS = ("outputs", "input", "target", "input_type", "target_type")
+_SYMBOLS = "symbols"
 
 
 def _size(value: Any) -> int:
@@ -97,3 +102,9 @@ def _shape(values: Any) -> tuple[int, ...]:
     if type(values) is not list or len(values) > _MOST_AXES:
         raise ValueError(f"the shape {values}")
     return tuple(map(_size, values))
+
+
+def _random(shape: tuple[int, ...], dtype: torch.dtype, symbols: int) -> Tensor:
+    if dtype.is_floating_point:
+        return torch.rand(*shape).to(dtype)
+    return torch.randint(symbols, shape, dtype=dtype)

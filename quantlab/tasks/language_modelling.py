@@ -142,7 +142,13 @@ class LanguageModelling(Task):
     def require_outputs(
         self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
     ) -> None:
-        """Check that there is one logit per symbol at every position."""
+        """Check that targets are sequences, and that there is one logit per symbol of them."""
+        if targets.is_floating_point() or targets.dim() != 2:
+            raise ConfigurationError(
+                f"LanguageModelling: targets have the type {targets.dtype} and the shape "
+                f"{tuple(targets.shape[1:])} for each example; must be a sequence of symbols, "
+                "whole numbers"
+            )
         shape = (*targets.shape, num_outputs)
         if isinstance(outputs, Tensor) and outputs.shape == shape:
             return

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -43,9 +42,10 @@ EXIT_CUT_SHORT = 3
 EXIT_INTERRUPTED = 130
 EXIT_CODES = (
     "exit codes: 0 all trials have finished; 1 some trials have failed or, for status, have not "
-    "finished; 2 the input is invalid and nothing was trained; 3 an error outside the trials, such "
-    "as a full disk or a crash of Ray, ended the command; 130 Ctrl-C or a signal stopped the "
-    "command. After 3 and 130, run the same command again to continue."
+    "finished or, for verify, are not intact; 2 the input is invalid and nothing was trained; 3 an "
+    "error outside the trials, such as a full disk or a crash of Ray, ended the command; 130 "
+    "Ctrl-C or a signal stopped the command. After 3 and 130, run the same command again to "
+    "continue."
 )
 
 
@@ -198,6 +198,12 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", _export, "Write a finished network to a file.", *grids, *studies)
     study_storage(export)
     export_options(export)
+
+    verify = command(
+        "verify", _verify, "Check finished trials, their files and their data.", *grids, *studies
+    )
+    study_storage(verify)
+    data_folder(verify)
 
     command(
         "taxonomy",
@@ -372,23 +378,13 @@ def _taxonomy(options: argparse.Namespace) -> int:
     return taxonomy(options.sweep)
 
 
-def _ui(options: argparse.Namespace) -> int:
-    from sweeps.tracking.artifacts import follow_storage
-    from sweeps.tracking.uri import tracking_server
+def _verify(options: argparse.Namespace) -> int:
+    from sweeps.cli.verify import verify
 
-    storage = Storage(options.storage)
-    server = tracking_server(options.tracking_uri, storage)
-    if server.is_server:
-        print(server.identity)  # the server has its own UI
-        return 0
-    if server.is_embedded:
-        if not (storage.root / "mlflow.db").exists():
-            raise ConfigurationError(
-                f"--storage {storage.root}: has no MLflow database yet; run `sweeps run` first"
-            )
-        follow_storage(storage)
-    command = [sys.executable, "-m", "mlflow", "ui"]
-    command += ["--port", str(options.port), "--workers", "1"]
-    print(f"http://127.0.0.1:{options.port}", flush=True)
-    # The URI may hold a password, and other users of this machine can read a command line.
-    os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": server.uri})
+    return verify(options)
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from sweeps.cli.ui import ui
+
+    return ui(options)

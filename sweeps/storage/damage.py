@@ -20,6 +20,11 @@ def warn_of_damage(path: Path, damage: str, consequence: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def num_warnings() -> int:
+    """Return how many warnings were printed since the command started."""
+    return len(_printed)
+
+
 def forget_warnings() -> None:
     """Print all warnings again, when another command starts in the same process."""
     _printed.clear()

@@ -1,19 +1,16 @@
 """MNIST-1D, which its package generates."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from quantlab.datasets.base import Dimensions
 from quantlab.datasets.in_memory import Images, InMemoryDataset
+from quantlab.datasets.loading.global_generators import kept_generators
 from quantlab.errors import ConfigurationError
 
 
@@ -63,7 +60,7 @@ class MNIST1D(InMemoryDataset):
         # The package imports matplotlib, which takes most of a second.
         from mnist1d.data import make_dataset
 
-        with _own_random_numbers():
+        with kept_generators():  # which the package seeds
             made = make_dataset()
         return _signals(made["x"], made["y"]), _signals(made["x_test"], made["y_test"]), 10
 
@@ -83,14 +80,3 @@ def _require_package() -> None:
             "MNIST1D: needs the package mnist1d, which is not installed; install it with "
             "'pip install mnist1d'"
         )
-
-
-@contextmanager
-def _own_random_numbers() -> Iterator[None]:
-    """Restore the generators of `random` and NumPy, which the package seeds."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -1,0 +1,43 @@
+"""The command `sweeps verify`, which checks finished trials, their files and their data."""
+
+import argparse
+import sys
+
+from quantlab import ConfigurationError
+from sweeps.loading import load_either
+from sweeps.planning.verification import verified
+from sweeps.spec import SweepSpec
+from sweeps.storage import damage
+from sweeps.storage.folder import Storage
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Print a line for each thing that is wrong, and a summary.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit code: 0 if everything is intact, 1 otherwise.
+    """
+    spec, storage = load_either(options.sweep), Storage(options.storage)
+    if isinstance(spec, SweepSpec):
+        if options.study_storage:
+            raise ConfigurationError(
+                f"--study-storage: applies to studies, but {options.sweep} is not one; omit the "
+                "option"
+            )
+        cells = list(spec.cells)
+    else:
+        from sweeps.searching.results import cells_of, load
+
+        cells = cells_of(spec, load(spec, storage, options.study_storage), storage)
+    found = verified(cells, storage, options.data)
+    for line in found.problems:
+        print(f"sweeps: error: {line}", file=sys.stderr, flush=True)
+    for line in found.notes:
+        print(line)
+    problems = len(found.problems) + damage.num_warnings()
+    what = f"{spec.name}: {found.num_finished} finished trials"
+    print(f"{what}, {problems} problem{'s' if problems != 1 else ''}")
+    return 1 if problems else 0
