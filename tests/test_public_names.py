@@ -76,6 +76,7 @@ PUBLIC = {
     "quantlab.models.resnet": "ResNet",
     "quantlab.models.torchvision_model": "TorchvisionModel",
     "quantlab.datasets": "DatasetSpec ImageDatasetSpec ImageSet Images InMemoryDataset Splits",
+    "quantlab.datasets.arrays": "Arrays Normalization",
     "quantlab.datasets.augmentation": "CropFlip",
     "quantlab.datasets.base": "DatasetSpec Dimensions ImageSet Splits",
     "quantlab.datasets.cifar": "CIFAR10 CIFAR100",
@@ -84,6 +85,7 @@ PUBLIC = {
     "quantlab.datasets.imagenet": "ImageNet",
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
+    "quantlab.datasets.torch_dataset": "TorchDataset",
     "sweeps.spec": "Axis Block Cell PublishedCost SweepSpec",
     "sweeps.study": "BITS FILE_BYTES Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
     "tree_of_parzen_estimators validation_objective",

@@ -38,8 +38,8 @@ class ArrayExamples:
     """(num_rows, ...) all inputs of the array, of any numeric type: on the device of the targets,
     or on the CPU if they are large."""
     labels: Tensor
-    """(num_examples, ...) targets, whole or floating-point numbers; (num_examples, 0) if targets are
-    the next symbols of the inputs."""
+    """(num_examples, ...) targets, whole or floating-point numbers; (num_examples, 0) if targets
+    are the next symbols of the inputs."""
     positions: Tensor
     """(num_examples,) rows of the examples, on the device of the inputs."""
     normalization: tuple[Tensor, ...] | None = None

@@ -109,16 +109,6 @@ class DatasetSpec(ABC):
         return ()
 
     @property
-    def num_channels(self) -> int:
-        """First axis of a network input, for networks that are told it."""
-        if self.dimensions is None:
-            raise ConfigurationError(
-                f"{type(self).__name__}: its inputs have no channels; use a network that is built "
-                "from the dimensions of the data"
-            )
-        return self.dimensions.input[0]
-
-    @property
     def num_symbols(self) -> int | None:
         """Number of symbols in inputs of whole numbers; None if it is that of the classes."""
         return None

@@ -209,17 +209,20 @@ def test_rehearsals_have_inputs_and_targets_of_the_dataset(task: Task) -> None:
     rehearse(own, own.dataset.find_dimensions(Path("data")))
 
 
+LABELS = torch.zeros(2, dtype=torch.int64)
+
+
 @pytest.mark.parametrize(
-    ("task", "message"),
+    ("task", "targets", "message"),
     [
-        (Classification(), r"returned shape \(2, 2\) for 2 images of 7 classes; .* \(2, 7\)"),
-        (LanguageModelling(), r"returned shape \(2, 2\) for 2 sequences of 1 symbols; .*\(2, 7\)"),
-        (Regression(), r"returned shape \(2, 2\) for 2 examples; must .* shape \(2,\)"),
+        (Classification(), LABELS, r"shape \(2, 2\) for 2 images of 7 classes; .* \(2, 7\)"),
+        (LanguageModelling(), LABELS[:, None], r"shape \(2, 2\) for 2 sequences .*\(2, 1, 7\)"),
+        (Regression(), torch.zeros(2), r"shape \(2, 2\) for 2 examples; must .* shape \(2,\)"),
     ],
 )
-def test_outputs_of_a_wrong_shape_are_refused(task: Task, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        task.require_outputs(nn.Linear(1, 2), torch.zeros(2, 2), torch.zeros(2), 7)
+def test_outputs_of_a_wrong_shape_are_refused(task: Task, targets: Tensor, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"returned {message}"):
+        task.require_outputs(nn.Linear(1, 2), torch.zeros(2, 2), targets, 7)
 
 
 def test_targets_must_be_finite_numbers_of_the_task() -> None:
