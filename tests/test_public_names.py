@@ -23,7 +23,7 @@ PUBLIC = {
     "set_name",
     "quantlab.initial_weights": "InitialWeights TorchvisionWeights TrialWeights WeightsFile",
     "quantlab.execution": "Execution",
-    "quantlab.export": "load read save",
+    "quantlab.export": "load read save save_module",
     "quantlab.export.torchao_tensors": "to_torchao",
     "quantlab.errors": "ConfigurationError LostProcessError MemoryExhaustedError "
     "NonFiniteLossError",

@@ -33,7 +33,10 @@ def model_spec_of(recipe: str, source: str) -> ModelSpec:
     try:
         data = json.loads(recipe)["recipe"]["model"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigurationError(f"{source}: has no recipe with a model") from error
+        raise ConfigurationError(
+            f"{source}: has no recipe with a model; build the network and give it to load: "
+            "load(path, into=network)"
+        ) from error
     return _spec(data, source)
 
 

@@ -62,6 +62,7 @@ RELEASE = {
     "quantlab.export.coded_tensor": "CodedTensor coded",
     "quantlab.export.layout": "Layout QuantizedEntry first_names",
     "quantlab.export.model_spec": "built model_spec_of",
+    "quantlab.export.module_file": "save_module",
     "quantlab.export.network": "finished_network load network_file read save",
     "quantlab.export.network_file": "NetworkFile",
     "quantlab.export.onnx_file": "onnx_bytes",

@@ -188,7 +188,9 @@ class ProxOptimizer(LatentOptimizer):
             self.base.add_param_group(group)
         self.groups.extend(added)
         self.moved.extend(moved)
-        self.refresh()
+        with torch.no_grad():
+            for one in added if self.uses_prox else ():
+                one.refresh(self.num_steps)
         self._watched.remember()
 
     @torch.no_grad()
