@@ -5,8 +5,8 @@
 The networks are those of the scripts in examples/, with the optimizers of these scripts, on one
 thread and for given gradients. All matrices but the embeddings of the GPT are quantized, to three
 least-squares levels per output channel, and all of the image network, to two. The map is in the
-middle of its annealing. torchao recomputes levels in every tenth step, which is its default, or in
-every step. `foreach` is torch's default implementation of the optimizers, `fused` a single kernel.
+middle of its annealing. Levels are recomputed in every step, or in every tenth, which is torchao's
+default. `foreach` is torch's default implementation of the optimizers, `fused` a single kernel.
 """
 
 import random
@@ -28,6 +28,8 @@ from quantlab.scales import LeastSquares
 from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
 
+KINDS = ("plain", "quantlab 1", "quantlab 10", "torchao 1", "torchao 10")
+"""Optimizers, with the number of steps after which levels are recomputed."""
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -55,7 +57,7 @@ def optimizer_of(
     """Return the step of an optimizer.
 
     Args:
-        kind: ``plain``, ``quantlab``, or the number of steps after which torchao finds levels.
+        kind: one of `KINDS`.
         model: network.
         algorithm: base optimizer.
         num_levels: 2 or 3.
@@ -66,14 +68,15 @@ def optimizer_of(
     others = [one for one in model.parameters() if id(one) not in members]
     if kind == "plain":
         return algorithm([{"params": own}, {"params": others}], **options).step
-    if kind == "quantlab":
+    side, every = kind.split()
+    if side == "quantlab":
         levels = BINARY if num_levels == 2 else TERNARY
         annealed: Quantizer = PiecewiseLinear(levels, varrho_scale=0.0, relative=True)
         quantization = Quantization(
             rule=PROX_CONNECT,
             quantizer=annealed,
             sharpness=Constant(0.5),
-            scale=LeastSquares(per="channel"),
+            scale=LeastSquares(per="channel", every=int(every)),
         )
         groups = [{"params": own, "quantized": True}, {"params": others}]
         return ProxOptimizer(groups, algorithm, quantization, steps_per_epoch=1, **options).step
@@ -85,7 +88,7 @@ def optimizer_of(
     base = algorithm([{"params": own, "quant_bits": bits}, {"params": others}], **options)
     annealing = ProxPARQ(-(10**6), 10**6)
     step: Callable[[], object] = QuantOptimizer(
-        base, LSBQuantizer(), annealing, quant_period=int(kind), quant_per_channel=True
+        base, LSBQuantizer(), annealing, quant_period=int(every), quant_per_channel=True
     ).step
     return step
 
@@ -98,7 +101,7 @@ def steps_of(
 ) -> dict[str, Callable[[], object]]:
     """Return the steps of all optimizers, which are built in another order each time."""
     found = {}
-    for kind in random.sample(["plain", "quantlab", "10", "1"], 4):
+    for kind in random.sample(KINDS, len(KINDS)):
         torch.manual_seed(0)
         model = build()
         step = optimizer_of(kind, model, algorithm, num_levels, options)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.optim.standalone.torch_parameters import named, require_quantizable
@@ -111,6 +112,34 @@ def divided(
         taken.add(of.name)
         weights[of.name] = parameter, of.quantizer
     return weights, others
+
+
+def require_arguments(
+    algorithm: object, quantization: object, steps_per_epoch: object, model: object
+) -> None:
+    """Check the types of the constructor's arguments; see `ProxOptimizer`.
+
+    Raises:
+        ConfigurationError: if one is wrong.
+    """
+    if not (isinstance(algorithm, type) and issubclass(algorithm, Optimizer)):
+        raise ConfigurationError(
+            f"algorithm = {brief(algorithm)}: must be a class of torch.optim, such as "
+            "torch.optim.AdamW; its arguments follow as keywords"
+        )
+    if not isinstance(quantization, Quantization):
+        raise ConfigurationError(f"quantization = {brief(quantization)}: must be a Quantization")
+    if type(steps_per_epoch) is not int or steps_per_epoch < 1:
+        raise ConfigurationError(
+            f"steps_per_epoch = {brief(steps_per_epoch)}: must be a whole number >= 1"
+        )
+    if model is not None and not isinstance(model, nn.Module):
+        raise ConfigurationError(f"model = {brief(model)}: must be a torch.nn.Module, or None")
+    if model is None and (quantization.exclude or quantization.include or quantization.groups):
+        raise ConfigurationError(
+            "model = None: must be the network, because the quantization has patterns (exclude, "
+            "include or groups) of its layers"
+        )
 
 
 def require_all_there(weights: Mapping[str, object], chosen: Iterable[ChosenWeight]) -> None:

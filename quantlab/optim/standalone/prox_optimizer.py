@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from quantlab.errors import ConfigurationError, brief
+from quantlab.errors import ConfigurationError
 from quantlab.optim.bop import Bop
 from quantlab.optim.buffers import grouped
 from quantlab.optim.latent_optimizer import LatentOptimizer
@@ -22,6 +22,7 @@ from quantlab.optim.standalone.chosen_weights import (
     chosen_in_model,
     divided,
     require_all_there,
+    require_arguments,
     require_no_entries,
     unwrapped,
 )
@@ -94,7 +95,7 @@ class ProxOptimizer(LatentOptimizer):
             ConfigurationError: if nothing is quantized, if a map violates its contract, or if a
                 quantized weight is sharded or not dense.
         """
-        _require_arguments(algorithm, quantization, steps_per_epoch, model)
+        require_arguments(algorithm, quantization, steps_per_epoch, model)
         groups, own = read(params)
         if model is None:
             chosen = chosen_by_groups(groups, own, quantization)
@@ -241,6 +242,8 @@ class ProxOptimizer(LatentOptimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state in the form of torch's optimizers, with the latents of each weight."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
         states: dict[int, dict[str, Any]] = {}
         groups: list[dict[str, Any]] = []
         place: dict[int, int] = {}
@@ -255,7 +258,10 @@ class ProxOptimizer(LatentOptimizer):
             own = {key: value.clone() for key, value in own_tensors(of).items()}
             if entries := {**base_entries(self, of), **own}:
                 states[place[id(of.sources[0])]] = entries
-        return {"state": states, "param_groups": groups}
+        found: dict[str, Any] = {"state": states, "param_groups": groups}
+        for changing in self._optimizer_state_dict_post_hooks.values():
+            found = found if (changed := changing(self, found)) is None else changed
+        return found
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -264,6 +270,9 @@ class ProxOptimizer(LatentOptimizer):
         Raises:
             ConfigurationError: if it was built in another way.
         """
+        for changing in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = changing(self, dict(state_dict))
+            state_dict = state_dict if changed is None else changed
         groups = state_dict["param_groups"]
         sizes = [len(group["params"]) for group in self.param_groups]
         if (found := [len(group["params"]) for group in groups]) != sizes:
@@ -295,6 +304,8 @@ class ProxOptimizer(LatentOptimizer):
             {"state": base_states(self, saved), "param_groups": packed_groups}
         )
         self._watched.remember()
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and deepcopy keep. Ids of parameters differ in the copy."""
@@ -372,27 +383,3 @@ class ProxOptimizer(LatentOptimizer):
 
     def _with_defaults(self, group: Mapping[str, Any]) -> dict[str, Any]:
         return {**group, **{key: of for key, of in self.base.defaults.items() if key not in group}}
-
-
-def _require_arguments(
-    algorithm: object, quantization: object, steps_per_epoch: object, model: object
-) -> None:
-    """Check the types of the constructor's arguments."""
-    if not (isinstance(algorithm, type) and issubclass(algorithm, Optimizer)):
-        raise ConfigurationError(
-            f"algorithm = {brief(algorithm)}: must be a class of torch.optim, such as "
-            "torch.optim.AdamW; its arguments follow as keywords"
-        )
-    if not isinstance(quantization, Quantization):
-        raise ConfigurationError(f"quantization = {brief(quantization)}: must be a Quantization")
-    if type(steps_per_epoch) is not int or steps_per_epoch < 1:
-        raise ConfigurationError(
-            f"steps_per_epoch = {brief(steps_per_epoch)}: must be a whole number >= 1"
-        )
-    if model is not None and not isinstance(model, nn.Module):
-        raise ConfigurationError(f"model = {brief(model)}: must be a torch.nn.Module, or None")
-    if model is None and (quantization.exclude or quantization.include or quantization.groups):
-        raise ConfigurationError(
-            "model = None: must be the network, because the quantization has patterns (exclude, "
-            "include or groups) of its layers"
-        )

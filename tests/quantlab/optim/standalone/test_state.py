@@ -127,6 +127,21 @@ def test_distributed_checkpoints_have_its_state_by_name(kind: str, tmp_path: Pat
     assert ours.param_groups[1]["lr"] == fresh.param_groups[1]["lr"] == 0.02
 
 
+def test_hooks_are_called_as_in_torch() -> None:
+    said: list[str] = []
+    model = Net()
+    ours = prox(model)
+    ours.register_step_pre_hook(lambda *_: said.append("before the step"))
+    ours.register_step_post_hook(lambda *_: said.append("after the step"))
+    ours.register_state_dict_pre_hook(lambda _: said.append("before saving"))
+    ours.register_state_dict_post_hook(lambda _, state: {**state, "note": 1})
+    ours.register_load_state_dict_pre_hook(lambda _, state: said.append(str(state["note"])))
+    ours.register_load_state_dict_post_hook(lambda _: said.append("after loading"))
+    train(model, ours, batches(1))
+    ours.load_state_dict(ours.state_dict())
+    assert said == ["before the step", "after the step", "before saving", "1", "after loading"]
+
+
 def test_the_state_of_a_parameter_is_read_as_in_torch() -> None:
     model = Net()
     ours = prox(model)
