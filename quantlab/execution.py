@@ -55,7 +55,7 @@ class Execution:
     system and requests them again at every step. The setting holds for the whole process until it
     ends. It does not change numbers."""
     workers: int = 0
-    """Number of processes that decode images of datasets that do not fit in memory; 0 for none."""
+    """Number of processes that read the examples of datasets that are not in memory; 0 for none."""
     threads: int = 1
     """Number of CPU threads of a trial. Two trials with one thread each are faster than one trial
     with two. Sums are taken in another order with another number."""

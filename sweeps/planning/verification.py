@@ -7,7 +7,7 @@ from pathlib import Path
 from quantlab import ConfigurationError
 from sweeps.planning.data_changes import FinishedData
 from sweeps.spec import Cell
-from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialFolder, TrialState
 
 
 @dataclass
@@ -23,7 +23,10 @@ class Verified:
 
 
 def verified(cells: Sequence[Cell], storage: Storage, data_dir: Path) -> Verified:
-    """Check finished trials: their records, the digest of their networks, and their data.
+    """Check finished trials: their records, the digests of networks, and their data.
+
+    Networks of other trials, from which a finished trial started or by which it was taught, are
+    checked as well.
 
     Args:
         cells: the trials of a sweep or a study.
@@ -31,6 +34,8 @@ def verified(cells: Sequence[Cell], storage: Storage, data_dir: Path) -> Verifie
         data_dir: folder of the datasets.
     """
     found = Verified()
+    of_sweep = {cell.fingerprint for cell in cells}
+    others: dict[str, str] = {}
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
         result = folder.result.read()
@@ -38,18 +43,12 @@ def verified(cells: Sequence[Cell], storage: Storage, data_dir: Path) -> Verifie
             continue
         found.num_finished += 1
         folder.read_history()
-        if result.state is not TrialState.COMPLETE:
-            continue
-        try:
-            weights = folder.intact_weights()
-        except ConfigurationError as error:
-            found.problems.append(f"trial {cell.name}: {error}")
-            continue
-        if not weights.exists():
-            found.problems.append(
-                f"trial {cell.name}: its network {weights} is missing; to train the trial again, "
-                f"remove {folder.result.path.name} beside it"
-            )
+        if result.state is TrialState.COMPLETE:
+            found.problems += _problem_of_network(folder, f"trial {cell.name}")
+        for parent in set(cell.parents) - of_sweep:
+            others.setdefault(parent, f"trial {parent}, whose network {cell.name} needed")
+    for fingerprint, name in others.items():
+        found.problems += _problem_of_network(storage.trial(fingerprint), name)
     data = FinishedData.of(cells, storage)
     if data.num_unknown:
         found.notes.append(
@@ -60,3 +59,17 @@ def verified(cells: Sequence[Cell], storage: Storage, data_dir: Path) -> Verifie
     found.problems += now.problems + data.differences(data_dir, now)
     found.notes += now.notes
     return found
+
+
+def _problem_of_network(folder: TrialFolder, name: str) -> list[str]:
+    """Return a line if the network of a trial is missing or not that of its result."""
+    try:
+        weights = folder.intact_weights()
+    except ConfigurationError as error:
+        return [f"{name}: {error}"]
+    if weights.exists():
+        return []
+    return [
+        f"{name}: its network {weights} is missing; to train the trial again, remove "
+        f"{folder.result.path.name} beside it"
+    ]

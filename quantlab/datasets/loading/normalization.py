@@ -91,7 +91,7 @@ class Normalization:
             Two float32 tensors that broadcast with an input.
 
         Raises:
-            ConfigurationError: if a channel is constant.
+            ConfigurationError: if a channel is constant, or has numbers that are not finite.
         """
         kept = (1,) if self.per_channel else ()
         axes = tuple(axis for axis in range(inputs.dim()) if axis not in kept)
@@ -105,6 +105,11 @@ class Normalization:
         mean = total(lambda values: values) / count
         spread = mean.reshape(-1, *[1] * (inputs.dim() - 2)) if kept else mean
         std = np.sqrt(total(lambda values: np.square(values - spread)) / count)
+        if not np.isfinite(std).all():
+            raise ConfigurationError(
+                "Normalization: the training inputs have numbers that are infinite or NaN, so they "
+                "have no mean; remove them, or give mean and std"
+            )
         for channel, (center, width) in enumerate(zip(mean.flat, std.flat, strict=True)):
             if width == 0:
                 what = f"channel {channel} of the" if kept else "the"

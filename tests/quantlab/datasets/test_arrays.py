@@ -393,6 +393,26 @@ def test_numbers_in_a_mapped_file_are_checked_when_they_are_read(
     splits = dataset.load(data)
     with pytest.raises(ConfigurationError, match=message):
         all_of(dataset, splits)
+    if kind == "classes":
+        normalized = replace(dataset, normalization=Normalization())
+        with pytest.raises(ConfigurationError, match="Normalization: the training inputs have nu"):
+            normalized.load(data)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("large", [2**30, 10])
+@pytest.mark.parametrize("dataset", KINDS.values(), ids=KINDS)
+def test_batches_on_a_gpu_are_those_of_the_cpu(
+    data: Path, dataset: Arrays, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_files, "LARGE", large)
+    there = dataset.load(data, "cuda")
+    assert dataset.draws_ahead(there.train) == (large > 10)
+    found, expected = all_of(dataset, there), all_of(dataset, dataset.load(data))
+    for own, other in zip(found, expected, strict=True):
+        assert own.is_cuda
+        assert torch.equal(own.cpu(), other)
 
 
 @pytest.mark.parametrize(

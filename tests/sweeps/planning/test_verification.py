@@ -162,6 +162,28 @@ def test_data_that_cannot_be_read_is_a_problem(
     assert "data of Own: cannot be read (" in own
 
 
+def test_networks_of_other_sweeps_are_checked(
+    trained: tuple[Path, dict[str, Cell]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, cells = trained
+    parent = Storage(folder).trial(cells["arrays"].fingerprint)
+    (folder / "own.py").write_text(
+        FILE.replace("SWEEP = ", "FIRST = ")
+        + f"""
+from quantlab.initial_weights import TrialWeights
+CHILD = {{"initial_weights": TrialWeights("{parent.fingerprint}")}}
+SWEEP = SweepSpec(name="own", blocks=(Block("child", base=BASE, overrides=CHILD),), seeds=(0,))
+"""
+    )
+    (child,) = load_sweep(str(folder / "own.py")).cells
+    run_trial(child.recipe, Storage(folder).trial(child.fingerprint), data_dir=folder)
+    assert lines_of(folder, capsys, code=0) == []
+    parent.weights.unlink()
+    (line,) = lines_of(folder, capsys, code=1)
+    start = f"sweeps: error: trial {parent.fingerprint}, whose network child seed=0 needed: its "
+    assert line.startswith(start)
+
+
 DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
     ("weights.pt", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!"), "is damaged, or"),
     ("weights.pt", lambda path: path.unlink(), "weights.pt is missing; to train the trial again"),
