@@ -121,7 +121,7 @@ RELEASE = {
     "quantlab.optim.standalone.base_groups": "BaseGroups Kind options_of",
     "quantlab.optim.standalone.chosen_weights": (
         "ChosenWeight chosen_by_groups chosen_in_model divided require_all_there "
-        "require_arguments require_no_entries unwrapped"
+        "require_arguments require_no_entries require_still_there unwrapped"
     ),
     "quantlab.optim.standalone.parameter_state": (
         "base_entries base_states load_own_tensors of_parameters own_tensors"

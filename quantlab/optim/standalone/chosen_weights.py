@@ -161,6 +161,21 @@ def require_all_there(weights: Mapping[str, object], chosen: Iterable[ChosenWeig
         )
 
 
+def require_still_there(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
+    """Check that a network still has its quantized weights.
+
+    Raises:
+        ConfigurationError: if it does not, as if it was sharded after the optimizer was built.
+    """
+    there = {id(parameter) for parameter in model.parameters()}
+    for name, weight in weights.items():
+        if id(weight) not in there:
+            raise ConfigurationError(
+                f"{name}: is no longer a parameter of the model, which was sharded or changed "
+                "after the optimizer was built; build the optimizer afterwards"
+            )
+
+
 def require_no_entries(own: Sequence[Mapping[str, Any]]) -> None:
     """Check that no group says whether it is quantized.
 

@@ -1,5 +1,6 @@
 """ProxOptimizer: a torch optimizer that trains quantized weights in anybody's training loop."""
 
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from quantlab.optim.standalone.chosen_weights import (
     require_all_there,
     require_arguments,
     require_no_entries,
+    require_still_there,
     unwrapped,
 )
 from quantlab.optim.standalone.parameter_state import (
@@ -131,6 +133,8 @@ class ProxOptimizer(LatentOptimizer):
         self.param_groups = [self._with_defaults(group) for group in groups]
         self._is_built = True
         self._watched = WatchedWeights(self.groups)
+        self._model = None if model is None else weakref.ref(unwrapped(model))
+        """The network before the first step, which checks that it still has the weights."""
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
@@ -138,9 +142,13 @@ class ProxOptimizer(LatentOptimizer):
         """Take a step; see `LatentOptimizer.step`. Parameters without a gradient are left alone.
 
         Raises:
-            ConfigurationError: if a quantized weight was moved, converted or overwritten, or if its
-                gradient is sparse.
+            ConfigurationError: if a quantized weight was moved, converted, sharded or overwritten,
+                or if its gradient is sparse.
         """
+        if self._model is not None and (model := self._model()) is not None:
+            weights = {self._names[id(p)]: p for group in self.groups for p in group.parameters}
+            require_still_there(model, weights)
+        self._model = None
         if self._watched.require_own(self.num_steps, self.name_of):
             self.refresh()
         self._base_groups.give(self.param_groups, self.base.param_groups)
@@ -310,6 +318,7 @@ class ProxOptimizer(LatentOptimizer):
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and deepcopy keep. Ids of parameters differ in the copy."""
         kept = dict(self.__dict__)
+        kept["_model"] = None
         kept.pop("step", None)  # a learning-rate scheduler puts its own method there
         parameters = [parameter for of in of_parameters(self) for parameter in of.sources]
         for table in ("_names", "_places"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 from quantlab import ConfigurationError, ProxOptimizer, Quantization, WeightGroup
 from quantlab.optim.bop import Bop
@@ -58,11 +58,17 @@ def process_group(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("process_group")
+@pytest.mark.filterwarnings("ignore:FSDP is switching")
 def test_sharded_weights_are_refused() -> None:
     model = Net()
+    ours = prox(model)
     fully_shard(model, mesh=dist.init_device_mesh("cpu", (1,)))
     with pytest.raises(ConfigurationError, match=r"weight: is a DTensor.*DistributedDataParallel"):
         prox(model)
+    with pytest.raises(ConfigurationError, match=r"first\.weight: is no longer a parameter"):
+        ours.step()
+    with pytest.raises(ConfigurationError, match="model: is sharded by FullyShardedDataParallel"):
+        prox(FullyShardedDataParallel(Net(), device_id=torch.device("cpu")))
 
 
 @pytest.mark.usefixtures("process_group")
