@@ -143,7 +143,7 @@ class Task(ABC):
         """
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of a batch, a number."""
+        """Return the mean loss of a batch, a number, which must be the mean of `each_loss`."""
         return self.each_loss(outputs, targets).mean()
 
     @property

@@ -77,6 +77,9 @@ class AveragedNetwork:
         for group in self._optimizer.groups:
             if group.placed_at is not None:
                 group.placed_at.copy_(group.latent)
+        if not any(group.quantizer.random for group in self._optimizer.groups):
+            self._optimizer.refresh()
+            return
         device = self.weights[0].device
         seed = part_seed(self._seed, f"moving average, step {self._optimizer.num_steps}")
         with RandomNumbers(device, seed=seed, default_seed=seed).in_use():
