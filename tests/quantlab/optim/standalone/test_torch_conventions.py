@@ -246,6 +246,19 @@ def test_a_group_is_added_as_in_torch() -> None:
         optimizer.add_param_group({"params": [model.first.bias]})
 
 
+def test_the_next_forward_pass_sees_the_map_of_a_group_that_was_added() -> None:
+    model = Net()
+    groups = [{"params": [model.first.weight], "quantized": True}]
+    ours = ProxOptimizer(groups, SGD, CONNECTED, steps_per_epoch=STEPS, lr=0.05)
+    train(model, ours, batches(2))
+    raw, seen = model.head.weight.detach().clone(), model.first.weight.detach().clone()
+    ours.add_param_group({"params": [model.head.weight], "quantized": True})
+    expected = PiecewiseLinear(TERNARY).prox(raw, 0.02 * (1 + 2 / STEPS))
+    assert torch.equal(model.head.weight, expected)
+    assert not torch.equal(raw, expected)
+    assert torch.equal(model.first.weight, seen)
+
+
 def prox_of_first(model: Net) -> ProxOptimizer:
     groups = [
         {"params": [model.first.weight], "quantized": True},
