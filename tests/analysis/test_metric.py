@@ -136,6 +136,12 @@ def test_both_signs_have_the_same_figures() -> None:
     names = [figure.name for figure in gains]
     assert names == [figure.name for figure in costs]
     assert {"sensitivity", "heat_map", "pareto", "learning_curves", "pull", "loss"} <= set(names)
+    highest_gain = measured[0].trials["test_gain"].max()
+    for figure in gains:
+        if figure.name in ("sensitivity", "learning_curves", "pareto"):  # in the metric's units
+            lines = [line for axes in figure.figure.axes for line in axes.get_lines()]
+            heights = [np.max(np.asarray(line.get_ydata(), dtype=float)) for line in lines]
+            assert 0.3 * highest_gain < max(heights) <= highest_gain
     for first, second in zip(gains, costs, strict=True):
         assert unsigned(first.caption) == unsigned(second.caption)
         sign = 1 if first.name in ("loss", "gap") else -1
@@ -197,6 +203,15 @@ def test_verdicts_on_bits(values: dict[float, list[float]], verdict: str) -> Non
     assert f"and is {best:.2f} bits at the best ρ0." in row["reason"]
     assert row["reason"].startswith("Test cross-entropy changes by up to ")
     assert findings.selected["test_mean"].tolist() == [pytest.approx(best)]
+
+
+def test_an_upper_limit_is_cut_at_the_span_of_the_metric() -> None:
+    frame = of_bits({0.1: [1.0, 5.0], 1.0: [2.0, 9.0]})
+    for most, is_cut in ((None, False), (10.0, True)):
+        metric = replace(BITS, most=most)
+        (upper,) = analyse(Measurements(frame, metric=metric)).sensitivity["range_upper"]
+        assert (upper == 10.0) == is_cut
+        assert upper >= 10.0
 
 
 def test_a_whole_report_of_bits(tmp_path: Path) -> None:
