@@ -1,4 +1,4 @@
-"""Initial weights of a network: from a file, a trial or torchvision, or random levels."""
+"""Initial weights of a network: from a file, a trial, torchvision or timm, or random levels."""
 
 import hashlib
 import re
@@ -14,6 +14,7 @@ from torch import nn
 
 from quantlab.datasets.loading.files import require_relative
 from quantlab.errors import ConfigurationError, brief, first_line
+from quantlab.models.external.timm_model import imported_timm
 from quantlab.models.state_dicts import fit_weights, load_weights
 from quantlab.models.weights import quantized_weights
 from quantlab.plain_values import require_items
@@ -87,6 +88,9 @@ class WeightsFile(InitialWeights):
     entry: str = ""
     """Key of the state dict within the file, such as ``"state_dict_ema"``; "" for the only state
     dict in the file, or the only one that fits the network."""
+    skip: tuple[str, ...] = ()
+    """Shell-style patterns of names that are not loaded, such as ``("fc.*",)`` for a last layer of
+    other classes. They keep the network's own initialization."""
 
     def __post_init__(self) -> None:
         require_relative(self, "file")
@@ -96,6 +100,7 @@ class WeightsFile(InitialWeights):
             )
         if not isinstance(self.entry, str):
             raise ConfigurationError(f"WeightsFile.entry = {brief(self.entry)}: must be text")
+        require_items(self, "skip", str, "a sequence of patterns")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -120,7 +125,7 @@ class WeightsFile(InitialWeights):
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         self.check(data_dir, weights_of)
-        load_weights(model, data_dir / self.file, self.entry)
+        load_weights(model, data_dir / self.file, self.entry, self.skip)
 
 
 @dataclass(frozen=True)
@@ -198,9 +203,12 @@ class TorchvisionWeights(InitialWeights):
 
     name: str
     """torchvision's name of the weights, such as ``"ResNet18_Weights.IMAGENET1K_V1"``."""
+    skip: tuple[str, ...] = ()
+    """See `WeightsFile.skip`."""
 
     def __post_init__(self) -> None:
         self._weights()
+        require_items(self, "skip", str, "a sequence of patterns")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -212,7 +220,7 @@ class TorchvisionWeights(InitialWeights):
         self._state_dict(data_dir)
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
-        fit_weights(model, self._state_dict(data_dir), f"weights {self.name}")
+        fit_weights(model, self._state_dict(data_dir), f"weights {self.name}", self.skip)
 
     def _weights(self) -> Any:
         try:
@@ -238,3 +246,54 @@ class TorchvisionWeights(InitialWeights):
                 f"({first_line(error)}); download {weights.url} to this file"
             ) from error
         return state
+
+
+@dataclass(frozen=True)
+class TimmWeights(InitialWeights):
+    """Pretrained weights of a model of timm, downloaded once into the data folder."""
+
+    name: str
+    """timm's name of the model with the tag of the weights, such as ``"resnet18.a1_in1k"``."""
+    skip: tuple[str, ...] = ()
+    """See `WeightsFile.skip`. The last layer (``"fc.*"``, ``"head.*"``) is that of the dataset with
+    which the weights were trained; a transformer for images of another size has other position
+    embeddings (``"pos_embed"``)."""
+
+    def __post_init__(self) -> None:
+        known = imported_timm("TimmWeights").list_pretrained()
+        if self.name not in known:
+            start = f"{str(self.name).partition('.')[0]}."
+            alike = [name for name in known if name.startswith(start)][:5]
+            raise ConfigurationError(
+                f"TimmWeights.name = {brief(self.name)}: must be a name of timm.list_pretrained(), "
+                f"such as {', '.join(alike) or 'resnet18.a1_in1k'}"
+            )
+        require_items(self, "skip", str, "a sequence of patterns")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """``timm/<name>.pt``."""
+        return (f"timm/{self.name}.pt",)
+
+    def check(self, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
+        """Check the file under ``timm/`` in the data folder; download it if missing."""
+        file = data_dir / self.files[0]
+        if file.exists():
+            return
+        timm = imported_timm("TimmWeights")
+        try:
+            model = timm.create_model(self.name, pretrained=True)
+        except Exception as error:  # network errors are of many kinds
+            raise ConfigurationError(
+                f"TimmWeights.name = {self.name!r}: the file {file} does not exist, and the "
+                f"download failed ({first_line(error)}); save the state dict of "
+                f"timm.create_model({self.name!r}, pretrained=True) to this file with torch.save"
+            ) from error
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        torch.save(model.state_dict(), part)
+        part.replace(file)
+
+    def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
+        self.check(data_dir, weights_of)
+        load_weights(model, data_dir / self.files[0], skip=self.skip)

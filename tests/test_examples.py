@@ -93,3 +93,23 @@ def test_a_text_file(tmp_path: Path) -> None:
         scale = math.sqrt(2 / weights[name].shape[1])
         found = (weights[name] / scale).unique()
         torch.testing.assert_close(found, torch.tensor([-1.0, 0.0, 1.0]))
+
+
+def test_fine_tuning_of_a_network_of_timm(tmp_path: Path) -> None:
+    """A few steps from random weights, for want of a download, of other classes."""
+    timm = pytest.importorskip("timm")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = timm.create_model("test_resnet", in_chans=1).state_dict()
+    torch.save(state, tmp_path / "test_resnet.pt")
+    sweep = load_sweep(str(EXAMPLES / "timm_fine_tuning.py"))
+    notes = check_without_data(sweep.cells, tmp_path)
+    assert notes[0].startswith("test_resnet: 370,176 weights are quantized: conv*.*.weight (2 ten")
+    recipe = override(override(sweep.cells[3].recipe, "dataset.train_images", 300), "epochs", 2)
+    run = TrainingRun(recipe, data_dir=tmp_path)
+    assert torch.equal(run.model.get_parameter("conv1.0.weight"), state["conv1.0.weight"])
+    records = list(run)
+    assert records[1].train_loss < records[0].train_loss
+    final = run.final_weights()
+    assert len(final["layer1.0.conv1.weight"].unique()) == 3
+    assert final["fc.weight"].shape[0] == 10

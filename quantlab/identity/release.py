@@ -78,7 +78,8 @@ RELEASE = {
     "quantlab.identity.source_identity": "Reach UntraceableError",
     "quantlab.identity.value_text": "ValueText fields_of inner_of is_code",
     "quantlab.initial_weights": (
-        "InitialWeights RandomLevels TorchvisionWeights TrialWeights WeightsFile no_other_trials"
+        "InitialWeights RandomLevels TimmWeights TorchvisionWeights TrialWeights WeightsFile "
+        "no_other_trials"
     ),
     "quantlab.kernels.grouped_convolution": (
         "GroupedConvolution Tiles grouped_convolution is_fitting"

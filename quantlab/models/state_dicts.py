@@ -2,11 +2,13 @@
 
 import argparse
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError, brief, first_line
@@ -15,28 +17,33 @@ _COMPILED = "_orig_mod."
 """Part of the parameter names of a module that torch.compile has wrapped."""
 
 
-def load_weights(model: nn.Module, path: Path, entry: str = "") -> None:
+def load_weights(model: nn.Module, path: Path, entry: str = "", skip: Sequence[str] = ()) -> None:
     """Load a state dict from a file into a network.
 
-    The file can contain the state dict itself, or a mapping with a state dict, as written by
-    Lightning (``state_dict``), timm (``state_dict``, ``state_dict_ema``) and torchvision's
-    references (``model``, ``model_ema``). Names may have a common prefix; see `fit_weights`. Only
-    tensors and plain values are unpickled.
+    The file can be a safetensors file. Or it can contain the state dict itself, or a mapping with a
+    state dict, as written by Lightning (``state_dict``), timm (``state_dict``, ``state_dict_ema``)
+    and torchvision's references (``model``, ``model_ema``). Names may have a common prefix; see
+    `fit_weights`. Only tensors and plain values are unpickled.
 
     Args:
         model: network that receives the weights.
         path: file of the weights.
         entry: key of the state dict in the file; "" for the only one that fits.
+        skip: see `fit_weights`.
 
     Raises:
         ConfigurationError: if the file is missing, unreadable, or of another architecture, or if
             several of its state dicts fit.
     """
     source = f"weights file {path}"
-    fit_weights(model, _state_dict(model, _content(path, source), source, entry), source)
+    own = _own_entries(model, skip, source)
+    state = _state_dict(model, _content(path, source), source, entry, own)
+    _fit(model, state, source, own)
 
 
-def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def fit_weights(
+    model: nn.Module, state: Mapping[str, Tensor], source: str, skip: Sequence[str] = ()
+) -> None:
     """Load a state dict into a network.
 
     All names must match after a common prefix is removed, such as ``module.`` of DataParallel,
@@ -46,12 +53,35 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         model: network that receives the weights.
         state: the state dict.
         source: name of the weights in messages.
+        skip: shell-style patterns of the names of entries that the network keeps, such as those of
+            a last layer for other classes. What the state dict has for them is not used.
 
     Raises:
-        ConfigurationError: if the weights are of another architecture. The message names a
-            parameter that does not fit.
+        ConfigurationError: if a pattern matches nothing, or if the weights are of another
+            architecture. The message names a parameter that does not fit.
     """
-    state = _without_prefix(model, state)
+    _fit(model, state, source, _own_entries(model, skip, source))
+
+
+def _own_entries(model: nn.Module, skip: Sequence[str], source: str) -> dict[str, Tensor]:
+    """Return the entries of the network's state dict that it keeps."""
+    state: dict[str, Tensor] = model.state_dict()
+    kept: dict[str, Tensor] = {}
+    for pattern in skip:
+        matches = {name: state[name] for name in state if fnmatchcase(name, pattern)}
+        if not matches:
+            raise ConfigurationError(
+                f"{source}: skip has {pattern!r}, which matches nothing in "
+                f"{type(model).__name__}; must match one of {_listed(state)}"
+            )
+        kept |= matches
+    return kept
+
+
+def _fit(
+    model: nn.Module, state: Mapping[str, Tensor], source: str, own: Mapping[str, Tensor]
+) -> None:
+    state = {**_without_prefix(model, state), **own}
     try:
         model.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -62,6 +92,8 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
 
 def _content(path: Path, source: str) -> object:
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # it only holds options
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -75,11 +107,8 @@ def _content(path: Path, source: str) -> object:
             ) from error
         raise ConfigurationError(f"{source}: not a readable checkpoint") from error
     except Exception as error:  # torch raises many kinds for a damaged file
-        hint = ""
-        if path.suffix == ".safetensors":
-            hint = "; load a safetensors file with load_file and save the result with torch.save"
         raise ConfigurationError(
-            f"{source}: not a readable checkpoint ({first_line(error)}){hint}"
+            f"{source}: not a readable checkpoint ({first_line(error)})"
         ) from error
 
 
@@ -91,7 +120,9 @@ def _unsafe_classes(path: Path) -> list[str]:
     return sorted(set(found) - {"argparse.Namespace"})
 
 
-def _state_dict(model: nn.Module, content: object, source: str, entry: str) -> Mapping[str, Tensor]:
+def _state_dict(
+    model: nn.Module, content: object, source: str, entry: str, own: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
     """Return the state dict in the content of a file."""
     if not isinstance(content, Mapping):
         raise ConfigurationError(
@@ -114,7 +145,9 @@ def _state_dict(model: nn.Module, content: object, source: str, entry: str) -> M
             "dict alone with torch.save(model.state_dict(), FILE)"
         )
     fitting = [
-        name for name, state in found.items() if not _misfit(model, _without_prefix(model, state))
+        name
+        for name, state in found.items()
+        if not _misfit(model, {**_without_prefix(model, state), **own})
     ]
     if len(fitting) > 1:
         raise ConfigurationError(

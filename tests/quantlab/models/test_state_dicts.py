@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from quantlab import ConfigurationError
@@ -120,3 +121,29 @@ def test_bad_weight_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*key"):
         fit_weights(model, ResNet(depth=8).build(num_classes=10, num_channels=3).state_dict(), "it")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_last_layer_of_other_classes_is_skipped(tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        others = ConvNet(width=2).build(num_classes=7, num_channels=1).state_dict()
+    headless = {name: value for name, value in others.items() if "linear" not in name}
+    for state in (others, prefixed("module.", others), headless, {"model": others, "args": {}}):
+        torch.save(state, tmp_path / "net.pt")
+        model = network()
+        before = model.get_parameter("linear.weight").clone()
+        with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*linear"):
+            WeightsFile("net.pt").load(model, tmp_path, lambda _: tmp_path)
+        WeightsFile("net.pt", skip=("linear.*",)).load(model, tmp_path, lambda _: tmp_path)
+        assert torch.equal(model.get_parameter("conv3.weight"), others["conv3.weight"])
+        assert torch.equal(model.get_parameter("linear.weight"), before)
+    with pytest.raises(ConfigurationError, match=r"skip has 'fc\.\*', which matches nothing in _C"):
+        WeightsFile("net.pt", skip=("fc.*",)).load(model, tmp_path, lambda _: tmp_path)
+    with pytest.raises(ConfigurationError, match=r"WeightsFile\.skip = 'fc': must be a sequence"):
+        WeightsFile("net.pt", skip="fc")  # type: ignore[arg-type]
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "net.safetensors")
+    model = network()
+    WeightsFile("net.safetensors").load(model, tmp_path, lambda _: tmp_path)
+    assert all(torch.equal(value, STATE[name]) for name, value in model.state_dict().items())

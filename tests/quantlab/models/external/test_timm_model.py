@@ -8,6 +8,7 @@ import torch
 
 from quantlab import ConfigurationError, TrainingRun, override
 from quantlab.export import load, save
+from quantlab.initial_weights import TimmWeights
 from quantlab.models.external.timm_model import TimmModel
 from quantlab.tasks.dimensions import Dimensions
 from tests.quantlab.recipes import quantized
@@ -62,3 +63,28 @@ def test_what_does_not_fit_the_data_is_said() -> None:
         VIT.build_for(Dimensions(10, (5,)))
     with pytest.raises(ConfigurationError, match=r"TimmModel\.options = .*of test_vit; it raised"):
         TimmModel("test_vit", {"no_such": 1}).build_for(Dimensions(10, (1, 8, 8)))
+
+
+def test_pretrained_weights_are_kept_in_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = TimmWeights("test_resnet.r160_in1k", skip=("fc.*",))
+    assert weights.files == ("timm/test_resnet.r160_in1k.pt",)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        ConfigurationError,
+        match=r"TimmWeights\.name = .* does not exist, and the download failed \(.*torch\.save$",
+    ) as refusal:
+        weights.check(tmp_path, lambda _: tmp_path)
+    assert "\n" not in str(refusal.value)
+    saved = timm.create_model("test_resnet").state_dict()
+    (tmp_path / "timm").mkdir()
+    torch.save(saved, tmp_path / weights.files[0])
+    model = TimmModel("test_resnet").build_for(Dimensions(10, (3, 32, 32)))
+    weights.load(model, tmp_path, lambda _: tmp_path)
+    state = model.state_dict()
+    assert all(state[name].equal(value) for name, value in saved.items() if "fc." not in name)
+    with pytest.raises(
+        ConfigurationError, match=r"of timm\.list_pretrained\(\), such as test_vit\."
+    ):
+        TimmWeights("test_vit")
