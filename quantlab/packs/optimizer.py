@@ -115,7 +115,7 @@ class StackedOptimizer:
                 continue
             pieces = seen.split([shape.numel() for shape in shapes], dim=1)
             for name, piece, shape in zip(names, pieces, shapes, strict=True):
-                found[name] = piece.unflatten(1, shape)
+                found[name] = piece.view(len(piece), *shape)  # which may be (K,)
         return found
 
     def gradients(self, losses: Tensor) -> Sequence[Tensor]:
