@@ -34,7 +34,8 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
     """Add an axis for each part of `TRAINING` in which trials of one method differ.
 
     No axis is added for differences between methods or between quantization sets, which are not
-    averaged, nor for those that an axis of the sweep already explains.
+    averaged, for those between the seeds of a configuration, such as teachers of the same seeds,
+    nor for those that an axis of the sweep already explains.
 
     Args:
         frame: table of trials, with text in its axis columns.
@@ -52,6 +53,8 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
         for column in _MEANT.keys() & set(texts):
             texts[column] = texts[column].replace("", _MEANT[column])
         keys = [*setting, "method", "set", *axes]
+        within = texts.groupby(frame["configuration_id"]).transform("nunique")
+        columns = [column for column in columns if not (within[column] > 1).any()]
         several = texts.groupby([frame[key] for key in keys]).transform("nunique")
         varying = [column for column in columns if (several[column] > 1).any()]
         if not varying:

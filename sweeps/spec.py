@@ -20,6 +20,7 @@ from sweeps.labels import (
     require_text,
 )
 from sweeps.plain_values import MOST_VALUES, in_order, items_of, mapping_of, seeds_of
+from sweeps.same_seed import with_networks_of_its_seed
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,16 @@ class Block:
     """Recipe of the trials whose networks the trials of the block start from: each of them from
     that of its own seed, so that the seeds of a configuration are independent. None for the
     `initial_weights` of the recipes."""
+    taught_by: Recipe | None = None
+    """Recipe of the trials that are the teachers of those of the block: each of them has that of
+    its own seed, in the place of the teacher and the model of its `distillation`, which is needed
+    for the other settings. None for the teachers of the recipes."""
 
     def __post_init__(self) -> None:
         where = f"block {require_label(self.label, 'Block.label')!r}"
         _require_type(self.base, Recipe, f"{where}: base")
         _require_type(self.starts_from, Recipe, f"{where}: starts_from")
+        _require_type(self.taught_by, Recipe, f"{where}: taught_by")
         _require_type(self.cost, PublishedCost, f"{where}: cost")
         overrides = mapping_of(self.overrides, f"{where}: overrides", "{'epochs': 3}")
         if seeded := [path for path in overrides if path.split(".")[0] == "seed"]:
@@ -179,6 +185,17 @@ class Block:
             normal["seeds"] = seeds_of(self.seeds, f"{where}: seeds")
         for name, value in normal.items():
             object.__setattr__(self, name, value)
+
+    def joined(self, recipe: Recipe, identity: Callable[[Recipe], str]) -> Recipe:
+        """Return a recipe with the networks of `starts_from` and `taught_by`.
+
+        Args:
+            recipe: a recipe of the block.
+            identity: see `with_networks_of_its_seed`.
+        """
+        return with_networks_of_its_seed(
+            recipe, starts_from=self.starts_from, taught_by=self.taught_by, identity=identity
+        )
 
     def num_trials(self, seeds: int) -> int:
         """Return the number of trials of the block.
@@ -332,7 +349,7 @@ class SweepSpec:
                 where = f"block {block.label!r}, axis {axis.name!r}, value {label!r}"
                 recipe = self._override(recipe, axis.path, value, where)
             try:
-                configuration = configuration_id(_started(recipe, block, configuration_id))
+                configuration = configuration_id(block.joined(recipe, configuration_id))
             except Exception as error:  # the user's code may raise anything
                 raise ConfigurationError(
                     f"sweep {self.name}, block {block.label!r}{_culprit(block, labels)}: "
@@ -343,7 +360,7 @@ class SweepSpec:
             }
             for seed in self.seeds if block.seeds is None else block.seeds:
                 seeded = self._override(recipe, "seed", seed, f"seed {seed}")
-                seeded = _started(seeded, block, fingerprint)
+                seeded = block.joined(seeded, fingerprint)
                 yield Cell(
                     sweep=self.name,
                     block=block.label,
@@ -363,25 +380,6 @@ class SweepSpec:
             raise ConfigurationError(
                 f"sweep {self.name}, {where}: path {path!r}: {described(error)}"
             ) from error
-
-
-def _started(recipe: Recipe, block: Block, identity: Callable[[Recipe], str]) -> Recipe:
-    """Return the recipe with the weights of the block's other trial of the same seed.
-
-    Args:
-        recipe: a recipe of the block.
-        block: the block.
-        identity: gives the name of the other trial.
-    """
-    if block.starts_from is None:
-        return recipe
-    if recipe.initial_weights is not None:
-        raise ConfigurationError(
-            f"initial_weights = {brief(recipe.initial_weights)}: must be None, because the block "
-            "starts from the trials of starts_from"
-        )
-    other = override(block.starts_from, "seed", recipe.seed)
-    return override(recipe, "initial_weights", TrialWeights(identity(other)))
 
 
 def _culprit(block: Block, labels: Sequence[tuple[str, object]]) -> str:

@@ -50,7 +50,7 @@ FLOORS = {
         "report",
     ),
     "sweeps": (
-        "secrets labels plain_values",
+        "secrets labels plain_values same_seed",
         "streams",
         "spec",
         "coordinates",

@@ -76,7 +76,9 @@ def each_value(metric: Metric, outputs: Tensor, targets: Tensor, *, number: bool
             f"metric {metric.name}: {type(metric).__name__}.each returned {_described(given)} for "
             f"{count} examples; must return a tensor of shape ({count},), a number for each example"
         )
-    if number and (bad := int((given.isnan() & outputs.flatten(1).isfinite().all(dim=1)).sum())):
+    if number and (
+        bad := int((given.isnan() & outputs.reshape(count, -1).isfinite().all(dim=1)).sum())
+    ):
         raise ConfigurationError(
             f"metric {metric.name}: {type(metric).__name__}.each returned NaN for {bad} of {count} "
             "examples, for which the outputs of the network are finite; must return a number"

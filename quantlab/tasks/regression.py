@@ -35,7 +35,7 @@ class MeanAbsoluteError(LowerIsBetter):
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the outputs of each example."""
-        return (outputs - targets).abs().flatten(1).mean(dim=1)
+        return _mean_of_each((outputs - targets).abs())
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,9 @@ class Regression(Task):
 
 
 def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    return torch.square(outputs - targets).flatten(1).mean(dim=1)
+    return _mean_of_each(torch.square(outputs - targets))
+
+
+def _mean_of_each(distances: Tensor) -> Tensor:
+    """Return the mean over the outputs of each example, of which there may be one without axes."""
+    return distances.reshape(len(distances), -1).mean(dim=1)

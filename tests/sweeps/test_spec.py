@@ -9,14 +9,19 @@ import pandas as pd
 import pytest
 import torch
 
-from quantlab import ConfigurationError, Quantization
+from analysis.schema import Measurements
+from quantlab import ConfigurationError, Distillation, Quantization
+from quantlab.initial_weights import TrialWeights
+from quantlab.models.convnet import ConvNet
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from sweeps.loading import load_study, load_sweep
+from sweeps.reporting.frames import trials_frame
 from sweeps.spec import Axis, Block, PublishedCost, SweepSpec
+from sweeps.storage import Storage
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.sweep_files import TINY, WITH_CHILD
 
@@ -260,6 +265,32 @@ def test_a_block_starts_from_the_trials_of_its_own_seeds() -> None:
         _ = sweep(Block("b", base=found[0].recipe, starts_from=first)).cells
 
 
+def test_a_block_is_taught_by_the_trials_of_its_own_seeds(tmp_path: Path) -> None:
+    first = small_recipe(model=ConvNet(width=6))
+    settings = Distillation(teacher=TrialWeights("0" * 16), temperature=2)
+    taught = Block(
+        "taught",
+        overrides={"distillation": settings},
+        axes=(Axis("share", "distillation.weight", (0.5, 1)),),
+        taught_by=first,
+        starts_from=small_recipe(),
+    )
+    own = sweep(Block("FP"), Block("teachers", base=first), taught)
+    cells = {cell.fingerprint: cell for cell in own.cells}
+    found = [cell for cell in own.cells if cell.block == "taught"]
+    for cell in found:
+        assert [cells[one].block for one in cell.parents] == ["FP", "teachers"]
+        assert {cells[one].recipe.seed for one in cell.parents} == {cell.recipe.seed}
+        distillation = cell.recipe.distillation
+        assert distillation is not None
+        assert (distillation.model, distillation.temperature) == (first.model, 2)
+    assert len({cell.configuration_id for cell in found}) == 2
+    frame = Measurements(trials_frame(own, Storage(tmp_path))).trials
+    assert "axis.distillation" not in frame  # their share is an axis already
+    with pytest.raises(ConfigurationError, match=r"block 'b'.*distillation = None: must be a Dist"):
+        _ = sweep(Block("b", taught_by=first)).cells
+
+
 def test_a_file_may_name_a_trial_with_a_class_of_its_own(tmp_path: Path) -> None:
     """As one does to fine-tune from it."""
     (tmp_path / "own.py").write_text(WITH_CHILD)
@@ -370,6 +401,7 @@ def test_values_name_themselves() -> None:
         (lambda: Block("A", cost=5), r"cost = 5: must be PublishedCost\(\.\.\.\) or None"),  # type: ignore[arg-type]
         (lambda: Block("A", base={"epochs": 3}), r"base = \{'epochs': 3\}: must be Recipe"),  # type: ignore[arg-type]
         (lambda: Block("A", starts_from="FP"), "starts_from = 'FP': must be Recipe"),  # type: ignore[arg-type]
+        (lambda: Block("A", taught_by="FP"), "taught_by = 'FP': must be Recipe"),  # type: ignore[arg-type]
         (lambda: Block("A", method=3), "block 'A': method = 3: must be text"),  # type: ignore[arg-type]
         (lambda: Block("A", seeds=(-1,)), "block 'A': seeds: -1: must be an integer from 0 to"),
         (lambda: PublishedCost("a", float("nan"), "b", "c"), "PublishedCost.hours = nan"),

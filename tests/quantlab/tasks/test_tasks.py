@@ -119,6 +119,8 @@ def test_losses_are_their_formulas() -> None:
     each = torch.stack([((outputs[i] - targets[i]) ** 2).sum() / 2 for i in range(5)])
     torch.testing.assert_close(Regression().each_loss(outputs, targets), each)
     torch.testing.assert_close(Regression().loss(outputs, targets), each.mean())
+    single = Regression().each_loss(outputs[:, 0], targets[:, 0])  # one number without an axis
+    torch.testing.assert_close(single, (outputs[:, 0] - targets[:, 0]) ** 2)
 
 
 def test_metrics_are_their_formulas() -> None:
