@@ -86,6 +86,13 @@ PUBLIC = {
     "quantlab.datasets.in_memory": "Images InMemoryDataset",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
     "quantlab.datasets.torch_dataset": "TorchDataset",
+    "quantlab.datasets.text.byte_text": "ByteText",
+    "quantlab.datasets.text.standard_library": "StandardLibrary",
+    "quantlab.datasets.text.windows": "ByteDataset Windows",
+    "quantlab.models.transformers.gpt": "GPT",
+    "quantlab.models.transformers.vit": "ViT",
+    "quantlab.tasks.language_modelling": "LanguageModelling",
+    "sweeps.grids.bytes_gpt": "FULL_PRECISION PYTHON SWEEP Ternary adamw",
     "sweeps.spec": "Axis Block Cell PublishedCost SweepSpec",
     "sweeps.study": "BITS FILE_BYTES Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
     "tree_of_parzen_estimators validation_objective",

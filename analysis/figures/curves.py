@@ -16,6 +16,7 @@ from analysis.figures.style import (
     method_styles,
     panels,
     places_of_variants,
+    row_label,
     sets_of,
     setting_name,
     settings_of,
@@ -221,7 +222,7 @@ def _curves(
             of_set = part[part["set"].isin((name, ""))]
             lines.draw(axes, of_set, column, factor, positive=positive)
             axes.set_title(name)
-        row[0].set_ylabel(f"{setting_name(key)}\n{label}")
+        row[0].set_ylabel(row_label(key, label))
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
         whole_epochs(axes)

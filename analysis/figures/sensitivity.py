@@ -16,8 +16,8 @@ from analysis.figures.style import (
     method_styles,
     panels,
     places_of_variants,
+    row_label,
     sets_of,
-    setting_name,
     settings_of,
     shared_legend,
     variant,
@@ -56,7 +56,7 @@ def sensitivity_figure(
         for axes, name in zip(row, sets, strict=True):
             _panel(axes, part[part["set"].isin((name, ""))], styles, places, metric)
             axes.set_title(name)
-        row[0].set_ylabel(f"{setting_name(key)}\n{label_of('test', metric)}")
+        row[0].set_ylabel(row_label(key, label_of("test", metric)))
     for axes in grid[-1]:
         axes.set_xlabel("ρ0")
     shared_legend(figure, grid.flat)

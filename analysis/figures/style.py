@@ -143,6 +143,11 @@ def setting_name(key: Sequence[Hashable]) -> str:
     return " · ".join(map(str, key))
 
 
+def row_label(key: Sequence[Hashable], label: str) -> str:
+    """The label of the vertical axis of a row of panels: its setting, and what is drawn."""
+    return "\n".join([*wrap(setting_name(key), TALL, break_on_hyphens=False), label])
+
+
 def variant(row: Any, columns: Sequence[str]) -> str:
     """A method's name with the values of further axes: ``PC lr=0.1``.
 

@@ -102,9 +102,9 @@ class StandardLibrary(ByteDataset):
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if not found.startswith(self.sha256):
             raise ConfigurationError(
-                f"StandardLibrary.sha256 = {self.sha256!r}: the file {path} has {found[:16]}, "
-                f"because this installation of Python {self.python} was changed; copy the file "
-                "from a machine with the right one, or set the sha256 to that of this file"
+                f"StandardLibrary.sha256 = {self.sha256!r}: the file {path} has {found[:16]}, so "
+                f"that it was changed, or the Python {self.python} that it was made with; copy the "
+                "file from a machine with the right one, or set sha256 to that of this file"
             )
 
 

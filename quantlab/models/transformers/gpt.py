@@ -47,24 +47,30 @@ class GPT(Transformer):
                 f"GPT.context = {self.context}: must be at least {shape[0]}, the length of the "
                 "sequences of the dataset"
             )
-        return _GPT(self, dimensions.num_classes)
+        symbols, following = dimensions.num_symbols, dimensions.num_classes
+        if self.tied and symbols not in (None, following):
+            raise ConfigurationError(
+                f"GPT.tied = True: must be False, because inputs have {symbols} symbols, and "
+                f"targets {following}"
+            )
+        return _GPT(self, following if symbols is None else symbols, following)
 
 
 class _GPT(nn.Module):
-    def __init__(self, spec: GPT, num_symbols: int) -> None:
+    def __init__(self, spec: GPT, num_symbols: int, num_outputs: int) -> None:
         super().__init__()
         self.symbols = nn.Embedding(num_symbols, spec.width)
         self.positions = nn.Embedding(spec.context, spec.width)
         self.drop = dropping(spec.dropout)
         self.blocks = spec.stack(is_causal=True)
         self.norm = nn.LayerNorm(spec.width)
-        self.head = nn.Linear(spec.width, num_symbols, bias=False)
+        self.head = nn.Linear(spec.width, num_outputs, bias=False)
         initialize(self, spec.initial_std)
         if spec.tied:
             self.head.weight = self.symbols.weight
 
     def forward(self, symbols: Tensor) -> Tensor:
-        """Map (batch, length) symbols to (batch, length, num_symbols) logits."""
+        """Map (batch, length) symbols to (batch, length, num_outputs) logits."""
         x = self.symbols(symbols) + self.positions.weight[: symbols.shape[1]]
         logits: Tensor = self.head(self.norm(self.blocks(self.drop(x))))
         return logits

@@ -1,6 +1,7 @@
 """GPT and ViT: their sizes, their attention, and what they are sensitive to."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -126,6 +127,14 @@ def test_a_tied_head_is_the_embedding() -> None:
     assert tied.get_parameter("head.weight") is tied.get_parameter("symbols.weight")
     apart = GPT(layers=1, heads=1, width=8, context=4, tied=False).build_for(text(4))
     assert apart.get_parameter("head.weight") is not apart.get_parameter("symbols.weight")
+
+
+def test_inputs_may_have_other_symbols_than_targets() -> None:
+    dimensions = replace(text(4, symbols=7), num_symbols=9)
+    with pytest.raises(ConfigurationError, match=r"GPT\.tied = True: must be False, because .* 9"):
+        GPT(layers=1, heads=1, width=8, context=4).build_for(dimensions)
+    apart = GPT(layers=1, heads=1, width=8, context=4, tied=False).build_for(dimensions)
+    assert apart(torch.full((2, 4), 8)).shape == (2, 4, 7)
 
 
 def test_dropout_is_in_training_only() -> None:
