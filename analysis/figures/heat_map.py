@@ -17,6 +17,9 @@ from analysis.figures.style import (
 )
 from analysis.metric import ACCURACY, Metric
 
+_CELL_WIDTH, _LETTER_WIDTH = 0.8, 0.055
+"""Width in inches of a cell, and of a letter of a title."""
+
 
 def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     """Plot the mean test accuracy, or value of another metric, of each method on each set.
@@ -34,8 +37,10 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     names = [variant(row, further) for _, row in quantized.iterrows()]
     columns = min(len(settings), 2) or 1
     figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
-    height = 0.26 * max(len(set(names)), 1) + 0.4
-    width = 0.8 * len(sets) * columns + 1.4 + 0.07 * max(map(len, names), default=0)
+    longest = max((len(setting_name(key)) for key, _ in settings), default=0)
+    is_narrow = columns > 1 and _LETTER_WIDTH * longest > _CELL_WIDTH * len(sets)
+    height = 0.26 * max(len(set(names)), 1) + 0.4 + 0.3 * is_narrow
+    width = _CELL_WIDTH * len(sets) * columns + 1.4 + 0.07 * max(map(len, names), default=0)
     figure.set_size_inches(width, height * len(grid) + 0.3)
     row = grid.flat
     for axes in row[len(settings) :]:
@@ -74,7 +79,7 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
                 )
         axes.set_xticks(range(len(sets)), sets)
         axes.set_yticks(range(len(methods)), methods)
-        axes.set_title(setting_name(key))
+        axes.set_title("\n".join(map(str, key)) if is_narrow else setting_name(key))
     if shown is not None:
         figure.colorbar(shown, ax=list(grid.flat), label=label_of("test", metric, LOW))
     return figure

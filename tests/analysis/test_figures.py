@@ -24,7 +24,7 @@ from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import for_print, labels_that_fit, method_styles
+from analysis.figures.style import for_print, freeze_layout, labels_that_fit, method_styles
 from analysis.findings import Findings, analyse
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
@@ -115,6 +115,17 @@ def test_without_any_rho0_there_is_no_figure_over_it() -> None:
             names = {figure.name for figure in all_figures(measured, analyse(measured))}
         assert names & {"sensitivity"} == expected
         assert "heat_map" in names
+
+
+def test_titles_of_narrow_panels_do_not_overlap() -> None:
+    first = trials([("PC", "ternary", 0.1, seed, 0.9) for seed in (0, 1)])
+    second = first.assign(regime="fine-tuning")
+    second[["trial_id", "configuration_id"]] += "b"
+    with for_print():
+        figure = heat_map(select(configurations(pd.concat([first, second], ignore_index=True))))
+        freeze_layout(figure)
+        left, right = (axes.title.get_window_extent() for axes in figure.axes[:2])
+    assert left.x1 < right.x0
 
 
 def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:
