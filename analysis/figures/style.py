@@ -45,7 +45,7 @@ _HANDLE_WIDTH, _LETTER_WIDTH = 0.5, 0.062
 _LINE_HEIGHT, _FREE_LINES = 0.16, 3
 """Height in inches of a line of a legend, and number of lines that fit without a taller figure."""
 
-TALL, LOW = 34, 20
+TALL, LOW = 32, 20
 """Letters that fit beside a panel, and beside one of few rows."""
 
 Styles = Mapping[str, tuple[str, str]]

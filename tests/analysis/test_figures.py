@@ -128,6 +128,18 @@ def test_titles_of_narrow_panels_do_not_overlap() -> None:
     assert left.x1 < right.x0
 
 
+def test_long_names_of_rows_do_not_overlap() -> None:
+    first = trials([("PC", "ternary", rho0, seed, 0.9) for rho0 in (0.1, 0.2) for seed in (0, 1)])
+    first = first.assign(dataset="Python 3.11.7", model="GPT-2x64 of a user")
+    second = first.assign(regime="fine-tuning")
+    second[["trial_id", "configuration_id"]] += "b"
+    with for_print():
+        figure = sensitivity_figure(configurations(pd.concat([first, second], ignore_index=True)))
+        freeze_layout(figure)
+        upper, lower = (axes.yaxis.label.get_window_extent() for axes in figure.axes[:2])
+    assert lower.y1 < upper.y0
+
+
 def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:
     axes = heat_map(selected).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["BC", "PC", "PQ"]
