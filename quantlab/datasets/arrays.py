@@ -34,6 +34,8 @@ __all__ = ["ArrayExamples", "Arrays", "Normalization"]
 class ArrayExamples:
     """Rows of an array, with their targets."""
 
+    source: str
+    """Name of the array of inputs."""
     inputs: Tensor
     """(num_rows, ...) all inputs of the array, of any numeric type: on the device of the targets,
     or on the CPU if they are large."""
@@ -147,7 +149,8 @@ class Arrays(GatheredDataset):
         for field, holds, allowed in rules:
             if not holds:
                 value = getattr(self, field)
-                raise ConfigurationError(f"Arrays.{field} = {value!r}: must be {allowed}")
+                owner = type(self).__name__
+                raise ConfigurationError(f"{owner}.{field} = {value!r}: must be {allowed}")
 
     @property
     def name(self) -> str:
@@ -178,8 +181,8 @@ class Arrays(GatheredDataset):
         assert self.test_images is not None
         if self.test_images >= len(train):
             raise ConfigurationError(
-                f"Arrays.test_images = {self.test_images}: must be less than {len(train)}, the "
-                "number of examples in the file"
+                f"{type(self).__name__}.test_images = {self.test_images}: must be less than "
+                f"{len(train)}, the number of examples in the file"
             )
         tested, rest = self._permutation(len(train), 1).tensor_split([self.test_images])
         return train.take(rest.sort().values), train.take(tested), outputs
@@ -198,7 +201,7 @@ class Arrays(GatheredDataset):
         inputs = images.inputs[rows]
         inputs = inputs.float() if self.symbols is None else inputs.long()
         if images.is_large:
-            self._require_fitting(f"{self.inputs}: row", inputs, rows.tolist())
+            self._require_fitting(f"{images.source}: row", inputs, rows.tolist())
             inputs = sent(inputs, targets.device)
         if images.normalization is not None:
             mean, std = images.normalization
@@ -271,7 +274,7 @@ class Arrays(GatheredDataset):
                 require_finite(f"{targets}: row", labels, range(len(labels)))
             elif self.classes is not None:
                 require_in_range(f"{targets}: row", labels, self.classes, range(len(labels)))
-        return ArrayExamples(rows, labels, torch.arange(len(rows)))
+        return ArrayExamples(inputs, rows, labels, torch.arange(len(rows)))
 
     def _require_fitting(self, what: str, inputs: Tensor, rows: Sequence[int] | range) -> None:
         """Check that numbers are finite as float32, or that symbols are in their range."""
@@ -285,16 +288,18 @@ class Arrays(GatheredDataset):
             ("inputs", train.inputs, test.inputs),
             ("targets", train.labels, test.labels),
         ):
-            kinds = [
-                (tuple(each.shape[1:]), "floating" if each.is_floating_point() else "whole")
-                for each in (own, other)
-            ]
-            if kinds[0] != kinds[1]:
+            if (found := _described(other)) != (wanted := _described(own)):
+                field = f"test_{what}"
                 raise ConfigurationError(
-                    f"Arrays.test_{what} = {getattr(self, f'test_{what}')!r}: has rows of shape "
-                    f"{kinds[1][0]} with {kinds[1][1]} numbers; must be {kinds[0][0]} with "
-                    f"{kinds[0][1]} numbers, as the training {what} are"
+                    f"{type(self).__name__}.{field} = {getattr(self, field)!r}: has rows of "
+                    f"{found}; must be rows of {wanted}, as the training {what} are"
                 )
+
+
+def _described(rows: Tensor) -> str:
+    """Return the shape of a row and the kind of its numbers."""
+    kind = "floating-point" if rows.is_floating_point() else "whole"
+    return f"the shape {tuple(rows.shape[1:])} with {kind} numbers"
 
 
 def _in_parts(rows: Tensor, check: Callable[[Tensor, range], None]) -> None:

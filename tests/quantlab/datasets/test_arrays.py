@@ -394,6 +394,11 @@ def test_numbers_in_a_mapped_file_are_checked_when_they_are_read(
     with pytest.raises(ConfigurationError, match=message):
         all_of(dataset, splits)
     if kind == "classes":
+        tested = replace(
+            KINDS[kind], test_inputs=file, test_targets="c.npy", test_images=None, split_seed=1
+        )
+        with pytest.raises(ConfigurationError, match=message):
+            all_of(tested, tested.load(data))
         normalized = replace(dataset, normalization=Normalization())
         with pytest.raises(ConfigurationError, match="Normalization: the training inputs have nu"):
             normalized.load(data)
