@@ -38,7 +38,7 @@ RELEASE = {
     "quantlab.datasets.loading.files": "require_relative",
     "quantlab.datasets.loading.global_generators": "kept_generators seed_generators",
     "quantlab.datasets.loading.loader": "loaded_batches positions_of_batches",
-    "quantlab.datasets.loading.normalization": "Normalization",
+    "quantlab.datasets.loading.normalization": "Normalization require_mean_and_std",
     "quantlab.datasets.loading.sending": "ready_to_send sent",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
     "quantlab.datasets.text.byte_text": "ByteText visible_files",

@@ -1,6 +1,5 @@
 """ImageDatasetSpec, the base class of datasets whose inputs are normalized by channel."""
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,8 +8,8 @@ import torch
 from torch import Tensor
 
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
-from quantlab.errors import ConfigurationError, brief
-from quantlab.plain_values import floats, plain
+from quantlab.datasets.loading.normalization import require_mean_and_std
+from quantlab.errors import ConfigurationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,25 +23,7 @@ class ImageDatasetSpec(DatasetSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        owner = type(self).__name__
-        for field in ("mean", "std"):
-            values = plain(getattr(self, field))
-            try:
-                numbers = floats(values)
-            except (TypeError, ValueError):
-                numbers = ()
-            if not numbers or not all(map(math.isfinite, numbers)):
-                raise ConfigurationError(
-                    f"{owner}.{field} = {brief(values)}: must be finite numbers, one per channel"
-                )
-            object.__setattr__(self, field, numbers)
-        if any(value <= 0 for value in self.std):
-            raise ConfigurationError(f"{owner}.std = {self.std}: must be numbers > 0")
-        if len(self.mean) != len(self.std):
-            raise ConfigurationError(
-                f"{owner}.std = {self.std}: must have as many numbers as {owner}.mean, which has "
-                f"{len(self.mean)}"
-            )
+        require_mean_and_std(self)
 
     @property
     @abstractmethod

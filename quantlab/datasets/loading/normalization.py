@@ -38,24 +38,8 @@ class Normalization:
                 f"Normalization.{missing} = None: must have numbers, because the other one of mean "
                 "and std has them; give both or none"
             )
-        for field in ("mean", "std") if self.mean is not None else ():
-            values = plain(getattr(self, field))
-            try:
-                numbers = floats(values)
-            except (TypeError, ValueError):
-                numbers = ()
-            least = 0 if field == "std" else -math.inf
-            if not numbers or not all(math.isfinite(one) and one > least for one in numbers):
-                allowed = "finite numbers > 0" if field == "std" else "finite numbers"
-                raise ConfigurationError(
-                    f"Normalization.{field} = {brief(values)}: must be {allowed}, one per channel"
-                )
-            object.__setattr__(self, field, numbers)
-        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
-            raise ConfigurationError(
-                f"Normalization.std = {self.std}: must have as many numbers as Normalization.mean, "
-                f"which has {len(self.mean)}"
-            )
+        if self.mean is not None:
+            require_mean_and_std(self)
 
     def numbers_for(self, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Return the given mean and standard deviation for inputs of a shape.
@@ -120,6 +104,38 @@ class Normalization:
         return tuple(
             _spread(torch.from_numpy(np.atleast_1d(each)).float(), inputs.dim() - 1)
             for each in (mean, std)
+        )
+
+
+def require_mean_and_std(owner: Any) -> None:
+    """Check the fields `mean` and `std`, and store them as tuples of Python numbers.
+
+    It is called from ``__post_init__``.
+
+    Args:
+        owner: a frozen dataclass with these fields.
+
+    Raises:
+        ConfigurationError: if they are not as many finite numbers, or if one of `std` is not > 0.
+    """
+    name = type(owner).__name__
+    for field in ("mean", "std"):
+        values = plain(getattr(owner, field))
+        try:
+            numbers = floats(values)
+        except (TypeError, ValueError):
+            numbers = ()
+        if not numbers or not all(map(math.isfinite, numbers)):
+            raise ConfigurationError(
+                f"{name}.{field} = {brief(values)}: must be finite numbers, one per channel"
+            )
+        object.__setattr__(owner, field, numbers)
+    if any(value <= 0 for value in owner.std):
+        raise ConfigurationError(f"{name}.std = {owner.std}: must be numbers > 0")
+    if len(owner.mean) != len(owner.std):
+        raise ConfigurationError(
+            f"{name}.std = {owner.std}: must have as many numbers as {name}.mean, which has "
+            f"{len(owner.mean)}"
         )
 
 

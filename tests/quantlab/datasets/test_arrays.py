@@ -270,7 +270,10 @@ def test_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str
     ("make", "message"),
     [
         (lambda: Normalization(mean=(0.0,)), r"Normalization\.std = None: must have numbers"),
-        (lambda: Normalization((0.0,), (0.0,)), r"Normalization\.std = \(0\.0,\): must be finite"),
+        (
+            lambda: Normalization((0.0,), (0.0,)),
+            r"Normalization\.std = \(0\.0,\): must be num",
+        ),
         (lambda: Normalization((np.nan,), (1.0,)), r"Normalization\.mean = \(nan,\): must be"),
         (lambda: Normalization((1, 2), (1,)), r"Normalization\.std = \(1\.0,\): must have as many"),
         (lambda: Normalization(per_channel=1), r"Normalization\.per_channel = 1: must be True"),  # type: ignore[arg-type]
