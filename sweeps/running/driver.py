@@ -52,6 +52,7 @@ def services(
     """
     for module in users_modules.reached():
         cloudpickle.register_pickle_by_value(module)
+    users_modules.send_modules_by_name()
     with ThreadPoolExecutor(1) as pool:
         # Creating a database and starting Ray take seconds each, so they run at the same time.
         reached = pool.submit(reach, tracker, cells)

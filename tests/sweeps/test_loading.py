@@ -1,11 +1,13 @@
 """Files of sweeps as people write them: encodings, modules beside them, and whatever they raise."""
 
 import math
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from ray import cloudpickle
 
 from quantlab import ConfigurationError
@@ -13,6 +15,7 @@ from sweeps.loading import load_sweep
 from sweeps.running import users_modules
 from tests.sweeps.sweep_files import TINY, changed
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MAP = changed(
     TINY.partition("SWEEP = ")[0], "return torch.tanh(", "return GAIN * torch.tanh("
 ).replace("@dataclass", "GAIN = 1\n\n\n@dataclass", 1)
@@ -121,6 +124,17 @@ def test_what_a_class_uses_reaches_machines_that_have_no_such_module(tmp_path: P
     name, value = done.stdout.split()
     assert name == cell.fingerprint
     assert float(value) == pytest.approx(2 * math.tanh(2 * 0.5))
+
+
+def test_names_of_modules_of_torch_may_be_those_of_attributes() -> None:
+    """The example's ``self.classes`` is not `torch.classes`, which cannot be sent as it is."""
+    recipe = load_sweep(str(EXAMPLES / "signals.py")).cells[0].recipe
+    for module in users_modules.reached():
+        cloudpickle.register_pickle_by_value(module)
+    users_modules.send_modules_by_name()
+    sent = cloudpickle.loads(cloudpickle.dumps(recipe))
+    assert sent.dataset.train_dataset(Path()).classes.shape == (1000,)
+    assert pickle.loads(pickle.dumps(torch.classes)) is torch.classes
 
 
 def test_what_changes_after_a_fingerprint_was_asked_for_is_refused(tmp_path: Path) -> None:
