@@ -30,6 +30,7 @@ from sweeps.tracking.delivery import Delivery, delivering, reach
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
+from sweeps.worker.sent_modules import send_modules_by_name
 from sweeps.worker.work import Work
 
 
@@ -52,7 +53,7 @@ def services(
     """
     for module in users_modules.reached():
         cloudpickle.register_pickle_by_value(module)
-    users_modules.send_modules_by_name()
+    send_modules_by_name()
     with ThreadPoolExecutor(1) as pool:
         # Creating a database and starting Ray take seconds each, so they run at the same time.
         reached = pool.submit(reach, tracker, cells)

@@ -1,9 +1,6 @@
 """Find the modules of the user whose code must be sent to workers, which cannot import them."""
 
-import copyreg
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import packages_distributions
 from types import ModuleType
 
@@ -24,23 +21,6 @@ def reached() -> list[ModuleType]:
         for name, module in list(sys.modules.items())
         if name.startswith(FILE_MODULE_PREFIX) or (name in names and _travels(module))
     ]
-
-
-def send_modules_by_name() -> None:
-    """Let modules that are objects of a class of their own, such as `torch.classes`, be sent.
-
-    A function that is sent takes modules along: those of a package it uses, if their names occur in
-    it in any meaning. ``self.classes`` beside ``torch.zeros`` is enough for `torch.classes`, and
-    only plain modules are sent by their names.
-    """
-    for module in list(sys.modules.values()):
-        kind = type(module)
-        if isinstance(module, ModuleType) and kind not in (ModuleType, *copyreg.dispatch_table):
-            copyreg.pickle(kind, _by_name)
-
-
-def _by_name(module: ModuleType) -> tuple[Callable[[str], ModuleType], tuple[str]]:
-    return import_module, (module.__name__,)
 
 
 def imported_late() -> tuple[ModuleType, ...]:

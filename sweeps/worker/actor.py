@@ -16,6 +16,7 @@ from quantlab import Recipe
 from quantlab.errors import MemoryExhaustedError
 from sweeps.worker.data_parallel import Team
 from sweeps.worker.pack_report import PackReport
+from sweeps.worker.sent_modules import send_modules_by_name
 from sweeps.worker.trial import alone, train_trials
 from sweeps.worker.work import Work
 
@@ -44,6 +45,7 @@ class Worker(tune.Trainable):
             config: the recipes of the trials by their fingerprints, under the key ``trials``.
             parameters: `Work`, under the key ``work``.
         """
+        send_modules_by_name()  # Tune sends the recipes back with every result
         work = parameters["work"]
         self._work = work
         self._unable = work.prepare()

@@ -13,6 +13,7 @@ from ray import cloudpickle
 from quantlab import ConfigurationError
 from sweeps.loading import load_sweep
 from sweeps.running import users_modules
+from sweeps.worker.sent_modules import send_modules_by_name
 from tests.sweeps.sweep_files import TINY, changed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -131,7 +132,7 @@ def test_names_of_modules_of_torch_may_be_those_of_attributes() -> None:
     recipe = load_sweep(str(EXAMPLES / "signals.py")).cells[0].recipe
     for module in users_modules.reached():
         cloudpickle.register_pickle_by_value(module)
-    users_modules.send_modules_by_name()
+    send_modules_by_name()
     sent = cloudpickle.loads(cloudpickle.dumps(recipe))
     assert sent.dataset.train_dataset(Path()).classes.shape == (1000,)
     assert pickle.loads(pickle.dumps(torch.classes)) is torch.classes
