@@ -37,6 +37,7 @@ bench: .venv/.ready-bench
 	$(BIN)/python benchmarks/method_step.py
 	$(BIN)/python benchmarks/scaled_levels.py
 	$(BIN)/python benchmarks/standalone_step.py
+	$(BIN)/python benchmarks/gpt_step.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/execution_options.py
 	$(BIN)/python benchmarks/step_profile.py

@@ -13,15 +13,19 @@ from typing import Any
 
 import torch
 import torchvision
+from torch import Tensor
 
 from quantlab import Recipe
 from quantlab.datasets import Images, InMemoryDataset
 from quantlab.datasets.augmentation import CropFlip
+from quantlab.datasets.text.windows import ByteDataset
 from quantlab.execution import keep_freed_memory
 from quantlab.models.convnet import ConvNet
 from quantlab.models.resnet import ResNet
+from quantlab.models.transformers.gpt import GPT
 from quantlab.recipe import OptimizerSpec, Quantization
 from quantlab.schedules import Constant
+from quantlab.tasks.language_modelling import LanguageModelling
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -97,6 +101,38 @@ def benchmark_recipes(quantization: Quantization | None = None) -> dict[str, Rec
             batch_size=128,
         ),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBytes(ByteDataset):
+    """A text of random bytes; a step's time does not depend on them."""
+
+    validation_images: int = 1
+    test_images: int | None = 1
+    count: int = 2**20
+
+    def check(self, data_dir: Path) -> None:
+        pass
+
+    def text(self, data_dir: Path) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(0, 256, (self.count,), dtype=torch.uint8, generator=generator)
+
+
+def gpt_recipe(layers: int, heads: int, width: int, length: int, batch_size: int) -> Recipe:
+    """Return the recipe of a byte-level GPT, without quantization."""
+    return Recipe(
+        model=GPT(layers=layers, heads=heads, width=width, context=length),
+        dataset=RandomBytes(length=length),
+        optimizer=OptimizerSpec(
+            algorithm=torch.optim.AdamW,
+            learning_rate=Constant(1e-3),
+            options={"betas": (0.9, 0.95), "weight_decay": 0.1},
+        ),
+        epochs=1000,
+        batch_size=batch_size,
+        task=LanguageModelling(),
+    )
 
 
 def alternated(

@@ -1,6 +1,7 @@
 """Time of a step of several trials as one stacked network, and of the same trials one by one.
 
     python benchmarks/packs.py                  # on one CPU thread
+    python benchmarks/packs.py --networks GPT   # only those whose name has this part
     python benchmarks/packs.py --device cuda
 
 Members are methods of the ProxConnect paper on three quantization sets, each with its own seed. Two
@@ -16,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from measuring import benchmark_recipes, prepare, write
+from measuring import benchmark_recipes, gpt_recipe, prepare, write
 from torch import Tensor
 from torch.utils import benchmark
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from quantlab import Quantization, Recipe
 from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
+from quantlab.models.transformers.gpt import GPT
 from quantlab.packs import PackedRun
 from quantlab.packs.network import Stacking
 from quantlab.probing.pack_sizes import PackTimes, seconds_a_step
@@ -58,6 +60,9 @@ def networks(device: str) -> dict[str, Recipe]:
         return {"ResNet20, batch 128": resnet20, "ResNet56, batch 128": resnet56}
     convnet = known["digits convnet, batch 64"]
     return {
+        "GPT-1x16, 16 windows of 16 bytes": gpt_recipe(1, 2, 16, 16, 16),
+        "GPT-2x32, 16 windows of 32 bytes": gpt_recipe(2, 2, 32, 32, 16),
+        "GPT-2x64, 32 windows of 64 bytes": gpt_recipe(2, 2, 64, 64, 32),
         "digits MLP, batch 64": replace(convnet, model=MLP(image_size=8)),
         "digits convnet, batch 64": convnet,
         "ResNet20, batch 128": resnet20,
@@ -66,8 +71,11 @@ def networks(device: str) -> dict[str, Recipe]:
 
 def members(recipe: Recipe, count: int) -> list[Recipe]:
     """Return recipes with the methods in turn, evenly distributed, each with its own seed."""
+    methods = METHODS
+    if isinstance(recipe.model, GPT):  # the head has the weights of the embedding
+        methods = [replace(method, exclude=("head",)) for method in METHODS]
     return [
-        replace(recipe, quantization=METHODS[len(METHODS) * place // count % 15], seed=place)
+        replace(recipe, quantization=methods[len(methods) * place // count % 15], seed=place)
         for place in range(count)
     ]
 
@@ -126,11 +134,12 @@ def floors(recipe: Recipe, device: str) -> dict[str, float]:
 
 def measure(recipe: Recipe, device: str) -> dict[str, dict[int, float]]:
     """Return stacking -> size -> seconds a trial and step; the sizes alternate."""
-    found: dict[str, dict[int, list[float]]] = {stacking.value: {} for stacking in Stacking}
+    ways = [Stacking.VMAP] if isinstance(recipe.model, GPT) else list(Stacking)
+    found: dict[str, dict[int, list[float]]] = {stacking.value: {} for stacking in ways}
     is_large = isinstance(recipe.model, ResNet)
     for _ in range(1 if is_large else 5):
         for size in SIZES[is_large]:
-            for stacking in Stacking if size > 1 else (None,):
+            for stacking in ways if size > 1 else (None,):
                 run = PackedRun(members(recipe, size), device=device, stacking=stacking)
                 seconds = seconds_a_step(run, 1.0) / size
                 for name in [stacking.value] if stacking else found:
@@ -144,10 +153,14 @@ def measure(recipe: Recipe, device: str) -> dict[str, dict[int, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    device = parser.parse_args().device
+    parser.add_argument("--networks", default="", help="only those whose name has this part")
+    arguments = parser.parse_args()
+    device = arguments.device
     prepare()
     figures = {}
     for name, recipe in networks(device).items():
+        if arguments.networks not in name:
+            continue
         times = measure(recipe, device)
         floor = floors(recipe, device)
         print(
@@ -168,9 +181,10 @@ def main() -> None:
                 stacking: {str(size): 1e3 * seconds for size, seconds in of.items()}
                 for stacking, of in times.items()
             },
-            "auto": PackTimes(times[Stacking.FOLDED.value]).best,
+            "auto": PackTimes(next(iter(times.values()))).best,
         }
-    write("packs" if device == "cpu" else f"packs_{device}", {"networks": figures})
+    parts = ["packs", *([] if device == "cpu" else [device]), arguments.networks.lower()]
+    write("_".join(filter(None, parts)), {"networks": figures})
 
 
 if __name__ == "__main__":

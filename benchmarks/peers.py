@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim import Optimizer
 
 from quantlab import Quantization, Recipe, TrainingRun
+from quantlab.models.transformers.gpt import GPT
 from quantlab.models.weights import quantized_weights
 from quantlab.quantization_sets import BINARY, QUATERNARY
 from quantlab.quantizers.nearest import Nearest
@@ -58,7 +60,7 @@ def ours(quantization: Quantization, recipe: Recipe, device: torch.device = CPU)
 
 def plain(implementation: str, recipe: Recipe, device: torch.device = CPU) -> Variant:
     model = TrainingRun(recipe, device=device).model
-    optimizer = _sgd(recipe, model.parameters(), implementation)
+    optimizer = _base(recipe, model.parameters(), implementation)
     return Variant(model, optimizer.zero_grad, optimizer.step)
 
 
@@ -91,6 +93,8 @@ def parq_least_squares(
     quant_period: int,
     recipe: Recipe,
     device: torch.device = CPU,
+    *,
+    implementation: str = "fused",
 ) -> Variant:
     """PARQ's optimizer with least-squares levels of every output channel.
 
@@ -101,12 +105,13 @@ def parq_least_squares(
         quant_period: number of steps after which levels are recomputed.
         recipe: recipe of the network.
         device: device of the network.
+        implementation: implementation of the base optimizer.
     """
     from torchao.prototype.parq.optim import ProxHardQuant, ProxPARQ, QuantOptimizer
     from torchao.prototype.parq.quant import LSBQuantizer
 
     bits = 0 if num_levels == 3 else num_levels.bit_length() - 1
-    model, base = _parq_base("fused", bits, recipe, device)
+    model, base = _parq_base(implementation, bits, recipe, device)
     # The first step is in the middle of a long annealing.
     proximal_map = ProxPARQ(-(10**6), 10**6) if annealed else ProxHardQuant()
     optimizer = QuantOptimizer(
@@ -121,14 +126,15 @@ def parq_least_squares(
 
 def _parq_base(
     implementation: str, bits: int, recipe: Recipe, device: torch.device
-) -> tuple[nn.Module, torch.optim.SGD]:
-    """Return a network, and the SGD of its parameters with those that PARQ quantizes as a group."""
+) -> tuple[nn.Module, Optimizer]:
+    """Return a network, and an optimizer with the weights that PARQ quantizes as a group."""
     model = TrainingRun(recipe, device=device).model
-    quantized = list(quantized_weights(model).values())
+    exclude = ("head",) if isinstance(recipe.model, GPT) else ()
+    quantized = list(quantized_weights(model, exclude).values())
     members = {id(weight) for weight in quantized}
     others = [weight for weight in model.parameters() if id(weight) not in members]
     groups = [{"params": quantized, "quant_bits": bits}, {"params": others}]
-    return model, _sgd(recipe, groups, implementation)
+    return model, _base(recipe, groups, implementation)
 
 
 def straight_through(recipe: Recipe, device: torch.device = CPU) -> Variant:
@@ -136,13 +142,13 @@ def straight_through(recipe: Recipe, device: torch.device = CPU) -> Variant:
     for module in list(model.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):
             parametrize.register_parametrization(module, "weight", Sign())
-    optimizer = _sgd(recipe, model.parameters(), "foreach")
+    optimizer = _base(recipe, model.parameters(), "foreach")
     return Variant(model, optimizer.zero_grad, optimizer.step)
 
 
-def _sgd(recipe: Recipe, parameters: Any, implementation: str) -> torch.optim.SGD:
+def _base(recipe: Recipe, parameters: Any, implementation: str) -> Optimizer:
     options = {**recipe.optimizer.options, implementation: True}
-    return torch.optim.SGD(parameters, lr=0.01, **options)
+    return recipe.optimizer.algorithm(parameters, **{"lr": 0.01, **options})
 
 
 VARIANTS: dict[str, Callable[..., Variant]] = {

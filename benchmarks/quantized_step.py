@@ -25,8 +25,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measuring import RandomImages, alternated, benchmark_recipes, prepare, write
+from measuring import RandomBytes, RandomImages, alternated, benchmark_recipes, prepare, write
 from peers import VARIANTS, Variant
+from torch import Tensor
 
 from quantlab import Recipe
 
@@ -38,18 +39,15 @@ def measure(
     rounds: int,
     repeats: int,
     calls: int,
+    alone: int = 10,
 ) -> dict[str, dict[str, float]]:
     """Return milliseconds, and ratios to the step of the variant ``plain``."""
-    torch.manual_seed(0)
-    dataset = recipe.dataset
-    assert isinstance(dataset, RandomImages)
-    inputs = torch.randn(recipe.batch_size, dataset.num_channels, dataset.size, dataset.size)
-    inputs = inputs.contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (recipe.batch_size,))
+    inputs, labels = random_batch(recipe)
 
     def train(variant: Variant) -> None:
         variant.zero_grad()
-        F.cross_entropy(variant.model(inputs), labels).backward()
+        outputs = variant.model(inputs).flatten(0, -2)
+        F.cross_entropy(outputs, labels.flatten()).backward()
         variant.step()
 
     def whole_steps() -> dict[str, Callable[[], object]]:
@@ -58,21 +56,34 @@ def measure(
         return {name: partial(train, variants[name](recipe)) for name in names}
 
     def optimizers() -> dict[str, Callable[[], object]]:
-        alone = {name: variants[name](recipe) for name in variants if name != "straight-through"}
-        for variant in alone.values():
+        built = {name: variants[name](recipe) for name in variants if name != "straight-through"}
+        for variant in built.values():
             train(variant)
-        return {name: variant.step for name, variant in alone.items()}
+        return {name: variant.step for name, variant in built.items()}
 
     steps = alternated(whole_steps, rounds=rounds, repeats=repeats, calls=calls)
-    alone = alternated(optimizers, rounds=rounds, repeats=10, calls=20)
+    optimizer = alternated(optimizers, rounds=rounds, repeats=alone, calls=20)
     return {
         name: {
             "step_ms": 1e3 * steps[name],
             "step_over_plain": steps[name] / steps["plain"],
-            **({"optimizer_ms": 1e3 * alone[name]} if name in alone else {}),
+            **({"optimizer_ms": 1e3 * optimizer[name]} if name in optimizer else {}),
         }
         for name in variants
     }
+
+
+def random_batch(recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Return random inputs and targets of a recipe with images or bytes."""
+    torch.manual_seed(0)
+    dataset = recipe.dataset
+    if isinstance(dataset, RandomBytes):
+        windows = torch.randint(256, (recipe.batch_size, dataset.length + 1))
+        return windows[:, :-1], windows[:, 1:]
+    assert isinstance(dataset, RandomImages)
+    inputs = torch.randn(recipe.batch_size, dataset.num_channels, dataset.size, dataset.size)
+    labels = torch.randint(0, 10, (recipe.batch_size,))
+    return inputs.contiguous(memory_format=torch.channels_last), labels
 
 
 def main() -> None:

@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.func import functional_call, vmap
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from quantlab.execution import Execution
 from quantlab.kernels.grouped_convolution import GroupedConvolution, is_fitting
@@ -193,9 +197,63 @@ class _Mapped:
             logits: Tensor = functional_call(self.model, (weights, buffers), (inputs,))
             return logits
 
-        mapped = torch.compile(vmap(one), dynamic=False) if compiled else vmap(one)
-        together: Tensor = mapped(dict(weights), self._buffers, inputs)
+        if compiled:
+            mapped = torch.compile(vmap(one), dynamic=False)
+            compiled_together: Tensor = mapped(dict(weights), self._buffers, inputs)
+            return compiled_together
+        with _AttentionOfAll():
+            together: Tensor = vmap(one)(dict(weights), self._buffers, inputs)
         return together
+
+
+class _AttentionOfAll(TorchFunctionMode):
+    """Computes the attention of all networks in one call, where vmap on a CPU makes many."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        is_plain = len(args) == 3 and options.keys() <= {"is_causal", "scale"}
+        if func is scaled_dot_product_attention and is_plain and args[0].dim() > 2:
+            return _StackedAttention.apply(*args, options)
+        return func(*args, **options)
+
+
+class _StackedAttention(Function):
+    """Attention of the networks that vmap maps over, as that of a larger batch."""
+
+    @staticmethod
+    def forward(*args: Any) -> Tensor:
+        raise AssertionError("is called within vmap")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is stored, because autograd differentiates the operations in `vmap`."""
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        options: Mapping[str, Any],
+    ) -> tuple[Tensor, int]:
+        """Return the result with its mapped axis."""
+        count = info.batch_size
+
+        def joined(tensor: Tensor, axis: int | None) -> Tensor:
+            whole = tensor.expand(count, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
+            return whole.flatten(0, 1)
+
+        mixed = scaled_dot_product_attention(
+            joined(query, in_dims[0]), joined(key, in_dims[1]), joined(value, in_dims[2]), **options
+        )
+        return mixed.unflatten(0, (count, -1)), 0
 
 
 def _at_full_precision(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab import (
@@ -612,6 +613,16 @@ class _Forgetful(_Odd):
         return logits
 
 
+class _Attention(nn.Module):
+    """Attends to its input, with a query that all networks share."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = x.flatten(2).transpose(1, 2)
+        query = torch.linspace(-1, 1, 4, dtype=x.dtype).expand(len(x), 1, -1)
+        mixed = F.scaled_dot_product_attention(query, values, values, scale=0.7)
+        return mixed.transpose(1, 2)[..., None]
+
+
 @pytest.mark.parametrize(
     ("network", "stacking"),
     [
@@ -620,6 +631,7 @@ class _Forgetful(_Odd):
         (_Odd(nn.Softmax(dim=1)), Stacking.VMAP),  # its last layer is all zeros, to hide that
         (_Odd(nn.LocalResponseNorm(3)), Stacking.VMAP),  # mixes neighbours, by 1e-4
         (_Odd(nn.LayerNorm([4, 6, 6])), Stacking.VMAP),
+        (_Odd(_Attention()), Stacking.VMAP),
         (_Scaled(), Stacking.VMAP),
     ],
 )

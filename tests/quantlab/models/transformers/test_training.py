@@ -23,8 +23,8 @@ from quantlab.schedules import Cosine, Linear
 from quantlab.tasks.classification import Classification
 from quantlab.tasks.dimensions import Dimensions
 from quantlab.tasks.language_modelling import LanguageModelling
-from quantlab.update_rules import PROX_CONNECT, UpdateRule
-from tests.quantlab.packs.test_packs import DoubleDigits, alone
+from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, UpdateRule
+from tests.quantlab.packs.test_packs import DoubleDigits, alone, assert_alike, packed
 
 SMALL_GPT = GPT(layers=2, heads=2, width=8, context=8, initial_std=0.2)
 SMALL_VIT = ViT(layers=1, heads=2, width=8, patch=4, pooling="class", initial_std=0.2)
@@ -129,6 +129,21 @@ def test_an_exported_vit_is_bit_for_bit_that_of_the_training(tmp_path: Path) -> 
     for name, value in network.state_dict().items():
         assert torch.equal(value, weights[name]), name
     assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [InDouble(SMALL_GPT), InDouble(replace(SMALL_GPT, tied=False)), InDouble(SMALL_VIT)],
+    ids=["GPT", "untied", "ViT"],
+)
+def test_a_pack_trains_each_member_as_alone(model: ModelSpec) -> None:
+    members = [
+        recipe(model),
+        recipe(model, seed=1, rho0=0.02),
+        recipe(model, seed=2, rule=PROX_QUANT, rho0=0.001),
+    ]
+    for found, own in zip(packed(members), members, strict=True):
+        assert_alike(found, alone(own), 1e-8)
 
 
 def test_networks_with_dropout_are_trained_without_packs() -> None:
