@@ -6,7 +6,12 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from quantlab.errors import ConfigurationError, MemoryExhaustedError, naming_exhausted_memory
+from quantlab.errors import (
+    ConfigurationError,
+    MemoryExhaustedError,
+    described,
+    naming_exhausted_memory,
+)
 from quantlab.execution import Execution
 from quantlab.packs.network import FOLDABLE, StackedNetwork, Stacking
 
@@ -30,7 +35,16 @@ def choose_stacking(
             numbers.
     """
     name = type(model).__name__
-    trial = _Trial(model, image_shape, num_symbols)
+    try:
+        with naming_exhausted_memory("trying how to stack networks"):
+            trial = _Trial(model, image_shape, num_symbols)
+    except MemoryExhaustedError:
+        raise
+    except Exception as error:  # such as a network that only works in single precision
+        raise ConfigurationError(
+            f"pack: {name} cannot be tried in a stack of networks in double precision, where it "
+            f"raised {described(error)}; train its trials without packs"
+        ) from error
     if trial.draws:
         raise ConfigurationError(
             f"pack: {name} draws random numbers, which stacked networks cannot draw separately; "

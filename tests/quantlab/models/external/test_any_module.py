@@ -14,6 +14,7 @@ from quantlab import ConfigurationError, Recipe, TrainingRun, canonical_json, fi
 from quantlab.export import load, save
 from quantlab.models.external.any_module import AnyModule
 from quantlab.models.he_scales import HeScales
+from quantlab.packs import PackedRun
 from quantlab.tasks.dimensions import Dimensions
 from sweeps.loading import load_sweep
 from sweeps.reporting.snippet import snippet
@@ -154,6 +155,28 @@ def test_trained_alone_in_packs_and_exported(tmp_path: Path) -> None:
     network = load(tmp_path / "net", into=Net(4, 10))
     state, final = network.state_dict(), run.final_weights()
     assert all(torch.equal(state[name], value) for name, value in final.items())
+
+
+class Single(Net):
+    """Its inputs have a type that its weights may not have."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.hidden(images.flatten(1).float()).tanh())
+        return outputs
+
+
+def single(num_classes: int) -> nn.Module:
+    return Single(4, num_classes).float()
+
+
+def test_what_a_stack_cannot_try_is_refused_in_a_line() -> None:
+    recipe = quantized(model=AnyModule(single), epochs=1, batchnorm_epochs=0)
+    with pytest.raises(
+        ConfigurationError, match=r"pack: Single cannot be tried .* raised RuntimeError: .* without"
+    ) as refusal:
+        PackedRun([recipe, replace(recipe, seed=1)])
+    assert "\n" not in str(refusal.value)
+    assert len(list(TrainingRun(recipe))) == 1
 
 
 @pytest.mark.parametrize(

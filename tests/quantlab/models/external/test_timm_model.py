@@ -1,5 +1,6 @@
 """Models of timm by name."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from quantlab import ConfigurationError, TrainingRun, override
 from quantlab.export import load, save
 from quantlab.initial_weights import TimmWeights
 from quantlab.models.external.timm_model import TimmModel
+from quantlab.packs import PackedRun
 from quantlab.tasks.dimensions import Dimensions
 from tests.quantlab.recipes import quantized
 
@@ -37,6 +39,17 @@ def test_a_transformer_is_trained_and_exported(tmp_path: Path) -> None:
     state = network.state_dict()
     assert state.keys() == final.keys()
     assert all(torch.equal(state[name], value) for name, value in final.items())
+
+
+def test_packs_are_lone_runs_and_random_networks_are_refused() -> None:
+    recipes = [replace(quantized(model=VIT, epochs=1), seed=seed) for seed in range(2)]
+    losses = [event.record.train_loss for event in PackedRun(recipes) if event.record is not None]
+    alone = [[record.train_loss for record in TrainingRun(recipe)] for recipe in recipes]
+    expected = [loss for epoch in zip(*alone, strict=True) for loss in epoch]
+    assert losses == pytest.approx(expected, rel=1e-4)
+    drawing = replace(VIT, options={**VIT.options, "proj_drop_rate": 0.1})
+    with pytest.raises(ConfigurationError, match="VisionTransformer draws random numbers, which"):
+        PackedRun([replace(recipe, model=drawing) for recipe in recipes])
 
 
 @pytest.mark.parametrize(
