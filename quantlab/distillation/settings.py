@@ -37,6 +37,11 @@ class Distillation:
                 f"Distillation.teacher = {brief(self.teacher)}: must be the weights of a trained "
                 "network, such as TrialWeights(...)"
             )
+        if skipped := getattr(self.teacher, "skip", ()):
+            raise ConfigurationError(
+                f"{type(self.teacher).__name__}.skip = {brief(skipped)}: must be () for a teacher, "
+                "so that all of its network is trained"
+            )
         if self.model is not None:
             require_instance(self, "model", ModelSpec)
         weight = require_number(self, "weight", most=1.0, exclusive=True)

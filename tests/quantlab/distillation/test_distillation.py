@@ -279,6 +279,10 @@ FILE = WeightsFile("net.pt")
         (lambda: Distillation(teacher=FILE, weight=1.1), r"weight = 1.1: must be a number > 0"),
         (lambda: Distillation(teacher=FILE, temperature=0), r"temperature = 0: must be .* > 0"),
         (lambda: Distillation(teacher=RandomLevels()), "must be the weights of a trained network"),
+        (
+            lambda: Distillation(teacher=WeightsFile("net.pt", skip=("fc.*",))),
+            r"WeightsFile.skip = \('fc\.\*',\): must be \(\) for a teacher",
+        ),
         (lambda: Distillation(teacher=TEACHER), "must be an instance of InitialWeights"),
         (lambda: Distillation(teacher=FILE, model=nn.Linear(1, 1)), "instance of ModelSpec"),
         (lambda: small_recipe(distillation=FILE), "must be an instance of Distillation"),
