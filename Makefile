@@ -1,7 +1,7 @@
 # make demo   runs the digits sweep, in packs of nine trials, and prints its tables
 # make test   runs all tests
 # make lint   runs the linters and the type checker
-# make bench  compares the speed of training with that of other libraries (about 15 minutes)
+# make bench  compares the speed of training with that of other libraries (about 20 minutes)
 # make bench-sweep  measures the overhead of orchestration and tracking (about 25 minutes)
 # make bench-packs  compares packs with single trials (about 10 minutes)
 # make bench-gpu  measures training on a GPU, which it needs (8 minutes)
