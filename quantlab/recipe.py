@@ -14,6 +14,7 @@ from quantlab.settings.moving_average import MovingAverage
 from quantlab.settings.overriding import override
 from quantlab.settings.quantization import Averaging, Quantization, WeightGroup, pull_at
 from quantlab.tasks import Task
+from quantlab.tasks.checked import require_metrics
 from quantlab.tasks.classification import Classification
 
 __all__ = [
@@ -89,6 +90,7 @@ class Recipe:
         require_instance(self, "dataset", DatasetSpec)
         require_instance(self, "optimizer", OptimizerSpec)
         require_instance(self, "task", Task)
+        require_metrics(self.task)
         if self.quantization is not None:
             require_instance(self, "quantization", Quantization)
         if self.initial_weights is not None:

@@ -224,7 +224,9 @@ RELEASE = {
         "AtStep AveragingWeight NoAnnealing PullAtStep averaging_of pull_of sharpness_of"
     ),
     "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
-    "quantlab.tasks.checked": "each_distance each_loss each_value mean_loss of_mean require_task",
+    "quantlab.tasks.checked": (
+        "each_distance each_loss each_value mean_loss of_mean require_metrics require_task"
+    ),
     "quantlab.tasks.classification": "Classification TopAccuracy",
     "quantlab.tasks.dimensions": "Dimensions",
     "quantlab.tasks.divergence": "softened_divergence widened",

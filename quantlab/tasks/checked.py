@@ -1,13 +1,82 @@
 """Checked results of the methods of tasks and metrics, which users may have written."""
 
 import math
+import re
 
 import torch
 from torch import Tensor
 
 from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, brief, described
-from quantlab.plain_values import plain
+from quantlab.plain_values import finite_number, plain
 from quantlab.tasks.base import Metric, Task, described_outputs
+
+_NAME = re.compile("[a-z][a-z0-9_]*")
+_MOST_DIGITS = 15
+"""Decimals of a float."""
+
+
+def require_metrics(task: Task) -> None:
+    """Check what a task says of its metrics, before any of them is computed.
+
+    Raises:
+        ConfigurationError: if there are none, two have one name, or a name, a direction, or what
+            says how values are printed is not such. The message names the property.
+    """
+    where = f"{type(task).__name__}.metrics"
+    metrics: object = task.metrics
+    if (
+        not isinstance(metrics, tuple)
+        or not metrics
+        or not all(isinstance(metric, Metric) for metric in metrics)
+    ):
+        raise ConfigurationError(
+            f"{where} = {brief(metrics)}: must be a tuple of Metric, at least one, such as "
+            "(MeanSquaredError(),)"
+        )
+    for metric in metrics:
+        _require_described(metric)
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                f"{where}: {names.count(name)} of them have the name {name!r}; must be different "
+                "names, under which records have their values"
+            )
+
+
+def _require_described(metric: Metric) -> None:
+    factor, digits = finite_number(metric.factor), metric.digits
+    limits = (metric.least, metric.most)
+    numbers = [None if limit is None else finite_number(limit) for limit in limits]
+    ordered = numbers[0] is None or numbers[1] is None or numbers[0] < numbers[1]
+    allowed = {
+        "name": (
+            isinstance(metric.name, str) and _NAME.fullmatch(metric.name),
+            "lower-case letters, digits and underscores, of which a letter is the first",
+        ),
+        "higher_is_better": (isinstance(metric.higher_is_better, bool), "True or False"),
+        "label": (_is_line(metric.label) and metric.label, "text of one line"),
+        "unit": (_is_line(metric.unit), "text of one line, '' for no unit"),
+        "factor": (factor is not None and factor > 0, "a finite number > 0"),
+        "digits": (
+            digits is None or (type(digits) is int and 0 <= digits <= _MOST_DIGITS),
+            f"a whole number from 0 to {_MOST_DIGITS}, or None",
+        ),
+        "least": (limits[0] is None or numbers[0] is not None, "a finite number, or None"),
+        "most": (
+            limits[1] is None or (numbers[1] is not None and ordered),
+            "a finite number, which is greater than least, or None",
+        ),
+    }
+    for name, (is_right, what) in allowed.items():
+        if not is_right:
+            raise ConfigurationError(
+                f"{type(metric).__name__}.{name} = {brief(getattr(metric, name))}: must be {what}"
+            )
+
+
+def _is_line(text: object) -> bool:
+    return isinstance(text, str) and len(text.splitlines()) <= 1
 
 
 def mean_loss(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -92,10 +92,11 @@ class Classification(Task):
     ) -> None:
         """Check that targets are classes, and that there is one logit per class."""
         if targets.is_floating_point() or targets.dim() != 1:
+            other = "Regression()" if targets.is_floating_point() else "LanguageModelling()"
             raise ConfigurationError(
                 f"Classification: targets have the type {targets.dtype} and the shape "
                 f"{tuple(targets.shape[1:])} for each example; must be one class, a whole number, "
-                "so choose another task, such as Regression()"
+                f"so choose another task, such as {other}"
             )
         batch = len(targets)
         if isinstance(outputs, Tensor) and outputs.shape == (batch, num_outputs):

@@ -66,12 +66,14 @@ class Regression(Task):
         self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
     ) -> None:
         """Check that outputs and targets have one shape, and are floating-point numbers."""
-        if isinstance(outputs, Tensor) and outputs.shape == targets.shape:
-            if targets.is_floating_point():
-                return
+        if not targets.is_floating_point():
+            other = "Classification()" if targets.dim() == 1 else "LanguageModelling()"
             raise ConfigurationError(
-                f"Regression: targets have the type {targets.dtype}; must be floating-point numbers"
+                f"Regression: targets have the type {targets.dtype}; must be floating-point "
+                f"numbers, so choose another task, such as {other}, or other targets"
             )
+        if isinstance(outputs, Tensor) and outputs.shape == targets.shape:
+            return
         raise ConfigurationError(
             f"{type(model).__name__}.forward returned {described_outputs(outputs)} for "
             f"{len(targets)} examples; must return a tensor of shape {tuple(targets.shape)}, as "

@@ -123,7 +123,7 @@ def rehearse(
         except Exception as error:
             if runs_here or not isinstance(error, OF_DEVICES) or _is_of_shapes(error):
                 raise ConfigurationError(
-                    f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on images of "
+                    f"model {name}: a step with {recipe.optimizer.algorithm.__name__} on inputs of "
                     f"shape {dimensions.input} raised {described(error)}"
                 ) from error
 

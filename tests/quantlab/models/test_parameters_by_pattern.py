@@ -211,7 +211,7 @@ def nothing(num_classes: int) -> nn.Module:
         (wide, r"model wide: Sequential\.forward returned shape \(2, 20\)"),
         (
             narrow,
-            r"model narrow: a step with SGD on images of shape \(1, 8, 8\) raised RuntimeError",
+            r"model narrow: a step with SGD on inputs of shape \(1, 8, 8\) raised RuntimeError",
         ),
         (lazy, r"model lazy: the parameter 1\.weight of a LazyLinear has no shape after build"),
         (nothing, r"model nothing: quantization: Sequential has no convolution or linear layer"),
