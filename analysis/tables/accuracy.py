@@ -67,9 +67,13 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
             f"{_bold_note(quantized, metric)}"
         )
         usual = int(part["n"].max())
+        in_full = part[part["set"] == ""]
+        named = in_full["model"]
+        if named.duplicated().any():  # such as networks with a teacher and without
+            named = named + " " + in_full["method"]
         full = [
-            f"{row['model']} {_cell(row, usual, metric)}"
-            for _, row in part[part["set"] == ""].iterrows()
+            f"{name} {_cell(row, usual, metric)}"
+            for name, (_, row) in zip(named, in_full.iterrows(), strict=True)
         ]
         if full:
             caption += f" In full precision: {', '.join(full)}."

@@ -109,6 +109,11 @@ class DatasetSpec(ABC):
         return ()
 
     @property
+    def file_pattern(self) -> str:
+        """Shell-style pattern of the names of the files that are read in the folders of `files`."""
+        return "*"
+
+    @property
     def num_symbols(self) -> int | None:
         """Number of symbols in inputs of whole numbers; None if it is that of the classes."""
         return None

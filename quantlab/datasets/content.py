@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = Non
     """Return a hash of what a dataset reads. That of files is cached until the process ends.
 
     The hash covers the names and contents of all files of the dataset in the data folder, except
-    hidden files. If they are large or many, it covers names and sizes (see `MOST_BYTES` and
-    `MOST_FILES`). For a dataset without files it covers the examples as evaluation gets them; of
-    more than `MOST_EXAMPLES` that are not in memory, it covers `SAMPLED` in each split.
+    hidden files, and files in its folders that do not match its `file_pattern`. If they are large
+    or many, it covers names and sizes (see `MOST_BYTES` and `MOST_FILES`). For a dataset without
+    files it covers the examples as evaluation gets them; of more than `MOST_EXAMPLES` that are not
+    in memory, it covers `SAMPLED` in each split.
 
     Args:
         dataset: the dataset.
@@ -38,7 +40,7 @@ def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = Non
         Sixteen hexadecimal digits, or "" if there is nothing to hash.
     """
     if dataset.files:
-        return _of_files(dataset.files, data_dir.absolute())
+        return _of_files(dataset.files, data_dir.absolute(), dataset.file_pattern)
     return "" if splits is None else _of_splits(dataset, splits)
 
 
@@ -56,7 +58,11 @@ def what_is_not_hashed(dataset: DatasetSpec, data_dir: Path, splits: Splits | No
             if splits is None or not _is_sampled(splits)
             else (f"of its {_num_examples(splits)} examples, {SAMPLED} of each split are compared")
         )
-    files = [file for name in dataset.files for file in _files_under(str(data_dir / name))]
+    files = [
+        file
+        for name in dataset.files
+        for file in _files_under(str(data_dir / name), dataset.file_pattern)
+    ]
     if len(files) > MOST_FILES:
         return f"of its {len(files)} files, names and the sizes of {SAMPLED} are compared"
     gibibytes = sum(os.stat(path).st_size for path in files) / 2**30
@@ -66,8 +72,8 @@ def what_is_not_hashed(dataset: DatasetSpec, data_dir: Path, splits: Splits | No
 
 
 @lru_cache(maxsize=16)
-def _of_files(names: tuple[str, ...], data_dir: Path) -> str:
-    files = sorted(file for name in names for file in _files_under(str(data_dir / name)))
+def _of_files(names: tuple[str, ...], data_dir: Path, pattern: str) -> str:
+    files = sorted(file for name in names for file in _files_under(str(data_dir / name), pattern))
     if not files:
         return ""
     digest = hashlib.sha256()
@@ -83,12 +89,16 @@ def _of_files(names: tuple[str, ...], data_dir: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _files_under(path: str) -> Iterator[str]:
+def _files_under(path: str, pattern: str) -> Iterator[str]:
     if os.path.isfile(path):
         yield path
     for folder, inner, files in os.walk(path, followlinks=True):
         inner[:] = [name for name in inner if not name.startswith(".")]
-        yield from (os.path.join(folder, name) for name in files if not name.startswith("."))
+        yield from (
+            os.path.join(folder, name)
+            for name in files
+            if not name.startswith(".") and fnmatchcase(name, pattern)
+        )
 
 
 def _of_splits(dataset: DatasetSpec, splits: Splits) -> str:

@@ -46,6 +46,11 @@ class ByteText(ByteDataset):
         """The file or folder."""
         return (self.path,)
 
+    @property
+    def file_pattern(self) -> str:
+        """The pattern."""
+        return self.pattern
+
     def check(self, data_dir: Path) -> None:
         """Check that the text exists and is long enough."""
         self._require_long_enough(sum(file.stat().st_size for file in self._found(data_dir)))

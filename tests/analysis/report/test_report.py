@@ -43,6 +43,18 @@ def test_tables_have_the_papers_layout() -> None:
     assert "| ConvNet | binary |" in pc.markdown()
 
 
+def test_two_networks_in_full_precision_are_told_apart() -> None:
+    accuracies = {("FP", ""): 0.97, ("FP-taught", ""): 0.98, ("PC", "binary"): 0.9}
+    both = trials(
+        (method, levels, 0.1 if levels else None, seed, accuracy + 0.01 * seed)
+        for (method, levels), accuracy in accuracies.items()
+        for seed in (0, 1)
+    )
+    (methods,) = method_tables(select(configurations(both)))
+    full = "ConvNet FP 97.50 (0.71), ConvNet FP-taught 98.50 (0.71)."
+    assert methods.caption.endswith(f"In full precision: {full}")
+
+
 def test_a_cell_with_fewer_seeds_says_so() -> None:
     frame = grid(
         lambda method, levels, place, seed: (0.8, 0.9, 0.85)[place],

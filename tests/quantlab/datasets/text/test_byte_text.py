@@ -10,7 +10,7 @@ import torch
 
 from quantlab import ConfigurationError
 from quantlab.datasets.base import DatasetSpec
-from quantlab.datasets.content import content_of
+from quantlab.datasets.content import _of_files, content_of
 from quantlab.datasets.text import standard_library
 from quantlab.datasets.text.byte_text import ByteText
 from quantlab.datasets.text.standard_library import StandardLibrary
@@ -114,8 +114,18 @@ def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
     spec.check(tmp_path)
     assert bytes(spec.text(tmp_path).tolist()) == b"zeroonetwo"
     assert spec.name == "texts"
-    one = content_of(spec, tmp_path)
-    assert one == content_of(small(path="texts"), tmp_path) != ""
+    read, everything = content_now(spec, tmp_path), content_now(small(path="texts"), tmp_path)
+    assert "" != read != everything
+    (tmp_path / "texts" / "c.md").write_text("another")  # which only one of them reads
+    assert content_now(spec, tmp_path) == read
+    assert content_now(small(path="texts"), tmp_path) != everything
+    (tmp_path / "texts" / "a.txt").write_text("nought")
+    assert content_now(spec, tmp_path) != read
+
+
+def content_now(spec: ByteText, root: Path) -> str:
+    _of_files.cache_clear()  # as a new process has it
+    return content_of(spec, root)
 
 
 @pytest.mark.parametrize(
