@@ -23,7 +23,11 @@ _WIDTH, _HEIGHT = 6.4, 3.2
 
 
 def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
-    """Yield Optuna's figures of a study; those that need more configurations are left out."""
+    """Yield Optuna's figures of a study; those that need more configurations are left out.
+
+    Values are those of tables, in the unit of their objective.
+    """
+    study = _as_printed(spec, study)
     complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
     if len(complete) < 2:
         return
@@ -41,14 +45,16 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         )
     for place, objective in enumerate(spec.objectives):
         ending = "" if is_single else f"_{place + 1}"
-        about: dict[str, Any] = {"target_name": drawable_labels([objective.name])[objective.name]}
+        label = drawable_labels([objective.name])[objective.name]
+        unit = f" ({objective.unit})" if objective.unit else ""
+        about: dict[str, Any] = {"target_name": f"{label}{unit}"}
         if not is_single:
             about["target"] = _value(place)
         yield _drawn(
             f"history{ending}",
             SEARCH,
             f"The {objective.name} of each complete configuration, in the order in which they were "
-            "sampled; the line is the best value so far.",
+            f"sampled{'; the line is the best value so far' if is_single else ''}.",
             "plot_optimization_history",
             study,
             **about,
@@ -56,7 +62,7 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         parameters = {name for trial in complete for name in trial.params}
         values = {trial.values[place] for trial in complete}
         if len(parameters) > 1 and sum(map(math.isfinite, values)) > 3:
-            yield from _space(study, place, ending, about)
+            yield from _space(study, place, ending, label, about)
     if is_single and any(trial.intermediate_values for trial in study.trials):
         yield _drawn(
             "curves",
@@ -72,7 +78,9 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
     )
 
 
-def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) -> Iterator[Drawn]:
+def _space(
+    study: optuna.Study, place: int, ending: str, name: str, about: dict[str, Any]
+) -> Iterator[Drawn]:
     """Yield the importances of the parameters, and slices along the most important ones."""
     target = about.get("target")
     with warnings.catch_warnings():
@@ -82,7 +90,6 @@ def _space(study: optuna.Study, place: int, ending: str, about: dict[str, Any]) 
             study, evaluator=evaluator, target=target
         )
     first = list(importances)[:MOST_PARAMETERS]
-    name = about["target_name"]
     yield _drawn(
         f"importance{ending}",
         SPACE,
@@ -126,6 +133,29 @@ def _figure(plot: str, *arguments: Any, **options: Any) -> Figure:
         freeze_layout(figure)
         pyplot.close(figure)
     return figure
+
+
+def _as_printed(spec: StudySpec, study: optuna.Study) -> optuna.Study:
+    """Return a copy of a study in memory, whose values have the factors of their objectives."""
+    factors = [objective.factor for objective in spec.objectives]
+    trials = study.get_trials()
+    for trial in trials:
+        if trial.values is not None:
+            trial.values = [
+                factor * value for factor, value in zip(factors, trial.values, strict=True)
+            ]
+        trial.intermediate_values = {
+            step: factors[0] * value for step, value in trial.intermediate_values.items()
+        }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna warns of its experimental features
+        copy = optuna.create_study(
+            study_name=study.study_name,
+            storage=optuna.storages.InMemoryStorage(),
+            directions=study.directions,
+        )
+        copy.add_trials(trials)
+    return copy
 
 
 def _value(place: int) -> Callable[[optuna.trial.FrozenTrial], float]:

@@ -45,8 +45,14 @@ def test_the_winner_is_new_and_known_points_are_named(tmp_path: Path) -> None:
     assert table.loc[table["state"] == "PRUNED", "objective.validation accuracy"].isna().all()
     assert measured.winner == f"configuration {winner(made, study).number}"
     with for_print():
-        names = [drawn.name for drawn in optuna_figures(made, study)]
-    assert names == ["history", "curves", "timeline"]  # one parameter has nothing to compare
+        drawn = {item.name: item.figure.axes[0] for item in optuna_figures(made, study)}
+    assert list(drawn) == ["history", "curves", "timeline"]  # one parameter compares nothing
+    assert drawn["history"].get_ylabel() == "validation accuracy (%)"
+    points = drawn["history"].collections[0]
+    complete = table.loc[table["state"] == "COMPLETE", "objective.validation accuracy"]
+    assert list(points.get_offsets()[:, 1]) == pytest.approx(list(100 * complete.sort_index()))
+    heights = [height for line in drawn["curves"].get_lines() for height in line.get_ydata()]
+    assert 1 < min(heights) < max(heights) <= 100
 
 
 def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> None:
@@ -70,7 +76,7 @@ def test_several_objectives_have_a_front_and_a_hypervolume(tmp_path: Path) -> No
     volume, reached = 0.0, lost
     for accuracy, bits in sorted(values[table["on_front"]].tolist()):
         volume, reached = volume + (accuracy - reached) * (worst - bits), accuracy
-    assert heights[-1] == pytest.approx(volume)
+    assert heights[-1] == pytest.approx(100 * volume)  # accuracies are in percent
     assert {"importance_1", "importance_2", "slice_1"} <= set(drawn)
 
 
