@@ -88,7 +88,7 @@ RELEASE = {
     "quantlab.mirror_maps.base": "MirrorMap",
     "quantlab.mirror_maps.shifted_tanh": "ShiftedTanh",
     "quantlab.mirror_maps.softmax": "Softmax",
-    "quantlab.models.base": "ModelSpec NormalizedModel global_average",
+    "quantlab.models.base": "ModelSpec NormalizedModel ScaledLayers global_average",
     "quantlab.models.convnet": "ConvNet SignalConvNet",
     "quantlab.models.external.any_module": "AnyModule",
     "quantlab.models.external.timm_model": "TimmModel imported_timm",

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError, brief
-from quantlab.plain_values import require_bool
+from quantlab.plain_values import require_bool, require_instance
 from quantlab.tasks.dimensions import Dimensions
 
 _INITIALIZATIONS = ("default", "xavier")
@@ -118,6 +118,44 @@ class NormalizedModel(ModelSpec, ABC):
             num_classes: see `build`.
             num_channels: see `build`.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledLayers(ModelSpec, ABC):
+    """Another network, to whose convolution and linear layers scales are added."""
+
+    base: ModelSpec
+    """The network without scales."""
+    exclude: tuple[str, ...] = ()
+    """Module types and patterns of layers without a scale; see `Quantization.exclude`."""
+
+    def __post_init__(self) -> None:
+        require_instance(self, "base", ModelSpec)
+
+    @abstractmethod
+    def add_scales(self, model: nn.Module) -> None:
+        """Add scales to the layers of a network that was built."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those of the network without scales."""
+        return self.base.packages
+
+    def is_built_from_channels(self, dimensions: Dimensions) -> bool:
+        """Whether the network without scales is."""
+        return self.base.is_built_from_channels(dimensions)
+
+    def build_for(self, dimensions: Dimensions) -> nn.Module:
+        """Build the network, and add scales to its layers."""
+        model = self.base.build_for(dimensions)
+        self.add_scales(model)
+        return model
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        """Do the same for images."""
+        model = self.base.build(num_classes=num_classes, num_channels=num_channels)
+        self.add_scales(model)
+        return model
 
 
 def global_average(features: Tensor) -> Tensor:

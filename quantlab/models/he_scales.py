@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from quantlab.models.base import ModelSpec
+from quantlab.models.base import ScaledLayers
 from quantlab.models.weights import called_layers
-from quantlab.plain_values import require_instance
-from quantlab.tasks.dimensions import Dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeScales(ModelSpec):
+class HeScales(ScaledLayers):
     """Another network, in which the weights W of each layer act as s W.
 
     The scale is s = sqrt(2 / fan-in), the standard deviation of the initialization of He et al.
@@ -24,44 +22,17 @@ class HeScales(ModelSpec):
     Source: mirror-descent paper, Table 4 ("layerwise scaling"), after McDonnell (2018).
     """
 
-    base: ModelSpec
-    """The network without scales."""
-    exclude: tuple[str, ...] = ()
-    """Module types and patterns of layers without a scale; see `Quantization.exclude`."""
-
-    def __post_init__(self) -> None:
-        require_instance(self, "base", ModelSpec)
-
     @property
     def name(self) -> str:
         """Name of the network, followed by "with He scales"."""
         return f"{self.base.name} with He scales"
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Those of the network without scales."""
-        return self.base.packages
-
-    def is_built_from_channels(self, dimensions: Dimensions) -> bool:
-        """Whether the network without scales is."""
-        return self.base.is_built_from_channels(dimensions)
-
-    def build_for(self, dimensions: Dimensions) -> nn.Module:
-        """Build the network, and add a module ``he_scale`` to each layer."""
-        return self._with_scales(self.base.build_for(dimensions))
-
-    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """Do the same for images."""
-        return self._with_scales(
-            self.base.build(num_classes=num_classes, num_channels=num_channels)
-        )
-
-    def _with_scales(self, model: nn.Module) -> nn.Module:
+    def add_scales(self, model: nn.Module) -> None:
+        """Add a module ``he_scale`` to each layer."""
         for layer in called_layers(model, self.exclude, type(self).__name__):
             fan_in = layer.get_parameter("weight")[0].numel()
             layer.add_module("he_scale", _Scale(math.sqrt(2 / fan_in)))
             layer.register_forward_pre_hook(_scaled)
-        return model
 
 
 class _Scale(nn.Module):

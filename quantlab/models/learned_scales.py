@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quantlab.models.base import ModelSpec
+from quantlab.models.base import ScaledLayers
 from quantlab.models.weights import called_layers
-from quantlab.tasks.dimensions import Dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnedScales(ModelSpec):
+class LearnedScales(ScaledLayers):
     """Another network with a learned scale for each convolution and linear layer.
 
     The output of a layer is multiplied by its scale s, so that weights in the set Q act as weights
@@ -23,40 +22,16 @@ class LearnedScales(ModelSpec):
     Pretrained weights of the network without scales cannot be loaded.
     """
 
-    base: ModelSpec
-    """The network without scales."""
-    exclude: tuple[str, ...] = ()
-    """Module types and patterns of layers without a scale; see `Quantization.exclude`."""
-
     @property
     def name(self) -> str:
         """Name of the network, followed by "with scales"."""
         return f"{self.base.name} with scales"
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Those of the network without scales."""
-        return self.base.packages
-
-    def is_built_from_channels(self, dimensions: Dimensions) -> bool:
-        """Whether the network without scales is."""
-        return self.base.is_built_from_channels(dimensions)
-
-    def build_for(self, dimensions: Dimensions) -> nn.Module:
-        """Build the network, and add a module ``scale`` to each layer."""
-        return self._with_scales(self.base.build_for(dimensions))
-
-    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
-        """Do the same for images."""
-        return self._with_scales(
-            self.base.build(num_classes=num_classes, num_channels=num_channels)
-        )
-
-    def _with_scales(self, model: nn.Module) -> nn.Module:
+    def add_scales(self, model: nn.Module) -> None:
+        """Add a module ``scale`` to each layer."""
         for layer in called_layers(model, self.exclude, type(self).__name__):
             layer.add_module("scale", _Scale())
             layer.register_forward_hook(_scaled)
-        return model
 
 
 class _Scale(nn.Module):
