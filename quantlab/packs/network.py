@@ -206,6 +206,10 @@ class _Mapped:
         return together
 
 
+_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+"""Arguments of `scaled_dot_product_attention` that may have no name in a call."""
+
+
 class _AttentionOfAll(TorchFunctionMode):
     """Computes the attention of all networks in one call, where vmap on a CPU makes many."""
 
@@ -216,11 +220,15 @@ class _AttentionOfAll(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        options = dict(kwargs or {})
-        is_plain = len(args) == 3 and options.keys() <= {"is_causal", "scale"}
-        if func is scaled_dot_product_attention and is_plain and args[0].dim() > 2:
-            return _StackedAttention.apply(*args, options)
-        return func(*args, **options)
+        if func is scaled_dot_product_attention:
+            given = {**dict(zip(_ARGUMENTS, args, strict=False)), **(kwargs or {})}
+            tensors = [given.pop(name) for name in _ARGUMENTS[:3]]
+            options = {key: value for key, value in given.items() if value is not None}
+            if not options.get("dropout_p"):
+                options.pop("dropout_p", None)
+            if options.keys() <= {"is_causal", "scale", "enable_gqa"} and tensors[0].dim() > 2:
+                return _StackedAttention.apply(*tensors, options)
+        return func(*args, **(kwargs or {}))
 
 
 class _StackedAttention(Function):
