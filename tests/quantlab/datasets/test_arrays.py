@@ -429,7 +429,7 @@ def test_batches_on_a_gpu_are_those_of_the_cpu(
         ("numbers", Classification(), "Classification: targets have the type torch.float32 and"),
         ("numbers", LanguageModelling(), "LanguageModelling: targets have the type torch.float32"),
         ("classes", LanguageModelling(), r"LanguageModelling: targets have the type torch.int64 a"),
-        ("classes", Regression(), "must return a tensor of shape"),
+        ("classes", Regression(), r"Regression: targets have the type torch.int64; must be fl"),
     ],
 )
 def test_a_task_that_does_not_fit_the_targets_is_refused_before_training(

@@ -72,7 +72,7 @@ NETWORKS: dict[str, tuple[Callable[[int], Any], str]] = {
     "fewer classes": (lambda n: Net(lambda y: y, 5), r"returned shape \(2, 5\)"),
     "integers": (lambda n: Net(lambda y: y.long()), r"a step with SGD .* raised "),
     "detached": (lambda n: Net(torch.detach), r"raised RuntimeError: .*grad"),
-    "a wrong layer": (needs_colour, r"images of shape \(1, 8, 8\) raised RuntimeError: .*channels"),
+    "a wrong layer": (needs_colour, r"inputs of shape \(1, 8, 8\) raised RuntimeError: .*channels"),
     "frozen": (frozen, "leaves no layer to quantize that the model has not frozen"),
     "parametrized": (
         lambda n: nn.Sequential(
