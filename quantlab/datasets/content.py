@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
+from quantlab.datasets.loading.files import files_under
 
 MOST_BYTES = 2**30
 """Total size above which only the names and sizes of files are hashed."""
@@ -61,7 +61,7 @@ def what_is_not_hashed(dataset: DatasetSpec, data_dir: Path, splits: Splits | No
     files = [
         file
         for name in dataset.files
-        for file in _files_under(str(data_dir / name), dataset.file_pattern)
+        for file in files_under(str(data_dir / name), dataset.file_pattern)
     ]
     if len(files) > MOST_FILES:
         return f"of its {len(files)} files, names and the sizes of {SAMPLED} are compared"
@@ -73,7 +73,7 @@ def what_is_not_hashed(dataset: DatasetSpec, data_dir: Path, splits: Splits | No
 
 @lru_cache(maxsize=16)
 def _of_files(names: tuple[str, ...], data_dir: Path, pattern: str) -> str:
-    files = sorted(file for name in names for file in _files_under(str(data_dir / name), pattern))
+    files = sorted(file for name in names for file in files_under(str(data_dir / name), pattern))
     if not files:
         return ""
     digest = hashlib.sha256()
@@ -87,18 +87,6 @@ def _of_files(names: tuple[str, ...], data_dir: Path, pattern: str) -> str:
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _files_under(path: str, pattern: str) -> Iterator[str]:
-    if os.path.isfile(path):
-        yield path
-    for folder, inner, files in os.walk(path, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        yield from (
-            os.path.join(folder, name)
-            for name in files
-            if not name.startswith(".") and fnmatchcase(name, pattern)
-        )
 
 
 def _of_splits(dataset: DatasetSpec, splits: Splits) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from quantlab.errors import ConfigurationError, brief, in_full
 from quantlab.export.coded_tensor import CodedTensor
 from quantlab.export.packing import packed_bytes
-from quantlab.tasks.dimensions import Dimensions
+from quantlab.tasks.dimensions import DTYPES, Dimensions
 
 FORMAT = "quantlab network"
 """Entry ``format`` of the metadata, by which these files are recognized."""
@@ -28,21 +28,6 @@ VERSION = 1
 _NO_SUM = "0" * 64
 _SUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _MOST_LAYOUT_BYTES = 2**26
-_DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        torch.float64,
-        torch.float32,
-        torch.float16,
-        torch.bfloat16,
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint8,
-        torch.bool,
-    )
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +98,10 @@ class NetworkFile:
         by_dtype: dict[str, list[Tensor]] = {}
         for name, value in self.plain.items():
             dtype = str(value.dtype).removeprefix("torch.")
-            if dtype not in _DTYPES:
+            if dtype not in DTYPES:
                 raise ConfigurationError(
                     f"{name}: has the type {dtype}, which cannot be exported; must be one of "
-                    f"{', '.join(_DTYPES)}"
+                    f"{', '.join(DTYPES)}"
                 )
             layout["plain"].append([name, tuple(value.shape), dtype])
             by_dtype.setdefault(dtype, []).append(value.detach().cpu().reshape(-1))
@@ -285,7 +270,7 @@ def _read_plain(entries: list[Any], tensors: Mapping[str, Tensor]) -> dict[str, 
         shape = _shape(shape)
         size, start = torch.Size(shape).numel(), starts.get(dtype, 0)
         stored = tensors[f"plain.{dtype}"]
-        if stored.dtype is not _DTYPES[dtype]:
+        if stored.dtype is not DTYPES[dtype]:
             raise ValueError(f"{name} is not stored as {dtype}")
         plain[name] = _part(stored, start, size).view(shape)
         starts[dtype] = start + size

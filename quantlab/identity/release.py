@@ -35,13 +35,13 @@ RELEASE = {
     "quantlab.datasets.loading.checks": (
         "as_targets naming_errors require_batch require_finite require_in_range require_number_of"
     ),
-    "quantlab.datasets.loading.files": "require_relative",
+    "quantlab.datasets.loading.files": "files_under require_relative",
     "quantlab.datasets.loading.global_generators": "kept_generators seed_generators",
     "quantlab.datasets.loading.loader": "loaded_batches positions_of_batches",
     "quantlab.datasets.loading.normalization": "Normalization require_mean_and_std",
     "quantlab.datasets.loading.sending": "ready_to_send sent",
     "quantlab.datasets.signals.mnist1d": "MNIST1D",
-    "quantlab.datasets.text.byte_text": "ByteText visible_files",
+    "quantlab.datasets.text.byte_text": "ByteText",
     "quantlab.datasets.text.standard_library": "StandardLibrary",
     "quantlab.datasets.text.windows": "ByteDataset Windows mapped",
     "quantlab.datasets.tiny_imagenet": "TinyImageNet",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_DTYPES = {
+DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
         torch.float64,
@@ -22,6 +22,7 @@ _DTYPES = {
         torch.bool,
     )
 }
+"""Names of the dtypes that files can state."""
 _MOST_AXES = 8
 _LARGEST_SIZE = 2**31
 
@@ -67,9 +68,9 @@ class Dimensions:
             return cls(
                 _size(num_classes),
                 _shape(shape),
-                _DTYPES[dtype],
+                DTYPES[dtype],
                 _shape(target),
-                _DTYPES[target_dtype],
+                DTYPES[target_dtype],
                 None if symbols is None else _size(symbols),
             )
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:

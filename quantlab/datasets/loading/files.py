@@ -1,5 +1,8 @@
-"""Files in the data folder: checks of their names."""
+"""Files in the data folder: checks of their names, and those within a folder."""
 
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from quantlab.errors import ConfigurationError, brief
@@ -23,3 +26,23 @@ def require_relative(owner: object, field: str) -> None:
     raise ConfigurationError(
         f"{type(owner).__name__}.{field} = {brief(value)}: must be a name within the data folder"
     )
+
+
+def files_under(path: str, pattern: str) -> Iterator[str]:
+    """Yield a file, or the files in a folder and in the folders within it, in no order.
+
+    Links to files and folders are followed. Hidden files and folders are left out.
+
+    Args:
+        path: a file, a folder, or something that does not exist and has no files.
+        pattern: shell-style pattern of the names of files in a folder.
+    """
+    if os.path.isfile(path):
+        yield path
+    for folder, inner, files in os.walk(path, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        yield from (
+            os.path.join(folder, name)
+            for name in files
+            if not name.startswith(".") and fnmatchcase(name, pattern)
+        )

@@ -7,7 +7,7 @@ from tempfile import TemporaryFile
 
 from torch import Tensor
 
-from quantlab.datasets.loading.files import require_relative
+from quantlab.datasets.loading.files import files_under, require_relative
 from quantlab.datasets.text.windows import ByteDataset, mapped
 from quantlab.errors import ConfigurationError, brief
 
@@ -25,7 +25,7 @@ class ByteText(ByteDataset):
     """Name of a file or a folder within the data folder."""
     pattern: str = "*"
     """Shell-style pattern of the names of the files in a folder and in the folders within it, such
-    as ``"*.txt"``. Hidden files and folders are left out."""
+    as ``"*.txt"``. Links are followed; hidden files and folders are left out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,27 +77,12 @@ class ByteText(ByteDataset):
                 f"ByteText.path = {self.path!r}: the file {path} does not exist; put the text "
                 "there, or correct the name or the data folder"
             )
-        found = visible_files(path, self.pattern)
+        found = sorted(
+            map(Path, files_under(str(path), self.pattern)),
+            key=lambda file: file.relative_to(path).as_posix(),
+        )
         if not found:
             raise ConfigurationError(
                 f"ByteText.pattern = {self.pattern!r}: the folder {path} has no such file"
             )
         return found
-
-
-def visible_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files in a folder and in the folders within it, in the order of their names.
-
-    Args:
-        folder: the folder.
-        pattern: shell-style pattern of the names of files. Hidden files and folders are left out.
-    """
-    return sorted(
-        (
-            path
-            for path in folder.rglob(pattern)
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ),
-        key=lambda path: path.relative_to(folder).as_posix(),
-    )

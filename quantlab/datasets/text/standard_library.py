@@ -30,7 +30,7 @@ _MADE = ("_sysconfigdata", "config-")
 class StandardLibrary(ByteDataset):
     """The .py files of Python's standard library, joined in the order of their names.
 
-    Every installation has this text, so that nothing is downloaded: 8 MB of English and Python. It
+    Every installation has this text, so that nothing is downloaded: 9 MB of English and Python. It
     is written once to ``python-<version>-library.txt`` in the data folder, by a Python of the same
     version. A file that is already there is used by every Python.
 

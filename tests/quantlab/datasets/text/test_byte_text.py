@@ -123,6 +123,19 @@ def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
     assert content_now(spec, tmp_path) != read
 
 
+def test_the_text_of_linked_folders_is_read_and_hashed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").write_bytes(b"cdefgh")
+    (tmp_path / "data" / "texts").mkdir(parents=True)
+    (tmp_path / "data" / "texts" / "a.txt").write_bytes(b"ab")
+    (tmp_path / "data" / "texts" / "linked").symlink_to(tmp_path / "elsewhere")
+    spec = small(path="texts", length=2, validation_images=1, test_images=1)
+    assert bytes(spec.text(tmp_path / "data").tolist()) == b"abcdefgh"
+    before = content_now(spec, tmp_path / "data")
+    (tmp_path / "elsewhere" / "b.txt").write_bytes(b"cdefgX")
+    assert content_now(spec, tmp_path / "data") != before
+
+
 def content_now(spec: ByteText, root: Path) -> str:
     _of_files.cache_clear()  # as a new process has it
     return content_of(spec, root)
