@@ -244,8 +244,7 @@ def _stacking_for(recipe: Recipe, data_dir: Path, device: torch.device | str) ->
             torch.default_generator.manual_seed(0)
             network = recipe.model.build_for(dimensions)
         try:
-            symbols = None if dimensions.dtype.is_floating_point else dimensions.num_classes
-            _STACKINGS[key] = choose_stacking(network, dimensions.input, symbols)
+            _STACKINGS[key] = choose_stacking(network, dimensions.input, dimensions.symbols)
         except ConfigurationError as error:
             _STACKINGS[key] = error
     found = _STACKINGS[key]

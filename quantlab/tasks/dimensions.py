@@ -45,6 +45,13 @@ class Dimensions:
     num_symbols: int | None = None
     """Number of symbols in inputs of integers; None if it is `num_classes`."""
 
+    @property
+    def symbols(self) -> int | None:
+        """Number of symbols in inputs; None if inputs are floating-point numbers."""
+        if self.dtype.is_floating_point:
+            return None
+        return self.num_classes if self.num_symbols is None else self.num_symbols
+
     def to_json(self) -> str:
         """Return the dimensions as a line of JSON."""
         dtypes = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, self.target_dtype))
@@ -78,13 +85,12 @@ class Dimensions:
 
     def random_inputs(self, batch: int) -> Tensor:
         """Return random network inputs from torch's default generator."""
-        symbols = self.num_classes if self.num_symbols is None else self.num_symbols
-        return _random((batch, *self.input), self.dtype, symbols)
+        return _random((batch, *self.input), self.dtype, self.symbols)
 
     def some_targets(self, batch: int) -> Tensor:
         """Return targets: different labels, or random numbers."""
         if self.target_dtype.is_floating_point:
-            return _random((batch, *self.target), self.target_dtype, self.num_classes)
+            return _random((batch, *self.target), self.target_dtype, None)
         labels = torch.arange(batch) % self.num_classes
         return labels.view(-1, *[1] * len(self.target)).expand(batch, *self.target)
 
@@ -105,7 +111,7 @@ def _shape(values: Any) -> tuple[int, ...]:
     return tuple(map(_size, values))
 
 
-def _random(shape: tuple[int, ...], dtype: torch.dtype, symbols: int) -> Tensor:
-    if dtype.is_floating_point:
+def _random(shape: tuple[int, ...], dtype: torch.dtype, symbols: int | None) -> Tensor:
+    if symbols is None:
         return torch.rand(*shape).to(dtype)
     return torch.randint(symbols, shape, dtype=dtype)

@@ -47,13 +47,14 @@ class GPT(Transformer):
                 f"GPT.context = {self.context}: must be at least {shape[0]}, the length of the "
                 "sequences of the dataset"
             )
-        symbols, following = dimensions.num_symbols, dimensions.num_classes
-        if self.tied and symbols not in (None, following):
+        symbols, following = dimensions.symbols, dimensions.num_classes
+        assert symbols is not None  # inputs are whole numbers
+        if self.tied and symbols != following:
             raise ConfigurationError(
                 f"GPT.tied = True: must be False, because inputs have {symbols} symbols, and "
                 f"targets {following}"
             )
-        return _GPT(self, following if symbols is None else symbols, following)
+        return _GPT(self, symbols, following)
 
 
 class _GPT(nn.Module):

@@ -44,6 +44,14 @@ KINDS = {
         inputs="all.npz:x", targets="c.npy", classes=3, test_images=20, validation_images=30
     ),
     "next symbols": Arrays(inputs="texts.npy", symbols=7, test_images=20, validation_images=30),
+    "more classes than symbols": Arrays(
+        inputs="texts.npy",
+        symbols=7,
+        targets="wide.npy",
+        classes=12,
+        test_images=20,
+        validation_images=30,
+    ),
 }
 
 
@@ -52,6 +60,7 @@ def data(tmp_path: Path) -> Path:
     np.save(tmp_path / "x.npy", VECTORS)
     np.save(tmp_path / "c.npy", CLASSES.astype(np.uint8))
     np.save(tmp_path / "texts.npy", TEXTS.astype(np.uint8))
+    np.save(tmp_path / "wide.npy", TEXTS + 5)
     np.savez(tmp_path / "all.npz", x=VECTORS.astype(np.float32), numbers=NUMBERS)
     return tmp_path
 
@@ -198,6 +207,7 @@ TASKS: dict[str, Task] = {
     "numbers": Regression(),
     "classes": Classification(),
     "next symbols": LanguageModelling("symbol"),
+    "more classes than symbols": LanguageModelling("symbol"),
 }
 
 
