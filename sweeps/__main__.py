@@ -17,7 +17,7 @@ def main() -> int:
     the process ends in Python's own way.
 
     Returns:
-        The exit code; see `sweeps.cli.command.EXIT_CODES`.
+        The exit code; see `sweeps.cli.exit_codes.EXIT_CODES`.
     """
     gc.set_threshold(100_000)
     codes: list[int] = []

@@ -154,7 +154,7 @@ def test_rooms_and_files_stay_small_enough_to_find_ones_way() -> None:
     for path in FILES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES, path
         rooms[path.parent] = rooms.get(path.parent, 0) + (path.name != "__init__.py")
-    for lists in ("grids", "studies"):  # to which everybody adds
+    for lists in ("grids", "studies", "cli/commands"):  # to which everybody adds
         del rooms[ROOT / "sweeps" / lists]
     assert not {room: count for room, count in rooms.items() if count > MOST_FILES}
 

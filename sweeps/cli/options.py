@@ -8,10 +8,11 @@ import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from quantlab import ConfigurationError
-from sweeps.loading import suggestion
+from quantlab.execution import parse_execution
+from sweeps.loading import named_studies, named_sweeps, suggestion
 from sweeps.placement.resources import Resources
 
 T = TypeVar("T")
@@ -126,6 +127,41 @@ def _integer(text: str, *, least: int, most: int) -> int:
     return value
 
 
+def sweep_argument(
+    command: argparse.ArgumentParser, *, kinds: Sequence[str], default: str | None = None
+) -> None:
+    """Add the argument ``sweep``: a name of the release, or the path of a file.
+
+    Args:
+        command: the parser of the command.
+        kinds: what the command accepts: ``sweep``, ``study`` and ``table``.
+        default: the name that need not be given; None if one must be given.
+    """
+    names = named_sweeps() if "sweep" in kinds else []
+    names += named_studies() if "study" in kinds else []
+    tables = "table" in kinds
+    command.add_argument(
+        "sweep",
+        metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else ""),
+        help=f"one of {', '.join(names)}; or the path of a Python file"
+        + (", or of a table of trials (.csv, .parquet)" if tables else "")
+        + (" (default: %(default)s)" if default else ""),
+        nargs="?" if default else None,
+        default=default,
+    )
+
+
+def storage_folder(command: argparse.ArgumentParser) -> None:
+    """Add the option for the folder of all results."""
+    command.add_argument(
+        "--storage",
+        type=folder,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder of all results (default: %(default)s)",
+    )
+
+
 def study_storage(command: argparse.ArgumentParser) -> None:
     """Add the option for the database of a study."""
     command.add_argument(
@@ -150,6 +186,7 @@ def tracking_uri(command: argparse.ArgumentParser) -> None:
 
 def training_options(command: argparse.ArgumentParser) -> None:
     """Add the options that `run` and `search` share; their defaults are those of `Resources`."""
+    command.set_defaults(trains=True)
     tracking_uri(command)
     command.add_argument(
         "--address",
@@ -211,6 +248,25 @@ def training_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="print no progress")
 
 
+def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Collect the options of `training_options` as arguments of `run_cells` and `run_study`."""
+    return {
+        "tracking_uri": options.tracking_uri,
+        "data_dir": options.data,
+        "quiet": options.quiet,
+        "resources": Resources(
+            address=options.address,
+            concurrency=options.concurrency,
+            cpus_per_trial=options.cpus_per_trial,
+            gpus_per_trial=options.gpus_per_trial,
+            execution=parse_execution(options.execution),
+            retries=options.retries,
+            pack=options.pack,
+            scratch=options.scratch,
+        ),
+    }
+
+
 def data_folder(command: argparse.ArgumentParser) -> None:
     """Add the option for the folder of the datasets."""
     command.add_argument(
@@ -220,78 +276,3 @@ def data_folder(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the datasets (default: %(default)s)",
     )
-
-
-def report_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of a report."""
-    command.add_argument(
-        "--out",
-        type=folder,
-        metavar="DIR",
-        help="folder of the report (default: STORAGE/reports/SWEEP)",
-    )
-    command.add_argument(
-        "--format",
-        type=some_text,
-        default="all",
-        metavar="LIST",
-        help="comma-separated list of html, markdown, latex, csv, parquet and figures "
-        "(default: %(default)s)",
-    )
-    command.add_argument(
-        "--select",
-        choices=("val", "test"),
-        default="val",
-        help="select ρ0 on validation images or, as the papers do, on test images "
-        "(default: %(default)s)",
-    )
-    command.add_argument(
-        "--metric",
-        type=some_text,
-        metavar="NAME",
-        help="compare the trials of a table by its columns validation_NAME and test_NAME; "
-        "NAME:lower if lower values are better (default: accuracy)",
-    )
-    command.add_argument(
-        "--compare",
-        type=some_text,
-        metavar="PAPER",
-        help="compare with the published numbers of a paper, such as proxconnect",
-    )
-    command.add_argument(
-        "--margin",
-        type=nonnegative_number,
-        default=3.0,
-        metavar="POINTS",
-        help="loss over ρ0 up to which a method is called stable, in points of accuracy or, of a "
-        "metric without bounds, in %% of the best value (default: %(default)g)",
-    )
-    tracking_uri(command)
-
-
-def export_options(command: argparse.ArgumentParser) -> None:
-    """Add the options that choose a trial, and the folder of its file."""
-    trial = command.add_mutually_exclusive_group(required=True)
-    trial.add_argument(
-        "--trial",
-        type=some_text,
-        metavar="FINGERPRINT",
-        help="export this trial; the first digits are enough if no other trial has them",
-    )
-    trial.add_argument(
-        "--best",
-        action="store_true",
-        help="export the quantized network with the best validation value; of a study, that "
-        "of its best new configuration",
-    )
-    command.add_argument(
-        "--out", type=folder, required=True, metavar="DIR", help="folder of the file"
-    )
-    command.add_argument(
-        "--format",
-        choices=("safetensors", "onnx"),
-        default="safetensors",
-        help="safetensors for quantlab.export.load; onnx for other programs, with the packages of "
-        'pip install -e ".[export]" (default: %(default)s)',
-    )
-    data_folder(command)

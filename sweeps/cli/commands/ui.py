@@ -4,13 +4,22 @@ import argparse
 import os
 import sys
 
-from quantlab import ConfigurationError
-from sweeps.storage.folder import Storage
-from sweeps.tracking.artifacts import follow_storage
-from sweeps.tracking.uri import tracking_server
+from sweeps.cli.options import port, storage_folder, tracking_uri
+
+NAME = "ui"
+HELP = "Start the MLflow UI on the results."
 
 
-def ui(options: argparse.Namespace) -> int:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    storage_folder(command)
+    tracking_uri(command)
+    command.add_argument(
+        "--port", type=port, default=5000, metavar="N", help="port of the UI (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
     """Replace this process by the UI, or print the address of a server, which has its own.
 
     Args:
@@ -22,6 +31,11 @@ def ui(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: there is no database yet.
     """
+    from quantlab import ConfigurationError
+    from sweeps.storage.folder import Storage
+    from sweeps.tracking.artifacts import follow_storage
+    from sweeps.tracking.uri import tracking_server
+
     storage = Storage(options.storage)
     server = tracking_server(options.tracking_uri, storage)
     if server.is_server:

@@ -3,15 +3,21 @@
 import argparse
 import sys
 
-from quantlab import ConfigurationError
-from sweeps.loading import load_either
-from sweeps.planning.verification import verified
-from sweeps.spec import SweepSpec
-from sweeps.storage import damage
-from sweeps.storage.folder import Storage
+from sweeps.cli.options import data_folder, storage_folder, study_storage, sweep_argument
+
+NAME = "verify"
+HELP = "Check finished trials, their files and their data."
 
 
-def verify(options: argparse.Namespace) -> int:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    sweep_argument(command, kinds=("sweep", "study"))
+    storage_folder(command)
+    study_storage(command)
+    data_folder(command)
+
+
+def run(options: argparse.Namespace) -> int:
     """Print a line for each thing that is wrong, and a summary.
 
     Args:
@@ -19,7 +25,17 @@ def verify(options: argparse.Namespace) -> int:
 
     Returns:
         The exit code: 0 if everything is intact, 1 otherwise.
+
+    Raises:
+        ConfigurationError: `options.sweep` is invalid, or has no study to which an option applies.
     """
+    from quantlab import ConfigurationError
+    from sweeps.loading import load_either
+    from sweeps.planning.verification import verified
+    from sweeps.spec import SweepSpec
+    from sweeps.storage import damage
+    from sweeps.storage.folder import Storage
+
     spec, storage = load_either(options.sweep), Storage(options.storage)
     if isinstance(spec, SweepSpec):
         if options.study_storage:

@@ -1,0 +1,73 @@
+"""The command `sweeps report`."""
+
+import argparse
+
+from sweeps.cli.options import (
+    folder,
+    nonnegative_number,
+    some_text,
+    storage_folder,
+    study_storage,
+    sweep_argument,
+    tracking_uri,
+)
+
+NAME = "report"
+HELP = "Write tables, figures and an HTML page, and print the main tables."
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    sweep_argument(command, kinds=("sweep", "study", "table"))
+    storage_folder(command)
+    study_storage(command)
+    command.add_argument(
+        "--out",
+        type=folder,
+        metavar="DIR",
+        help="folder of the report (default: STORAGE/reports/SWEEP)",
+    )
+    command.add_argument(
+        "--format",
+        type=some_text,
+        default="all",
+        metavar="LIST",
+        help="comma-separated list of html, markdown, latex, csv, parquet and figures "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--select",
+        choices=("val", "test"),
+        default="val",
+        help="select ρ0 on validation images or, as the papers do, on test images "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--metric",
+        type=some_text,
+        metavar="NAME",
+        help="compare the trials of a table by its columns validation_NAME and test_NAME; "
+        "NAME:lower if lower values are better (default: accuracy)",
+    )
+    command.add_argument(
+        "--compare",
+        type=some_text,
+        metavar="PAPER",
+        help="compare with the published numbers of a paper, such as proxconnect",
+    )
+    command.add_argument(
+        "--margin",
+        type=nonnegative_number,
+        default=3.0,
+        metavar="POINTS",
+        help="loss over ρ0 up to which a method is called stable, in points of accuracy or, of a "
+        "metric without bounds, in %% of the best value (default: %(default)g)",
+    )
+    tracking_uri(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the report, and return the exit code."""
+    from sweeps.cli.report import report
+
+    return report(options)

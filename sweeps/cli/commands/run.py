@@ -1,0 +1,64 @@
+"""The command `sweeps run`."""
+
+import argparse
+import sys
+
+from sweeps.cli.exit_codes import EXIT_CUT_SHORT, EXIT_INCOMPLETE
+from sweeps.cli.options import (
+    storage_folder,
+    sweep_argument,
+    training_arguments,
+    training_options,
+)
+
+NAME = "run"
+HELP = "Train the trials that have not finished."
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    sweep_argument(command, kinds=("sweep",))
+    storage_folder(command)
+    training_options(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train the trials, print how they have ended, and return the exit code."""
+    from sweeps.cli.summary import print_summary, print_warnings
+    from sweeps.coordinates import main_metric
+    from sweeps.loading import load_sweep
+    from sweeps.planning.data_changes import data_warnings
+    from sweeps.storage.folder import Storage, TrialState
+    from sweeps.storage.trial_states import states_of
+
+    training = training_arguments(options)
+    sweep = load_sweep(options.sweep)
+    storage = Storage(options.storage)
+    states = states_of(sweep.cells, storage)
+    cells = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
+    print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
+    warnings = data_warnings(sweep.cells, storage, options.data)
+    print_warnings(warnings)
+    # MLflow takes seconds to import and Ray more, so both are imported only if they are needed.
+    if cells:
+        from sweeps.running.grid import run_cells
+
+        run_cells(sweep, cells, storage, **training)
+    else:
+        from sweeps.tracking.delivery import bring_up_to_date
+        from sweeps.tracking.tracker import Tracker
+
+        name, metric = sweep.experiment or sweep.name, main_metric(sweep.cells)
+        tracker = Tracker(name, storage, options.tracking_uri, metric)
+        bring_up_to_date(tracker, sweep.cells)
+    if cells and not warnings:
+        print_warnings(data_warnings(sweep.cells, storage))
+    code = print_summary(sweep, storage)
+    have_failed = TrialState.FAILED in states_of(sweep.cells, storage).values()
+    if code == EXIT_INCOMPLETE and not have_failed:
+        print(
+            "sweeps: some trials have not ended; run the same command again to continue",
+            file=sys.stderr,
+        )
+        return EXIT_CUT_SHORT
+    return code

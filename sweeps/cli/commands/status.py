@@ -1,0 +1,33 @@
+"""The command `sweeps status`."""
+
+import argparse
+
+from sweeps.cli.exit_codes import EXIT_INCOMPLETE
+from sweeps.cli.options import storage_folder, study_storage, sweep_argument
+
+NAME = "status"
+HELP = "Show the progress of a sweep or a study."
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    sweep_argument(command, kinds=("sweep", "study"))
+    storage_folder(command)
+    study_storage(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the progress, and return the exit code: 0 if everything has finished."""
+    from sweeps.cli.summary import print_summary
+    from sweeps.loading import load_either
+    from sweeps.spec import SweepSpec
+    from sweeps.storage.folder import Storage
+
+    spec, storage = load_either(options.sweep), Storage(options.storage)
+    if isinstance(spec, SweepSpec):
+        return print_summary(spec, storage)
+    from sweeps.searching.results import is_over, load, summary_lines
+
+    study = load(spec, storage, options.study_storage)
+    print("\n".join(summary_lines(spec, study, storage)))
+    return 0 if is_over(spec, study) else EXIT_INCOMPLETE

@@ -1,0 +1,45 @@
+"""The command `sweeps taxonomy`."""
+
+import argparse
+
+from sweeps import streams
+from sweeps.cli.options import sweep_argument
+
+NAME = "taxonomy"
+HELP = "Print the properties of the methods of a sweep, and Table 1 of the ProxConnect paper."
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command, which reads no results."""
+    sweep_argument(command, kinds=("sweep",), default="taxonomy")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the properties of the methods of a sweep, and Table 1 of the ProxConnect paper.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigurationError: if the sweep is invalid or has no quantized trials.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from sweeps.loading import load_sweep
+    from sweeps.reporting.taxonomy import properties_table, published_table
+    from sweeps.reporting.terminal import print_table
+
+    with streams.each_line_once():
+        sweep = load_sweep(options.sweep)
+        found = properties_table(sweep.name, sweep.cells)
+    published, lines = published_table()
+    console = Console()
+    for table in (found, published):
+        print_table(table, console)
+    for line in lines:
+        console.print(Text(line))
+    return 0
