@@ -124,7 +124,7 @@ TRANSFORMERS = ("bytes_gpt", "bytes_gpt_smoke", "vit_cifar10")
 
 TRIALS = {
     **dict.fromkeys(TRANSFORMERS, TERNARY),
-    "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 27},
+    "digits": {"FP": 3, "BC": 9, "PQ": 27, "rPC": 27, "PC": 45},
     "cifar10_jpeg_fine_tuning": {"BC": 2, "PQ": 2, "PC": 2},
     "cifar10_jpeg_smoke": {"PQ": 2, "PC": 2},
     "proxconnect": RESNET20 | RESNET56 | IMAGENET,

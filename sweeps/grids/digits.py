@@ -3,9 +3,11 @@
 The setting is the paper's end-to-end one (B.1.5) scaled to 30 + 10 epochs on a small network: SGD
 with momentum, two learning-rate drops, hard quantization after three quarters of the epochs. The
 values of rho0 are the grids of its Tables 9-11, converted to the shorter training. As in the paper,
-ProxConnect's rho_t makes the binary quantizer the projector at about the end, in the middle, and
-after a quarter of the QUANTIZE epochs (it ends at 0.93, 1.86 and 3.72 half-gaps), and ProxQuant's
-shifts add up to about 0.8, 8 and 80 in the unit of the weights.
+ProxQuant's shifts add up to about 0.8, 8 and 80 in the unit of the weights, and ProxConnect's rho_t
+with rho0 = 0.03, 0.06 and 0.12 makes the binary quantizer the projector at about the end, in the
+middle, and after a quarter of the QUANTIZE epochs (it ends at 0.93, 1.86 and 3.72 half-gaps). These
+three span a factor of 4 only. Every method is to be tried over the same factor of 100, so
+ProxConnect has a tenth and ten times the middle of its grid as well.
 """
 
 import torch
@@ -69,7 +71,7 @@ SWEEP = SweepSpec(
         ),
         annealed("PQ", PROX_QUANT, (1e-4, 1e-3, 1e-2)),
         annealed("rPC", REVERSE_PROX_CONNECT, (1e-4, 1e-3, 1e-2)),
-        annealed("PC", PROX_CONNECT, (0.03, 0.06, 0.12)),
+        annealed("PC", PROX_CONNECT, (0.006, 0.03, 0.06, 0.12, 0.6)),
     ),
     seeds=(0, 1, 2),
 )
