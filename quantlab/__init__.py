@@ -3,6 +3,7 @@
 from quantlab.canonical import canonical_json, configuration_id, fingerprint, flatten
 from quantlab.errors import ConfigurationError, MemoryExhaustedError, NonFiniteLossError
 from quantlab.execution import Execution
+from quantlab.export.trial import load_trial
 from quantlab.initial_weights import InitialWeights
 from quantlab.optim import ProxOptimizer
 from quantlab.quantizers import Quantizer
@@ -49,5 +50,6 @@ __all__ = [
     "configuration_id",
     "fingerprint",
     "flatten",
+    "load_trial",
     "override",
 ]

@@ -12,7 +12,7 @@ PUBLIC = {
     "quantlab": "Averaging ConfigurationError EpochRecord Execution InitialWeights "
     "MemoryExhaustedError MovingAverage NonFiniteLossError OptimizerSpec Outcome ParameterGroup "
     "Point ProxOptimizer Quantization Quantizer Recipe Schedule Stage TrainingRun UpdateRule "
-    "WeightGroup canonical_json configuration_id fingerprint flatten override",
+    "WeightGroup canonical_json configuration_id fingerprint flatten load_trial override",
     "quantlab.recipe": "Averaging MovingAverage OptimizerSpec ParameterGroup Quantization Recipe "
     "WeightGroup override",
     "quantlab.update_rules": "POST_TRAINING PROX_CONNECT PROX_QUANT Point REVERSE_PROX_CONNECT "

@@ -211,6 +211,26 @@ class Arrays(GatheredDataset):
             return inputs[..., :-1], inputs[..., 1:]
         return inputs, targets if targets.is_floating_point() else targets.long()
 
+    def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
+        """Convert rows of an array, and normalize them with the numbers of the training examples.
+
+        The arrays are read if `Normalization` has no numbers.
+        """
+        if self.symbols is not None:
+            return examples.long()
+        inputs = (examples if examples.dim() > 1 else examples[:, None]).float()
+        if self.normalization is None:
+            return inputs
+        if self.normalization.mean is None:
+            train = self.load(data_dir).train
+            assert isinstance(train, ArrayExamples)
+            assert train.normalization is not None
+            mean, std = (number.to(inputs.device) for number in train.normalization)
+        else:
+            numbers = self.normalization.numbers_for(tuple(inputs.shape[1:]))
+            mean, std = (number.to(inputs.device) for number in numbers)
+        return (inputs - mean) / std
+
     def draws_ahead(self, images: ImageSet) -> bool:
         """Whether the inputs are on the device."""
         assert isinstance(images, ArrayExamples)

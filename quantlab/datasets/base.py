@@ -165,6 +165,23 @@ class DatasetSpec(ABC):
             return self.train_images
         return None if self.files else len(self.load(data_dir).train)
 
+    def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
+        """Convert further examples to network inputs, as for evaluation.
+
+        By default examples are network inputs already.
+
+        Args:
+            examples: (batch, ...) examples as the source of the dataset has them.
+            data_dir: the data folder, which is read only if the conversion depends on the data.
+
+        Returns:
+            (batch, ...) network inputs on the device of the examples.
+
+        Raises:
+            ConfigurationError: if the examples are of another type or shape.
+        """
+        return examples
+
     @abstractmethod
     def check(self, data_dir: Path) -> None:
         """Check, before any trial starts, that the data exists; download it where possible.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -152,6 +152,13 @@ class ImageNet(ImageDatasetSpec):
         ]
         return self._decoded(images, parts, generator, workers)
 
+    def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
+        """Resize, crop and normalize images (batch, 3, height, width) of any size, as in files."""
+        self.require_pixels(examples)
+        cropped = _central_crop(self)
+        pixels = torch.stack([cropped(v2.functional.to_pil_image(image)) for image in examples])
+        return self.normalize(pixels.to(examples.device))
+
     def _decoded(
         self,
         images: ImageSet,
@@ -208,17 +215,22 @@ def _image_files(files: Sequence[tuple[str, int]], device: torch.device) -> Imag
     return ImageFiles([path for path, _ in files], labels, device)
 
 
+def _central_crop(spec: ImageNet) -> Callable[[Any], Tensor]:
+    """Return the transform of images for evaluation: (3, crop, crop) uint8 of an image."""
+    transform: Callable[[Any], Tensor] = v2.Compose(
+        [v2.Resize(spec.resize), v2.CenterCrop(spec.crop), v2.PILToTensor()]
+    )
+    return transform
+
+
 class _Decoder:
     """Reads batches of images as (3, crop, crop) uint8 tensors."""
 
     def __init__(self, images: ImageFiles, spec: ImageNet, seed: int | None) -> None:
         self._images = images
         self._seed = seed
-        self._transform = v2.Compose(
-            [v2.Resize(spec.resize), v2.CenterCrop(spec.crop), v2.PILToTensor()]
-            if seed is None
-            else [v2.RandomResizedCrop(spec.crop), v2.RandomHorizontalFlip(), v2.PILToTensor()]
-        )
+        augmented = [v2.RandomResizedCrop(spec.crop), v2.RandomHorizontalFlip(), v2.PILToTensor()]
+        self._transform = _central_crop(spec) if seed is None else v2.Compose(augmented)
 
     def __call__(self, positions: list[int]) -> Batch:
         pixels, labels = default_collate([self._image(position) for position in positions])

@@ -88,6 +88,12 @@ class InMemoryDataset(GatheredDataset, ImageDatasetSpec):
             pixels = self.augmentation.apply(pixels, drawn)
         return self._inputs(pixels).unflatten(0, indices.shape), images.labels[indices]
 
+    def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
+        """Normalize images, which are uint8, or signals (batch, channels, length) of any dtype."""
+        if examples.dim() != 3:
+            self.require_pixels(examples)
+        return self._inputs(examples)
+
     def _inputs(self, pixels: Tensor) -> Tensor:
         if pixels.dim() == 4:
             return self.normalize(pixels)

@@ -1,22 +1,15 @@
-"""The network of a recipe's canonical JSON, of classes of this release only."""
+"""The network of an exported file, of classes of this release only."""
 
-import dataclasses
-import importlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from quantlab.errors import ConfigurationError, brief, described
-from quantlab.identity.release import RELEASE
+from quantlab.errors import ConfigurationError, described
+from quantlab.export.recipe_json import NETWORK, read_part
 from quantlab.models import ModelSpec
-
-_ROOM = "quantlab.models."
-"""Modules that may be imported, if the release lists them."""
 
 
 def model_spec_of(recipe: str, source: str) -> ModelSpec:
@@ -30,57 +23,9 @@ def model_spec_of(recipe: str, source: str) -> ModelSpec:
         ConfigurationError: if the text is not that of a recipe, or if the model is not of a class
             of this release.
     """
-    try:
-        data = json.loads(recipe)["recipe"]["model"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{source}: has no recipe with a model; build the network and give it to load: "
-            "load(path, into=network)"
-        ) from error
-    return _spec(data, source)
-
-
-def _spec(data: Any, source: str) -> ModelSpec:
-    name = data.get("type") if isinstance(data, dict) else None
-    kind = _class_of(name)
-    if kind is None:
-        made_by = data.get("maker", name) if isinstance(data, dict) else name  # of AnyModule
-        what = made_by.partition("@")[0] if isinstance(made_by, str) else made_by
-        raise ConfigurationError(
-            f"{source}: the network is of the class {brief(what)}, which is not part of quantlab; "
-            "build the network and give it to load: load(path, into=network)"
-        )
-    names = {field.name for field in dataclasses.fields(kind)}
-    values = {key: item for key, item in data.items() if key != "type"}
-    if unknown := sorted(values.keys() - names):
-        raise ConfigurationError(
-            f"{source}: {kind.__name__} has no field {brief(unknown[0])} in this release; update "
-            "quantlab"
-        )
-    try:
-        return kind(**{key: _value(item, source) for key, item in values.items()})
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from error
-    except Exception as error:
-        raise ConfigurationError(f"{source}: {kind.__name__}: {described(error)}") from error
-
-
-def _value(data: Any, source: str) -> Any:
-    if isinstance(data, dict) and "type" in data:
-        return _spec(data, source)
-    if isinstance(data, dict):
-        return {key: _value(item, source) for key, item in data.items()}
-    return tuple(_value(item, source) for item in data) if isinstance(data, list) else data
-
-
-def _class_of(name: object) -> type[ModelSpec] | None:
-    """Return the class of the release that has a name; None if there is none."""
-    for module, names in RELEASE.items():
-        if module.startswith(_ROOM) and name in names.split():
-            kind = getattr(importlib.import_module(module), str(name), None)
-            if isinstance(kind, type) and issubclass(kind, ModelSpec) and kind.is_named:
-                return kind
-    return None
+    advice = "build the network and give it to load: load(path, into=network)"
+    model: ModelSpec = read_part(recipe, NETWORK, source, advice)
+    return model
 
 
 def built(

@@ -102,16 +102,30 @@ def finished_network(
         ConfigurationError: see `save`.
     """
     of = _dimensions_of(recipe, num_classes, dimensions)
+    return network_with(recipe.model, of, weights, f"weights of {recipe.model.name}")
+
+
+def network_with(
+    model: ModelSpec, of: Dimensions, weights: Mapping[str, Tensor], source: str
+) -> nn.Module:
+    """Build a network with given weights, in evaluation mode.
+
+    Args:
+        model: the network.
+        of: dimensions of its inputs and targets.
+        weights: its state dict.
+        source: name of the weights in messages.
+
+    Raises:
+        ConfigurationError: if the weights are not those of the network.
+    """
     with torch.random.fork_rng(devices=[]):
-        model = _built(recipe.model, of)
-    fit_weights(model, weights, f"weights of {recipe.model.name}")
-    return model.eval()
-
-
-def _built(model: ModelSpec, of: Dimensions) -> nn.Module:
-    if model.is_built_from_channels(of):
-        return model.build(num_classes=of.num_classes, num_channels=of.input[0])
-    return model.build_for(of)
+        if model.is_built_from_channels(of):
+            built = model.build(num_classes=of.num_classes, num_channels=of.input[0])
+        else:
+            built = model.build_for(of)
+    fit_weights(built, weights, source)
+    return built.eval()
 
 
 def _dimensions_of(

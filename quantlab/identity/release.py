@@ -63,11 +63,13 @@ RELEASE = {
     "quantlab.export.layout": "Layout QuantizedEntry first_names",
     "quantlab.export.model_spec": "built model_spec_of",
     "quantlab.export.module_file": "save_module",
-    "quantlab.export.network": "finished_network load network_file read save",
+    "quantlab.export.network": "finished_network load network_file network_with read save",
     "quantlab.export.network_file": "NetworkFile",
     "quantlab.export.onnx_file": "onnx_bytes",
     "quantlab.export.packing": "codes_per_byte pack packed_bytes unpack",
+    "quantlab.export.recipe_json": "Part read_part",
     "quantlab.export.torchao_tensors": "to_torchao",
+    "quantlab.export.trial": "TrainedNetwork load_trial",
     "quantlab.identity.code_origin": (
         "home_of is_added_module is_installed is_users is_users_module public_name release_name"
     ),

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -46,6 +47,26 @@ class ImageDatasetSpec(DatasetSpec):
         """Convert uint8 pixels (..., channels, height, width) to float32 network inputs."""
         scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
         return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None])
+
+    def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
+        """Normalize uint8 pixels (batch, channels, height, width)."""
+        self.require_pixels(examples)
+        return self.normalize(examples)
+
+    def require_pixels(self, examples: Tensor) -> None:
+        """Check that examples are uint8 pixels (batch, channels, height, width).
+
+        Raises:
+            ConfigurationError: if they are not.
+        """
+        is_batch = examples.dim() == 4 and examples.shape[1] == self.num_channels
+        if examples.dtype is not torch.uint8 or not is_batch:
+            dtype = str(examples.dtype).removeprefix("torch.")
+            raise ConfigurationError(
+                f"images of {self.name} of the shape {tuple(examples.shape)} and the dtype {dtype}:"
+                f" must be pixels (batch, {self.num_channels}, height, width) of the dtype uint8, "
+                "from 0 to 255 and not normalized"
+            )
 
     def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
         self.require_fitting_normalization()

@@ -119,6 +119,10 @@ class ByteDataset(GatheredDataset):
         windows = images.table[indices.flatten()].long().unflatten(0, indices.shape)
         return windows[..., :-1], windows[..., 1:]
 
+    def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
+        """Return bytes (batch, length) of any dtype of whole numbers as int64."""
+        return examples.long()
+
     def _require_long_enough(self, num_bytes: int) -> None:
         assert self.test_images is not None
         wanted = (self.train_images or 1) + self.validation_images + self.test_images
