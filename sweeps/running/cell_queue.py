@@ -8,7 +8,7 @@ from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.worker.trial import record_failure
+from sweeps.worker.trial_writer import record_failure
 
 
 class CellQueue(TrialQueue):

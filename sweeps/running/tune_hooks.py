@@ -22,7 +22,7 @@ from sweeps.storage.folder import Storage, TrialState
 from sweeps.tracking.delivery import Delivery
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport
-from sweeps.worker.trial import record_failure
+from sweeps.worker.trial_writer import record_failure
 
 
 def name_of(trial: Trial) -> str:

@@ -12,6 +12,7 @@ The trial folders determine the state of all trials. MLflow's records are derive
                                    stopped.json    exists while a study has pruned the trial
                                    weights.pt      the finished network
                                    delivery.json   what the tracking server has of the trial
+                                   output.txt      what the trial printed, if it did
                                    .lock           locked by the process that trains the trial
     <storage>/mlflow.db, mlartifacts/              the default tracking store
     <storage>/ray/                                 files of Ray Tune
@@ -71,6 +72,14 @@ class TrialFolder:
     def fingerprint(self) -> str:
         """The identity of the trial, which is the name of its folder."""
         return self.path.name
+
+    def output_of(self, rank: int) -> Path:
+        """Return the file of what a process of the trial printed; see `sweeps.storage.output`.
+
+        Args:
+            rank: number of the process among those that train the trial together.
+        """
+        return self.path / (f"output.{rank}.txt" if rank else "output.txt")
 
     def make(self) -> None:
         """Create the folder if it does not exist; a file in its place is set aside."""
@@ -209,7 +218,7 @@ class TrialFolder:
         done.
         """
         for path in self.path.glob("*.*"):
-            if path.suffix in (".json", ".jsonl", ".pt") and path.is_dir():
+            if path.suffix in (".json", ".jsonl", ".pt", ".txt") and path.is_dir():
                 set_aside(path)
         if self.result.exists():
             for path in (self.result.path, self.weights):

@@ -15,6 +15,7 @@ from ray import tune
 from quantlab import Recipe
 from quantlab.errors import MemoryExhaustedError
 from sweeps.worker.data_parallel import Team
+from sweeps.worker.output import output_kept
 from sweeps.worker.pack_report import PackReport
 from sweeps.worker.sent_modules import send_modules_by_name
 from sweeps.worker.trial import alone, train_trials
@@ -113,6 +114,7 @@ class Worker(tune.Trainable):
                 device=work.device,
                 execution=work.execution,
                 together=self._together,
+                output=output_kept,
             )
             try:
                 with closing(training):

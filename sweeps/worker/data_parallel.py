@@ -3,7 +3,7 @@
 A trial of several processes is one trial of Ray Tune, whose placement group has a bundle for each
 of them. The worker, Tune's actor in the first bundle, leads: it trains with `train_trials` and
 writes the trial folder, as for any trial. The others are actors that it creates in the other
-bundles. They follow (`quantlab.training.following`), and write nothing.
+bundles. They follow (`quantlab.training.following`), and write only what they print.
 
 If one of them dies, or its machine is lost, the worker raises `LostProcessError`, so that the trial
 is retried from its checkpoint. If the worker itself still waits for the dead process some seconds
@@ -26,6 +26,7 @@ from quantlab import Recipe, TrainingRun
 from quantlab.distributed.data_parallel import Replicas
 from quantlab.training.following import follow
 from sweeps.storage.folder import TrialFolder
+from sweeps.worker.output import output_kept
 from sweeps.worker.staging import stage
 from sweeps.worker.work import Work
 
@@ -59,7 +60,10 @@ class Member:
         torch.set_num_threads(work.execution.threads)
         folder = work.storage.trial(fingerprint)
         size = work.execution.replicas
-        with Replicas.following(address, rank=rank, size=size) as replicas:
+        with (
+            output_kept([folder], rank),
+            Replicas.following(address, rank=rank, size=size) as replicas,
+        ):
             run = TrainingRun(
                 recipe,
                 data_dir=stage(recipe, work.data_dir, work.scratch),

@@ -36,6 +36,7 @@ def test_a_failing_trial_does_not_stop_the_others(
         one_seed,
         "        return torch.tanh(",
         "        if os.listdir('trials') and sharpness < 1 and open('broken').read() == 'yes':\n"
+        "            print('the sharpness is', sharpness)\n"
         "            raise RuntimeError('broken map')\n"
         "        return torch.tanh(",
     )
@@ -48,10 +49,21 @@ def test_a_failing_trial_does_not_stop_the_others(
     assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 2 FAILED"
     lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
     assert lines == [
-        "sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map (tiny.py, line 26, in prox)",
+        "sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map (tiny.py, line 27, in prox)",
         "sweeps: failed: child seed=0: not started, because 'MD rho0=0.5 seed=0', from whose "
         "network it starts, failed",
     ]
+    broken, other = sorted(
+        tmp_path.glob("runs/trials/*/output.txt"),
+        key=lambda file: not file.with_name("failure.json").exists(),
+    )
+    title, line, *_, alone, same = broken.read_text().splitlines()
+    assert title.endswith(", in a pack of 2 trials ---")
+    assert line == same
+    assert line.startswith("the sharpness is ")
+    assert alone.startswith("--- 20")
+    assert "in a pack" not in alone, "the pack was halved"
+    assert other.read_text().splitlines() == [title, line]
     (tmp_path / "broken").write_text("no")
     again = quick_command(tmp_path, "run", "tiny.py")
     assert again.returncode == 0, again.stderr
@@ -83,6 +95,7 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
         "        return torch.tanh(",
         f"        if sharpness < 1 and os.listdir({str(tmp_path / 'runs' / 'trials')!r}):\n"
         f"            open({str(deaths)!r}, 'a').write('x')\n"
+        "            print('the last words')\n"
         "            os._exit(1)\n"
         "        return torch.tanh(",
     )
@@ -108,6 +121,8 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     (line,) = errors.splitlines()
     assert line.startswith("sweeps: failed: MD rho0=0.5 seed=0: its process died, ")
     assert "actor died" in line
+    words = [file.read_text().count("last words") for file in tmp_path.glob("runs/trials/*/*.txt")]
+    assert sum(words) == 2 + 2
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(quick_command: Command, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The reports of workers to their driver, without Ray between them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,13 +66,14 @@ class Fragile(Quantizer):
     is_broken: bool = False
 
     def prox(self, latent: Tensor, sharpness: Any) -> Tensor:
+        os.write(1, b"the map is called\n")  # as a library that is written in C
         if self.is_broken:
             raise RuntimeError("broken map")
         return latent.clone()
 
 
 def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_path: Path) -> None:
-    """Halves that wait meanwhile are trained, too."""
+    """Halves that wait meanwhile are trained, too. Each trial has the output of its packs."""
     recipes = [
         quantized(
             model=MLP(hidden=(4,)),
@@ -99,6 +101,14 @@ def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_pat
     found = [states[fingerprint(recipe)].value for recipe in recipes]
     assert found == ["COMPLETE", "COMPLETE", "COMPLETE", "FAILED"]
     assert report.largest is None  # it was not for its size
+    outputs = [storage.trial(fingerprint(recipe)).output_of(0).read_text() for recipe in recipes]
+    for output in outputs:
+        assert output.startswith("--- 20")
+        assert output.count("in a pack of 4 trials ---\nthe map is called\n") == 1
+        assert output.endswith("the map is called\n")
+    assert (
+        outputs[1].partition(", in a pack of 2")[0] == outputs[0].partition(", in a pack of 2")[0]
+    )
 
 
 @dataclass(frozen=True)
