@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
-from quantlab.plain_values import require_instance, require_items, require_number, require_options
+from quantlab.plain_values import require_items, require_number, require_options
 from quantlab.schedules import Schedule, value_at
+from quantlab.schedules.constant import set_schedule
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch implements as a single kernel, on the CPU too. On one flat tensor it is the
@@ -67,7 +68,7 @@ class OptimizerSpec:
     algorithm: type[Optimizer] = torch.optim.SGD
     """Any `torch.optim.Optimizer` class."""
     learning_rate: Schedule
-    """The learning rate of every step."""
+    """The learning rate of every step. A number is a constant learning rate."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class, such as momentum."""
     groups: tuple[ParameterGroup, ...] = ()
@@ -80,10 +81,14 @@ class OptimizerSpec:
     that evaluates the loss several times a step gets every gradient clipped."""
 
     def __post_init__(self) -> None:
-        require_instance(self, "learning_rate", Schedule, "Constant(0.1)")
+        set_schedule(
+            self, "learning_rate", "a number >= 0 or a schedule, such as Cosine(0.1, epochs=200)"
+        )
         if not (isinstance(self.algorithm, type) and issubclass(self.algorithm, Optimizer)):
             raise ConfigurationError(
-                f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a torch.optim class"
+                f"OptimizerSpec.algorithm = {brief(self.algorithm)}: must be a class of "
+                "torch.optim.Optimizer, such as torch.optim.SGD; its arguments are learning_rate "
+                "and options"
             )
         require_options(self, "options", "{'momentum': 0.9}")
         require_items(self, "groups", ParameterGroup, "a sequence of ParameterGroup")

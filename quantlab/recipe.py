@@ -13,6 +13,7 @@ from quantlab.schedules import Cosine, Polynomial, Schedule, Sequential
 from quantlab.settings.moving_average import MovingAverage
 from quantlab.settings.overriding import override
 from quantlab.settings.quantization import Averaging, Quantization, WeightGroup, pull_at
+from quantlab.settings.suggestions import such_as
 from quantlab.tasks import Task
 from quantlab.tasks.checked import require_metrics
 from quantlab.tasks.classification import Classification
@@ -86,13 +87,11 @@ class Recipe:
     for the weights themselves."""
 
     def __post_init__(self) -> None:
-        require_instance(self, "model", ModelSpec)
-        require_instance(self, "dataset", DatasetSpec)
-        require_instance(self, "optimizer", OptimizerSpec)
-        require_instance(self, "task", Task)
+        for name, kind in _PARTS.items():
+            value = getattr(self, name)
+            if not (isinstance(value, kind) or (value is None and name == "quantization")):
+                require_instance(self, name, kind, such_as(name, value))
         require_metrics(self.task)
-        if self.quantization is not None:
-            require_instance(self, "quantization", Quantization)
         if self.initial_weights is not None:
             require_instance(self, "initial_weights", InitialWeights)
         if self.distillation is not None:
@@ -153,6 +152,15 @@ class Recipe:
                 "Recipe.moving_average: must be None with Quantization.averaging, which is another "
                 "average of the weights; choose one of them"
             )
+
+
+_PARTS = {
+    "model": ModelSpec,
+    "dataset": DatasetSpec,
+    "optimizer": OptimizerSpec,
+    "quantization": Quantization,
+    "task": Task,
+}
 
 
 def _require_positive_rate(rate: Schedule, epochs: int, before: int = 0) -> None:

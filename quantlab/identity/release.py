@@ -202,7 +202,7 @@ RELEASE = {
     "quantlab.scales.thresholded": "Thresholded",
     "quantlab.scales.trained_ternary": "TrainedTernary",
     "quantlab.schedules.base": "Schedule set_nonnegative value_at",
-    "quantlab.schedules.constant": "Constant",
+    "quantlab.schedules.constant": "Constant constant_or set_schedule",
     "quantlab.schedules.cosine": "Cosine",
     "quantlab.schedules.inverse_pi": "InversePi",
     "quantlab.schedules.learning_rates.one_cycle": "OneCycle",
@@ -225,6 +225,7 @@ RELEASE = {
     "quantlab.settings.step_functions": (
         "AtStep AveragingWeight NoAnnealing PullAtStep averaging_of pull_of sharpness_of"
     ),
+    "quantlab.settings.suggestions": "such_as",
     "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
     "quantlab.tasks.checked": (
         "each_distance each_loss each_value mean_loss of_mean require_metrics require_task"

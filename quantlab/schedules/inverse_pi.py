@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from quantlab.plain_values import require_instance
 from quantlab.schedules.base import Schedule, set_nonnegative
+from quantlab.schedules.constant import set_schedule
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class InversePi(Schedule):
 
     def __post_init__(self) -> None:
         set_nonnegative(self, "rho0")
-        require_instance(self, "eta", Schedule)
+        set_schedule(self, "eta")
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """Return rho0 times one plus the sum of the step sizes before `step`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.schedules.base import Schedule
-from quantlab.schedules.constant import Constant
+from quantlab.schedules.constant import Constant, constant_or
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,15 @@ class Product(Schedule):
     """
 
     factors: tuple[Schedule, ...]
-    """The schedules, at least one. A number is given as a `Constant`."""
+    """The schedules, at least one. A number is a constant factor."""
 
     def __post_init__(self) -> None:
-        factors = tuple(self.factors) if isinstance(self.factors, list | tuple) else ()
-        if not factors or not all(isinstance(factor, Schedule) for factor in factors):
+        given = self.factors if isinstance(self.factors, list | tuple) else ()
+        factors = tuple(map(constant_or, given))
+        if not factors or None in factors:
             raise ConfigurationError(
-                f"Product.factors = {brief(self.factors)}: must be a tuple of schedules; give a "
-                "number as Constant(number)"
+                f"Product.factors = {brief(self.factors)}: must be a tuple of schedules and "
+                "numbers >= 0"
             )
         object.__setattr__(self, "factors", factors)
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from quantlab.plain_values import require_instance
 from quantlab.schedules.base import Schedule, set_nonnegative
+from quantlab.schedules.constant import set_schedule
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ProxQuantEpochs(Schedule):
 
     def __post_init__(self) -> None:
         set_nonnegative(self, "rate")
-        require_instance(self, "eta", Schedule)
+        set_schedule(self, "eta")
 
     def at(self, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate times `rate` times the epoch, which is counted from 0."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import plain, require_items
 from quantlab.schedules.base import Schedule
+from quantlab.schedules.constant import constant_or
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,17 @@ class Sequential(Schedule):
     """
 
     schedules: tuple[Schedule, ...]
-    """The schedules, at least one."""
+    """The schedules, at least one. A number is a constant."""
     milestones: tuple[int, ...]
     """Epochs, counted from 0 and increasing, at whose first step the second schedule begins, the
     third, and so on."""
 
     def __post_init__(self) -> None:
-        require_items(self, "schedules", Schedule, "a sequence of schedules")
+        if isinstance(self.schedules, list | tuple):
+            known = [(each, constant_or(each)) for each in self.schedules]
+            schedules = tuple(each if schedule is None else schedule for each, schedule in known)
+            object.__setattr__(self, "schedules", schedules)
+        require_items(self, "schedules", Schedule, "a sequence of schedules and numbers >= 0")
         object.__setattr__(self, "milestones", plain(self.milestones))
         require_items(self, "milestones", int, "a sequence of whole numbers")
         if not self.schedules:

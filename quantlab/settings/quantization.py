@@ -8,7 +8,6 @@ from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.errors import ConfigurationError, brief
 from quantlab.models.weights import full_precision_weights, group_of_weights
 from quantlab.plain_values import (
-    finite_number,
     require_bool,
     require_count,
     require_instance,
@@ -18,6 +17,7 @@ from quantlab.plain_values import (
 from quantlab.quantizers import Quantizer
 from quantlab.scales import Scale
 from quantlab.schedules import Constant, Schedule, value_at
+from quantlab.schedules.constant import set_schedule
 from quantlab.update_rules import Point, UpdateRule
 
 
@@ -48,7 +48,7 @@ class WeightGroup:
         if self.scale is not None:
             require_instance(self, "scale", Scale, "AbsoluteMean()")
         if self.sharpness is not None:
-            require_instance(self, "sharpness", Schedule)
+            set_schedule(self, "sharpness")
         _patterns(self, "layers")
         if not self.layers:
             raise ConfigurationError("WeightGroup.layers = (): must name at least one layer")
@@ -71,7 +71,7 @@ class Averaging:
     """First epoch, counted from 0, whose iterates are averaged: s of equation (35)."""
 
     def __post_init__(self) -> None:
-        require_instance(self, "weight", Schedule)
+        set_schedule(self, "weight")
         require_count(self, "start_epoch", 0)
 
 
@@ -84,8 +84,9 @@ class Quantization:
     quantizer: Quantizer
     """Proximal map, with its quantization set."""
     sharpness: Schedule = field(default_factory=lambda: Constant(0.0))
-    """Sharpness rho_t. It has no effect if neither the quantizer nor the backward map is annealed.
-    For a `MirrorMap` without `beta` it is the steepness, and must be set."""
+    """Sharpness rho_t; a number is a constant sharpness. It has no effect if neither the quantizer
+    nor the backward map is annealed. For a `MirrorMap` without `beta` it is the steepness, and must
+    be set."""
     exclude: tuple[str, ...] = ()
     """Module types (``"Linear"``) and shell-style patterns of the names of layers whose weights
     stay in full precision."""
@@ -121,7 +122,7 @@ class Quantization:
     def __post_init__(self) -> None:
         require_instance(self, "rule", UpdateRule, "PROX_CONNECT")
         require_instance(self, "quantizer", Quantizer, "PiecewiseLinear(TERNARY)")
-        require_instance(self, "sharpness", Schedule, "Linear(0.01)")
+        set_schedule(self, "sharpness")
         _patterns(self, "exclude")
         _patterns(self, "include")
         require_bool(self, "reestimate_batchnorm")
@@ -135,13 +136,8 @@ class Quantization:
             object.__setattr__(self, "latent_bound", bound)
         require_instance(self, "backward", BackwardMap, "StraightThrough()")
         for name, allowed in (("pull", "a number from 0 to 1"), ("step_scale", "a number >= 0")):
-            value = getattr(self, name)
-            if (number := finite_number(value)) is not None and number >= 0:
-                object.__setattr__(self, name, Constant(number))
-            elif not (value is None or isinstance(value, Schedule)):
-                raise ConfigurationError(
-                    f"Quantization.{name} = {brief(value)}: must be {allowed}, a Schedule, or None"
-                )
+            if getattr(self, name) is not None:
+                set_schedule(self, name, f"{allowed}, a Schedule, or None")
         self._require_consistent()
 
     def _require_consistent(self) -> None:

@@ -125,8 +125,8 @@ def test_numpys_numbers_are_numbers_in_every_field() -> None:
         (lambda: ResNet(depth="20"), r"ResNet\.depth = '20': must be a whole"),
         (lambda: CropFlip(padding=None), r"CropFlip\.padding = None"),
         (
-            lambda: OptimizerSpec(learning_rate=0.1),  # type: ignore[arg-type]
-            r"learning_rate = 0\.1: must be an instance of Schedule, such as Constant\(0\.1\)$",
+            lambda: OptimizerSpec(learning_rate="0.1"),  # type: ignore[arg-type]
+            r"learning_rate = '0\.1': must be a number >= 0 or a schedule, such as Cosine\(0\.1, ",
         ),
         (
             lambda: replace(quantized().quantization, backward=Jacobian),  # type: ignore[type-var]

@@ -1,18 +1,24 @@
 """Recipes: validation, overrides, and the fingerprint."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from quantlab import (
+    Averaging,
     ConfigurationError,
     OptimizerSpec,
     Quantization,
+    Recipe,
+    WeightGroup,
     canonical_json,
     configuration_id,
     fingerprint,
@@ -20,9 +26,10 @@ from quantlab import (
     override,
 )
 from quantlab.canonical import canonical
+from quantlab.models.resnet import ResNet
 from quantlab.quantization_sets import BINARY
 from quantlab.quantizers.nearest import Nearest
-from quantlab.schedules import Constant, Cosine, Linear, Polynomial, Ramp, Sequential
+from quantlab.schedules import Constant, Cosine, Linear, Polynomial, Product, Ramp, Sequential
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT, Point, UpdateRule
 from tests.quantlab.recipes import SGD, quantized, small_recipe
 
@@ -147,6 +154,60 @@ def test_bad_recipes_are_named(changes: dict[str, Any], message: str) -> None:
         small_recipe(**changes)
 
 
+def network(num_classes: int) -> torch.nn.Module:
+    return torch.nn.Linear(64, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "suggestion"),
+    [
+        ("model", torch.nn.Linear, "AnyModule(Linear), with a mapping of arguments as"),
+        ("model", network, "AnyModule(network), with a mapping of arguments as"),
+        ("model", torch.nn.Linear(2, 2), "AnyModule(Linear, {'width': 16}) with the class"),
+        ("model", "mine:network", "AnyModule('mine:network'), or"),
+        ("model", "resnet18", "TimmModel('resnet18'), or AnyModule('module:name') for"),
+        ("model", lambda: None, "ResNet(depth=20), or AnyModule(MyNetwork) for"),
+        ("model", ResNet, "ResNet(...)"),
+        ("dataset", TensorDataset(torch.zeros(1)), "one of a subclass of TorchDataset, whose"),
+        ("dataset", TensorDataset, "one of a subclass of TorchDataset, whose"),
+        ("dataset", (np.zeros(2), np.zeros(2)), "Arrays(inputs='data.npz:x', targets="),
+        ("dataset", "images", "ImageFolder(folder='images', ...) for folders of images, or ByteT"),
+        ("dataset", 3, "Digits()"),
+        ("optimizer", torch.optim.Adam, "OptimizerSpec(algorithm=Adam, learning_rate=0.1)"),
+        ("optimizer", 0.1, "OptimizerSpec(algorithm=torch.optim.SGD, learning_rate=0.1)"),
+        ("quantization", Nearest(), "Quantization(rule=PROX_CONNECT, quantizer=Nearest(...), sh"),
+        ("quantization", PROX_CONNECT, "Quantization(rule=PROX_CONNECT, quantizer=PiecewiseL"),
+        ("task", torch.nn.MSELoss(), "Classification() or Regression(), or one of a subclass"),
+    ],
+    ids=str,
+)
+def test_the_message_says_how_a_value_is_given(field: str, value: Any, suggestion: str) -> None:
+    begin = rf"^Recipe\.{field} = .*: must be an instance of \w+, such as "
+    with pytest.raises(ConfigurationError, match=begin + re.escape(suggestion)):
+        small_recipe(**{field: value})
+
+
+def test_a_number_is_a_constant_schedule() -> None:
+    def recipe(rate: Any, sharpness: Any, weight: Any) -> Recipe:
+        quantization = Quantization(
+            rule=PROX_CONNECT,
+            quantizer=Nearest(),
+            sharpness=sharpness,
+            averaging=Averaging(weight=weight),
+            groups=(WeightGroup(layers=("Linear",), quantizer=Nearest(), sharpness=sharpness),),
+        )
+        optimizer = OptimizerSpec(learning_rate=rate)
+        return small_recipe(optimizer=optimizer, quantization=quantization)
+
+    written = recipe(Constant(0.1), Constant(2.0), Constant(1.0))
+    short = recipe(np.float32(0.1), 2, 1.0)
+    assert short == written
+    assert fingerprint(short) == fingerprint(written)
+    assert override(written, "optimizer.learning_rate", 0.1) == written
+    parts: tuple[Any, Any] = (0.5, Linear(1))
+    assert Product(parts).factors == Sequential(parts, (1,)).schedules == (Constant(0.5), Linear(1))
+
+
 def test_bad_parts_are_named() -> None:
     with pytest.raises(
         ConfigurationError, match=r"must be keyword arguments that SGD accepts.*momentun"
@@ -154,8 +215,8 @@ def test_bad_parts_are_named() -> None:
         OptimizerSpec(learning_rate=Constant(0.1), options={"momentun": 0.9})
     with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.algorithm"):
         OptimizerSpec(algorithm=dict, learning_rate=Constant(0.1))  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.learning_rate = 0\.1"):
-        OptimizerSpec(learning_rate=0.1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"OptimizerSpec\.learning_rate = -0\.1"):
+        OptimizerSpec(learning_rate=-0.1)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"Quantization\.latent_bound = -1"):
         Quantization(rule=PROX_CONNECT, quantizer=Nearest(), latent_bound=-1)
     with pytest.raises(ConfigurationError, match=r"UpdateRule\.gradient_at"):

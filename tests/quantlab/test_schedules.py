@@ -281,7 +281,7 @@ def test_powers_and_products() -> None:
             r"Linear\.period = 0: must be a whole number >= 1",
         ),
         (lambda: ProxQuantEpochs(-1, eta=Constant(1)), r"ProxQuantEpochs\.rate = -1"),
-        (lambda: ProxQuantEpochs(1, eta=1), r"ProxQuantEpochs\.eta = 1: must be .* Schedule"),
+        (lambda: ProxQuantEpochs(1, eta=-1), r"ProxQuantEpochs\.eta = -1: must be .* schedule"),
         (lambda: Staircase(1, 0, 5), r"Staircase\.factor = 0: must be a finite number > 0"),
         (lambda: Staircase(1, 2, 0), r"Staircase\.interval = 0: must be a whole number >= 1"),
         (lambda: Staircase(1, 2, 5, cap=-1), r"Staircase\.cap = -1: must be .* >= 0"),
@@ -291,8 +291,8 @@ def test_powers_and_products() -> None:
         (lambda: PowerDecay(1, 0), r"PowerDecay\.exponent = 0: must be a number > 0 and <= 1"),
         (lambda: PowerDecay(1, 1.5), r"PowerDecay\.exponent = 1\.5: must be"),
         (lambda: Product(factors=()), r"Product\.factors = \(\): must be a tuple of schedules"),
-        (lambda: Product(factors=(Linear(1), 0.5)), r"factors = .*give a number as Constant"),
-        (lambda: InversePi(0.1, eta=0.1), r"InversePi\.eta = 0\.1: must be .* Schedule"),
+        (lambda: Product(factors=(Linear(1), -0.5)), r"factors = .*schedules and numbers"),
+        (lambda: InversePi(0.1, eta="1"), r"InversePi\.eta = '1': must be a number >= 0 or a"),
         (
             lambda: OneCycle(0.1, 5, rise=1.5),
             r"OneCycle\.rise = 1\.5: must be a number from 0",
@@ -305,7 +305,7 @@ def test_powers_and_products() -> None:
             r"Sequential\.milestones = \(0,\): must be 1 increasing epochs >= 1, one less",
         ),
         (
-            lambda: Sequential((Linear(1), 0.5), (1,)),
+            lambda: Sequential((Linear(1), -0.5), (1,)),
             r"schedules = .*a sequence of schedules",
         ),
     ],
