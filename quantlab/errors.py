@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from quantlab.identity.code_origin import OURS, is_installed
 
 _LONGEST_MESSAGE = 1000
@@ -141,6 +139,8 @@ _PROBE_BYTES = 2**28
 
 
 def _is_exhausted_memory(error: MemoryError | RuntimeError) -> bool:
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     # The CPU's allocator and C++ have no error class of their own here.

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_bool, require_count
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _SWITCHES = ("channels_last", "bf16", "compile", "graph", "triton", "deterministic", "keep_memory")
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -70,7 +71,7 @@ class Execution:
         for name, least in _NUMBERS.items():
             require_count(self, name, least)
 
-    def prepare(self, device: torch.device) -> None:
+    def prepare(self, device: "torch.device") -> None:
         """Set the modes that torch, cuBLAS and glibc have for the whole process only.
 
         On CUDA these are deterministic algorithms and the environment variable
@@ -80,6 +81,8 @@ class Execution:
         Args:
             device: the device that the process computes on.
         """
+        import torch
+
         if device.type == "cuda":
             os.environ.setdefault(_WORKSPACE, ":4096:8")  # cuBLAS is deterministic with two values
             torch.use_deterministic_algorithms(self.deterministic)
@@ -89,7 +92,7 @@ class Execution:
             keep_freed_memory()
 
     @contextmanager
-    def prepared(self, device: torch.device) -> Iterator[None]:
+    def prepared(self, device: "torch.device") -> Iterator[None]:
         """Set the modes of `prepare` for a `with` block, and restore the caller's afterwards.
 
         The allocator's thresholds, which cannot be restored, are left alone.
@@ -97,6 +100,8 @@ class Execution:
         Args:
             device: the device that the process computes on.
         """
+        import torch
+
         if device.type != "cuda":
             yield
             return
@@ -118,17 +123,21 @@ class Execution:
         """Whether a trial can switch between the two options without a difference in any bit."""
         return replace(other, keep_memory=self.keep_memory, workers=self.workers) == self
 
-    def autocast(self, device: torch.device) -> torch.autocast:
+    def autocast(self, device: "torch.device") -> "torch.autocast":
         """Return the autocast context of a forward pass on a device."""
+        import torch
+
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
-    def layout(self, inputs: Tensor) -> Tensor:
+    def layout(self, inputs: "Tensor") -> "Tensor":
         """Return a batch in the memory format of the forward pass.
 
         Args:
             inputs: (batch, channels, height, width). Batches of another rank, such as signals, are
                 returned unchanged.
         """
+        import torch
+
         if not self.channels_last or inputs.dim() != 4:
             return inputs
         return inputs.contiguous(memory_format=torch.channels_last)

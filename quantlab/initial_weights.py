@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision.models
 from torch import nn
 
 from quantlab.datasets.loading.files import require_relative
@@ -223,6 +222,8 @@ class TorchvisionWeights(InitialWeights):
         fit_weights(model, self._state_dict(data_dir), f"weights {self.name}", self.skip)
 
     def _weights(self) -> Any:
+        import torchvision.models  # which takes seconds
+
         try:
             return torchvision.models.get_weight(self.name)
         except (ValueError, KeyError, AttributeError) as error:

@@ -2,13 +2,28 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-
 from quantlab.errors import ConfigurationError, brief
+
+_AS_THEY_ARE = (int, float, bool, str, type(None))
+
+
+def is_of(value: object, library: str, *kinds: str) -> bool:
+    """Whether a value is an instance of classes of a library, which is not imported for it.
+
+    Of a library that nobody has imported, there are no values.
+
+    Args:
+        value: any value.
+        library: name of the library.
+        kinds: names of the classes in it.
+    """
+    module = sys.modules.get(library)
+    there = (getattr(module, kind, None) for kind in kinds)
+    return isinstance(value, tuple(kind for kind in there if kind is not None))
 
 
 def plain(value: Any) -> Any:
@@ -21,17 +36,19 @@ def plain(value: Any) -> Any:
     Raises:
         ConfigurationError: if the numbers of a tensor cannot be read.
     """
-    if isinstance(value, torch.Tensor):
+    if type(value) in _AS_THEY_ARE:
+        return value
+    if is_of(value, "torch", "Tensor"):
         try:
             wide = value.detach().cpu()
-            value = (wide.float() if wide.dtype is torch.bfloat16 else wide).numpy()
+            value = (wide.float() if str(wide.dtype) == "torch.bfloat16" else wide).numpy()
         except (RuntimeError, TypeError) as error:
             raise ConfigurationError(f"{brief(value)} has no plain numbers ({error})") from error
-    if isinstance(value, np.floating):
+    if is_of(value, "numpy", "floating"):
         return float(str(value)) if value.dtype.itemsize < 8 else float(value)
-    if isinstance(value, np.generic):
+    if is_of(value, "numpy", "generic"):
         return value.item()
-    if isinstance(value, np.ndarray):
+    if is_of(value, "numpy", "ndarray"):
         return tuple(plain(item) for item in value) if value.ndim else plain(value[()])
     if isinstance(value, range):
         return tuple(value)
@@ -60,7 +77,7 @@ def make_plain(owner: Any) -> None:
     """
     for field in dataclasses.fields(owner):
         value = getattr(owner, field.name)
-        if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and not value.ndim):
+        if is_of(value, "numpy", "generic") or (is_of(value, "torch", "Tensor") and not value.ndim):
             object.__setattr__(owner, field.name, plain(value))
 
 

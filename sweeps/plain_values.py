@@ -1,14 +1,10 @@
 """Convert the values of a sweep file, such as arrays of NumPy and torch, to plain Python."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-import numpy as np
-import torch
-
-from quantlab import ConfigurationError
-from quantlab.errors import brief
-from quantlab.plain_values import plain
+from quantlab.errors import ConfigurationError, brief
+from quantlab.plain_values import is_of, plain
 
 MOST_VALUES = 100_000
 """Maximum number of values of an axis, and of trials of a sweep; more are taken for an error."""
@@ -28,16 +24,19 @@ def in_order(values: object, what: str, example: str) -> tuple[Any, ...]:
     Raises:
         ConfigurationError: the value is neither a sequence nor an array, or has too many items.
     """
-    if hasattr(values, "__array__") and not isinstance(values, torch.Tensor | np.ndarray):
+    is_tensor = is_of(values, "torch", "Tensor")
+    if hasattr(values, "__array__") and not is_tensor:
+        import numpy as np
+
         values = np.asarray(values)  # for example a column of a pandas table
-    is_array = isinstance(values, np.ndarray | torch.Tensor) and values.ndim > 0
+    is_array = (is_tensor or is_of(values, "numpy", "ndarray")) and getattr(values, "ndim", 0) > 0
     if not is_array and (not isinstance(values, Sequence) or isinstance(values, str | bytes)):
         is_other = isinstance(values, Iterator | Set)
         raise ConfigurationError(
             f"{what} = {brief(values)}: must be a tuple, such as {example}, not "
             f"{type(values).__name__}" + ("; convert it with tuple(...)" if is_other else "")
         )
-    assert isinstance(values, Sequence | np.ndarray | torch.Tensor)
+    assert isinstance(values, Collection)
     if len(values) > MOST_VALUES:
         raise ConfigurationError(
             f"{what} = {brief(values)}: must have at most {MOST_VALUES:,} items, but has "

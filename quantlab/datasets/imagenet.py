@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
-from torchvision.transforms import v2
 
 from quantlab.datasets.base import Dimensions, ImageSet, Splits
 from quantlab.datasets.images.class_folders import class_names, labelled_files
@@ -154,6 +153,8 @@ class ImageNet(ImageDatasetSpec):
 
     def preprocess(self, examples: Tensor, data_dir: Path) -> Tensor:
         """Resize, crop and normalize images (batch, 3, height, width) of any size, as in files."""
+        from torchvision.transforms import v2
+
         self.require_pixels(examples)
         cropped = _central_crop(self)
         pixels = torch.stack([cropped(v2.functional.to_pil_image(image)) for image in examples])
@@ -217,6 +218,8 @@ def _image_files(files: Sequence[tuple[str, int]], device: torch.device) -> Imag
 
 def _central_crop(spec: ImageNet) -> Callable[[Any], Tensor]:
     """Return the transform of images for evaluation: (3, crop, crop) uint8 of an image."""
+    from torchvision.transforms import v2  # which takes seconds to import
+
     transform: Callable[[Any], Tensor] = v2.Compose(
         [v2.Resize(spec.resize), v2.CenterCrop(spec.crop), v2.PILToTensor()]
     )
@@ -227,6 +230,8 @@ class _Decoder:
     """Reads batches of images as (3, crop, crop) uint8 tensors."""
 
     def __init__(self, images: ImageFiles, spec: ImageNet, seed: int | None) -> None:
+        from torchvision.transforms import v2
+
         self._images = images
         self._seed = seed
         augmented = [v2.RandomResizedCrop(spec.crop), v2.RandomHorizontalFlip(), v2.PILToTensor()]

@@ -168,7 +168,7 @@ RELEASE = {
     "quantlab.papers.scaled_methods": "Annealed ScaledMethod",
     "quantlab.papers.taxonomy": "TaxonomyRow binary_relax recipe_of",
     "quantlab.plain_values": (
-        "finite_number floats make_plain plain require_bool require_count require_instance "
+        "finite_number floats is_of make_plain plain require_bool require_count require_instance "
         "require_items require_number require_options"
     ),
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torchvision.models
 from torch import nn
 
 from quantlab.errors import ConfigurationError
@@ -24,6 +23,8 @@ class TorchvisionModel(ModelSpec):
     """Name for `torchvision.models.get_model`."""
 
     def __post_init__(self) -> None:
+        import torchvision.models  # which takes seconds
+
         known = torchvision.models.list_models(module=torchvision.models, exclude=_SEVERAL_OUTPUTS)
         if self.architecture not in known:
             raise ConfigurationError(
@@ -42,6 +43,8 @@ class TorchvisionModel(ModelSpec):
         Raises:
             ConfigurationError: if the images do not have 3 channels.
         """
+        import torchvision.models
+
         if num_channels != 3:
             raise ConfigurationError(
                 f"TorchvisionModel.architecture = {self.architecture!r}: needs images of 3 "

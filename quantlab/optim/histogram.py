@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NUM_BINS = 41
 """Number of bins. Every level of the ProxConnect paper's sets is then at the middle of a bin."""
@@ -22,7 +23,7 @@ class WeightHistogram:
     """Number of weights in each bin."""
 
 
-def weight_histogram(weights: Iterable[Tensor], low: float, high: float) -> WeightHistogram:
+def weight_histogram(weights: Iterable["Tensor"], low: float, high: float) -> WeightHistogram:
     """Count the entries of tensors of any shape. NaN is not counted.
 
     Args:
@@ -30,6 +31,8 @@ def weight_histogram(weights: Iterable[Tensor], low: float, high: float) -> Weig
         low: middle of the first bin.
         high: middle of the last bin.
     """
+    import torch
+
     counts = torch.zeros(NUM_BINS, dtype=torch.int64)
     for tensor in weights:
         places = (tensor.detach() - low) / (high - low) * (NUM_BINS - 1)

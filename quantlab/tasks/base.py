@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from quantlab.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Metric(ABC):
         return True
 
     @abstractmethod
-    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def each(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the value of every example, (batch,): floating, or bool for a count.
 
         Args:
@@ -134,7 +136,7 @@ class Task(ABC):
         """The metrics, at least one."""
 
     @abstractmethod
-    def each_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def each_loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the loss of every example, (batch,).
 
         Args:
@@ -142,7 +144,7 @@ class Task(ABC):
             targets: (batch, ...) what the dataset has for it.
         """
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the mean loss of a batch, a number, which must be the mean of `each_loss`."""
         return self.each_loss(outputs, targets).mean()
 
@@ -152,8 +154,8 @@ class Task(ABC):
         return True
 
     def each_distillation_loss(
-        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float
-    ) -> Tensor:
+        self, outputs: "Tensor", teacher_outputs: "Tensor", temperature: float
+    ) -> "Tensor":
         """Return the distance of every example's outputs from those of a teacher, (batch,).
 
         Args:
@@ -175,7 +177,7 @@ class Task(ABC):
 
     @abstractmethod
     def require_outputs(
-        self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
+        self, model: "nn.Module", outputs: object, targets: "Tensor", num_outputs: int
     ) -> None:
         """Check that a forward pass returned what the loss needs.
 
@@ -192,6 +194,8 @@ class Task(ABC):
 
 def described_outputs(outputs: object) -> str:
     """Return what a network returned, for a message: its shape, or its type."""
+    from torch import Tensor
+
     if isinstance(outputs, Tensor):
         return f"shape {tuple(outputs.shape)}"
     return f"a {type(outputs).__name__}"

@@ -1,14 +1,14 @@
 """Classification: cross-entropy and accuracy."""
 
 from dataclasses import dataclass
-
-import torch.nn.functional as F
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from quantlab.errors import ConfigurationError
 from quantlab.plain_values import require_count, require_number
 from quantlab.tasks.base import Fraction, Metric, Task, described_outputs
-from quantlab.tasks.divergence import softened_divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class TopAccuracy(Fraction):
         """Whether there are more than k classes. The accuracy always applies."""
         return self.count == 1 or num_outputs > self.count
 
-    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def each(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """Return whether each class is found, (batch,) bool."""
         hits = outputs.argmax(dim=1) == targets
         if self.count == 1:
@@ -67,20 +67,26 @@ class Classification(Task):
         """The accuracy, and the top-5 accuracy with more than five classes."""
         return (TopAccuracy(), TopAccuracy(5))
 
-    def each_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def each_loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the cross-entropy of every example."""
+        import torch.nn.functional as F
+
         return F.cross_entropy(
             outputs, targets, reduction="none", label_smoothing=self.label_smoothing
         )
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the mean cross-entropy, in one call of torch."""
+        import torch.nn.functional as F
+
         return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def each_distillation_loss(
-        self, outputs: Tensor, teacher_outputs: Tensor, temperature: float
-    ) -> Tensor:
+        self, outputs: "Tensor", teacher_outputs: "Tensor", temperature: float
+    ) -> "Tensor":
         """Return T^2 KL(teacher || network) of every example, without label smoothing."""
+        from quantlab.tasks.divergence import softened_divergence
+
         return softened_divergence(outputs, teacher_outputs, temperature)
 
     def guess(self, num_outputs: int) -> float:
@@ -88,9 +94,11 @@ class Classification(Task):
         return 1 / num_outputs
 
     def require_outputs(
-        self, model: nn.Module, outputs: object, targets: Tensor, num_outputs: int
+        self, model: "nn.Module", outputs: object, targets: "Tensor", num_outputs: int
     ) -> None:
         """Check that targets are classes, and that there is one logit per class."""
+        from torch import Tensor
+
         if targets.is_floating_point() or targets.dim() != 1:
             other = "Regression()" if targets.is_floating_point() else "LanguageModelling()"
             raise ConfigurationError(

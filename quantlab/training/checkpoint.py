@@ -10,9 +10,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-import torch
-from torch import Tensor
-
 from quantlab.errors import (
     ConfigurationError,
     MemoryExhaustedError,
@@ -50,6 +47,8 @@ def save_atomically(path: Path, content: object) -> None:
     Raises:
         OSError: if the file cannot be written, for example because the disk is full.
     """
+    import torch
+
     buffer = io.BytesIO()  # torch replaces an error of a file by one of its own, without the reason
     torch.save(content, buffer)
     with replacing(path) as file:
@@ -90,6 +89,8 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> dict[str, Any]:
         MemoryExhaustedError: if memory does not hold the state.
         ConfigurationError: if the file is damaged, of another version, or of another recipe.
     """
+    import torch
+
     try:
         with naming_exhausted_memory(f"loading checkpoint {path}"):
             data = path.read_bytes()  # an OSError does not mean damage
@@ -205,6 +206,8 @@ def own_copy(value: Any) -> Any:
 
     `torch.save` writes the whole storage of a view.
     """
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, Mapping):

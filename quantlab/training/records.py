@@ -4,10 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from quantlab.optim.histogram import WeightHistogram
-from quantlab.tasks.dimensions import Dimensions
 from quantlab.update_rules import Point
+
+if TYPE_CHECKING:
+    from quantlab.tasks.dimensions import Dimensions
 
 
 class Stage(Enum):
@@ -109,7 +112,7 @@ class Outcome:
     classes: int
     """Number of outputs of the network, which is that of classes in classification. Random guessing
     then has an accuracy of 1 / classes."""
-    dimensions: Dimensions
+    dimensions: "Dimensions"
     """Dimensions of the network's inputs and targets."""
     training_images: int
     """Number of training images, without the validation images that are held out."""

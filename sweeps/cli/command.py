@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from quantlab import ConfigurationError
-from quantlab.errors import CutShortError, in_full
+from quantlab.errors import ConfigurationError, CutShortError, in_full
 from sweeps import secrets, streams
 from sweeps.cli.command_line import command_line
 from sweeps.cli.commands import COMMANDS

@@ -1,13 +1,11 @@
 """Load a sweep or a study, by its name or from a Python file."""
 
 import dataclasses
-import difflib
 import importlib
-import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -15,13 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
-import sweeps.grids
-import sweeps.studies
 from quantlab import ConfigurationError
 from quantlab.canonical import NAMED, canonical
 from quantlab.errors import described
 from quantlab.identity.code_origin import SOURCE, is_installed, is_users
 from quantlab.identity.source_identity import Reach
+from sweeps.loading.names import named_studies, named_sweeps, suggestion
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -31,16 +28,6 @@ T = TypeVar("T")
 
 FILE_MODULE_PREFIX = "sweep_file_"
 """Prefix of the names of modules from the user's files; workers receive their classes by value."""
-
-
-def named_sweeps() -> list[str]:
-    """Return the names of the sweeps in `sweeps.grids`."""
-    return sorted(module.name for module in pkgutil.iter_modules(sweeps.grids.__path__))
-
-
-def named_studies() -> list[str]:
-    """Return the names of the studies in `sweeps.studies`."""
-    return sorted(module.name for module in pkgutil.iter_modules(sweeps.studies.__path__))
 
 
 def load_sweep(name_or_path: str) -> SweepSpec:
@@ -251,14 +238,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ConfigurationError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """Return text such as `` (did you mean 'digits'?)``, or empty text if no name is similar.
-
-    Args:
-        name: an unknown name.
-        known: the known names.
-    """
-    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f" (did you mean {alike[0]!r}?)" if alike else ""

@@ -1,0 +1,27 @@
+"""Load sweeps and studies, by name or from Python files."""
+
+from typing import TYPE_CHECKING, Any
+
+from sweeps.loading.names import named_studies, named_sweeps, suggestion
+
+if TYPE_CHECKING:
+    from sweeps.loading.files import FILE_MODULE_PREFIX, load_either, load_study, load_sweep
+
+__all__ = [
+    "FILE_MODULE_PREFIX",
+    "load_either",
+    "load_study",
+    "load_sweep",
+    "named_studies",
+    "named_sweeps",
+    "suggestion",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what loads files, and torch for it, when it is used: names are listed without it."""
+    if name in __all__:
+        from sweeps.loading import files
+
+        return getattr(files, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
