@@ -61,6 +61,7 @@ FLOORS = {
         "grids",
         "studies",
         "loading",
+        "selection",
         "worker tracking",
         "planning placement",
         "running",

@@ -33,8 +33,9 @@ def changed_options(options: argparse.Namespace, *names: str) -> list[str]:
     values = {name: getattr(options, name) for name in names}
     return [
         text
-        for name, value in values.items()
-        if value != options.parser.get_default(name)
+        for name, given in values.items()
+        if given != options.parser.get_default(name)
+        for value in (given if isinstance(given, list) else [given])
         for text in (
             f"--{name.replace('_', '-')}",
             f"{value:g}" if isinstance(value, float) else hide(str(value)),

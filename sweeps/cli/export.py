@@ -12,8 +12,8 @@ from quantlab.export.network import finished_network, network_file
 from quantlab.export.onnx_file import onnx_bytes
 from quantlab.tasks.dimensions import Dimensions
 from quantlab.training.checkpoint import replacing
+from sweeps.cli.chosen import load_chosen_or_study
 from sweeps.coordinates import classes
-from sweeps.loading import load_either
 from sweeps.searching.results import cells_of, load, trials_of, winner
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -32,7 +32,7 @@ def export(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: there is no such trial, or it has no network. Nothing is written then.
     """
-    spec, storage = load_either(options.sweep), Storage(options.storage)
+    spec, storage = load_chosen_or_study(options), Storage(options.storage)
     if isinstance(spec, SweepSpec) and options.study_storage:
         raise ConfigurationError(
             f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"

@@ -162,6 +162,38 @@ def storage_folder(command: argparse.ArgumentParser) -> None:
     )
 
 
+def selection_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that choose trials of a sweep, and change their settings."""
+    command.add_argument(
+        "--only",
+        type=some_text,
+        action="append",
+        default=[],
+        metavar="CONDITIONS",
+        help="only the trials that fulfil all conditions, such as 'method=PC|PQ,set=ternary' or "
+        "'rho0>=0.1'; operators are = != < <= > >=, values may be patterns with * ? [ab]",
+    )
+    command.add_argument(
+        "--seeds",
+        type=some_text,
+        metavar="SEEDS",
+        help="train each configuration with these seeds, such as 0-9 or 0,2,5",
+    )
+    command.add_argument(
+        "--set",
+        type=some_text,
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of all recipes, such as epochs=5 or optimizer.options.momentum=0.8; "
+        "the trials are those of another sweep, with a name and a report of its own",
+    )
+
+
+SELECTION = ("seeds", "only", "set")
+"""The options of `selection_options`, as attributes of the parsed command line."""
+
+
 def study_storage(command: argparse.ArgumentParser) -> None:
     """Add the option for the database of a study."""
     command.add_argument(

@@ -14,9 +14,10 @@ from analysis.report.files import FORMATS
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
+from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
 from sweeps.cli.command_line import changed_options, command_line
+from sweeps.cli.options import SELECTION
 from sweeps.coordinates import main_metric
-from sweeps.loading import load_either
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, results_of
@@ -24,6 +25,7 @@ from sweeps.reporting.metric import metric_named
 from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.results import cells_of, load, summary_lines
+from sweeps.selection.part_of_sweep import report_name
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result
@@ -61,7 +63,7 @@ def report(options: argparse.Namespace) -> int:
         paper=options.compare,
         margin=options.margin / 100,
     )
-    spec = None if is_table(options.sweep) else load_either(options.sweep)
+    spec = None if is_table(options.sweep) else load_chosen_or_study(options)
     if spec is not None and options.metric is not None:
         raise ConfigurationError(
             f"--metric {options.metric}: applies to tables of trials, but {options.sweep} is a "
@@ -76,6 +78,7 @@ def report(options: argparse.Namespace) -> int:
             f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
         )
     if spec is None:
+        refuse_selection(options, "a table of trials")
         _of_table(options, chosen)
     else:
         _of_sweep(spec, options, chosen)
@@ -98,18 +101,18 @@ def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -
 def _of_sweep(
     sweep: SweepSpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
 ) -> None:
-    storage = Storage(options.storage)
+    storage, name = Storage(options.storage), report_name(sweep)
     written = sweep_report.report(
         sweep_report.measurements_of(sweep, storage),
-        options.out or storage.root / "reports" / sweep.name,
-        f"Sweep {sweep.name}",
+        options.out or storage.root / "reports" / name,
+        f"Sweep {name}",
         _facts(sweep, "run", options, results_of(sweep.cells, storage))
         | _data_facts(sweep.cells, storage),
         chosen,
         details=partial(sweep_report.details_of, sweep, storage),
     )
     show(written)
-    _log(f"sweep {sweep.name}", sweep, sweep.cells, written, options)
+    _log(f"sweep {name}", sweep, sweep.cells, written, options)
 
 
 def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) -> None:
@@ -140,7 +143,7 @@ def _facts(
     results: Sequence[Result],
 ) -> dict[str, str]:
     """Return the lines of the report's head."""
-    where = ("storage", "study_storage")
+    where = (*SELECTION, "storage", "study_storage")
     return {
         "about": spec.description,
         "reproduce": _call(made_by, options, *where, more=options_of(results)),

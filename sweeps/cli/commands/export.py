@@ -5,6 +5,7 @@ import argparse
 from sweeps.cli.options import (
     data_folder,
     folder,
+    selection_options,
     some_text,
     storage_folder,
     study_storage,
@@ -18,6 +19,7 @@ HELP = "Write a finished network to a file."
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     sweep_argument(command, kinds=("sweep", "study"))
+    selection_options(command)
     storage_folder(command)
     study_storage(command)
     trial = command.add_mutually_exclusive_group(required=True)

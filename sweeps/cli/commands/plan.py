@@ -4,7 +4,7 @@ import argparse
 import json
 
 from sweeps import streams
-from sweeps.cli.options import data_folder, storage_folder, sweep_argument
+from sweeps.cli.options import data_folder, selection_options, storage_folder, sweep_argument
 
 NAME = "plan"
 HELP = "Show which trials would run and what they would cost."
@@ -13,6 +13,7 @@ HELP = "Show which trials would run and what they would cost."
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     sweep_argument(command, kinds=("sweep",))
+    selection_options(command)
     storage_folder(command)
     command.add_argument(
         "--json", action="store_true", help="print the plan as JSON, with all trials"
@@ -22,8 +23,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan, and return the exit code."""
+    from sweeps.cli.chosen import load_chosen
     from sweeps.cli.summary import print_warnings
-    from sweeps.loading import load_sweep
     from sweeps.planning.data_changes import data_warnings
     from sweeps.planning.plan import describe, plan_of
     from sweeps.planning.preflight import check_without_data
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
     storage = Storage(options.storage)
     with streams.each_line_once():
-        sweep = load_sweep(options.sweep)
+        sweep = load_chosen(options, with_parents=True)
         notes = check_without_data(sweep.cells, options.data)
         plan = {**plan_of(sweep, storage), "notes": notes}
     print(json.dumps(plan) if options.json else describe(plan))

@@ -5,6 +5,7 @@ import argparse
 from sweeps.cli.options import (
     folder,
     nonnegative_number,
+    selection_options,
     some_text,
     storage_folder,
     study_storage,
@@ -19,6 +20,7 @@ HELP = "Write tables, figures and an HTML page, and print the main tables."
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     sweep_argument(command, kinds=("sweep", "study", "table"))
+    selection_options(command)
     storage_folder(command)
     study_storage(command)
     command.add_argument(

@@ -5,6 +5,7 @@ import sys
 
 from sweeps.cli.exit_codes import EXIT_CUT_SHORT, EXIT_INCOMPLETE
 from sweeps.cli.options import (
+    selection_options,
     storage_folder,
     sweep_argument,
     training_arguments,
@@ -18,21 +19,22 @@ HELP = "Train the trials that have not finished."
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     sweep_argument(command, kinds=("sweep",))
+    selection_options(command)
     storage_folder(command)
     training_options(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train the trials, print how they have ended, and return the exit code."""
+    from sweeps.cli.chosen import load_chosen
     from sweeps.cli.summary import print_summary, print_warnings
     from sweeps.coordinates import main_metric
-    from sweeps.loading import load_sweep
     from sweeps.planning.data_changes import data_warnings
     from sweeps.storage.folder import Storage, TrialState
     from sweeps.storage.trial_states import states_of
 
     training = training_arguments(options)
-    sweep = load_sweep(options.sweep)
+    sweep = load_chosen(options, with_parents=True)
     storage = Storage(options.storage)
     states = states_of(sweep.cells, storage)
     cells = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]

@@ -3,7 +3,7 @@
 import argparse
 
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
-from sweeps.cli.options import storage_folder, study_storage, sweep_argument
+from sweeps.cli.options import selection_options, storage_folder, study_storage, sweep_argument
 
 NAME = "status"
 HELP = "Show the progress of a sweep or a study."
@@ -12,18 +12,19 @@ HELP = "Show the progress of a sweep or a study."
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     sweep_argument(command, kinds=("sweep", "study"))
+    selection_options(command)
     storage_folder(command)
     study_storage(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the progress, and return the exit code: 0 if everything has finished."""
+    from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.summary import print_summary
-    from sweeps.loading import load_either
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
 
-    spec, storage = load_either(options.sweep), Storage(options.storage)
+    spec, storage = load_chosen_or_study(options), Storage(options.storage)
     if isinstance(spec, SweepSpec):
         return print_summary(spec, storage)
     from sweeps.searching.results import is_over, load, summary_lines

@@ -3,7 +3,13 @@
 import argparse
 import sys
 
-from sweeps.cli.options import data_folder, storage_folder, study_storage, sweep_argument
+from sweeps.cli.options import (
+    data_folder,
+    selection_options,
+    storage_folder,
+    study_storage,
+    sweep_argument,
+)
 
 NAME = "verify"
 HELP = "Check finished trials, their files and their data."
@@ -12,6 +18,7 @@ HELP = "Check finished trials, their files and their data."
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     sweep_argument(command, kinds=("sweep", "study"))
+    selection_options(command)
     storage_folder(command)
     study_storage(command)
     data_folder(command)
@@ -30,13 +37,13 @@ def run(options: argparse.Namespace) -> int:
         ConfigurationError: `options.sweep` is invalid, or has no study to which an option applies.
     """
     from quantlab import ConfigurationError
-    from sweeps.loading import load_either
+    from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.planning.verification import verified
     from sweeps.spec import SweepSpec
     from sweeps.storage import damage
     from sweeps.storage.folder import Storage
 
-    spec, storage = load_either(options.sweep), Storage(options.storage)
+    spec, storage = load_chosen_or_study(options), Storage(options.storage)
     if isinstance(spec, SweepSpec):
         if options.study_storage:
             raise ConfigurationError(

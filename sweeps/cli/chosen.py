@@ -1,0 +1,81 @@
+"""The sweep that a command line names, with the trials that its options choose."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from sweeps.cli.command_line import changed_options
+from sweeps.cli.options import SELECTION
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
+    from sweeps.study import StudySpec
+
+
+def load_chosen(options: argparse.Namespace, *, with_parents: bool = False) -> "SweepSpec":
+    """Load a sweep, and apply ``--seeds``, ``--only`` and ``--set`` (see `sweeps.selection`).
+
+    A line on standard error says which sweep changed trials are, and which trials are added.
+
+    Args:
+        options: the parsed command line, with the options of `selection_options`.
+        with_parents: whether to add trials whose networks the chosen ones need.
+
+    Raises:
+        ConfigurationError: there is no such sweep or no such trial, or an option is invalid.
+    """
+    from sweeps.loading import load_sweep
+
+    return _chosen(load_sweep(options.sweep), options, with_parents)
+
+
+def load_chosen_or_study(options: argparse.Namespace) -> "SweepSpec | StudySpec":
+    """Load a sweep as `load_chosen` does, or a study, of which no trials can be chosen.
+
+    Args:
+        options: the parsed command line, with the options of `selection_options`.
+
+    Raises:
+        ConfigurationError: see `load_chosen`; or trials of a study are to be chosen.
+    """
+    from sweeps.loading import load_either
+    from sweeps.spec import SweepSpec
+
+    spec = load_either(options.sweep)
+    if isinstance(spec, SweepSpec):
+        return _chosen(spec, options, with_parents=False)
+    refuse_selection(options, "a study")
+    return spec
+
+
+def refuse_selection(options: argparse.Namespace, what: str) -> None:
+    """Refuse the options that choose trials of a sweep, for something else.
+
+    Args:
+        options: the parsed command line.
+        what: what `options.sweep` is, such as ``"a study"``.
+
+    Raises:
+        ConfigurationError: one of the options is given.
+    """
+    if given := changed_options(options, *SELECTION):
+        from quantlab.errors import ConfigurationError
+
+        raise ConfigurationError(
+            f"{given[0]}: applies to sweeps, but {options.sweep} is {what}; omit the option"
+        )
+
+
+def _chosen(sweep: "SweepSpec", options: argparse.Namespace, with_parents: bool) -> "SweepSpec":
+    from sweeps.selection.selected import selected
+
+    found, notes = selected(
+        sweep,
+        only=options.only,
+        seeds=options.seeds,
+        settings=options.set,
+        with_parents=with_parents,
+    )
+    for note in notes:
+        print(f"sweeps: {note}", file=sys.stderr, flush=True)
+    return found

@@ -1,0 +1,23 @@
+"""Names of changed sweeps, and of the folders of reports on them."""
+
+import hashlib
+import re
+
+_LONGEST = 60
+"""Characters of an ending."""
+
+
+def name_with(name: str, *differences: str) -> str:
+    """Return a name with an ending that tells what is different, such as ``digits-epochs-5``.
+
+    Args:
+        name: name of a sweep.
+        differences: what is different from the sweep, such as ``epochs=5``. Those with special
+            characters, and long ones, get a digest, so that different ones have different names.
+    """
+    text = ",".join(differences)
+    ending = re.sub(r"[^A-Za-z0-9_-]+", "_", text.replace("=", "-")).strip("_-")
+    if len(ending) > _LONGEST or not re.fullmatch(r"[\w.,=-]+", text, flags=re.ASCII):
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        ending = f"{ending[: _LONGEST - 10]}-{digest}".strip("-")
+    return f"{name}-{ending}"

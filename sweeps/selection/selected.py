@@ -1,0 +1,70 @@
+"""The trials of a sweep that the options --only, --seeds and --set choose."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sweeps.selection.axes import axes_of
+from sweeps.selection.choice import chosen_places
+from sweeps.selection.names import name_with
+from sweeps.selection.part_of_sweep import needed_by, part_of, with_seeds
+from sweeps.selection.seeds import parse_seeds
+from sweeps.selection.settings import parse_setting, with_settings
+from sweeps.spec import SweepSpec
+
+
+def selected(
+    sweep: SweepSpec,
+    *,
+    only: Sequence[str] = (),
+    seeds: str | None = None,
+    settings: Sequence[str] = (),
+    with_parents: bool = False,
+) -> tuple[SweepSpec, list[str]]:
+    """Choose trials of a sweep: set their seeds, choose by conditions, then change their settings.
+
+    Args:
+        sweep: the sweep.
+        only: conditions (see `sweeps.selection.conditions`), all of which hold for a chosen trial.
+        seeds: seeds of all configurations (see `sweeps.selection.seeds`); None for those of the
+            sweep.
+        settings: fields of the recipes and their values (see `sweeps.selection.settings`).
+        with_parents: whether trials of the sweep whose networks the chosen ones need are chosen
+            too.
+
+    Returns:
+        The chosen trials as a sweep, and what a user should know, one line each. With other
+        settings, the sweep has a name and an MLflow experiment of its own.
+
+    Raises:
+        ConfigurationError: an option is invalid, or there is no such trial.
+    """
+    changes = [parse_setting(text) for text in settings]
+    original = sweep
+    if seeds is not None:
+        sweep = with_seeds(sweep, parse_seeds(seeds))
+    axes = [axes_of(cell) for cell in sweep.cells]
+    trials = [sweep.cells[place] for place in chosen_places(axes, only, f"sweep {sweep.name}")]
+    others = needed_by(trials, (*sweep.cells, *original.cells))
+    notes = []
+    if changes:
+        differences = [f"{change.path}={change.value}" for change in changes]
+        name = name_with(sweep.name, *differences)
+        changed = with_settings(trials, others, changes, blocks=sweep.blocks, name=name)
+        trials = [changed[cell.fingerprint] for cell in trials]
+        others = [changed[cell.fingerprint] for cell in others]
+        sweep = replace(sweep, name=name, experiment="")
+        notes.append(
+            f"with {', '.join(differences)}, the trials are those of another sweep, {name}, which "
+            "has its own report and MLflow experiment"
+        )
+    if with_parents and others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        notes.append(
+            f"{others[0].name!r}{more}: included, because chosen trials need their networks"
+        )
+        trials = [*others, *trials]
+    parts = [f"seeds-{seeds}"] * (seeds is not None) + [f"only-{text}" for text in only]
+    if not parts and not changes:
+        return sweep, notes
+    report = name_with(sweep.name, *parts) if parts else sweep.name
+    return part_of(sweep, trials, report), notes

@@ -1,0 +1,103 @@
+"""The choice of trials on the command line, from the options to the reports."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import Command, Ran
+from tests.sweeps.sweep_files import WITH_CHILD
+
+pytestmark = pytest.mark.slow
+
+HALF = ("--only", "method=MD,rho0=0.5")
+
+
+def test_commands_see_the_chosen_trials_only(tiny: Ran, quick_command: Command) -> None:
+    plan = json.loads(quick_command(tiny.folder, "plan", "tiny.py", "--json", *HALF).stdout)
+    names = ["MD rho0=0.5 seed=0", "MD rho0=0.5 seed=1"]
+    assert [trial["name"] for trial in plan["trial_list"]] == names
+    assert (plan["name"], plan["finished"]) == ("tiny", 2)
+    for command, says in (
+        ("status", "tiny: 2 COMPLETE\n"),
+        ("verify", "tiny: 2 finished trials, 0 problems\n"),
+        ("run", "tiny: 2 trials, 0 to run\ntiny: 2 COMPLETE\n"),
+    ):
+        done = quick_command(tiny.folder, command, "tiny.py", *HALF)
+        assert (done.returncode, done.stdout) == (0, says), done.stderr
+
+
+def test_the_best_of_the_chosen_trials_is_exported(
+    tiny: Ran, quick_command: Command, tmp_path: Path
+) -> None:
+    done = quick_command(
+        tiny.folder, "export", "tiny.py", *HALF, "--only=seed=1", "--best", "--out", str(tmp_path)
+    )
+    assert done.stdout.startswith("MD rho0=0.5 seed=1 "), done.stderr
+
+
+def test_a_report_on_some_trials_stands_beside_that_on_all(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    options = ("--format", "csv,html", *HALF, "--seeds", "0-2")
+    done = quick_command(tiny_copy, "report", "tiny.py", *options)
+    assert done.returncode == 0, done.stderr
+    folder = tiny_copy / "runs" / "reports" / "tiny-seeds-0-2_only-method-MD_rho0-0_5"
+    trials = pd.read_csv(folder / "tables" / "trials.csv")
+    assert list(trials["state"]) == ["COMPLETE", "COMPLETE", "WAITING"]
+    assert not (folder.parent / "tiny").exists()
+    chosen = shlex.join(["--seeds", "0-2", *HALF])
+    page = (folder / "report.html").read_text()
+    assert f"sweeps run tiny.py {chosen}" in page
+    assert f"sweeps report tiny.py {chosen} --format" in page
+
+
+def test_changed_trials_are_trained_as_another_sweep(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    (tiny_copy / "child.py").write_text(WITH_CHILD)
+    before = set((tiny_copy / "runs" / "trials").iterdir())
+    options = ("--only", "block=child", "--set", "epochs=1")
+    done = quick_command(tiny_copy, "run", "child.py", *options, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "tiny-epochs-1: 2 trials, 2 to run\ntiny-epochs-1: 2 COMPLETE\n"
+    assert "sweeps: with epochs=1, the trials are those of another sweep, tiny-epochs-1" in (
+        done.stderr
+    )
+    assert "sweeps: 'MD rho0=0.5 seed=0': included, because chosen trials need" in done.stderr
+    new = set((tiny_copy / "runs" / "trials").iterdir()) - before
+    recipes = [json.loads((folder / "recipe.json").read_text())["recipe"] for folder in new]
+    assert {recipe["epochs"] for recipe in recipes} == {1}
+    parents = [(recipe["initial_weights"] or {}).get("fingerprint") for recipe in recipes]
+    assert {folder.name for folder in new} & set(parents)
+    status = quick_command(tiny_copy, "status", "child.py", *options)
+    assert (status.returncode, status.stdout) == (0, "tiny-epochs-1: 1 COMPLETE\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "tiny.py", "--only", "rho0"], r"--only rho0: 'rho0' is no condition: must be"),
+        (["run", "tiny.py", "--only", "set=ternary"], r".*has set 'ternary'.*; there are method ="),
+        (["run", "tiny.py", "--seeds", "x"], r"--seeds x: 'x' must be a seed or a range"),
+        (
+            ["run", "tiny.py", "--set", "epochs=0"],
+            r"--set epochs=0: 'FP seed=0': Recipe.epochs",
+        ),
+        (["status", "digits_bits", "--seeds", "0"], r"--seeds: applies to sweeps, but .* a study;"),
+        (
+            ["report", "trials.csv", "--only", "a=b"],
+            r"--only: applies to sweeps, .* a table of",
+        ),
+    ],
+)
+def test_a_wrong_choice_trains_nothing(
+    tiny: Ran, quick_command: Command, arguments: list[str], says: str
+) -> None:
+    done = quick_command(tiny.folder, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.match(f"sweeps: error: {says}", done.stderr)
+    assert done.stderr.count("\n") == 1
