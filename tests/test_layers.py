@@ -51,7 +51,7 @@ FLOORS = {
     ),
     "sweeps": (
         "secrets labels plain_values same_seed",
-        "streams",
+        "streams terminal",
         "spec",
         "coordinates",
         "storage",
@@ -63,7 +63,8 @@ FLOORS = {
         "loading",
         "selection",
         "worker tracking",
-        "planning placement",
+        "placement",
+        "planning",
         "running",
         "searching",
         "reporting",

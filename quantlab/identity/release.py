@@ -171,6 +171,7 @@ RELEASE = {
         "finite_number floats is_of make_plain plain require_bool require_count require_instance "
         "require_items require_number require_options"
     ),
+    "quantlab.probing.epoch_time": "EpochTime measure_epoch",
     "quantlab.probing.gpu_sharing": "Pace SharedPaces Sharer Team measure_sharing",
     "quantlab.probing.pack_sizes": "PackTimes measure_packs seconds_a_step",
     "quantlab.probing.untrained": "without_trained_weights",

@@ -216,16 +216,8 @@ def tracking_uri(command: argparse.ArgumentParser) -> None:
     )
 
 
-def training_options(command: argparse.ArgumentParser) -> None:
-    """Add the options that `run` and `search` share; their defaults are those of `Resources`."""
-    command.set_defaults(trains=True)
-    tracking_uri(command)
-    command.add_argument(
-        "--address",
-        type=some_text,
-        metavar="RAY",
-        help="address of a Ray cluster (default: start Ray on this machine)",
-    )
+def placement_options(command: argparse.ArgumentParser) -> None:
+    """Add the options for the resources of a trial; their defaults are those of `Resources`."""
     command.add_argument(
         "--concurrency",
         type=positive_integer,
@@ -248,13 +240,6 @@ def training_options(command: argparse.ArgumentParser) -> None:
         "processes should share a GPU (default: %(default)g)",
     )
     command.add_argument(
-        "--retries",
-        type=nonnegative_integer,
-        default=Resources.retries,
-        metavar="N",
-        help="how many times to retry a trial that crashed (default: %(default)s)",
-    )
-    command.add_argument(
         "--pack",
         type=integer_or_auto,
         default=Resources.pack,
@@ -269,6 +254,26 @@ def training_options(command: argparse.ArgumentParser) -> None:
         help="how to compute trials, such as bf16,compile,no-channels_last,workers=4,threads=2; "
         "with replicas=2 and without GPUs, two processes train each trial together",
     )
+
+
+def training_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that `run` and `search` share; their defaults are those of `Resources`."""
+    command.set_defaults(trains=True)
+    tracking_uri(command)
+    command.add_argument(
+        "--address",
+        type=some_text,
+        metavar="RAY",
+        help="address of a Ray cluster (default: start Ray on this machine)",
+    )
+    placement_options(command)
+    command.add_argument(
+        "--retries",
+        type=nonnegative_integer,
+        default=Resources.retries,
+        metavar="N",
+        help="how many times to retry a trial that crashed (default: %(default)s)",
+    )
     data_folder(command)
     command.add_argument(
         "--scratch",
@@ -282,21 +287,25 @@ def training_options(command: argparse.ArgumentParser) -> None:
 
 def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Collect the options of `training_options` as arguments of `run_cells` and `run_study`."""
+    own = {"address": options.address, "retries": options.retries, "scratch": options.scratch}
     return {
         "tracking_uri": options.tracking_uri,
         "data_dir": options.data,
         "quiet": options.quiet,
-        "resources": Resources(
-            address=options.address,
-            concurrency=options.concurrency,
-            cpus_per_trial=options.cpus_per_trial,
-            gpus_per_trial=options.gpus_per_trial,
-            execution=parse_execution(options.execution),
-            retries=options.retries,
-            pack=options.pack,
-            scratch=options.scratch,
-        ),
+        "resources": placed_resources(options, **own),
     }
+
+
+def placed_resources(options: argparse.Namespace, **further: Any) -> Resources:
+    """Return the resources of a trial that `placement_options` and further arguments describe."""
+    return Resources(
+        concurrency=options.concurrency,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        execution=parse_execution(options.execution),
+        pack=options.pack,
+        **further,
+    )
 
 
 def data_folder(command: argparse.ArgumentParser) -> None:

@@ -1,27 +1,48 @@
-"""The plan of a sweep: the number of trials by block, their dependencies, and the cost."""
+"""The plan of a sweep: its trials by block, their dependencies, and what they cost."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
 
 from analysis.text import plain
 from quantlab import ConfigurationError
 from quantlab.packs.compatibility import pack_key
-from sweeps.planning.estimate import estimates
+from sweeps.planning.budget import budget_of
+from sweeps.planning.costs.machine import ONE_BY_ONE, Machine
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.trial_states import states_of
+from sweeps.terminal.duration import duration
+from sweeps.terminal.table import Column, as_text, fitted
+
+if TYPE_CHECKING:
+    from sweeps.planning.costs.timing import Timing
 
 
-def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
-    """Return the plan as JSON data, without writing anything.
+def plan_of(
+    sweep: SweepSpec,
+    storage: Storage,
+    machine: Machine = ONE_BY_ONE,
+    timing: "Timing | None" = None,
+) -> dict[str, Any]:
+    """Return the plan as JSON data, without writing results.
 
     ``to_run`` counts unfinished trials, and ``waiting`` those among them that need the network of a
-    trial that is not complete. Hours are those of `sweeps.planning.estimate`. ``trial_list`` has
-    every trial: its fingerprint, name, block, method, axes (name -> label), seed, state, and the
-    fingerprints of the trials that it ``starts_from`` and that it is ``taught_by``, or null.
-    ``alone`` counts the trials that no pack can have, by the reason.
+    trial that is not complete. ``costs`` and ``time`` are those of `sweeps.planning.budget`.
+    ``trial_list`` has every trial: its fingerprint, name, block, method, axes (name -> label),
+    seed, state, and the fingerprints of the trials that it ``starts_from`` and that it is
+    ``taught_by``, or null. ``alone`` counts the trials that no pack can have, by the reason.
+
+    Args:
+        sweep: the sweep.
+        storage: the storage of its trials.
+        machine: how this machine trains the trials.
+        timing: measures trials of whose kind none has finished; None to measure none.
+
+    Raises:
+        ConfigurationError: trials cannot be measured; see `budget_of`.
     """
     states = states_of(sweep.cells, storage)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
@@ -61,7 +82,7 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
         }
         for cell in sweep.cells
     ]
-    costs = estimates(sweep, storage)
+    unfinished = {name for name, state in states.items() if not state.is_finished}
     return {
         "name": sweep.name,
         "description": sweep.description,
@@ -69,47 +90,75 @@ def plan_of(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
         "blocks": blocks,
         "trial_list": trials,
         "alone": _alone(sweep.cells),
-        "costs": [
-            {**asdict(cost), "hours": cost.hours, "hours_to_run": cost.hours_to_run}
-            for cost in costs
-        ],
+        **budget_of(sweep, storage, unfinished, machine, timing),
     }
 
 
-def describe(plan: dict[str, Any]) -> str:
-    """Format a plan of `plan_of` as two tables of text."""
+def describe(plan: dict[str, Any], width: int = 80) -> str:
+    """Format a plan of `plan_of` as text: two tables, and lines about the time and the networks.
+
+    Args:
+        plan: the plan.
+        width: letters of a line, for the tables.
+    """
     about = "\n".join(map(plain, plan["description"].splitlines()))
     head = f"{plan['name']}: {about}" if about else plan["name"]
-    everything = {**plan, "label": "all", "depends_on": []}
-    counts = [["block", "trials", "finished", "to run", "waiting", "after"]]
-    counts += [
-        [
-            row["label"],
-            *(str(row[key]) for key in ("trials", "finished", "to_run", "waiting")),
-            ", ".join(row["depends_on"]),
-        ]
-        for row in (*plan["blocks"], everything)
-    ]
-    costs = [["cost", "trials", "to run", "h per trial", "h in total", "h to run", "source"]]
-    costs += [
-        [
-            row["what"],
-            str(row["trials"]),
-            str(row["to_run"]),
-            *(_hours(row[key]) for key in ("hours_per_trial", "hours", "hours_to_run")),
-            row["source"],
-        ]
-        for row in plan["costs"]
-    ]
-    if all(row["hours"] is not None for row in plan["costs"]):
-        sums = (sum(row[key] for row in plan["costs"]) for key in ("hours", "hours_to_run"))
-        totals = [str(plan["trials"]), str(plan["to_run"]), "", *map(_hours, sums), ""]
-        costs.append(["all", *totals])
+    tables = [as_text(fitted(own, width), width) for own in (_counts(plan), _costs(plan))]
     alone = [
         f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
     ]
     notes = ["", *plan["notes"]] if plan.get("notes") else []
-    return "\n".join([head, *_aligned(counts), "", *_aligned(costs), *alone, *notes])
+    return "\n".join([head, tables[0], "", tables[1], *_together(plan), *alone, *notes])
+
+
+def _counts(plan: dict[str, Any]) -> list[Column]:
+    """Return the table of the trials by block and in all."""
+    rows = [*plan["blocks"], {**plan, "label": "all", "depends_on": []}]
+    keys = ("trials", "finished", "to_run", "waiting")
+    columns = [
+        _texts("block", (row["label"] for row in rows)),
+        *(_numbers(key.replace("_", " "), (str(row[key]) for row in rows)) for key in keys),
+    ]
+    if any(row["depends_on"] for row in rows):
+        columns.append(_texts("after", (", ".join(row["depends_on"]) for row in rows)))
+    return columns
+
+
+def _costs(plan: dict[str, Any]) -> list[Column]:
+    """Return the table of the costs by kind of trial and, if all of them are known, in all."""
+    rows = list(plan["costs"])
+    if all(row["hours"] is not None for row in rows):
+        keys = ("trials", "to_run", "hours", "hours_to_run")
+        total = {key: sum(row[key] for row in rows) for key in keys}
+        rows.append({"what": "all", "source": "", **total})
+    hours = {"per trial": "hours_per_trial", "in total": "hours", "left": "hours_to_run"}
+    if all(row["hours"] == row["hours_to_run"] for row in rows):
+        del hours["in total"]
+    return [
+        _texts("cost", (row["what"] for row in rows)),
+        _numbers("trials", (str(row["trials"]) for row in rows)),
+        _numbers("to run", (str(row["to_run"]) for row in rows)),
+        *(_numbers(head, (_hours(row, key) for row in rows)) for head, key in hours.items()),
+        _texts("source", (row["source"] for row in rows)),
+    ]
+
+
+def _together(plan: dict[str, Any]) -> list[str]:
+    """Return the line about the time of all unfinished trials on this machine."""
+    time, count = plan["time"], plan["to_run"]
+    if not count:
+        return []
+    trials = "trial" if count == 1 else f"{count} trials"
+    if not time["slots"]:
+        return ["This machine has too few CPUs or GPUs for a trial; see `sweeps run --help`."]
+    if time["seconds"] is None:
+        return [
+            f"How long the {trials} take here is unknown; --time measures a few steps of each "
+            "network."
+        ]
+    each = {1: "", None: "packs "}.get(time["pack"], f"packs of up to {time['pack']} ")
+    at_once = "one after the other" if time["slots"] == 1 else f"{time['slots']} {each}at once"
+    return [f"On this machine, the {trials} take about {duration(time['seconds'])}, {at_once}."]
 
 
 def _alone(cells: Iterable[Cell]) -> list[dict[str, Any]]:
@@ -123,23 +172,15 @@ def _alone(cells: Iterable[Cell]) -> list[dict[str, Any]]:
     return [{"trials": count, "reason": reason} for reason, count in reasons.items()]
 
 
-def _hours(hours: float | None) -> str:
-    if hours is None:
-        return "?"
-    return f"{hours:.1f}" if hours >= 1 or hours == 0 else f"{hours:.2g}"
+def _hours(row: Mapping[str, Any], key: str) -> str:
+    if key not in row:
+        return ""
+    return "?" if row[key] is None else duration(3600 * row[key])
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Align the first and last column, which are text, to the left, and numbers to the right."""
-    rows = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
-                row[-1],
-            ]
-        ).rstrip()
-        for row in rows
-    ]
+def _texts(header: str, cells: Iterable[str]) -> Column:
+    return Column(header, [Text(plain(cell)) for cell in cells], is_text=True)
+
+
+def _numbers(header: str, cells: Iterable[str]) -> Column:
+    return Column(header, [Text(cell) for cell in cells])

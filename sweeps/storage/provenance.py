@@ -1,4 +1,4 @@
-"""The versions of the code and of the libraries with which a trial runs."""
+"""The code, the libraries and the device with which a trial runs."""
 
 import platform
 import subprocess
@@ -43,3 +43,18 @@ def package_versions(*further: str) -> dict[str, str]:
         for name in packages_distributions().get(package, ()):
             versions.setdefault(name, version(name))
     return versions
+
+
+def device_name(device: str) -> str:
+    """Return a torch device with its name, such as ``cpu (x86_64)``.
+
+    Args:
+        device: a torch device.
+    """
+    import torch  # which plans and states of trials do not need
+
+    name = platform.machine()
+    if device.startswith("cuda"):
+        # A failure that is being recorded may be that the device does not exist.
+        name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "not available"
+    return f"{device} ({name})"

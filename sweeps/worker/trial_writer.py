@@ -23,7 +23,7 @@ from quantlab.training.checkpoint import (
     save_checkpoint,
 )
 from sweeps.storage.folder import TrialFolder, TrialState
-from sweeps.storage.provenance import git_commit, package_versions
+from sweeps.storage.provenance import device_name, git_commit, package_versions
 from sweeps.storage.records import Computed, Epoch, Failure, Result
 
 
@@ -185,12 +185,8 @@ def _sizes(
 
 
 def _where(device: str, execution: Execution, *packages: str) -> Computed:
-    name = platform.machine()
-    if device.startswith("cuda"):
-        # The failure that is being recorded may be that the device does not exist.
-        name = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "not available"
     return Computed(
-        device=f"{device} ({name})",
+        device=device_name(device),
         execution=str(execution),
         host=platform.node(),
         git_commit=git_commit(),

@@ -2,12 +2,20 @@
 
 import argparse
 import json
+import shutil
 
 from sweeps import streams
-from sweeps.cli.options import data_folder, selection_options, storage_folder, sweep_argument
+from sweeps.cli.options import (
+    data_folder,
+    placed_resources,
+    placement_options,
+    selection_options,
+    storage_folder,
+    sweep_argument,
+)
 
 NAME = "plan"
-HELP = "Show which trials would run and what they would cost."
+HELP = "Show which trials would run, what they would cost, and how long they would take."
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -18,6 +26,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--json", action="store_true", help="print the plan as JSON, with all trials"
     )
+    command.add_argument(
+        "--time",
+        action="store_true",
+        help="train each kind of network of which no trial has finished for about a second, to "
+        "estimate its time",
+    )
+    placement_options(command)
     data_folder(command)
 
 
@@ -25,16 +40,24 @@ def run(options: argparse.Namespace) -> int:
     """Print the plan, and return the exit code."""
     from sweeps.cli.chosen import load_chosen
     from sweeps.cli.summary import print_warnings
+    from sweeps.planning.costs.machine import this_machine
     from sweeps.planning.data_changes import data_warnings
     from sweeps.planning.plan import describe, plan_of
     from sweeps.planning.preflight import check_without_data
     from sweeps.storage.folder import Storage
 
-    storage = Storage(options.storage)
+    storage, resources = Storage(options.storage), placed_resources(options)
+    timing, machine = None, this_machine(resources)
+    if options.time:
+        from sweeps.planning.costs.timing import Timing
+
+        timing = Timing.on(machine, resources.execution, options.data)
     with streams.each_line_once():
         sweep = load_chosen(options, with_parents=True)
         notes = check_without_data(sweep.cells, options.data)
-        plan = {**plan_of(sweep, storage), "notes": notes}
-    print(json.dumps(plan) if options.json else describe(plan))
+        plan = plan_of(sweep, storage, machine, timing)
+    plan["notes"] = [*([] if timing is None else timing.lines), *notes]
+    width = shutil.get_terminal_size().columns  # 80 for a file or a pipe
+    print(json.dumps(plan) if options.json else describe(plan, width))
     print_warnings(data_warnings(sweep.cells, storage, options.data))
     return 0

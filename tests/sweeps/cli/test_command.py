@@ -45,8 +45,14 @@ def test_plan_counts_what_is_finished(tiny: Ran, quick_command: Command) -> None
     last = plan["trial_list"][-1]
     assert last["name"] == f"MD rho0={last['axes']['rho0']} seed={last['seed']}"
     assert (last["block"], last["state"], last["starts_from"]) == ("MD", "COMPLETE", None)
-    fresh = quick_command(tiny.folder, "plan", "tiny.py", "--json", "--storage", "elsewhere")
-    assert json.loads(fresh.stdout)["finished"] == 0
+    elsewhere = ("--storage", "elsewhere", "--time", "--concurrency", "1")
+    fresh = json.loads(quick_command(tiny.folder, "plan", "tiny.py", "--json", *elsewhere).stdout)
+    assert fresh["finished"] == 0
+    assert {cost["source"].split(" (")[0] for cost in fresh["costs"]} == {"measured on cpu"}
+    assert (fresh["time"]["slots"], fresh["time"]["seconds"]) == (
+        1,
+        pytest.approx(3600 * sum(cost["hours"] for cost in fresh["costs"])),
+    )
     assert not (tiny.folder / "elsewhere").exists()
     text = quick_command(tiny.folder, "plan", "tiny.py").stdout
     assert re.search(r"all +6 +6 +0 +0\n", text)

@@ -1,0 +1,49 @@
+"""Machine: how this machine trains the trials of a plan."""
+
+from dataclasses import dataclass
+
+from sweeps.placement.resources import Resources, places_of_nodes, usable_cpus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How this machine trains the trials of a plan."""
+
+    device: str = "cpu"
+    """Type of the torch device, ``cpu`` or ``cuda``."""
+    slots: int = 1
+    """Number of trials or packs that are trained at once; 0 if there is no room for one."""
+    pack: int | None = 1
+    """Maximum number of trials in a pack; None for the fastest number."""
+    execution: str = ""
+    """`quantlab.execution.Execution` as text; empty if any will do."""
+
+
+ONE_BY_ONE = Machine()
+"""Trains one trial after the other on a CPU."""
+
+
+def this_machine(resources: Resources) -> Machine:
+    """Return how this machine trains trials with the given resources.
+
+    Args:
+        resources: the resources of a trial or pack, which has a whole GPU if its share has yet to
+            be measured.
+    """
+    gpus = 1.0 if resources.gpus_per_trial is None else resources.gpus
+    replicas = resources.execution.replicas
+    node = {"CPU": float(usable_cpus()), "GPU": _num_gpus() if gpus else 0.0}
+    (places,) = places_of_nodes([node], cpus=resources.cpus / replicas, gpus=gpus / replicas)
+    room = places // replicas
+    return Machine(
+        device="cuda" if gpus else "cpu",
+        slots=min(room, resources.concurrency or room),
+        pack=resources.pack,
+        execution=str(resources.execution),
+    )
+
+
+def _num_gpus() -> float:
+    import torch  # which a plan for CPUs does not need
+
+    return float(torch.cuda.device_count())
