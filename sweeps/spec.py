@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint, override
-from quantlab.canonical import canonical
-from quantlab.errors import brief, described
-from quantlab.initial_weights import TrialWeights
+from quantlab.errors import ConfigurationError, brief, described
 from quantlab.plain_values import plain, require_number
+from sweeps.cell import Cell as Cell
 from sweeps.labels import (
     LONGEST_LABEL,
     require_axis_name,
@@ -20,7 +18,9 @@ from sweeps.labels import (
     require_text,
 )
 from sweeps.plain_values import MOST_VALUES, in_order, items_of, mapping_of, seeds_of
-from sweeps.same_seed import with_networks_of_its_seed
+
+if TYPE_CHECKING:
+    from quantlab import Recipe
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Block:
 
     label: str
     """Label of the block, which is unique in the sweep."""
-    base: Recipe | None = None
+    base: "Recipe | None" = None
     """Recipe that the overrides and axes change; None for that of the sweep."""
     overrides: Mapping[str, object] = field(default_factory=dict)
     """Path -> value, applied to the base recipe before the axes."""
@@ -142,20 +142,19 @@ class Block:
     """Seeds of each configuration; None for those of the sweep."""
     cost: PublishedCost | None = None
     """Cost of a trial for `sweeps plan`, until similar trials have finished; None if unknown."""
-    starts_from: Recipe | None = None
+    starts_from: "Recipe | None" = None
     """Recipe of the trials whose networks the trials of the block start from: each of them from
     that of its own seed, so that the seeds of a configuration are independent. None for the
     `initial_weights` of the recipes."""
-    taught_by: Recipe | None = None
+    taught_by: "Recipe | None" = None
     """Recipe of the trials that are the teachers of those of the block: each of them has that of
     its own seed, in the place of the teacher and the model of its `distillation`, which is needed
     for the other settings. None for the teachers of the recipes."""
 
     def __post_init__(self) -> None:
         where = f"block {require_label(self.label, 'Block.label')!r}"
-        _require_type(self.base, Recipe, f"{where}: base")
-        _require_type(self.starts_from, Recipe, f"{where}: starts_from")
-        _require_type(self.taught_by, Recipe, f"{where}: taught_by")
+        for name in ("base", "starts_from", "taught_by"):
+            _require_recipe(getattr(self, name), f"{where}: {name}")
         _require_type(self.cost, PublishedCost, f"{where}: cost")
         overrides = mapping_of(self.overrides, f"{where}: overrides", "{'epochs': 3}")
         if seeded := [path for path in overrides if path.split(".")[0] == "seed"]:
@@ -186,13 +185,15 @@ class Block:
         for name, value in normal.items():
             object.__setattr__(self, name, value)
 
-    def joined(self, recipe: Recipe, identity: Callable[[Recipe], str]) -> Recipe:
+    def joined(self, recipe: "Recipe", identity: Callable[["Recipe"], str]) -> "Recipe":
         """Return a recipe with the networks of `starts_from` and `taught_by`.
 
         Args:
             recipe: a recipe of the block.
             identity: see `with_networks_of_its_seed`.
         """
+        from sweeps.same_seed import with_networks_of_its_seed
+
         return with_networks_of_its_seed(
             recipe, starts_from=self.starts_from, taught_by=self.taught_by, identity=identity
         )
@@ -207,6 +208,13 @@ class Block:
         return math.prod(len(axis.values) for axis in self.axes) * seeds
 
 
+def _require_recipe(value: object, what: str) -> None:
+    if value is not None:
+        from quantlab.recipe import Recipe  # which imports torch, and outlines have no recipes
+
+        _require_type(value, Recipe, what)
+
+
 def _require_type(value: object, expected: type, what: str) -> None:
     if value is not None and not isinstance(value, expected):
         raise ConfigurationError(
@@ -215,61 +223,13 @@ def _require_type(value: object, expected: type, what: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of the grid of a sweep, which is one trial."""
-
-    sweep: str
-    """Name of the sweep."""
-    block: str
-    """Label of the block."""
-    method: str
-    """Name of the method in tables."""
-    coordinates: Mapping[str, str]
-    """Axis name -> label."""
-    recipe: Recipe
-    fingerprint: str
-    """Identity of the recipe, and so of the trial."""
-    configuration_id: str
-    """Identity of the recipe without its seed."""
-
-    @cached_property
-    def name(self) -> str:
-        """Name in messages and MLflow, such as ``PC ternary rho0=0.01 seed=0``."""
-        axes = [
-            label if name == "set" else f"{name}={label}"
-            for name, label in self.coordinates.items()
-            if name != "method"
-        ]
-        first = self.method if "method" in self.coordinates else self.block
-        return " ".join([first, *axes, f"seed={self.recipe.seed}"])
-
-    @property
-    def starts_from(self) -> str | None:
-        """Fingerprint of the trial from whose network this one starts; None if there is none."""
-        weights = self.recipe.initial_weights
-        return weights.fingerprint if isinstance(weights, TrialWeights) else None
-
-    @property
-    def taught_by(self) -> str | None:
-        """Fingerprint of the trial whose network is the teacher; None if there is none."""
-        teacher = self.recipe.distillation and self.recipe.distillation.teacher
-        return teacher.fingerprint if isinstance(teacher, TrialWeights) else None
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """Fingerprints of the trials whose networks this one needs, each once."""
-        needed = (self.starts_from, self.taught_by)
-        return tuple(dict.fromkeys(parent for parent in needed if parent is not None))
-
-
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
     """A sweep: the grid of each block over a base recipe, for each seed."""
 
     name: str
     """Name of the sweep, of its report, and of its MLflow experiment."""
-    base: Recipe | None = None
+    base: "Recipe | None" = None
     """Recipe of the blocks that have no base."""
     blocks: tuple[Block, ...]
     """Parts of the sweep, usually one for each method."""
@@ -283,7 +243,7 @@ class SweepSpec:
 
     def __post_init__(self) -> None:
         where = f"sweep {require_name(self.name, 'SweepSpec.name')}"
-        _require_type(self.base, Recipe, f"{where}: base")
+        _require_recipe(self.base, f"{where}: base")
         blocks = items_of(self.blocks, Block, f"{where}: blocks", "(Block('PC', axes=...),)")
         seeds = seeds_of(self.seeds, f"{where}: seeds")
         require_text(self.description, f"{where}: description")
@@ -339,6 +299,8 @@ class SweepSpec:
         return tuple(cells.values())
 
     def _expand(self, block: Block) -> Iterator[Cell]:
+        from quantlab.canonical import configuration_id, fingerprint
+
         start = block.base or self.base
         assert start is not None
         for path, value in block.overrides.items():
@@ -371,7 +333,9 @@ class SweepSpec:
                     configuration_id=configuration,
                 )
 
-    def _override(self, recipe: Recipe, path: str, value: object, where: str) -> Recipe:
+    def _override(self, recipe: "Recipe", path: str, value: object, where: str) -> "Recipe":
+        from quantlab.recipe import override
+
         try:
             return override(recipe, path, value)
         except ConfigurationError as error:
@@ -384,6 +348,8 @@ class SweepSpec:
 
 def _culprit(block: Block, labels: Sequence[tuple[str, object]]) -> str:
     """Name the value of a configuration that has no canonical form; empty if it is in the base."""
+    from quantlab.canonical import canonical
+
     named = zip(block.axes, labels, strict=True)
     values = [
         *((f", axis {axis.name!r}, value {label!r}", value) for axis, (label, value) in named),

@@ -51,7 +51,7 @@ FLOORS = {
     ),
     "sweeps": (
         "secrets labels plain_values same_seed",
-        "streams terminal",
+        "streams cell terminal",
         "spec",
         "coordinates",
         "storage",
