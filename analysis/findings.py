@@ -18,11 +18,12 @@ from analysis.published import (
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING, configurations, family_keys
 from analysis.statistics.comparison import compare_methods, with_leaders
+from analysis.statistics.method_verdicts import method_verdicts
 from analysis.statistics.regrets import regrets
 from analysis.statistics.selection import Split, optimism, select
 from analysis.statistics.sensitivity import sensitivity
 from analysis.statistics.variance import variance_split
-from analysis.statistics.verdicts import MARGIN, method_verdicts
+from analysis.statistics.verdicts import MARGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,13 @@ class Findings:
     """
 
     configurations: pd.DataFrame
-    """All configurations [`aggregate.configurations`]; `leads` marks the leading rho0 of each
-    method [`comparison.with_leaders`]."""
+    """All configurations [`aggregate.configurations`]; `leads` and `wins` mark the leading rho0 of
+    each method [`comparison.with_leaders`]."""
     selected: pd.DataFrame
-    """Each method at its selected rho0 [`selection.select`]; `leads` marks the leading methods of
-    each set [`comparison.with_leaders`]."""
+    """Each method at its selected rho0 [`selection.select`]; `leads` and `wins` mark the leading
+    methods of each set [`comparison.with_leaders`]."""
     verdicts: pd.DataFrame
-    """Whether each method's rho0 can be left untuned [`verdicts.method_verdicts`]."""
+    """Whether each method's rho0 can be left untuned [`method_verdicts.method_verdicts`]."""
     sensitivity: pd.DataFrame
     """How the test values depend on rho0 [`sensitivity.sensitivity`]."""
     regrets: pd.DataFrame
@@ -116,15 +117,17 @@ def analyse(
     selected = select(table, select_on)
     quantized = selected[selected["set"] != ""]
     leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)], metric)
-    selected["leads"] = leaders["leads"].reindex(selected.index, fill_value=False)
+    for mark in ("leads", "wins"):
+        selected[mark] = leaders[mark].reindex(selected.index, fill_value=False)
     found = metric.measured(sensitivity(table, trials, metric, margin=margin))
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
     recipes = {configuration: recipe_of(row) for configuration, row in first.iterrows()}
     beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper, recipes)
+    measured = metric.measured(table)
     return Findings(
-        configurations=metric.measured(table),
+        configurations=measured,
         selected=metric.measured(selected),
-        verdicts=method_verdicts(found, metric),
+        verdicts=method_verdicts(found, metric, table=measured, margin=margin),
         sensitivity=found,
         regrets=metric.measured(regrets(table, trials, metric)),
         variance=variance_split(trials, metric),

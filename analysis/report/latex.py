@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from analysis.tables.table import Table, bold
+from analysis.tables.table import Mark, Table, marked
 
 LONGEST = 45
 """Rows that fit on a page; longer tables are in the CSV files only."""
@@ -49,11 +49,14 @@ _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 def latex_text(text: str) -> str:
     """Text with LaTeX's special characters escaped.
 
-    A number between ``**`` at the start is bold, ρ0 gets its index, and letters that pdflatex does
-    not know are shown as their code points.
+    A number at the start may be bold or underlined, ρ0 gets its index, and letters that pdflatex
+    does not know are shown as their code points.
     """
-    first, rest = bold(text)
-    return (rf"\textbf{{{_escaped(first)}}}" if first else "") + _escaped(rest)
+    mark, number, rest = marked(text)
+    if mark is Mark.NONE:
+        return _escaped(rest)
+    command = "textbf" if mark is Mark.BOLD else "underline"
+    return rf"\{command}{{{_escaped(number)}}}{_escaped(rest)}"
 
 
 def _escaped(text: str) -> str:

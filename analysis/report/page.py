@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.drawn import Drawn
-from analysis.tables.table import Table, bold, first_sentence
+from analysis.tables.table import Mark, Table, first_sentence, marked
 
 _COMMITS = ("trials ran at", "analysed at")
 """Facts that name commits; those of code with uncommitted changes end in a plus sign."""
@@ -90,16 +90,19 @@ def _kind(cells: pd.Series) -> str:
     """CSS class of a column: ``number`` (right), ``text`` (left) or ``long`` (left, wrapped)."""
     if cells.str.len().max() > _LONG:
         return "long"
-    plain = cells[cells != ""].str.replace(r"\*\*|^< ", "", regex=True)
+    plain = cells[cells != ""].str.replace(r"\*\*|__|^< ", "", regex=True)
     return "number" if plain.str.match(r"[-+]?\d").all() else "text"
 
 
 def _rows(table: Table) -> list[list[Markup]]:
-    """Header and cells as HTML, with bold numbers in ``<b>``."""
+    """Header and cells as HTML, with bold numbers in ``<b>`` and underlined ones in ``<u>``."""
 
     def cell(text: str) -> Markup:
-        first, rest = bold(text)
-        return Markup("<b>{}</b>{}").format(first, rest) if first else escape(rest)
+        mark, number, rest = marked(text)
+        if mark is Mark.NONE:
+            return escape(rest)
+        element = "b" if mark is Mark.BOLD else "u"
+        return Markup(f"<{element}>{{}}</{element}>{{}}").format(number, rest)
 
     body = table.body
     return [

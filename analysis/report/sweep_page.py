@@ -10,8 +10,9 @@ from analysis.findings import Findings
 from analysis.report.page import render_page
 from analysis.schema import Measurements
 from analysis.statistics.verdicts import rules
-from analysis.tables.findings import CONFIGURATIONS, VERDICT, verdict_note
+from analysis.tables.findings import CONFIGURATIONS
 from analysis.tables.table import Table
+from analysis.tables.verdicts import VERDICT, verdict_note, verdict_table
 from analysis.text import plain
 
 
@@ -49,13 +50,13 @@ def render_report(
         tables=tables,
         drawn=drawn,
         last=CONFIGURATIONS,
-        without=(VERDICT,),  # the template shows the verdicts as sentences
+        without=(VERDICT,),  # the template shows them at the top
         num_trials=len(trials),
         states=[(state, int(count)) for state, count in counts.items()],
         verdict_section=VERDICT,
         verdict_note=verdict_note(findings),
         rules=rules(findings.metric),
-        verdicts=findings.verdicts.to_dict("records"),
+        verdicts=verdict_table(findings).body,
         common=common,
         recipes=recipes,
         trials=_trial_rows(measurements),

@@ -67,11 +67,12 @@ def compare_methods(
 def with_leaders(
     rows: pd.DataFrame, trials: pd.DataFrame, keys: Sequence[str], metric: Metric = ACCURACY
 ) -> pd.DataFrame:
-    """Add a column `leads`, which marks the rows that no row of their group beats.
+    """Add the columns `leads`, which marks rows that no row of their group beats, and `wins`.
 
-    These are the row with the highest mean test score, and every row whose difference from it
+    Leading are the row with the highest mean test score, and every row whose difference from it
     has a 95 % interval (Student's t, paired by seed) that contains zero. No row of a group leads if
-    no two of its rows have two seeds in common.
+    no two of its rows have two seeds in common. A row wins if it leads alone, and the interval of
+    its difference from every other row of the group excludes zero.
 
     Args:
         rows: result of `aggregate.configurations` or `selection.select`.
@@ -81,6 +82,7 @@ def with_leaders(
     """
     runs = _runs(rows, trials, metric)
     leads: set[Hashable] = set()
+    wins: set[Hashable] = set()
     for _, part in rows[rows["n"] > 0].groupby(list(keys), sort=False, dropna=False):
         best = highest(part)["configuration_id"]
         others = [name for name in part["configuration_id"] if name != best]
@@ -90,7 +92,9 @@ def with_leaders(
         equal = rounding_of(part["test_mean"])
         leads |= {name for name, end in zip(others, low, strict=True) if end <= equal}
         leads |= {best} if not np.isnan(low).all() else set()
-    return rows.assign(leads=rows["configuration_id"].isin(leads))
+        wins |= {best} if len(others) and (low > equal).all() else set()
+    known = rows["configuration_id"]
+    return rows.assign(leads=known.isin(leads), wins=known.isin(wins))
 
 
 def _runs(

@@ -8,7 +8,7 @@ from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
 from analysis.rounding import rho0_label
 from analysis.statistics.aggregate import WITHOUT
-from analysis.tables.table import Table, axis_label
+from analysis.tables.table import Mark, Table, axis_label
 
 
 def section(metric: Metric) -> str:
@@ -24,7 +24,8 @@ def section_over_rho0(metric: Metric) -> str:
 def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[Table]:
     """Values over rho0 for each dataset, regime and annealed method: the layout of Tables 6-11.
 
-    Rows are models and sets, columns are rho0. The leaders of a row are bold.
+    Rows are models and sets, columns are rho0. The one that wins a row is bold; otherwise,
+    the leaders are underlined.
 
     Args:
         table: result of `aggregate.configurations` with `comparison.with_leaders`, and with
@@ -37,7 +38,7 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
             f"over_rho0_{number}",
             section_over_rho0(metric),
             f"Test {metric.with_unit} over ρ0: {method}, {regime}, {dataset}. Values are means and "
-            f"standard deviations over {_seeds(part)}.{_bold_note(part, metric)}",
+            f"standard deviations over {_seeds(part)}.{_mark_note(part, metric)}",
             _pivot(part, [rho0_label(value) for value in part["rho0"]], metric),
         )
         for number, ((dataset, regime, method), part) in enumerate(
@@ -50,7 +51,8 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
     """The methods side by side for each dataset and regime: the layout of Tables 2-3.
 
     Each method has its selected rho0, which its cell states; the caption states on which images it
-    was chosen. The leaders of a row are bold.
+    was chosen. The one that wins a row is bold; otherwise,
+    the leaders are underlined.
 
     Args:
         selected: result of `selection.select` with `comparison.with_leaders`, and with values.
@@ -64,7 +66,7 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
         caption = (
             f"Test {metric.with_unit} of the methods at their best ρ0: {regime}, {dataset}. "
             f"Values are means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
-            f"{_bold_note(quantized, metric)}"
+            f"{_mark_note(quantized, metric)}"
         )
         usual = int(part["n"].max())
         in_full = part[part["set"] == ""]
@@ -97,13 +99,22 @@ def _choice_note(part: pd.DataFrame) -> str:
     )
 
 
-def _bold_note(part: pd.DataFrame, metric: Metric) -> str:
+def _mark_note(part: pd.DataFrame, metric: Metric) -> str:
+    """What bold and underlined numbers are, as far as there are any."""
     if "leads" not in part or not part["leads"].any():
         return ""
-    return (
-        f" Bold marks the {metric.highest} mean of a row and all that do not differ significantly "
-        "from it (paired 95 % interval)."
+    if not part["wins"].any():
+        return (
+            f" Underlined are the {metric.highest} mean of a row and all that do not differ "
+            "significantly from it (paired 95 % interval)."
+        )
+    bold = (
+        f" Bold marks the {metric.highest} mean of a row if it differs significantly from all "
+        "others (paired 95 % interval)"
     )
+    if (part["leads"] & ~part["wins"]).any():
+        bold += "; otherwise, it and those that do not differ from it are underlined"
+    return f"{bold}."
 
 
 def _seeds(part: pd.DataFrame) -> str:
@@ -125,8 +136,8 @@ def _pivot(
         texts = dict.fromkeys(order, "")
         for _, cell in row.iterrows():
             text = _cell(cell, usual, metric)
-            if cell.get("leads", False):
-                text = f"**{text}**"
+            mark = _mark(cell).value
+            text = f"{mark}{text}{mark}"
             if name_rho0 and not pd.isna(cell["rho0"]):
                 text += f" at {rho0_label(cell['rho0'])}"
             texts[cell["column"]] = text
@@ -134,6 +145,12 @@ def _pivot(
     body = pd.DataFrame(rows, columns=[*keys, *order])
     taken = {"model", "set", *order}
     return body.rename(columns={axis: axis_label(axis, taken) for axis in axes})
+
+
+def _mark(row: pd.Series) -> Mark:
+    if row.get("wins", False):
+        return Mark.BOLD
+    return Mark.UNDERLINED if row.get("leads", False) else Mark.NONE
 
 
 def _cell(row: pd.Series, usual: int, metric: Metric) -> str:

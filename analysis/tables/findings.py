@@ -1,4 +1,4 @@
-"""Tables of the findings: verdicts, sensitivity, variance, comparisons and configurations."""
+"""Tables of the findings: sensitivity, variance, comparisons and configurations."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,12 +11,11 @@ from analysis.protocol import PARTS, differing_parts
 from analysis.rounding import decades, p_value, points, probability, rho0_label
 from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
-from analysis.statistics.verdicts import rules
 from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
+from analysis.tables.verdicts import rules_table, verdict_table
 
-VERDICT = "Can ρ0 be left untuned?"
 SENSITIVITY = "Sensitivity to ρ0"
 VARIANCE = "Sources of variance"
 COMPARISON = "Selection and comparison"
@@ -33,8 +32,8 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
         importance: columns of `columns.IMPORTANCE`; shown beside the decomposition of variance.
     """
     tables = [
-        _verdicts(findings),
-        _rules(findings),
+        verdict_table(findings),
+        rules_table(findings),
         *method_tables(findings.selected, findings.metric),
         *sensitivity_tables(findings.configurations, findings.metric),
         _sensitivity(findings),
@@ -47,37 +46,6 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
         configuration_table(findings),
     ]
     return [table for table in tables if len(table.body)]
-
-
-def _verdicts(findings: Findings) -> Table:
-    return build(
-        "verdicts",
-        VERDICT,
-        f"Whether the ρ0 of each method can be left untuned. {verdict_note(findings)}",
-        findings.verdicts,
-        {**WHERE, "method": "method", "verdict": "verdict", "reason": "reason"},
-    )
-
-
-def _rules(findings: Findings) -> Table:
-    return Table(
-        "verdict_rules",
-        VERDICT,
-        "Rules of the verdicts, from the worst verdict to the best. The first that applies "
-        "decides.",
-        pd.DataFrame(
-            rules(findings.metric).items() if len(findings.verdicts) else [],
-            columns=["verdict", "rule"],
-        ),
-    )
-
-
-def verdict_note(findings: Findings) -> str:
-    """What a verdict is about."""
-    return (
-        "The verdict on a method is that of its worst set, and holds for the ρ0 that were tried. "
-        f"The margin is {findings.metric.shown_margin(findings.margin)}."
-    )
 
 
 def _sensitivity(findings: Findings) -> Table:

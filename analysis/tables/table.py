@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from enum import Enum
 
 import pandas as pd
 
@@ -21,7 +22,8 @@ class Table:
     caption: str
     """Sentences, of which the first names the content."""
     body: pd.DataFrame
-    """Columns of strings; a number between ``**`` at the start of a cell is bold, see `bold`."""
+    """Columns of strings; a number at the start of a cell may be bold or underlined, see
+    `marked`."""
 
     def markdown(self) -> str:
         """The caption, with its first sentence in bold, and a pipe table."""
@@ -38,24 +40,38 @@ def first_sentence(caption: str) -> tuple[str, str]:
     return (f"{title}.", rest) if stop else (caption, "")
 
 
-def bold(cell: str) -> tuple[str, str]:
-    """The bold number at the start of a cell such as ``**94.00 (1.41)** at 1e-2``, and the rest.
+class Mark(Enum):
+    """How a number at the start of a cell is marked; the value stands before and after it."""
 
-    Names are never bold, whatever they contain.
+    BOLD = "**"
+    UNDERLINED = "__"
+    NONE = ""
+
+
+def marked(cell: str) -> tuple[Mark, str, str]:
+    """The mark of the number at the start of a cell, the number, and the rest.
+
+    It is bold in ``**94.00 (1.41)** at 1e-2`` and underlined in ``__94.00 (1.41)__ at 1e-2``. Names
+    are never marked, whatever they contain: then the rest is the whole cell.
     """
-    if match := _BOLD.fullmatch(cell):
-        return match[1], match[2]
-    return "", cell
+    if match := _MARKED.fullmatch(cell):
+        return Mark(match[1]), match[2], match[3]
+    return Mark.NONE, "", cell
 
 
-_BOLD = re.compile(r"\*\*(-?\d[^*]*)\*\*(.*)", re.DOTALL)
+_MARKED = re.compile(r"(\*\*|__)(-?\d[^*_]*)\1(.*)", re.DOTALL)
 
 
 def _markdown(cell: str) -> str:
-    """A cell with all Markdown escaped, except for a bold number at its start."""
-    first, rest = bold(cell)
+    """A cell with all Markdown escaped, except for the mark of a number at its start."""
+    mark, number, rest = marked(cell)
     rest = re.sub(r"([\\|*`$~]|<(?=[\w/!?])|\](?=\())", r"\\\1", rest)
-    return f"**{first}**{rest}" if first else rest
+    before, after = {
+        Mark.BOLD: ("**", "**"),
+        Mark.UNDERLINED: ("<ins>", "</ins>"),
+        Mark.NONE: ("", ""),
+    }[mark]
+    return f"{before}{number}{after}{rest}"
 
 
 def axis_label(column: str, others: Container[str]) -> str:

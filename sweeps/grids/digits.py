@@ -7,7 +7,8 @@ ProxQuant's shifts add up to about 0.8, 8 and 80 in the unit of the weights, and
 with rho0 = 0.03, 0.06 and 0.12 makes the binary quantizer the projector at about the end, in the
 middle, and after a quarter of the QUANTIZE epochs (it ends at 0.93, 1.86 and 3.72 half-gaps). These
 three span a factor of 4 only. Every method is to be tried over the same factor of 100, so
-ProxConnect has a tenth and ten times the middle of its grid as well.
+ProxConnect has a tenth and ten times the middle of its grid as well. With the latter, which exceeds
+half the distance of two levels, it is BinaryConnect on the ternary and the quaternary set.
 """
 
 import torch

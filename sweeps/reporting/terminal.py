@@ -7,12 +7,14 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from analysis.findings import Findings
 from analysis.report.files import FORMATS
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from analysis.statistics.aggregate import COUNTS
 from analysis.tables.accuracy import section, section_over_rho0
-from analysis.tables.table import Table, bold
+from analysis.tables.table import Mark, Table, marked
+from analysis.tables.verdicts import VERDICT, spans_tried, verdict_table
 
 _MOST_COLUMNS = 12
 """Most columns of a table that is printed."""
@@ -33,15 +35,8 @@ def show(report: Report) -> None:
     for table in report.tables:
         if table.section in printed and table.body.shape[1] <= _MOST_COLUMNS:
             print_table(table, console)
-    verdicts = report.findings.verdicts.to_dict("records")
-    if verdicts:
-        console.print(Text("Can ρ0 be left untuned?", style="italic"))
-    for row in verdicts:
-        line = Text.assemble(
-            (f"{row['method']} {row['verdict']}", "bold"),
-            f"  {row['dataset']} {row['model']} {row['regime']}: {row['reason']}",
-        )
-        console.print(line)
+    if len(report.findings.verdicts):
+        _print_verdicts(report.findings, console)
     claims = [row for row in report.findings.claims.to_dict("records") if row["cells"]]
     if claims:
         console.print(Text("\nWhat the paper claims", style="italic"))
@@ -65,6 +60,22 @@ def print_table(table: Table, console: Console) -> None:
     Console(width=max(width, console.width)).print(rendered, "", sep="\n")
 
 
+def _print_verdicts(findings: Findings, console: Console) -> None:
+    """Print a row for each method: the verdict, and the sentence behind it with the sets."""
+    table = verdict_table(findings)
+    console.print(Text(f"{VERDICT} {spans_tried(findings)}", style="italic"))
+    rendered = RichTable(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    before = list(table.body.columns[: list(table.body.columns).index("verdict") + 1])
+    for name in before:
+        rendered.add_column(Text(name))
+    rendered.add_column("reason")
+    for row in table.body.to_dict("records"):
+        reason = Text.assemble(row["reason"], (f"\n{row['sets']}", "dim"))
+        cells = [Text(row[name], style="bold" if name == "verdict" else "") for name in before]
+        rendered.add_row(*cells, reason if row["sets"] else Text(row["reason"]))
+    console.print(rendered)
+
+
 def _differences(training_beside: pd.DataFrame) -> list[str]:
     """Describe how the training differs from the paper's, each difference once."""
     if training_beside.empty:
@@ -83,7 +94,7 @@ def show_files(report: Report | StudyReport) -> None:
 
 
 def render(table: Table) -> RichTable:
-    """Convert a table, without its caption, to one of `rich`; ``**`` becomes bold type.
+    """Convert a table, without its caption, to one of `rich`; marks become styles.
 
     The rho0 of a cell is on a second line, so that four methods fit into 80 columns.
     """
@@ -101,5 +112,6 @@ def render(table: Table) -> RichTable:
 
 
 def _text(cell: str) -> Text:
-    first, rest = bold(cell)
-    return Text.assemble((first, "bold"), rest)
+    mark, number, rest = marked(cell)
+    styles = {Mark.BOLD: "bold", Mark.UNDERLINED: "underline", Mark.NONE: ""}
+    return Text.assemble((number, styles[mark]), rest)

@@ -11,7 +11,7 @@ from analysis.labels import LONGEST, labels_of, names_of, renamed
 from analysis.report import write_report
 from analysis.report.latex import latex_table
 from analysis.schema import Measurements
-from analysis.tables import Table, bold
+from analysis.tables import Mark, Table, marked
 from analysis.text import plain
 from sweeps.reporting.terminal import render
 from tests.analysis.frames import EXAMPLE, trials
@@ -49,13 +49,18 @@ def test_long_names_are_shortened_and_stay_apart() -> None:
     assert drawable_labels(["$x$", "値", "λ"]) == {"$x$": r"\$x\$", "値": "[U+5024]", "λ": "λ"}
 
 
-def test_only_numbers_are_bold() -> None:
-    assert bold("**94.00 (1.41)** at 1e-2") == ("94.00 (1.41)", " at 1e-2")
-    assert bold("**bold**") == ("", "**bold**")
+def test_only_numbers_are_marked() -> None:
+    assert marked("**94.00 (1.41)** at 1e-2") == (Mark.BOLD, "94.00 (1.41)", " at 1e-2")
+    assert marked("__-4.00__ at 1e-2") == (Mark.UNDERLINED, "-4.00", " at 1e-2")
+    for name in ("**bold**", "__init__", "__7**", "94.00 (1.41)"):
+        assert marked(name) == (Mark.NONE, "", name)
     body = pd.DataFrame({"method": [ODD["markdown"]], "[/]": ["**94.00**"]})
     text = Table("name", "Section", "Caption", body).markdown()
     assert r"\*\*bold\*\* \| \`code\` \<b> [a\](b)" in text
     assert "**94.00**" in text
+    tie = Table("name", "Section", "Caption", pd.DataFrame({"a": ["__94.00__ at 1e-2"]}))
+    assert "<ins>94.00</ins> at 1e-2" in tie.markdown()
+    assert r"\underline{94.00} at 1e-2" in latex_table(tie)
 
 
 def test_a_terminal_shows_markup_as_it_is_written() -> None:

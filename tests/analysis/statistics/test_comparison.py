@@ -73,7 +73,16 @@ def test_those_lead_whom_a_paired_interval_does_not_tell_from_the_best() -> None
         for seed, accuracy in enumerate(own)
     ]
     frame = trials(rows[:-1])
-    found = with_leaders(configurations(frame), frame, ["set"]).set_index("method")["leads"]
-    assert found.to_dict() == {"best": True, "luck": True, "less": False}
+    found = with_leaders(configurations(frame), frame, ["set"]).set_index("method")
+    assert found["leads"].to_dict() == {"best": True, "luck": True, "less": False}
+    assert not found["wins"].any()  # the two are a tie
+    fewer = frame[frame["method"] != "luck"]
+    found = with_leaders(configurations(fewer), fewer, ["set"]).set_index("method")
+    assert found["leads"].to_dict() == found["wins"].to_dict() == {"best": True, "less": False}
+    once = ("one", "binary", None, 0, 0.5)
+    untested = trials([*(row for row in rows[:-1] if row[0] != "luck"), once])
+    found = with_leaders(configurations(untested), untested, ["set"]).set_index("method")
+    assert found["leads"].to_dict() == {"best": True, "less": False, "one": False}
+    assert not found["wins"].any()  # one seed has no interval
     frame = trials(rows)  # the highest mean has one seed only
     assert not with_leaders(configurations(frame), frame, ["set"])["leads"].any()

@@ -9,10 +9,13 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from analysis.findings import analyse
+from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
+from analysis.statistics.method_verdicts import method_verdicts
 from analysis.statistics.regrets import probability_best, regrets
 from analysis.statistics.sensitivity import range_within, sensitivity
-from analysis.statistics.verdicts import method_verdicts
+from analysis.tables.verdicts import verdict_table
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 
@@ -70,7 +73,7 @@ def test_planted_answers_come_out() -> None:
     (verdict,) = method_verdicts(found.reset_index()).to_dict("records")
     assert verdict["verdict"] == "sensitive"
     assert verdict["at"] == "binary"
-    assert "Verdicts by set: 1 sensitive, 2 stable." in verdict["reason"]
+    assert verdict["sets"] == "sensitive: binary; stable: ternary, quaternary"
 
 
 def test_the_reason_names_the_cell_of_the_largest_range() -> None:
@@ -83,7 +86,7 @@ def test_the_reason_names_the_cell_of_the_largest_range() -> None:
     frame = frame.assign(**{"axis.theta": frame["set"], "set": "binary"})
     (verdict,) = method_verdicts(analysed(frame)).to_dict("records")
     assert verdict["at"] == "binary, theta=0.5"
-    text = r"\(at most 20\.\d at 95 %\) over ρ0 on binary, theta=0\.5, and is \d\d\.\d % at"
+    text = r"by up to 2\d\.\d points \(at most 2\d\.\d at 95 %\) over ρ0 on binary, theta=0\.5\."
     assert re.search(text, verdict["reason"])
 
 
@@ -187,8 +190,9 @@ def test_a_rho0_at_which_seeds_diverge_makes_a_method_sensitive() -> None:
     assert (row["grid"], row["choices"], row["diverged"]) == (3, 2, 3)
     assert row["verdict"] == "sensitive"
     (verdict,) = method_verdicts(analysed(frame)).to_dict("records")
-    assert "2 of 3 ρ0 have finished trials, from 1e-2 to 0.1 (1.0 decades)" in verdict["reason"]
-    assert "3 trials diverged." in verdict["reason"]
+    assert verdict["choices"] == "2 of 3"
+    assert (verdict["lowest_rho0"], verdict["highest_rho0"]) == (0.01, 0.1)
+    assert verdict["reason"].endswith(" over ρ0 on binary, and 3 trials diverged.")
 
 
 def test_what_is_not_finished_is_not_called_stable() -> None:
@@ -200,7 +204,7 @@ def test_what_is_not_finished_is_not_called_stable() -> None:
     assert found["missing"].tolist() == [0, 3] * 2
     verdicts = method_verdicts(found)
     assert set(verdicts["verdict"]) == {"unfinished"}
-    assert "3 trials have not finished." in verdicts["reason"].iloc[0]
+    assert verdicts["reason"].iloc[0].endswith(", and 3 trials have not finished.")
 
 
 def test_collapsing_seeds_are_no_noise() -> None:
@@ -241,14 +245,14 @@ def test_a_method_at_chance_everywhere_is_not_noise() -> None:
     assert of.loc["PC", "verdict"] == "sensitive"  # 4 points, if nobody knows how many classes
     table = configurations(frame).assign(classes=10.0)
     of = sensitivity(table, frame, margin=0.1).set_index("method")
-    assert of["verdict"].to_dict() == {"PC": "at chance", "PQ": "sensitive"}
+    assert of["verdict"].to_dict() == {"PC": "fails", "PQ": "sensitive"}
     many = sensitivity(table.assign(classes=1000.0), frame, margin=0.1).set_index("method")
     assert many.loc["PC", "verdict"] == "stable"  # 12 % is far from chance there
 
 
 def test_a_method_that_diverges_at_every_rho0_does_not_work_at_any() -> None:
     rows = [("PC", "binary", rho0, seed, None) for rho0 in (0.1, 1.0) for seed in (0, 1)]
-    assert analysed(trials(rows))["verdict"].tolist() == ["at chance"]
+    assert analysed(trials(rows))["verdict"].tolist() == ["fails"]
     some = [*rows[:-1], ("PC", "binary", 1.0, 1, 0.9)]
     assert analysed(trials(some))["verdict"].tolist() == ["sensitive"]
 
@@ -274,6 +278,49 @@ def test_grids_of_any_width_are_compared_over_equal_spans() -> None:
     of = analysed(frame).set_index("method")
     assert of["equal_span_decades"].tolist() == pytest.approx([np.log10(2)] * 2)
     assert of.loc["PQ", "equal_span_range"] == pytest.approx(0.1 * np.log10(2))
-    reason = method_verdicts(analysed(frame)).set_index("method").loc["PQ", "reason"]
-    assert "from 1e-3 to 0.1 (2.0 decades)" in reason
-    assert re.search(r"any 0\.3 decades.* up to 3\.0 points", reason)
+    findings = analyse(Measurements(frame))
+    table = verdict_table(findings)
+    row = table.body.set_index("method").loc["PQ"]
+    assert row["ρ0 tried"] == "3 of 3 from 1e-3 to 0.1 (2.0 decades)"
+    assert row["range over equal spans"] == "3.0 points over 0.3 decades"
+    spans = "Methods were tried over different numbers of decades of ρ0: PQ over 2.0, PC over 0.3."
+    assert spans in table.caption
+    alone = verdict_table(analyse(Measurements(wide)))
+    assert "Every method was tried over 2.0 decades of ρ0." in alone.caption
+    assert "range over equal spans" not in alone.body
+
+
+def test_methods_without_rho0_and_methods_that_fail_have_their_line() -> None:
+    heights = {
+        ("PQ", "binary"): (0.95, 0.95, 0.95),
+        ("PQ", "ternary"): (0.10, 0.09, 0.10),
+        ("rPC", "binary"): (0.10, 0.10, 0.09),
+        ("rPC", "ternary"): (0.08, 0.10, 0.10),
+    }
+    noise = (0.001, -0.001, 0.002)
+    annealed = grid(
+        lambda method, levels, place, seed: heights[method, levels][place] + noise[seed - place],
+        methods=("PQ", "rPC"),
+    )
+    rows = [
+        ("BC", levels, None, seed, accuracy + 0.001 * seed)
+        for levels, accuracy in (("binary", 0.967), ("ternary", 0.08))
+        for seed in range(3)
+    ]
+    annealed["trial_id"] += "n"
+    frame = pd.concat([trials([("FP", "", None, 0, 0.98), *rows]), annealed], ignore_index=True)
+    table = configurations(frame).assign(classes=10.0)
+    found = sensitivity(table, frame)
+    verdicts = method_verdicts(found, table=table).set_index("method")
+    assert verdicts["verdict"].to_dict() == {
+        "BC": "no ρ0",
+        "PQ": "fails on ternary",
+        "rPC": "fails",
+    }
+    assert verdicts.loc["BC", "sets"] == "fails: ternary; no ρ0: binary"
+    assert "test accuracy is 96.8 % (binary), 8.1 % (ternary)." in verdicts.loc["BC", "reason"]
+    assert verdicts.loc["rPC", "sets"] == "fails: binary, ternary"
+    assert verdicts.loc["rPC", "reason"].startswith("No ρ0 that was tried works: the highest mean ")
+    assert verdicts.loc["rPC", "reason"].endswith(" %, and guessing gives 10.0 %.")
+    without = table[table["rho0"].isna()]
+    assert method_verdicts(found.head(0), table=without).empty  # there is nothing to tune at all

@@ -12,12 +12,15 @@ def test_a_row_for_each_method_and_each_kind_of_it() -> None:
     sweep = load_sweep("digits")
     body = properties_table(sweep.name, sweep.cells).body
     sets = "binary, ternary, quaternary"
-    assert body.drop(columns=["passes", "levels", "monotone"]).values.tolist() == [
-        ["BC", sets, "✓", "∞, ∞"],
-        ["PQ", sets, "✗", "↗, ↗"],
-        ["rPC", sets, "✗", "↗, ↗"],
-        ["PC", sets, "✓", "↗, ↗"],
+    found = body.drop(columns=["passes", "levels", "monotone"]).values.tolist()
+    assert found[:3] == [
+        ["BC", sets, "", "✓", "∞, ∞"],
+        ["PQ", sets, "", "✗", "↗, ↗"],
+        ["rPC", sets, "", "✗", "↗, ↗"],
     ]
+    # From half the distance of two levels on, L is the projector: PC is BC.
+    assert [row[3:] for row in found[3:]] == [["✓", "↗, ↗"], ["✓", "∞, ∞"]]
+    assert found[4][:3] == ["PC", "ternary, quaternary", "rho0=0.6"]
     assert set(body["levels"]) == {"fixed"}
     assert set(body["monotone"]) == {"✓"}
     # A pull makes another method of the same block.

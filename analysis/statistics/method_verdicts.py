@@ -1,0 +1,227 @@
+"""Verdicts on whole methods, with the numbers behind them in a sentence."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import AXIS_PREFIX
+from analysis.metric import ACCURACY, Metric
+from analysis.statistics.aggregate import SETTING, highest
+from analysis.statistics.verdicts import FAILS, MARGIN, NO_RHO0, VERDICTS, is_chance
+
+_NAMED = 4
+"""Sets up to this number are named one by one; of more, the sentences have a summary."""
+
+_COLUMNS = (
+    *SETTING,
+    "method",
+    "verdict",
+    "sets",
+    "choices",
+    "lowest_rho0",
+    "highest_rho0",
+    "decades",
+    "range",
+    "at",
+    "equal_span_decades",
+    "equal_span_range",
+    "reason",
+)
+
+
+def method_verdicts(
+    found: pd.DataFrame,
+    metric: Metric = ACCURACY,
+    *,
+    table: pd.DataFrame | None = None,
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """The verdict on each method, which is that of its worst set in the order of `VERDICTS`.
+
+    Args:
+        found: result of `sensitivity.sensitivity` with values, as `metric.Metric.measured` returns.
+        metric: what the trials are compared by.
+        table: result of `aggregate.configurations` with values. Its methods without rho0 have a
+            row, too, in the settings in which other methods have one.
+        margin: see `metric.Metric.margin`.
+
+    Returns:
+        One row per method and setting, with the columns
+            dataset, model, regime, method.
+            verdict: a key of `VERDICTS`, or `NO_RHO0`. A method that fails on some sets only, and
+                is not sensitive on another, has the verdict ``fails on <sets>``.
+            sets: the verdict on each set.
+            choices: how many rho0 have a finished trial, such as ``2 of 3``.
+            lowest_rho0, highest_rho0: ends of the grid of finished trials.
+            decades: decades that the widest grid of rho0 spans.
+            range: largest range of the mean test value over rho0.
+            at: set, and values of further axes, of the largest range.
+            equal_span_decades, equal_span_range: largest range over an equal number of decades, see
+                `sensitivity.sensitivity`.
+            reason: the numbers behind the verdict, in a sentence.
+    """
+    rows = [
+        _with_rho0(key, part, metric)
+        for key, part in found.groupby([*SETTING, "method"], sort=False)
+    ]
+    if table is not None and len(found):
+        rows += _without_rho0(table, found, metric, margin)
+        order = list(table[[*SETTING, "method"]].itertuples(index=False, name=None))
+        places = {key: place for place, key in reversed(list(enumerate(order)))}
+        rows.sort(key=lambda row: places[tuple(row[key] for key in (*SETTING, "method"))])
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _with_rho0(key: Sequence[Hashable], part: pd.DataFrame, metric: Metric) -> dict[Any, Any]:
+    widest = highest(part, "range")
+    where = _name(widest)
+    failing = part[part["verdict"] == FAILS]
+    verdict = min(part["verdict"], key=list(VERDICTS).index)
+    if verdict == FAILS and len(failing) < len(part):
+        verdict += f" on {_named(failing)}"
+    return {
+        **dict(zip([*SETTING, "method"], key, strict=True)),
+        "verdict": verdict,
+        "sets": _by_set(part),
+        "choices": f"{_span(part['choices'])} of {_span(part['grid'])}",
+        "lowest_rho0": part["lowest_rho0"].min(),
+        "highest_rho0": part["highest_rho0"].max(),
+        "decades": part["decades"].max(),
+        "range": widest["range"],
+        "at": where,
+        "equal_span_decades": widest["equal_span_decades"],
+        "equal_span_range": part["equal_span_range"].max(),
+        "reason": _failure(part, metric) if verdict == FAILS else _range(part, where, metric),
+    }
+
+
+def _failure(part: pd.DataFrame, metric: Metric) -> str:
+    """A sentence on a method of which no rho0 works on any set."""
+    best = highest(part.assign(score=metric.sign * part["best"]), "score")
+    if np.isnan(best["best"]):
+        return "No ρ0 that was tried works: all trials diverged."
+    value, guess = (metric.shown(best[name], fewer=1) for name in ("best", "chance"))
+    return (
+        f"No ρ0 that was tried works: the {metric.highest} mean test {metric.label} is {value}, "
+        f"and guessing gives {guess}."
+    )
+
+
+def _range(part: pd.DataFrame, where: str, metric: Metric) -> str:
+    """A sentence on the largest range over rho0, and on trials that ended early."""
+    widest = highest(part, "range")
+    ends = _ended(part)
+    if widest["choices"] < 2:
+        return f"{_joined(['Fewer than two ρ0 have a finished trial', *ends])}."
+    upper = widest["range_upper"]
+    limit = "" if np.isnan(upper) else f" (at most {metric.text(upper, fewer=1)} at 95 %)"
+    change = (
+        f"Test {metric.label} changes by up to "
+        f"{metric.shown_difference(widest['range'], fewer=1)}{limit} over ρ0"
+        f"{f' on {where}' if where else ''}"
+    )
+    return f"{_joined([change, *ends])}."
+
+
+def _ended(part: pd.DataFrame) -> list[str]:
+    """How many trials diverged, collapsed, or have not finished."""
+    counts = part[["diverged", "collapsed", "missing"]].sum()
+    ends = {"diverged": "diverged", "collapsed": "collapsed", "missing": "have not finished"}
+    return [
+        f"{count:.0f} trial{'s' if count > 1 else ''} "
+        + (ends[str(name)] if count > 1 else ends[str(name)].replace("have", "has"))
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """Parts of a sentence as a list with commas: ``a``, ``a, and b`` or ``a, b, and c``."""
+    *others, last = parts
+    return f"{', '.join(others)}, and {last}" if others else last
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _by_set(part: pd.DataFrame) -> str:
+    """The verdict on each set, from the worst: ``sensitive: binary; stable: ternary``."""
+    texts = [
+        f"{verdict}: {_named(of)}"
+        for verdict in [*VERDICTS, NO_RHO0]
+        if len(of := part[part["verdict"] == verdict])
+    ]
+    return "; ".join(texts)
+
+
+def _named(part: pd.DataFrame) -> str:
+    """The sets of some rows, with the values of further axes; how many if they are many."""
+    names = [_name(row) for _, row in part.iterrows()]
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} settings"
+
+
+def _name(row: pd.Series) -> str:
+    axes = [
+        f"{str(name).removeprefix(AXIS_PREFIX)}={value}"
+        for name, value in row.items()
+        if str(name).startswith(AXIS_PREFIX) and value
+    ]
+    return ", ".join(filter(None, [row["set"], *axes]))
+
+
+def _without_rho0(
+    table: pd.DataFrame, found: pd.DataFrame, metric: Metric, margin: float
+) -> list[dict[Any, Any]]:
+    """The rows of the quantized methods that have no rho0."""
+    settings = set(found[[*SETTING]].itertuples(index=False, name=None))
+    rows = []
+    quantized = table[(table["set"] != "") & (table["n"] > 0)]
+    for key, part in quantized.groupby([*SETTING, "method"], sort=False):
+        if key[:-1] not in settings or part["rho0"].notna().any():
+            continue
+        # Distances are those of scores, of which higher ones are better.
+        scores, guesses = metric.sign * part["test_mean"], _guesses(part, metric)
+        fails = [
+            is_chance(score, guess, metric.margin(margin, score))
+            for score, guess in zip(scores, guesses, strict=True)
+        ]
+        part = part.assign(verdict=np.where(fails, FAILS, NO_RHO0))
+        rows.append(
+            {
+                **dict.fromkeys(_COLUMNS, np.nan),
+                **dict(zip([*SETTING, "method"], key, strict=True)),
+                "verdict": FAILS if all(fails) else NO_RHO0,
+                "sets": _by_set(part) if any(fails) else "",
+                "choices": "",
+                "at": "",
+                "reason": f"There is no ρ0 to tune; {_levels(part, metric)}.",
+            }
+        )
+    return rows
+
+
+def _guesses(part: pd.DataFrame, metric: Metric) -> pd.Series:
+    """Scores of guessing, from a table with values."""
+    guesses = metric.scores_of_guessing(part)
+    if guesses is None:
+        return pd.Series(np.nan, index=part.index)
+    return metric.sign * guesses if "chance" in part else guesses
+
+
+def _levels(part: pd.DataFrame, metric: Metric) -> str:
+    """The test values of a method on its sets, in a clause."""
+    if len(part) <= _NAMED:
+        texts = [
+            f"{metric.shown(row['test_mean'], fewer=1)} ({_name(row)})"
+            for _, row in part.iterrows()
+        ]
+        return f"test {metric.label} is {', '.join(texts)}"
+    low, high = part["test_mean"].min(), part["test_mean"].max()
+    return (
+        f"test {metric.label} is {metric.text(low, fewer=1)} to {metric.shown(high, fewer=1)} in "
+        f"{len(part)} settings"
+    )
