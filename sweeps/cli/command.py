@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the command and print any error in one line."""
+    options.command_line = command_line(*arguments)
     try:
         _require_folders(options)
         with signals.handled(signals.interrupt) if options.trains else nullcontext():

@@ -292,6 +292,7 @@ def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "tracking_uri": options.tracking_uri,
         "data_dir": options.data,
         "quiet": options.quiet,
+        "command": options.command_line,
         "resources": placed_resources(options, **own),
     }
 

@@ -11,12 +11,20 @@ from sweeps.storage.trial_states import states_of
 
 
 def print_summary(sweep: SweepSpec, storage: Storage) -> int:
-    """Print failures and the number of trials in each state, and return the exit code."""
+    """Print failures, the number of trials in each state and the commands that train them now.
+
+    Returns:
+        The exit code of a command: 0 if all trials have finished.
+    """
     states = states_of(sweep.cells, storage)
     print_failures(sweep.cells, storage)
     counts = Counter(states.values())
     text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
     print(f"{sweep.name}: {text}")
+    running = [cell for cell in sweep.cells if states[cell.fingerprint] is TrialState.RUNNING]
+    by = Counter(storage.trial(cell.fingerprint).trained_by() for cell in running)
+    for command, count in by.items():
+        print(f"{count} RUNNING in {'a command that is unknown' if command is None else command}")
     return 0 if all(state.is_finished for state in states.values()) else EXIT_INCOMPLETE
 
 

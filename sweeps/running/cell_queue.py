@@ -36,8 +36,7 @@ class CellQueue(TrialQueue):
             names: fingerprint -> name of trials, for messages.
             packing: how many cells are trained as one pack.
         """
-        super().__init__(retries=retries, packing=packing)
-        self._storage = storage
+        super().__init__(storage, retries=retries, packing=packing)
         self._names = names or {}
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
@@ -51,6 +50,7 @@ class CellQueue(TrialQueue):
         """Cells of which a parent had diverged before the queue was created."""
         orphans = []
         for cell in cells:
+            self._others.forgive(cell)
             diverged = [one for one in cell.parents if self._has_diverged(one)]
             if diverged:
                 orphans.append((cell, diverged[0]))
@@ -64,7 +64,7 @@ class CellQueue(TrialQueue):
             self._fail(cell, parent, TrialState.DIVERGED)
             self.failed_at_once += [cell, *self.ended(cell, TrialState.FAILED)]
 
-    def next(self) -> list[Cell]:
+    def _next(self) -> list[Cell]:
         keys = [key for key, heap in self._ready.items() if heap]
         if not keys:
             return []
@@ -84,7 +84,8 @@ class CellQueue(TrialQueue):
 
     @property
     def is_over(self) -> bool:
-        return not any(self._ready.values()) and not self._waiting and not self._pending
+        left = (self._waiting, self._pending, self.elsewhere, *self._ready.values())
+        return not any(left)
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
         self._pending.pop(cell.fingerprint, None)

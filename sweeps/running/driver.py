@@ -1,12 +1,15 @@
 """Start the services of a sweep, and run its trials through Ray Tune."""
 
+import getpass
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from secrets import token_hex
 
 from ray import cloudpickle, tune
 
@@ -26,6 +29,7 @@ from sweeps.running.tune_hooks import (
 )
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
+from sweeps.storage.records import Running
 from sweeps.tracking.delivery import Delivery, delivering, reach
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.actor import Worker
@@ -81,6 +85,7 @@ def train(
     slots: int,
     delivery: Delivery,
     progress: Progress,
+    command: str,
 ) -> None:
     """Distribute trials to workers through Ray Tune until the queue is over.
 
@@ -93,6 +98,7 @@ def train(
         slots: how many trials may be pending in Ray.
         delivery: delivers records to the tracking server.
         progress: the display of the terminal.
+        command: the command line, which other commands on the same storage show.
 
     Raises:
         ConfigurationError: no trial can be trained, or a study cannot be continued.
@@ -107,6 +113,7 @@ def train(
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus else "cpu",
         execution=resources.execution,
+        running=Running(command=command, user=_user(), host=platform.node(), process=os.getpid()),
         modules=users_modules.imported_late(),
     )
     stop = SweepStopper(queue)
@@ -119,7 +126,7 @@ def train(
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=QueueSearcher(queue),
+                search_alg=QueueSearcher(queue, stop, progress),
                 num_samples=-1,  # until the search is over
                 max_concurrent_trials=resources.concurrency,
                 reuse_actors=True,
@@ -127,7 +134,8 @@ def train(
                 trial_dirname_creator=folder_name_of,
             ),
             run_config=tune.RunConfig(
-                name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
+                # Two commands on one storage may start in the same second.
+                name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{token_hex(3)}",
                 storage_path=str(storage.root / "ray"),
                 verbose=0,
                 stop=stop,
@@ -163,6 +171,13 @@ def train(
             raise queue.fault
         if stop.requested:
             raise KeyboardInterrupt
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user ID has no name
+        return ""
 
 
 @contextmanager

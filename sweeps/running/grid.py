@@ -29,6 +29,7 @@ def run_cells(
     data_dir: Path,
     resources: Resources,
     quiet: bool = False,
+    command: str = "",
 ) -> None:
     """Train the given cells, and write their results to the trial folders.
 
@@ -40,6 +41,7 @@ def run_cells(
         data_dir: folder of the datasets.
         resources: the resources of each trial.
         quiet: whether to print no progress.
+        command: the command line, which other commands on the same storage show.
 
     Raises:
         ConfigurationError: the input is invalid, and nothing was trained; see `preflight`,
@@ -48,7 +50,7 @@ def run_cells(
     """
     resources = resources.for_trials(len(cells))
     storage.require_writable()
-    with storage.locked():
+    with storage.locked(shared=True):
         check_before_training(
             cells,
             storage,
@@ -73,7 +75,17 @@ def run_cells(
                 )
                 for cell in queue.failed_at_once:
                     progress.ended(cell, TrialState.FAILED)
-                train(sweep.name, queue, storage, data_dir, resources, slots, delivery, progress)
+                train(
+                    sweep.name,
+                    queue,
+                    storage,
+                    data_dir,
+                    resources,
+                    slots,
+                    delivery,
+                    progress,
+                    command,
+                )
 
 
 def _settled(

@@ -60,6 +60,7 @@ class Progress:
         self._states = dict.fromkeys(TrialState, 0)
         self._running: dict[str, str] = {}
         self._waiting = 0
+        self._waited_for: set[str] = set()
         self._interrupted = 0
         self._trained = 0
         self._started: float | None = None
@@ -104,6 +105,19 @@ class Progress:
         """Count a trial whose process died and which will be retried."""
         self._running.pop(cell.fingerprint, None)
         self._interrupted += 1
+
+    def left(self, cell: Cell) -> None:
+        """Count a trial no longer as running, as another command trains it."""
+        self._running.pop(cell.fingerprint, None)
+
+    def waits_for(self, cells: Sequence[Cell]) -> None:
+        """Say, once, which other commands train the trials that this one waits for."""
+        running = [self._storage.trial(cell.fingerprint).trained_by() for cell in cells]
+        names = {str(by) for by in running if by is not None}
+        if names - self._waited_for:
+            self._waited_for |= names
+            trials = "a trial" if len(cells) == 1 else f"{len(cells)} trials"
+            self.log(f"waiting for {trials} of {' and '.join(sorted(names))}")
 
     def log(self, line: str) -> None:
         """Print a line, unless the display is quiet."""

@@ -38,18 +38,25 @@ def folder_name_of(trial: Trial) -> str:
 class QueueSearcher(Searcher):
     """Gives the packs of a queue to Tune."""
 
-    def __init__(self, queue: TrialQueue) -> None:
+    def __init__(self, queue: TrialQueue, stop: "SweepStopper", progress: Progress) -> None:
         super().__init__()
         self._queue = queue
+        self._stop = stop
+        self._progress = progress
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next pack as Tune's configuration: its recipes by fingerprint.
 
-        None makes Tune ask again later.
+        None makes Tune ask again later. If no trial runs, it does nothing but to ask for minutes,
+        so that a stop must be noticed here.
         """
+        if self._stop.stop_all():
+            return Searcher.FINISHED
         cells = self._queue.next()
         if cells:
             return {"trials": {cell.fingerprint: cell.recipe for cell in cells}}
+        if not self._queue.pending and self._queue.elsewhere:
+            self._progress.waits_for(self._queue.elsewhere)
         return Searcher.FINISHED if self._queue.is_over else None
 
     def on_trial_complete(
@@ -145,6 +152,7 @@ class TrialCallback(tune.Callback):
         self._progress = progress
         self._started = time.time()
         self._lost: set[str] = set()
+        queue.on_ended_elsewhere = self._ended
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing.
@@ -178,6 +186,10 @@ class TrialCallback(tune.Callback):
                     f"most {largest} trials from now on"
                 )
         for cell in self._pack(trial):
+            if cell.fingerprint in report.elsewhere:
+                self._queue.leave(cell)
+                self._progress.left(cell)
+                continue
             # Use the state that the worker reports: files may appear late on a network file system.
             state = report.ended.get(cell.fingerprint)
             if state is None:

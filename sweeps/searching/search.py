@@ -28,6 +28,7 @@ def run_study(
     data_dir: Path,
     resources: Resources,
     quiet: bool = False,
+    command: str = "",
 ) -> None:
     """Evaluate configurations until the study's budget is spent; several drivers may share it.
 
@@ -39,6 +40,7 @@ def run_study(
         data_dir: the folder of the datasets.
         resources: what a trial may use, and how many are trained at once.
         quiet: print no progress.
+        command: the command line, which other commands on the same storage show.
 
     Raises:
         ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`, which run
@@ -90,4 +92,14 @@ def run_study(
             )
             queue.on_finished = progress.log
             with progress:
-                train(spec.name, queue, storage, data_dir, resources, slots, delivery, progress)
+                train(
+                    spec.name,
+                    queue,
+                    storage,
+                    data_dir,
+                    resources,
+                    slots,
+                    delivery,
+                    progress,
+                    command,
+                )

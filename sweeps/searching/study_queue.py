@@ -82,9 +82,8 @@ class StudyQueue(TrialQueue):
         Raises:
             ConfigurationError: see `SharedStudy`.
         """
-        super().__init__(retries=retries, packing=packing)
+        super().__init__(storage, retries=retries, packing=packing)
         self.spec = spec
-        self._storage = storage
         self._shared = SharedStudy(spec, storage, study_storage)
         self.study = self._shared.study
         """The study in Optuna's storage."""
@@ -99,14 +98,14 @@ class StudyQueue(TrialQueue):
         self.on_finished: Callable[[str], None] = lambda line: None
         """Called with one line of text about each configuration that has ended."""
 
-    def next(self) -> list[Cell]:
+    def _next(self) -> list[Cell]:
         cells: list[Cell] = []
         with self._keeping_fault():
             if self.fault is None:
-                cells = self._next()
+                cells = self._next_of_study()
         return cells
 
-    def _next(self) -> list[Cell]:
+    def _next_of_study(self) -> list[Cell]:
         while not self._ready and self._add_candidate():
             pass
         self._is_spent = not self._ready
@@ -143,8 +142,8 @@ class StudyQueue(TrialQueue):
 
     @property
     def is_over(self) -> bool:
-        """Whether no trial is pending, and the budget is spent or left to other drivers."""
-        return self._is_spent and not self._pending and not self._ready
+        """Whether no trial is left, and the budget is spent or left to other drivers."""
+        return self._is_spent and not (self._pending or self._ready or self.elsewhere)
 
     def close(self) -> None:
         """Release every claim, so that other drivers can continue these configurations.
@@ -257,6 +256,7 @@ class StudyQueue(TrialQueue):
         if state.is_finished:  # before an interruption, or for another configuration
             self.ended(cell, state)
         else:
+            self._others.forgive(cell)
             self._ready.append(cell)
 
     def _report(self, candidate: Candidate, values: Sequence[float], step: int) -> None:

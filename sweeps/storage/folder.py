@@ -10,6 +10,7 @@ The trial folders determine the state of all trials. MLflow's records are derive
                                    result.json     exists once the trial has finished
                                    failure.json    exists while the last attempt has failed
                                    stopped.json    exists while a study has pruned the trial
+                                   running.json    the command that trains the trial, while it does
                                    weights.pt      the finished network
                                    delivery.json   what the tracking server has of the trial
                                    output.txt      what the trial printed, if it did
@@ -25,7 +26,7 @@ import os
 import platform
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -33,7 +34,7 @@ from quantlab.training.checkpoint import require_intact_archive, set_aside
 from sweeps.storage import sharing
 from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.record_files import RecordFile, read_text, write_atomically
-from sweeps.storage.records import Delivered, Epoch, Failure, History, Result, Stopped
+from sweeps.storage.records import Delivered, Epoch, Failure, History, Result, Running, Stopped
 from sweeps.storage.records import TrialState as TrialState
 from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 from sweeps.storage.sharing import adopt_group, require_writable, share
@@ -61,6 +62,11 @@ class TrialFolder:
         )
         self.stopped = RecordFile(
             path / "stopped.json", Stopped, if_damaged="the study that pruned the trial is unknown"
+        )
+        self.running = RecordFile(
+            path / "running.json",
+            Running,
+            if_damaged="it is unknown which command trains the trial",
         )
         self.delivery = RecordFile(
             path / "delivery.json",
@@ -113,6 +119,17 @@ class TrialFolder:
         """
         with sharing.locked(self.path / name, fcntl.LOCK_EX):
             yield
+
+    def locked_at_once(self) -> AbstractContextManager[object] | None:
+        """Hold the lock for training without waiting; None if another process holds it."""
+        try:
+            return sharing.lock(self.path / ".lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+
+    def trained_by(self) -> Running | None:
+        """Return the command that trains the trial now; None if none does or it is unknown."""
+        return self.running.read() if self.state() is TrialState.RUNNING else None
 
     def read_history(self) -> History:
         """Return the intact epochs, and warn about damaged ones.
@@ -317,15 +334,14 @@ class Storage:
 
     @contextmanager
     def locked(self, *, shared: bool = False) -> Iterator[None]:
-        """Hold the lock of the folder, so that no other driver uses it.
-
-        The lock is released if the driver dies.
+        """Hold the lock of the folder, which is released if the process dies.
 
         Args:
-            shared: whether other drivers may hold the lock too, if they share it.
+            shared: whether other processes may hold the lock too, if they share it. All commands
+                that train do; the locks of the trials keep them apart.
 
         Raises:
-            ConfigurationError: another driver holds the lock.
+            ConfigurationError: another process holds the lock.
         """
         how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
         with ExitStack() as stack:

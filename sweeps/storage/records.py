@@ -193,6 +193,27 @@ class Failure(Computed):
     """Time of the failure, in seconds since 1970."""
     traceback: str = ""
     """Traceback of Python; empty if there is none."""
+    is_transient: bool = False
+    """Whether another attempt may succeed, as after an error of a disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The command that trains a trial now: ``running.json``."""
+
+    VERSION: ClassVar[int] = 1
+    command: str
+    """The command without its options, such as ``sweeps run digits``."""
+    user: str = ""
+    """Who started the command; empty if the user has no name."""
+    host: str = ""
+    """The machine on which the command runs; the trial may be trained on another one."""
+    process: int = 0
+    """The number of the command's process on this machine; 0 if it is unknown."""
+
+    def __str__(self) -> str:
+        user = f" of {self.user}" if self.user else ""
+        return f"`{self.command}`{user} on {self.host}, process {self.process}"
 
 
 @dataclass(frozen=True, kw_only=True)

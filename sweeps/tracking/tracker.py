@@ -185,7 +185,7 @@ class Tracker:
         recorded = recorded_state(folder)
         if recorded.state is TrialState.WAITING or self._knows_end(cell, recorded):
             return
-        with folder.locked(".delivery.lock"):  # another driver of a study may deliver it, too
+        with folder.locked(".delivery.lock"):  # another command may deliver it, too
             try:
                 self._deliver(cell, folder)
             except Exception as error:

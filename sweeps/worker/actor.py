@@ -9,7 +9,6 @@ from typing import Any
 _THRESHOLD = gc.get_threshold()
 gc.set_threshold(100_000)  # The imports create hundreds of thousands of objects, but no garbage.
 
-import torch
 from ray import tune
 
 from quantlab import Recipe
@@ -18,17 +17,13 @@ from sweeps.worker.data_parallel import Team
 from sweeps.worker.output import output_kept
 from sweeps.worker.pack_report import PackReport
 from sweeps.worker.sent_modules import send_modules_by_name
-from sweeps.worker.trial import alone, train_trials
+from sweeps.worker.trial import TRANSIENT, alone, train_trials
 from sweeps.worker.work import Work
 
 gc.set_threshold(*_THRESHOLD)
 
 STEP_SECONDS = 2.0
 """Time between two reports to Tune; the trial folder is written after every epoch."""
-
-TRANSIENT = (OSError, torch.AcceleratorError)
-"""Errors of disks, networks, data loaders and GPUs, after which a trial is retried in another
-process."""
 
 
 class Worker(tune.Trainable):
@@ -78,12 +73,20 @@ class Worker(tune.Trainable):
                 done = False
                 break
         states = {}
+        elsewhere = tuple(self._elsewhere.intersection(self._unreported))
+        for fingerprint in elsewhere:
+            self._unreported.remove(fingerprint)
         for fingerprint in list(self._unreported):
             state = self._work.storage.trial(fingerprint).state()
             if done or state.is_finished:
                 self._unreported.remove(fingerprint)
                 states[fingerprint] = state
-        report = PackReport(running=tuple(self._unreported), ended=states, largest=self._largest)
+        report = PackReport(
+            running=tuple(self._unreported),
+            ended=states,
+            elsewhere=elsewhere,
+            largest=self._largest,
+        )
         return {"done": done, **report.as_result()}
 
     def cleanup(self) -> None:
@@ -98,6 +101,7 @@ class Worker(tune.Trainable):
 
     def _begin(self, trials: Mapping[str, Recipe]) -> None:
         self._unreported = list(trials)
+        self._elsewhere: set[str] = set()
         self._largest: int | None = None
         self._training = self._train(trials)
 
@@ -115,6 +119,8 @@ class Worker(tune.Trainable):
                 execution=work.execution,
                 together=self._together,
                 output=output_kept,
+                running=work.running,
+                leave=lambda folder: self._elsewhere.add(folder.fingerprint),
             )
             try:
                 with closing(training):

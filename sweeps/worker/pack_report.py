@@ -18,6 +18,8 @@ class PackReport:
     """Fingerprints of the trials that have not ended."""
     ended: Mapping[str, TrialState] = field(default_factory=dict)
     """Fingerprint -> state of the trials that have ended since the last report."""
+    elsewhere: tuple[str, ...] = ()
+    """Fingerprints of the trials that were left out, as another command trains them."""
     largest: int | None = None
     """The size of the largest pack that may fit into memory, if this pack did not; else None."""
     setup_error: str = ""

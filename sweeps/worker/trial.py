@@ -19,9 +19,14 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun, PackEvent
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.record_files import write_atomically
+from sweeps.storage.records import Running
 from sweeps.worker.output import output_not_kept
 from sweeps.worker.staging import stage
 from sweeps.worker.trial_writer import TrialWriter, record_failure
+
+TRANSIENT = (OSError, torch.AcceleratorError)
+"""Errors of disks, networks, data loaders and GPUs, after which a trial is retried in another
+process."""
 
 PAUSE_STEPS = 20
 """Gradient steps between two pauses within an epoch."""
@@ -76,12 +81,15 @@ def train_trials(
     output: Callable[[Sequence[TrialFolder]], AbstractContextManager[Callable[[], None]]] = (
         output_not_kept
     ),
+    running: Running | None = None,
+    leave: Callable[[TrialFolder], object] = lambda folder: None,
 ) -> Generator[Sequence[PackEvent], None, None]:
     """Train trials as one pack, each from its last checkpoint if there is one.
 
     Checkpoints are saved at the end of an epoch, but at most one in `EPOCH_SECONDS` for each trial
     of the pack. Finished trials are not trained again; a diverged trial is finished, because
-    divergence is a result of its configuration. Closing the iterator at a pause saves checkpoints.
+    divergence is a result of its configuration. Trials that another process trains are left to it.
+    Closing the iterator at a pause saves checkpoints.
 
     Args:
         trials: recipes, which must be compatible with one pack (see
@@ -95,6 +103,8 @@ def train_trials(
         together: starts the other processes that train a trial with this one, which leads; for a
             single trial only.
         output: keeps what this process prints, see `sweeps.worker.output.output_kept`.
+        running: the command that trains the trials, which others can read meanwhile; None for none.
+        leave: called with each trial that is left to another process.
 
     Yields:
         The events of an epoch, whose members are positions in `trials`, when they have been written
@@ -105,14 +115,23 @@ def train_trials(
             failure.
     """
     with ExitStack() as locks:
-        for _, folder in sorted(trials, key=lambda trial: trial[1].fingerprint):
+        places = []
+        for place, (_, folder) in enumerate(trials):
             folder.make()
-            locks.enter_context(folder.locked())  # a worker may live longer than its driver
-        places = [place for place, (_, folder) in enumerate(trials) if not folder.is_done()]
+            # Of another command, or of a worker that has lived longer than its driver.
+            if (lock := folder.locked_at_once()) is None:
+                leave(folder)
+                continue
+            locks.enter_context(lock)
+            if not folder.is_done():
+                places.append(place)
         if not places:
             return
         for recipe, folder in (trials[place] for place in places):
             folder.clear()
+            if running is not None:
+                folder.running.write(running)
+                locks.callback(folder.running.remove)
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         try:
             with output([trials[place][1] for place in places]) as keep:
@@ -144,6 +163,7 @@ def train_trials(
                         traceback.format_exc(),
                         device,
                         execution,
+                        is_transient=isinstance(error, TRANSIENT),
                     )
             raise
 

@@ -33,6 +33,8 @@ def record_failure(
     traceback: str = "",
     device: str = "",
     execution: Execution = DEFAULT_EXECUTION,
+    *,
+    is_transient: bool = False,
 ) -> None:
     """Write the reason for which the last attempt of a trial failed to its folder.
 
@@ -42,11 +44,15 @@ def record_failure(
         traceback: the traceback of Python, if there is one.
         device: the device on which the trial ran; empty if it had not started.
         execution: how the trial was computed.
+        is_transient: see `Failure.is_transient`.
     """
     folder.make()
-    where = _where(device, execution)
-    failure = Failure(error=error, traceback=traceback, time=time.time(), **asdict(where))
-    folder.failure.write(failure)
+    where = asdict(_where(device, execution))
+    folder.failure.write(
+        Failure(
+            error=error, traceback=traceback, is_transient=is_transient, time=time.time(), **where
+        )
+    )
 
 
 class TrialWriter:

@@ -9,6 +9,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from quantlab.execution import Execution
 from sweeps.storage.folder import Storage
+from sweeps.storage.records import Running
 from sweeps.storage.sharing import adopt_group
 
 
@@ -26,6 +27,8 @@ class Work:
     device: str
     """A torch device."""
     execution: Execution
+    running: Running | None = None
+    """The command that trains the trials; None if it is none."""
     modules: tuple[ModuleType, ...] = ()
     """Modules of the user that the code of the trials imports while it runs."""
 

@@ -1,16 +1,20 @@
 """Sweeps in which something goes wrong, from end to end."""
 
 import json
+import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from sweeps.storage import TrialFolder
 from tests.conftest import SWEEPS, Command
 from tests.sweeps.sweep_files import TINY, WITH_CHILD, changed
 
@@ -85,10 +89,7 @@ def started_by(mark: str) -> list[psutil.Process]:
 def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     quick_command: Command, tmp_path: Path
 ) -> None:
-    """Nor does it take those with it that were in its pack.
-
-    Meanwhile, another `sweeps run` on the same storage is refused.
-    """
+    """Nor does it take those with it that were in its pack."""
     deaths = tmp_path / "deaths"
     deadly = changed(
         changed(TINY, "seeds=(0, 1)", "seeds=(0,)"),
@@ -100,48 +101,40 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
         "        return torch.tanh(",
     )
     (tmp_path / "tiny.py").write_text("import os\n" + deadly)
-    first = subprocess.Popen(
-        [SWEEPS, "run", "tiny.py", "--retries", "1", "--pack", "2"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not deaths.exists():
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.05)
-    second = quick_command(tmp_path, "run", "tiny.py")
-    assert second.returncode == 2
-    (line,) = second.stderr.splitlines()
-    assert "another `sweeps` command uses it" in line
-    output, errors = first.communicate(timeout=120)
-    assert first.returncode == 1
-    assert output.splitlines()[-1] == "tiny: 2 COMPLETE, 1 FAILED"
+    done = quick_command(tmp_path, "run", "tiny.py", "--retries", "1", "--pack", "2")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 1 FAILED"
     assert len(deaths.read_text()) == 2 + 2  # twice in a pack; then alone, and once more
-    (line,) = errors.splitlines()
+    (line,) = done.stderr.splitlines()
     assert line.startswith("sweeps: failed: MD rho0=0.5 seed=0: its process died, ")
     assert "actor died" in line
     words = [file.read_text().count("last words") for file in tmp_path.glob("runs/trials/*/*.txt")]
     assert sum(words) == 2 + 2
 
 
-def test_a_stopped_sweep_goes_on_where_it_was(quick_command: Command, tmp_path: Path) -> None:
-    """A pack and a trial alone; `tests/chaos` has what happens to the killed.
+def test_a_command_goes_on_where_another_one_was_stopped(
+    quick_command: Command, tmp_path: Path
+) -> None:
+    """Two commands share the trials of a storage, until the first one is stopped.
 
-    The signal goes to all processes, as that of a batch system.
-    Until then the map takes its time, so that there are checkpoints before there are results.
+    It trains two packs, and leaves a trial to the second, which takes over the others. The signal
+    goes to all its processes, as that of a batch system. Until then the map takes its time, so that
+    there are checkpoints before there are results, and waits until the second command trains.
+    `tests/chaos` has what happens to the killed.
     """
+    stopped, hold = tmp_path / "stopped", tmp_path / "hold"
     slow = changed(
         TINY,
         "        return torch.tanh(",
-        f"        if not os.path.exists({str(tmp_path / 'stopped')!r}):\n"
+        f"        while 'RAY_JOB_ID' in os.environ and os.path.exists({str(hold)!r}):\n"
+        "            time.sleep(0.1)\n"
+        f"        if not os.path.exists({str(stopped)!r}):\n"
         "            time.sleep(0.1)\n"
         "        return torch.tanh(",
     )
     longer = changed(changed(slow, "epochs=2,", "epochs=40,"), "seeds=(0, 1)", "seeds=(0,)")
-    (tmp_path / "tiny.py").write_text(
-        "import os\nimport time\n" + changed(longer, "(0.5, 1.0)", "(0.5, 1.0, 2.0)")
-    )
+    quantized = changed(changed(longer, 'Block("FP"),', ""), "(0.5, 1.0)", "(0.5, 1, 2, 3, 4)")
+    (tmp_path / "tiny.py").write_text("import os\nimport time\n" + quantized)
     driver = subprocess.Popen(
         [SWEEPS, "run", "tiny.py", "--pack", "2"],
         cwd=tmp_path,
@@ -149,28 +142,46 @@ def test_a_stopped_sweep_goes_on_where_it_was(quick_command: Command, tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("runs/trials/*/checkpoint.pt"))) < 3:
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process = psutil.Process(driver.pid)
-    for one in [process, *process.children(recursive=True)]:
-        one.send_signal(signal.SIGTERM)
-    _, errors = driver.communicate(timeout=60)
+
+    def wait_for(name: str, count: int) -> None:
+        """Wait until so many trials have a file of the name."""
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob(f"runs/trials/*/{name}"))) < count:
+            assert driver.poll() is None, driver.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def stop_the_first() -> tuple[Counter[int], str, list[list[int]]]:
+        """Return how many trials each process trained before, and what is left then."""
+        wait_for("running.json", 5)
+        folders = [TrialFolder(path) for path in tmp_path.glob("runs/trials/*")]
+        commands = [folder.trained_by() for folder in folders]
+        trained = Counter(command.process for command in commands if command is not None)
+        hold.unlink()
+        process = psutil.Process(driver.pid)
+        for one in [process, *process.children(recursive=True)]:
+            one.send_signal(signal.SIGTERM)
+        _, errors = driver.communicate(timeout=60)
+        begun = epochs_of(tmp_path)
+        stopped.touch()
+        return trained, errors, begun
+
+    wait_for("checkpoint.pt", 4)
+    hold.touch()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stop_the_first)
+        done = quick_command(tmp_path, "run", "tiny.py")
+        trained, errors, begun = first.result()
     assert driver.returncode == 130
     assert "sweeps: stopping; running trials save their state" in errors
     assert errors.splitlines()[-1].startswith("sweeps: stopped; to continue, run: ")
     assert errors.splitlines()[-1].endswith("sweeps run tiny.py --pack 2")
     assert not list(tmp_path.glob("runs/trials/*/failure.json"))
-    begun = epochs_of(tmp_path)
-    assert sum(0 < len(epochs) < 40 for epochs in begun) == 3
-    (tmp_path / "stopped").touch()
-    done = quick_command(tmp_path, "run", "tiny.py")
+    assert trained == {driver.pid: 4, os.getpid(): 1}
+    assert sum(0 < len(epochs) < 40 for epochs in begun) >= 4
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "tiny: 4 COMPLETE"
-    expected = [list(range(1, 41)), *3 * [list(range(1, 42))]]
-    assert sorted(epochs_of(tmp_path), key=len) == expected
+    assert done.stdout.splitlines()[-1] == "tiny: 5 COMPLETE"
+    assert epochs_of(tmp_path) == 5 * [list(range(1, 42))]
 
 
 def epochs_of(folder: Path) -> list[list[int]]:

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sweeps.running.progress import Progress
 from sweeps.running.tune_hooks import SweepStopper
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.records import Running
 from tests.quantlab.recipes import small_recipe
 from tests.sweeps.trial_files import ended
 
@@ -77,6 +79,27 @@ def test_a_narrow_terminal_shows_the_whole_line(
     for place in bars:
         assert set(lines[place]) <= set("━╸╺ "), lines[place]
         assert re.match(r"\d+/\d+ finished", lines[place + 1])
+
+
+def test_it_says_once_for_which_commands_it_waits(tmp_path: Path) -> None:
+    storage, stream, cells = Storage(tmp_path), io.StringIO(), SWEEP.cells[:2]
+    progress = Progress(SWEEP.cells, storage, to_run=2, stream=stream)
+    with ExitStack() as locks:
+        for cell, name in zip(cells, ("one", "other"), strict=True):
+            folder = storage.trial(cell.fingerprint)
+            folder.make()
+            folder.recipe.touch()
+            locks.enter_context(folder.locked())
+            running = Running(command=f"sweeps run {name}", host="box", process=7)
+            folder.running.write(running)
+        for _ in range(2):
+            progress.waits_for(cells)
+    progress.waits_for(cells)  # both have stopped, and nobody trains these trials now
+    (line,) = stream.getvalue().splitlines()
+    assert line == (
+        "waiting for 2 trials of `sweeps run one` on box, process 7 and `sweeps run other` on "
+        "box, process 7"
+    )
 
 
 def test_nothing_if_quiet(tmp_path: Path) -> None:

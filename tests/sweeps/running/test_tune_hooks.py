@@ -11,6 +11,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from quantlab import ConfigurationError
 from sweeps.placement.packing import Packing
+from sweeps.running import other_commands
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.tune_hooks import QueueSearcher, SweepStopper, TrialCallback
 from sweeps.spec import Block, SweepSpec
@@ -33,14 +34,16 @@ class Driver:
         self.storage = Storage(folder)
         self.queue = CellQueue(cells, self.storage, retries=retries, packing=Packing(pack))
         self.stop = SweepStopper(self.queue)
-        self.searcher = QueueSearcher(self.queue)
         self.ended: list[TrialState] = []
         delivery: Any = SimpleNamespace(announce=lambda cell: None)
         progress: Any = SimpleNamespace(
             interrupted=lambda cell: None,
             log=lambda line: None,
+            left=lambda cell: None,
+            waits_for=lambda cells: None,
             ended=lambda cell, state, **info: self.ended.append(state),
         )
+        self.searcher = QueueSearcher(self.queue, self.stop, progress)
         self.callback = TrialCallback(self.queue, self.stop, self.storage, delivery, progress)
         self._started = 0
 
@@ -128,6 +131,28 @@ def test_a_trial_that_ends_without_a_result_has_failed(tmp_path: Path) -> None:
     failure = driver.storage.trial(fingerprint).failure.read()
     assert failure is not None
     assert "without a result" in failure.error
+
+
+def test_what_another_command_trains_is_handed_out_again_if_that_one_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile Tune asks again and again, until a signal."""
+    monkeypatch.setattr(other_commands, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(other_commands, "_MOST_OF_THE_TIME", 1e9)
+    driver = Driver(tmp_path, trials=1, retries=0)
+    trial = driver.start()
+    (fingerprint,) = trial.config["trials"]
+    folder = driver.storage.trial(fingerprint)
+    folder.make()
+    folder.recipe.touch()
+    with folder.locked():
+        driver.report(trial, PackReport(elsewhere=(fingerprint,)))
+        assert driver.searcher.suggest("") is None
+        driver.stop.requested = True
+        assert driver.searcher.suggest("") == QueueSearcher.FINISHED
+        driver.stop.requested = False
+    assert list(driver.start().config["trials"]) == [fingerprint]
+    assert driver.ended == []
 
 
 @pytest.mark.parametrize("is_reported", [True, False])

@@ -18,6 +18,7 @@ from quantlab.schedules import Constant
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.running.tune_hooks import SweepStopper, TrialCallback
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.records import Running
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport
@@ -25,7 +26,7 @@ from sweeps.worker.work import Work
 from tests.quantlab.recipes import quantized
 
 
-def worker(storage: Storage, mark: str) -> Worker:
+def worker(storage: Storage, mark: str, running: Running | None = None) -> Worker:
     """As Tune makes one."""
     work = Work(
         storage=storage,
@@ -34,6 +35,7 @@ def worker(storage: Storage, mark: str) -> Worker:
         scratch=None,
         device="cpu",
         execution=Execution(),
+        running=running,
     )
     made = Worker.__new__(Worker)
     made.setup({"trials": {}}, work=work)
@@ -53,7 +55,7 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     assert "does not see the driver's folder" in setup_error
     assert not elsewhere.root.exists()
     stop = SweepStopper()
-    callback: Any = TrialCallback(None, stop, storage, None, None)  # type: ignore[arg-type]
+    callback: Any = TrialCallback(SimpleNamespace(), stop, storage, None, None)  # type: ignore[arg-type]
     callback.on_trial_result(0, [], SimpleNamespace(config={"trials": {}}), result)
     assert isinstance(stop.error, ConfigurationError)
     assert stop.stop_all()
@@ -109,6 +111,30 @@ def test_a_pack_that_breaks_is_halved_down_to_the_trial_that_is_to_blame(tmp_pat
     assert (
         outputs[1].partition(", in a pack of 2")[0] == outputs[0].partition(", in a pack of 2")[0]
     )
+
+
+def test_a_trial_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    """The others of the pack are trained, and others can read by which command."""
+    recipes = [quantized(model=MLP(hidden=(4,)), seed=seed) for seed in (0, 1)]
+    storage = Storage(tmp_path)
+    storage.require_writable()
+    taken, mine = (storage.trial(fingerprint(recipe)) for recipe in recipes)
+    taken.make()
+    running = Running(command="sweeps run mine.py", user="ada", host="box", process=7)
+    made = worker(storage, storage.mark(), running)
+    seen = set()
+    with taken.locked():
+        made.reset_config({"trials": {fingerprint(recipe): recipe for recipe in recipes}})
+        for _ in made._training:
+            seen.add((mine.state(), str(mine.trained_by())))
+        report = PackReport.of_result(made.step())
+    by = "`sweeps run mine.py` of ada on box, process 7"
+    assert seen == {(TrialState.RUNNING, by)}
+    assert report.elsewhere == (taken.fingerprint,)
+    assert report.ended == {mine.fingerprint: TrialState.COMPLETE}
+    assert not mine.running.exists()
+    assert mine.trained_by() is None
+    assert not taken.recipe.exists()
 
 
 @dataclass(frozen=True)
