@@ -1,9 +1,10 @@
 """Print the main tables of a report in the terminal."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -15,11 +16,7 @@ from analysis.statistics.aggregate import COUNTS
 from analysis.tables.accuracy import section, section_over_rho0
 from analysis.tables.table import Mark, Table, marked
 from analysis.tables.verdicts import VERDICT, spans_tried, verdict_table
-
-_MOST_COLUMNS = 12
-"""Most columns of a table that is printed."""
-_UNLIMITED = 10_000
-"""A width in letters that every table has room in."""
+from sweeps.terminal.table import Column, fitted, width_of
 
 
 def show(report: Report) -> None:
@@ -33,7 +30,7 @@ def show(report: Report) -> None:
     metric = report.findings.metric
     printed = section(metric), section_over_rho0(metric)
     for table in report.tables:
-        if table.section in printed and table.body.shape[1] <= _MOST_COLUMNS:
+        if table.section in printed:
             print_table(table, console)
     if len(report.findings.verdicts):
         _print_verdicts(report.findings, console)
@@ -51,29 +48,36 @@ def show(report: Report) -> None:
 def print_table(table: Table, console: Console) -> None:
     """Print a table with its caption and an empty line.
 
-    Its lines continue on the next line of a narrow terminal, so that no number is cut off.
+    The columns of a wide table continue below it, so that no number is cut off.
     """
     console.print(Text(table.caption, style="italic"))
-    rendered = render(table)
-    unlimited = console.options.update(max_width=_UNLIMITED)
-    width = Measurement.get(console, unlimited, rendered).maximum
-    Console(width=max(width, console.width)).print(rendered, "", sep="\n")
+    for part in render(table, console.width):
+        Console(width=max(width_of(part), console.width)).print(part, "", sep="\n")
 
 
 def _print_verdicts(findings: Findings, console: Console) -> None:
     """Print a row for each method: the verdict, and the sentence behind it with the sets."""
     table = verdict_table(findings)
     console.print(Text(f"{VERDICT} {spans_tried(findings)}", style="italic"))
-    rendered = RichTable(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    before = list(table.body.columns[: list(table.body.columns).index("verdict") + 1])
-    for name in before:
-        rendered.add_column(Text(name))
-    rendered.add_column("reason")
-    for row in table.body.to_dict("records"):
-        reason = Text.assemble(row["reason"], (f"\n{row['sets']}", "dim"))
-        cells = [Text(row[name], style="bold" if name == "verdict" else "") for name in before]
-        rendered.add_row(*cells, reason if row["sets"] else Text(row["reason"]))
-    console.print(rendered)
+    rows = table.body.to_dict("records")
+    last = list(table.body.columns).index("verdict")
+    columns = [
+        _text_column(name, (Text(str(row[name])) for row in rows))
+        for name in table.body.columns[:last]
+    ]
+    columns.append(_text_column("verdict", (Text(row["verdict"], style="bold") for row in rows)))
+    columns.append(_text_column("reason", map(_reason, rows)))
+    for part in fitted(columns, console.width):
+        console.print(part)
+
+
+def _reason(row: Mapping[Any, Any]) -> Text:
+    sets = row["sets"] and f"\n{row['sets']}"
+    return Text.assemble(row["reason"], (sets, "dim"))
+
+
+def _text_column(name: str, cells: Iterable[Text]) -> Column:
+    return Column(name, list(cells), is_text=True)
 
 
 def _differences(training_beside: pd.DataFrame) -> list[str]:
@@ -93,22 +97,24 @@ def show_files(report: Report | StudyReport) -> None:
         print(f"{name:<10}{report.directory / FORMATS[name]}")
 
 
-def render(table: Table) -> RichTable:
-    """Convert a table, without its caption, to one of `rich`; marks become styles.
+def render(table: Table, width: int) -> list[RichTable]:
+    """Convert a table, without its caption, to those of `rich`; marks become styles.
 
     The rho0 of a cell is on a second line, so that four methods fit into 80 columns.
+
+    Args:
+        table: the table.
+        width: letters of a line. A wider table becomes several; see `fitted`.
     """
-    rendered = RichTable(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for position, column in enumerate(table.body.columns):
-        header = Text(str(column))  # `Text`, as a method's name may look like markup
-        rendered.add_column(header, justify="left" if position < 2 else "right", no_wrap=True)
-    for row in table.body.itertuples(index=False):
-        rendered.add_row(*(_text(str(cell).replace(" at ", "\nat ")) for cell in row))
-    return rendered
+    columns = [
+        Column(
+            str(name),
+            [_text(str(cell).replace(" at ", "\nat ")) for cell in table.body.iloc[:, position]],
+            is_text=position < 2,
+        )
+        for position, name in enumerate(table.body.columns)
+    ]
+    return fitted(columns, width)
 
 
 def _text(cell: str) -> Text:

@@ -66,7 +66,7 @@ def test_only_numbers_are_marked() -> None:
 def test_a_terminal_shows_markup_as_it_is_written() -> None:
     body = pd.DataFrame({"model": ["[/]"], ODD["markup"]: ["**94.00** [n = 2]"]})
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(render(Table("name", "Section", "Caption", body)))
+    console.print(*render(Table("name", "Section", "Caption", body), width=80))
     text = console.export_text()
     assert "[/] [red]x[/red]" in text
     assert "94.00 [n = 2]" in text
