@@ -122,6 +122,15 @@ def flatten(recipe: Recipe) -> dict[str, str | int | float | bool | None]:
     names becomes text such as ``"-1, 0, 1"``; items of a list of dataclasses are stored under their
     positions.
     """
+    return flatten_canonical(canonical(recipe))
+
+
+def flatten_canonical(recipe: Mapping[str, Any]) -> dict[str, str | int | float | bool | None]:
+    """Flatten a recipe that was read from `canonical_json`, as `flatten` does.
+
+    Args:
+        recipe: the value of ``recipe`` in the JSON.
+    """
     flat: dict[str, str | int | float | bool | None] = {}
 
     def visit(path: str, value: Any) -> None:
@@ -142,9 +151,7 @@ def flatten(recipe: Recipe) -> dict[str, str | int | float | bool | None]:
         else:
             flat[path] = value
 
-    data = canonical(recipe)
-    del data["type"]
-    visit("", data)
+    visit("", {key: value for key, value in recipe.items() if key != "type"})
     return flat
 
 

@@ -63,6 +63,7 @@ FLOORS = {
         "loading",
         "selection",
         "worker tracking",
+        "inventory",
         "placement",
         "planning",
         "running",

@@ -14,7 +14,7 @@ RELEASE = {
     "quantlab.backward_maps.jacobian": "Jacobian SoftmaxShortcut",
     "quantlab.canonical": (
         "canonical canonical_json canonical_key configuration_id default_of fingerprint "
-        "flatten name_by_source"
+        "flatten flatten_canonical name_by_source"
     ),
     "quantlab.datasets.arrays": "ArrayExamples Arrays",
     "quantlab.datasets.augmentation": "CropFlip",

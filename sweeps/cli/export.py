@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from quantlab.tasks.dimensions import Dimensions
 from quantlab.training.checkpoint import replacing
 from sweeps.cli.chosen import load_chosen_or_study
 from sweeps.coordinates import classes
+from sweeps.inventory.trials import cell_named
 from sweeps.searching.results import cells_of, load, trials_of, winner
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -38,7 +38,7 @@ def export(options: argparse.Namespace) -> int:
             f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
         )
     cells = _cells(spec, storage, options)
-    cell = _best(cells, storage) if options.best else _named(cells, options.trial, options.storage)
+    cell = _best(cells, storage) if options.best else cell_named(cells, options.trial, storage)
     data, full_bytes = _content(cell, storage, options)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{cell.fingerprint}.{options.format}"
@@ -60,20 +60,6 @@ def _cells(
         return cells_of(spec, study, storage)
     best = winner(spec, study).number
     return next(cells for trial, cells in trials_of(spec, study, storage) if trial.number == best)
-
-
-def _named(cells: Sequence[Cell], prefix: str, storage: Path) -> Cell:
-    found = [cell for cell in cells if cell.fingerprint.startswith(prefix)]
-    if len(found) != 1:
-        several = ", ".join(f"{cell.fingerprint} ({cell.name})" for cell in found[:3])
-        raise ConfigurationError(
-            f"--trial {prefix}: {len(found)} trials have a fingerprint with these first digits, "
-            f"such as {several}; give more digits"
-            if found
-            else f"--trial {prefix}: no trial has a fingerprint with these first digits; "
-            f"fingerprints are the names of the folders in {storage / 'trials'}"
-        )
-    return found[0]
 
 
 def _best(cells: Sequence[Cell], storage: Storage) -> Cell:

@@ -135,7 +135,7 @@ def sweep_argument(
     Args:
         command: the parser of the command.
         kinds: what the command accepts: ``sweep``, ``study`` and ``table``.
-        default: the name that need not be given; None if one must be given.
+        default: the name that need not be given, which may be empty; None if one must be given.
     """
     names = named_sweeps() if "sweep" in kinds else []
     names += named_studies() if "study" in kinds else []
@@ -146,7 +146,7 @@ def sweep_argument(
         help=f"one of {', '.join(names)}; or the path of a Python file"
         + (", or of a table of trials (.csv, .parquet)" if tables else "")
         + (" (default: %(default)s)" if default else ""),
-        nargs="?" if default else None,
+        nargs="?" if default is not None else None,
         default=default,
     )
 
@@ -307,6 +307,11 @@ def placed_resources(options: argparse.Namespace, **further: Any) -> Resources:
         pack=options.pack,
         **further,
     )
+
+
+def json_option(command: argparse.ArgumentParser) -> None:
+    """Add the option that prints JSON, in the shapes of docs/json.md, instead of text."""
+    command.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def data_folder(command: argparse.ArgumentParser) -> None:

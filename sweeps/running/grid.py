@@ -6,6 +6,7 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from sweeps.coordinates import main_metric
+from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.placement.gpu_probe import shared_gpus
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing
@@ -28,6 +29,7 @@ def run_cells(
     tracking_uri: str | None,
     data_dir: Path,
     resources: Resources,
+    source: str = "",
     quiet: bool = False,
     command: str = "",
 ) -> None:
@@ -40,6 +42,7 @@ def run_cells(
         tracking_uri: the MLflow server; None for that of the environment or of the storage.
         data_dir: folder of the datasets.
         resources: the resources of each trial.
+        source: name of the sweep, or the path of its file, as the user gave it.
         quiet: whether to print no progress.
         command: the command line, which other commands on the same storage show.
 
@@ -58,6 +61,7 @@ def run_cells(
             runs_here=resources.gpus_per_trial == 0,
             replicas=resources.execution.replicas,
         )
+        remember_sweep(sweep, source, storage)
         experiment = sweep.experiment or sweep.name
         tracker = Tracker(experiment, storage, tracking_uri, main_metric(sweep.cells))
         with services(tracker, sweep.cells, resources) as (slots, delivery):

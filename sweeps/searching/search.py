@@ -1,11 +1,12 @@
 """Run a search: evaluate configurations until the budget of the study is spent."""
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from quantlab import ConfigurationError
 from sweeps.coordinates import main_metric
+from sweeps.inventory.known_sweeps import remember_study
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
@@ -27,6 +28,7 @@ def run_study(
     tracking_uri: str | None,
     data_dir: Path,
     resources: Resources,
+    source: str = "",
     quiet: bool = False,
     command: str = "",
 ) -> None:
@@ -39,6 +41,7 @@ def run_study(
         tracking_uri: URI of the MLflow server; None for the environment's, or the embedded one.
         data_dir: the folder of the datasets.
         resources: what a trial may use, and how many are trained at once.
+        source: name of the study, or the path of its file, as the user gave it.
         quiet: print no progress.
         command: the command line, which other commands on the same storage show.
 
@@ -68,6 +71,7 @@ def run_study(
                 packing=Packing(pack),
             )
         ) as queue,
+        ExitStack() as stack,
     ):
         check_before_training(
             examples,
@@ -76,6 +80,8 @@ def run_study(
             runs_here=not resources.gpus,
             replicas=resources.execution.replicas,
         )
+        _record(queue, source, storage)
+        stack.callback(_record, queue, source, storage)
         experiment = spec.experiment or spec.name
         tracker = Tracker(experiment, storage, tracking_uri, main_metric(examples))
         with services(tracker, queue.cells, resources) as (_, delivery):
@@ -103,3 +109,9 @@ def run_study(
                     progress,
                     command,
                 )
+
+
+def _record(queue: StudyQueue, source: str, storage: Storage) -> None:
+    """Record the trials of a study in the storage, or leave that to the next search."""
+    with suppress(ConfigurationError, OSError):
+        remember_study(queue.spec.name, source, queue.cells, storage)

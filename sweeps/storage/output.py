@@ -46,18 +46,22 @@ def shorten(path: Path) -> int:
 
 
 def read_output(path: Path) -> str:
-    """Return an output as text for a terminal; empty if there is none.
+    """Return an output as text for a terminal; empty if there is none."""
+    try:
+        return for_terminal(path.read_bytes().decode("utf-8", errors="replace"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""
 
-    Of a line that was overwritten, such as a progress bar, the last state is returned. Colours and
-    other control sequences are left out.
+
+def for_terminal(text: str) -> str:
+    """Return what a text would leave on a terminal, without colours.
+
+    Of a line that was overwritten, such as a progress bar, this is the last state. Other control
+    sequences are left out.
     """
     from rich.text import Text  # workers, which only write, do not need them
 
     from analysis.text import plain
 
-    try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return ""
     lines = (Text.from_ansi(line.rstrip("\r")).plain for line in text.split("\n"))
     return "\n".join(plain(line).rstrip() for line in lines)

@@ -5,5 +5,19 @@ parser, and ``run(options)``, which returns the exit code. Whatever imports torc
 Ray is imported within ``run``, so that help and completion do not wait for it.
 """
 
-COMMANDS = ("plan", "run", "search", "status", "report", "export", "verify", "taxonomy", "ui")
+COMMANDS = (
+    "plan",
+    "run",
+    "search",
+    "status",
+    "listing",
+    "show",
+    "log",
+    "report",
+    "export",
+    "verify",
+    "taxonomy",
+    "rm",
+    "ui",
+)
 """Modules of this package, in the order in which ``sweeps --help`` lists their commands."""

@@ -45,11 +45,13 @@ def run(options: argparse.Namespace) -> int:
     if cells:
         from sweeps.running.grid import run_cells
 
-        run_cells(sweep, cells, storage, **training)
+        run_cells(sweep, cells, storage, source=options.sweep, **training)
     else:
+        from sweeps.inventory.known_sweeps import remember_sweep
         from sweeps.tracking.delivery import bring_up_to_date
         from sweeps.tracking.tracker import Tracker
 
+        remember_sweep(sweep, options.sweep, storage)
         name, metric = sweep.experiment or sweep.name, main_metric(sweep.cells)
         tracker = Tracker(name, storage, options.tracking_uri, metric)
         bring_up_to_date(tracker, sweep.cells)

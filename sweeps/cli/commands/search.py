@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if options.promote is not None:
         require_free(options.promote)
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
-    run_study(spec, storage, study_storage=options.study_storage, **training)
+    run_study(spec, storage, study_storage=options.study_storage, source=options.sweep, **training)
     study = load(spec, storage, options.study_storage)
     print("\n".join(summary_lines(spec, study, storage)))
     print_failures(cells_of(spec, study, storage), storage)

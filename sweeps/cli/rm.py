@@ -1,0 +1,246 @@
+"""The command `sweeps rm`: which trials are removed, and what goes with them."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from quantlab import ConfigurationError
+from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
+from sweeps.cli.command_line import changed_options, command_line
+from sweeps.cli.exit_codes import EXIT_INCOMPLETE
+from sweeps.cli.inventory import print_removal
+from sweeps.cli.json_output import print_json
+from sweeps.cli.options import SELECTION
+from sweeps.inventory.known_sweeps import STUDY, SWEEP, KnownSweep, forget, known_trials, sweeps_of
+from sweeps.inventory.removal import (
+    Kept,
+    Removal,
+    orphans_of,
+    removal_of,
+    remove_leftovers,
+    remove_trial,
+    size_of,
+)
+from sweeps.loading import load_either, named_studies, named_sweeps
+from sweeps.searching.known_studies import delete_study, studies_of
+from sweeps.searching.results import cells_of, load
+from sweeps.selection.part_of_sweep import PartOfSweep
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage.folder import Storage
+from sweeps.study import StudySpec
+from sweeps.tracking.trial_runs import TrialRun, TrialRuns
+from sweeps.tracking.uri import tracking_server
+
+
+@dataclass
+class _Wanted:
+    """What the command line asks to remove."""
+
+    what: str
+    """What it is in messages."""
+    trials: dict[str, str]
+    """Fingerprint -> name."""
+    others: list[KnownSweep]
+    """The other sweeps and studies of the storage."""
+    folders: list[Path] = field(default_factory=list)
+    """Folders that go with all of the trials."""
+    name: str = ""
+    """Name of the sweep or study; empty for orphans and for a part of a sweep."""
+    is_study: bool = False
+
+
+def remove(options: argparse.Namespace) -> int:
+    """Print what would be removed or was removed.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit code: 1 if a trial that was to be removed is still there.
+
+    Raises:
+        ConfigurationError: the command line is invalid, another command uses the storage, or the
+            tracking server does not answer. Nothing is removed then.
+    """
+    storage = Storage(options.storage)
+    if not (storage.root / "trials").is_dir():
+        raise ConfigurationError(f"--storage {options.storage}: has no trials")
+    with storage.locked() if options.yes else nullcontext():
+        wanted = _wanted(options, storage)
+        found = removal_of(wanted.trials, storage, wanted.others, force=options.force)
+        server = TrialRuns(tracking_server(options.tracking_uri, storage), storage)
+        runs = server.find({trial.fingerprint for trial in found.trials})
+        if options.orphans:
+            _spare_unknown_sweeps(found, runs, wanted.others)
+            fingerprints = {trial.fingerprint for trial in found.trials}
+            runs = {name: each for name, each in runs.items() if name in fingerprints}
+        of_runs = [run for each in runs.values() for run in each]
+        run_bytes = sum(map(server.size, of_runs))
+        if not found.kept:
+            found.others = {path: size_of(path) for path in wanted.folders if path.is_dir()}
+        if options.yes:
+            _carry_out(found, runs, server, storage)
+            if wanted.name and not found.kept:
+                _remove_rest(wanted, found, storage, options)
+    if options.json:
+        print_json(
+            {
+                "removed": options.yes,
+                "trials": [
+                    {
+                        "fingerprint": trial.fingerprint,
+                        "name": trial.name or None,
+                        "state": trial.state.value,
+                        "bytes": trial.size,
+                        "needed": trial.warning or None,
+                    }
+                    for trial in found.trials
+                ],
+                "kept": [vars(kept) | {"name": kept.name or None} for kept in found.kept],
+                "folders": {str(path): size for path, size in found.others.items()},
+                "mlflow_runs": [run.run_id for run in of_runs],
+                "bytes": sum(trial.size for trial in found.trials)
+                + run_bytes
+                + sum(found.others.values()),
+            }
+        )
+    else:
+        print_removal(
+            found,
+            what=wanted.what,
+            runs=len(of_runs),
+            run_bytes=run_bytes,
+            is_done=options.yes,
+        )
+        if found.trials and not options.yes:
+            again = command_line(*sys.argv[1:], "--yes")
+            print(f"Nothing was changed. To remove them, run: {again}")
+    return EXIT_INCOMPLETE if options.yes and found.kept else 0
+
+
+def _wanted(options: argparse.Namespace, storage: Storage) -> _Wanted:
+    if options.orphans == bool(options.sweep):
+        raise ConfigurationError(
+            "give either a sweep or study whose trials are removed, or --orphans"
+        )
+    if options.orphans and (given := changed_options(options, *SELECTION)):
+        raise ConfigurationError(f"{given[0]}: applies to a sweep, not to --orphans; omit it")
+    if options.keep and not options.orphans:
+        raise ConfigurationError(
+            f"--keep {options.keep[0]}: applies to --orphans only; omit the option"
+        )
+    known = [*sweeps_of(storage), *studies_of(storage, from_files=True)]
+    if options.orphans:
+        kept = [_kept(name, storage, options) for name in options.keep]
+        names = {one.name for one in kept}
+        unknown = [one.name for one in known if one.kind == STUDY and one.time and not one.trials]
+        if missing := [name for name in unknown if name not in names]:
+            raise ConfigurationError(
+                f"--orphans: the trials of the study {missing[0]!r} are unknown; give its file "
+                "with --keep"
+            )
+        known += kept
+        return _Wanted("trials of no sweep and no study", orphans_of(storage, known), known)
+    found = _recorded(options.sweep, known)
+    if found:
+        refuse_selection(options, "known by its record only")
+    spec = None if found else load_chosen_or_study(options)
+    name = options.sweep if spec is None else spec.name
+    if (
+        isinstance(spec, PartOfSweep) and spec.report != name
+    ):  # what belongs to the whole sweep stays
+        others = [one for one in known if one.name != name]
+        trials = {cell.fingerprint: cell.name for cell in spec.cells}
+        return _Wanted(f"a part of {SWEEP} {name}", trials, others)
+    own = [one for one in known if one.name == name]
+    others = [one for one in known if one.name != name]
+    trials = {trial.fingerprint: trial.name for one in own for trial in one.all_trials.values()}
+    folders = [storage.root / "reports" / name, *sorted(storage.root.glob(f"ray/{name}-2*"))]
+    is_study = isinstance(spec, StudySpec) or any(one.kind == STUDY for one in found)
+    if not is_study and options.study_storage:
+        raise ConfigurationError(
+            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
+        )
+    if is_study:
+        folders.append(storage.root / "studies" / name)
+    if spec is not None:
+        trials |= {cell.fingerprint: cell.name for cell in _cells(spec, storage, options)}
+    what = f"{STUDY if is_study else SWEEP} {name}"
+    return _Wanted(what, trials, others, folders, name, is_study=is_study)
+
+
+def _recorded(name: str, known: Sequence[KnownSweep]) -> list[KnownSweep]:
+    """Return the sweeps or studies of a name that was recorded, but is not one of the release."""
+    if name.endswith(".py") or name in (*named_sweeps(), *named_studies()):
+        return []
+    return [one for one in known if one.name == name]
+
+
+def _cells(
+    spec: SweepSpec | StudySpec, storage: Storage, options: argparse.Namespace
+) -> Sequence[Cell]:
+    if isinstance(spec, SweepSpec):
+        return spec.cells
+    return cells_of(spec, load(spec, storage, options.study_storage), storage)
+
+
+def _kept(name: str, storage: Storage, options: argparse.Namespace) -> KnownSweep:
+    spec = load_either(name)
+    kind = SWEEP if isinstance(spec, SweepSpec) else STUDY
+    trials = known_trials(_cells(spec, storage, options))
+    return KnownSweep(name=spec.name, kind=kind, trials=trials)
+
+
+def _spare_unknown_sweeps(
+    found: Removal, runs: dict[str, list[TrialRun]], known: Sequence[KnownSweep]
+) -> None:
+    """Keep trials of a sweep that the storage has no record of, which MLflow names.
+
+    An earlier version ran it, and so it is unknown which trials it has now. The others get the
+    names that MLflow has for them.
+    """
+    sweeps = {one.name for one in known if one.kind == SWEEP}
+    studies = {one.name for one in known if one.kind == STUDY}
+    trials = []
+    for trial in found.trials:
+        run = next(iter(runs.get(trial.fingerprint, [])), None)
+        if run is not None and run.sweep and run.sweep not in sweeps:
+            reason = f"it is of the sweep {run.sweep}, whose file is needed: give it with --keep"
+            if run.sweep in studies:
+                reason = f"it is of the study {run.sweep}"
+            found.kept.append(Kept(trial.fingerprint, run.name, reason))
+            continue
+        label = "" if run is None else f"{run.sweep}: {run.name}" if run.sweep else run.name
+        trials.append(trial.called(label))
+    found.trials = trials
+
+
+def _carry_out(
+    found: Removal, runs: dict[str, list[TrialRun]], server: TrialRuns, storage: Storage
+) -> None:
+    """Remove the trials and their runs; those that cannot be removed move to the kept ones."""
+    removed = []
+    for trial in found.trials:
+        delete_runs = partial(server.delete, runs.get(trial.fingerprint, []))
+        if reason := remove_trial(trial.fingerprint, storage, before=delete_runs):
+            found.kept.append(Kept(trial.fingerprint, trial.name, reason))
+        else:
+            removed.append(trial)
+    found.trials = removed
+    remove_leftovers(storage)
+
+
+def _remove_rest(
+    wanted: _Wanted, found: Removal, storage: Storage, options: argparse.Namespace
+) -> None:
+    """Remove what a sweep or a study has besides its trials."""
+    for path in found.others:
+        shutil.rmtree(path, ignore_errors=True)
+    if wanted.is_study:
+        delete_study(wanted.name, storage, options.study_storage)
+    forget(wanted.name, storage)

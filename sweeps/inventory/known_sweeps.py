@@ -1,0 +1,180 @@
+"""The sweeps and studies that a storage knows: those of the release, and those that were run in it.
+
+`sweeps run` and `sweeps search` record the trials of a sweep or study in the storage, so that they
+are known without the user's file::
+
+    <storage>/sweeps/<name>.json
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from sweeps.loading import load_sweep, named_sweeps
+from sweeps.selection.part_of_sweep import PartOfSweep
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.record_files import RecordFile
+
+SWEEP, STUDY = "sweep", "study"
+"""Kinds of `KnownSweep`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTrial:
+    """A trial of a sweep or study."""
+
+    fingerprint: str
+    name: str
+    """Its name in the sweep, such as ``PC ternary rho0=0.01 seed=0``."""
+    parents: tuple[str, ...] = ()
+    """Fingerprints of the trials whose networks it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSweep:
+    """A sweep or a study, and its trials: ``<name>.json``."""
+
+    VERSION: ClassVar[int] = 1
+    name: str
+    kind: str
+    """``sweep`` or ``study``."""
+    source: str = ""
+    """Path of the user's file; empty for a sweep or study of the release."""
+    time: float = 0.0
+    """Time of the last command that trained it, in seconds since 1970; 0 if it is unknown."""
+    trials: tuple[KnownTrial, ...] = ()
+    """Its trials; of a study, those that have started."""
+    chosen: tuple[KnownTrial, ...] = ()
+    """Further trials of it, such as those of other seeds, that options have chosen."""
+
+    @property
+    def all_trials(self) -> dict[str, KnownTrial]:
+        """All of its trials by their fingerprints."""
+        return {trial.fingerprint: trial for trial in (*self.trials, *self.chosen)}
+
+    def states(self, storage: Storage) -> dict[str, TrialState]:
+        """Return the state of each trial by its fingerprint."""
+        there = names_of_trials(storage)
+        return {
+            name: storage.trial(name).state() if name in there else TrialState.WAITING
+            for name in self.all_trials
+        }
+
+    def summary(self, states: Sequence[TrialState]) -> str:
+        """Return one word for the states of all trials.
+
+        It is that of a trial, or ``INCOMPLETE`` if some trials have ended and others have not
+        started. Of a study, it says nothing on configurations that are to be suggested.
+        """
+        if not set(states) - {TrialState.WAITING}:
+            return "WAITING"
+        first = (TrialState.RUNNING, TrialState.INTERRUPTED, TrialState.FAILED)
+        if found := [state for state in first if state in states]:
+            return str(found[0].value)
+        return "INCOMPLETE" if TrialState.WAITING in states else "COMPLETE"
+
+
+def names_of_trials(storage: Storage) -> set[str]:
+    """Return the fingerprints of all trials that have a folder."""
+    folder = storage.root / "trials"
+    if not folder.is_dir():
+        return set()
+    return {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
+
+
+def counted(states: Iterable[TrialState]) -> dict[str, int]:
+    """Count the trials in each state, in the order of the states, without zeros."""
+    counts = Counter(states)
+    return {state.value: counts[state] for state in TrialState if counts[state]}
+
+
+def known_trials(cells: Iterable[Cell]) -> tuple[KnownTrial, ...]:
+    """Return what a storage remembers of trials."""
+    return tuple(
+        KnownTrial(fingerprint=cell.fingerprint, name=cell.name, parents=cell.parents)
+        for cell in cells
+    )
+
+
+def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
+    """Record the trials of a sweep in the storage.
+
+    If options have chosen the trials, those that were recorded earlier stay.
+
+    Args:
+        sweep: the sweep.
+        source: its name, or the path of its file, as the user gave it.
+        storage: the storage, whose folder exists.
+    """
+    before = _file(storage, sweep.name).read() or KnownSweep(name=sweep.name, kind=SWEEP)
+    trials, chosen = known_trials(sweep.cells), before.chosen
+    if isinstance(sweep, PartOfSweep) and sweep.report != sweep.name:
+        both = {trial.fingerprint: trial for trial in (*chosen, *trials)}
+        trials, chosen = before.trials, tuple(both.values())
+    _record(replace(before, kind=SWEEP, trials=trials, chosen=chosen), source, storage)
+
+
+def remember_study(name: str, source: str, cells: Sequence[Cell], storage: Storage) -> None:
+    """Record the trials of a study in the storage; see `remember_sweep`."""
+    _record(KnownSweep(name=name, kind=STUDY, trials=known_trials(cells)), source, storage)
+
+
+def _record(known: KnownSweep, source: str, storage: Storage) -> None:
+    path = str(Path(source).absolute()) if source.endswith(".py") else ""
+    file = _file(storage, known.name)
+    file.path.parent.mkdir(exist_ok=True)
+    file.write(replace(known, source=path, time=time.time()))
+
+
+def forget(name: str, storage: Storage) -> None:
+    """Remove the record of a sweep or study."""
+    _file(storage, name).remove()
+
+
+def recorded(storage: Storage) -> list[KnownSweep]:
+    """Return the sweeps and studies that were recorded in a storage, in the order of their names.
+
+    Raises:
+        ConfigurationError: a later version of this program wrote a record.
+    """
+    files = sorted((storage.root / "sweeps").glob("*.json"))
+    found = (_file(storage, path.stem).read() for path in files)
+    return [known for known in found if known is not None]
+
+
+def of_release() -> list[KnownSweep]:
+    """Return the sweeps of the release, in the order of their names."""
+    sweeps = (load_sweep(name) for name in named_sweeps())
+    return [
+        KnownSweep(name=sweep.name, kind=SWEEP, trials=known_trials(sweep.cells))
+        for sweep in sweeps
+    ]
+
+
+def sweeps_of(storage: Storage) -> list[KnownSweep]:
+    """Return the sweeps of the release and those that were recorded, in the order of their names.
+
+    Studies are in `sweeps.searching.known_studies`.
+    """
+    records = [known for known in recorded(storage) if known.kind == SWEEP]
+    of_files = [known for known in records if known.source]
+    run = {known.name: known for known in records if not known.source}
+    found = []
+    for known in of_release():
+        record = run.pop(known.name, None)
+        if record is not None:  # whose trials may be those of another release
+            known = replace(known, time=record.time, chosen=record.chosen)
+        found.append(known)
+    return sorted([*found, *run.values(), *of_files], key=lambda known: known.name)
+
+
+def _file(storage: Storage, name: str) -> RecordFile[KnownSweep]:
+    return RecordFile(
+        storage.root / "sweeps" / f"{name}.json",
+        KnownSweep,
+        if_damaged="it is ignored; run the sweep again to record its trials",
+    )

@@ -1,0 +1,100 @@
+"""The studies that a storage knows: those of Optuna's storage in its folder."""
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import optuna
+
+from quantlab import ConfigurationError
+from sweeps.inventory.known_sweeps import STUDY, KnownSweep, known_trials, recorded
+from sweeps.loading import load_study, named_studies
+from sweeps.searching.results import (
+    cells_of,
+    known_label,
+    load,
+    num_finished,
+    states_of,
+    winner,
+)
+from sweeps.storage.folder import Storage
+from sweeps.storage.optuna_database import open_storage, url_of
+from sweeps.study import StudySpec
+
+
+def studies_of(storage: Storage, *, from_files: bool = False) -> list[KnownSweep]:
+    """Return the studies of a storage, in the order of their names.
+
+    The trials of a study of the release are those of Optuna's storage; those of a user's study were
+    recorded by `sweeps search`. A study without a record and without a definition has no trials,
+    and neither has one of the release that was not begun.
+
+    Args:
+        storage: the storage.
+        from_files: whether the trials of users' studies are those of Optuna's storage, too, which
+            takes the code of their files; if that is not possible, they are the recorded ones.
+    """
+    records = {known.name: known for known in recorded(storage) if known.kind == STUDY}
+    found = {name: KnownSweep(name=name, kind=STUDY) for name in named_studies()} | records
+    for name in _names(storage):
+        record = records.get(name)
+        if record is None:  # of an earlier version, or of the release
+            begun = (storage.root / "optuna.db").stat().st_mtime
+            record = KnownSweep(name=name, kind=STUDY, time=begun)
+        found[name] = record
+        source = record.source or (name if name in named_studies() else "")
+        if source and (from_files or not record.source):
+            with suppress(ConfigurationError):  # the file may have been changed or removed
+                spec = load_study(source)
+                cells = cells_of(spec, load(spec, storage, None), storage)
+                found[name] = replace(record, trials=known_trials(cells))
+    return [known for _, known in sorted(found.items())]
+
+
+def study_data(spec: StudySpec, study: optuna.Study, storage: Storage) -> dict[str, Any]:
+    """Describe a study: its budget, and its configurations with their states and values."""
+    states = states_of(spec, study, storage)
+    trials = study.get_trials(deepcopy=False)
+    names = [objective.name for objective in spec.objectives]
+    return {
+        "name": spec.name,
+        "kind": STUDY,
+        "description": spec.description,
+        "experiment": spec.experiment or spec.name,
+        "storage": str(storage.root),
+        "configurations": spec.configurations,
+        "finished": num_finished(study),
+        "states": dict(Counter(states)),
+        "best": winner(spec, study).number if "COMPLETE" in states else None,
+        "configuration_list": [
+            {
+                "number": trial.number,
+                "label": known_label(spec, trial.params) or None,
+                "state": state,
+                "params": trial.params,
+                "values": dict(zip(names, trial.values or (), strict=False)),
+            }
+            for trial, state in zip(trials, states, strict=True)
+        ],
+    }
+
+
+def delete_study(name: str, storage: Storage, study_storage: str | None) -> None:
+    """Delete a study from Optuna's storage.
+
+    Args:
+        name: name of the study.
+        storage: the storage of its trials.
+        study_storage: URL of Optuna's storage; None for the SQLite file in `storage`.
+    """
+    optuna.delete_study(study_name=name, storage=open_storage(url_of(storage, study_storage)))
+
+
+def _names(storage: Storage) -> list[str]:
+    if not (storage.root / "optuna.db").exists():
+        return []
+    found: list[str] = [
+        study.study_name for study in open_storage(url_of(storage, None)).get_all_studies()
+    ]
+    return found

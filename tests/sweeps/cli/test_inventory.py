@@ -1,0 +1,199 @@
+"""`sweeps list`, `show`, `log` and `rm`, on a storage in which a user's sweep has run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.loading import load_sweep
+from sweeps.searching.study_queue import StudyQueue
+from sweeps.storage import Storage
+from sweeps.storage.sqlite_uri import sqlite_uri
+from sweeps.tracking.experiment import mlflow  # with our settings, which it reads when imported
+from sweeps.worker.trial import run_trial
+from tests.conftest import Command, Ran
+from tests.sweeps import made_studies
+from tests.sweeps.sweep_files import TINY, WITH_CHILD, changed
+
+pytestmark = pytest.mark.slow
+
+
+def data_of(command: Command, folder: Path, *arguments: str, code: int = 0) -> Any:
+    done = command(folder, *arguments, "--json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def paths(folder: Path) -> set[str]:
+    """All files of a storage, without databases and locks."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".db")
+    return {str(path.relative_to(folder)) for path in files if path.name[0] != "."}
+
+
+def test_list_has_the_sweeps_of_the_storage_and_of_the_release(
+    tiny: Ran, quick_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {row["name"]: row for row in data_of(quick_command, tiny.folder, "list")["sweeps"]}
+    row = known["tiny"]
+    assert row["file"] == str(tiny.folder / "tiny.py")
+    assert (row["kind"], row["state"], row["trials"]) == ("sweep", "COMPLETE", 6)
+    assert row["states"] == {"COMPLETE": 6}
+    assert (known["digits"]["state"], known["digits_bits"]["kind"]) == ("WAITING", "study")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = quick_command(tiny.folder, "list").stdout.splitlines()
+    assert lines[2].split() == ["tiny", "sweep", "6", "COMPLETE", "6", "COMPLETE"]
+    assert "tiny is in tiny.py" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_show_and_log(tiny: Ran, quick_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sweep, and of a trial with and without its sweep."""
+    shown = data_of(quick_command, tiny.folder, "show", "tiny.py")
+    (cell,) = (
+        cell
+        for cell in load_sweep(str(tiny.folder / "tiny.py")).cells
+        if cell.name == "MD rho0=0.5 seed=1"
+    )
+    block = shown["blocks"][1]
+    assert (block["label"], block["axes"], block["seeds"]) == (
+        "MD",
+        {"rho0": ["0.5", "1"]},
+        [0, 1],
+    )
+    assert shown["states"] == {"COMPLETE": 6}
+    assert shown["recipe"]["epochs"] == 2
+    assert "seed" not in shown["recipe"]
+    trial = data_of(quick_command, tiny.folder, "show", "--trial", cell.fingerprint[:8])
+    assert (trial["name"], trial["sweeps"], trial["state"]) == (cell.name, ["tiny"], "COMPLETE")
+    assert trial["recipe"]["quantization.sharpness.rho0"] == 0.5
+    assert 0 <= trial["result"]["test_accuracy"] <= 1
+    assert [epoch["epoch"] for epoch in trial["epochs"]] == [1, 2, 3]
+    assert trial == data_of(
+        quick_command, tiny.folder, "show", "tiny.py", "--trial", cell.fingerprint
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    text = quick_command(tiny.folder, "show", "--trial", cell.fingerprint).stdout
+    assert "validation accuracy by epoch" in text
+    assert "  quantization.sharpness.rho0 = 0.5\n" in text
+    log = data_of(quick_command, tiny.folder, "log", cell.fingerprint)
+    assert (log["name"], log["failure"], log["output"]) == (cell.name, None, "")
+    text = quick_command(tiny.folder, "log", cell.fingerprint).stdout
+    assert text.endswith("It printed nothing.\n")
+    for arguments, message in {
+        ("show",): "give the name or the file of a sweep or study, or --trial FINGERPRINT",
+        ("log", "x"): "trial x: no trial has a fingerprint with these first digits; ",
+        ("show", "--trial", ""): "argument --trial: '': must not be empty",
+    }.items():
+        done = quick_command(tiny.folder, *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"sweeps: error: {message}")
+        assert done.stderr.count("\n") == 1
+
+
+def test_rm_removes_a_sweep_with_its_runs(tiny_copy: Path, quick_command: Command) -> None:
+    """Nothing changes without --yes, nor while another command uses the storage."""
+    storage = Storage(tiny_copy / "runs")
+    (tiny_copy / "runs" / "reports" / "tiny").mkdir(parents=True)
+    (tiny_copy / "runs" / "reports" / "tiny" / "report.html").write_text("a report")
+    before = paths(storage.root)
+    planned = data_of(quick_command, tiny_copy, "rm", "tiny.py")
+    assert paths(storage.root) == before
+    assert not planned["removed"]
+    assert {trial["state"] for trial in planned["trials"]} == {"COMPLETE"}
+    assert len(planned["trials"]) == len(planned["mlflow_runs"]) == 6
+    assert planned["bytes"] > sum(trial["bytes"] for trial in planned["trials"]) > 50_000
+    text = quick_command(tiny_copy, "rm", "tiny.py").stdout
+    assert text.startswith("sweep tiny: 6 trials (6 COMPLETE) and 6 MLflow runs would be removed;")
+    with storage.locked(shared=True):
+        refused = quick_command(tiny_copy, "rm", "tiny.py", "--yes")
+        assert refused.returncode == 2
+        assert paths(storage.root) == before
+    done = data_of(quick_command, tiny_copy, "rm", "tiny.py", "--yes")
+    assert {**done, "removed": False} == planned
+    assert not list((storage.root / "trials").iterdir())
+    assert not [path for path in paths(storage.root) if not path.startswith("ray/")]
+    client = mlflow.MlflowClient(tracking_uri=sqlite_uri(storage.root / "mlflow.db"))
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    assert not client.search_runs([experiment.experiment_id])
+    known = {row["name"] for row in data_of(quick_command, tiny_copy, "list")["sweeps"]}
+    assert "tiny" not in known
+
+
+def test_rm_keeps_what_is_trained_or_needed(tiny_copy: Path, quick_command: Command) -> None:
+    """What other trials need is removed with --force, which says so."""
+    (tiny_copy / "child.py").write_text(changed(WITH_CHILD, 'name="tiny"', 'name="other"'))
+    child = load_sweep(str(tiny_copy / "child.py")).cells[-1]
+    storage = Storage(tiny_copy / "runs")
+    run_trial(child.recipe, storage.trial(child.fingerprint), data_dir=tiny_copy)
+    trained = storage.trial(load_sweep(str(tiny_copy / "tiny.py")).cells[0].fingerprint)
+    trained.result.path.unlink()
+    with trained.locked():
+        planned = data_of(quick_command, tiny_copy, "rm", "tiny.py")
+        kept = {row["fingerprint"]: row["reason"] for row in planned["kept"]}
+        assert kept == {
+            trained.fingerprint: "it is trained now",
+            child.parents[0]: f"trial {child.fingerprint} was trained with its network",
+        }
+        forced = data_of(quick_command, tiny_copy, "rm", "tiny.py", "--force", "--yes", code=1)
+    assert [row["fingerprint"] for row in forced["kept"]] == [trained.fingerprint]
+    (needed,) = (row for row in forced["trials"] if row["needed"])
+    assert (needed["fingerprint"], needed["needed"]) == (child.parents[0], kept[child.parents[0]])
+    left = {path.name for path in (storage.root / "trials").iterdir()}
+    assert left == {trained.fingerprint, child.fingerprint}
+
+
+def test_rm_of_orphans_keeps_the_trials_of_known_sweeps(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    """Of those that the storage has no record of, MLflow knows the name."""
+    before = paths(tiny_copy / "runs")
+    assert not data_of(quick_command, tiny_copy, "rm", "--orphans")["trials"]
+    record = tiny_copy / "runs" / "sweeps" / "tiny.json"
+    text = record.read_text()
+    record.unlink()
+    kept = data_of(quick_command, tiny_copy, "rm", "--orphans")["kept"]
+    assert {row["reason"] for row in kept} == {
+        "it is of the sweep tiny, whose file is needed: give it with --keep"
+    }
+    assert len(kept) == 6
+    assert not data_of(quick_command, tiny_copy, "rm", "--orphans", "--keep", "tiny.py")["kept"]
+    record.write_text(text)
+    (tiny_copy / "tiny.py").write_text(changed(TINY, "(0.5, 1.0)", "(1.0,)"))
+    assert quick_command(tiny_copy, "run", "tiny.py").returncode == 0
+    planned = quick_command(tiny_copy, "rm", "--orphans").stdout
+    assert "2 trials (2 COMPLETE) and 2 MLflow runs would be removed" in planned
+    assert "tiny: MD rho0=0.5 seed=0" in planned
+    assert planned.splitlines()[-1].endswith("rm --orphans --yes") or "--yes" in planned
+    assert paths(tiny_copy / "runs") == before
+    assert len(data_of(quick_command, tiny_copy, "rm", "--orphans", "--yes")["trials"]) == 2
+    verified = quick_command(tiny_copy, "verify", "tiny.py")
+    assert verified.stdout == "tiny: 4 finished trials, 0 problems\n"
+
+
+MADE_STUDY = """
+from tests.sweeps import made_studies
+
+STUDY = made_studies.spec(configurations=3)
+"""
+
+
+def test_rm_removes_a_study(tmp_path: Path, quick_command: Command) -> None:
+    """With it, Optuna's study, so that the next search starts from nothing."""
+    (tmp_path / "made.py").write_text(MADE_STUDY)
+    storage = Storage(tmp_path / "runs")
+    storage.require_writable()
+    queue = StudyQueue(made_studies.spec(configurations=3), storage)
+    made_studies.run(queue, storage)
+    queue.close()
+    rows = data_of(quick_command, tmp_path, "list")["sweeps"]
+    assert "made" in [row["name"] for row in rows if row["kind"] == "study"]
+    refused = quick_command(tmp_path, "rm", "--orphans")
+    assert "the trials of the study 'made' are unknown; give its file with --keep" in refused.stderr
+    assert not data_of(quick_command, tmp_path, "rm", "--orphans", "--keep", "made.py")["trials"]
+    done = data_of(quick_command, tmp_path, "rm", "made.py", "--yes")
+    assert len(done["trials"]) == 9
+    assert not list((storage.root / "trials").iterdir())
+    status = quick_command(tmp_path, "status", "made.py")
+    assert "study made: not found in " in status.stderr
