@@ -62,6 +62,7 @@ FLOORS = {
         "studies",
         "loading",
         "selection",
+        "outlines",
         "worker tracking",
         "inventory",
         "placement",

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sweeps.study import StudySpec
 
 
-def load_chosen(options: argparse.Namespace, *, with_parents: bool = False) -> "SweepSpec":
+def load_chosen(
+    options: argparse.Namespace, *, with_parents: bool = False, outlined: bool = False
+) -> "SweepSpec":
     """Load a sweep, and apply ``--seeds``, ``--only`` and ``--set`` (see `sweeps.selection`).
 
     A line on standard error says which sweep changed trials are, and which trials are added.
@@ -20,26 +22,43 @@ def load_chosen(options: argparse.Namespace, *, with_parents: bool = False) -> "
     Args:
         options: the parsed command line, with the options of `selection_options`.
         with_parents: whether to add trials whose networks the chosen ones need.
+        outlined: whether an outline of the sweep is enough; see `sweeps.outlines`.
 
     Raises:
         ConfigurationError: there is no such sweep or no such trial, or an option is invalid.
     """
+    return _chosen(_load(options, outlined), options, with_parents)
+
+
+def _load(options: argparse.Namespace, outlined: bool) -> "SweepSpec":
+    if outlined and options.seeds is None and not options.set:
+        from sweeps.outlines.kept import load_outlined
+
+        return load_outlined(options.sweep)
     from sweeps.loading import load_sweep
 
-    return _chosen(load_sweep(options.sweep), options, with_parents)
+    return load_sweep(options.sweep)
 
 
-def load_chosen_or_study(options: argparse.Namespace) -> "SweepSpec | StudySpec":
+def load_chosen_or_study(
+    options: argparse.Namespace, *, outlined: bool = False
+) -> "SweepSpec | StudySpec":
     """Load a sweep as `load_chosen` does, or a study, of which no trials can be chosen.
 
     Args:
         options: the parsed command line, with the options of `selection_options`.
+        outlined: whether an outline of a sweep is enough; see `sweeps.outlines`.
 
     Raises:
         ConfigurationError: see `load_chosen`; or trials of a study are to be chosen.
     """
-    from sweeps.loading import load_either
+    from sweeps.loading import named_studies, named_sweeps
     from sweeps.spec import SweepSpec
+
+    # Only a name of a sweep alone has an outline.
+    if options.sweep in set(named_sweeps()) - set(named_studies()):
+        return _chosen(_load(options, outlined), options, with_parents=False)
+    from sweeps.loading import load_either
 
     spec = load_either(options.sweep)
     if isinstance(spec, SweepSpec):

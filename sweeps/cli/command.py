@@ -59,7 +59,10 @@ def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         _require_folders(options)
         with signals.handled(signals.interrupt) if options.trains else nullcontext():
-            return int(options.run(options))
+            code = int(options.run(options))
+        if (outlines := sys.modules.get("sweeps.outlines.kept")) is not None:
+            outlines.keep_outlines()
+        return code
     except ConfigurationError as error:
         print(f"sweeps: error: {error}", file=sys.stderr)
         return EXIT_CUT_SHORT if isinstance(error, CutShortError) else EXIT_USAGE

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from sweeps.loading import load_sweep, named_sweeps
+from sweeps.loading import named_sweeps
+from sweeps.outlines.kept import load_outlined
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -148,7 +149,7 @@ def recorded(storage: Storage) -> list[KnownSweep]:
 
 def of_release() -> list[KnownSweep]:
     """Return the sweeps of the release, in the order of their names."""
-    sweeps = (load_sweep(name) for name in named_sweeps())
+    sweeps = (load_outlined(name) for name in named_sweeps())
     return [
         KnownSweep(name=sweep.name, kind=SWEEP, trials=known_trials(sweep.cells))
         for sweep in sweeps

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from quantlab import ConfigurationError
-from quantlab.packs.compatibility import pack_key
-from quantlab.probing.pack_sizes import PackTimes
-from sweeps.spec import Cell
+from quantlab.errors import ConfigurationError
+from sweeps.cell import Cell, fact
+
+if TYPE_CHECKING:
+    from quantlab.probing.pack_sizes import PackTimes
 
 
 class Packing:
@@ -69,8 +71,11 @@ ALONE = Packing(1)
 """Trains every trial alone."""
 
 
+@fact
 def pack_key_of(cell: Cell) -> str:
     """Return the key that trials of one pack share; the fingerprint if it cannot be packed."""
+    from quantlab.packs.compatibility import pack_key
+
     try:
         return pack_key(cell.recipe)
     except ConfigurationError:
@@ -86,7 +91,7 @@ def by_pack_key(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def choose_packing(
-    cells: Sequence[Cell], measure: Callable[[Sequence[Cell]], PackTimes], *, slots: int
+    cells: Sequence[Cell], measure: Callable[[Sequence[Cell]], "PackTimes"], *, slots: int
 ) -> tuple[Packing, list[str]]:
     """Choose the fastest packs, by measuring each pack key that has more trials than slots.
 

@@ -6,12 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quantlab import ConfigurationError
-from quantlab.canonical import canonical
-from quantlab.datasets import DatasetSpec
-from quantlab.datasets.content import content_of, what_is_not_hashed
-from quantlab.errors import described
-from sweeps.spec import Cell
+from quantlab.errors import ConfigurationError, described
+from sweeps.cell import Cell, fact
 from sweeps.storage.folder import Storage
 
 
@@ -28,8 +24,26 @@ def data_warnings(
             it.
     """
     finished = FinishedData.of(cells, storage)
-    now = DataNow() if data_dir is None else finished.now(data_dir)
+    now = DataNow() if data_dir is None else finished.now(data_dir, hash_again=False)
     return finished.differences(data_dir, now)
+
+
+_HASH = f"{__name__}.hash of data without files"
+"""Name of a fact of a cell; see `Cell.facts`."""
+
+
+@fact
+def dataset_key(cell: Cell) -> str:
+    """Return the canonical JSON of the dataset of a trial."""
+    from quantlab.canonical import canonical
+
+    return json.dumps(canonical(cell.recipe.dataset), sort_keys=True)
+
+
+@fact
+def dataset_name(cell: Cell) -> str:
+    """Return the name of the dataset of a trial."""
+    return cell.recipe.dataset.name
 
 
 @dataclass
@@ -48,8 +62,8 @@ class DataNow:
 class FinishedData:
     """The data that finished trials were trained on."""
 
-    datasets: dict[str, DatasetSpec] = field(default_factory=dict)
-    """Datasets by their canonical JSON, which is their key."""
+    cells: dict[str, Cell] = field(default_factory=dict)
+    """A trial of each dataset, by the canonical JSON of the dataset, which is its key."""
     contents: dict[str, Counter[str]] = field(default_factory=dict)
     """Key of a dataset -> hashes of its data, with the number of trials."""
     num_unknown: int = 0
@@ -71,19 +85,26 @@ class FinishedData:
             if not result.data_content:
                 found.num_unknown += 1
                 continue
-            key = json.dumps(canonical(cell.recipe.dataset), sort_keys=True)
-            found.datasets.setdefault(key, cell.recipe.dataset)
+            key = dataset_key(cell)
+            found.cells.setdefault(key, cell)
             found.contents.setdefault(key, Counter())[result.data_content] += 1
         return found
 
-    def now(self, data_dir: Path) -> DataNow:
+    def now(self, data_dir: Path, *, hash_again: bool = True) -> DataNow:
         """Hash the data that is there now. Datasets without files are loaded for it.
 
         Args:
             data_dir: folder of the datasets.
+            hash_again: whether to hash data without files that was hashed with the same packages.
         """
         now = DataNow()
-        for key, dataset in self.datasets.items():
+        for key, cell in self.cells.items():
+            if not hash_again and _HASH in cell.facts:
+                now.contents[key] = cell.facts[_HASH]
+                continue
+            from quantlab.datasets.content import content_of, what_is_not_hashed
+
+            dataset = cell.recipe.dataset
             what = f"data of {dataset.name}"
             try:
                 splits = None if dataset.files else dataset.load(data_dir)
@@ -96,6 +117,8 @@ class FinishedData:
             else:
                 if content:
                     now.contents[key] = content
+                    if not dataset.files:
+                        cell.facts[_HASH] = content
                 else:
                     names = ", ".join(dataset.files)
                     now.problems.append(f"{what}: {data_dir} has no {names}; put the data there")
@@ -111,19 +134,20 @@ class FinishedData:
             now: the data that is there now.
         """
         lines = []
-        for key, dataset in self.datasets.items():
+        for key, cell in self.cells.items():
+            name = dataset_name(cell)
             found, content = self.contents[key], now.contents.get(key, "")
             others = {other: count for other, count in found.items() if other != content}
             counted = ", ".join(f"{other} ({count})" for other, count in sorted(others.items()))
             if content and others:
                 lines.append(
-                    f"data of {dataset.name}: finished trials were trained on "
+                    f"data of {name}: finished trials were trained on "
                     f"other data ({counted}) than {data_dir} has now ({content}); restore the "
                     "earlier data, or give another --storage to train all trials on the new data"
                 )
             elif len(found) > 1:
                 lines.append(
-                    f"data of {dataset.name}: trials were trained on different data ({counted}); "
+                    f"data of {name}: trials were trained on different data ({counted}); "
                     "do not compare their results"
                 )
         return lines

@@ -21,7 +21,9 @@ from quantlab.training.epoch import images_of
 from sweeps.planning.parameter_notes import full_precision_note, quantized_note
 
 
-def notes_on(model: nn.Module, recipes: Iterable[Recipe], *, fully: bool = False) -> list[str]:
+def notes_on(
+    model: nn.Module, recipes: Iterable[Recipe], *, fully: bool = False
+) -> list[list[str]]:
     """Describe what a network leaves in full precision, and averages with inexact statistics.
 
     Args:
@@ -30,19 +32,22 @@ def notes_on(model: nn.Module, recipes: Iterable[Recipe], *, fully: bool = False
         fully: whether parameters that are quantized are listed, too.
 
     Returns:
-        Lines for the terminal.
+        Lines for the terminal, for each recipe.
     """
-    distinct = {_key(recipe): recipe for recipe in recipes}
-    return [
-        one_line(f"{recipe.model.name}: {note}")
-        for recipe in distinct.values()
-        for note in (
-            quantized_note(model, recipe.quantization) if fully else "",
-            full_precision_note(model, recipe.quantization),
-            statistics_note(model, recipe.quantization),
-        )
-        if note
-    ]
+    keys = [(_key(recipe), recipe) for recipe in recipes]
+    found = {
+        key: [
+            one_line(f"{recipe.model.name}: {note}")
+            for note in (
+                quantized_note(model, recipe.quantization) if fully else "",
+                full_precision_note(model, recipe.quantization),
+                statistics_note(model, recipe.quantization),
+            )
+            if note
+        ]
+        for key, recipe in dict(keys).items()
+    }
+    return [found[key] for key, _ in keys]
 
 
 def require_last_batches_fit(

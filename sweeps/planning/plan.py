@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from analysis.text import plain
-from quantlab import ConfigurationError
-from quantlab.packs.compatibility import pack_key
+from sweeps.cell import fact
 from sweeps.planning.budget import budget_of
 from sweeps.planning.costs.machine import ONE_BY_ONE, Machine
 from sweeps.spec import Cell, SweepSpec
@@ -75,7 +74,7 @@ def plan_of(
             "block": cell.block,
             "method": cell.method,
             "axes": dict(cell.coordinates),
-            "seed": cell.recipe.seed,
+            "seed": cell.seed,
             "state": states[cell.fingerprint].value,
             "starts_from": cell.starts_from,
             "taught_by": cell.taught_by,
@@ -163,13 +162,21 @@ def _together(plan: dict[str, Any]) -> list[str]:
 
 def _alone(cells: Iterable[Cell]) -> list[dict[str, Any]]:
     """Count the trials that cannot be trained in any pack, by the reason."""
-    reasons: Counter[str] = Counter()
-    for cell in cells:
-        try:
-            pack_key(cell.recipe)
-        except ConfigurationError as error:
-            reasons[str(error)] += 1
+    reasons = Counter(reason for cell in cells if (reason := _why_alone(cell)))
     return [{"trials": count, "reason": reason} for reason, count in reasons.items()]
+
+
+@fact
+def _why_alone(cell: Cell) -> str:
+    """Return why no pack can have the trial; empty if one can."""
+    from quantlab.errors import ConfigurationError
+    from quantlab.packs.compatibility import pack_key
+
+    try:
+        pack_key(cell.recipe)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def _hours(row: Mapping[str, Any], key: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,9 +89,10 @@ def preflight(
                 continue  # the queue waits for the parent, or fails with it
         if weights is not None:
             weights.check(data_dir, lambda fingerprint: storage.trial(fingerprint).intact_weights())
-    return _rehearse(
+    notes = _rehearse(
         recipes, lambda recipe: dimensions[canonical_key(recipe.dataset)], data_dir, runs_here
     )
+    return list(dict.fromkeys(chain.from_iterable(notes)))
 
 
 def check_without_data(cells: Iterable[Cell], data_dir: Path | None = None) -> list[str]:
@@ -109,6 +111,19 @@ def check_without_data(cells: Iterable[Cell], data_dir: Path | None = None) -> l
     Raises:
         ConfigurationError: a schedule, a quantizer, a network or an optimizer does not work; see
             `quantlab.training.rehearsal` and `quantlab.quantizers.contract`.
+    """
+    return list(dict.fromkeys(chain.from_iterable(notes_by_cell(cells, data_dir))))
+
+
+def notes_by_cell(cells: Iterable[Cell], data_dir: Path | None = None) -> list[list[str]]:
+    """Run `check_without_data`, and return the notes on the network of each trial.
+
+    Args:
+        cells: the trials of a plan.
+        data_dir: folder of the datasets; None to look for no files.
+
+    Raises:
+        ConfigurationError: see `check_without_data`.
     """
     recipes = [cell.recipe for cell in cells]
     _check_maps(recipes, runs_here=False)
@@ -169,21 +184,28 @@ def _rehearse(
     dimensions_of: Callable[[Recipe], Dimensions | None],
     data_dir: Path | None,
     runs_here: bool,
-) -> list[str]:
-    """Rehearse each network once with each optimizer and each choice of layers; return notes."""
-    groups: dict[str, list[Recipe]] = {}
-    for recipe in recipes:
-        groups.setdefault(_key_of_network(recipe), []).append(recipe)
-    notes: dict[str, None] = {}
+) -> list[list[str]]:
+    """Rehearse each network once with each optimizer and each choice of layers.
+
+    Returns:
+        The notes on the network of each recipe.
+    """
+    groups: dict[str, list[tuple[int, Recipe]]] = {}
+    for place, recipe in enumerate(recipes):
+        groups.setdefault(_key_of_network(recipe), []).append((place, recipe))
+    notes: list[list[str]] = [[] for group in groups.values() for _ in group]
     for group in groups.values():
-        dimensions = dimensions_of(group[0])
+        places, alike = zip(*group, strict=True)
+        dimensions = dimensions_of(alike[0])
         if dimensions is None:
             continue
-        model = _rehearsed(group[0], dimensions, data_dir, runs_here)
+        model = _rehearsed(alike[0], dimensions, data_dir, runs_here)
         if data_dir is not None:
-            require_last_batches_fit(model, group, dimensions, data_dir, runs_here=runs_here)
-        notes.update(dict.fromkeys(notes_on(model, group, fully=data_dir is None)))
-    return list(notes)
+            require_last_batches_fit(model, alike, dimensions, data_dir, runs_here=runs_here)
+        found = notes_on(model, alike, fully=data_dir is None)
+        for place, lines in zip(places, found, strict=True):
+            notes[place] = lines
+    return notes
 
 
 def _rehearsed(

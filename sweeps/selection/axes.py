@@ -1,15 +1,17 @@
 """The axes by which the trials of a sweep are chosen: name -> label."""
 
-from sweeps.coordinates import level_set, regime, rho0
-from sweeps.spec import Cell
+from sweeps.cell import Cell, fact
 
 
+@fact
 def axes_of(cell: Cell) -> dict[str, str]:
     """Return the axes of a trial: those of its sweep, and the columns that all trials have.
 
     An axis of the sweep has precedence over a column of the same name. A trial in full precision
     has no ``set``, and a trial in which nothing is annealed has no ``rho0``.
     """
+    from sweeps.coordinates import level_set, regime, rho0
+
     sharpness = rho0(cell)
     found = {
         "method": cell.method,
@@ -17,7 +19,7 @@ def axes_of(cell: Cell) -> dict[str, str]:
         "set": level_set(cell),
         "rho0": "" if sharpness is None else f"{sharpness:g}",
         **cell.coordinates,
-        "seed": str(cell.recipe.seed),
+        "seed": str(cell.seed),
     }
     further = {
         "regime": regime(cell),

@@ -15,6 +15,9 @@ class PartOfSweep(SweepSpec):
     report: str
     """Name of the report on these trials, so that it does not replace that on the whole sweep."""
 
+    def __post_init__(self) -> None:
+        """Check nothing: the parts are those of a sweep, and an outline has no recipes."""
+
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The trials of this part."""

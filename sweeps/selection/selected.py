@@ -8,7 +8,6 @@ from sweeps.selection.choice import chosen_places
 from sweeps.selection.names import name_with
 from sweeps.selection.part_of_sweep import needed_by, part_of, with_seeds
 from sweeps.selection.seeds import parse_seeds
-from sweeps.selection.settings import parse_setting, with_settings
 from sweeps.spec import SweepSpec
 
 
@@ -38,7 +37,11 @@ def selected(
     Raises:
         ConfigurationError: an option is invalid, or there is no such trial.
     """
-    changes = [parse_setting(text) for text in settings]
+    changes = []
+    if settings:
+        from sweeps.selection.settings import parse_setting  # which imports torch
+
+        changes = [parse_setting(text) for text in settings]
     original = sweep
     if seeds is not None:
         sweep = with_seeds(sweep, parse_seeds(seeds))
@@ -47,6 +50,8 @@ def selected(
     others = needed_by(trials, (*sweep.cells, *original.cells))
     notes = []
     if changes:
+        from sweeps.selection.settings import with_settings
+
         differences = [f"{change.path}={change.value}" for change in changes]
         name = name_with(sweep.name, *differences)
         changed = with_settings(trials, others, changes, blocks=sweep.blocks, name=name)

@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.cli.summary import print_warnings
     from sweeps.planning.costs.machine import this_machine
     from sweeps.planning.data_changes import data_warnings
+    from sweeps.planning.kept_notes import plan_notes
     from sweeps.planning.plan import describe, plan_of
-    from sweeps.planning.preflight import check_without_data
     from sweeps.storage.folder import Storage
 
     storage, resources = Storage(options.storage), placed_resources(options)
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
 
         timing = Timing.on(machine, resources.execution, options.data)
     with streams.each_line_once():
-        sweep = load_chosen(options, with_parents=True)
-        notes = check_without_data(sweep.cells, options.data)
+        sweep = load_chosen(options, with_parents=True, outlined=not options.time)
+        notes = plan_notes(sweep.cells, options.data)
         plan = plan_of(sweep, storage, machine, timing)
     plan["notes"] = [*([] if timing is None else timing.lines), *notes]
     width = shutil.get_terminal_size().columns  # 80 for a file or a pipe

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
 
-    spec, storage = load_chosen_or_study(options), Storage(options.storage)
+    spec, storage = load_chosen_or_study(options, outlined=True), Storage(options.storage)
     if isinstance(spec, SweepSpec):
         return print_summary(spec, storage)
     from sweeps.searching.results import is_over, load, summary_lines

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from quantlab.canonical import canonical
-from sweeps.spec import Cell
+from sweeps.cell import Cell, fact
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.record_files import read_text
 from sweeps.storage.sealed_json import DamagedError
@@ -47,9 +46,17 @@ def workload_of(cell: Cell) -> Workload:
     Args:
         cell: a trial of a sweep or a study.
     """
+    return Workload(**_values(cell))
+
+
+@fact
+def _values(cell: Cell) -> dict[str, Any]:
+    """Return the values of the workload of a trial."""
+    from quantlab.canonical import canonical
+
     recipe = cell.recipe
     data = {name: canonical(getattr(recipe, name)) for name in _FIELDS}
-    return _workload(data, f"{recipe.model.name} on {recipe.dataset.name}")
+    return asdict(_workload(data, f"{recipe.model.name} on {recipe.dataset.name}"))
 
 
 def recorded_workload(folder: TrialFolder) -> Workload | None:
