@@ -1,7 +1,8 @@
 """Progress: the display of the terminal while a sweep runs."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -11,20 +12,46 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from quantlab.tasks import Metric
+from sweeps.running.best_values import BestValues
 from sweeps.running.queue import Counts
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
+from sweeps.terminal.duration import duration
 
-MAX_NAMES = 8
-"""How many running trials the live display names."""
+MAX_LINES = 8
+"""How many running trials, and how many methods, the live display names."""
+
+MAX_NAMES = 3
+"""How many running trials a plain line names."""
+
+PATIENCE = 6
+"""How many times longer it takes until an epoch, rather than the end of a trial, has lines."""
+
+
+@dataclass
+class _Running:
+    """A trial that is trained now."""
+
+    name: str
+    epochs: int
+    """Number of its epochs."""
+    first: int = 0
+    """Number of epochs that were finished when it continued."""
+    finished: int = 0
+    """Number of finished epochs."""
+
+    def __str__(self) -> str:
+        """Return the name with the epoch in progress."""
+        return f"{self.name}, epoch {min(self.finished + 1, self.epochs)} of {self.epochs}"
 
 
 class Progress:
     """Count trials as they start and end, and display the progress of the sweep.
 
     It is a context manager. A terminal shows a live display. Any other stream, such as a file, gets
-    a line when a trial ends, but at most one line in `every_seconds`.
+    lines when a trial ends: the numbers of trials, those that run now, and the best values that
+    have changed. There are none within `every_seconds` of the last ones. While no trial ends, there
+    are such lines when an epoch has ended, less often.
     """
 
     def __init__(
@@ -53,12 +80,13 @@ class Progress:
         self._storage = storage
         self._total = len(cells)
         self._counts = counts or self._count
+        self._counts_trials = counts is None
         self._to_run = to_run
         self._stream = stream
         self._every = every_seconds
         self._quiet = quiet
         self._states = dict.fromkeys(TrialState, 0)
-        self._running: dict[str, str] = {}
+        self._running: dict[str, _Running] = {}
         self._waiting = 0
         self._waited_for: set[str] = set()
         self._interrupted = 0
@@ -66,9 +94,9 @@ class Progress:
         self._started: float | None = None
         self._left_before = 0
         self._printed = time.monotonic()
-        self._best: tuple[Metric, float, str] | None = None
+        self._best = BestValues(cells)
         for cell in cells:
-            self._consider(cell)
+            self._best.consider(cell, storage.trial(cell.fingerprint).result.read())
         self._live: Live | None = None
         if stream.isatty() and not quiet:
             self._live = Live(
@@ -91,15 +119,45 @@ class Progress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
-            print(self._line(), file=self._stream, flush=True)
+            print("\n".join([self._line(), *self._best_lines()]), file=self._stream, flush=True)
 
     def started(self, cell: Cell, *, waiting: int) -> None:
         """Count a trial that has started, while `waiting` others wait for initial weights."""
         if self._started is None:  # the rate does not include the start of Ray
             self._started = time.monotonic()
             self._left_before = self._counts().left
-        self._running[cell.fingerprint] = cell.name
+        recipe = cell.recipe
+        epochs = recipe.epochs + recipe.batchnorm_epochs
+        self._running[cell.fingerprint] = _Running(cell.name, epochs)
         self._waiting = waiting
+
+    def continued(self, after: Mapping[str, int]) -> None:
+        """Say that trials continue from their checkpoints.
+
+        Args:
+            after: fingerprint -> number of epochs that the trial had finished.
+        """
+        alike: dict[tuple[int, int], list[str]] = {}
+        for fingerprint, epoch in after.items():
+            if (own := self._running.get(fingerprint)) is not None:
+                own.first = own.finished = epoch
+                alike.setdefault((epoch, own.epochs), []).append(own.name)
+        for (epoch, epochs), names in alike.items():
+            others = "" if len(names) == 1 else f" and {len(names) - 1} more"
+            verb = "continues" if len(names) == 1 else "continue"
+            self.log(f"{names[0]}{others}: {verb} after epoch {epoch} of {epochs}")
+
+    def advanced(self, finished: Mapping[str, int]) -> None:
+        """Note how many epochs running trials have finished.
+
+        Args:
+            finished: fingerprint -> number of epochs.
+        """
+        for fingerprint, epoch in finished.items():
+            if (own := self._running.get(fingerprint)) is not None:
+                own.finished = epoch
+        if finished:
+            self._print_if_due(PATIENCE * self._every)
 
     def interrupted(self, cell: Cell) -> None:
         """Count a trial whose process died and which will be retried."""
@@ -130,35 +188,34 @@ class Progress:
         self._waiting = waiting
         folder = self._storage.trial(cell.fingerprint)
         self._states[state] += 1
-        if (result := folder.result.read()) and result.warning:
+        result = folder.result.read()
+        if result is not None and result.warning:
             self._print(f"{cell.name}: warning: {result.warning}")
-        self._consider(cell)
+        self._best.consider(cell, result)
+        self._print_if_due(0 if self._counts().left == 0 else self._every)
+
+    def _print_if_due(self, seconds: float) -> None:
+        """Print plain lines if the last ones are older than a number of seconds."""
         now = time.monotonic()
-        if self._live or self._quiet:
-            return
-        if now - self._printed >= self._every or self._counts().left == 0:
+        if self._live is None and not self._quiet and now - self._printed >= seconds:
             self._printed = now
-            self._print(self._line())
+            self._print("\n".join(self._plain_lines()))
+
+    def _plain_lines(self) -> Iterator[str]:
+        """Yield the numbers of trials, the trials that run now, and new best values."""
+        yield self._line()
+        if running := list(map(str, self._running.values())):
+            more = len(running) - MAX_NAMES
+            others = [f"{more} more"] if more > 0 else []
+            yield f"  running: {'; '.join(running[:MAX_NAMES] + others)}"
+        if news := self._best.news():
+            yield f"  best validation: {news}"
 
     def _print(self, line: str) -> None:
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False)
         else:
             print(line, file=self._stream, flush=True)
-
-    def _consider(self, cell: Cell) -> None:
-        """Keep the trial as the best one if its main metric on validation images is.
-
-        Trials whose main metric is another one than that of the first trial are left out.
-        """
-        result = self._storage.trial(cell.fingerprint).result.read()
-        metric = cell.recipe.task.metrics[0]
-        value = None if result is None else result.validation.get(metric.name)
-        if value is None or (self._best is not None and self._best[0] != metric):
-            return
-        sign = 1 if metric.higher_is_better else -1
-        if self._best is None or sign * value > sign * self._best[1]:
-            self._best = metric, value, cell.name
 
     def _count(self) -> Counts:
         """Return the progress, counted in trials."""
@@ -167,17 +224,20 @@ class Progress:
         return Counts(done, self._total, self._to_run - sum(self._states.values()), "")
 
     def _display(self) -> Group:
-        names, counts = list(self._running.values()), self._counts()
-        more = len(names) - MAX_NAMES
-        lines = [f"  {name}" for name in names[:MAX_NAMES]]
-        if more > 0:
-            lines.append(f"  and {more} more")
+        counts = self._counts()
+        running = _first([f"  {one}" for one in self._running.values()], MAX_LINES)
         return Group(
             # A bar does not end its line, but padding does.
             Padding(ProgressBar(total=counts.total, completed=counts.done, width=60)),
             Text(self._line()),
-            Text("\n".join(lines), style="dim"),
+            *(Text(line, style="dim") for line in running),
+            *map(Text, _first(self._best_lines(), MAX_LINES)),
         )
+
+    def _best_lines(self) -> list[str]:
+        """Return the best values, a line for each method; empty without any."""
+        lines = [f"  {line}" for line in self._best.lines()]
+        return ["best validation:", *lines] if lines else []
 
     def _line(self) -> str:
         counts = self._counts()
@@ -192,15 +252,32 @@ class Progress:
                 parts.append(f"{self._states[state]} {word}")
         if self._interrupted:
             parts.append(f"{self._interrupted} retried")
-        if self._trained and self._started is not None:
+        if self._started is not None:
             elapsed = time.monotonic() - self._started
-            parts.append(f"{3600 * self._trained / elapsed:.0f} trials/h")
-            if tried := self._left_before - counts.left:
-                minutes, seconds = divmod(int(elapsed / tried * counts.left), 60)
-                hours, minutes = divmod(minutes, 60)
-                clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-                parts.append(f"{clock}:{seconds:02d} left")
-        if self._best:
-            metric, value, name = self._best
-            parts.append(f"best validation {metric.shown(value)} ({name})")
+            if self._trained:
+                parts.append(f"{3600 * self._trained / elapsed:.0f} trials/h")
+            begun, done = self._parts_of_running()
+            tried = self._left_before - counts.left + done - begun
+            if tried and counts.left:
+                left = elapsed / tried * (counts.left - done)
+                parts.append(f"{duration(left)} left")
         return " · ".join(parts)
+
+    def _parts_of_running(self) -> tuple[float, float]:
+        """Return how many trials the epochs of running trials are: before they continued, and now.
+
+        Studies, which do not count trials, have none.
+        """
+        if not self._counts_trials:
+            return 0.0, 0.0
+        running = self._running.values()
+        return (
+            sum(own.first / own.epochs for own in running),
+            sum(own.finished / own.epochs for own in running),
+        )
+
+
+def _first(lines: Sequence[str], most: int) -> list[str]:
+    """Return the first lines, and one that counts the others if there are more."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"  and {more} more"] if more > 0 else [])]

@@ -185,6 +185,8 @@ class TrialCallback(tune.Callback):
                     f"{cell.name}: its pack does not fit into memory; packs of such trials have at "
                     f"most {largest} trials from now on"
                 )
+        self._progress.continued(report.continued)
+        self._progress.advanced(report.epochs)
         for cell in self._pack(trial):
             if cell.fingerprint in report.elsewhere:
                 self._queue.leave(cell)

@@ -85,8 +85,12 @@ class Worker(tune.Trainable):
             running=tuple(self._unreported),
             ended=states,
             elsewhere=elsewhere,
+            continued=dict(self._continued),
+            epochs=dict(self._epochs),
             largest=self._largest,
         )
+        self._continued.clear()
+        self._epochs.clear()
         return {"done": done, **report.as_result()}
 
     def cleanup(self) -> None:
@@ -102,6 +106,8 @@ class Worker(tune.Trainable):
     def _begin(self, trials: Mapping[str, Recipe]) -> None:
         self._unreported = list(trials)
         self._elsewhere: set[str] = set()
+        self._continued: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}
         self._largest: int | None = None
         self._training = self._train(trials)
 
@@ -111,6 +117,7 @@ class Worker(tune.Trainable):
         packs = [list(trials)]
         while packs:
             pack = packs.pop(0)
+            checkpointed = {name for name in pack if work.storage.trial(name).checkpoint.exists()}
             training = train_trials(
                 [(trials[name], work.storage.trial(name)) for name in pack],
                 data_dir=work.data_dir,
@@ -124,7 +131,16 @@ class Worker(tune.Trainable):
             )
             try:
                 with closing(training):
-                    for _ in training:
+                    for events in training:
+                        finished = {
+                            pack[event.member]: event.record.epoch
+                            for event in events
+                            if event.record is not None
+                        }
+                        for name in checkpointed - self._elsewhere:
+                            self._continue(name, finished)
+                        checkpointed.clear()
+                        self._epochs |= finished
                         yield
             except TRANSIENT:
                 raise  # the driver retries the trials
@@ -139,3 +155,12 @@ class Worker(tune.Trainable):
             else:
                 continue
             gc.collect()  # free the memory of the pack before its halves are built
+
+    def _continue(self, fingerprint: str, finished: Mapping[str, int]) -> None:
+        """Note from where a trial continues that had a checkpoint.
+
+        Its history now ends there, or an epoch later if one was finished since.
+        """
+        epochs = len(self._work.storage.trial(fingerprint).read_history())
+        if before := epochs - (fingerprint in finished):
+            self._continued[fingerprint] = before

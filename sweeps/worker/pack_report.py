@@ -20,6 +20,12 @@ class PackReport:
     """Fingerprint -> state of the trials that have ended since the last report."""
     elsewhere: tuple[str, ...] = ()
     """Fingerprints of the trials that were left out, as another command trains them."""
+    continued: Mapping[str, int] = field(default_factory=dict)
+    """Fingerprint -> number of finished epochs of the trials that have continued from a checkpoint
+    since the last report."""
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    """Fingerprint -> number of finished epochs of the trials that have finished one since the last
+    report."""
     largest: int | None = None
     """The size of the largest pack that may fit into memory, if this pack did not; else None."""
     setup_error: str = ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -181,6 +182,9 @@ def test_a_command_goes_on_where_another_one_was_stopped(
     assert sum(0 < len(epochs) < 40 for epochs in begun) >= 4
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "tiny: 5 COMPLETE"
+    told = re.findall(r"^MD rho0=\S+ seed=0: continues after epoch (\d+) of 41$", done.stdout, re.M)
+    assert len(told) >= 4
+    assert not Counter(map(int, told)) - Counter(map(len, begun))
     assert epochs_of(tmp_path) == 5 * [list(range(1, 42))]
 
 

@@ -5,22 +5,32 @@ import os
 import re
 import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweeps.running.progress import Progress
 from sweeps.running.tune_hooks import SweepStopper
-from sweeps.spec import Axis, Block, SweepSpec
+from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Running
-from tests.quantlab.recipes import small_recipe
+from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.trial_files import ended
 
 SWEEP = SweepSpec(
     name="shown",
     base=small_recipe(),
     blocks=(Block("FP", axes=(Axis("batch", "batch_size", (10, 20)),)),),
+    seeds=(0, 1),
+)
+METHODS = SweepSpec(
+    name="methods",
+    base=quantized(),
+    blocks=(
+        Block("FP", base=small_recipe()),
+        Block("PC", axes=(Axis("rho0", "quantization.sharpness.rho0", (0.1, 0.2)),)),
+    ),
     seeds=(0, 1),
 )
 
@@ -30,17 +40,22 @@ class Terminal(io.StringIO):
         return True
 
 
+def finish(storage: Storage, cell: Cell, accuracy: float) -> None:
+    folder = storage.trial(cell.fingerprint)
+    folder.path.mkdir(parents=True)
+    folder.result.write(ended(validation_accuracy=accuracy))
+
+
 def show(stream: io.StringIO, storage: Storage, *, quiet: bool = False) -> str:
     """One of four trials was finished before, one completes, one is interrupted, one diverges."""
     before, complete, interrupted, diverged = SWEEP.cells
-    for cell, score in ((before, 0.5), (complete, 0.75)):
-        folder = storage.trial(cell.fingerprint)
-        folder.path.mkdir(parents=True)
-        folder.result.write(ended(validation_accuracy=score))
+    finish(storage, before, 0.5)
+    finish(storage, complete, 0.75)
     progress = Progress(SWEEP.cells, storage, to_run=3, stream=stream, quiet=quiet, every_seconds=0)
     with progress:
         for cell in (complete, interrupted, diverged):
             progress.started(cell, waiting=0)
+        progress.continued({diverged.fingerprint: 1})
         progress.ended(complete, TrialState.COMPLETE, waiting=0)
         progress.interrupted(interrupted)
         progress.ended(diverged, TrialState.DIVERGED, waiting=1)
@@ -49,14 +64,69 @@ def show(stream: io.StringIO, storage: Storage, *, quiet: bool = False) -> str:
 
 LAST = (
     r"3/4 finished · 0 running · 1 waiting · 1 diverged · 1 retried · \d+ trials/h · "
-    r"0:0\d left · best validation 75\.00 % \(FP batch=10 seed=1\)"
+    r"[\d.]+ m?s left"
 )
 
 
 def test_plain_lines_in_a_file(tmp_path: Path) -> None:
-    first, last = show(io.StringIO(), Storage(tmp_path)).splitlines()
+    continued, first, running, best, last = show(io.StringIO(), Storage(tmp_path)).splitlines()
+    assert continued == "FP batch=20 seed=1: continues after epoch 1 of 3"
     assert first.startswith("2/4 finished · 2 running · ")
+    names = "FP batch=20 seed=0, epoch 1 of 3; FP batch=20 seed=1, epoch 2 of 3"
+    assert running == f"  running: {names}"
+    assert best == "  best validation: FP 75.00 %"
     assert re.fullmatch(LAST, last)
+
+
+def test_the_best_of_each_method_and_set(tmp_path: Path) -> None:
+    """A network in full precision is not the best of the quantized ones."""
+    storage, stream = Storage(tmp_path), io.StringIO()
+    first, second, low, high, worse, _ = METHODS.cells
+    progress = Progress(METHODS.cells, storage, to_run=6, stream=stream, every_seconds=0)
+    with progress:
+        for cell, accuracy in ((low, 0.5), (first, 0.9), (high, 0.6), (worse, 0.55), (second, 0.9)):
+            progress.started(cell, waiting=0)
+            finish(storage, cell, accuracy)
+            progress.ended(cell, TrialState.COMPLETE)
+    lines = [line for line in stream.getvalue().splitlines() if "best" in line]
+    assert lines == [
+        "  best validation: PC ternary 50.00 %",
+        "  best validation: FP 90.00 %",
+        "  best validation: PC ternary 60.00 %",
+    ]
+    again = Terminal()
+    with Progress(METHODS.cells, storage, to_run=1, stream=again):
+        pass
+    assert again.getvalue().splitlines()[-3:] == [
+        "best validation:",
+        "  FP  90.00 %",
+        "  PC  ternary 60.00 %",
+    ]
+
+
+def test_epochs_tell_how_much_is_left_before_a_trial_has_ended(tmp_path: Path) -> None:
+    """Those that a trial had finished when it continued were no work of this command."""
+    storage, stream = Storage(tmp_path), io.StringIO()
+    progress = Progress(METHODS.cells, storage, to_run=6, stream=stream, every_seconds=0)
+    first, *others = METHODS.cells
+    progress.started(first, waiting=0)
+    progress.continued({first.fingerprint: 1})
+    assert "left" not in stream.getvalue()
+    progress.advanced({first.fingerprint: 2})
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "FP seed=0: continues after epoch 1 of 3"
+    assert re.fullmatch(r"0/6 finished · 1 running · [\d.]+ m?s left", lines[1])
+    assert lines[2] == "  running: FP seed=0, epoch 3 of 3"
+    for cell in others:
+        progress.started(cell, waiting=0)
+    progress.continued({cell.fingerprint: 2 for cell in others})
+    progress.advanced({first.fingerprint: 3})
+    told = stream.getvalue().splitlines()[3:]
+    assert told[:2] == [
+        "FP seed=1: continues after epoch 2 of 3",
+        "PC rho0=0.1 seed=0 and 3 more: continue after epoch 2 of 5",
+    ]
+    assert told[-1].endswith("; PC rho0=0.1 seed=0, epoch 3 of 5; 3 more")
 
 
 def test_a_display_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +134,21 @@ def test_a_display_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TERM", "xterm")
     shown = show(Terminal(), Storage(tmp_path))
     assert "\x1b[" in shown  # drawn over
-    assert re.fullmatch(LAST, shown.splitlines()[-1].rpartition("\x1b[2K")[2])
+    last, *best = shown.splitlines()[-3:]
+    assert re.fullmatch(LAST, last.rpartition("\x1b[2K")[2])
+    assert best == ["best validation:", "  FP  75.00 %"]
+
+
+def test_a_display_names_what_runs_and_counts_the_others(tmp_path: Path) -> None:
+    sweep = replace(METHODS, seeds=tuple(range(5)))
+    terminal = Terminal()
+    with Progress(sweep.cells, Storage(tmp_path), to_run=15, stream=terminal) as progress:
+        for cell in sweep.cells:
+            progress.started(cell, waiting=0)
+        progress.advanced({sweep.cells[0].fingerprint: 2})
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "  FP seed=0, epoch 3 of 3\n  FP seed=1, epoch 1 of 3\n" in shown
+    assert "  PC rho0=0.1 seed=2, epoch 1 of 5\n  and 7 more\n" in shown
 
 
 def test_a_narrow_terminal_shows_the_whole_line(

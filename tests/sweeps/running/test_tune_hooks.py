@@ -40,6 +40,8 @@ class Driver:
             interrupted=lambda cell: None,
             log=lambda line: None,
             left=lambda cell: None,
+            continued=lambda after: None,
+            advanced=lambda finished: None,
             waits_for=lambda cells: None,
             ended=lambda cell, state, **info: self.ended.append(state),
         )

@@ -159,16 +159,25 @@ def test_an_error_that_another_attempt_may_survive_reaches_the_driver(tmp_path: 
 def test_a_worker_that_is_stopped_leaves_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the trial that it is at."""
+    """Of the trial that it is at. The next worker says from where it continues."""
     monkeypatch.setattr("sweeps.worker.actor.STEP_SECONDS", 0)  # the first step ends with an epoch
     storage = Storage(tmp_path)
     storage.require_writable()
     made = worker(storage, storage.mark())
     recipe = quantized(model=MLP(hidden=(4,)))
     made.reset_config({"trials": {fingerprint(recipe): recipe}})
-    assert not made.step()["done"]
+    result = made.step()
+    assert not result["done"]
+    assert PackReport.of_result(result).continued == {}
     made.cleanup()  # by Tune, before it ends the process
     assert storage.trial(fingerprint(recipe)).checkpoint.exists()
+    finished = PackReport.of_result(result).epochs[fingerprint(recipe)]
+    following = worker(storage, storage.mark())
+    following.reset_config({"trials": {fingerprint(recipe): recipe}})
+    report = PackReport.of_result(following.step())
+    assert report.continued == {fingerprint(recipe): finished}
+    assert report.epochs == {fingerprint(recipe): finished + 1}
+    assert PackReport.of_result(following.step()).continued == {}
 
 
 def test_a_storage_of_the_same_path_on_another_machine_is_another(tmp_path: Path) -> None:
