@@ -6,7 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.figures.drawn import Drawn
-from analysis.report.latex import LONGEST, latex_document, latex_table
+from analysis.report.latex import (
+    LONGEST,
+    figure_file,
+    latex_document,
+    latex_figure,
+    latex_table,
+)
+from analysis.report.latex_columns import LatexOptions, with_columns
 from analysis.tables.table import Table
 
 FORMATS: Mapping[str, str] = {
@@ -17,10 +24,10 @@ FORMATS: Mapping[str, str] = {
     "parquet": "tables/*.parquet",
     "figures": "figures/*.svg, *.pdf and *.png",
 }
-"""Format -> its files. In LaTeX, every table is a file that a paper can include, and report.tex, to
-be compiled in its own folder, shows all tables and figures."""
+"""Format -> its files. In LaTeX, every table and every figure is a file that a paper can include,
+and report.tex, to be compiled in its own folder, shows all of them."""
 
-_FIGURES: Mapping[str, tuple[str, ...]] = {"figures": ("svg", "pdf", "png"), "latex": ("pdf",)}
+_ENDINGS = ("pdf", "png", "svg")
 
 
 class ReportFiles:
@@ -29,18 +36,22 @@ class ReportFiles:
     The file ``.report-files`` lists what was written, so that files of others are kept.
     """
 
-    def __init__(self, directory: Path, formats: Collection[str]) -> None:
+    def __init__(
+        self, directory: Path, formats: Collection[str], latex: LatexOptions | None = None
+    ) -> None:
         """Make the folder if it does not exist.
 
         Args:
             directory: folder of the report; files with the same names are replaced.
             formats: keys of `FORMATS`; the methods write nothing for other formats.
+            latex: options of the LaTeX files.
 
         Raises:
             OSError: the folder cannot be made.
         """
         self.directory = directory
         self.formats = tuple(formats)
+        self._latex = latex or LatexOptions()
         self.written: list[Path] = []
         directory.mkdir(parents=True, exist_ok=True)
         self._list = directory / ".report-files"
@@ -79,28 +90,37 @@ class ReportFiles:
         self._write("report.md", "\n".join([*lines, *([end] if end else [])]))
 
     def write_latex(self, title: str, tables: Sequence[Table], drawn: Iterable[Drawn]) -> None:
-        """Write a file for each table, and one that shows all tables and figures."""
+        """Write a file for each table and figure, and one that shows all of them.
+
+        Raises:
+            UnknownColumnError: see `with_columns`.
+        """
         if "latex" not in self.formats:
             return
-        short = [table for table in tables if len(table.body) <= LONGEST]
+        name = self._latex.name
+        short = [
+            table
+            for table in with_columns(tables, self._latex.columns)
+            if len(table.body) <= LONGEST
+        ]
         for table in short:
-            self._write(f"latex/{table.name}.tex", latex_table(table))
+            self._write(f"latex/{table.name}.tex", latex_table(table, name))
         left_out = [table.name for table in tables if len(table.body) > LONGEST]
-        figures = [(f"../figures/{item.name}.pdf", item.caption) for item in drawn]
-        self._write("latex/report.tex", latex_document(title, short, left_out, figures))
+        figures = []
+        for item in drawn:
+            figures.append(f"figure_{item.name}")
+            self._write(f"latex/{figures[-1]}.tex", latex_figure(item, name))
+            _save(item, self._path(f"latex/{figure_file(item, name)}"))
+        names = [table.name for table in short]
+        self._write("latex/report.tex", latex_document(title, names, left_out, figures))
 
     def write_figures(self, drawn: Iterable[Drawn]) -> None:
-        """Write each figure in the file types that the formats need."""
-        endings = {ending for name in self.formats for ending in _FIGURES.get(name, ())}
+        """Write each figure in all file types."""
+        if "figures" not in self.formats:
+            return
         for item in drawn:
-            for ending in sorted(endings):
-                path = self._path(f"figures/{item.name}.{ending}")
-                if ending == "svg":
-                    path.write_text(item.svg, encoding="utf-8")
-                    continue
-                # Without a date in the file, the same trials give the same file.
-                metadata = {"CreationDate": None} if ending == "pdf" else None
-                item.figure.savefig(path, metadata=metadata)
+            for ending in _ENDINGS:
+                _save(item, self._path(f"figures/{item.name}.{ending}"))
 
     def write_table(self, name: str, table: pd.DataFrame, *, is_named: bool = False) -> None:
         """Write a table of findings as CSV and Parquet.
@@ -132,6 +152,14 @@ class ReportFiles:
 
     def _write(self, name: str, text: str) -> None:
         self._path(name).write_text(text, encoding="utf-8")
+
+
+def _save(item: Drawn, path: Path) -> None:
+    """Write a figure to a file; the same trials give the same file."""
+    if path.suffix == ".svg":
+        path.write_text(item.svg, encoding="utf-8")
+        return
+    item.figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
 
 
 def _plain_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from analysis.figures.front import front_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.style import for_print, freeze_layout
 from analysis.report.files import FORMATS, ReportFiles
+from analysis.report.latex_columns import LatexOptions
 from analysis.report.page import render_page
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
 from analysis.tables.table import Table
@@ -47,6 +48,7 @@ def write_study_report(
     facts: Mapping[str, str],
     draw: Callable[[], Iterable[Drawn]] = tuple,
     formats: Collection[str] = tuple(FORMATS),
+    latex: LatexOptions | None = None,
 ) -> StudyReport:
     """Write the report of a study, finished or not.
 
@@ -57,14 +59,17 @@ def write_study_report(
         facts: name -> text; lines at the top of the page.
         draw: makes further figures, such as Optuna's, for the sections of this module.
         formats: keys of `files.FORMATS`.
+        latex: options of the LaTeX files.
 
     Raises:
+        UnknownColumnError: a table or a column of `latex` is not there. Nothing was written.
         OSError: the folder cannot be written to.
     """
     tables = study_tables(study)
-    files = ReportFiles(directory, formats)
+    files = ReportFiles(directory, formats, latex)
     with for_print():
         figures = [*_figures(study), *draw()] if files.need_figures else []
+        files.write_latex(title, tables, figures)
         files.write_figures(figures)
         if "html" in formats:
             page = render_page(
@@ -84,7 +89,6 @@ def write_study_report(
     code = f"```python\n{study.snippet}\n```\n"
     standing = "".join(f"- {line}\n" for line in study.standing)
     files.write_markdown(title, f"{standing}\n{what}\n{code}", tables)
-    files.write_latex(title, tables, figures)
     files.write_table("configurations", study.configurations, is_named=True)
     files.remove_older()
     return StudyReport(tables, directory, files.formats, tuple(files.written))

@@ -14,6 +14,7 @@ from analysis.figures.style import for_print
 from analysis.findings import Findings, analyse
 from analysis.labels import labels_of, names_of, renamed
 from analysis.report.files import FORMATS, ReportFiles
+from analysis.report.latex_columns import LatexOptions
 from analysis.report.sweep_page import render_report
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import KEYS
@@ -49,6 +50,7 @@ def write_report(
     paper: str | None = None,
     margin: float = MARGIN,
     details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
+    latex: LatexOptions | None = None,
 ) -> Report:
     """Analyse the trials of a sweep and write a report.
 
@@ -63,14 +65,16 @@ def write_report(
             are replaced, and other files of an earlier report are removed.
         title: heading of the report.
         facts: name -> text; lines at the top of the page, such as the command that made it.
-        formats: keys of `FORMATS`. The format ``latex`` also writes the PDF files of the figures.
+        formats: keys of `FORMATS`. The folder of the format ``latex`` has all that a paper needs.
         select_on: see `findings.analyse`.
         paper: see `findings.analyse`.
         margin: see `findings.analyse`.
         details: returns further tables of `Measurements` by name, such as the histograms and maps
             of the selected configurations. It is called only if figures are drawn.
+        latex: options of the LaTeX files.
 
     Raises:
+        UnknownColumnError: a table or a column of `latex` is not there. Nothing was written.
         UnknownPaperError: `paper` is not a key of `published.PAPERS`.
         NotAccuracyError: see `findings.analyse`.
         OSError: the folder cannot be written to.
@@ -80,12 +84,13 @@ def write_report(
     facts = {name: plain(fact) for name, fact in facts.items()}
     findings = analyse(measurements, select_on=select_on, paper=paper, margin=margin)
     tables = all_tables(findings, measurements.importance)
-    files = ReportFiles(directory, formats)
+    files = ReportFiles(directory, formats, latex)
     if details is not None and files.need_figures:
         further: Mapping[str, Any] = details(findings)
         measurements = _with_names_shown(replace(given, **further))
     with for_print():
         drawn = list(all_figures(measurements, findings)) if files.need_figures else []
+        files.write_latex(title, tables, drawn)
         files.write_figures(drawn)
         if "html" in formats:
             files.write_page(
@@ -103,7 +108,6 @@ def write_report(
     what = findings.metric.label
     end = f"These lines recompute every {what} from `tables/trials.csv`:\n\n{code}\n"
     files.write_markdown(title, f"{states(measurements.trials)}.", tables, end)
-    files.write_latex(title, tables, drawn)
     files.write_table("trials", given.trials, is_named=True)
     files.write_table("history", measurements.history)
     for name, table in findings.tables():

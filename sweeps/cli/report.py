@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from analysis.metric import ACCURACY
 from analysis.published import PAPERS
 from analysis.reading import is_table
 from analysis.report.files import FORMATS
+from analysis.report.latex_columns import LatexOptions
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
@@ -33,7 +35,7 @@ from sweeps.study import StudySpec
 from sweeps.tracking.report import log_report
 from sweeps.tracking.tracker import Tracker
 
-_OPTIONS = ("metric", "select", "compare", "margin", "format", "out")
+_OPTIONS = ("metric", "select", "compare", "margin", "columns", "format", "out")
 """Options of the report, as attributes of the parsed command line."""
 
 
@@ -62,6 +64,7 @@ def report(options: argparse.Namespace) -> int:
         select_on="test" if options.select == "test" else "validation",
         paper=options.compare,
         margin=options.margin / 100,
+        latex=LatexOptions(columns=_columns(options.columns)),
     )
     spec = None if is_table(options.sweep) else load_chosen_or_study(options)
     if spec is not None and options.metric is not None:
@@ -71,7 +74,7 @@ def report(options: argparse.Namespace) -> int:
             "the option"
         )
     if isinstance(spec, StudySpec):
-        _of_study(spec, options, formats)
+        _of_study(spec, options, chosen)
         return 0
     if options.study_storage:
         raise ConfigurationError(
@@ -85,6 +88,30 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _columns(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Parse the columns of tables, such as ``sensitivity=set,method,range``.
+
+    Raises:
+        ConfigurationError: a text has another form, or a table has columns twice.
+    """
+    chosen: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        table, _, names = text.partition("=")
+        columns = tuple(name.strip() for name in names.split(","))
+        if not table.strip() or not all(columns) or table.strip() in chosen:
+            raise ConfigurationError(
+                f"--columns {text}: must be a table and its columns, such as "
+                "sensitivity=set,method,range, once for each table"
+            )
+        chosen[table.strip()] = columns
+    return chosen
+
+
+def _named(chosen: sweep_report.ReportOptions, name: str) -> sweep_report.ReportOptions:
+    """Return the options with the name that labels in LaTeX begin with."""
+    return replace(chosen, latex=replace(chosen.latex, name=name))
+
+
 def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> None:
     path = Path(options.sweep)
     metric = ACCURACY if options.metric is None else metric_named(options.metric)
@@ -93,7 +120,7 @@ def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -
         options.out or Storage(options.storage).root / "reports" / path.stem,
         f"Trials of {path.name}",
         {"made by": _call("report", options, "storage", *_OPTIONS)},
-        chosen,
+        _named(chosen, path.stem),
     )
     show(written)
 
@@ -108,14 +135,16 @@ def _of_sweep(
         f"Sweep {name}",
         _facts(sweep, "run", options, results_of(sweep.cells, storage))
         | _data_facts(sweep.cells, storage),
-        chosen,
+        _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
     )
     show(written)
     _log(f"sweep {name}", sweep, sweep.cells, written, options)
 
 
-def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) -> None:
+def _of_study(
+    spec: StudySpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
+) -> None:
     if given := changed_options(options, "select", "compare", "margin"):
         raise ConfigurationError(
             f"{given[0]}: applies to sweeps, but {spec.name} is a study; omit the option"
@@ -129,7 +158,8 @@ def _of_study(spec: StudySpec, options: argparse.Namespace, formats: list[str]) 
         storage,
         options.out or storage.root / "reports" / spec.name,
         _facts(spec, "search", options, results_of(cells, storage)) | _data_facts(cells, storage),
-        formats,
+        chosen.formats,
+        _named(chosen, spec.name).latex,
     )
     print("\n".join(summary_lines(spec, study, storage)), end="\n\n")
     show_files(written)

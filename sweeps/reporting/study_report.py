@@ -9,6 +9,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from analysis.report.latex_columns import LatexOptions, UnknownColumnError
 from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
 from quantlab import ConfigurationError
@@ -91,6 +92,7 @@ def report_study(
     out: Path,
     facts: Mapping[str, str],
     formats: Collection[str],
+    latex: LatexOptions,
 ) -> StudyReport:
     """Write the report of a study.
 
@@ -101,6 +103,7 @@ def report_study(
         out: folder of the report.
         facts: lines of the page's head; the versions of the analysis are added.
         formats: keys of `analysis.report.files.FORMATS`.
+        latex: options of the LaTeX files.
 
     Raises:
         ConfigurationError: no configuration is complete, or the folder cannot be written to.
@@ -113,7 +116,10 @@ def report_study(
             facts={**facts, **analysed_with()},
             draw=lambda: optuna_figures(spec, study),
             formats=formats,
+            latex=latex,
         )
+    except UnknownColumnError as error:
+        raise ConfigurationError(f"--columns: {error}") from error
     except OSError as error:
         raise ConfigurationError(
             f"--out {out}: the folder cannot be written to ({error.strerror})"

@@ -1,7 +1,7 @@
 """Write the report of a sweep, or of a table of trials."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +10,7 @@ from analysis.findings import Findings
 from analysis.metric import ACCURACY, Metric
 from analysis.published import NotAccuracyError
 from analysis.reading import read_trials
+from analysis.report.latex_columns import LatexOptions, UnknownColumnError
 from analysis.report.sweep import Report, states, write_report
 from analysis.schema import Measurements, SchemaError
 from analysis.statistics.selection import Split
@@ -39,6 +40,8 @@ class ReportOptions:
     """The paper to compare with, a key of `analysis.published.PAPERS`."""
     margin: float
     """Loss up to which a method is called stable; see `analysis.metric.Metric.margin`."""
+    latex: LatexOptions = field(default_factory=LatexOptions)
+    """Options of the LaTeX files."""
 
 
 def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
@@ -139,9 +142,12 @@ def report(
             paper=options.paper,
             margin=options.margin,
             details=details,
+            latex=options.latex,
         )
     except NotAccuracyError as error:
         raise ConfigurationError(f"--compare {options.paper}: {error}; omit the option") from error
+    except UnknownColumnError as error:
+        raise ConfigurationError(f"--columns: {error}") from error
     except OSError as error:
         raise ConfigurationError(
             f"--out {out}: the folder cannot be written to ({error.strerror})"

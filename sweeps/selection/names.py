@@ -5,6 +5,16 @@ import re
 
 _LONGEST = 60
 """Characters of an ending."""
+_WORDS = {
+    "!=": "-not-",
+    ">=": "-from-",
+    "<=": "-to-",
+    ">": "-above-",
+    "<": "-below-",
+    "=": "-",
+    "|": "-or-",
+}
+"""Operators of conditions, the longer ones first."""
 
 
 def name_with(name: str, *differences: str) -> str:
@@ -16,8 +26,11 @@ def name_with(name: str, *differences: str) -> str:
             characters, and long ones, get a digest, so that different ones have different names.
     """
     text = ",".join(differences)
-    ending = re.sub(r"[^A-Za-z0-9_-]+", "_", text.replace("=", "-")).strip("_-")
-    if len(ending) > _LONGEST or not re.fullmatch(r"[\w.,=-]+", text, flags=re.ASCII):
+    ending = text
+    for symbol, word in _WORDS.items():
+        ending = ending.replace(symbol, word)
+    ending = re.sub(r"[^A-Za-z0-9_-]+", "_", ending).strip("_-")
+    if len(ending) > _LONGEST or not re.fullmatch(r"[\w.,!<>=|-]+", text, flags=re.ASCII):
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         ending = f"{ending[: _LONGEST - 10]}-{digest}".strip("-")
     return f"{name}-{ending}"

@@ -60,7 +60,7 @@ def test_only_numbers_are_marked() -> None:
     assert "**94.00**" in text
     tie = Table("name", "Section", "Caption", pd.DataFrame({"a": ["__94.00__ at 1e-2"]}))
     assert "<ins>94.00</ins> at 1e-2" in tie.markdown()
-    assert r"\underline{94.00} at 1e-2" in latex_table(tie)
+    assert r"\underline{94.00} at $10^{-2}$" in latex_table(tie)
 
 
 def test_a_terminal_shows_markup_as_it_is_written() -> None:

@@ -38,6 +38,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     command.add_argument(
+        "--columns",
+        type=some_text,
+        action="append",
+        default=[],
+        metavar="TABLE=LIST",
+        help="columns of a table in LaTeX, such as sensitivity=set,method,range; tables have "
+        "the names of their files",
+    )
+    command.add_argument(
         "--select",
         choices=("val", "test"),
         default="val",

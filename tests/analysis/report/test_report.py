@@ -90,6 +90,8 @@ def test_every_format_has_its_files(tmp_path: Path) -> None:
         "report.md",
         "latex/report.tex",
         *(f"latex/{table.name}.tex" for table in report.tables),
+        *(f"latex/figure_{name}.tex" for name in ("sensitivity", "heat_map")),
+        *(f"latex/{name}.pdf" for name in ("sensitivity", "heat_map")),
         *(f"tables/{name}.{ending}" for name in tables for ending in ("csv", "parquet")),
         *(
             f"figures/{name}.{ending}"
@@ -121,7 +123,7 @@ def test_a_format_by_itself(tmp_path: Path, name: str) -> None:
     expected = {
         "html": {"report.html", "tables"},  # for the trials, which it names
         "markdown": {"report.md", "tables"},
-        "latex": {"latex", "figures"},
+        "latex": {"latex"},
         "csv": {"tables"},
         "parquet": {"tables"},
         "figures": {"figures"},

@@ -42,7 +42,8 @@ def test_the_best_of_the_chosen_trials_is_exported(
 def test_a_report_on_some_trials_stands_beside_that_on_all(
     tiny_copy: Path, quick_command: Command
 ) -> None:
-    options = ("--format", "csv,html", *HALF, "--seeds", "0-2")
+    columns = "configurations=method,rho0,test"
+    options = ("--format", "csv,html,latex", *HALF, "--seeds", "0-2", "--columns", columns)
     done = quick_command(tiny_copy, "report", "tiny.py", *options)
     assert done.returncode == 0, done.stderr
     folder = tiny_copy / "runs" / "reports" / "tiny-seeds-0-2_only-method-MD_rho0-0_5"
@@ -52,7 +53,10 @@ def test_a_report_on_some_trials_stands_beside_that_on_all(
     chosen = shlex.join(["--seeds", "0-2", *HALF])
     page = (folder / "report.html").read_text()
     assert f"sweeps run tiny.py {chosen}" in page
-    assert f"sweeps report tiny.py {chosen} --format" in page
+    assert f"sweeps report tiny.py {chosen} --columns {columns} --format" in page
+    table = (folder / "latex" / "configurations.tex").read_text()
+    assert r"method & $\rho_0$ & test \% \\" in table
+    assert rf"\label{{tab:{folder.name}:configurations}}" in table
 
 
 def test_changed_trials_are_trained_as_another_sweep(

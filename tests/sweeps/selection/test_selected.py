@@ -228,3 +228,5 @@ def test_names_are_names_and_short(differences: list[str]) -> None:
 def test_differences_that_look_alike_have_different_names() -> None:
     texts = ["only-a=1|2", "only-a=1,2", "only-a>=1", "only-a<=1", "only-a>1", "x" * 80, "x" * 81]
     assert len({name_with("digits", text) for text in texts}) == len(texts)
+    assert name_with("digits", "only-method!=PC|PQ") == "digits-only-method-not-PC-or-PQ"
+    assert name_with("digits", "only-rho0>=0.1") == "digits-only-rho0-from-0_1"
