@@ -18,7 +18,9 @@ from sweeps.cli.exit_codes import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
 )
-from sweeps.cli.options import Parser
+from sweeps.cli.parsing.completion import answer_shell
+from sweeps.cli.parsing.parser import Parser
+from sweeps.cli.parsing.version import VersionAction
 from sweeps.running import signals
 from sweeps.storage import damage
 
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.open_closed()
     with streams.tolerant("stdout") as output, streams.tolerant("stderr"):
         try:
-            options = _parser().parse_args(arguments)
+            parser = _parser()
+            answer_shell(parser)
+            options = parser.parse_args(arguments)
         except ConfigurationError as error:
             print(f"sweeps: error: {error}", file=sys.stderr)
             return EXIT_USAGE
@@ -102,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="sweeps",
         description="Run and report sweeps and searches that train quantized networks.",
+    )
+    parser.add_argument(
+        "--version",
+        action=VersionAction,
+        help="print the versions of this program and its packages",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for each in COMMANDS:

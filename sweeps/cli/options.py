@@ -8,11 +8,11 @@ import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from quantlab import ConfigurationError
 from quantlab.execution import parse_execution
-from sweeps.loading import named_studies, named_sweeps, suggestion
+from sweeps.cli.parsing.completion import completed_by, names_or_files
+from sweeps.loading import named_studies, named_sweeps
 from sweeps.placement.resources import Resources
 
 T = TypeVar("T")
@@ -21,30 +21,6 @@ _MAX_NUMBER = 1_000_000
 """Larger numbers are taken for typing errors."""
 
 _MAX_FILE_NAME_BYTES = 255
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with a suggestion for unknown options."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise an error that refers to ``--help`` instead of printing the usage.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError(f"{message}; see {self.prog} --help")
-
-    def parse_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: None = None
-    ) -> argparse.Namespace:
-        """Parse a command line as argparse does, and suggest an option for an unknown one."""
-        options, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            command: Parser = getattr(options, "parser", self)
-            known = [name for action in command._actions for name in action.option_strings]
-            alike = suggestion(unknown[0].partition("=")[0], known)
-            command.error(f"unrecognized arguments: {' '.join(unknown)}{alike}")
-        return options
 
 
 def positive_integer(text: str) -> int:
@@ -140,7 +116,7 @@ def sweep_argument(
     names = named_sweeps() if "sweep" in kinds else []
     names += named_studies() if "study" in kinds else []
     tables = "table" in kinds
-    command.add_argument(
+    argument = command.add_argument(
         "sweep",
         metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else ""),
         help=f"one of {', '.join(names)}; or the path of a Python file"
@@ -149,6 +125,7 @@ def sweep_argument(
         nargs="?" if default is not None else None,
         default=default,
     )
+    completed_by(argument, names_or_files(names, ("py", "csv", "parquet")[: 3 if tables else 1]))
 
 
 def storage_folder(command: argparse.ArgumentParser) -> None:

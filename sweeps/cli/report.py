@@ -20,6 +20,7 @@ from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.options import SELECTION
 from sweeps.coordinates import main_metric
+from sweeps.loading import suggestion
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, results_of
@@ -54,11 +55,14 @@ def report(options: argparse.Namespace) -> int:
     formats = list(FORMATS) if options.format == "all" else options.format.split(",")
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ConfigurationError(
-            f"--format {options.format}: {unknown[0]!r} is not a format; choose from "
-            f"{', '.join(FORMATS)}"
+            f"--format {options.format}: {unknown[0]!r} is not a format"
+            f"{suggestion(unknown[0], FORMATS)}; choose from {', '.join(FORMATS)}"
         )
     if options.compare not in (None, *PAPERS):
-        raise ConfigurationError(f"--compare {options.compare}: must be one of {', '.join(PAPERS)}")
+        alike = suggestion(options.compare, PAPERS)
+        raise ConfigurationError(
+            f"--compare {options.compare}: is unknown{alike}; must be one of {', '.join(PAPERS)}"
+        )
     chosen = sweep_report.ReportOptions(
         formats=formats,
         select_on="test" if options.select == "test" else "validation",

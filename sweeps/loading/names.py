@@ -2,7 +2,7 @@
 
 import difflib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import sweeps.grids
 import sweeps.studies
@@ -18,7 +18,7 @@ def named_studies() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(sweeps.studies.__path__))
 
 
-def suggestion(name: str, known: Sequence[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return text such as `` (did you mean 'digits'?)``, or empty text if no name is similar.
 
     Args:

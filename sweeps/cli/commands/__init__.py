@@ -19,5 +19,6 @@ COMMANDS = (
     "taxonomy",
     "rm",
     "ui",
+    "completion",
 )
 """Modules of this package, in the order in which ``sweeps --help`` lists their commands."""

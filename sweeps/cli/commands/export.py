@@ -11,6 +11,7 @@ from sweeps.cli.options import (
     study_storage,
     sweep_argument,
 )
+from sweeps.cli.parsing.completion import completed_by, fingerprints
 
 NAME = "export"
 HELP = "Write a finished network to a file."
@@ -23,12 +24,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     storage_folder(command)
     study_storage(command)
     trial = command.add_mutually_exclusive_group(required=True)
-    trial.add_argument(
+    argument = trial.add_argument(
         "--trial",
         type=some_text,
         metavar="FINGERPRINT",
         help="export this trial; the first digits are enough if no other trial has them",
     )
+    completed_by(argument, fingerprints)
     trial.add_argument(
         "--best",
         action="store_true",

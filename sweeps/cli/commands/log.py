@@ -3,6 +3,7 @@
 import argparse
 
 from sweeps.cli.options import json_option, some_text, storage_folder
+from sweeps.cli.parsing.completion import completed_by, fingerprints
 
 NAME = "log"
 HELP = "Print what a trial printed while it was trained, and the traceback if it has failed."
@@ -10,12 +11,13 @@ HELP = "Print what a trial printed while it was trained, and the traceback if it
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    command.add_argument(
+    argument = command.add_argument(
         "trial",
         type=some_text,
         metavar="FINGERPRINT",
         help="the trial; the first digits are enough if no other trial has them",
     )
+    completed_by(argument, fingerprints)
     storage_folder(command)
     json_option(command)
 

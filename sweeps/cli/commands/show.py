@@ -10,6 +10,7 @@ from sweeps.cli.options import (
     study_storage,
     sweep_argument,
 )
+from sweeps.cli.parsing.completion import completed_by, fingerprints
 
 NAME = "show"
 HELP = "Show the settings of a sweep or study, or the recipe, result and curves of a trial."
@@ -21,13 +22,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
     selection_options(command)
     storage_folder(command)
     study_storage(command)
-    command.add_argument(
+    argument = command.add_argument(
         "--trial",
         type=some_text,
         metavar="FINGERPRINT",
         help="show this trial, for which no sweep need be given; the first digits are enough if no "
         "other trial has them",
     )
+    completed_by(argument, fingerprints)
     json_option(command)
 
 

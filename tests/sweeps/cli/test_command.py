@@ -198,7 +198,10 @@ def test_bad_input_is_one_line_and_trains_nothing(
         (("report", "tiny.py", "--out", "tiny.py/x"), "--out tiny.py/x: must be a folder, but t"),
         (("report", "tiny.py", "--storage", "new"), " WAITING); train the sweep first"),
         (("report", "tiny.py", "--format", "csv,pdf"), "'pdf' is not a format; choose from html, "),
-        (("report", "tiny.py", "--compare", "me"), "--compare me: must be one of proxconnect, "),
+        (
+            ("report", "tiny.py", "--compare", "me"),
+            "--compare me: is unknown; must be one of proxconnect, ",
+        ),
         (
             ("run", "tiny.py", "--concurency", "2"),
             "(did you mean '--concurrency'?); see sweeps run",

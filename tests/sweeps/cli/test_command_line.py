@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sweeps.cli.command_line import changed_options
-from sweeps.cli.options import Parser, folder, nonnegative_number
+from sweeps.cli.options import folder, nonnegative_number
+from sweeps.cli.parsing.parser import Parser
 
 
 def test_only_options_that_differ_from_the_parsers_defaults_are_listed() -> None:

@@ -1,0 +1,1 @@
+"""The parser of command lines, with suggestions, completions and versions."""

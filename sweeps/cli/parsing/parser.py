@@ -1,0 +1,42 @@
+"""Parser: an argument parser with errors of one line, and suggestions for unknown names."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from quantlab.errors import ConfigurationError
+from sweeps.loading import suggestion
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with a suggestion for unknown options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error that refers to ``--help`` instead of printing the usage.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value that is no choice, and suggest the choice that it may stand for."""
+        if action.choices is not None and value not in action.choices:
+            names = list(map(str, action.choices))
+            raise argparse.ArgumentError(
+                action,
+                f"{value!r} is unknown{suggestion(str(value), names)}; must be one of "
+                f"{', '.join(names)}",
+            )
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parse a command line as argparse does, and suggest an option for an unknown one."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command: Parser = getattr(options, "parser", self)
+            known = [name for action in command._actions for name in action.option_strings]
+            alike = suggestion(unknown[0].partition("=")[0], known)
+            command.error(f"unrecognized arguments: {' '.join(unknown)}{alike}")
+        return options
