@@ -12,6 +12,7 @@ from quantlab.export.onnx_file import onnx_bytes
 from quantlab.tasks.dimensions import Dimensions
 from quantlab.training.checkpoint import replacing
 from sweeps.cli.chosen import load_chosen_or_study
+from sweeps.cli.json_output import print_json
 from sweeps.coordinates import classes
 from sweeps.inventory.trials import cell_named
 from sweeps.searching.results import cells_of, load, trials_of, winner
@@ -44,6 +45,18 @@ def export(options: argparse.Namespace) -> int:
     path = options.out / f"{cell.fingerprint}.{options.format}"
     with replacing(path) as file:
         file.write(data)
+    if options.json:
+        print_json(
+            {
+                "fingerprint": cell.fingerprint,
+                "name": cell.name,
+                "file": path,
+                "format": options.format,
+                "bytes": len(data),
+                "float32_bytes": full_bytes,
+            }
+        )
+        return 0
     print(f"{cell.name} ({cell.fingerprint})")
     print(f"{path}: {len(data):,} bytes, {full_bytes / len(data):.1f} times smaller than float32")
     return 0

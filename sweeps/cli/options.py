@@ -17,6 +17,9 @@ from sweeps.placement.resources import Resources
 
 T = TypeVar("T")
 
+DEFAULT_STORAGE = "runs"
+"""Folder of all results if none is given, in the working folder."""
+
 _MAX_NUMBER = 1_000_000
 """Larger numbers are taken for typing errors."""
 
@@ -133,7 +136,7 @@ def storage_folder(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--storage",
         type=folder,
-        default=Path("runs"),
+        default=Path(DEFAULT_STORAGE),
         metavar="DIR",
         help="folder of all results (default: %(default)s)",
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from analysis.metric import ACCURACY
 from analysis.published import PAPERS
@@ -18,6 +19,7 @@ from analysis.report.sweep import Report
 from quantlab import ConfigurationError
 from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
 from sweeps.cli.command_line import changed_options, command_line
+from sweeps.cli.json_output import print_json
 from sweeps.cli.options import SELECTION
 from sweeps.coordinates import main_metric
 from sweeps.loading import suggestion
@@ -25,8 +27,10 @@ from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, results_of
 from sweeps.reporting.metric import metric_named
+from sweeps.reporting.report_data import report_data
 from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
+from sweeps.searching.known_studies import study_data
 from sweeps.searching.results import cells_of, load, summary_lines
 from sweeps.selection.part_of_sweep import report_name
 from sweeps.spec import Cell, SweepSpec
@@ -78,7 +82,9 @@ def report(options: argparse.Namespace) -> int:
             "the option"
         )
     if isinstance(spec, StudySpec):
-        _of_study(spec, options, chosen)
+        data = _of_study(spec, options, chosen)
+        if options.json:
+            print_json(data)
         return 0
     if options.study_storage:
         raise ConfigurationError(
@@ -86,9 +92,11 @@ def report(options: argparse.Namespace) -> int:
         )
     if spec is None:
         refuse_selection(options, "a table of trials")
-        _of_table(options, chosen)
+        data = _of_table(options, chosen)
     else:
-        _of_sweep(spec, options, chosen)
+        data = _of_sweep(spec, options, chosen)
+    if options.json:
+        print_json(data)
     return 0
 
 
@@ -116,7 +124,8 @@ def _named(chosen: sweep_report.ReportOptions, name: str) -> sweep_report.Report
     return replace(chosen, latex=replace(chosen.latex, name=name))
 
 
-def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> None:
+def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> dict[str, Any]:
+    """Report on a table of trials, and return the result for `print_json`."""
     path = Path(options.sweep)
     metric = ACCURACY if options.metric is None else metric_named(options.metric)
     written = sweep_report.report(
@@ -126,12 +135,15 @@ def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -
         {"made by": _call("report", options, "storage", *_OPTIONS)},
         _named(chosen, path.stem),
     )
-    show(written)
+    if not options.json:
+        show(written)
+    return {"name": path.stem, "kind": "table", **report_data(written), "mlflow": None}
 
 
 def _of_sweep(
     sweep: SweepSpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
-) -> None:
+) -> dict[str, Any]:
+    """Report on a sweep, and return the result for `print_json`."""
     storage, name = Storage(options.storage), report_name(sweep)
     written = sweep_report.report(
         sweep_report.measurements_of(sweep, storage),
@@ -142,13 +154,16 @@ def _of_sweep(
         _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
     )
-    show(written)
-    _log(f"sweep {name}", sweep, sweep.cells, written, options)
+    if not options.json:
+        show(written)
+    run = _log(f"sweep {name}", sweep, sweep.cells, written, options)
+    return {"name": name, "kind": "sweep", **report_data(written), "mlflow": run}
 
 
 def _of_study(
     spec: StudySpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
-) -> None:
+) -> dict[str, Any]:
+    """Report on a study, and return the result for `print_json`."""
     if given := changed_options(options, "select", "compare", "margin"):
         raise ConfigurationError(
             f"{given[0]}: applies to sweeps, but {spec.name} is a study; omit the option"
@@ -165,9 +180,11 @@ def _of_study(
         chosen.formats,
         _named(chosen, spec.name).latex,
     )
-    print("\n".join(summary_lines(spec, study, storage)), end="\n\n")
-    show_files(written)
-    _log(f"study {spec.name}", spec, cells, written, options)
+    if not options.json:
+        print("\n".join(summary_lines(spec, study, storage)), end="\n\n")
+        show_files(written)
+    run = _log(f"study {spec.name}", spec, cells, written, options)
+    return {**study_data(spec, study, storage), **report_data(written), "mlflow": run}
 
 
 def _facts(
@@ -205,17 +222,20 @@ def _log(
     cells: Sequence[Cell],
     written: Report | StudyReport,
     options: argparse.Namespace,
-) -> None:
-    """Log the report to MLflow if the trials are there."""
+) -> dict[str, str | None] | None:
+    """Log the report to MLflow if the trials are there, and return where; None otherwise."""
     storage = Storage(options.storage)
     name = spec.experiment or spec.name
     tracker = Tracker(name, storage, options.tracking_uri, main_metric(cells))
     if not tracker.has_delivered(cells):
-        print(
-            f"MLflow    the report was not logged, because {tracker.server.named} has none of its "
-            "trials"
-        )
-        return
+        if not options.json:
+            print(
+                f"MLflow    the report was not logged, because {tracker.server.named} has none of "
+                "its trials"
+            )
+        return None
     page = log_report(tracker, run_name, spec.description, written.directory, written.files)
     ui = command_line("ui", *changed_options(options, "storage", "tracking_uri"))
-    print(f"MLflow    {page or ui}, run {run_name!r}")
+    if not options.json:
+        print(f"MLflow    {page or ui}, run {run_name!r}")
+    return {"page": page or None, "ui": ui, "run": run_name}

@@ -2,11 +2,17 @@
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from sweeps.cli.command_line import command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
+from sweeps.cli.json_output import print_json
+from sweeps.cli.options import DEFAULT_STORAGE
+from sweeps.inventory.known_sweeps import SWEEP, counted
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.records import Running
 from sweeps.storage.trial_states import states_of
 
 
@@ -18,28 +24,78 @@ def print_summary(sweep: SweepSpec, storage: Storage) -> int:
     """
     states = states_of(sweep.cells, storage)
     print_failures(sweep.cells, storage)
-    counts = Counter(states.values())
-    text = ", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state])
+    text = ", ".join(f"{count} {state}" for state, count in counted(states.values()).items())
     print(f"{sweep.name}: {text}")
-    running = [cell for cell in sweep.cells if states[cell.fingerprint] is TrialState.RUNNING]
-    by = Counter(storage.trial(cell.fingerprint).trained_by() for cell in running)
-    for command, count in by.items():
+    for command, count in _commands(sweep.cells, states, storage).items():
         print(f"{count} RUNNING in {'a command that is unknown' if command is None else command}")
+    return _exit_code(states)
+
+
+def print_summary_as_json(sweep: SweepSpec, storage: Storage) -> int:
+    """Print what `print_summary` does as JSON; see docs/json.md."""
+    states = states_of(sweep.cells, storage)
+    commands = _commands(sweep.cells, states, storage)
+    print_json(
+        {
+            "name": sweep.name,
+            "kind": SWEEP,
+            "storage": storage.root,
+            "trials": len(sweep.cells),
+            "states": counted(states.values()),
+            "failures": [
+                {
+                    "error": reason,
+                    "trials": [
+                        {"fingerprint": cell.fingerprint, "name": cell.name} for cell in cells
+                    ],
+                }
+                for reason, cells in failures_of(sweep.cells, storage).items()
+            ],
+            "running_in": [
+                {**({} if command is None else vars(command)), "trials": count}
+                for command, count in commands.items()
+            ],
+        }
+    )
+    return _exit_code(states)
+
+
+def _commands(
+    cells: Sequence[Cell], states: Mapping[str, TrialState], storage: Storage
+) -> Counter[Running | None]:
+    """Count the trials that each command trains now; None is an unknown command."""
+    running = (cell for cell in cells if states[cell.fingerprint] is TrialState.RUNNING)
+    return Counter(storage.trial(cell.fingerprint).trained_by() for cell in running)
+
+
+def _exit_code(states: Mapping[str, TrialState]) -> int:
     return 0 if all(state.is_finished for state in states.values()) else EXIT_INCOMPLETE
 
 
 def print_failures(cells: Sequence[Cell], storage: Storage) -> None:
-    """Print a line for each distinct reason of a failure."""
-    failed: dict[str, list[str]] = defaultdict(list)
+    """Print a line for each distinct reason of a failure, and how to see more of the first."""
+    found = failures_of(cells, storage)
+    for reason, failed in found.items():
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        print(f"sweeps: failed: {failed[0].name}{others}: {reason}", file=sys.stderr)
+    if found:
+        first = next(iter(found.values()))[0].fingerprint
+        is_default = storage.root == Path(DEFAULT_STORAGE).absolute()
+        where = [] if is_default else ["--storage", str(storage.root)]
+        call = command_line("log", first, *where)
+        print(f"sweeps: to see its traceback and what it printed, run: {call}", file=sys.stderr)
+
+
+def failures_of(cells: Sequence[Cell], storage: Storage) -> dict[str, list[Cell]]:
+    """Return the failed trials by the reason."""
+    failed: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
         if folder.state() is TrialState.FAILED:
             failure = folder.failure.read()
             reason = "the reason is unknown" if failure is None else failure.error
-            failed[reason].append(cell.name)
-    for reason, names in failed.items():
-        others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        print(f"sweeps: failed: {names[0]}{others}: {reason}", file=sys.stderr)
+            failed[reason].append(cell)
+    return failed
 
 
 def print_warnings(lines: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ import argparse
 from sweeps.cli.options import (
     data_folder,
     folder,
+    json_option,
     selection_options,
     some_text,
     storage_folder,
@@ -48,6 +49,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         'pip install -e ".[export]" (default: %(default)s)',
     )
     data_folder(command)
+    json_option(command)
 
 
 def run(options: argparse.Namespace) -> int:

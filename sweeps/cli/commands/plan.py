@@ -1,12 +1,12 @@
 """The command `sweeps plan`."""
 
 import argparse
-import json
 import shutil
 
 from sweeps import streams
 from sweeps.cli.options import (
     data_folder,
+    json_option,
     placed_resources,
     placement_options,
     selection_options,
@@ -23,9 +23,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     sweep_argument(command, kinds=("sweep",))
     selection_options(command)
     storage_folder(command)
-    command.add_argument(
-        "--json", action="store_true", help="print the plan as JSON, with all trials"
-    )
+    json_option(command)
     command.add_argument(
         "--time",
         action="store_true",
@@ -39,6 +37,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the plan, and return the exit code."""
     from sweeps.cli.chosen import load_chosen
+    from sweeps.cli.json_output import print_json
     from sweeps.cli.summary import print_warnings
     from sweeps.planning.costs.machine import this_machine
     from sweeps.planning.data_changes import data_warnings
@@ -57,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
         notes = plan_notes(sweep.cells, options.data)
         plan = plan_of(sweep, storage, machine, timing)
     plan["notes"] = [*([] if timing is None else timing.lines), *notes]
-    width = shutil.get_terminal_size().columns  # 80 for a file or a pipe
-    print(json.dumps(plan) if options.json else describe(plan, width))
+    if options.json:
+        print_json(plan)
+    else:
+        print(describe(plan, shutil.get_terminal_size().columns))  # 80 for a file or a pipe
     print_warnings(data_warnings(sweep.cells, storage, options.data))
     return 0

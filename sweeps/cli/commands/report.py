@@ -4,6 +4,7 @@ import argparse
 
 from sweeps.cli.options import (
     folder,
+    json_option,
     nonnegative_number,
     selection_options,
     some_text,
@@ -75,6 +76,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "metric without bounds, in %% of the best value (default: %(default)g)",
     )
     tracking_uri(command)
+    json_option(command)
 
 
 def run(options: argparse.Namespace) -> int:

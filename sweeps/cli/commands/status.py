@@ -3,7 +3,13 @@
 import argparse
 
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
-from sweeps.cli.options import selection_options, storage_folder, study_storage, sweep_argument
+from sweeps.cli.options import (
+    json_option,
+    selection_options,
+    storage_folder,
+    study_storage,
+    sweep_argument,
+)
 
 NAME = "status"
 HELP = "Show the progress of a sweep or a study."
@@ -15,20 +21,26 @@ def add_options(command: argparse.ArgumentParser) -> None:
     selection_options(command)
     storage_folder(command)
     study_storage(command)
+    json_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the progress, and return the exit code: 0 if everything has finished."""
     from sweeps.cli.chosen import load_chosen_or_study
-    from sweeps.cli.summary import print_summary
+    from sweeps.cli.json_output import print_json
+    from sweeps.cli.summary import print_summary, print_summary_as_json
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
 
     spec, storage = load_chosen_or_study(options, outlined=True), Storage(options.storage)
     if isinstance(spec, SweepSpec):
-        return print_summary(spec, storage)
+        return (print_summary_as_json if options.json else print_summary)(spec, storage)
+    from sweeps.searching.known_studies import study_data
     from sweeps.searching.results import is_over, load, summary_lines
 
     study = load(spec, storage, options.study_storage)
-    print("\n".join(summary_lines(spec, study, storage)))
+    if options.json:
+        print_json(study_data(spec, study, storage))
+    else:
+        print("\n".join(summary_lines(spec, study, storage)))
     return 0 if is_over(spec, study) else EXIT_INCOMPLETE

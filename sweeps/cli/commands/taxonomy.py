@@ -3,7 +3,7 @@
 import argparse
 
 from sweeps import streams
-from sweeps.cli.options import sweep_argument
+from sweeps.cli.options import json_option, sweep_argument
 
 NAME = "taxonomy"
 HELP = "Print the properties of the methods of a sweep, and Table 1 of the ProxConnect paper."
@@ -12,6 +12,7 @@ HELP = "Print the properties of the methods of a sweep, and Table 1 of the ProxC
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command, which reads no results."""
     sweep_argument(command, kinds=("sweep",), default="taxonomy")
+    json_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.text import Text
 
+    from sweeps.cli.json_output import print_json
     from sweeps.loading import load_sweep
     from sweeps.reporting.taxonomy import properties_table, published_table
     from sweeps.reporting.terminal import print_table
@@ -37,6 +39,13 @@ def run(options: argparse.Namespace) -> int:
         sweep = load_sweep(options.sweep)
         found = properties_table(sweep.name, sweep.cells)
     published, lines = published_table()
+    if options.json:
+        tables = {
+            "methods": found.body.to_dict("records"),
+            "published": published.body.to_dict("records"),
+        }
+        print_json({"name": sweep.name, **tables, "agreement": lines})
+        return 0
     console = Console()
     for table in (found, published):
         print_table(table, console)

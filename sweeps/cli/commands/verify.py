@@ -5,6 +5,7 @@ import sys
 
 from sweeps.cli.options import (
     data_folder,
+    json_option,
     selection_options,
     storage_folder,
     study_storage,
@@ -22,6 +23,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     storage_folder(command)
     study_storage(command)
     data_folder(command)
+    json_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from quantlab import ConfigurationError
     from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.cli.json_output import print_json
     from sweeps.planning.verification import verified
     from sweeps.spec import SweepSpec
     from sweeps.storage import damage
@@ -56,11 +59,24 @@ def run(options: argparse.Namespace) -> int:
 
         cells = cells_of(spec, load(spec, storage, options.study_storage), storage)
     found = verified(cells, storage, options.data)
+    problems = len(found.problems) + damage.num_warnings()
+    if options.json:
+        print_json(
+            {
+                "name": spec.name,
+                "storage": storage.root,
+                "finished": found.num_finished,
+                "intact": not problems,
+                "problems": found.problems,
+                "damaged_files": damage.num_warnings(),
+                "notes": found.notes,
+            }
+        )
+        return 1 if problems else 0
     for line in found.problems:
         print(f"sweeps: error: {line}", file=sys.stderr, flush=True)
     for line in found.notes:
         print(line)
-    problems = len(found.problems) + damage.num_warnings()
     what = f"{spec.name}: {found.num_finished} finished trials"
     print(f"{what}, {problems} problem{'s' if problems != 1 else ''}")
     return 1 if problems else 0

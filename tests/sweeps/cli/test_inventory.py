@@ -1,6 +1,7 @@
 """`sweeps list`, `show`, `log` and `rm`, on a storage in which a user's sweep has run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,47 @@ def test_rm_of_orphans_keeps_the_trials_of_known_sweeps(
     assert verified.stdout == "tiny: 4 finished trials, 0 problems\n"
 
 
+def documented(command: str) -> set[str]:
+    """The fields of an object in docs/json.md."""
+    text = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {command} |"))
+    fields = re.sub(r"\([^()]*\)", "", row.split("|")[2])
+    return set(re.findall(r"`(\w+)`", fields.partition(", a list: ")[0]))
+
+
+def test_objects_have_the_documented_fields(
+    tiny_copy: Path, quick_command: Command, tmp_path: Path
+) -> None:
+    """Of commands with --only too, which chooses trials."""
+    trial = next((tiny_copy / "runs" / "trials").iterdir()).name
+    part = ("tiny.py", "--only", "rho0=0.5")
+    commands = {
+        "`plan`": ("plan", *part),
+        "`status` of a sweep": ("status", *part),
+        "`list`": ("list",),
+        "`show` of a sweep": ("show", *part),
+        "`show --trial`": ("show", "--trial", trial),
+        "`log`": ("log", trial),
+        "`report` of a sweep or a table": ("report", *part, "--format", "csv"),
+        "`export`": ("export", *part, "--best", "--out", str(tmp_path)),
+        "`verify`": ("verify", *part),
+        "`rm`": ("rm", *part),
+    }
+    found = {}
+    for name, arguments in commands.items():
+        found[name] = data_of(quick_command, tiny_copy, *arguments)
+        assert set(found[name]) == documented(name), name
+    assert found["`status` of a sweep"]["states"] == {"COMPLETE": 2}
+    assert [row["label"] for row in found["`show` of a sweep"]["blocks"]] == ["MD"]
+    assert found["`verify`"]["finished"] == len(found["`rm`"]["trials"]) == 2
+    report = found["`report` of a sweep or a table"]
+    assert report["mlflow"]["run"].startswith("sweep tiny")
+    (row,) = report["tables"]["configurations"]
+    assert (row["method"], row["n"]) == ("MD", 2)
+    assert 0 <= row["test_mean"] <= 1
+    assert Path(found["`export`"]["file"]).stat().st_size == found["`export`"]["bytes"]
+
+
 MADE_STUDY = """
 from tests.sweeps import made_studies
 
@@ -192,6 +234,11 @@ def test_rm_removes_a_study(tmp_path: Path, quick_command: Command) -> None:
     refused = quick_command(tmp_path, "rm", "--orphans")
     assert "the trials of the study 'made' are unknown; give its file with --keep" in refused.stderr
     assert not data_of(quick_command, tmp_path, "rm", "--orphans", "--keep", "made.py")["trials"]
+    shown = data_of(quick_command, tmp_path, "show", "made.py")
+    assert set(shown) == documented("`status` of a study, `show` of a study")
+    assert shown == data_of(quick_command, tmp_path, "status", "made.py")
+    assert shown["states"] == {"COMPLETE": 3}
+    assert shown["configuration_list"][shown["best"]]["values"]
     done = data_of(quick_command, tmp_path, "rm", "made.py", "--yes")
     assert len(done["trials"]) == 9
     assert not list((storage.root / "trials").iterdir())

@@ -69,6 +69,10 @@ def test_a_failing_trial_does_not_stop_the_others(
     assert alone.startswith("--- 20")
     assert "in a pack" not in alone, "the pack was halved"
     assert other.read_text().splitlines() == [title, line]
+    log = quick_command(tmp_path, "log", broken.parent.name).stdout
+    assert log.startswith("MD rho0=0.5 seed=0 (of tiny)\n")
+    assert 'tiny.py", line 27, in prox\n' in log
+    assert log.endswith(f"It printed:\n{broken.read_text()}")
     (tmp_path / "broken").write_text("no")
     again = quick_command(tmp_path, "run", "tiny.py")
     assert again.returncode == 0, again.stderr
@@ -106,7 +110,8 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 1 FAILED"
     assert len(deaths.read_text()) == 2 + 2  # twice in a pack; then alone, and once more
-    (line,) = done.stderr.splitlines()
+    line, more = done.stderr.splitlines()
+    assert re.search(r" sweeps log [0-9a-f]{16}$", more)
     assert line.startswith("sweeps: failed: MD rho0=0.5 seed=0: its process died, ")
     assert "actor died" in line
     words = [file.read_text().count("last words") for file in tmp_path.glob("runs/trials/*/*.txt")]

@@ -56,6 +56,7 @@ def test_a_trial_of_two_processes_survives_their_deaths(
         TINY,
         "        return torch.tanh(",
         f"        if os.path.exists({str(tmp_path / 'slow')!r}):\n"
+        "            print('the map is slow')\n"
         "            time.sleep(0.1)\n"
         "        return torch.tanh(",
     )
@@ -101,6 +102,10 @@ def test_a_trial_of_two_processes_survives_their_deaths(
     (tmp_path / "slow").unlink()
     output, errors = driver.communicate(timeout=120)
     assert driver.returncode == 0, errors
+    for rank in (0, 1):  # the one that leads, and the one that follows
+        printed = folder.output_of(rank).read_text()
+        assert printed.startswith("--- 20")
+        assert "the map is slow\n" in printed
     assert output.splitlines()[-1] == "tiny: 1 COMPLETE"
     assert f"{KILLS} retried" in output
 
