@@ -13,7 +13,6 @@ from rich.text import Text
 from analysis.text import plain
 from sweeps.inventory.descriptions import when
 from sweeps.inventory.removal import Removal
-from sweeps.reporting.terminal_curve import curves, main_metric_of
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.output import for_terminal
 from sweeps.terminal.table import Column, as_text, fitted
@@ -121,6 +120,8 @@ def print_trial(shown: Mapping[str, Any]) -> None:
     Args:
         shown: see `sweeps.inventory.descriptions.trial_data`.
     """
+    from sweeps.terminal.curves import curves, main_metric_of  # imports torch
+
     result = shown["result"] or {}
     _print_identity(shown)
     metrics = {

@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from quantlab import flatten
-from quantlab.canonical import flatten_canonical
 from sweeps.inventory.known_sweeps import KnownSweep, counted
 from sweeps.inventory.trials import recipe_of
 from sweeps.spec import Cell, SweepSpec
@@ -51,6 +49,8 @@ def sweep_data(sweep: SweepSpec, storage: Storage) -> dict[str, Any]:
 
 def _shared(cells: Sequence[Cell]) -> dict[str, Any]:
     """Return the fields of the recipes that all trials share."""
+    from quantlab.canonical import flatten  # with torch, which `sweeps log` does not need
+
     recipes = (flatten(cell.recipe) for cell in cells)
     shared = next(recipes)
     for other in recipes:
@@ -68,6 +68,8 @@ def trial_data(
         known: the sweeps and studies that were recorded in the storage.
         cell: the trial as a cell of a sweep; None if the sweep is not known.
     """
+    from quantlab.canonical import flatten, flatten_canonical
+
     recipe = recipe_of(folder)
     settings = flatten(cell.recipe) if cell is not None else flatten_canonical(recipe or {})
     result = folder.result.read()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from sweeps.loading import named_sweeps
+from sweeps.loading import named_studies, named_sweeps
 from sweeps.outlines.kept import load_outlined
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import Cell, SweepSpec
@@ -171,6 +171,12 @@ def sweeps_of(storage: Storage) -> list[KnownSweep]:
             known = replace(known, time=record.time, chosen=record.chosen)
         found.append(known)
     return sorted([*found, *run.values(), *of_files], key=lambda known: known.name)
+
+
+def studies_by_name(storage: Storage) -> dict[str, KnownSweep]:
+    """Return the studies of the release, without trials, and those that were recorded."""
+    records = {known.name: known for known in recorded(storage) if known.kind == STUDY}
+    return {name: KnownSweep(name=name, kind=STUDY) for name in named_studies()} | records
 
 
 def _file(storage: Storage, name: str) -> RecordFile[KnownSweep]:

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from quantlab import ConfigurationError
-from sweeps.inventory.known_sweeps import STUDY, KnownSweep, known_trials, recorded
+from sweeps.inventory.known_sweeps import STUDY, KnownSweep, known_trials, studies_by_name
 from sweeps.loading import load_study, named_studies
 from sweeps.searching.results import (
     cells_of,
@@ -35,11 +35,10 @@ def studies_of(storage: Storage, *, from_files: bool = False) -> list[KnownSweep
         from_files: whether the trials of users' studies are those of Optuna's storage, too, which
             takes the code of their files; if that is not possible, they are the recorded ones.
     """
-    records = {known.name: known for known in recorded(storage) if known.kind == STUDY}
-    found = {name: KnownSweep(name=name, kind=STUDY) for name in named_studies()} | records
+    found = studies_by_name(storage)
     for name in _names(storage):
-        record = records.get(name)
-        if record is None:  # of an earlier version, or of the release
+        record = found.get(name)
+        if record is None or not record.time:  # of an earlier version, or of the release
             begun = (storage.root / "optuna.db").stat().st_mtime
             record = KnownSweep(name=name, kind=STUDY, time=begun)
         found[name] = record

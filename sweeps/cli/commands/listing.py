@@ -18,13 +18,17 @@ def run(options: argparse.Namespace) -> int:
     """Print the lists, and return the exit code."""
     from sweeps.cli.inventory import print_known
     from sweeps.cli.json_output import print_json
-    from sweeps.inventory.known_sweeps import counted, sweeps_of
-    from sweeps.searching.known_studies import studies_of
+    from sweeps.inventory.known_sweeps import counted, studies_by_name, sweeps_of
     from sweeps.storage.folder import Storage
 
     storage = Storage(options.storage)
+    studies = list(studies_by_name(storage).values())
+    if (storage.root / "optuna.db").exists():
+        from sweeps.searching.known_studies import studies_of  # imports Optuna
+
+        studies = studies_of(storage)
     rows = []
-    for known in [*sweeps_of(storage), *studies_of(storage)]:
+    for known in [*sweeps_of(storage), *studies]:
         states = list(known.states(storage).values())
         rows.append(
             {
