@@ -117,7 +117,7 @@ def seconds_a_step(pack: PackedRun, seconds: float, *, pause_seconds: float = 0.
         NonFiniteLossError: if a trial of the pack diverges.
     """
     first = next(_times(pack, pause_steps=1))  # makes the stack
-    first = min(first, *islice(_times(pack, pause_steps=1), 2))
+    first = min([first, *islice(_times(pack, pause_steps=1), 2)])
     # At least one pause within an epoch: the time of its last steps is never taken.
     pause_steps = max(1, min(20, int(pause_seconds / first), pack.members[0].steps_per_epoch - 1))
     found: list[float] = []
