@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = {
-    "quantlab": "Averaging ConfigurationError EpochRecord Execution InitialWeights "
+    "quantlab": "Averaging ConfigurationError Distillation EpochRecord Execution InitialWeights "
     "MemoryExhaustedError MovingAverage NonFiniteLossError OptimizerSpec Outcome ParameterGroup "
     "Point ProxOptimizer Quantization Quantizer Recipe Schedule Stage TrainingRun UpdateRule "
     "WeightGroup canonical_json configuration_id fingerprint flatten load_trial override",
@@ -71,6 +71,7 @@ PUBLIC = {
     "quantlab.models": "ModelSpec",
     "quantlab.models.base": "ModelSpec global_average",
     "quantlab.models.convnet": "ConvNet SignalConvNet",
+    "quantlab.models.external.any_module": "AnyModule",
     "quantlab.models.learned_scales": "LearnedScales",
     "quantlab.models.mlp": "MLP",
     "quantlab.models.resnet": "ResNet",

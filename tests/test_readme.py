@@ -4,15 +4,11 @@ import re
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from quantlab.export import save
-from quantlab.quantization_sets import TERNARY
-from quantlab.scales.contract import require_scale_contract
 from sweeps.loading import load_sweep
-from sweeps.planning.preflight import check_without_data
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -37,30 +33,3 @@ def test_the_readmes_code_runs(
     assert re.fullmatch(r"predicted \d, labelled \d\n", capsys.readouterr().out)
     assert len(epochs) == 2 + 5
     assert 0 < float(accuracy) <= 1
-
-
-def test_the_sweep_of_mirror_descent_is_one(tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "mirror_descent.md").read_text(encoding="utf-8")
-    (sweep,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    file = tmp_path / "mirror.py"
-    file.write_text(sweep, encoding="utf-8")
-    cells = load_sweep(str(file)).cells
-    assert {cell.block for cell in cells} == {"MD-tanh-s", "BC", "PC"}
-    assert len(cells) == 3 * 3 * 3
-    check_without_data(cells)
-
-
-def test_the_scales_of_the_docs_keep_the_contract() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "scales.md").read_text(encoding="utf-8")
-    scope: dict[str, Any] = {}
-    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(code, scope)
-    require_scale_contract(scope["RootMeanSquare"](), TERNARY)
-
-
-def test_the_study_of_the_docs_is_one() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "search.md").read_text(encoding="utf-8")
-    (study,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    scope: dict[str, Any] = {}
-    exec(study, scope)
-    scope["STUDY"].require_valid()
