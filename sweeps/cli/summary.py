@@ -11,7 +11,7 @@ from sweeps.cli.json_output import print_json
 from sweeps.cli.options import DEFAULT_STORAGE
 from sweeps.inventory.known_sweeps import SWEEP, counted
 from sweeps.spec import Cell, SweepSpec
-from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Running
 from sweeps.storage.trial_states import states_of
 
@@ -73,17 +73,25 @@ def _exit_code(states: Mapping[str, TrialState]) -> int:
 
 
 def print_failures(cells: Sequence[Cell], storage: Storage) -> None:
-    """Print a line for each distinct reason of a failure, and how to see more of the first."""
+    """Print a line for each distinct reason of a failure, and how to see a traceback."""
     found = failures_of(cells, storage)
     for reason, failed in found.items():
         others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         print(f"sweeps: failed: {failed[0].name}{others}: {reason}", file=sys.stderr)
-    if found:
-        first = next(iter(found.values()))[0].fingerprint
+    firsts = (cells_of_reason[0].fingerprint for cells_of_reason in found.values())
+    started = (first for first in firsts if _tells_more(storage.trial(first)))
+    if (first := next(started, None)) is not None:
         is_default = storage.root == Path(DEFAULT_STORAGE).absolute()
         where = [] if is_default else ["--storage", str(storage.root)]
         call = command_line("log", first, *where)
         print(f"sweeps: to see its traceback and what it printed, run: {call}", file=sys.stderr)
+
+
+def _tells_more(folder: TrialFolder) -> bool:
+    """Whether there is more to see of a failed trial than its reason."""
+    failure = folder.failure.read()
+    has_traceback = failure is not None and bool(failure.traceback)
+    return has_traceback or folder.output_of(0).exists()
 
 
 def failures_of(cells: Sequence[Cell], storage: Storage) -> dict[str, list[Cell]]:

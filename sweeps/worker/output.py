@@ -3,7 +3,7 @@
 While a trial is trained, standard output and standard error of the process are its
 `TrialFolder.output`: what Python, libraries in C and processes that the trial starts write to them,
 up to the last words of a process that dies. Trials of a pack print together, and each of them gets
-everything: the first one at once, the others at the next pause of the training.
+everything: the first one at once, the others at a later pause of the training.
 """
 
 import os
@@ -16,6 +16,9 @@ from pathlib import Path
 
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.output import append, shorten
+
+KEEP_SECONDS = 1.0
+"""Minimum time between two looks at the length of an output, on a file system that may be slow."""
 
 _STREAMS = (1, 2)
 """File descriptors of standard output and standard error."""
@@ -47,8 +50,13 @@ def output_kept(folders: Sequence[TrialFolder], rank: int = 0) -> Iterator[Calla
     shared = length
     begun = False  # the other files get the title with the first output
 
-    def keep() -> None:
-        nonlocal shared, begun
+    due = time.monotonic() + KEEP_SECONDS
+
+    def keep(*, at_once: bool = False) -> None:
+        nonlocal shared, begun, due
+        if time.monotonic() < due and not at_once:
+            return
+        due = time.monotonic() + KEEP_SECONDS
         _flush()
         if others and first.stat().st_size > shared:
             with first.open("rb") as file:
@@ -64,7 +72,7 @@ def output_kept(folders: Sequence[TrialFolder], rank: int = 0) -> Iterator[Calla
         try:
             yield keep
         finally:
-            keep()
+            keep(at_once=True)
     if first.stat().st_size == length:  # nothing was printed
         with first.open("r+b") as file:
             file.truncate(length - len(title))

@@ -53,6 +53,8 @@ def test_a_failing_trial_does_not_stop_the_others(
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 2 FAILED"
     lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
+    shown = re.search(r"printed, run: .*sweeps log ([0-9a-f]{16})\n", done.stderr)
+    assert shown is not None
     assert lines == [
         "sweeps: failed: MD rho0=0.5 seed=0: RuntimeError: broken map (tiny.py, line 27, in prox)",
         "sweeps: failed: child seed=0: not started, because 'MD rho0=0.5 seed=0', from whose "
@@ -69,7 +71,8 @@ def test_a_failing_trial_does_not_stop_the_others(
     assert alone.startswith("--- 20")
     assert "in a pack" not in alone, "the pack was halved"
     assert other.read_text().splitlines() == [title, line]
-    log = quick_command(tmp_path, "log", broken.parent.name).stdout
+    assert shown[1] == broken.parent.name
+    log = quick_command(tmp_path, "log", shown[1]).stdout
     assert log.startswith("MD rho0=0.5 seed=0 (of tiny)\n")
     assert 'tiny.py", line 27, in prox\n' in log
     assert log.endswith(f"It printed:\n{broken.read_text()}")
