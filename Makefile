@@ -46,6 +46,7 @@ bench: .venv/.ready-bench
 bench-sweep: .venv/.ready-bench
 	$(BIN)/python benchmarks/sweep_overhead.py
 	$(BIN)/python benchmarks/tracking_stores.py
+	$(BIN)/python benchmarks/command_start.py
 
 bench-packs: .venv/.ready-bench
 	$(BIN)/python benchmarks/packs.py
