@@ -46,6 +46,9 @@ def print_known(rows: Sequence[Mapping[str, Any]], storage: Storage) -> None:
                 for row in started
             ],
         )
+        others = [row["name"] for row in started if row["last_run"] is None]
+        if others and len(others) < len(started):
+            print(f"Only trials that they share with others were run of: {', '.join(others)}\n")
         for row in started:
             if row["file"] is not None:
                 console.print(Text(f"{row['name']} is in {os.path.relpath(row['file'])}"))

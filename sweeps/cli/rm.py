@@ -50,8 +50,10 @@ class _Wanted:
     folders: list[Path] = field(default_factory=list)
     """Folders that go with all of the trials."""
     name: str = ""
-    """Name of the sweep or study; empty for orphans and for a part of a sweep."""
+    """Name of the sweep or study, of which nothing stays; empty for orphans and for a part."""
     is_study: bool = False
+    is_recorded: bool = False
+    """Whether the record of this name is that of the sweep or study."""
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -151,14 +153,12 @@ def _wanted(options: argparse.Namespace, storage: Storage) -> _Wanted:
         refuse_selection(options, "known by its record only")
     spec = None if found else load_chosen_or_study(options)
     name = options.sweep if spec is None else spec.name
-    if (
-        isinstance(spec, PartOfSweep) and spec.report != name
-    ):  # what belongs to the whole sweep stays
+    if isinstance(spec, PartOfSweep) and spec.report != name:
         others = [one for one in known if one.name != name]
         trials = {cell.fingerprint: cell.name for cell in spec.cells}
         return _Wanted(f"a part of {SWEEP} {name}", trials, others)
-    own = [one for one in known if one.name == name]
-    others = [one for one in known if one.name != name]
+    own = found or [one for one in known if one.name == name and _is_same(one, options.sweep)]
+    others = [one for one in known if one not in own]
     trials = {trial.fingerprint: trial.name for one in own for trial in one.all_trials.values()}
     folders = [storage.root / "reports" / name, *sorted(storage.root.glob(f"ray/{name}-2*"))]
     is_study = isinstance(spec, StudySpec) or any(one.kind == STUDY for one in found)
@@ -171,7 +171,19 @@ def _wanted(options: argparse.Namespace, storage: Storage) -> _Wanted:
     if spec is not None:
         trials |= {cell.fingerprint: cell.name for cell in _cells(spec, storage, options)}
     what = f"{STUDY if is_study else SWEEP} {name}"
-    return _Wanted(what, trials, others, folders, name, is_study=is_study)
+    return _Wanted(what, trials, others, folders, name, is_study, is_recorded=bool(own))
+
+
+def _is_same(known: KnownSweep, given: str) -> bool:
+    """Whether a sweep or study is the one that was given, if it has its name.
+
+    A file that does not exist any more may have been moved.
+    """
+    if not given.endswith(".py"):
+        return not known.source
+    if not known.source:
+        return known.name not in (*named_sweeps(), *named_studies())
+    return known.source == str(Path(given).absolute()) or not Path(known.source).exists()
 
 
 def _recorded(name: str, known: Sequence[KnownSweep]) -> list[KnownSweep]:
@@ -243,4 +255,5 @@ def _remove_rest(
         shutil.rmtree(path, ignore_errors=True)
     if wanted.is_study:
         delete_study(wanted.name, storage, options.study_storage)
-    forget(wanted.name, storage)
+    if wanted.is_recorded:
+        forget(wanted.name, storage)

@@ -6,11 +6,11 @@ are known without the user's file::
     <storage>/sweeps/<name>.json
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 from sweeps.loading import named_studies, named_sweeps
@@ -44,7 +44,8 @@ class KnownSweep:
     kind: str
     """``sweep`` or ``study``."""
     source: str = ""
-    """Path of the user's file; empty for a sweep or study of the release."""
+    """Path of the user's file, in the record relative to the storage; empty for a sweep or study of
+    the release."""
     time: float = 0.0
     """Time of the last command that trained it, in seconds since 1970; 0 if it is unknown."""
     trials: tuple[KnownTrial, ...] = ()
@@ -125,7 +126,8 @@ def remember_study(name: str, source: str, cells: Sequence[Cell], storage: Stora
 
 
 def _record(known: KnownSweep, source: str, storage: Storage) -> None:
-    path = str(Path(source).absolute()) if source.endswith(".py") else ""
+    # A relative path stays right if the file and the storage are moved or copied together.
+    path = os.path.relpath(source, storage.root) if source.endswith(".py") else ""
     file = _file(storage, known.name)
     file.path.parent.mkdir(exist_ok=True)
     file.write(replace(known, source=path, time=time.time()))
@@ -144,7 +146,11 @@ def recorded(storage: Storage) -> list[KnownSweep]:
     """
     files = sorted((storage.root / "sweeps").glob("*.json"))
     found = (_file(storage, path.stem).read() for path in files)
-    return [known for known in found if known is not None]
+    return [
+        replace(known, source=known.source and os.path.normpath(storage.root / known.source))
+        for known in found
+        if known is not None
+    ]
 
 
 def of_release() -> list[KnownSweep]:

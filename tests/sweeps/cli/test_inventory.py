@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from sweeps.inventory.known_sweeps import remember_sweep, sweeps_of
 from sweeps.loading import load_sweep
 from sweeps.searching.study_queue import StudyQueue
-from sweeps.storage import Storage
+from sweeps.selection.selected import selected
+from sweeps.storage import Storage, TrialState
 from sweeps.storage.sqlite_uri import sqlite_uri
 from sweeps.tracking.experiment import mlflow  # with our settings, which it reads when imported
 from sweeps.worker.trial import run_trial
@@ -171,6 +173,38 @@ def test_rm_of_orphans_keeps_the_trials_of_known_sweeps(
     assert len(data_of(quick_command, tiny_copy, "rm", "--orphans", "--yes")["trials"]) == 2
     verified = quick_command(tiny_copy, "verify", "tiny.py")
     assert verified.stdout == "tiny: 4 finished trials, 0 problems\n"
+
+
+def test_trials_that_options_have_chosen_stay_known(tiny_copy: Path) -> None:
+    """Until the sweep is removed, whether or not the file has them."""
+    sweep, storage = load_sweep(str(tiny_copy / "tiny.py")), Storage(tiny_copy / "runs")
+    more, _ = selected(sweep, seeds="1-2")
+    remember_sweep(more, "tiny.py", storage)
+    remember_sweep(sweep, "tiny.py", storage)
+    (known,) = (one for one in sweeps_of(storage) if one.name == "tiny")
+    assert {trial.fingerprint for trial in known.trials} == {
+        cell.fingerprint for cell in sweep.cells
+    }
+    assert len(known.all_trials) == 6 + 3
+    assert sorted(known.states(storage).values(), key=str)[-3:] == [TrialState.WAITING] * 3
+
+
+def test_a_sweep_of_the_same_name_in_another_file_is_another(
+    tiny_copy: Path, quick_command: Command, tmp_path: Path
+) -> None:
+    """Unless the file was moved."""
+    (tmp_path / "other.py").write_text(changed(TINY, "seeds=(0, 1)", "seeds=(5,)"))
+    other = str(tmp_path / "other.py")
+    assert not data_of(quick_command, tiny_copy, "rm", other)["trials"]
+    (tiny_copy / "tiny.py").rename(tiny_copy / "moved.py")
+    record = tiny_copy / "runs" / "sweeps" / "tiny.json"
+    remember_sweep(
+        load_sweep(str(tiny_copy / "moved.py")),
+        str(tiny_copy / "tiny.py"),
+        Storage(tiny_copy / "runs"),
+    )
+    assert len(data_of(quick_command, tiny_copy, "rm", "moved.py", "--yes")["trials"]) == 6
+    assert not record.exists()
 
 
 def documented(command: str) -> set[str]:
