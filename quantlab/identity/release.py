@@ -92,7 +92,7 @@ RELEASE = {
     "quantlab.mirror_maps.softmax": "Softmax",
     "quantlab.models.base": "ModelSpec NormalizedModel ScaledLayers global_average",
     "quantlab.models.convnet": "ConvNet SignalConvNet",
-    "quantlab.models.external.any_module": "AnyModule",
+    "quantlab.models.external.any_module": "AnyModule imported",
     "quantlab.models.external.timm_model": "TimmModel imported_timm",
     "quantlab.models.he_scales": "HeScales",
     "quantlab.models.learned_scales": "LearnedScales",

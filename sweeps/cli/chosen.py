@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.cli.command_line import changed_options
@@ -67,17 +68,20 @@ def load_chosen_or_study(
     return spec
 
 
-def refuse_selection(options: argparse.Namespace, what: str) -> None:
+def refuse_selection(
+    options: argparse.Namespace, what: str, names: Sequence[str] = SELECTION
+) -> None:
     """Refuse the options that choose trials of a sweep, for something else.
 
     Args:
         options: the parsed command line.
         what: what `options.sweep` is, such as ``"a study"``.
+        names: those of the options that are refused.
 
     Raises:
         ConfigurationError: one of the options is given.
     """
-    if given := changed_options(options, *SELECTION):
+    if given := changed_options(options, *names):
         from quantlab.errors import ConfigurationError
 
         raise ConfigurationError(

@@ -32,6 +32,7 @@ from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.known_studies import study_data
 from sweeps.searching.results import cells_of, load, summary_lines
+from sweeps.selection.names import part_name
 from sweeps.selection.part_of_sweep import report_name
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
@@ -91,7 +92,7 @@ def report(options: argparse.Namespace) -> int:
             f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
         )
     if spec is None:
-        refuse_selection(options, "a table of trials")
+        refuse_selection(options, "a table of trials", ("seeds", "set"))
         data = _of_table(options, chosen)
     else:
         data = _of_sweep(spec, options, chosen)
@@ -128,12 +129,13 @@ def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -
     """Report on a table of trials, and return the result for `print_json`."""
     path = Path(options.sweep)
     metric = ACCURACY if options.metric is None else metric_named(options.metric)
+    name = part_name(path.stem, options.only)
     written = sweep_report.report(
-        sweep_report.measurements_of_table(path, metric),
-        options.out or Storage(options.storage).root / "reports" / path.stem,
-        f"Trials of {path.name}",
-        {"made by": _call("report", options, "storage", *_OPTIONS)},
-        _named(chosen, path.stem),
+        sweep_report.measurements_of_table(path, metric, options.only),
+        options.out or Storage(options.storage).root / "reports" / name,
+        f"Trials of {path.name}" + (f" with {', '.join(options.only)}" if options.only else ""),
+        {"made by": _call("report", options, "only", "storage", *_OPTIONS)},
+        _named(chosen, name),
     )
     if not options.json:
         show(written)

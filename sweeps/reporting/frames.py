@@ -13,6 +13,7 @@ from analysis.columns import (
     RECIPE_PREFIX,
     TRIALS,
     TRIALS_MAY_HAVE,
+    axis_columns,
     empty,
     history_columns,
 )
@@ -100,6 +101,27 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
     frame[axes] = frame[axes].fillna("")
     return frame
+
+
+def axes_of_table(trials: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the axes of each trial of a table, by which trials are chosen: name -> label.
+
+    Args:
+        trials: columns of `analysis.columns.trials_columns`.
+    """
+    names = {name: name.removeprefix(AXIS_PREFIX) for name in axis_columns(trials)}
+    names = {name: name for name in _CHOSEN_BY if name in trials} | names
+    axes: list[dict[str, str]] = [{} for _ in range(len(trials))]
+    for column, name in names.items():
+        for one, value in zip(axes, trials[column], strict=True):
+            label = f"{value:g}" if isinstance(value, float) else str(value)
+            if label not in ("", "nan"):
+                one[name] = label
+    return axes
+
+
+_CHOSEN_BY = ("method", "set", "rho0", "seed", "regime", "model", "dataset")
+"""Columns that are axes, as in `sweeps.selection.axes`, besides further axes."""
 
 
 def history_frame(sweep: SweepSpec, storage: Storage, metric: Metric = ACCURACY) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Write the report of a sweep, or of a table of trials."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from analysis.schema import Measurements, SchemaError
 from analysis.statistics.selection import Split
 from quantlab import ConfigurationError
 from sweeps import streams
-from sweeps.reporting.frames import histograms_frame, history_frame, trials_frame
+from sweeps.reporting.frames import axes_of_table, histograms_frame, history_frame, trials_frame
 from sweeps.reporting.importance import importance_frame
 from sweeps.reporting.maps import maps_frame
 from sweeps.reporting.metric import further_of, metric_of
+from sweeps.selection.choice import chosen_places
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import analysed_with
@@ -83,16 +84,20 @@ def details_of(sweep: SweepSpec, storage: Storage, findings: Findings) -> dict[s
     return {"histograms": histograms_frame(sweep, storage, selected), "maps": maps}
 
 
-def measurements_of_table(path: Path, metric: Metric = ACCURACY) -> Measurements:
+def measurements_of_table(
+    path: Path, metric: Metric = ACCURACY, only: Sequence[str] = ()
+) -> Measurements:
     """Read a table of trials from a file.
 
     Args:
         path: the file.
         metric: what the trials are compared by.
+        only: conditions that the trials fulfil; see `sweeps.selection.conditions`.
 
     Raises:
         ConfigurationError: the file cannot be read, a column does not agree with
-            `analysis.columns.trials_columns`, or no trial has ended.
+            `analysis.columns.trials_columns`, no trial fulfils all conditions, or none of them has
+            ended.
     """
     try:
         measurements = Measurements(read_trials(path, metric), metric=metric)
@@ -100,6 +105,10 @@ def measurements_of_table(path: Path, metric: Metric = ACCURACY) -> Measurements
         raise ConfigurationError(f"{path}: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: the file cannot be read ({error.strerror})") from error
+    if only:
+        places = chosen_places(axes_of_table(measurements.trials), only, f"table {path.name}")
+        some = measurements.trials.iloc[places].reset_index(drop=True)
+        measurements = replace(measurements, trials=some)
     if not measurements.trials["state"].isin(REPORTED).any():
         raise ConfigurationError(
             f"{path}: no trial has ended ({states(measurements.trials)}); a report needs a trial "

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 _LONGEST = 60
 """Characters of an ending."""
@@ -13,8 +14,21 @@ _WORDS = {
     "<": "-below-",
     "=": "-",
     "|": "-or-",
+    ":": "-",
 }
-"""Operators of conditions, the longer ones first."""
+"""Operators of conditions, the longer ones first, and the sign between a module and a name."""
+
+
+def part_name(name: str, only: Sequence[str], seeds: str | None = None) -> str:
+    """Return the name of the report on a part of the trials of a sweep or table.
+
+    Args:
+        name: name of the sweep or table.
+        only: conditions on the trials.
+        seeds: the seeds of the trials; None for those of the sweep.
+    """
+    parts = [f"seeds-{seeds}"] * (seeds is not None) + [f"only-{text}" for text in only]
+    return name_with(name, *parts) if parts else name
 
 
 def name_with(name: str, *differences: str) -> str:
@@ -30,7 +44,7 @@ def name_with(name: str, *differences: str) -> str:
     for symbol, word in _WORDS.items():
         ending = ending.replace(symbol, word)
     ending = re.sub(r"[^A-Za-z0-9_-]+", "_", ending).strip("_-")
-    if len(ending) > _LONGEST or not re.fullmatch(r"[\w.,!<>=|-]+", text, flags=re.ASCII):
+    if len(ending) > _LONGEST or not re.fullmatch(r"[\w.,:!<>=|-]+", text, flags=re.ASCII):
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         ending = f"{ending[: _LONGEST - 10]}-{digest}".strip("-")
     return f"{name}-{ending}"

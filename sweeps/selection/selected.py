@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sweeps.selection.axes import axes_of
 from sweeps.selection.choice import chosen_places
-from sweeps.selection.names import name_with
+from sweeps.selection.names import name_with, part_name
 from sweeps.selection.part_of_sweep import needed_by, part_of, with_seeds
 from sweeps.selection.seeds import parse_seeds
 from sweeps.spec import SweepSpec
@@ -52,7 +52,7 @@ def selected(
     if changes:
         from sweeps.selection.settings import with_settings
 
-        differences = [f"{change.path}={change.value}" for change in changes]
+        differences = [change.difference for change in changes]
         name = name_with(sweep.name, *differences)
         changed = with_settings(trials, others, changes, blocks=sweep.blocks, name=name)
         trials = [changed[cell.fingerprint] for cell in trials]
@@ -68,8 +68,6 @@ def selected(
             f"{others[0].name!r}{more}: included, because chosen trials need their networks"
         )
         trials = [*others, *trials]
-    parts = [f"seeds-{seeds}"] * (seeds is not None) + [f"only-{text}" for text in only]
-    if not parts and not changes:
+    if seeds is None and not only and not changes:
         return sweep, notes
-    report = name_with(sweep.name, *parts) if parts else sweep.name
-    return part_of(sweep, trials, report), notes
+    return part_of(sweep, trials, part_name(sweep.name, only, seeds)), notes

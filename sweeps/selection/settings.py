@@ -3,12 +3,14 @@
 import ast
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint, override
 from quantlab.errors import described
 from quantlab.initial_weights import TrialWeights
 from quantlab.models import ModelSpec
+from quantlab.models.external.any_module import imported
 from quantlab.plain_values import plain
 from sweeps.spec import Block, Cell
 
@@ -22,6 +24,11 @@ class Setting:
     path: str
     """Dotted path of the field."""
     value: object
+    difference: str
+    """The setting in one form, whatever spaces and notation were given."""
+
+
+_NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 
 
 def parse_setting(text: str) -> Setting:
@@ -29,11 +36,12 @@ def parse_setting(text: str) -> Setting:
 
     Args:
         text: the path of a field, ``=`` and a value. The value is a number, None, True, False, or a
-            list, tuple or mapping of these and of texts in quotes, as in Python. Anything else is
-            text.
+            list, tuple or mapping of these and of texts in quotes, as in Python; or a module and a
+            name in it, such as ``torch.optim:Adam``. Anything else is text.
 
     Raises:
-        ConfigurationError: the text has another form, or sets the seed.
+        ConfigurationError: the text has another form, sets the seed, or names something that is
+            not there.
     """
     path, _, value = (part.strip() for part in text.partition("="))
     if not value or not re.fullmatch(r"\w+(\.[\w-]+)*", path):
@@ -43,10 +51,12 @@ def parse_setting(text: str) -> Setting:
         )
     if path == "seed":
         raise ConfigurationError(f"--set {text}: must not set the seed; use --seeds {value}")
-    try:
-        return Setting(text, path, plain(ast.literal_eval(value)))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return Setting(text, path, value)
+    if re.fullmatch(f"{_NAME}:{_NAME}", value):
+        return Setting(text, path, imported(value, f"--set {path}"), f"{path}={value}")
+    found: object = value
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        found = plain(ast.literal_eval(value))
+    return Setting(text, path, found, f"{path}={found}")
 
 
 def with_settings(

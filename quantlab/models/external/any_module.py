@@ -41,7 +41,7 @@ class AnyModule(ModelSpec):
     def __post_init__(self) -> None:
         made_by = self.maker
         if isinstance(made_by, str):
-            made_by = _imported(made_by)
+            made_by = imported(made_by)
             if is_users(made_by):
                 object.__setattr__(self, "maker", made_by)
         is_network = isinstance(made_by, type) and issubclass(made_by, nn.Module)
@@ -87,13 +87,13 @@ class AnyModule(ModelSpec):
     @property
     def packages(self) -> tuple[str, ...]:
         """The package that defines the network, unless it is the user's."""
-        made_by = _imported(self.maker) if isinstance(self.maker, str) else self.maker
+        made_by = imported(self.maker) if isinstance(self.maker, str) else self.maker
         where = self.maker if isinstance(self.maker, str) else made_by.__module__
         return () if is_users(made_by) else (where.partition(":")[0].split(".")[0],)
 
     def build_for(self, dimensions: Dimensions) -> nn.Module:
         """Call the class or function."""
-        made_by = _imported(self.maker) if isinstance(self.maker, str) else self.maker
+        made_by = imported(self.maker) if isinstance(self.maker, str) else self.maker
         values = {
             "num_classes": dimensions.num_classes,
             "num_channels": dimensions.input[0] if dimensions.input else 1,
@@ -104,13 +104,17 @@ class AnyModule(ModelSpec):
         return made
 
 
-def _imported(text: str) -> Any:
+def imported(text: str, what: str = "AnyModule.maker") -> Any:
     """Return what ``"module:name"`` names.
+
+    Args:
+        text: the module and the name in it.
+        what: what has this value, for messages.
 
     Raises:
         ConfigurationError: if there is no such module or name.
     """
-    where = f"AnyModule.maker = {brief(text)}"
+    where = f"{what} = {brief(text)}"
     module, _, names = text.partition(":")
     if not (names and all(part.isidentifier() for part in (*module.split("."), *names.split(".")))):
         raise ConfigurationError(f"{where}: must be {_EXAMPLES}")

@@ -57,6 +57,13 @@ def test_a_report_on_some_trials_stands_beside_that_on_all(
     table = (folder / "latex" / "configurations.tex").read_text()
     assert r"method & $\rho_0$ & test \% \\" in table
     assert rf"\label{{tab:{folder.name}:configurations}}" in table
+    path = str(folder / "tables" / "trials.csv")
+    done = quick_command(tiny_copy, "report", path, "--only", "seed<1", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    again = pd.read_csv(folder.parent / "trials-only-seed-below-1" / "tables" / "trials.csv")
+    assert list(again["seed"]) == [0]
+    done = quick_command(tiny_copy, "report", path, "--only", "rho0=7")
+    assert "--only rho0=7: no trial of table trials.csv has rho0 '7'; there are m" in done.stderr
 
 
 def test_changed_trials_are_trained_as_another_sweep(
@@ -92,10 +99,9 @@ def test_changed_trials_are_trained_as_another_sweep(
             r"--set epochs=0: 'FP seed=0': Recipe.epochs",
         ),
         (["status", "digits_bits", "--seeds", "0"], r"--seeds: applies to sweeps, but .* a study;"),
-        (
-            ["report", "trials.csv", "--only", "a=b"],
-            r"--only: applies to sweeps, .* a table of",
-        ),
+        (["report", "trials.csv", "--seeds", "0"], r"--seeds: applies to sweeps, .* a table of"),
+        (["report", "tiny.py", "--columns", "methods_1"], r"--columns methods_1: must be a table"),
+        (["report", "tiny.py", "--columns", "a=b"], r"--columns: there is no table 'a'; the tab"),
     ],
 )
 def test_a_wrong_choice_trains_nothing(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -186,12 +187,14 @@ def test_needed_trials_without_the_field_stay_as_they_are() -> None:
         ("quantization.latent_bound=2", "'FP seed=0': path 'quantization.latent_bound': None has"),
         ("batch_size=8", "the axis 'size' of block 'PC' sets batch_size; choose its values with"),
         ("epochs={1}", "'FP seed=0': "),
+        ("model=no_module:NAME", "--set model = 'no_module:NAME': there is no module no_module"),
+        ("model=torch:Nothing", "--set model = 'torch:Nothing': torch has no Nothing"),
     ],
 )
 def test_settings_that_trials_do_not_take_are_refused_in_one_line(setting: str, says: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         selected(family(), settings=[setting])
-    assert str(error.value).startswith(f"--set {setting}: {says}")
+    assert str(error.value).startswith(says if "--set" in says else f"--set {setting}: {says}")
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -209,6 +212,14 @@ def test_values_are_those_of_python_or_text() -> None:
     part, _ = selected(load_sweep("digits"), settings=["epochs=5", rates, "select=best"])
     recipe = part.cells[0].recipe
     assert getattr(recipe.optimizer.learning_rate, "milestones", None) == (3, 4)
+
+
+def test_a_value_may_be_a_name_in_a_module() -> None:
+    part, _ = selected(
+        family(), settings=["optimizer.algorithm=torch.optim:SGD"], only=["block=FP"]
+    )
+    assert {cell.recipe.optimizer.algorithm for cell in part.cells} == {torch.optim.SGD}
+    assert part.name == "family-optimizer_algorithm-torch_optim-SGD"
 
 
 def test_a_plan_of_a_part_counts_its_trials_only(tmp_path: Path) -> None:
