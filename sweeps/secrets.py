@@ -21,6 +21,8 @@ SHORTEST = 3
 
 _NAMED_SECRET = re.compile(r"(?i)pass(word|wd)?$|pwd$|secret|token|key$|credential|^sig|auth$")
 """Names of URI parameters that hold secrets."""
+_NAMES_A_VIEW = "viewStateShareKey"
+"""A parameter of MLflow's UI, whose value is not a secret."""
 _OF_ENVIRONMENT = re.compile(r"(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIALS|_KEY)$")
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):([^\s/'\"]*)(?=@)")
 _TOKEN_AS_USER = re.compile(r"(?<=://)(?<=http://|ttps://)([^\s/:@'\"]+)(?=@)")
@@ -45,9 +47,7 @@ def hide(text: str) -> str:
     text = _USER_AND_PASSWORD.sub(rf"\1:{HIDDEN}", text)
     text = _TOKEN_AS_USER.sub(HIDDEN, text)
     return _PARAMETER.sub(
-        lambda found: (
-            f"{found[1]}{found[2]}={HIDDEN}" if _NAMED_SECRET.search(found[2]) else found[0]
-        ),
+        lambda found: f"{found[1]}{found[2]}={HIDDEN}" if _holds_secret(found[2]) else found[0],
         text,
     )
 
@@ -109,9 +109,13 @@ def _secrets_of(uri: str) -> set[str]:
         query = urlsplit(uri).query
     except ValueError:
         query = uri.partition("?")[2]
-    found += [value for key, value in parse_qsl(query) if _NAMED_SECRET.search(key)]
+    found += [value for key, value in parse_qsl(query) if _holds_secret(key)]
     every = {form for secret in found for form in (secret, unquote(secret))}
     return {secret for secret in every if len(secret) >= SHORTEST}
+
+
+def _holds_secret(parameter: str) -> bool:
+    return parameter != _NAMES_A_VIEW and _NAMED_SECRET.search(parameter) is not None
 
 
 def _of_environment(environment: Mapping[str, str]) -> list[str]:

@@ -156,32 +156,101 @@ def contrast(browser: webdriver.Chrome, selector: str) -> float:
     return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
-def test_mlflows_ui_lists_the_runs(browser: webdriver.Chrome, tiny: Ran) -> None:
+@pytest.fixture(scope="module")
+def links(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What `sweeps ui` prints in a copy of the storage: the name of each page, and its address."""
+    folder = tmp_path_factory.mktemp("moved")
+    shutil.copytree(tiny.folder / "runs", folder / "elsewhere")
+    (folder / "link").symlink_to("elsewhere")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
     server = subprocess.Popen(
-        [SWEEPS, "ui", "--port", str(port)],
-        cwd=tiny.folder,
-        stdout=subprocess.DEVNULL,
+        [SWEEPS, "ui", "tiny", "--storage", "link", "--port", str(port)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        text=True,
     )
     try:
+        assert server.stdout is not None
+        address, line = server.stdout.readline().strip(), server.stdout.readline()
+        assert address == f"http://127.0.0.1:{port}"
         for _ in range(600):
             try:
                 urllib.request.urlopen(address).close()
                 break
             except OSError:
                 time.sleep(0.1)
-        browser.get(f"{address}/#/experiments/1/runs?orderByKey=metrics.%60rho0%60")
-        WebDriverWait(browser, 60).until(
-            lambda page: "6 matching runs" in body(page) and "MD rho0=" in body(page)
-        )
+        yield {"": address, **dict([line.split()])}
     finally:
         os.killpg(server.pid, 15)
-        server.wait(30)
+        server.communicate(timeout=30)
+
+
+def test_the_link_to_mlflow_shows_the_trials_by_accuracy(
+    browser: webdriver.Chrome, links: dict[str, str]
+) -> None:
+    shown = {"method", "set", "rho0", "seed", "test_accuracy", "validation_accuracy"}
+    header = "return [...document.querySelectorAll('.ag-header-cell')].map(e => e.innerText.trim())"
+    browser.get(links["tiny"])
+    WebDriverWait(browser, 60).until(
+        lambda page: (
+            "6 matching runs" in body(page)
+            # MLflow orders the columns of a view only sometimes, as the page is loaded in parts.
+            and shown < set(page.execute_script(header))
+        )
+    )
+    rows = browser.execute_script(
+        "const rows = {}; for (const cell of document.querySelectorAll('.ag-row .ag-cell')) "
+        "(rows[cell.closest('.ag-row').getAttribute('row-index')] ??= {})"
+        "[cell.getAttribute('col-id')] = cell.innerText.trim(); return Object.values(rows)"
+    )
+    assert len(rows) == 6
+    accuracies = [float(row["metrics.`test_accuracy`"]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert all(accuracy == round(accuracy, 5) for accuracy in accuracies)
+    assert {row["params.`method`"] for row in rows} == {"MD", "FP"}
+    for row in rows:
+        assert f"\nseed={row['params.`seed`']} " in row["attributes.`Run Name`"]
+
+
+def test_the_charts_of_mlflow_compare_the_settings(
+    browser: webdriver.Chrome, links: dict[str, str]
+) -> None:
+    titles = (
+        "return [...document.querySelectorAll('body *')].filter(e => e instanceof HTMLElement "
+        "&& !e.childElementCount).map(e => e.innerText.trim())"
+    )
+    browser.get(links["tiny"].replace("=TABLE", "=CHART"))
+    WebDriverWait(browser, 60).until(
+        lambda page: {"Parallel Coordinates", "Model metrics"} <= set(page.execute_script(titles))
+    )
+    assert not {"rho0", "seed", "file_bytes"} & set(browser.execute_script(titles))
+
+
+def test_mlflow_groups_the_trials_of_a_configuration(
+    browser: webdriver.Chrome, links: dict[str, str]
+) -> None:
+    browser.get(links["tiny"].replace("Key=trials", "Key=configurations"))
+    WebDriverWait(browser, 60).until(lambda page: "Group: MD rho0=0.5" in body(page))
+    assert "seed=" not in body(browser)  # the groups are closed
+
+
+def test_a_moved_storage_shows_its_artifacts(
+    browser: webdriver.Chrome, links: dict[str, str]
+) -> None:
+    browser.get(links["tiny"])
+    by_name = "//a[contains(., 'MD rho0=')]"
+    WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.XPATH, by_name))
+    run = browser.find_element(By.XPATH, by_name).get_attribute("href")
+    assert run is not None
+    browser.get(f"{run.partition('?')[0]}/artifacts/recipe.json")
+    WebDriverWait(browser, 60).until(
+        lambda page: "weights.pt" in body(page) and '"algorithm"' in body(page)
+    )
+    assert "moved" in body(browser)  # the path of the file
 
 
 def body(browser: webdriver.Chrome) -> str:

@@ -237,7 +237,7 @@ def _log(
             )
         return None
     page = log_report(tracker, run_name, spec.description, written.directory, written.files)
-    ui = command_line("ui", *changed_options(options, "storage", "tracking_uri"))
+    ui = command_line("ui", options.sweep, *changed_options(options, "storage", "tracking_uri"))
     if not options.json:
         print(f"MLflow    {page or ui}, run {run_name!r}")
     return {"page": page or None, "ui": ui, "run": run_name}

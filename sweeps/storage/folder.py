@@ -367,8 +367,8 @@ class Storage:
 
     @property
     def artifacts(self) -> Path:
-        """The folder of the artifacts of the embedded tracking store."""
-        return self.root / "mlartifacts"
+        """The folder of the artifacts of the embedded tracking store, without symbolic links."""
+        return self.root.resolve() / "mlartifacts"
 
 
 def _sha256(path: Path) -> str:

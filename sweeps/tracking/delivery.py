@@ -64,6 +64,7 @@ class Delivery:
         outdated = self._to_compare
         try:
             if outdated:
+                self._tracker.prepare_views(outdated)
                 outdated = self._tracker.outdated(outdated)
         except Exception as error:  # no failure of the server may stop training
             self.last_error = reason(error)

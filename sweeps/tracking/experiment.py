@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from quantlab.errors import first_line
 from quantlab.tasks import Metric
 from quantlab.tasks.classification import TopAccuracy
 from sweeps.secrets import hide
+from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.storage.sharing import locked
 from sweeps.tracking.artifacts import follow_storage, require_reachable
+from sweeps.tracking.run import configuration, labels
 from sweeps.tracking.uri import TrackingServer
+from sweeps.tracking.views import views
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -29,6 +33,10 @@ ACCURACY = TopAccuracy()
 """The metric of classification."""
 
 
+PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
+GREATER_IS_BETTER = "mlflow.experiment.primaryMetric.greaterIsBetter"
+
+
 def experiment_tags(metric: Metric) -> dict[str, str]:
     """Return the tags with which MLflow's UI opens on the runs and shows a metric.
 
@@ -37,9 +45,48 @@ def experiment_tags(metric: Metric) -> dict[str, str]:
     """
     return {
         "mlflow.experimentKind": "custom_model_development",
-        "mlflow.experiment.primaryMetric.name": f"test_{metric.name}",
-        "mlflow.experiment.primaryMetric.greaterIsBetter": str(metric.higher_is_better).lower(),
+        PRIMARY_METRIC: f"test_{metric.name}",
+        GREATER_IS_BETTER: str(metric.higher_is_better).lower(),
     }
+
+
+def write_views(
+    client: mlflow.MlflowClient, experiment_id: str, metric: Metric, cells: Iterable[Cell]
+) -> None:
+    """Write the saved views of trials; see `sweeps.tracking.views`.
+
+    Args:
+        client: of the server.
+        experiment_id: of the trials' experiment.
+        metric: the main metric of the trials' task.
+        cells: the trials.
+
+    Raises:
+        MlflowException: a request failed.
+    """
+    found = client.get_experiment(experiment_id)
+    cells = tuple(cells)
+    wanted = views(
+        metric.name,
+        metric.higher_is_better,
+        [labels(cell) for cell in cells],
+        dict.fromkeys(configuration(cell) for cell in cells),
+        created=found.creation_time or 0,
+    )
+    write_tags(client, found, wanted)
+
+
+def write_tags(
+    client: mlflow.MlflowClient, experiment: Experiment, tags: Mapping[str, str]
+) -> None:
+    """Write those tags of an experiment that differ.
+
+    Raises:
+        MlflowException: a request failed.
+    """
+    for key, value in tags.items():
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 _ADVICE = {

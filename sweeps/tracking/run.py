@@ -19,6 +19,7 @@ from sweeps.spec import Cell
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.records import Epoch, Failure, Result, Stopped, TrialState, values_of
 from sweeps.storage.sealed_json import plain
+from sweeps.tracking.views import CONFIGURATION
 
 STATUS = {
     TrialState.COMPLETE: "FINISHED",
@@ -90,15 +91,31 @@ def recorded_state(folder: TrialFolder) -> RecordedState:
     return RecordedState(state, None)
 
 
+def configuration(cell: Cell) -> str:
+    """Return the name of a trial without its seed, such as ``PC ternary rho0=0.01``."""
+    return configuration_of(cell.name, cell.recipe.seed)
+
+
+def configuration_of(name: str, seed: object) -> str:
+    """Return the name of a trial, see `sweeps.spec.Cell.name`, without its seed."""
+    return name.removesuffix(f" seed={seed}")
+
+
 def run_name(cell: Cell) -> str:
     """Return the name of a trial's run in MLflow's UI."""
-    return text(cell.name, LONGEST_NAME)
+    return run_name_of(configuration(cell), cell.recipe.seed)
+
+
+def run_name_of(configuration: str, seed: object) -> str:
+    """Return the name of a run; the seed comes first, as the UI shortens names at their end."""
+    return text(f"seed={seed} {configuration}", LONGEST_NAME)
 
 
 def labels(cell: Cell) -> dict[str, str]:
-    """Return the labels that the sweep file gives a trial; they are logged as tags and as params.
+    """Return the labels that the sweep file gives a trial.
 
-    MLflow's UI sorts runs by params and metrics, not by tags, and params only as text.
+    They are logged as params. MLflow's UI would draw a chart for every metric, and it cannot sort
+    runs by tags.
     """
     value = rho0(cell)
     return _texts(
@@ -113,12 +130,12 @@ def labels(cell: Cell) -> dict[str, str]:
 
 
 def params(cell: Cell) -> dict[str, str]:
-    """Return the params of a run: the flattened recipe and the labels."""
+    """Return the params of a run: the flattened recipe, which has the seed, and the labels."""
     return {**_texts(flatten(cell.recipe), LONGEST_PARAM), **labels(cell)}
 
 
 def tags(cell: Cell, storage: str) -> dict[str, str]:
-    """Return the tags of a run. A label with the name of another tag is a param only.
+    """Return the tags of a run.
 
     Args:
         cell: the trial.
@@ -126,19 +143,13 @@ def tags(cell: Cell, storage: str) -> dict[str, str]:
     """
     own = {
         "fingerprint": cell.fingerprint,
+        CONFIGURATION: configuration(cell),
         "configuration_id": cell.configuration_id,
         "sweep": cell.sweep,
         "block": cell.block,
-        "seed": cell.recipe.seed,
         "storage": storage,
     }
-    return {**labels(cell), **_texts(own, LONGEST_TAG)}
-
-
-def numbers(cell: Cell) -> dict[str, float]:
-    """Return the seed and rho0 as metrics, which MLflow's UI sorts as numbers."""
-    value = rho0(cell)
-    return {"seed": cell.recipe.seed, **({} if value is None else {"rho0": value})}
+    return _texts(own, LONGEST_TAG)
 
 
 def epoch_metrics(epoch: Epoch) -> dict[str, float]:
@@ -154,6 +165,9 @@ def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, f
     Args:
         recorded: how it ended.
         seconds: training time of all epochs; None if some are missing.
+
+    Returns:
+        The metrics, see `rounded`.
     """
     finals: dict[str, float | None] = {"seconds_total": seconds}
     if isinstance(recorded.record, Result) and recorded.state is TrialState.COMPLETE:
@@ -164,7 +178,16 @@ def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, f
             *FINAL_METRICS,
         )
         finals |= {name: values[name] for name in names}
-    return {key: value for key, value in finals.items() if value is not None}
+    return {key: rounded(value) for key, value in finals.items() if value is not None}
+
+
+def rounded(value: float) -> float:
+    """Round a final number, which MLflow's UI shows with all of its digits.
+
+    The result has four decimals or, below 0.1, four significant digits. The trial folder has the
+    number itself.
+    """
+    return float(f"{value:.4f}" if abs(value) >= 0.1 else f"{value:.4g}")
 
 
 def final_tags(recorded: RecordedState) -> dict[str, str]:

@@ -23,26 +23,27 @@ from sweeps.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Delivered, Epoch, History, Result
+from sweeps.tracking import earlier_releases
 from sweeps.tracking.comparison import (
     Folders,
     has_labels,
     is_of_another_training,
     user_tags,
 )
-from sweeps.tracking.experiment import ACCURACY, Connected, connect
+from sweeps.tracking.experiment import ACCURACY, Connected, connect, write_views
 from sweeps.tracking.run import (
     STATUS,
     RecordedState,
     epoch_metrics,
     final_metrics,
     final_tags,
-    numbers,
     params,
     recorded_state,
     run_name,
     tags,
 )
 from sweeps.tracking.uri import identity_of, tracking_server
+from sweeps.tracking.views import results_of
 
 METRICS_A_BATCH = 1000
 """MLflow's limit. A batch is stored as a whole or not at all, and so is each epoch."""
@@ -135,7 +136,8 @@ class Tracker:
         """Return the trials whose runs are missing or differ from their folders.
 
         All runs of the experiment are requested, page by page, with those of other experiments that
-        share trials with it; there is no request for each trial.
+        share trials with it; there is no request for each trial. Runs of earlier releases are
+        brought up to date.
 
         Raises:
             ConfigurationError: see `connected`.
@@ -150,13 +152,27 @@ class Tracker:
                 record = self._folders.delivered(folder)
                 if record is not None and record.experiment_id:
                     experiments.add(record.experiment_id)
+        earlier: list[Run] = []
         for run in self._runs(sorted(experiments)) if open_ else ():
             if (found := open_.get(run.data.tags.get("fingerprint", ""))) is not None:
                 cell, folder, recorded = found
+                if earlier_releases.is_earlier(run) and self._folders.is_own(run, folder):
+                    earlier.append(run)
                 if self._folders.is_up_to_date(run, cell, folder, recorded):
                     del open_[cell.fingerprint]
                     self._end(cell, folder, recorded, run.info)
+        earlier_releases.update(self._client, earlier, results_of(self._metric.name))
         return [cell for cell, _, _ in open_.values()]
+
+    def prepare_views(self, cells: Iterable[Cell]) -> None:
+        """Write the views with which MLflow's UI shows trials; see `sweeps.tracking.views`.
+
+        Raises:
+            ConfigurationError: see `connected`.
+            MlflowException: a request failed.
+        """
+        connected = self.connected()
+        write_views(connected.client, connected.experiment_id, self._metric, cells)
 
     def _runs(
         self, experiments: list[str], only: str = "", view: int = ViewType.ACTIVE_ONLY
@@ -301,9 +317,6 @@ class Tracker:
                 if key not in run.data.params
             ],
             tags=[RunTag(key, value) for key, value in own_tags.items()],
-            metrics=[
-                Metric(key, value, run.info.start_time, 0) for key, value in numbers(cell).items()
-            ],
             synchronous=True,
         )
 

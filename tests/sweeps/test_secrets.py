@@ -54,6 +54,7 @@ def test_a_uri_is_hidden_whole_and_in_parts(uri: str, tmp_path: Path) -> None:
     "text",
     [
         "http://127.0.0.1:5000/#/experiments/1/runs/2",
+        "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=trials",
         "sqlite:////home/me@here/a:b/mlflow.db",
         "mysql://root@db/mlflow",
         "see https://mlflow.org or mail me@x.org",

@@ -2,9 +2,15 @@
 
 import argparse
 import os
+import socket
+import sqlite3
 import sys
+from typing import TYPE_CHECKING
 
-from sweeps.cli.options import port, storage_folder, tracking_uri
+from sweeps.cli.options import port, storage_folder, sweep_argument, tracking_uri
+
+if TYPE_CHECKING:
+    from sweeps.tracking.uri import TrackingServer
 
 NAME = "ui"
 HELP = "Start the MLflow UI on the results."
@@ -12,6 +18,7 @@ HELP = "Start the MLflow UI on the results."
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
+    sweep_argument(command, kinds=("sweep", "study"), default="")
     storage_folder(command)
     tracking_uri(command)
     command.add_argument(
@@ -20,7 +27,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replace this process by the UI, or print the address of a server, which has its own.
+    """Print links to the trials, and replace this process by the UI.
+
+    A server has its own UI, so none is started for it.
 
     Args:
         options: the parsed command line.
@@ -29,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
         The exit code.
 
     Raises:
-        ConfigurationError: there is no database yet.
+        ConfigurationError: there is no database yet, it cannot be used or has no runs of the
+            sweep, or the port is in use.
     """
     from quantlab import ConfigurationError
     from sweeps.storage.folder import Storage
@@ -39,16 +49,77 @@ def run(options: argparse.Namespace) -> int:
     storage = Storage(options.storage)
     server = tracking_server(options.tracking_uri, storage)
     if server.is_server:
-        print(server.identity)  # the server has its own UI
-        return 0
+        address = server.identity
+    else:
+        address = f"http://127.0.0.1:{options.port}"
+        _require_free(options.port)
     if server.is_embedded:
         if not (storage.root / "mlflow.db").exists():
             raise ConfigurationError(
                 f"--storage {storage.root}: has no MLflow database yet; run `sweeps run` first"
             )
-        follow_storage(storage)
+        try:
+            follow_storage(storage)
+        except sqlite3.OperationalError as error:
+            raise ConfigurationError(
+                f"{storage.root / 'mlflow.db'}: cannot be written to ({error}), but its paths must "
+                "be updated, as the storage was moved"
+            ) from error
+    asks = bool(options.sweep) or not server.is_server
+    experiments = _experiments(server, options.sweep) if asks else {}
+    print(address)
+    _print_links(address, experiments)
+    sys.stdout.flush()
+    if server.is_server:
+        return 0
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--port", str(options.port), "--workers", "1"]
-    print(f"http://127.0.0.1:{options.port}", flush=True)
     # The URI may hold a password, and other users of this machine can read a command line.
     os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": server.uri})
+
+
+def _require_free(number: int) -> None:
+    """Refuse a port that another program uses; the UI would print a traceback."""
+    from quantlab import ConfigurationError
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError as error:
+            raise ConfigurationError(
+                f"--port {number}: cannot be used ({error.strerror}); give another port"
+            ) from error
+
+
+def _experiments(server: "TrackingServer", sweep: str) -> dict[str, str]:
+    """Return the experiment of a sweep or a study as name -> id; without a name, all.
+
+    Raises:
+        ConfigurationError: the server cannot be used, or has no runs of the sweep.
+    """
+    from quantlab import ConfigurationError
+    from sweeps.loading import load_either
+    from sweeps.tracking.shown_experiments import shown_experiments
+
+    found = shown_experiments(server)
+    if not sweep:
+        return found
+    name = sweep
+    if name not in found:
+        spec = load_either(sweep)
+        name = spec.experiment or spec.name
+    if name not in found:
+        others = f"; it has those of {', '.join(found)}" if found else ""
+        raise ConfigurationError(
+            f"{server.named}: has no runs of {name}, which `sweeps run` delivers{others}"
+        )
+    return {name: found[name]}
+
+
+def _print_links(address: str, experiments: dict[str, str]) -> None:
+    from sweeps.tracking.views import TRIALS, link
+
+    width = max(map(len, experiments), default=0)
+    for name, experiment_id in experiments.items():
+        print(f"{name:{width}}  {link(address, experiment_id, TRIALS)}")

@@ -20,6 +20,7 @@ from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder
 from sweeps.storage.records import Delivered, Failure, TrialState
 from sweeps.tracking.delivery import bring_up_to_date
+from sweeps.tracking.run import run_name
 from sweeps.tracking.tracker import Tracker
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.trial_files import ended, epoch
@@ -223,9 +224,9 @@ def test_a_renamed_method_is_renamed_in_mlflow(place: Place) -> None:
     assert tracker.num_replaced == len(CELLS)
     for cell in renamed:
         run = place.run(cell)
-        assert run.info.run_name == cell.name
-        assert run.data.params["method"] == run.data.tags["method"] == "ProxConnect"
-        assert run.data.tags["block"] == "ProxConnect"
+        assert run.info.run_name == run_name(cell)
+        assert run.data.params["method"] == run.data.tags["block"] == "ProxConnect"
+        assert run.data.tags["configuration"].startswith("ProxConnect rho0=")
         assert run.info.status == "FINISHED"
     assert place.curve() == [(number, 1000.0 / number) for number in (1, 2, 3)]
     assert place.deliver(renamed).num_replaced == 0

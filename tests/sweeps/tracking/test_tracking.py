@@ -16,6 +16,7 @@ from sweeps.storage import Storage, TrialFolder
 from sweeps.storage.records import Result, Stopped
 from sweeps.tracking.delivery import Delivery
 from sweeps.tracking.report import log_report
+from sweeps.tracking.run import rounded, run_name
 from sweeps.tracking.tracker import Tracker
 from tests.conftest import Ran
 
@@ -33,7 +34,7 @@ def runs_of(store: Storage | str) -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], order_by=["metrics.rho0 DESC"]))
+    return list(client.search_runs([experiment.experiment_id], order_by=["params.rho0 DESC"]))
 
 
 def curves(store: Storage | str) -> dict[str, list[tuple[int, float]]]:
@@ -55,16 +56,17 @@ def test_one_run_a_trial_with_params_tags_and_curves(tiny: Ran) -> None:
     runs = runs_of(storage)
     assert {run.data.tags["fingerprint"] for run in runs} == {c.fingerprint for c in sweep.cells}
     assert len(runs) == 6
-    assert runs[0].info.run_name.startswith("MD rho0=1 seed=")
-    run = next(run for run in runs if run.info.run_name == "MD rho0=0.5 seed=1")
+    assert runs[0].data.tags["configuration"] == "MD rho0=1"
+    run = next(run for run in runs if run.info.run_name == "seed=1 MD rho0=0.5")
     folder = storage.trial(run.data.tags["fingerprint"])
     assert run.info.status == "FINISHED"
     assert run.data.params["quantization.quantizer"].startswith("Tanh@")
-    assert run.data.params["method"] == "MD"
-    assert run.data.tags["set"] == "binary"
-    assert run.data.metrics["rho0"] == 0.5
-    assert run.data.metrics["seed"] == 1
-    assert run.data.metrics["test_accuracy"] == result_of(folder).test_accuracy
+    labels = {"method": "MD", "set": "binary", "rho0": "0.5", "seed": "1"}
+    assert labels.items() <= run.data.params.items()
+    assert not labels.keys() & (run.data.tags.keys() | run.data.metrics.keys())
+    accuracy = result_of(folder).test_accuracy
+    assert accuracy is not None
+    assert run.data.metrics["test_accuracy"] == rounded(accuracy)
     client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
     curve = client.get_metric_history(run.info.run_id, "train_loss")
     assert [(point.step, point.value) for point in curve] == [
@@ -147,7 +149,7 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
         Tracker(sweep.name, first, uri).deliver(cell)
     before = curves(uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    (run,) = [r for r in runs_of(uri) if r.info.run_name == unfinished.name]
+    (run,) = [r for r in runs_of(uri) if r.info.run_name == run_name(unfinished)]
     client.update_run(run.info.run_id, status="RUNNING")
     tracker = Tracker(sweep.name, second, uri)
     assert tracker.outdated(cells) == [unfinished]
@@ -167,7 +169,7 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
         "code_bits",
         "compression",
     ):  # of the run that was not closed
-        after[f"{unfinished.name} {name}"] = before[f"{unfinished.name} {name}"]
+        after[f"{run_name(unfinished)} {name}"] = before[f"{run_name(unfinished)} {name}"]
     assert after == before
 
 
@@ -181,11 +183,11 @@ def test_the_run_of_a_pruned_trial_is_closed_until_it_continues(tiny: Ran, tmp_p
 
     def run() -> mlflow.entities.Run:
         tracker.deliver(cell)
-        (found,) = [run for run in runs_of(storage) if run.info.run_name == cell.name]
+        (found,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
         return found
 
     client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
-    (gone,) = [run for run in runs_of(storage) if run.info.run_name == cell.name]
+    (gone,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
     client.delete_run(gone.info.run_id)
     folder.delivery.remove()
     folder.result.remove()
