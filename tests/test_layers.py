@@ -83,6 +83,9 @@ IMPORTERS = {
 }
 """Library -> the parts of `sweeps` that import it."""
 
+LATE = {"torchvision", "sklearn", "timm", "onnx", "onnxscript", "mnist1d", "torchao"}
+"""Libraries that `quantlab` imports within functions, because they are slow or may be missing."""
+
 MOST_FILES = 12
 MOST_LINES = 400
 
@@ -151,6 +154,14 @@ def test_each_library_has_its_rooms(library: str) -> None:
         if library in imported(path)
     }
     assert found == IMPORTERS[library]
+
+
+def test_slow_libraries_are_imported_where_they_are_used() -> None:
+    for path in (ROOT / "quantlab").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & LATE, path
 
 
 def test_rooms_and_files_stay_small_enough_to_find_ones_way() -> None:
