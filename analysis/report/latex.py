@@ -50,6 +50,8 @@ _COLUMN, _LETTER, _BETWEEN = 245.0, 4.6, 8.0
 columns of a table, in points."""
 _LEAST = 0.8
 """What is shrunk more than this in one column spans both columns."""
+_NUMBER = re.compile(r"[*_]*[-+<]? ?\d")
+"""Start of a cell that is set to the right, with those below and above it."""
 _POWER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e(-?)0*(\d+)(?![\w.]*\w)")
 _SYMBOL = re.compile(r"(?<!\w)(P_Q\(w\*\)|P\(w\*\)|w_b|w_r|w\*)")
 _SYMBOLS = {"w*": "w^*", "P(w*)": "P(w^*)", "P_Q(w*)": "P_Q(w^*)"}
@@ -118,7 +120,8 @@ def latex_table(table: Table, name: str = "") -> str:
     formats, width = [], 0.0
     for position, column in enumerate(table.body.columns):
         longest = max((len(str(cell)) for cell in table.body[column]), default=0)
-        is_text = position == 0 or not table.body[column].str.contains(r"\d").any()
+        cells = table.body[column][table.body[column] != ""]
+        is_text = position == 0 or not cells.str.match(_NUMBER).all()
         formats.append("p{4.3cm}" if longest > _WIDE_CELL else "l" if is_text else "r")
         width += _LETTER * max(min(longest, _WIDE_CELL), len(str(column))) + _BETWEEN
     body.columns = [_cell(str(column)) for column in body.columns]

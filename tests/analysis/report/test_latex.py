@@ -46,6 +46,8 @@ def test_tables_have_the_rules_of_booktabs_and_a_label_of_their_sweep() -> None:
     assert r"\begin{tabular}{lrp{" in text
     assert r"\caption{Distance of $w^*$}" in text
     assert text.startswith("% Packages: booktabs, graphicx\n")
+    words = {"a": ["x"], "verdict": ["no ρ0"], "p": ["< 0.001"], "test": ["**97.04**"]}
+    assert r"\begin{tabular}{llrr}" in latex_table(Table("n", "", "", pd.DataFrame(words)))
 
 
 def test_wide_tables_span_both_columns_of_a_paper() -> None:
