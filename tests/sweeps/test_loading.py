@@ -4,6 +4,7 @@ import math
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,9 +115,24 @@ print(fingerprint(recipe), recipe.quantization.quantizer.prox(torch.tensor(0.5),
 """
 
 
-def test_what_a_class_uses_reaches_machines_that_have_no_such_module(tmp_path: Path) -> None:
-    text = changed(MAP, "GAIN = 1", "GAIN = 2")
-    cell = load_sweep(str(folder_with(tmp_path / "a", text))).cells[-1]
+def packages_with(root: Path, map_of_it: str) -> Path:
+    """The map is in a folder without ``__init__.py``, and its constant in a package."""
+    for folder in ("maps_in_a_folder", "gains_in_a_package"):
+        (root / folder).mkdir(parents=True)
+    (root / "gains_in_a_package" / "__init__.py").touch()
+    (root / "gains_in_a_package" / "gains.py").write_text("GAIN = 2\n")
+    imported = changed(map_of_it, "GAIN = 1", "from gains_in_a_package.gains import GAIN")
+    (root / "maps_in_a_folder" / "own_maps.py").write_text(imported)
+    (root / "own.py").write_text("from maps_in_a_folder.own_maps import Tanh\n" + USES_MAP)
+    return root / "own.py"
+
+
+@pytest.mark.parametrize("beside", [folder_with, packages_with])
+def test_what_a_class_uses_reaches_machines_that_have_no_such_module(
+    tmp_path: Path, beside: Callable[[Path, str], Path]
+) -> None:
+    text = changed(MAP, "GAIN = 1", "GAIN = 2") if beside is folder_with else MAP
+    cell = load_sweep(str(beside(tmp_path / "a", text))).cells[-1]
     for module in users_modules.reached():
         cloudpickle.register_pickle_by_value(module)
     (tmp_path / "sent").write_bytes(cloudpickle.dumps(cell.recipe))
