@@ -124,6 +124,14 @@ def test_every_block_says_what_it_is() -> None:
             assert not imports or block.language == "python", f"{block}: has imports"
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    index = text[text.index("## Documentation") :]
+    listed = set(re.findall(r"\]\(([\w/.]+\.md)\)", index))
+    assert listed == {str(page.relative_to(ROOT)) for page in PAGES} - {"README.md"}
+    assert listed < set(links(ROOT / "README.md"))
+
+
 def test_few_blocks_and_commands_are_not_run() -> None:
     """Whoever marks another one as long changes the number here, too."""
     found: dict[str, int] = {}
