@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mlflow.entities import Run
+
 from quantlab import EpochRecord, flatten
 from sweeps.coordinates import level_set, rho0
 from sweeps.spec import Cell
@@ -99,6 +101,16 @@ def configuration(cell: Cell) -> str:
 def configuration_of(name: str, seed: object) -> str:
     """Return the name of a trial, see `sweeps.spec.Cell.name`, without its seed."""
     return name.removesuffix(f" seed={seed}")
+
+
+def trial_name(run: Run) -> str:
+    """Return the name of the trial of a run, see `sweeps.spec.Cell.name`.
+
+    For a run of an earlier release, it is the run's name.
+    """
+    if (named := run.data.tags.get(CONFIGURATION)) is None:
+        return str(run.info.run_name or "")
+    return f"{named} seed={run.data.params.get('seed', '')}".removesuffix(" seed=")
 
 
 def run_name(cell: Cell) -> str:

@@ -13,6 +13,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, first_line
 from sweeps.secrets import hide
 from sweeps.storage.folder import Storage
+from sweeps.tracking.run import trial_name
 from sweeps.tracking.uri import TrackingServer, identity_of
 
 _RUNS_A_PAGE = 500
@@ -122,5 +123,5 @@ def _trial_run(run: Run, fingerprint: str) -> TrialRun:
         run_id=run.info.run_id,
         fingerprint=fingerprint,
         sweep=run.data.tags.get("sweep", ""),
-        name=run.info.run_name or "",
+        name=trial_name(run),
     )

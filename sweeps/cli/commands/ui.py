@@ -48,11 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
     storage = Storage(options.storage)
     server = tracking_server(options.tracking_uri, storage)
-    if server.is_server:
-        address = server.identity
-    else:
-        address = f"http://127.0.0.1:{options.port}"
-        _require_free(options.port)
+    address = server.identity if server.is_server else f"http://127.0.0.1:{options.port}"
     if server.is_embedded:
         if not (storage.root / "mlflow.db").exists():
             raise ConfigurationError(
@@ -65,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
                 f"{storage.root / 'mlflow.db'}: cannot be written to ({error}), but its paths must "
                 "be updated, as the storage was moved"
             ) from error
+    if not server.is_server:
+        _require_free(options.port)
     asks = bool(options.sweep) or not server.is_server
     experiments = _experiments(server, options.sweep) if asks else {}
     print(address)

@@ -1,0 +1,29 @@
+"""What `sweeps ui` refuses; tests/test_browser.py opens the pages to which it links."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+pytestmark = pytest.mark.slow
+
+
+def test_what_cannot_be_shown_is_one_line(
+    quick_command: Command, tmp_path: Path, storage_with_store: Callable[[Path], Path]
+) -> None:
+    storage_with_store(tmp_path / "runs")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = quick_command(tmp_path, "ui", "--port", port)
+        assert done.returncode == 2
+        assert f"--port {port}: cannot be used (Address already in use)" in done.stderr
+    for name, experiment in (("digits", "digits"), ("proxconnect_resnet20", "proxconnect")):
+        done = quick_command(tmp_path, "ui", name, "--port", port)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"its MLflow database: has no runs of {experiment}, which" in done.stderr
+    done = quick_command(tmp_path, "ui", "digitz", "--port", port)
+    assert done.returncode == 2
+    assert "digitz" in done.stderr
