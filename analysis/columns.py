@@ -90,6 +90,9 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     "pack": ("number", "number of trials trained together as one network; 1 if trained alone"),
     "execution": ("text", "execution options, in the form that `--execution` takes"),
     "device": ("text", "device that trained the network"),
+    "processor": ("text", "processor of the machine, and the instructions that were used of it"),
+    "host": ("text", "name of the machine"),
+    "command": ("text", "command line that trained the network"),
 }
 """Optional columns of the table of trials; those with `AXIS_PREFIX` and `RECIPE_PREFIX` are
 optional, too."""

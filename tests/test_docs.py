@@ -31,7 +31,7 @@ from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract
 from quantlab.tasks.dimensions import Dimensions
 from sweeps.cell import Cell
-from sweeps.cli.command import _parser
+from sweeps.cli.command import command_parser
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.loading import load_study, load_sweep
 from sweeps.planning.preflight import check_without_data, preflight
@@ -47,6 +47,7 @@ LONG = {
     "language_models.md": 2,
     "packs.md": 3,
     "quantized_nets.md": 2,
+    "reproduction.md": 1,
     "results.md": 1,
     "search.md": 9,
     "training_core.md": 1,
@@ -159,7 +160,7 @@ def parse(arguments: Sequence[str], *, is_whole: bool) -> None:
     """Read a command line; that of a text need not be whole, and may lack the name of the sweep."""
     try:
         with suppress(SystemExit), redirect_stdout(StringIO()):  # of --help
-            _parser().parse_args(arguments)
+            command_parser().parse_args(arguments)
     except ConfigurationError as error:
         if is_whole or "arguments are required" not in str(error):
             pytest.fail(f"sweeps {' '.join(arguments)}: {error}")

@@ -69,7 +69,7 @@ FLOORS = {
         "planning",
         "running",
         "searching",
-        "reporting",
+        "reporting reproduction",
         "cli",
         "__main__",
     ),

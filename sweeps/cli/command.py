@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from quantlab.errors import ConfigurationError, CutShortError, in_full
 from sweeps import secrets, streams
-from sweeps.cli.command_line import command_line
+from sweeps.cli.command_line import command_line, recorded_command
 from sweeps.cli.commands import COMMANDS
 from sweeps.cli.exit_codes import (
     EXIT_CODES,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.open_closed()
     with streams.tolerant("stdout") as output, streams.tolerant("stderr"):
         try:
-            parser = _parser()
+            parser = command_parser()
             answer_shell(parser)
             options = parser.parse_args(arguments)
         except ConfigurationError as error:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the command and print any error in one line."""
-    options.command_line = command_line(*arguments)
+    options.recorded_command = recorded_command(*arguments)
     try:
         _require_folders(options)
         with signals.handled(signals.interrupt) if options.trains else nullcontext():
@@ -102,7 +102,8 @@ def _require_folders(options: argparse.Namespace) -> None:
                 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = Parser(
         prog="sweeps",
         description="Run and report sweeps and searches that train quantized networks.",

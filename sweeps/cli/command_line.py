@@ -20,6 +20,11 @@ def command_line(*arguments: str) -> str:
     return f"{program} {shlex.join(map(hide, arguments))}"
 
 
+def recorded_command(*arguments: str) -> str:
+    """Format a call of this command for records: as `command_line`, but wherever the program is."""
+    return f"sweeps {shlex.join(map(hide, arguments))}"
+
+
 def changed_options(options: argparse.Namespace, *names: str) -> list[str]:
     """List those of the given options that differ from the defaults of the parser.
 

@@ -267,12 +267,14 @@ def training_options(command: argparse.ArgumentParser) -> None:
 
 def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Collect the options of `training_options` as arguments of `run_cells` and `run_study`."""
+    from sweeps.storage.records import Origin
+
     own = {"address": options.address, "retries": options.retries, "scratch": options.scratch}
     return {
         "tracking_uri": options.tracking_uri,
         "data_dir": options.data,
         "quiet": options.quiet,
-        "command": options.command_line,
+        "origin": Origin(command=options.recorded_command, folder=os.getcwd()),
         "resources": placed_resources(options, **own),
     }
 

@@ -25,7 +25,7 @@ from sweeps.coordinates import main_metric
 from sweeps.loading import suggestion
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
-from sweeps.reporting.computed import description_of, options_of, results_of
+from sweeps.reporting.computed import description_of, options_of, origin_of, results_of
 from sweeps.reporting.metric import metric_named
 from sweeps.reporting.report_data import report_data
 from sweeps.reporting.study_report import report_study
@@ -201,6 +201,7 @@ def _facts(
         "about": spec.description,
         "reproduce": _call(made_by, options, *where, more=options_of(results)),
         "computed": description_of(results),
+        **origin_of(results),
         "made by": _call("report", options, *where, *_OPTIONS),
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from quantlab.errors import in_full
 from sweeps.inventory.known_sweeps import KnownSweep, names_of_trials
 from sweeps.inventory.trials import parents_of, recipe_of
-from sweeps.storage import sharing
+from sweeps.storage import sharing, source_archive
 from sweeps.storage.folder import Storage, TrialState
 
 _REMOVED = ".removed-"
@@ -157,6 +157,7 @@ def remove_trial(fingerprint: str, storage: Storage, before: Callable[[], None])
 
 
 def remove_leftovers(storage: Storage) -> None:
-    """Remove the rest of folders of which the removal was interrupted."""
+    """Remove the code of no trial, and the rest of folders of an interrupted removal."""
     for path in (storage.root / "trials").glob(f"{_REMOVED}*"):
         shutil.rmtree(path, ignore_errors=True)
+    source_archive.remove_unused(storage.root)

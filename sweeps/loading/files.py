@@ -99,6 +99,7 @@ def _load(
     if name_or_path.endswith(".py"):
         module = _load_file(Path(name_or_path), what)
     elif name_or_path in names:
+        _files.clear()
         module = importlib.import_module(f"{package}.{name_or_path}")
     else:
         if what == "sweep" and name_or_path in named_studies():
@@ -152,6 +153,7 @@ def _load_file(path: Path, what: str) -> ModuleType:
     module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
     module.__file__ = str(path.absolute())  # independent of the current folder
     sys.modules[module.__name__] = module  # dataclasses look up their module there
+    _files[:] = [module]
     named = set(NAMED)
     try:
         with _modules_beside(path):
@@ -173,6 +175,16 @@ def _load_file(path: Path, what: str) -> ModuleType:
         del sys.modules[module.__name__]
         raise ConfigurationError(f"{_place(error, path)}: {_reason(error)}") from error
     return module
+
+
+def last_file() -> ModuleType | None:
+    """Return the module of the file that was loaded last; None if it was a sweep of the release."""
+    return _files[0] if _files else None
+
+
+def modules_beside() -> list[ModuleType]:
+    """Return the modules that the last file has imported from its folder so far."""
+    return [sys.modules[name] for name in _beside if name in sys.modules]
 
 
 @contextmanager
@@ -205,6 +217,8 @@ def _modules_beside(path: Path) -> Iterator[None]:
 
 _beside: list[str] = []
 """Names of the modules that the last file has imported from its folder."""
+_files: list[ModuleType] = []
+"""The last file, if a file was loaded last and not a name."""
 _folders: list[str] = []
 """The folder of the last file, if it was added to Python's path; code may import from it later."""
 

@@ -34,6 +34,9 @@ _OF_RESULTS = (
     "pack",
     "execution",
     "device",
+    "processor",
+    "host",
+    "command",
 )
 """Fields of a result that become columns; results of earlier releases lack some of them."""
 

@@ -1,13 +1,12 @@
 """Start the services of a sweep, and run its trials through Ray Tune."""
 
-import getpass
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
@@ -28,8 +27,10 @@ from sweeps.running.tune_hooks import (
     name_of,
 )
 from sweeps.spec import Cell
+from sweeps.storage import source_archive
 from sweeps.storage.folder import Storage
-from sweeps.storage.records import Running
+from sweeps.storage.provenance import running_here
+from sweeps.storage.records import Origin
 from sweeps.tracking.delivery import Delivery, delivering, reach
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.actor import Worker
@@ -85,7 +86,7 @@ def train(
     slots: int,
     delivery: Delivery,
     progress: Progress,
-    command: str,
+    origin: Origin,
 ) -> None:
     """Distribute trials to workers through Ray Tune until the queue is over.
 
@@ -98,7 +99,7 @@ def train(
         slots: how many trials may be pending in Ray.
         delivery: delivers records to the tracking server.
         progress: the display of the terminal.
-        command: the command line, which other commands on the same storage show.
+        origin: the command, which is recorded with each trial.
 
     Raises:
         ConfigurationError: no trial can be trained, or a study cannot be continued.
@@ -113,7 +114,9 @@ def train(
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus else "cpu",
         execution=resources.execution,
-        running=Running(command=command, user=_user(), host=platform.node(), process=os.getpid()),
+        running=running_here(
+            replace(origin, sources=source_archive.store(storage.root, users_modules.sources()))
+        ),
         modules=users_modules.imported_late(),
     )
     stop = SweepStopper(queue)
@@ -171,13 +174,6 @@ def train(
             raise queue.fault
         if stop.requested:
             raise KeyboardInterrupt
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the user ID has no name
-        return ""
 
 
 @contextmanager

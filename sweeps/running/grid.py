@@ -18,6 +18,7 @@ from sweeps.running.progress import Progress
 from sweeps.running.ray_cluster import cluster_address
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.records import NO_ORIGIN, Origin
 from sweeps.tracking.tracker import Tracker
 
 
@@ -31,7 +32,7 @@ def run_cells(
     resources: Resources,
     source: str = "",
     quiet: bool = False,
-    command: str = "",
+    origin: Origin = NO_ORIGIN,
 ) -> None:
     """Train the given cells, and write their results to the trial folders.
 
@@ -44,7 +45,7 @@ def run_cells(
         resources: the resources of each trial.
         source: name of the sweep, or the path of its file, as the user gave it.
         quiet: whether to print no progress.
-        command: the command line, which other commands on the same storage show.
+        origin: the command, which is recorded with each trial.
 
     Raises:
         ConfigurationError: the input is invalid, and nothing was trained; see `preflight`,
@@ -88,7 +89,7 @@ def run_cells(
                     slots,
                     delivery,
                     progress,
-                    command,
+                    origin,
                 )
 
 

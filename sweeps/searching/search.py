@@ -16,6 +16,7 @@ from sweeps.running.progress import Progress
 from sweeps.searching.results import cell_of
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage.folder import Storage
+from sweeps.storage.records import NO_ORIGIN, Origin
 from sweeps.study import StudySpec
 from sweeps.tracking.tracker import Tracker
 
@@ -30,7 +31,7 @@ def run_study(
     resources: Resources,
     source: str = "",
     quiet: bool = False,
-    command: str = "",
+    origin: Origin = NO_ORIGIN,
 ) -> None:
     """Evaluate configurations until the study's budget is spent; several drivers may share it.
 
@@ -43,7 +44,7 @@ def run_study(
         resources: what a trial may use, and how many are trained at once.
         source: name of the study, or the path of its file, as the user gave it.
         quiet: print no progress.
-        command: the command line, which other commands on the same storage show.
+        origin: the command, which is recorded with each trial.
 
     Raises:
         ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`, which run
@@ -107,7 +108,7 @@ def run_study(
                     slots,
                     delivery,
                     progress,
-                    command,
+                    origin,
                 )
 
 

@@ -12,10 +12,12 @@ The trial folders determine the state of all trials. MLflow's records are derive
                                    stopped.json    exists while a study has pruned the trial
                                    running.json    the command that trains the trial, while it does
                                    weights.pt      the finished network
+                                   sources.zip     the user's code, see `source_archive`
                                    delivery.json   what the tracking server has of the trial
                                    output.txt      what the trial printed, if it did
                                    .lock           locked by the process that trains the trial
     <storage>/mlflow.db, mlartifacts/              the default tracking store
+    <storage>/sources/                             the code of all trials
     <storage>/ray/                                 files of Ray Tune
     <storage>/.mark                                identifies the folder to workers and MLflow runs
 """
@@ -50,6 +52,7 @@ class TrialFolder:
         self.history = path / "history.jsonl"
         self.checkpoint = path / "checkpoint.pt"
         self.weights = path / "weights.pt"
+        self.sources = path / "sources.zip"
         self.result = RecordFile(
             path / "result.json",
             Result,

@@ -91,11 +91,30 @@ class History(list[Epoch]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Computed:
-    """The hardware and software that computed a record."""
+class Origin:
+    """The command that trains a trial, and its code."""
+
+    command: str = ""
+    """The command line, such as ``sweeps run digits --pack 9``; empty in older records."""
+    folder: str = ""
+    """The folder in which the command was started; empty in older records."""
+    sources: str = ""
+    """Digest of the archive with the user's code, see `sweeps.storage.source_archive`; empty if
+    there is none."""
+
+
+NO_ORIGIN = Origin()
+"""Of a trial that no command trains, but a program of the user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed(Origin):
+    """The command, the hardware and the software that computed a record."""
 
     device: str = ""
     """Torch device and its name, such as ``cpu (x86_64)``."""
+    processor: str = ""
+    """See `sweeps.storage.provenance.processor_name`; empty in older records."""
     execution: str = ""
     """`quantlab.execution.Execution` as text."""
     host: str = ""
@@ -152,6 +171,8 @@ class Result(Computed):
     """A warning to readers of the result; empty if there is none."""
     pack: int = 1
     """Number of trials in the pack with which the trial ended."""
+    pack_members: tuple[str, ...] = ()
+    """Fingerprints of these trials in order; empty for a trial alone, and in older results."""
     data_content: str = ""
     """Hash of the dataset, see `quantlab.datasets.content`; empty in older results."""
     weights_sha256: str = ""
@@ -198,12 +219,10 @@ class Failure(Computed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class Running(Origin):
     """The command that trains a trial now: ``running.json``."""
 
     VERSION: ClassVar[int] = 1
-    command: str
-    """The command without its options, such as ``sweeps run digits``."""
     user: str = ""
     """Who started the command; empty if the user has no name."""
     host: str = ""

@@ -19,7 +19,8 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun, PackEvent
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.record_files import write_atomically
-from sweeps.storage.records import Running
+from sweeps.storage.records import NO_ORIGIN, Origin, Running
+from sweeps.storage.source_archive import give, path_of
 from sweeps.worker.output import output_not_kept
 from sweeps.worker.staging import stage
 from sweeps.worker.trial_writer import TrialWriter, record_failure
@@ -131,6 +132,7 @@ def train_trials(
             folder.clear()
             if running is not None:
                 folder.running.write(running)
+                give(path_of(folder.path.parents[1], running.sources), folder.sources)
                 locks.callback(folder.running.remove)
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         try:
@@ -148,6 +150,7 @@ def train_trials(
                             execution,
                             checkpoint_seconds,
                             replicas,
+                            running or NO_ORIGIN,
                         )
                     ) as training,
                 ):
@@ -163,6 +166,7 @@ def train_trials(
                         traceback.format_exc(),
                         device,
                         execution,
+                        running or NO_ORIGIN,
                         is_transient=isinstance(error, TRANSIENT),
                     )
             raise
@@ -184,6 +188,7 @@ def _train(
     execution: Execution,
     checkpoint_seconds: float,
     replicas: Replicas,
+    origin: Origin,
 ) -> Generator[Sequence[PackEvent], None, None]:
     torch.set_num_threads(execution.threads)
     places = list(trials)
@@ -200,8 +205,9 @@ def _train(
     for run in pack.members:
         if id(run.splits) not in contents:
             contents[id(run.splits)] = content_of(run.recipe.dataset, data_dir, run.splits)
+    members = [folder.fingerprint for _, folder in trials.values()]
     writers = [
-        TrialWriter(run, folder, device, execution, len(trials), contents[id(run.splits)])
+        TrialWriter(run, folder, device, execution, members, contents[id(run.splits)], origin)
         for run, (_, folder) in zip(pack.members, trials.values(), strict=True)
     ]
 

@@ -6,7 +6,7 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -23,8 +23,8 @@ from quantlab.training.checkpoint import (
     save_checkpoint,
 )
 from sweeps.storage.folder import TrialFolder, TrialState
-from sweeps.storage.provenance import device_name, git_commit, package_versions
-from sweeps.storage.records import Computed, Epoch, Failure, Result
+from sweeps.storage.provenance import device_name, git_commit, package_versions, processor_name
+from sweeps.storage.records import NO_ORIGIN, Computed, Epoch, Failure, Origin, Result
 
 
 def record_failure(
@@ -33,6 +33,7 @@ def record_failure(
     traceback: str = "",
     device: str = "",
     execution: Execution = DEFAULT_EXECUTION,
+    origin: Origin = NO_ORIGIN,
     *,
     is_transient: bool = False,
 ) -> None:
@@ -44,10 +45,11 @@ def record_failure(
         traceback: the traceback of Python, if there is one.
         device: the device on which the trial ran; empty if it had not started.
         execution: how the trial was computed.
+        origin: the command that trained the trial.
         is_transient: see `Failure.is_transient`.
     """
     folder.make()
-    where = asdict(_where(device, execution))
+    where = asdict(_where(device, execution, origin))
     folder.failure.write(
         Failure(
             error=error, traceback=traceback, is_transient=is_transient, time=time.time(), **where
@@ -64,8 +66,9 @@ class TrialWriter:
         folder: TrialFolder,
         device: str,
         execution: Execution,
-        pack: int,
+        pack: Sequence[str],
         data_content: str,
+        origin: Origin = NO_ORIGIN,
     ) -> None:
         """Load the last intact checkpoint into the run, and cut the history to its epoch.
 
@@ -74,12 +77,13 @@ class TrialWriter:
             folder: the folder of the trial.
             device: a torch device.
             execution: how the trial is computed.
-            pack: number of trials in the pack.
+            pack: fingerprints of the trials in the pack.
             data_content: hash of the dataset.
+            origin: the command that trains the trial.
         """
         self._run = run
         self._folder = folder
-        self._where = _where(device, execution, *run.recipe.model.packages)
+        self._where = _where(device, execution, origin, *run.recipe.model.packages)
         self._pack = pack
         self._data_content = data_content
         self._warning = ""
@@ -164,7 +168,8 @@ class TrialWriter:
             Result(
                 time=time.time(),
                 warning=self._warning,
-                pack=self._pack,
+                pack=len(self._pack),
+                pack_members=tuple(self._pack) if len(self._pack) > 1 else (),
                 data_content=self._data_content,
                 **details,
                 **asdict(self._where),
@@ -190,8 +195,12 @@ def _sizes(
     }
 
 
-def _where(device: str, execution: Execution, *packages: str) -> Computed:
+def _where(device: str, execution: Execution, origin: Origin, *packages: str) -> Computed:
     return Computed(
+        command=origin.command,
+        folder=origin.folder,
+        sources=origin.sources,
+        processor=processor_name(),
         device=device_name(device),
         execution=str(execution),
         host=platform.node(),

@@ -8,8 +8,17 @@ import torch
 from sweeps.storage import TrialFolder
 from sweeps.storage.sealed_json import plain
 
-NOT_RESULTS = ("seconds", "time", "git_commit", "weights_sha256")
-"""When, and from which commit: two runs may well differ in these; the weights are looked at."""
+NOT_RESULTS = (
+    "seconds",
+    "time",
+    "git_commit",
+    "weights_sha256",
+    "command",
+    "folder",
+    "sources",
+)
+"""When, and by which command and commit: two runs may well differ in these; the weights are looked
+at."""
 
 
 def trial_hash(folder: TrialFolder) -> str:

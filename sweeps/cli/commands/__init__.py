@@ -16,6 +16,7 @@ COMMANDS = (
     "report",
     "export",
     "verify",
+    "reproduce",
     "taxonomy",
     "rm",
     "ui",

@@ -111,6 +111,7 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     assert set(frame["set"].dropna()) == {"binary"}
     assert sorted(frame["rho0"].dropna().unique()) == [0.5, 1.0]
     assert set(frame["bits"]) == {1.0, 32.0}
+    assert set(frame["command"]) == {"sweeps run tiny.py --concurrency 2"}
     page = (out / "report.html").read_text()
     for section in ("Course of training", "The proximal maps", "Sources of variance"):
         assert section in page

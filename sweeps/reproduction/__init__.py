@@ -1,0 +1,1 @@
+"""Train a finished trial again, and compare the results bit by bit."""

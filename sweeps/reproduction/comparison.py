@@ -1,0 +1,159 @@
+"""Compare two trainings of a trial: bit by bit, and by what they were computed with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweeps.storage.folder import TrialFolder
+from sweeps.storage.records import Result, values_of
+from sweeps.storage.sealed_json import plain
+
+_TIMES = ("seconds", "time")
+_CIRCUMSTANCES = {
+    "device": "device",
+    "processor": "processor",
+    "host": "machine",
+    "execution": "execution",
+    "pack": "trials in the pack",
+    "pack_members": "members of the pack",
+    "git_commit": "commit",
+    "data_content": "hash of the data",
+}
+"""Fields of a result that may explain a difference -> what a reader knows them as."""
+_NOT_RESULTS = (*_TIMES, *_CIRCUMSTANCES, "packages", "command", "folder", "sources")
+_OF_WEIGHTS = "weights_sha256"
+"""Digest of the file; the tensors in it are compared instead."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a reproduction differs from the original. Empty texts and mappings mean equality."""
+
+    weights: str
+    """How the weights differ, in a few words."""
+    history: str
+    """How the learning curves differ."""
+    result: str
+    """How the results differ."""
+    tensors: int
+    """Number of tensors of the original network; 0 if it has none, as it diverged."""
+    epochs: int
+    """Number of epochs of the original history."""
+    circumstances: Mapping[str, tuple[str, str]]
+    """What the trainings were computed with, if it differs: name -> (original, reproduction)."""
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether weights, history and result are equal to the last bit."""
+        return not (self.weights or self.history or self.result)
+
+
+def compare(original: TrialFolder, again: TrialFolder) -> Comparison:
+    """Compare two finished trainings of the same recipe.
+
+    Args:
+        original: the folder of the original.
+        again: the folder of the reproduction.
+
+    Raises:
+        ConfigurationError: one of the networks is damaged.
+    """
+    before, after = original.result.read(), again.result.read()
+    assert before is not None, original.path
+    assert after is not None, again.path
+    networks = _tensors(original), _tensors(again)
+    histories = [
+        [_without(plain(epoch), _TIMES) for epoch in folder.read_history()]
+        for folder in (original, again)
+    ]
+    return Comparison(
+        weights=_different_weights(*networks),
+        history=_different_history(*histories),
+        result=_different_result(before, after),
+        tensors=len(networks[0]),
+        epochs=len(histories[0]),
+        circumstances=_different_circumstances(before, after),
+    )
+
+
+def _tensors(folder: TrialFolder) -> Mapping[str, Tensor]:
+    path = folder.intact_weights()
+    if not path.exists():
+        return {}
+    tensors: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return tensors
+
+
+def _different_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> str:
+    if before.keys() != after.keys():
+        return f"{len(after)} tensors instead of {len(before)}, or others"
+    different = [name for name, tensor in before.items() if not _is_equal(tensor, after[name])]
+    if not different:
+        return ""
+    text = f"{len(different)} of {len(before)} tensors differ"
+    distances = [
+        (before[name].double() - after[name].double()).abs().max().item()
+        for name in different
+        if before[name].shape == after[name].shape and before[name].numel()
+    ]
+    return text + (f", by up to {max(distances):.2g}" if distances else "")
+
+
+def _is_equal(before: Tensor, after: Tensor) -> bool:
+    """Return whether two tensors have the same bits, also those of NaN and of negative zeros."""
+    if before.dtype != after.dtype or before.shape != after.shape:
+        return False
+    return _bytes(before) == _bytes(after)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _different_history(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            name = next(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            values = _was(name, old.get(name), new.get(name))
+            return f"differs from epoch {old['epoch']} on: {values}"
+    if len(before) != len(after):
+        return f"has {len(after)} epochs instead of {len(before)}"
+    return ""
+
+
+def _different_result(before: Result, after: Result) -> str:
+    left_out = (*_NOT_RESULTS, _OF_WEIGHTS)
+    old, new = (_without(values_of(result), left_out) for result in (before, after))
+    names = [name for name in old | new if old.get(name) != new.get(name)]
+    return "; ".join(_was(name, old.get(name), new.get(name)) for name in names)
+
+
+def _different_circumstances(before: Result, after: Result) -> dict[str, tuple[str, str]]:
+    old, new = plain(before), plain(after)
+    found = {
+        text: (_shown(old[name]), _shown(new[name]))
+        for name, text in _CIRCUMSTANCES.items()
+        if old[name] != new[name] and old[name]  # older results lack some of them
+    }
+    versions = [json.loads(result.packages or "{}") for result in (before, after)]
+    for name in versions[0]:
+        if versions[0][name] != versions[1].get(name):
+            found[name] = versions[0][name], versions[1].get(name, "none")
+    return found
+
+
+def _was(name: str, before: object, after: object) -> str:
+    return f"{name} was {_shown(before)}, is {_shown(after)}"
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _without(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
