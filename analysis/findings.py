@@ -25,6 +25,9 @@ from analysis.statistics.sensitivity import sensitivity
 from analysis.statistics.variance import variance_split
 from analysis.statistics.verdicts import MARGIN
 
+SIZES = ("bits", "network_bits", "file_bytes", "code_bits", "compression")
+"""Columns of trials that tell how large a network is, the same for all seeds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -107,7 +110,7 @@ def analyse(
             f"{metric.label} cannot stand beside them"
         )
     table = configurations(trials, metric)
-    for column in ("bits", "network_bits", "file_bytes", "classes", "chance"):
+    for column in (*SIZES, "classes", "chance"):
         if column in trials:
             values = trials.groupby("configuration_id")[column].first()
             table[column] = table["configuration_id"].map(values)

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator
 from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.figures.style import (
     DASHES,
+    SOFT,
     label_of,
     method_styles,
     panels,
@@ -281,5 +282,5 @@ class _Lines:
                 curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
             )
         for boundary in boundaries:
-            axes.axvline(boundary, color="#555555", linestyle=":", linewidth=0.8)
+            axes.axvline(boundary, color=SOFT, linestyle=":", linewidth=0.8)
         axes.grid()

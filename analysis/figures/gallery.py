@@ -28,6 +28,7 @@ from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
 from analysis.tables.accuracy import section, section_over_rho0
+from analysis.tables.verdicts import spans_tried
 
 SETTINGS_A_PAGE = 4
 """Rows of panels that fit on a printed page."""
@@ -82,8 +83,9 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             f"sensitivity{suffix}",
             section_over_rho0(metric),
             f"Test {metric.label} over ρ0. Lines are means over seeds, and bands one standard "
-            "deviation. Methods without ρ0 are dashed.",
-            sensitivity_figure(table, trials["method"], metric),
+            "deviation. Methods without ρ0 are dashed. Where good methods are close to each other, "
+            "the axis is stretched from a dotted line on. " + spans_tried(findings),
+            sensitivity_figure(table, trials["method"], metric, margin=findings.margin),
         )
     maps = list(pull_settings(findings.configurations))
     for number, (key, setting) in enumerate(maps, start=1):
@@ -113,7 +115,8 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 section(metric),
                 f"Test {metric.label} against {BITS[by]}, each method at its chosen ρ0.{full} "
                 "Bars are one standard deviation, and the line is the Pareto front. Points of one "
-                "size are shifted sideways so that they do not overlap.",
+                "size are shifted sideways so that they do not overlap. Much larger networks in "
+                "full precision are dashed lines.",
                 pareto_figure(page, trials["method"], metric, by=by),
             )
     for suffix, _, page in pages:

@@ -13,6 +13,7 @@ from analysis.figures.style import (
     setting_name,
     settings_of,
     shades_of,
+    text_colour,
     variant,
 )
 from analysis.metric import ACCURACY, Metric
@@ -68,14 +69,13 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
         for y in range(len(methods)):
             for x in range(len(sets)):
                 value = float(means[y, x])
-                is_light = np.isnan(value) or metric.sign * (heights[y, x] - middle) > 0
                 axes.text(
                     x,
                     y,
                     f"{metric.text(value, fewer=1) or '–'}{'*' if (y, x) in fewer else ''}",
                     ha="center",
                     va="center",
-                    color="black" if is_light else "white",
+                    color=text_colour(float(heights[y, x]), middle, metric),
                 )
         axes.set_xticks(range(len(sets)), sets)
         axes.set_yticks(range(len(methods)), methods)

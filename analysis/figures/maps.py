@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style import SHADES, panels, shared_legend
 
-_LIGHTEST = 0.9
+_DARKEST, _LIGHTEST = 0.3, 0.9
 """Upper end of the colour map that is used; lighter colours are hard to see on paper."""
 
 
@@ -29,7 +29,8 @@ def maps_figure(maps: pd.DataFrame) -> Figure:
                 continue
             curves = dict(iter(by_panel[row, column].groupby("curve", sort=False)))
             for position, (label, curve) in enumerate(curves.items()):
-                shade = colormaps[SHADES](_LIGHTEST * position / max(len(curves) - 1, 1))
+                place = position / max(len(curves) - 1, 1)
+                shade = colormaps[SHADES](_DARKEST + (_LIGHTEST - _DARKEST) * place)
                 axes.plot(curve["latent"], curve["proximal"], color=shade, label=label or None)
             axes.set_title(column)
             axes.grid()

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
 from analysis.figures.style import (
+    DASHES,
     FILLS,
     label_of,
     labels_that_fit,
@@ -22,7 +23,7 @@ from analysis.figures.style import (
 from analysis.metric import ACCURACY, Metric
 
 BITS: Mapping[str, str] = {
-    "file_bytes": "kilobytes of the exported network",
+    "file_bytes": "bytes of the exported file",
     "network_bits": "mean bits per parameter",
     "bits": "bits per quantized weight",
 }
@@ -33,7 +34,7 @@ _MOST_APART, _WIDEST = 0.035, 0.14
 sideways, as fractions of the size."""
 _SHARE = 0.05
 """Largest distance of adjacent points of one size, as a fraction of the axis' width."""
-_ONE_SIZE = 1.01
+_ONE_SIZE = 1.03
 """Largest ratio of adjacent sizes that count as one."""
 _NARROW = 1.25
 """Ratio of the largest to the smallest size below which the axis is extended by it on both
@@ -42,6 +43,13 @@ _NARROW_BYTES = 1.1
 """The same for bytes, which differ by less."""
 _LOGARITHMIC = 4.0
 """Ratio of the largest to the smallest number of bytes from which on the axis is logarithmic."""
+_FAR = 4.0
+"""How many times as large as all others networks in full precision are that have a line instead of
+a point, as they would push the others together."""
+_LABEL_ROOM = 0.24
+"""Fraction of the axis that the label of a size needs with the name of its set."""
+_LONG = 100_000
+"""Numbers of bytes from this one on are shown in kilobytes."""
 
 
 def axis_of_bits(selected: pd.DataFrame) -> str | None:
@@ -69,6 +77,8 @@ def pareto_figure(
     """Plot the test value of each method against its size, with the Pareto front as a line.
 
     Bars are one standard deviation over seeds. Points of the same size are shifted sideways.
+    Networks in full precision that are much larger than all others are dashed lines, with their
+    size in the legend.
 
     Args:
         selected: result of `selection.select`, with values, and with the column `by`.
@@ -87,7 +97,17 @@ def pareto_figure(
     for axes in row[len(settings) :]:
         axes.set_axis_off()
     for axes, (key, part) in zip(row, settings, strict=False):
-        front, unit = pareto_front(part, by, metric), 1000 if by == "file_bytes" else 1
+        is_far = _far(part, by)
+        unit = 1000 if by == "file_bytes" and part.loc[~is_far, by].max() >= _LONG else 1
+        for _, point in part[is_far].iterrows():
+            name = variant(point, further)
+            colour, dash = styles[point["method"]][0], DASHES[places[name] % len(DASHES)]
+            height, size = metric.factor * point["test_mean"], _size(point[by], by, unit)
+            axes.axhline(
+                height, color=colour, linestyle=(0, (4, 2, *dash)), label=f"{name}: {size}"
+            )
+        part = part[~is_far]
+        front = pareto_front(part, by, metric)
         axes.step(
             front[by] / unit,
             metric.factor * front["test_mean"],
@@ -116,20 +136,62 @@ def pareto_figure(
         sizes = sorted(set(part[by] / unit))
         if by != "file_bytes" or sizes[-1] / sizes[0] >= _LOGARITHMIC:
             axes.set_xscale("log", base=2)
-            axes.set_xticks(sizes, labels_that_fit(sizes, [f"{size:.3g}" for size in sizes]))
-            axes.minorticks_off()
-        elif sizes[-1] / sizes[0] <= _ONE_SIZE:
-            axes.set_xticks(sizes[:1], [f"{sizes[0]:.3g}"])
+        ticks = _ticks(part, by, unit)
+        labels = labels_that_fit(list(ticks), list(ticks.values()), _LABEL_ROOM)
+        axes.set_xticks(list(ticks), labels)
+        axes.minorticks_off()
         if sizes[-1] / sizes[0] < _NARROW:  # without limits, the outer points lie on the edge
             margin = _NARROW if by != "file_bytes" else _NARROW_BYTES
             axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
         axes.set_title(setting_name(key))
-        axes.set_xlabel(BITS[by])
+        axes.set_xlabel(f"kilo{BITS[by]}" if unit == 1000 else BITS[by])
         axes.grid()
     for axes in grid[:, 0]:
         axes.set_ylabel(label_of("test", metric))
     shared_legend(figure, grid.flat)
     return figure
+
+
+def _far(part: pd.DataFrame, by: str) -> pd.Series:
+    """Which rows are in full precision, and much larger than all quantized ones."""
+    quantized = part.loc[part["set"] != "", by]
+    is_far: pd.Series = (part["set"] == "") & (part[by] >= _FAR * quantized.max())
+    return is_far
+
+
+def _size(value: float, by: str, unit: int) -> str:
+    """A size with its unit, for the legend."""
+    if by != "file_bytes":
+        return f"{value:.3g} bits"
+    return f"{value:,.0f} bytes" if unit == 1 else f"{value / unit:,.0f} kB"
+
+
+def _ticks(part: pd.DataFrame, by: str, unit: int) -> dict[float, str]:
+    """Place of each size -> its label: the size and, if it belongs to a single set, the set."""
+    ticks = {}
+    sizes = part[by].to_numpy(float)
+    for cluster in _clusters(list(sizes)):
+        own = sizes[cluster] / unit
+        ends = dict.fromkeys(_number(end, by) for end in (own.min(), own.max()))
+        sets = set(part["set"].iloc[cluster])
+        name = sets.pop() if len(sets) == 1 else ""
+        ticks[float((own.min() + own.max()) / 2)] = "\n".join(filter(None, ["–".join(ends), name]))
+    return ticks
+
+
+def _number(size: float, by: str) -> str:
+    return f"{size:,.0f}" if by == "file_bytes" else f"{size:.3g}"
+
+
+def _clusters(sizes: Sequence[float]) -> list[list[int]]:
+    """The places of sizes, in groups of those that count as one, in ascending order of the size."""
+    clusters: list[list[int]] = []
+    for place in sorted(range(len(sizes)), key=lambda place: sizes[place]):
+        if clusters and sizes[place] <= sizes[clusters[-1][-1]] * _ONE_SIZE:
+            clusters[-1].append(place)
+        else:
+            clusters.append([place])
+    return clusters
 
 
 def _shifts(sizes: Sequence[float], order: Sequence[int]) -> list[float]:
@@ -141,15 +203,8 @@ def _shifts(sizes: Sequence[float], order: Sequence[int]) -> list[float]:
     """
     width = math.log(max(sizes) / min(sizes) * _NARROW_BYTES**2)
     most_apart = min(_MOST_APART, _SHARE * width)
-    places = sorted(range(len(sizes)), key=lambda place: sizes[place])
-    clusters: list[list[int]] = []
-    for place in places:
-        if clusters and sizes[place] <= sizes[clusters[-1][-1]] * _ONE_SIZE:
-            clusters[-1].append(place)
-        else:
-            clusters.append([place])
     shifts = [1.0] * len(sizes)
-    for cluster in clusters:
+    for cluster in _clusters(sizes):
         apart = min(most_apart, _WIDEST / max(len(cluster) - 1, 1))
         for position, place in enumerate(sorted(cluster, key=lambda place: order[place])):
             shifts[place] = 1 + apart * (position - (len(cluster) - 1) / 2)

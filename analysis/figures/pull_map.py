@@ -16,10 +16,12 @@ from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.figures.style import (
     LOW,
     PANEL_WIDTH,
+    SOFT,
     label_of,
     panels,
     sets_of,
     shades_of,
+    text_colour,
     variant,
 )
 from analysis.metric import ACCURACY, Metric
@@ -120,7 +122,6 @@ def _map(
         heights[y, x] = metric.factor * cell["test_mean"]
         if len(rho0) <= _MOST_WRITTEN:
             height, middle = heights[y, x], (lowest + highest) / 2
-            is_light = np.isnan(height) or metric.sign * (height - middle) > 0
             axes.text(
                 x,
                 y,
@@ -129,7 +130,7 @@ def _map(
                 ha="center",
                 va="center",
                 fontsize=7,
-                color="black" if is_light else "white",
+                color=text_colour(float(height), middle, metric),
             )
     axes.set_xticks(range(len(rho0)), [rho0_label(value, 2) for value in rho0], rotation=45)
     return axes.imshow(
@@ -145,7 +146,7 @@ def _map(
 def _ranges(axes: Axes, ranges: pd.DataFrame, thetas: Sequence[str], metric: Metric) -> None:
     places = [thetas.index(theta) for theta in ranges[THETA]]
     widths, most = metric.factor * ranges["range"], metric.factor * ranges["range_upper"]
-    axes.hlines(places, widths, most, color="#555555")
+    axes.hlines(places, widths, most, color=SOFT)
     axes.plot(widths, places, "o", color="black", markersize=3)
     axes.grid()
 

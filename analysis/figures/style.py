@@ -26,6 +26,7 @@ PRINT: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "legend.fontsize": 8,
+    "legend.frameon": False,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "axes.linewidth": 0.6,
@@ -71,6 +72,10 @@ DASHES: tuple[tuple[int, ...], ...] = (
 """Dashes of lines of one colour: lengths of lines and gaps, in widths of a line."""
 FILLS = ("full", "none", "left", "right", "top", "bottom")
 """Which part of markers of one colour is filled."""
+SOFT = "#555555"
+"""Colour of lines that guide the eye."""
+_ON_BRIGHT = "#111111"
+"""Colour of text on a bright cell. It is not black, which follows the theme of a page."""
 SHADES = "cividis"
 """Colour map for values without a method; its lightness is monotone."""
 
@@ -78,6 +83,19 @@ SHADES = "cividis"
 def shades_of(metric: Metric) -> str:
     """The colour map for values of a metric, of which better ones are brighter."""
     return SHADES if metric.higher_is_better else f"{SHADES}_r"
+
+
+def text_colour(value: float, middle: float, metric: Metric) -> str:
+    """The colour of text on a cell of `shades_of` a metric, which is empty without a value.
+
+    Args:
+        value: value of the cell; NaN if it is missing.
+        middle: value between bright and dark cells.
+        metric: of which better values are brighter.
+    """
+    if math.isnan(value):
+        return "black"
+    return _ON_BRIGHT if metric.sign * (value - middle) > 0 else "white"
 
 
 def label_of(split: str, metric: Metric, longest: int = TALL) -> str:
@@ -233,22 +251,25 @@ def freeze_layout(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def labels_that_fit(values: Sequence[float], labels: Sequence[str]) -> list[str]:
+_ROOM = 0.15
+"""Fraction of a panel's width that the label of a tick needs."""
+
+
+def labels_that_fit(
+    values: Sequence[float], labels: Sequence[str], room: float = _ROOM
+) -> list[str]:
     """Labels of ticks on a logarithmic axis; those that would touch the one before are empty.
 
     Args:
         values: > 0, ascending.
         labels: one for each value.
+        room: fraction of the width that a label needs.
     """
     span = math.log(values[-1] / values[0])
     fitting, last = [], -math.inf
     for value, label in zip(values, labels, strict=True):
         place = math.log(value / values[0]) / span if span else 0.0
-        fits = place - last >= _ROOM
+        fits = place - last >= room
         fitting.append(label if fits else "")
         last = place if fits else last
     return fitting
-
-
-_ROOM = 0.15
-"""Fraction of a panel's width that the label of a tick needs."""

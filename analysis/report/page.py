@@ -65,8 +65,7 @@ def render_page(
         )
     for item in drawn:
         of = sections.setdefault(item.section, {"figures": [], "tables": []})
-        # The SVG element without the XML declaration of the file.
-        svg = Markup(item.svg[item.svg.index("<svg") :])
+        svg = Markup(item.inline_svg)
         width = round(_PIXELS_AN_INCH * item.figure.get_figwidth())
         of["figures"].append({"svg": svg, "caption": first_sentence(item.caption), "width": width})
     if last in sections:

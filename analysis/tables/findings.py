@@ -13,6 +13,7 @@ from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
 from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.paper import paper_tables
+from analysis.tables.sizes import sizes_table
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
 from analysis.tables.verdicts import rules_table, verdict_table
 
@@ -35,6 +36,7 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
         verdict_table(findings),
         rules_table(findings),
         *method_tables(findings.selected, findings.metric),
+        sizes_table(findings),
         *sensitivity_tables(findings.configurations, findings.metric),
         _sensitivity(findings),
         _regrets(findings),

@@ -53,6 +53,7 @@ def test_accuracy_over_rho0_is_the_tables() -> None:
     figure = sensitivity_figure(configurations(trials(EXAMPLE)))
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
+    del lines["_bend"]  # of the stretched scale
     assert set(lines) == {"FP", "BC", "PC", "PQ"}
     assert list(lines["PC"].get_xdata()) == [0.01, 0.1]
     assert list(lines["PC"].get_ydata()) == pytest.approx([94.0, 80.5])
@@ -365,7 +366,7 @@ def test_bits_of_the_whole_network_go_before_where_all_are_known() -> None:
     sized = frame.assign(file_bytes=2500.0)
     assert axis_of_bits(sized) == "file_bytes"
     (axes,) = pareto_figure(select(sized), by="file_bytes").axes
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2.5"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2,500"]
     assert axis_of_bits(sized.assign(file_bytes=[float("nan"), *sized["file_bytes"][1:]])) == (
         "network_bits"
     )
