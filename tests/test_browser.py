@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from selenium import webdriver
@@ -102,6 +106,29 @@ def test_tables_are_sorted_by_a_click(browser: webdriver.Chrome, page: str) -> N
         ]
         assert len(shown) > 1
         assert shown == sorted(shown, reverse=direction == "descending")
+
+
+def test_trials_are_filtered_and_linked(browser: webdriver.Chrome, page: str) -> None:
+    browser.get(page)
+    field = browser.find_element(By.CSS_SELECTOR, "input[data-filters=trials]")
+    output = browser.find_element(By.CSS_SELECTOR, ".filter output")
+    assert output.text == "6 of 6 rows"
+    for words, found in (
+        ("method=MD rho0=0.5|7", "2 of 6 rows"),
+        ("rho0>=0.5 seed!=0", "2 of 6 rows"),
+        ("method=M* binary", "4 of 6 rows"),
+        ("state=DIVERGED", "0 of 6 rows"),
+        ("colour=red", "There is no column for colour=red."),
+    ):
+        field.clear()
+        field.send_keys(words)
+        assert output.text == found, words
+    rows = browser.find_elements(By.CSS_SELECTOR, "table[data-name=trials] tbody tr")
+    folder, run = (link.get_attribute("href") for link in rows[0].find_elements(By.TAG_NAME, "a"))
+    assert folder is not None
+    assert (Path(url2pathname(urlsplit(folder).path)) / "result.json").exists()
+    assert run is not None
+    assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", run)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from analysis.labels import labels_of, names_of, renamed
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.latex_columns import LatexOptions
 from analysis.report.sweep_page import render_report
+from analysis.report.trials import TrialLinks
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import KEYS
 from analysis.statistics.selection import Split
@@ -51,6 +52,7 @@ def write_report(
     margin: float = MARGIN,
     details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
     latex: LatexOptions | None = None,
+    links: Mapping[str, TrialLinks] | None = None,
 ) -> Report:
     """Analyse the trials of a sweep and write a report.
 
@@ -72,6 +74,7 @@ def write_report(
         details: returns further tables of `Measurements` by name, such as the histograms and maps
             of the selected configurations. It is called only if figures are drawn.
         latex: options of the LaTeX files.
+        links: fingerprint of a trial -> where more about it is found.
 
     Raises:
         UnknownColumnError: a table or a column of `latex` is not there. Nothing was written.
@@ -102,6 +105,7 @@ def write_report(
                     tables,
                     drawn,
                     recompute(measurements),
+                    links or {},
                 )
             )
     code = f"```python\n{recompute(measurements)}\n```"

@@ -8,6 +8,7 @@ from analysis.columns import RECIPE_PREFIX
 from analysis.figures.drawn import Drawn
 from analysis.findings import Findings
 from analysis.report.page import render_page
+from analysis.report.trials import TrialLinks, trial_table
 from analysis.schema import Measurements
 from analysis.statistics.verdicts import rules
 from analysis.tables.findings import CONFIGURATIONS
@@ -24,6 +25,7 @@ def render_report(
     tables: Sequence[Table],
     drawn: Sequence[Drawn],
     recompute: str,
+    links: Mapping[str, TrialLinks],
 ) -> str:
     """Render the HTML page of a sweep's report.
 
@@ -35,6 +37,7 @@ def render_report(
         tables: tables of the findings.
         drawn: figures of the findings.
         recompute: Python code that recomputes the values of the metric.
+        links: fingerprint of a trial -> where more about it is found.
 
     Returns:
         The text of the HTML file.
@@ -59,7 +62,7 @@ def render_report(
         verdicts=verdict_table(findings).body,
         common=common,
         recipes=recipes,
-        trials=_trial_rows(measurements),
+        trials=trial_table(measurements, links),
         metric=findings.metric.label,
         recompute=recompute,
     )
@@ -90,26 +93,3 @@ def _names(first: pd.DataFrame) -> list[str]:
 
 def _short(column: str) -> str:
     return column.removeprefix(RECIPE_PREFIX)
-
-
-def _trial_rows(measurements: Measurements) -> list[list[str]]:
-    trials = measurements.trials
-    shown = {
-        metric.column(split): (f"{split} {metric.head}", metric)
-        for metric in (measurements.metric, *measurements.further)
-        for split in ("validation", "test")
-    }
-    of_further = {metric.name for metric in measurements.further}
-    values = {
-        column: about
-        for column, about in shown.items()
-        if about[1].name not in of_further or (column in trials and trials[column].notna().any())
-    }
-    columns = ["name", "state", *values, "epochs", "seconds", "trial_id"]
-    headers = [header for header, _ in values.values()]
-    rows = [["trial", "state", *headers, "epochs", "seconds", "fingerprint"]]
-    metrics = [metric for _, metric in values.values()]
-    for name, state, *own, epochs, seconds, trial_id in trials[columns].itertuples(index=False):
-        texts = [metric.text(value) for metric, value in zip(metrics, own, strict=True)]
-        rows.append([name, state, *texts, f"{epochs:.0f}", f"{seconds:.1f}", trial_id])
-    return rows

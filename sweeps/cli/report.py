@@ -147,14 +147,16 @@ def _of_sweep(
 ) -> dict[str, Any]:
     """Report on a sweep, and return the result for `print_json`."""
     storage, name = Storage(options.storage), report_name(sweep)
+    out = options.out or storage.root / "reports" / name
     written = sweep_report.report(
         sweep_report.measurements_of(sweep, storage),
-        options.out or storage.root / "reports" / name,
+        out,
         f"Sweep {name}",
         _facts(sweep, "run", options, results_of(sweep.cells, storage))
         | _data_facts(sweep.cells, storage),
         _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
+        links=sweep_report.links_of(sweep.cells, storage, out),
     )
     if not options.json:
         show(written)

@@ -1,8 +1,10 @@
 """Write the report of a sweep, or of a table of trials."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -12,6 +14,7 @@ from analysis.published import NotAccuracyError
 from analysis.reading import read_trials
 from analysis.report.latex_columns import LatexOptions, UnknownColumnError
 from analysis.report.sweep import Report, states, write_report
+from analysis.report.trials import TrialLinks
 from analysis.schema import Measurements, SchemaError
 from analysis.statistics.selection import Split
 from quantlab import ConfigurationError
@@ -21,12 +24,15 @@ from sweeps.reporting.importance import importance_frame
 from sweeps.reporting.maps import maps_frame
 from sweeps.reporting.metric import further_of, metric_of
 from sweeps.selection.choice import chosen_places
-from sweeps.spec import SweepSpec
-from sweeps.storage.folder import Storage
+from sweeps.spec import Cell, SweepSpec
+from sweeps.storage.folder import Storage, TrialFolder
 from sweeps.storage.provenance import analysed_with
 
 REPORTED = ("COMPLETE", "DIVERGED", "FAILED")
 """A report needs at least one trial in one of these states."""
+
+_UI = "http://127.0.0.1:5000"
+"""Address of `sweeps ui` with its default port, in which the runs of a database are shown."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,40 @@ def details_of(sweep: SweepSpec, storage: Storage, findings: Findings) -> dict[s
     return {"histograms": histograms_frame(sweep, storage, selected), "maps": maps}
 
 
+def links_of(cells: Iterable[Cell], storage: Storage, out: Path) -> dict[str, TrialLinks]:
+    """The links of the trials that have a folder.
+
+    Those to folders are relative, so that they lead to the right place after the storage was
+    moved or copied with the report in it.
+
+    Args:
+        cells: the trials.
+        storage: the folder of the trials.
+        out: folder of the report.
+
+    Returns:
+        Fingerprint -> links.
+    """
+    links = {}
+    for cell in cells:
+        folder = storage.trial(cell.fingerprint)
+        if folder.path.is_dir():
+            path = os.path.relpath(folder.path.resolve(), out.resolve())
+            address = quote(Path(path).as_posix())
+            links[cell.fingerprint] = TrialLinks(folder=f"{address}/", run=_run(folder))
+    return links
+
+
+def _run(folder: TrialFolder) -> str:
+    """The address of a trial's run; empty if it was not delivered."""
+    delivered = folder.delivery.read()
+    if delivered is None or not delivered.experiment_id:
+        return ""
+    is_server = delivered.uri.startswith(("http://", "https://"))
+    page = delivered.uri.rstrip("/") if is_server else _UI
+    return f"{page}/#/experiments/{delivered.experiment_id}/runs/{delivered.run_id}"
+
+
 def measurements_of_table(
     path: Path, metric: Metric = ACCURACY, only: Sequence[str] = ()
 ) -> Measurements:
@@ -125,6 +165,7 @@ def report(
     facts: Mapping[str, str],
     options: ReportOptions,
     details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
+    links: Mapping[str, TrialLinks] | None = None,
 ) -> Report:
     """Analyse trials and write a report.
 
@@ -135,6 +176,7 @@ def report(
         facts: lines of the page's head; the versions of the analysis are added.
         options: of `sweeps report`.
         details: see `analysis.report.sweep.write_report`.
+        links: see `analysis.report.sweep.write_report`.
 
     Raises:
         ConfigurationError: the folder cannot be written to, or the trials have no accuracies to
@@ -151,6 +193,7 @@ def report(
             paper=options.paper,
             margin=options.margin,
             details=details,
+            links=links,
             latex=options.latex,
         )
     except NotAccuracyError as error:

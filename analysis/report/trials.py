@@ -1,0 +1,87 @@
+"""The table of trials on a report's page, with a column for each axis and links."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from analysis.columns import axis_columns
+from analysis.rounding import rho0_label
+from analysis.schema import Measurements
+from analysis.statistics.aggregate import SETTING
+from analysis.tables.table import axis_label
+
+
+@dataclass(frozen=True)
+class TrialLinks:
+    """Where more about a trial is found; addresses for links."""
+
+    folder: str = ""
+    """Its folder, relative to the page; empty for none."""
+    run: str = ""
+    """Its run in MLflow's UI; empty for none."""
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """The cells of the table as HTML."""
+
+    head: tuple[str, ...]
+    kinds: tuple[str, ...]
+    """CSS class of each column: ``text`` or ``number``."""
+    rows: tuple[tuple[Markup, ...], ...]
+
+
+def trial_table(measurements: Measurements, links: Mapping[str, TrialLinks]) -> TrialTable:
+    """A row for each trial. A setting, set or ρ0 that no two trials differ in has no column.
+
+    Args:
+        measurements: the trials, and their metrics.
+        links: fingerprint -> links; the fingerprint is a link to the folder.
+    """
+    trials = measurements.trials
+    columns: dict[str, pd.Series] = {
+        key: trials[key] for key in SETTING if trials[key].nunique() > 1
+    }
+    columns["method"] = trials["method"]
+    if (trials["set"] != "").any():
+        columns["set"] = trials["set"]
+    if trials["rho0"].notna().any():
+        columns["ρ0"] = trials["rho0"].map(rho0_label)
+    for axis in axis_columns(trials):
+        columns[axis_label(axis, {*columns, "seed", "state"})] = trials[axis]
+    columns |= {"seed": trials["seed"].astype(str), "state": trials["state"]}
+    columns |= _values(measurements)
+    columns["epochs"] = trials["epochs"].map("{:.0f}".format)
+    columns["seconds"] = trials["seconds"].map("{:.1f}".format)
+    texts = pd.DataFrame(columns).astype(str)
+    first_number = list(texts.columns).index("state") + 1
+    numbers = {"ρ0", "seed", *texts.columns[first_number:]}
+    kinds = ["number" if name in numbers else "text" for name in texts]
+    cells = [[escape(cell) for cell in row] for row in texts.itertuples(index=False, name=None)]
+    has_runs = any(of.run for of in links.values())
+    for row, trial in zip(cells, trials["trial_id"], strict=True):
+        own = links.get(trial, TrialLinks())
+        row.append(_link(own.folder, trial) if own.folder else escape(trial))
+        if has_runs:
+            row.append(_link(own.run, "run") if own.run else Markup(""))
+    head = [*texts.columns, "fingerprint", *(["MLflow"] if has_runs else [])]
+    kinds += ["text"] * (len(head) - len(kinds))
+    return TrialTable(tuple(map(str, head)), tuple(kinds), tuple(map(tuple, cells)))
+
+
+def _link(address: str, text: str) -> Markup:
+    return Markup('<a href="{}">{}</a>').format(address, text)
+
+
+def _values(measurements: Measurements) -> dict[str, pd.Series]:
+    """The values of each metric, those of further metrics only if there are any."""
+    trials, of_further = measurements.trials, {metric.name for metric in measurements.further}
+    return {
+        f"{split} {metric.head}": trials[column].map(metric.text)
+        for metric in (measurements.metric, *measurements.further)
+        for split in ("validation", "test")
+        if (column := metric.column(split)) in trials
+        and (metric.name not in of_further or trials[column].notna().any())
+    }
