@@ -21,6 +21,7 @@ from analysis.figures.style import (
     variant,
 )
 from analysis.metric import ACCURACY, Metric
+from analysis.statistics.pareto import pareto_front
 
 BITS: Mapping[str, str] = {
     "file_bytes": "bytes of the exported file",
@@ -209,16 +210,3 @@ def _shifts(sizes: Sequence[float], order: Sequence[int]) -> list[float]:
         for position, place in enumerate(sorted(cluster, key=lambda place: order[place])):
             shifts[place] = 1 + apart * (position - (len(cluster) - 1) / 2)
     return shifts
-
-
-def pareto_front(points: pd.DataFrame, by: str = "bits", metric: Metric = ACCURACY) -> pd.DataFrame:
-    """The Pareto front, in ascending order of the size.
-
-    Args:
-        points: with `test_mean`, a value, and the column `by`.
-        by: column of the size.
-        metric: what the points are compared by.
-    """
-    ordered = points.sort_values([by, "test_mean"], ascending=[True, not metric.higher_is_better])
-    scores = metric.sign * ordered["test_mean"]
-    return ordered[scores > scores.cummax().shift(fill_value=float("-inf"))]

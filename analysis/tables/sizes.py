@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from analysis.figures.pareto import pareto_front
 from analysis.findings import Findings
 from analysis.statistics.aggregate import SETTING
+from analysis.statistics.pareto import pareto_front
 from analysis.tables.accuracy import section
 from analysis.tables.table import FAMILY, Columns, Table, build
 

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from analysis.figures.drawn import Drawn
 from analysis.figures.heat_map import heat_map
 from analysis.figures.pareto import pareto_figure
-from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.stretched_scale import stretched_scale
+from analysis.figures.sensitivity import sensitivity_figure, stretched_scale
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
 from tests.analysis.frames import grid, trials

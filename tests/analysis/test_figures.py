@@ -21,13 +21,14 @@ from analysis.figures.gallery import all_figures
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
-from analysis.figures.pareto import axis_of_bits, pareto_figure, pareto_front
+from analysis.figures.pareto import axis_of_bits, pareto_figure
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, freeze_layout, labels_that_fit, method_styles
 from analysis.findings import Findings, analyse
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
+from analysis.statistics.pareto import pareto_front
 from analysis.statistics.selection import select
 from analysis.statistics.sensitivity import sensitivity
 from tests.analysis.frames import EXAMPLE, trials
