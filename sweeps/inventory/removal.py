@@ -63,8 +63,8 @@ def removal_of(
     """Determine which of the wanted trials may be removed.
 
     A trial that is trained now is kept. So is one that another sweep has which was run in this
-    storage, and one whose network another trial needs, unless `force` is given: then it is removed
-    with a warning.
+    storage, and one whose network another trial needs that stays, unless `force` is given: then it
+    is removed with a warning.
 
     Args:
         wanted: fingerprint -> name of the trials to remove.
@@ -74,23 +74,27 @@ def removal_of(
     """
     there = names_of_trials(storage)
     wanted = {name: label for name, label in wanted.items() if name in there}
-    users = _users(wanted, storage, there, others)
-    found = Removal()
-    for fingerprint, name in wanted.items():
-        folder = storage.trial(fingerprint)
-        if (state := folder.state()) is TrialState.RUNNING:
-            found.kept.append(Kept(fingerprint, name, "it is trained now"))
-            continue
-        reason = users.get(fingerprint, "")
-        if reason and not force:
-            found.kept.append(Kept(fingerprint, name, reason))
-            continue
-        found.trials.append(Removable(fingerprint, name, state, size_of(folder.path), reason))
-    return found
+    states = {fingerprint: storage.trial(fingerprint).state() for fingerprint in wanted}
+    kept = {name: "it is trained now" for name in wanted if states[name] is TrialState.RUNNING}
+    while True:  # a trial that is kept needs others
+        users = _users(wanted.keys() - kept.keys(), storage, there, others)
+        if force or not users:
+            break
+        kept |= users
+    return Removal(
+        trials=[
+            Removable(
+                name, label, states[name], size_of(storage.trial(name).path), users.get(name, "")
+            )
+            for name, label in wanted.items()
+            if name not in kept
+        ],
+        kept=[Kept(name, label, kept[name]) for name, label in wanted.items() if name in kept],
+    )
 
 
 def _users(
-    wanted: Mapping[str, str],
+    wanted: Collection[str],
     storage: Storage,
     there: Collection[str],
     others: Sequence[KnownSweep],
@@ -98,19 +102,18 @@ def _users(
     """Return why other trials and sweeps need wanted trials, by the fingerprints of these."""
     found: dict[str, str] = {}
     for known in others:
-        for trial in known.all_trials.values():
-            if known.time and trial.fingerprint in wanted:
+        for trial in known.all_trials.values() if known.time else ():
+            if trial.fingerprint in wanted:
                 found.setdefault(trial.fingerprint, f"it is a trial of {known.name}, too")
-            if known.time and trial.fingerprint not in {*wanted, *found}:
-                state = storage.trial(trial.fingerprint).state()
-                for parent in () if state.is_finished else trial.parents:
-                    reason = f"{trial.name!r} of {known.name}, which has not finished, needs it"
+            elif not storage.trial(trial.fingerprint).state().is_finished:
+                reason = f"{trial.name!r} of {known.name}, which has not finished, needs it"
+                for parent in trial.parents:
                     found.setdefault(parent, reason)
-    for fingerprint in sorted(set(there) - wanted.keys()):
+    for fingerprint in sorted(set(there) - set(wanted)):
         recipe = recipe_of(storage.trial(fingerprint))
         for parent in parents_of(recipe) if recipe is not None else ():
             found.setdefault(parent, f"trial {fingerprint} was trained with its network")
-    return found
+    return {fingerprint: why for fingerprint, why in found.items() if fingerprint in wanted}
 
 
 def orphans_of(storage: Storage, known: Sequence[KnownSweep]) -> dict[str, str]:

@@ -39,7 +39,8 @@ def load_outlined(name_or_path: str) -> SweepSpec:
     if name_or_path not in named_sweeps():
         return _load(name_or_path)
     state = state_of_code()
-    with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # it is made again
+    # Otherwise, it is made again. A user may have no home, which is a RuntimeError.
+    with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError, IndexError):
         kept = json.loads(_file(name_or_path).read_bytes())
         if kept["state_of_code"] == state:
             sweep = sweep_of(kept["outline"], lambda _: _recipes(name_or_path))
@@ -65,7 +66,7 @@ def keep_outlines() -> None:
     if state_of_code() != state:  # somebody has changed the code meanwhile
         return
     for name, sweep in grown.items():
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):
             file = _file(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             kept = {"state_of_code": state, "outline": outline_of(sweep)}
@@ -88,7 +89,11 @@ def _recipes(name: str) -> "Mapping[str, Recipe]":
 
 
 def _file(name: str) -> Path:
-    """Return the file of an outline; installations of the project have different ones."""
+    """Return the file of an outline; installations of the project have different ones.
+
+    Raises:
+        RuntimeError: the user has no home folder, such as in a container with any user ID.
+    """
     cached = os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(cached) if os.path.isabs(cached) else Path.home() / ".cache"
     place = hashlib.sha256(os.fsencode(PACKAGES)).hexdigest()[:8]

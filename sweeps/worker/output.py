@@ -11,11 +11,11 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sweeps.storage.folder import TrialFolder
-from sweeps.storage.output import append, shorten
+from sweeps.storage.output import MOST_BYTES, append, shorten
 
 KEEP_SECONDS = 1.0
 """Minimum time between two looks at the length of an output, on a file system that may be slow."""
@@ -58,14 +58,14 @@ def output_kept(folders: Sequence[TrialFolder], rank: int = 0) -> Iterator[Calla
             return
         due = time.monotonic() + KEEP_SECONDS
         _flush()
-        if others and first.stat().st_size > shared:
+        if others and (size := first.stat().st_size) > shared:
             with first.open("rb") as file:
-                file.seek(shared)
-                fresh = file.read()
+                file.seek(max(shared, size - MOST_BYTES))  # no more of it would be kept
+                fresh = file.read(size - file.tell())
             for path in others:
                 append(path, fresh if begun else title + fresh)
             begun = True
-            shared += len(fresh)
+            shared = size
         shared = min(shared, shorten(first))
 
     with _redirected(first):
@@ -99,5 +99,6 @@ def _redirected(path: Path) -> Iterator[None]:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # the code of the trial has closed it
+            stream.flush()

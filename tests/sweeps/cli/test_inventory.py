@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.inventory.known_sweeps import remember_sweep, sweeps_of
+from sweeps.inventory.known_sweeps import KnownSweep, known_trials, remember_sweep, sweeps_of
+from sweeps.inventory.removal import removal_of
 from sweeps.loading import load_sweep
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.selection.selected import selected
@@ -145,6 +146,25 @@ def test_rm_keeps_what_is_trained_or_needed(tiny_copy: Path, quick_command: Comm
     assert (needed["fingerprint"], needed["needed"]) == (child.parents[0], kept[child.parents[0]])
     left = {path.name for path in (storage.root / "trials").iterdir()}
     assert left == {trained.fingerprint, child.fingerprint}
+
+
+def test_rm_keeps_what_a_kept_trial_needs(tiny_copy: Path) -> None:
+    """The sweep has a trial that another sweep has, too, and the trial from which it starts."""
+    (tiny_copy / "child.py").write_text(WITH_CHILD)
+    sweep = load_sweep(str(tiny_copy / "child.py"))
+    child = sweep.cells[-1]
+    storage = Storage(tiny_copy / "runs")
+    run_trial(child.recipe, storage.trial(child.fingerprint), data_dir=tiny_copy)
+    (trial,) = known_trials([child])
+    other = KnownSweep(name="other", kind="sweep", time=1.0, trials=(trial,))
+    wanted = {cell.fingerprint: cell.name for cell in sweep.cells}
+    kept = {one.fingerprint: one.reason for one in removal_of(wanted, storage, [other]).kept}
+    assert kept == {
+        child.fingerprint: "it is a trial of other, too",
+        child.parents[0]: f"trial {child.fingerprint} was trained with its network",
+    }
+    forced = removal_of(wanted, storage, [other], force=True)
+    assert [one.warning for one in forced.trials if one.warning] == [kept[child.fingerprint]]
 
 
 def test_rm_of_orphans_keeps_the_trials_of_known_sweeps(

@@ -118,6 +118,17 @@ def test_a_cache_that_cannot_be_written_is_no_error(
         assert quick_command(tmp_path, "plan", "cifar10_jpeg_smoke").returncode == 0
 
 
+def test_a_user_without_a_home_needs_no_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, quick_command: Command, tmp_path: Path
+) -> None:
+    """Such as in a container that runs with any user ID."""
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    for _ in range(2):
+        assert quick_command(tmp_path, "plan", "cifar10_jpeg_smoke").returncode == 0
+
+
 def test_nothing_is_kept_of_a_users_file(
     cache: Path, quick_command: Command, tmp_path: Path
 ) -> None:
