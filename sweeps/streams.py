@@ -25,7 +25,7 @@ class TolerantStream:
         """Write text without its secrets, or discard it after an error."""
         try:
             if self.error is None:
-                self._stream.write(hide(text))
+                self._stream.write(self._encodable(hide(text)))
         except OSError as error:
             self._give_up(error)
         return len(text)
@@ -40,6 +40,18 @@ class TolerantStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    def _encodable(self, text: str) -> str:
+        """Return the text with escapes for what the stream cannot encode, such as Greek letters.
+
+        A name of a file may have bytes that are no text in any encoding.
+        """
+        encoding, errors = self._stream.encoding or "utf-8", self._stream.errors or "strict"
+        try:
+            text.encode(encoding, errors)
+        except UnicodeEncodeError:
+            return text.encode(encoding, "backslashreplace").decode(encoding)
+        return text
 
     def _give_up(self, error: OSError) -> None:
         self.error = error

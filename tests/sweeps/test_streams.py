@@ -1,14 +1,17 @@
 """Standard streams that are closed, full, or read by nobody."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 from sweeps import streams
+from sweeps.cli.json_output import print_json
 
 
 def test_a_full_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +23,24 @@ def test_a_full_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
         print("and more", flush=True)
     assert sys.stdout is full
     full.close()  # what was left in its buffer is no error either
+
+
+@pytest.mark.parametrize(
+    ("encoding", "table"), [("ascii", "\\u03c10 \\udcff\n"), ("utf-8", "ρ0 \\udcff\n")]
+)
+def test_what_a_stream_cannot_encode_is_escaped(
+    encoding: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In JSON, too, which stays JSON: a file may have a name with bytes that are no text."""
+    names = "ρ0", os.fsdecode(b"\xff")
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding, write_through=True))
+    with streams.tolerant("stdout"):
+        print(*names)
+        print_json({"names": names})
+    text = written.getvalue().decode(encoding)
+    assert text.startswith(table)
+    assert json.loads(text.removeprefix(table)) == {"names": list(names)}
 
 
 def test_what_is_printed_again_and_again_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
