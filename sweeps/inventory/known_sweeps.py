@@ -173,10 +173,21 @@ def sweeps_of(storage: Storage) -> list[KnownSweep]:
     found = []
     for known in of_release():
         record = run.pop(known.name, None)
-        if record is not None:  # whose trials may be those of another release
+        if record is None:
+            known = replace(known, time=_run_without_record(known.name, storage))
+        else:  # whose trials may be those of another release
             known = replace(known, time=record.time, chosen=record.chosen)
         found.append(known)
     return sorted([*found, *run.values(), *of_files], key=lambda known: known.name)
+
+
+def _run_without_record(name: str, storage: Storage) -> float:
+    """Return when a version that recorded no sweeps ran one; 0 if it did not.
+
+    Ray Tune has a folder for each run, such as ``digits-20260131-235959``.
+    """
+    folders = (storage.root / "ray").glob(f"{name}-{'[0-9]' * 8}-{'[0-9]' * 6}*")
+    return max((folder.stat().st_mtime for folder in folders), default=0.0)
 
 
 def studies_by_name(storage: Storage) -> dict[str, KnownSweep]:

@@ -167,6 +167,21 @@ def test_rm_keeps_what_a_kept_trial_needs(tiny_copy: Path) -> None:
     assert [one.warning for one in forced.trials if one.warning] == [kept[child.fingerprint]]
 
 
+def test_rm_keeps_the_trials_of_sweeps_that_an_earlier_version_ran(tmp_path: Path) -> None:
+    """It recorded no sweeps, but Ray has left a folder for each run."""
+    storage = Storage(tmp_path)
+    (tmp_path / "ray" / "methods_smoke-20260131-235959").mkdir(parents=True)
+    both = {cell.fingerprint: cell for cell in load_sweep("digits").cells}
+    shared = {cell.fingerprint for cell in load_sweep("methods_smoke").cells} & both.keys()
+    for name in both:
+        storage.trial(name).make()
+    others = [known for known in sweeps_of(storage) if known.name != "digits"]
+    removal = removal_of({name: cell.name for name, cell in both.items()}, storage, others)
+    assert shared
+    assert {kept.fingerprint for kept in removal.kept} == shared
+    assert {kept.reason for kept in removal.kept} == {"it is a trial of methods_smoke, too"}
+
+
 def test_rm_of_orphans_keeps_the_trials_of_known_sweeps(
     tiny_copy: Path, quick_command: Command
 ) -> None:
