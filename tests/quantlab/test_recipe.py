@@ -179,7 +179,6 @@ def network(num_classes: int) -> torch.nn.Module:
         ("quantization", PROX_CONNECT, "Quantization(rule=PROX_CONNECT, quantizer=PiecewiseL"),
         ("task", torch.nn.MSELoss(), "Classification() or Regression(), or one of a subclass"),
     ],
-    ids=str,
 )
 def test_the_message_says_how_a_value_is_given(field: str, value: Any, suggestion: str) -> None:
     begin = rf"^Recipe\.{field} = .*: must be an instance of \w+, such as "
