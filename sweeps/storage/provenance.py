@@ -15,11 +15,23 @@ PACKAGES = ("torch", "torchvision", "numpy", "ray", "mlflow", "scikit-learn")
 
 
 @lru_cache(maxsize=1)
-def git_commit() -> str:
-    """Return the commit of this package, with ``+`` if files have changed; empty if unknown."""
+def git_commit(folder: Path = _HERE) -> str:
+    """Return the commit of the code, with ``+`` if the code has changed since.
+
+    Files outside the packages, such as sweep files that are saved beside them, do not count.
+
+    Args:
+        folder: a folder of the repository; that of this package.
+
+    Returns:
+        The commit; empty if it is unknown.
+    """
     try:
-        _require_own_repository()
-        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+        if folder == _HERE:
+            _require_own_repository()
+        commit = _git("rev-parse", "HEAD", folder=folder)
+        packages = [f":/{name}" for name in ("quantlab", "sweeps", "analysis")]
+        changes = _git("status", "--porcelain", "--", *packages, folder=folder)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return commit.decode().strip() + ("+" if changes.strip() else "")

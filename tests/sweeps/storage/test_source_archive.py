@@ -1,5 +1,6 @@
 """The code that is kept with trials."""
 
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from quantlab import ConfigurationError
 from sweeps.storage import source_archive
-from sweeps.storage.provenance import uncommitted_changes
+from sweeps.storage.provenance import git_commit, uncommitted_changes
 from sweeps.storage.source_archive import LEFT_OUT, give, path_of, store, unpack
 
 FILES = {"tiny.py": b"SWEEP = 1\n", "parts/nets.py": b"WIDTH = 4\n"}
@@ -77,7 +78,11 @@ def test_changes_of_the_release_that_are_not_committed(tmp_path: Path) -> None:
     git("add", ".")
     git("commit", "-m", "all")
     assert uncommitted_changes(tmp_path) == {}
+    (tmp_path / "mine.py").write_text("SWEEP = 1\n")
+    commit = git_commit(tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", commit)
     (tmp_path / "quantlab" / "old.py").write_text("after\n")
+    assert git_commit(tmp_path / "sweeps") == f"{commit}+"  # the answer for a folder is kept
     (tmp_path / "quantlab" / "new.py").write_text("new\n")
     (tmp_path / "quantlab" / ".env").write_text("secret\n")
     (tmp_path / "notes.txt").write_text("private\n")
