@@ -240,7 +240,8 @@ def _log(
             )
         return None
     page = log_report(tracker, run_name, spec.description, written.directory, written.files)
-    ui = command_line("ui", options.sweep, *changed_options(options, "storage", "tracking_uri"))
+    # A file may be loaded with other settings, or not at all, where the name is known.
+    ui = command_line("ui", name, *changed_options(options, "storage", "tracking_uri"))
     if not options.json:
         print(f"MLflow    {page or ui}, run {run_name!r}")
     return {"page": page or None, "ui": ui, "run": run_name}

@@ -12,9 +12,12 @@ from sweeps.tracking.experiment import GREATER_IS_BETTER, PRIMARY_METRIC, reason
 from sweeps.tracking.uri import TrackingServer
 from sweeps.tracking.views import has_views, results_of, views
 
+_TRIALS = "tags.fingerprint LIKE '%'"
+"""Search filter for the runs of trials."""
+
 
 def shown_experiments(server: TrackingServer) -> dict[str, str]:
-    """Return the experiments of sweeps and studies: name -> id, the one that changed last first.
+    """Return the experiments that have trials: name -> id, the one that changed last first.
 
     Experiments of earlier releases get their saved views and, in the storage's own database, their
     runs are brought up to date. If the database cannot be written to, a line says so.
@@ -30,7 +33,7 @@ def shown_experiments(server: TrackingServer) -> dict[str, str]:
         found = [
             experiment
             for experiment in client.search_experiments(order_by=["last_update_time DESC"])
-            if PRIMARY_METRIC in experiment.tags
+            if PRIMARY_METRIC in experiment.tags and _has_trials(client, experiment)
         ]
     except Exception as error:  # each kind of store raises its own
         raise ConfigurationError(f"{server.named}: cannot be used ({reason(error)})") from error
@@ -44,6 +47,11 @@ def shown_experiments(server: TrackingServer) -> dict[str, str]:
             file=sys.stderr,
         )
     return {experiment.name: str(experiment.experiment_id) for experiment in found}
+
+
+def _has_trials(client: MlflowClient, experiment: Experiment) -> bool:
+    """Whether runs of trials are left: `sweeps rm` deletes them, but not the experiment."""
+    return bool(client.search_runs([experiment.experiment_id], _TRIALS, max_results=1))
 
 
 def _prepare(client: MlflowClient, experiment: Experiment, updates_runs: bool) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
+from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.options import port, storage_folder, sweep_argument, tracking_uri
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print links to the trials, and replace this process by the UI.
+    """Replace this process by the UI; links to the trials are printed when it answers.
 
-    A server has its own UI, so none is started for it.
+    A server has its own UI, so none is started for it, and its links are printed at once.
 
     Args:
         options: the parsed command line.
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from quantlab import ConfigurationError
     from sweeps.storage.folder import Storage
+    from sweeps.terminal.server_links import print_once_it_answers
     from sweeps.tracking.artifacts import follow_storage
     from sweeps.tracking.uri import tracking_server
 
@@ -64,12 +66,15 @@ def run(options: argparse.Namespace) -> int:
     if not server.is_server:
         _require_free(options.port)
     asks = bool(options.sweep) or not server.is_server
-    experiments = _experiments(server, options.sweep) if asks else {}
-    print(address)
-    _print_links(address, experiments)
-    sys.stdout.flush()
+    experiments = _experiments(server, options) if asks else {}
+    links = _links(address, experiments)
     if server.is_server:
+        print(links, end="")
         return 0
+    print("sweeps: MLflow is starting; its links follow when it answers", file=sys.stderr)
+    sys.stderr.flush()
+    print_once_it_answers(links, options.port)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # only the links are the command's output
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--port", str(options.port), "--workers", "1"]
     # The URI may hold a password, and other users of this machine can read a command line.
@@ -90,8 +95,8 @@ def _require_free(number: int) -> None:
             ) from error
 
 
-def _experiments(server: "TrackingServer", sweep: str) -> dict[str, str]:
-    """Return the experiment of a sweep or a study as name -> id; without a name, all.
+def _experiments(server: "TrackingServer", options: argparse.Namespace) -> dict[str, str]:
+    """Return the experiment that the command line names as name -> id; without a name, all.
 
     Raises:
         ConfigurationError: the server cannot be used, or has no runs of the sweep.
@@ -101,23 +106,33 @@ def _experiments(server: "TrackingServer", sweep: str) -> dict[str, str]:
     from sweeps.tracking.shown_experiments import shown_experiments
 
     found = shown_experiments(server)
-    if not sweep:
+    name = options.sweep
+    if not name:
         return found
-    name = sweep
     if name not in found:
-        spec = load_either(sweep)
+        spec = load_either(name)
         name = spec.experiment or spec.name
     if name not in found:
-        others = f"; it has those of {', '.join(found)}" if found else ""
+        others = ""
+        if found:
+            where = changed_options(options, "storage", "tracking_uri", "port")
+            others = (
+                f"; it has those of {', '.join(found)}: to see one of them, give its name, as in "
+                f"`{command_line('ui', next(iter(found)), *where)}`"
+            )
         raise ConfigurationError(
             f"{server.named}: has no runs of {name}, which `sweeps run` delivers{others}"
         )
     return {name: found[name]}
 
 
-def _print_links(address: str, experiments: dict[str, str]) -> None:
+def _links(address: str, experiments: dict[str, str]) -> str:
+    """Return the lines with the server's address, and with the page of each experiment."""
     from sweeps.tracking.views import TRIALS, link
 
     width = max(map(len, experiments), default=0)
-    for name, experiment_id in experiments.items():
-        print(f"{name:{width}}  {link(address, experiment_id, TRIALS)}")
+    lines = [
+        f"{name:{width}}  {link(address, experiment_id, TRIALS)}"
+        for name, experiment_id in experiments.items()
+    ]
+    return "".join(f"{line}\n" for line in (address, *lines))

@@ -105,7 +105,7 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     assert "Test accuracy (%) over ρ0: MD, end-to-end, Digits" in shown
     assert re.search(r"MD (sensitive|stable|mild|noise|untested|fails) ", shown)
     assert str(out / "report.html") in done.stdout
-    assert "ui tiny.py, run 'sweep tiny'" in shown
+    assert "ui tiny, run 'sweep tiny'" in shown
     frame = pd.read_csv(out / "tables" / "trials.csv")
     assert len(frame) == 6
     assert set(frame["set"].dropna()) == {"binary"}

@@ -86,6 +86,8 @@ def test_changed_trials_are_trained_as_another_sweep(
     assert {folder.name for folder in new} & set(parents)
     status = quick_command(tiny_copy, "status", "child.py", *options)
     assert (status.returncode, status.stdout) == (0, "tiny-epochs-1: 1 COMPLETE\n")
+    report = quick_command(tiny_copy, "report", "child.py", *options, "--format", "csv")
+    assert "ui tiny-epochs-1, run 'sweep tiny-epochs-1" in report.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from sweeps.storage.sqlite_uri import sqlite_uri
+from sweeps.tracking.experiment import PRIMARY_METRIC
 from tests.conftest import Command
 
 pytestmark = pytest.mark.slow
@@ -24,6 +27,14 @@ def test_what_cannot_be_shown_is_one_line(
         done = quick_command(tmp_path, "ui", name, "--port", port)
         assert (done.returncode, done.stdout) == (2, "")
         assert f"its MLflow database: has no runs of {experiment}, which" in done.stderr
+    client = MlflowClient(tracking_uri=sqlite_uri(tmp_path / "runs" / "mlflow.db"))
+    for experiment, tags in (("removed", {}), ("mine epochs 3", {"fingerprint": "0"})):
+        number = client.create_experiment(experiment, tags={PRIMARY_METRIC: "test_accuracy"})
+        client.create_run(number, tags=tags)
+    done = quick_command(tmp_path, "ui", "digits", "--port", port)
+    call = f"ui 'mine epochs 3' --port {port}`"
+    assert "it has those of mine epochs 3: to see one of them, give its name" in done.stderr
+    assert done.stderr.rstrip().endswith(call)
     done = quick_command(tmp_path, "ui", "digitz", "--port", port)
     assert done.returncode == 2
     assert "digitz" in done.stderr
