@@ -1,7 +1,8 @@
 """Errors that callers are expected to handle."""
 
+import difflib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
 def in_full(error: BaseException) -> str:
     """Return an error's whole message as one line, or the name of its class if it has none."""
     return one_line(str(error).strip() or type(error).__name__)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return text such as `` (did you mean 'digits'?)``, or empty text if no name is similar.
+
+    Args:
+        name: an unknown name.
+        known: the known names.
+    """
+    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f" (did you mean {alike[0]!r}?)" if alike else ""
 
 
 def brief(value: object) -> str:

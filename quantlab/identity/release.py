@@ -56,7 +56,7 @@ RELEASE = {
     "quantlab.errors": (
         "ConfigurationError CutShortError ElsewhereError LostProcessError "
         "MemoryExhaustedError NonFiniteLossError brief described first_line in_full "
-        "naming_exhausted_memory one_line"
+        "naming_exhausted_memory one_line suggestion"
     ),
     "quantlab.execution": "Execution keep_freed_memory parse_execution",
     "quantlab.export.coded_tensor": "CodedTensor coded",

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from quantlab.errors import ConfigurationError, brief
+from quantlab.errors import ConfigurationError, brief, suggestion
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ def _override(value: Any, names: list[str], new: object, path: str) -> Any:
     known = [item.name for item in dataclasses.fields(value)]
     if name not in known:
         raise ConfigurationError(
-            f"path {path!r}: {type(value).__name__} has no field {name!r}; "
-            f"its fields are {', '.join(known)}"
+            f"path {path!r}: {type(value).__name__} has no field {name!r}"
+            f"{suggestion(name, known)}; its fields are {', '.join(known)}"
         )
     changed = _override(getattr(value, name), rest, new, path)
     try:

@@ -17,12 +17,12 @@ from analysis.report.latex_columns import LatexOptions
 from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
+from quantlab.errors import suggestion
 from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.json_output import print_json
 from sweeps.cli.options import SELECTION
 from sweeps.coordinates import main_metric
-from sweeps.loading import suggestion
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, origin_of, results_of

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.loading.names import named_studies, named_sweeps, suggestion
+from sweeps.loading.names import named_studies, named_sweeps
 
 if TYPE_CHECKING:
     from sweeps.loading.files import FILE_MODULE_PREFIX, load_either, load_study, load_sweep
@@ -14,7 +14,6 @@ __all__ = [
     "load_sweep",
     "named_studies",
     "named_sweeps",
-    "suggestion",
 ]
 
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from quantlab import ConfigurationError
 from quantlab.canonical import NAMED, canonical
-from quantlab.errors import described
+from quantlab.errors import described, suggestion
 from quantlab.identity.code_origin import SOURCE, is_installed, is_users
 from quantlab.identity.source_identity import Reach
-from sweeps.loading.names import named_studies, named_sweeps, suggestion
+from sweeps.loading.names import named_studies, named_sweeps
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from quantlab.errors import ConfigurationError
-from sweeps.loading import suggestion
+from quantlab.errors import ConfigurationError, suggestion
 from sweeps.selection.conditions import Condition, number_of, parse
 
 _MOST_SHOWN = 12

@@ -81,7 +81,7 @@ def test_the_base_recipe_is_not_changed() -> None:
         (
             (Block("PC", axes=(Axis("rho0", "quantisation.sharpness.rho0", (0.1,)),)),),
             r"sweep test, block 'PC', axis 'rho0', value '0\.1': path "
-            r"'quantisation\.sharpness\.rho0': Recipe has no field 'quantisation'; .* model",
+            r"'quantisation\.sharpness\.rho0': Recipe has no field 'quantisation' .* model",
         ),
         ((block("PC", 0.1, -0.2),), r"value '-0\.2': Linear\.rho0 = -0\.2: .* >= 0"),
         ((Block("A", overrides={"epoch": 3}),), r"block 'A': path 'epoch'"),

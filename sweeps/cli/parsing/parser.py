@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from quantlab.errors import ConfigurationError
-from sweeps.loading import suggestion
+from quantlab.errors import ConfigurationError, suggestion
 
 
 class Parser(argparse.ArgumentParser):

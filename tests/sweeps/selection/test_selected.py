@@ -183,7 +183,15 @@ def test_needed_trials_without_the_field_stay_as_they_are() -> None:
         ("seed=3", "must not set the seed; use --seeds 3"),
         ("epochs=-1", "'FP seed=0': Recipe.epochs = -1: must be a whole number >= 1"),
         ("epochs=many", "'FP seed=0': Recipe.epochs = 'many': must be"),
-        ("epoch=5", "'FP seed=0': path 'epoch': Recipe has no field 'epoch'; its fields are model"),
+        (
+            "epoch=5",
+            "'FP seed=0': path 'epoch': Recipe has no field 'epoch' (did you mean 'epochs'?",
+        ),
+        (
+            "optimizer.learning_rat=3",
+            "'FP seed=0': path 'optimizer.learning_rat': OptimizerSpec has no field 'learning_rat' "
+            "(did you mean 'learning_rate'?); its fields are algorithm",
+        ),
         ("quantization.latent_bound=2", "'FP seed=0': path 'quantization.latent_bound': None has"),
         ("batch_size=8", "the axis 'size' of block 'PC' sets batch_size; choose its values with"),
         ("epochs={1}", "'FP seed=0': "),
