@@ -16,7 +16,15 @@ from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.cli.inventory import print_removal
 from sweeps.cli.json_output import print_json
 from sweeps.cli.options import SELECTION
-from sweeps.inventory.known_sweeps import STUDY, SWEEP, KnownSweep, forget, known_trials, sweeps_of
+from sweeps.inventory.known_sweeps import (
+    STUDY,
+    SWEEP,
+    KnownSweep,
+    forget,
+    known_trials,
+    ray_folders,
+    sweeps_of,
+)
 from sweeps.inventory.removal import (
     Kept,
     Removal,
@@ -160,7 +168,7 @@ def _wanted(options: argparse.Namespace, storage: Storage) -> _Wanted:
     own = found or [one for one in known if one.name == name and _is_same(one, options.sweep)]
     others = [one for one in known if one not in own]
     trials = {trial.fingerprint: trial.name for one in own for trial in one.all_trials.values()}
-    folders = [storage.root / "reports" / name, *sorted(storage.root.glob(f"ray/{name}-2*"))]
+    folders = [storage.root / "reports" / name, *ray_folders(name, storage)]
     is_study = isinstance(spec, StudySpec) or any(one.kind == STUDY for one in found)
     if not is_study and options.study_storage:
         raise ConfigurationError(

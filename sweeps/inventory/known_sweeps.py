@@ -6,11 +6,13 @@ are known without the user's file::
     <storage>/sweeps/<name>.json
 """
 
+import glob
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from sweeps.loading import named_studies, named_sweeps
@@ -182,12 +184,14 @@ def sweeps_of(storage: Storage) -> list[KnownSweep]:
 
 
 def _run_without_record(name: str, storage: Storage) -> float:
-    """Return when a version that recorded no sweeps ran one; 0 if it did not.
+    """Return when a version that recorded no sweeps ran one; 0 if it did not."""
+    return max((folder.stat().st_mtime for folder in ray_folders(name, storage)), default=0.0)
 
-    Ray Tune has a folder for each run, such as ``digits-20260131-235959``.
-    """
-    folders = (storage.root / "ray").glob(f"{name}-{'[0-9]' * 8}-{'[0-9]' * 6}*")
-    return max((folder.stat().st_mtime for folder in folders), default=0.0)
+
+def ray_folders(name: str, storage: Storage) -> list[Path]:
+    """Return Ray Tune's folders of a sweep, one for each run: ``digits-20260131-235959-1a2b3c``."""
+    runs = f"{glob.escape(name)}-{'[0-9]' * 8}-{'[0-9]' * 6}*"
+    return sorted((storage.root / "ray").glob(runs))
 
 
 def studies_by_name(storage: Storage) -> dict[str, KnownSweep]:

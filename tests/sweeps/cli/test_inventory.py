@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from sweeps.inventory.known_sweeps import KnownSweep, known_trials, remember_sweep, sweeps_of
+from sweeps.inventory.known_sweeps import (
+    KnownSweep,
+    known_trials,
+    ray_folders,
+    remember_sweep,
+    sweeps_of,
+)
 from sweeps.inventory.removal import removal_of
 from sweeps.loading import load_sweep
 from sweeps.searching.study_queue import StudyQueue
@@ -180,6 +186,13 @@ def test_rm_keeps_the_trials_of_sweeps_that_an_earlier_version_ran(tmp_path: Pat
     assert shared
     assert {kept.fingerprint for kept in removal.kept} == shared
     assert {kept.reason for kept in removal.kept} == {"it is a trial of methods_smoke, too"}
+
+
+def test_the_folders_of_ray_belong_to_the_sweep_that_they_name(tmp_path: Path) -> None:
+    folders = [tmp_path / "ray" / f"{name}-20260131-235959-1a2b3c" for name in ("q", "q-2bits")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert ray_folders("q", Storage(tmp_path)) == folders[:1]
 
 
 def test_rm_of_orphans_keeps_the_trials_of_known_sweeps(
