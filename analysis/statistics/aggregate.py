@@ -27,6 +27,8 @@ COUNTS = {
 """Column -> states that it counts; every state is counted in exactly one column."""
 WITHOUT = ("diverged", "failed", "stopped", "unfinished", "absent")
 """Columns that count seeds without a result."""
+OPEN = tuple(column for column in WITHOUT if column != "diverged")
+"""Columns that count seeds whose result is still unknown."""
 ROUNDING = 1e-9
 """Share of the largest score below which differences of scores may be due to rounding."""
 _SEED = 20210

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.columns import AXIS_PREFIX
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING, highest
+from analysis.statistics.aggregate import OPEN, SETTING, highest
 from analysis.statistics.verdicts import FAILS, MARGIN, NO_RHO0, VERDICTS, is_chance
 
 _NAMED = 4
@@ -23,6 +23,7 @@ _COLUMNS = (
     "lowest_rho0",
     "highest_rho0",
     "decades",
+    "least_decades",
     "range",
     "at",
     "equal_span_decades",
@@ -55,7 +56,8 @@ def method_verdicts(
             sets: the verdict on each set.
             choices: how many rho0 have a finished trial, such as ``2 of 3``.
             lowest_rho0, highest_rho0: ends of the grid of finished trials.
-            decades: decades that the widest grid of rho0 spans.
+            decades, least_decades: decades that the finished rho0 span on the set with the widest
+                grid and on that with the narrowest, which is 0 for a set without a finished trial.
             range: largest range of the mean test value over rho0.
             at: set, and values of further axes, of the largest range.
             equal_span_decades, equal_span_range: largest range over an equal number of decades, see
@@ -89,12 +91,18 @@ def _with_rho0(key: Sequence[Hashable], part: pd.DataFrame, metric: Metric) -> d
         "lowest_rho0": part["lowest_rho0"].min(),
         "highest_rho0": part["highest_rho0"].max(),
         "decades": part["decades"].max(),
+        "least_decades": part["decades"].mask(_is_awaited(part), 0.0).min(),
         "range": widest["range"],
         "at": where,
         "equal_span_decades": widest["equal_span_decades"],
         "equal_span_range": part["equal_span_range"].max(),
         "reason": _failure(part, metric) if verdict == FAILS else _range(part, where, metric),
     }
+
+
+def _is_awaited(part: pd.DataFrame) -> pd.Series:
+    """Whether each set has no finished trial yet; trials that all diverged are a result."""
+    return (part["choices"] == 0) & (part["missing"] > 0)
 
 
 def _failure(part: pd.DataFrame, metric: Metric) -> str:
@@ -179,22 +187,24 @@ def _without_rho0(
     """The rows of the quantized methods that have no rho0."""
     settings = set(found[[*SETTING]].itertuples(index=False, name=None))
     rows = []
-    quantized = table[(table["set"] != "") & (table["n"] > 0)]
+    quantized = table[table["set"] != ""]
     for key, part in quantized.groupby([*SETTING, "method"], sort=False):
-        if key[:-1] not in settings or part["rho0"].notna().any():
+        if key[:-1] not in settings or part["rho0"].notna().any() or not part["n"].any():
             continue
+        is_open = part[list(OPEN)].any(axis=1)
+        is_whole, part = not is_open.any(), part[part["n"] > 0]
         # Distances are those of scores, of which higher ones are better.
         scores, guesses = metric.sign * part["test_mean"], _guesses(part, metric)
         fails = [
-            is_chance(score, guess, metric.margin(margin, score))
-            for score, guess in zip(scores, guesses, strict=True)
+            not waits and is_chance(score, guess, metric.margin(margin, score))
+            for score, guess, waits in zip(scores, guesses, is_open[part.index], strict=True)
         ]
         part = part.assign(verdict=np.where(fails, FAILS, NO_RHO0))
         rows.append(
             {
                 **dict.fromkeys(_COLUMNS, np.nan),
                 **dict(zip([*SETTING, "method"], key, strict=True)),
-                "verdict": FAILS if all(fails) else NO_RHO0,
+                "verdict": FAILS if all(fails) and is_whole else NO_RHO0,
                 "sets": _by_set(part) if any(fails) else "",
                 "choices": "",
                 "at": "",

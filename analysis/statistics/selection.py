@@ -25,17 +25,23 @@ def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
             ``"test"`` as in the papers, which is optimistic (see `optimism`).
 
     Returns:
-        The selected rows with a further column `chosen_on`: the split of the choice, or an empty
-        text if there was only one candidate. It is ``"test"`` whenever some finished trial of the
-        candidates has no validation score.
+        The selected rows with the further columns
+            chosen_on: the split of the choice, or an empty text if there was only one candidate. It
+                is ``"test"`` whenever some finished trial of the candidates has no validation
+                score.
+            unfinished_rho0: number of other rho0 with trials that have not finished.
     """
     rows, chosen_on = [], []
+    waits = table["rho0"].notna() & (table["unfinished"] > 0)
+    families = [table[key] for key in family_keys(table)]
+    unfinished = waits.groupby(families, sort=False).transform("sum") - waits
     for part in _families(table):
         is_there = wanted == "test" or (part["validation_n"] == part["n"]).all()
         split: Split = wanted if is_there else "test"
         rows.append(_best(part, split))
         chosen_on.append(split if len(part) > 1 else "")
-    return table.loc[rows].reset_index(drop=True).assign(chosen_on=chosen_on)
+    chosen = table.assign(unfinished_rho0=unfinished).loc[rows].reset_index(drop=True)
+    return chosen.assign(chosen_on=chosen_on)
 
 
 def _families(table: pd.DataFrame) -> Iterator[pd.DataFrame]:

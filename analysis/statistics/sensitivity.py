@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING, WITHOUT, family_keys, rounding_of
+from analysis.statistics.aggregate import OPEN, SETTING, family_keys, rounding_of
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.regrets import probabilities_best, scores_by_rho0
 from analysis.statistics.verdicts import COLLAPSE, MARGIN, verdict_of
 
-_OPEN = tuple(column for column in WITHOUT if column != "diverged")
-"""Columns that count trials whose result is still unknown."""
 _ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
@@ -122,7 +120,7 @@ def _row(part: pd.DataFrame, metric: Metric) -> dict[Hashable, float]:
     counts: dict[Hashable, float] = {
         "grid": part["rho0"].nunique(),
         "diverged": part["diverged"].sum(),
-        "missing": part[list(_OPEN)].sum().sum(),
+        "missing": part[list(OPEN)].sum().sum(),
         "chance": np.nan if guessing is None else guessing.iloc[0],
     }
     part = part[part["n"] > 0]

@@ -19,9 +19,9 @@ NO_RHO0 = "no ρ0"
 VERDICTS: Mapping[str, str] = {
     "sensitive": "At some ρ0 a trial diverges or collapses, or the range over ρ0 exceeds the "
     "margin and is significant (p < 0.05).",
+    "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
     FAILS: "No ρ0 that was tried works: no mean {label} is clearly {above} chance, or all "
     "trials diverge.",
-    "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
     "untested": "Some ρ0 has fewer than two finished seeds, or no two seeds differ, so that the "
     "range cannot be tested.",
     "noise": "The range is not significant, and its upper limit exceeds the margin. More seeds are "
@@ -30,7 +30,7 @@ VERDICTS: Mapping[str, str] = {
     "margin.",
     "stable": "The upper limit of the range is within the margin.",
 }
-"""Verdict, from the worst to the best -> the rule behind it, see `verdict_of`; `rules` fills in
+"""Verdict, in the order of the rules -> the rule behind it, see `verdict_of`; `rules` fills in
 the words of a metric."""
 
 
@@ -49,14 +49,14 @@ def verdict_of(row: pd.Series, margin: float) -> str:
     """
     p, range_, upper = row["p_corrected"], row["range"], row["range_upper"]
     is_significant = p < 1 - CONFIDENCE
-    if row["choices"] == 0 and row["diverged"] > 0 and row["missing"] == 0:
-        return FAILS
+    if row["choices"] == 0:
+        return "unfinished" if row["missing"] > 0 else FAILS
     if row["diverged"] > 0 or row["collapsed"] > 0 or (is_significant and range_ > margin):
         return "sensitive"
-    if is_chance(row["best"], row["chance"], margin):
-        return FAILS
     if row["missing"] > 0:
         return "unfinished"
+    if is_chance(row["best"], row["chance"], margin):
+        return FAILS
     if np.isnan(p):
         return "untested"
     if upper <= margin:

@@ -10,6 +10,9 @@ from analysis.rounding import rho0_label
 from analysis.statistics.aggregate import WITHOUT
 from analysis.tables.table import Mark, Table, axis_label
 
+_FEW_SEEDS = 3
+"""Up to this number of seeds, a comparison paired by seed misses large differences."""
+
 
 def section(metric: Metric) -> str:
     """The section of a report with a value for each method: ``Accuracy``."""
@@ -33,13 +36,15 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
         metric: what the trials are compared by.
     """
     annealed = table[table["rho0"].notna()]
+    finds = ", and the verdict, which uses all ρ0 together, may find that they do"
     return [
         Table(
             f"over_rho0_{number}",
             section_over_rho0(metric),
             f"Test {metric.with_unit} over ρ0: {method}, {regime}, {dataset}. Values are means and "
-            f"standard deviations over {_seeds(part)}.{_mark_note(part, metric)}",
+            f"standard deviations over {_seeds(part)}.{(note := _mark_note(part, metric, finds))}",
             _pivot(part, [rho0_label(value) for value in part["rho0"]], metric),
+            note,
         )
         for number, ((dataset, regime, method), part) in enumerate(
             annealed.groupby(["dataset", "regime", "method"], sort=False), start=1
@@ -63,10 +68,11 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
     for number, ((dataset, regime), part) in enumerate(settings, start=1):
         quantized = part[part["set"] != ""]
         body = _pivot(quantized, list(quantized["method"]), metric, name_rho0=True)
+        note = _mark_note(quantized, metric)
         caption = (
             f"Test {metric.with_unit} of the methods at their best ρ0: {regime}, {dataset}. "
             f"Values are means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
-            f"{_mark_note(quantized, metric)}"
+            f"{note}{_unfinished_note(quantized)}"
         )
         usual = int(part["n"].max())
         in_full = part[part["set"] == ""]
@@ -79,7 +85,7 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
         ]
         if full:
             caption += f" In full precision: {', '.join(full)}."
-        tables.append(Table(f"methods_{number}", section(metric), caption, body))
+        tables.append(Table(f"methods_{number}", section(metric), caption, body, note))
     return tables
 
 
@@ -99,14 +105,32 @@ def _choice_note(part: pd.DataFrame) -> str:
     )
 
 
-def _mark_note(part: pd.DataFrame, metric: Metric) -> str:
-    """What bold and underlined numbers are, as far as there are any."""
+def _unfinished_note(part: pd.DataFrame) -> str:
+    if not part["unfinished_rho0"].any():
+        return ""
+    return " In brackets: how many other ρ0 of a method have trials that have not finished."
+
+
+def _mark_note(part: pd.DataFrame, metric: Metric, verdict: str = "") -> str:
+    """What bold and underlined numbers are, as far as there are any.
+
+    Args:
+        part: configurations with `comparison.with_leaders`.
+        metric: what they are compared by.
+        verdict: a clause about the verdict, to add if few seeds make the comparison weak.
+    """
     if "leads" not in part or not part["leads"].any():
         return ""
+    weak = ""
+    if (part["leads"] & ~part["wins"]).any() and part["n"].max() <= _FEW_SEEDS:
+        weak = (
+            f" With {_seeds(part)}, this comparison is weak: underlined values may still "
+            f"differ{verdict}."
+        )
     if not part["wins"].any():
         return (
             f" Underlined are the {metric.highest} mean of a row and all that do not differ "
-            "significantly from it (paired 95 % interval)."
+            f"significantly from it (paired 95 % interval).{weak}"
         )
     bold = (
         f" Bold marks the {metric.highest} mean of a row if it differs significantly from all "
@@ -114,7 +138,7 @@ def _mark_note(part: pd.DataFrame, metric: Metric) -> str:
     )
     if (part["leads"] & ~part["wins"]).any():
         bold += "; otherwise, it and those that do not differ from it are underlined"
-    return f"{bold}."
+    return f"{bold}.{weak}"
 
 
 def _seeds(part: pd.DataFrame) -> str:
@@ -154,11 +178,12 @@ def _mark(row: pd.Series) -> Mark:
 
 
 def _cell(row: pd.Series, usual: int, metric: Metric) -> str:
-    """``97.31 (0.21)``, followed by ``[n = 2; 1 diverged]`` if seeds are missing."""
+    """``97.31 (0.21)``, followed by ``[n = 2; 1 diverged; 4 ρ0 unfinished]`` if any are missing."""
     missing = [f"{int(row[column])} {column}" for column in WITHOUT if row[column]]
     if row["n"] == 0:
         return ", ".join(missing)
     text = metric.mean_and_std(row["test_mean"], row["test_std"])
-    if missing or row["n"] < usual:
-        text += f" [{'; '.join(filter(None, [f'n = {int(row.n)}', ', '.join(missing)]))}]"
-    return text
+    notes = [f"n = {int(row.n)}", ", ".join(missing)] if missing or row["n"] < usual else []
+    if others := row.get("unfinished_rho0", 0):
+        notes.append(f"{int(others)} ρ0 unfinished")
+    return f"{text} [{'; '.join(filter(None, notes))}]" if notes else text

@@ -24,6 +24,8 @@ class Table:
     body: pd.DataFrame
     """Columns of strings; a number at the start of a cell may be bold or underlined, see
     `marked`."""
+    mark_note: str = ""
+    """The part of the caption that explains bold and underlined numbers."""
 
     def markdown(self) -> str:
         """The caption, with its first sentence in bold, and a pipe table."""

@@ -53,8 +53,7 @@ def rules_table(findings: Findings) -> Table:
     return Table(
         "verdict_rules",
         VERDICT,
-        "Rules of the verdicts, from the worst verdict to the best. The first that applies "
-        "decides.",
+        "Rules of the verdicts. The first that applies decides.",
         pd.DataFrame(
             rules(findings.metric).items() if len(findings.verdicts) else [],
             columns=["verdict", "rule"],
@@ -87,10 +86,11 @@ def spans_tried(findings: Findings) -> str:
     Args:
         findings: result of `findings.analyse`.
     """
-    known = findings.verdicts.dropna(subset="decades")
+    known = findings.verdicts.dropna(subset="least_decades")
     methods: dict[str, list[str]] = {}
     for method, part in known.groupby("method", sort=False):
-        ends = map(decades, (part["decades"].min(), part["decades"].max()))
+        widest = part["decades"].fillna(part["least_decades"])
+        ends = map(decades, (part["least_decades"].min(), widest.max()))
         methods.setdefault(" to ".join(dict.fromkeys(ends)), []).append(str(method))
     if not methods:
         return ""
@@ -106,12 +106,14 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _tried(row: pd.Series) -> str:
-    """``3 of 3 from 1e-4 to 1e-2 (2.0 decades)``."""
+    """``3 of 3 from 1e-4 to 1e-2 (2.0 decades)``; with both spans if those of the sets differ."""
     if pd.isna(row["lowest_rho0"]):
         return str(row["choices"])
     ends = f"{rho0_label(row['lowest_rho0'])} to {rho0_label(row['highest_rho0'])}"
-    span = "" if pd.isna(row["decades"]) else f" ({decades(row['decades'])} decades)"
-    return f"{row['choices']} from {ends}{span}"
+    if pd.isna(row["decades"]):
+        return f"{row['choices']} from {ends}"
+    spans = dict.fromkeys(map(decades, (row["least_decades"], row["decades"])))
+    return f"{row['choices']} from {ends} ({' to '.join(spans)} decades)"
 
 
 def _spans_differ(verdicts: pd.DataFrame) -> bool:

@@ -48,9 +48,11 @@ def show(report: Report) -> None:
 def print_table(table: Table, console: Console) -> None:
     """Print a table with its caption and an empty line.
 
-    The columns of a wide table continue below it, so that no number is cut off.
+    The columns of a wide table continue below it, so that no number is cut off. Where marks cannot
+    be shown, as in a pipe or a file, the caption says nothing about them.
     """
-    console.print(Text(table.caption, style="italic"))
+    note = "" if console.is_terminal else table.mark_note
+    console.print(Text(table.caption.replace(note, ""), style="italic"))
     for part in render(table, console.width):
         Console(width=max(width_of(part), console.width)).print(part, "", sep="\n")
 
@@ -100,7 +102,8 @@ def show_files(report: Report | StudyReport) -> None:
 def render(table: Table, width: int) -> list[RichTable]:
     """Convert a table, without its caption, to those of `rich`; marks become styles.
 
-    The rho0 of a cell is on a second line, so that four methods fit into 80 columns.
+    The rho0 of a cell, and notes before it, are on lines of their own, so that four methods fit
+    into 80 columns.
 
     Args:
         table: the table.
@@ -109,12 +112,17 @@ def render(table: Table, width: int) -> list[RichTable]:
     columns = [
         Column(
             str(name),
-            [_text(str(cell).replace(" at ", "\nat ")) for cell in table.body.iloc[:, position]],
+            [_text(_broken(str(cell))) for cell in table.body.iloc[:, position]],
             is_text=position < 2,
         )
         for position, name in enumerate(table.body.columns)
     ]
     return fitted(columns, width)
+
+
+def _broken(cell: str) -> str:
+    value, at, rho0 = cell.partition(" at ")
+    return value.replace(" [", "\n[") + f"\nat {rho0}" if at else cell
 
 
 def _text(cell: str) -> Text:

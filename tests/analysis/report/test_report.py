@@ -67,6 +67,33 @@ def test_a_cell_with_fewer_seeds_says_so() -> None:
     assert over_rho0.body["1e-3"].tolist() == ["80.00 (0.00) [n = 2; 1 absent]"]
 
 
+def test_a_best_rho0_says_how_many_others_have_not_finished() -> None:
+    frame = grid(lambda method, levels, place, seed: 0.8 + 0.01 * seed, sets=("binary",))
+    late = (frame["method"] == "PC") & (frame["rho0"] > 1e-3)
+    frame = frame.assign(state=frame["state"].mask(late, "WAITING"))
+    (methods,) = method_tables(select(configurations(frame)))
+    of = methods.body.iloc[0]
+    assert of["PC"] == "81.00 (1.00) [2 ρ0 unfinished] at 1e-3"
+    assert of["PQ"] == "81.00 (1.00) at 1e-3"
+    assert "In brackets: how many other ρ0" in methods.caption
+    whole = method_tables(select(configurations(frame[~late])))[0]
+    assert "In brackets" not in whole.caption
+
+
+def test_captions_say_that_few_seeds_tell_little() -> None:
+    for seeds in (3, 4):
+        frame = grid(lambda *_: 0.9, sets=("binary",), noise=0.01, seeds=seeds)
+        findings = analyse(Measurements(frame))
+        tables = [
+            *method_tables(findings.selected),
+            *sensitivity_tables(findings.configurations),
+        ]
+        for table in tables:
+            weak = f"With {seeds} seeds, this comparison is weak" in table.mark_note
+            assert weak is (seeds == 3)
+            assert table.mark_note in table.caption
+
+
 def test_further_axes_stay_apart() -> None:
     first = trials(EXAMPLE[2:8], **{"axis.lr": "0.1"})
     second = trials(EXAMPLE[2:8], **{"axis.lr": "0.2"})

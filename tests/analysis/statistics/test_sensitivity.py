@@ -257,6 +257,42 @@ def test_a_method_that_diverges_at_every_rho0_does_not_work_at_any() -> None:
     assert analysed(trials(some))["verdict"].tolist() == ["sensitive"]
 
 
+def test_rho0_that_have_not_run_decide_nothing() -> None:
+    """At chance with one of three rho0, a method has not failed, nor was it tried over decades."""
+    chance = 0.1 + 0.001 * np.arange(3)
+    frame = grid(
+        lambda method, levels, place, seed: (chance[seed], 0.9 - 0.002 * seed)[levels == "binary"],
+        methods=("PC",),
+    )
+    ternary = frame["set"] == "ternary"
+    late = ternary & (frame["rho0"] > 1e-3)
+    waiting = frame.assign(state=np.where(late, "WAITING", "COMPLETE"))
+    whole, part = (configurations(of).assign(classes=10.0) for of in (frame, waiting))
+    assert sensitivity(whole, frame).set_index("set").loc["ternary", "verdict"] == "fails"
+    found = sensitivity(part, waiting)
+    assert found.set_index("set").loc["ternary", "verdict"] == "unfinished"
+    (verdict,) = method_verdicts(found).to_dict("records")
+    assert (verdict["decades"], verdict["least_decades"]) == pytest.approx((2, 0))
+    table = verdict_table(analyse(Measurements(waiting)))
+    assert table.body["ρ0 tried"].tolist() == ["1 to 3 of 3 from 1e-3 to 0.1 (0.0 to 2.0 decades)"]
+    assert "Every method was tried over 0.0 to 2.0 decades of ρ0." in table.caption
+    # More values can only make the range larger.
+    drop = 0.2 * (~ternary & (frame["rho0"] == 0.1))
+    worse = waiting.assign(test_accuracy=frame["test_accuracy"] - drop)
+    (verdict,) = method_verdicts(sensitivity(configurations(worse), worse)).to_dict("records")
+    assert verdict["verdict"] == "sensitive"
+
+
+def test_a_method_without_finished_trials_was_tried_over_no_decades() -> None:
+    frame = grid(lambda *_: 0.9, noise=0.001)
+    frame.loc[frame["method"] == "PC", "state"] = "WAITING"
+    table = verdict_table(analyse(Measurements(frame)))
+    assert "PQ over 2.0, PC over 0.0." in table.caption
+    diverged = frame.assign(state=np.where(frame["seed"] == 0, "DIVERGED", frame["state"]))
+    of = analysed(diverged).set_index("method")["verdict"]
+    assert of["PC"].tolist() == ["unfinished"] * 2  # sensitive or failed: nobody knows yet
+
+
 def test_grids_of_any_width_are_compared_over_equal_spans() -> None:
     line = np.array([0.0, 1.0, 3.0]), np.array([0.5, 0.9, 0.9])
     assert range_within(*line, 0.5) == pytest.approx(0.2)
@@ -322,5 +358,8 @@ def test_methods_without_rho0_and_methods_that_fail_have_their_line() -> None:
     assert verdicts.loc["rPC", "sets"] == "fails: binary, ternary"
     assert verdicts.loc["rPC", "reason"].startswith("No ρ0 that was tried works: the highest mean ")
     assert verdicts.loc["rPC", "reason"].endswith(" %, and guessing gives 10.0 %.")
+    open_ = table.assign(unfinished=(table["method"] == "BC").astype(int))
+    of = method_verdicts(found, table=open_).set_index("method")
+    assert of.loc["BC", "sets"] == ""  # the other seeds may work
     without = table[table["rho0"].isna()]
     assert method_verdicts(found.head(0), table=without).empty  # there is nothing to tune at all

@@ -1,5 +1,7 @@
 """The tables of a report in a terminal."""
 
+import io
+
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -19,3 +21,24 @@ def test_a_table_of_many_methods_fits_80_columns(capsys: pytest.CaptureFixture[s
         number, _, rho0 = cell.partition(" at ")
         assert number in text
         assert f"at {rho0}" in text
+
+
+def test_a_caption_speaks_of_marks_only_where_they_are_shown() -> None:
+    body = pd.DataFrame({"model": ["ConvNet"], "set": ["binary"], "PC": ["**94.00 (1.41)**"]})
+    table = Table("name", "Section", "Title. Bold is best. The end.", body, " Bold is best.")
+    shown = {}
+    for is_terminal in (True, False):
+        console = Console(file=io.StringIO(), width=80, force_terminal=is_terminal)
+        print_table(table, console)
+        shown[is_terminal] = console.file.getvalue()
+    assert "Title. Bold is best. The end." in shown[True]
+    assert "Title. The end." in shown[False]
+
+
+def test_the_notes_of_a_cell_have_their_own_line(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = dict.fromkeys(["BC", "PQ", "rPC"], "97.41 (1.16) at 1e-3")
+    cells["PC"] = "8.89 (1.27) [4 ρ0 unfinished] at 6e-3"
+    body = pd.DataFrame([{"model": "ConvNet", "set": "quaternary", **cells}])
+    print_table(Table("name", "Section", "Title.", body), Console(width=80))
+    _, header, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["model", "set", *cells]  # not two tables
