@@ -1,6 +1,7 @@
 """The sweep that a command line names, with the trials that its options choose."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -35,9 +36,11 @@ def _load(options: argparse.Namespace, outlined: bool) -> "SweepSpec":
     if outlined and options.seeds is None and not options.set:
         from sweeps.outlines.kept import load_outlined
 
+        refuse_name_of_file(options)
         return load_outlined(options.sweep)
     from sweeps.loading import load_sweep
 
+    refuse_name_of_file(options)
     return load_sweep(options.sweep)
 
 
@@ -61,11 +64,37 @@ def load_chosen_or_study(
         return _chosen(_load(options, outlined), options, with_parents=False)
     from sweeps.loading import load_either
 
+    refuse_name_of_file(options)
     spec = load_either(options.sweep)
     if isinstance(spec, SweepSpec):
         return _chosen(spec, options, with_parents=False)
     refuse_selection(options, "a study")
     return spec
+
+
+def refuse_name_of_file(options: argparse.Namespace) -> None:
+    """Refuse the name of a sweep or study of a user's file, which the storage knows.
+
+    Args:
+        options: the parsed command line.
+
+    Raises:
+        ConfigurationError: `options.sweep` is such a name; the message names the file.
+    """
+    from sweeps.loading import named_studies, named_sweeps
+
+    name: str = options.sweep
+    if name.endswith(".py") or name in (*named_sweeps(), *named_studies()):
+        return
+    from quantlab.errors import ConfigurationError
+    from sweeps.inventory.known_sweeps import recorded
+    from sweeps.storage.folder import Storage
+
+    for known in recorded(Storage(options.storage)):
+        if known.name == name and known.source:
+            raise ConfigurationError(
+                f"{known.kind} {name!r} is in a file: give {os.path.relpath(known.source)}"
+            )
 
 
 def refuse_selection(

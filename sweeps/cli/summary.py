@@ -106,6 +106,16 @@ def failures_of(cells: Sequence[Cell], storage: Storage) -> dict[str, list[Cell]
     return failed
 
 
+def print_whether_missing(storage: Storage) -> None:
+    """Print a line on standard error if the folder of the storage does not exist."""
+    if not storage.root.exists():
+        print(
+            f"sweeps: --storage {storage.root}: the folder does not exist yet, so it has no trials",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def print_warnings(lines: Iterable[str]) -> None:
     """Print each line as a warning."""
     for line in lines:

@@ -259,7 +259,10 @@ class Storage:
     """The folder of all results of sweeps, which all machines of a cluster share."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        given, plain = root.absolute(), Path(os.path.normpath(root.absolute()))
+        # After a symbolic link, `..` is not the folder that the path names before it.
+        is_same = os.path.realpath(plain) == os.path.realpath(given)
+        self.root = plain if is_same else given
 
     def require_writable(self) -> None:
         """Create the folder and its parts, and check that this process can write to them.

@@ -1,1 +1,1 @@
-"""Text for the terminal: durations in readable units, and tables that fit its width."""
+"""Text for the terminal: durations, curves, tables that fit its width, and links to a server."""

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the plan, and return the exit code."""
     from sweeps.cli.chosen import load_chosen
     from sweeps.cli.json_output import print_json
-    from sweeps.cli.summary import print_warnings
+    from sweeps.cli.summary import print_warnings, print_whether_missing
     from sweeps.planning.costs.machine import this_machine
     from sweeps.planning.data_changes import data_warnings
     from sweeps.planning.kept_notes import plan_notes
@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     with streams.each_line_once():
         sweep = load_chosen(options, with_parents=True, outlined=not options.time)
         notes = plan_notes(sweep.cells, options.data)
+        print_whether_missing(storage)
         plan = plan_of(sweep, storage, machine, timing)
     plan["notes"] = [*([] if timing is None else timing.lines), *notes]
     if options.json:

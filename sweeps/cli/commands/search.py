@@ -35,6 +35,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, print the best configuration, and return the exit code."""
+    from sweeps.cli.chosen import refuse_name_of_file
     from sweeps.cli.summary import print_failures
     from sweeps.loading import load_study
     from sweeps.reporting.snippet import formula, snippet
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.storage.folder import Storage
 
     training = training_arguments(options)
+    refuse_name_of_file(options)
     spec = load_study(options.sweep)
     storage = Storage(options.storage)
     if options.promote is not None:

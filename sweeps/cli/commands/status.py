@@ -28,11 +28,12 @@ def run(options: argparse.Namespace) -> int:
     """Print the progress, and return the exit code: 0 if everything has finished."""
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
-    from sweeps.cli.summary import print_summary, print_summary_as_json
+    from sweeps.cli.summary import print_summary, print_summary_as_json, print_whether_missing
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
 
     spec, storage = load_chosen_or_study(options, outlined=True), Storage(options.storage)
+    print_whether_missing(storage)
     if isinstance(spec, SweepSpec):
         return (print_summary_as_json if options.json else print_summary)(spec, storage)
     from sweeps.searching.known_studies import study_data

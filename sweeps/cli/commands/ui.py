@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
+from sweeps.cli.chosen import refuse_name_of_file
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.options import port, storage_folder, sweep_argument, tracking_uri
 
@@ -110,6 +111,7 @@ def _experiments(server: "TrackingServer", options: argparse.Namespace) -> dict[
     if not name:
         return found
     if name not in found:
+        refuse_name_of_file(options)
         spec = load_either(name)
         name = spec.experiment or spec.name
     if name not in found:

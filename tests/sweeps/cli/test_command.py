@@ -120,6 +120,16 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     assert names == accuracies | training | {"distance", "flips", "weights", "examples", "maps"}
 
 
+def test_a_storage_that_does_not_exist_is_told(tmp_path: Path, quick_command: Command) -> None:
+    for command in ("status", "plan"):
+        done = quick_command(tmp_path, command, "digits", "--storage", "a/../nope", "--json")
+        says = f"sweeps: --storage {tmp_path / 'nope'}: the folder does not exist yet, so it has no"
+        assert done.stderr.startswith(says)
+        assert json.loads(done.stdout)["name"] == "digits"
+    (tmp_path / "nope").mkdir()
+    assert not quick_command(tmp_path, "status", "digits", "--storage", "nope").stderr
+
+
 def test_a_table_from_elsewhere_is_reported_on(
     tiny_copy: Path, quick_command: Command, tmp_path: Path
 ) -> None:

@@ -55,6 +55,9 @@ def test_list_has_the_sweeps_of_the_storage_and_of_the_release(
     assert lines[2].split() == ["tiny", "sweep", "6", "COMPLETE", "6", "COMPLETE"]
     assert "tiny is in tiny.py" in lines
     assert max(map(len, lines)) <= 80
+    for command in ("show", "status", "plan", "search"):
+        done = quick_command(tiny.folder, command, "tiny")
+        assert done.stderr == "sweeps: error: sweep 'tiny' is in a file: give tiny.py\n"
 
 
 def test_show_and_log(tiny: Ran, quick_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,14 @@ def test_states_are_read_off_the_files(tmp_path: Path) -> None:
     assert folder.state() is TrialState.COMPLETE
 
 
+def test_the_path_of_a_storage_has_no_way_back(tmp_path: Path) -> None:
+    assert Storage(tmp_path / "a" / ".." / "runs").root == tmp_path / "runs"
+    (tmp_path / "far" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/folder")
+    there = tmp_path / "link" / ".." / "runs"  # far/runs
+    assert Storage(there).root == there
+
+
 def test_history_survives_a_line_cut_short(tmp_path: Path) -> None:
     folder = Storage(tmp_path).trial("abc")
     folder.path.mkdir(parents=True)
