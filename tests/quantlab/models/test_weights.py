@@ -140,11 +140,11 @@ def test_an_axis_can_reach_into_a_group() -> None:
         (lambda: WeightGroup(layers="conv1", quantizer=Nearest()), "a sequence of patterns"),
         (lambda: WeightGroup(layers=("a",), quantizer=1), "must be .* Quantizer"),
         (
-            lambda: WeightGroup(layers=("a",), quantizer=Nearest(), sharpness=1),
-            "must be .* Schedule",
+            lambda: WeightGroup(layers=("a",), quantizer=Nearest(), sharpness="1"),
+            "must be a number >= 0 or a schedule",
         ),
         (lambda: Quantization(rule=PROX_CONNECT, quantizer=Nearest(), groups=(1,)), "WeightGroup"),
-        (lambda: Averaging(weight=1), "must be .* Schedule"),
+        (lambda: Averaging(weight="1"), "must be a number >= 0 or a schedule"),
         (lambda: Averaging(start_epoch=-1), "whole number >= 0"),
         (
             lambda: override(quantized(), "quantization.averaging", Averaging(start_epoch=3)),
