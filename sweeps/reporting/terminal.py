@@ -14,7 +14,7 @@ from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from analysis.statistics.aggregate import COUNTS
 from analysis.tables.accuracy import section, section_over_rho0
-from analysis.tables.table import Mark, Table, marked
+from analysis.tables.table import FAMILY, Mark, Table, marked
 from analysis.tables.verdicts import VERDICT, spans_tried, verdict_table
 from sweeps.terminal.table import Column, fitted, width_of
 
@@ -109,13 +109,15 @@ def render(table: Table, width: int) -> list[RichTable]:
         table: the table.
         width: letters of a line. A wider table becomes several; see `fitted`.
     """
+    names = list(table.body.columns)
+    labels = max([2, *(names.index(name) + 1 for name in FAMILY if name in names)])
     columns = [
         Column(
             str(name),
             [_text(_broken(str(cell))) for cell in table.body.iloc[:, position]],
-            is_text=position < 2,
+            is_text=position < labels,
         )
-        for position, name in enumerate(table.body.columns)
+        for position, name in enumerate(names)
     ]
     return fitted(columns, width)
 

@@ -23,6 +23,17 @@ def test_a_table_of_many_methods_fits_80_columns(capsys: pytest.CaptureFixture[s
         assert f"at {rho0}" in text
 
 
+def test_each_part_of_a_wide_table_says_what_its_rows_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labels = {"dataset": "Digits", "model": "ConvNet", "set": "binary", "method": "PC"}
+    body = pd.DataFrame([labels | {f"a long header {n}": "1.00" for n in range(9)}])
+    print_table(Table("name", "Section", "Title.", body), Console(width=80))
+    headers = [line for line in capsys.readouterr().out.splitlines() if "header" in line]
+    assert len(headers) > 1
+    assert all(line.split()[:4] == list(labels) for line in headers)
+
+
 def test_a_caption_speaks_of_marks_only_where_they_are_shown() -> None:
     body = pd.DataFrame({"model": ["ConvNet"], "set": ["binary"], "PC": ["**94.00 (1.41)**"]})
     table = Table("name", "Section", "Title. Bold is best. The end.", body, " Bold is best.")
