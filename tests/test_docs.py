@@ -44,6 +44,7 @@ YOUR_OWN = ROOT / "docs" / "your_own.md"
 LONG = {
     "README.md": 5,
     "cluster.md": 14,
+    "export.md": 1,
     "language_models.md": 2,
     "packs.md": 3,
     "quantized_nets.md": 2,

@@ -113,6 +113,8 @@ def test_an_interrupted_update_is_repeated(
 
 
 def test_experiments_of_other_programs_are_not_shown(database: Database) -> None:
-    database.client.create_experiment("another")
+    another = database.client.create_experiment("another")
+    for experiment in (database.experiment, another):
+        database.client.create_run(experiment, tags={"fingerprint": "0123456789abcdef"})
     shown = shown_experiments(tracking_server(None, database.storage))
     assert shown == {"digits": database.experiment}
