@@ -13,6 +13,7 @@ PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HIDDEN = re.compile(r"<!-- long: [^>]+ -->\n\Z")
+_NEEDS = re.compile(r"<!-- needs: (\w+) -->\n\Z")
 _DURATION = re.compile(r"\b(minutes|hours|days|until you)\b")
 """What the comment of a command that takes long has."""
 
@@ -44,6 +45,12 @@ class Block:
     def is_long(self) -> bool:
         """Whether a comment before it, which readers do not see, says why it is not run."""
         return _HIDDEN.search(self.before) is not None
+
+    @property
+    def needs(self) -> str | None:
+        """The package that a comment before it names, and that the tests may lack."""
+        found = _NEEDS.search(self.before)
+        return found and found.group(1)
 
     @property
     def file(self) -> str:

@@ -2,8 +2,9 @@
 
 A block is run unless a comment in front of it, which readers of the page do not see, says why it
 takes long: ``<!-- long: a cluster -->``. So is a command, unless its own comment speaks of minutes
-or hours. The blocks of a page are run in their order, in a folder with the files of
-docs/your_own.md and a few trained trials. ``0123456789abcdef`` stands for one of them.
+or hours. A block after ``<!-- needs: PACKAGE -->`` is run where the package is installed. The
+blocks of a page are run in their order, in a folder with the files of docs/your_own.md and a few
+trained trials. ``0123456789abcdef`` stands for one of them.
 """
 
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, redirect_stdout, suppress
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,6 @@ YOUR_OWN = ROOT / "docs" / "your_own.md"
 LONG = {
     "README.md": 5,
     "cluster.md": 14,
-    "export.md": 1,
     "language_models.md": 2,
     "packs.md": 3,
     "quantized_nets.md": 2,
@@ -146,6 +147,8 @@ def test_few_blocks_and_commands_are_not_run() -> None:
             if count:
                 found[page.name] = found.get(page.name, 0) + count
     assert found == LONG
+    needed = [(page.name, block.needs) for page in PAGES for block in blocks(page) if block.needs]
+    assert needed == [("export.md", "torchao")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -322,7 +325,8 @@ def test_the_blocks_of_a_page_run(page: Path, folder: Path, quick_command: Comma
         if block.language == "sh":
             output = run_commands(block, folder, quick_command)
         elif block.language == "python" and not block.is_long and not is_made(block):
-            run_python(block, scope, folder)
+            if block.needs is None or find_spec(block.needs) is not None:
+                run_python(block, scope, folder)
         elif block.language == "text" and output and page == YOUR_OWN:
             assert block.text in output
     assert os.getcwd() == str(folder)

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.json_output import print_json
 from sweeps.cli.options import SELECTION
+from sweeps.cli.summary import print_warnings
 from sweeps.coordinates import main_metric
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
@@ -216,8 +216,7 @@ def _call(command: str, options: argparse.Namespace, *names: str, more: Sequence
 def _data_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:
     """Return the head's line about data that changed between trials, and print it as a warning."""
     lines = data_warnings(cells, storage)
-    for line in lines:
-        print(f"sweeps: warning: {line}", file=sys.stderr)
+    print_warnings(lines)
     return {"warning": "; ".join(lines)} if lines else {}
 
 
