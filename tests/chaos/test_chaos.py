@@ -250,11 +250,11 @@ class Monkey:
         return found
 
     def worker(self) -> None:
-        """Kill a trial's process."""
+        """Kill a process that trains a trial, not one that waits for another driver's trial."""
         while True:
-            self.wait(0)
+            self.wait(0.1)
             with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended
-                self.chance.choice(self.trials()).kill()
+                self.chance.choice([each for each in self.trials() if holds_a_trial(each)]).kill()
                 return
 
     def driver_(self) -> None:
@@ -294,6 +294,11 @@ class Monkey:
 def is_trial(process: psutil.Process) -> bool:
     """Return whether a process trains a trial, by the title that Ray gives to workers."""
     return " ".join(process.cmdline()).startswith(("ray::ResourceTrainable", "ray::Worker"))
+
+
+def holds_a_trial(process: psutil.Process) -> bool:
+    """Return whether a process has the lock of a trial, which it has for as long as it trains."""
+    return any(file.path.endswith("/.lock") for file in process.open_files())
 
 
 def hashes(sweep: SweepSpec, storage: Storage) -> dict[str, str]:
