@@ -1,226 +1,22 @@
 """SweepSpec: a sweep, and its expansion into cells with unique fingerprints."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING
 
-from quantlab.errors import ConfigurationError, brief, described
-from quantlab.plain_values import plain, require_number
+from quantlab.errors import ConfigurationError, described
+from sweeps.axis import Axis as Axis
+from sweeps.block import Block as Block
+from sweeps.block import PublishedCost as PublishedCost
+from sweeps.block import require_recipe
 from sweeps.cell import Cell as Cell
-from sweeps.labels import (
-    LONGEST_LABEL,
-    require_axis_name,
-    require_label,
-    require_name,
-    require_text,
-)
-from sweeps.plain_values import MOST_VALUES, in_order, items_of, mapping_of, seeds_of
+from sweeps.labels import require_label, require_name, require_text
+from sweeps.plain_values import MOST_VALUES, items_of, seeds_of
 
 if TYPE_CHECKING:
     from quantlab import Recipe
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis of a grid: a field of the recipe, and the values that it takes."""
-
-    name: str
-    """Name in tables, tags and names of trials, such as ``"set"`` or ``"rho0"``."""
-    path: str
-    """Dotted path of the field, such as ``"quantization.sharpness.rho0"``."""
-    values: Mapping[str, object] | Sequence[object]
-    """Label -> value. Numbers and strings need no labels: a sequence, or an array of NumPy or
-    torch, is enough. Numbers are converted to those of Python (see `sweeps.plain_values`)."""
-
-    def __post_init__(self) -> None:
-        where = f"axis {require_axis_name(self.name, 'axis')!r}"
-        if not isinstance(self.path, str) or not self.path:
-            raise ConfigurationError(
-                f"{where}: path = {brief(self.path)}: must be names of fields separated by dots, "
-                "such as 'quantization.sharpness.rho0'"
-            )
-        if self.path.split(".")[0] == "seed":
-            raise ConfigurationError(
-                f"{where}: path = {self.path!r}: must not be the seed; set SweepSpec.seeds or "
-                "Block.seeds instead"
-            )
-        what = f"{where}: values"
-        if isinstance(self.values, Mapping):
-            pairs = [
-                (require_label(label, f"{where}: label"), plain(value))
-                for label, value in self.values.items()
-            ]
-        else:
-            items = in_order(self.values, what, "(0.01, 0.1, 1)")
-            pairs = [(_name_of(value, where), value) for value in items]
-        if not pairs:
-            raise ConfigurationError(
-                f"{what} = {brief(self.values)}: must be a mapping or a sequence, with at least "
-                "one value"
-            )
-        if len(dict(pairs)) < len(pairs):
-            values = tuple(label for label, _ in pairs)
-            raise ConfigurationError(
-                f"{what} = {brief(values)}: must have each value once; remove the repeated value"
-            )
-        object.__setattr__(self, "values", dict(pairs))
-
-    @property
-    def labelled(self) -> dict[str, object]:
-        """The values by their labels."""
-        assert isinstance(self.values, dict)
-        return dict(self.values)
-
-
-def _name_of(value: object, where: str) -> str:
-    """Return the label of a number, a text, or a tuple of these; other values need labels."""
-    label = _label(value)
-    if label is None or (len(label) > LONGEST_LABEL and not isinstance(value, str)):
-        example = "..." if label else f"{type(value).__name__}(...)"
-        raise ConfigurationError(
-            f"{where}: the value {brief(value)} needs a label: give a mapping of labels to values, "
-            f"such as {{'mine': {example}}}"
-        )
-    return require_label(label, f"{where}: value")
-
-
-def _label(value: object) -> str | None:
-    """Return the shortest exact label, such as ``0.01`` or ``(8, 8)``; None if there is none."""
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int | float):
-        short = f"{value:g}" if abs(value) < 1e300 else ""
-        return short if short and float(short) == value else repr(value)
-    if isinstance(value, tuple | list):
-        labels = [_label(item) for item in value]
-        inside = ", ".join(label for label in labels if label is not None)
-        return None if None in labels else f"({inside}{',' if len(labels) == 1 else ''})"
-    return None
-
-
-@dataclass(frozen=True)
-class PublishedCost:
-    """The published cost of a trial, which is the estimate until a similar trial has finished."""
-
-    what: str
-    """Model and dataset, such as ``"ResNet20 on CIFAR-10"``."""
-    hours: float
-    """GPU-hours per trial."""
-    gpu: str
-    """Name of the GPU."""
-    source: str
-    """Paper and table."""
-
-    def __post_init__(self) -> None:
-        for name in ("what", "gpu", "source"):
-            label = require_label(getattr(self, name), f"PublishedCost.{name}")
-            object.__setattr__(self, name, label)
-        object.__setattr__(self, "hours", require_number(self, "hours"))
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a sweep with its own axes, usually one method."""
-
-    label: str
-    """Label of the block, which is unique in the sweep."""
-    base: "Recipe | None" = None
-    """Recipe that the overrides and axes change; None for that of the sweep."""
-    overrides: Mapping[str, object] = field(default_factory=dict)
-    """Path -> value, applied to the base recipe before the axes."""
-    axes: tuple[Axis, ...] = ()
-    """Axes of the grid; every combination of their values is a configuration."""
-    method: str | None = None
-    """Name of the method in tables; None for the label. The label of an axis named ``"method"``
-    replaces it."""
-    seeds: tuple[int, ...] | None = None
-    """Seeds of each configuration; None for those of the sweep."""
-    cost: PublishedCost | None = None
-    """Cost of a trial for `sweeps plan`, until similar trials have finished; None if unknown."""
-    starts_from: "Recipe | None" = None
-    """Recipe of the trials whose networks the trials of the block start from: each of them from
-    that of its own seed, so that the seeds of a configuration are independent. None for the
-    `initial_weights` of the recipes."""
-    taught_by: "Recipe | None" = None
-    """Recipe of the trials that are the teachers of those of the block: each of them has that of
-    its own seed, in the place of the teacher and the model of its `distillation`, which is needed
-    for the other settings. None for the teachers of the recipes."""
-
-    def __post_init__(self) -> None:
-        where = f"block {require_label(self.label, 'Block.label')!r}"
-        for name in ("base", "starts_from", "taught_by"):
-            _require_recipe(getattr(self, name), f"{where}: {name}")
-        _require_type(self.cost, PublishedCost, f"{where}: cost")
-        overrides = mapping_of(self.overrides, f"{where}: overrides", "{'epochs': 3}")
-        if seeded := [path for path in overrides if path.split(".")[0] == "seed"]:
-            raise ConfigurationError(
-                f"{where}: overrides has {seeded[0]!r}: must not set the seed; set SweepSpec.seeds "
-                "or Block.seeds instead"
-            )
-        axes = items_of(self.axes, Axis, f"{where}: axes", "(Axis('rho0', PATH, (0.1, 1)),)")
-        for first, second in combinations(axes, 2):
-            if first.name == second.name:
-                raise ConfigurationError(
-                    f"{where}: axes: two of them have the name {first.name!r}; rename one of them"
-                )
-            if f"{first.path}.".startswith(f"{second.path}."):
-                raise ConfigurationError(
-                    f"{where}: axis {second.name!r} replaces what axis {first.name!r} sets "
-                    f"({first.path}); put it before that axis, or remove one of them"
-                )
-        normal: dict[str, Any] = {
-            "label": require_label(self.label, "Block.label"),
-            "overrides": overrides,
-            "axes": axes,
-        }
-        if self.method is not None:
-            normal["method"] = require_label(self.method, f"{where}: method")
-        if self.seeds is not None:
-            normal["seeds"] = seeds_of(self.seeds, f"{where}: seeds")
-        for name, value in normal.items():
-            object.__setattr__(self, name, value)
-
-    def joined(self, recipe: "Recipe", identity: Callable[["Recipe"], str]) -> "Recipe":
-        """Return a recipe with the networks of `starts_from` and `taught_by`.
-
-        Args:
-            recipe: a recipe of the block.
-            identity: see `with_networks_of_its_seed`.
-        """
-        from sweeps.same_seed import with_networks_of_its_seed
-
-        return with_networks_of_its_seed(
-            recipe, starts_from=self.starts_from, taught_by=self.taught_by, identity=identity
-        )
-
-    def num_trials(self, seeds: int) -> int:
-        """Return the number of trials of the block.
-
-        Args:
-            seeds: number of seeds of the sweep, which a block without its own seeds uses.
-        """
-        seeds = seeds if self.seeds is None else len(self.seeds)
-        return math.prod(len(axis.values) for axis in self.axes) * seeds
-
-
-def _require_recipe(value: object, what: str) -> None:
-    if value is not None:
-        from quantlab.recipe import Recipe  # which imports torch, and outlines have no recipes
-
-        _require_type(value, Recipe, what)
-
-
-def _require_type(value: object, expected: type, what: str) -> None:
-    if value is not None and not isinstance(value, expected):
-        raise ConfigurationError(
-            f"{what} = {brief(value)}: must be {expected.__name__}(...) or None, not "
-            f"{type(value).__name__}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +39,7 @@ class SweepSpec:
 
     def __post_init__(self) -> None:
         where = f"sweep {require_name(self.name, 'SweepSpec.name')}"
-        _require_recipe(self.base, f"{where}: base")
+        require_recipe(self.base, f"{where}: base")
         blocks = items_of(self.blocks, Block, f"{where}: blocks", "(Block('PC', axes=...),)")
         seeds = seeds_of(self.seeds, f"{where}: seeds")
         require_text(self.description, f"{where}: description")

@@ -50,8 +50,9 @@ FLOORS = {
         "report",
     ),
     "sweeps": (
-        "secrets labels plain_values same_seed",
-        "streams cell terminal",
+        "printing labels plain_values same_seed",
+        "axis cell terminal",
+        "block",
         "spec",
         "coordinates",
         "storage",

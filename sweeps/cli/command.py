@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from quantlab.errors import ConfigurationError, CutShortError, in_full
-from sweeps import secrets, streams
 from sweeps.cli.command_line import command_line, recorded_command
 from sweeps.cli.commands import COMMANDS
 from sweeps.cli.exit_codes import (
@@ -21,6 +20,7 @@ from sweeps.cli.exit_codes import (
 from sweeps.cli.parsing.completion import answer_shell
 from sweeps.cli.parsing.parser import Parser
 from sweeps.cli.parsing.version import VersionAction
+from sweeps.printing import secrets, streams
 from sweeps.running import signals
 from sweeps.storage import damage
 

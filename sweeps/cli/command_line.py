@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 
-from sweeps.secrets import hide
+from sweeps.printing.secrets import hide
 
 
 def command_line(*arguments: str) -> str:

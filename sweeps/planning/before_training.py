@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sweeps import streams
 from sweeps.planning.preflight import preflight
+from sweeps.printing import streams
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 

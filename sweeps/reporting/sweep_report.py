@@ -18,7 +18,7 @@ from analysis.report.trials import TrialLinks
 from analysis.schema import Measurements, SchemaError
 from analysis.statistics.selection import Split
 from quantlab import ConfigurationError
-from sweeps import streams
+from sweeps.printing import streams
 from sweeps.reporting.frames import axes_of_table, histograms_frame, history_frame, trials_frame
 from sweeps.reporting.importance import importance_frame
 from sweeps.reporting.maps import maps_frame

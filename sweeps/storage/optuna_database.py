@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, first_line
-from sweeps.secrets import hide, remember
+from sweeps.printing.secrets import hide, remember
 from sweeps.storage.folder import Storage
 from sweeps.storage.sqlite_uri import sqlite_uri
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import replacing
-from sweeps.secrets import hide
+from sweeps.printing.secrets import hide
 
 MOST_BYTES = 1_000_000
 """Maximum size of all files together; those that do not fit are left out, the largest first."""

@@ -15,7 +15,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import first_line
 from quantlab.tasks import Metric
 from quantlab.tasks.classification import TopAccuracy
-from sweeps.secrets import hide
+from sweeps.printing.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.storage.sharing import locked

@@ -19,7 +19,7 @@ from mlflow.entities import LifecycleStage, Metric, Param, Run, RunInfo, RunTag,
 from mlflow.exceptions import MlflowException
 
 from quantlab.tasks import Metric as TaskMetric
-from sweeps.secrets import hide
+from sweeps.printing.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Delivered, Epoch, History, Result

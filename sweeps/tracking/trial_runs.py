@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, first_line
-from sweeps.secrets import hide
+from sweeps.printing.secrets import hide
 from sweeps.storage.folder import Storage
 from sweeps.tracking.run import trial_name
 from sweeps.tracking.uri import TrackingServer, identity_of

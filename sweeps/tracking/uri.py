@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sweeps.secrets import hide, remember
+from sweeps.printing.secrets import hide, remember
 from sweeps.storage.folder import Storage
 from sweeps.storage.sqlite_uri import sqlite_uri
 

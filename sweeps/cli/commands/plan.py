@@ -3,7 +3,6 @@
 import argparse
 import shutil
 
-from sweeps import streams
 from sweeps.cli.options import (
     data_folder,
     json_option,
@@ -13,6 +12,7 @@ from sweeps.cli.options import (
     storage_folder,
     sweep_argument,
 )
+from sweeps.printing import streams
 
 NAME = "plan"
 HELP = "Show which trials would run, what they would cost, and how long they would take."

@@ -2,8 +2,8 @@
 
 import argparse
 
-from sweeps import streams
 from sweeps.cli.options import json_option, sweep_argument
+from sweeps.printing import streams
 
 NAME = "taxonomy"
 HELP = "Print the properties of the methods of a sweep, and Table 1 of the ProxConnect paper."

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Literal, TextIO
 
-from sweeps.secrets import hide
+from sweeps.printing.secrets import hide
 
 
 class TolerantStream:

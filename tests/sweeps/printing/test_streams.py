@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import streams
 from sweeps.cli.json_output import print_json
+from sweeps.printing import streams
 
 
 def test_a_full_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_lines_of_threads_stay_whole(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_closed_stream_takes_no_files_number(tmp_path: Path) -> None:
     code = (
         "import os\n"
-        "from sweeps import streams\n"
+        "from sweeps.printing import streams\n"
         "streams.open_closed()\n"
         "file = open('/dev/zero')\n"
         "print('to nobody', flush=True)\n"

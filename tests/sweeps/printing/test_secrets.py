@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps import secrets
 from sweeps.cli.command_line import command_line
-from sweeps.secrets import hide, remember
+from sweeps.printing import secrets
+from sweeps.printing.secrets import hide, remember
 from sweeps.storage import Storage
 from sweeps.storage.optuna_database import open_storage
 from sweeps.tracking.tracker import Tracker

@@ -1,0 +1,1 @@
+"""What commands print: their standard streams, and the secrets that are hidden in them."""
