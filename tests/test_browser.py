@@ -215,7 +215,7 @@ def test_the_link_to_mlflow_shows_the_trials_by_accuracy(
 ) -> None:
     shown = {"method", "set", "rho0", "seed", "test_accuracy", "validation_accuracy"}
     header = "return [...document.querySelectorAll('.ag-header-cell')].map(e => e.innerText.trim())"
-    browser.get(links["tiny"])
+    open_afresh(browser, links["tiny"])
     WebDriverWait(browser, 60).until(
         lambda page: (
             "6 matching runs" in body(page)
@@ -244,7 +244,7 @@ def test_the_charts_of_mlflow_compare_the_settings(
         "return [...document.querySelectorAll('body *')].filter(e => e instanceof HTMLElement "
         "&& !e.childElementCount).map(e => e.innerText.trim())"
     )
-    browser.get(links["tiny"].replace("=TABLE", "=CHART"))
+    open_afresh(browser, links["tiny"].replace("=TABLE", "=CHART"))
     WebDriverWait(browser, 60).until(
         lambda page: {"Parallel Coordinates", "Model metrics"} <= set(page.execute_script(titles))
     )
@@ -254,7 +254,7 @@ def test_the_charts_of_mlflow_compare_the_settings(
 def test_mlflow_groups_the_trials_of_a_configuration(
     browser: webdriver.Chrome, links: dict[str, str]
 ) -> None:
-    browser.get(links["tiny"].replace("Key=trials", "Key=configurations"))
+    open_afresh(browser, links["tiny"].replace("Key=trials", "Key=configurations"))
     WebDriverWait(browser, 60).until(
         lambda page: (
             "Group: MD rho0=0.5" in body(page)
@@ -266,7 +266,7 @@ def test_mlflow_groups_the_trials_of_a_configuration(
 def test_a_moved_storage_shows_its_artifacts(
     browser: webdriver.Chrome, links: dict[str, str]
 ) -> None:
-    browser.get(links["tiny"])
+    open_afresh(browser, links["tiny"])
     by_name = "//a[contains(., 'MD rho0=')]"
     WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.XPATH, by_name))
     run = browser.find_element(By.XPATH, by_name).get_attribute("href")
@@ -276,6 +276,12 @@ def test_a_moved_storage_shows_its_artifacts(
         lambda page: "weights.pt" in body(page) and '"algorithm"' in body(page)
     )
     assert "moved" in body(browser)  # the path of the file
+
+
+def open_afresh(browser: webdriver.Chrome, link: str) -> None:
+    """Open a link as in a new tab; MLflow's page would keep the state of the view before."""
+    browser.get("about:blank")
+    browser.get(link)
 
 
 def body(browser: webdriver.Chrome) -> str:
