@@ -1,5 +1,6 @@
 # make demo   runs the digits sweep, in packs of nine trials, and prints its tables
-# make test   runs all tests
+# make test   runs all tests, except those on several machines
+# make test-machines  runs those, as root, on machines that it makes of namespaces (4 minutes)
 # make lint   runs the linters and the type checker
 # make bench  compares the speed of training with that of other libraries (about 20 minutes)
 # make bench-sweep  measures the overhead of orchestration and tracking (about 25 minutes)
@@ -13,7 +14,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format bench bench-sweep bench-packs bench-gpu bench-analysis bench-search \
+.PHONY: demo test test-machines lint format bench bench-sweep bench-packs bench-gpu bench-analysis bench-search \
 	architecture chaos clean
 
 demo: $(READY)
@@ -22,6 +23,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-machines: $(READY)
+	$(BIN)/python -m pytest -m machines -rs
 
 lint: $(READY)
 	$(BIN)/ruff check .
