@@ -64,6 +64,7 @@ FLOORS = {
         "loading",
         "selection",
         "outlines",
+        "spending",
         "worker tracking",
         "inventory",
         "placement",

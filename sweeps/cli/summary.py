@@ -1,5 +1,6 @@
 """Lines about the trials of a sweep: how many are in each state, and why some have failed."""
 
+import shutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +12,11 @@ from sweeps.cli.json_output import print_json
 from sweeps.cli.options import DEFAULT_STORAGE
 from sweeps.inventory.known_sweeps import SWEEP, counted
 from sweeps.spec import Cell, SweepSpec
+from sweeps.spending.description import spending_data, spending_tables, spent_line
+from sweeps.spending.spent import NOTHING, Command, spending_of
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
-from sweeps.storage.records import Running
+from sweeps.storage.provenance import running_here
+from sweeps.storage.records import Origin, Running
 from sweeps.storage.trial_states import states_of
 
 
@@ -29,6 +33,30 @@ def print_summary(sweep: SweepSpec, storage: Storage) -> int:
     for command, count in _commands(sweep.cells, states, storage).items():
         print(f"{count} RUNNING in {'a command that is unknown' if command is None else command}")
     return _exit_code(states)
+
+
+def print_spent(cells: Sequence[Cell], storage: Storage) -> None:
+    """Print what was spent on trials: a line, and tables by block and by command."""
+    spending = spending_of(cells, storage)
+    if line := spent_line(spending):
+        print(line)
+    if tables := spending_tables(spending, shutil.get_terminal_size().columns):
+        print(f"\n{tables}")
+
+
+def print_spent_in_line(cells: Sequence[Cell], storage: Storage, command: str) -> None:
+    """Print a line on what this command has spent, and what was spent on trials in all.
+
+    Args:
+        cells: the trials.
+        storage: the storage of the trials.
+        command: the command line, as it is recorded.
+    """
+    spending = spending_of(cells, storage)
+    here = running_here(Origin(command=command))
+    own = Command(command, here.user, here.host, here.process)
+    if line := spent_line(spending, spending.commands.get(own, NOTHING)):
+        print(line)
 
 
 def print_summary_as_json(sweep: SweepSpec, storage: Storage) -> int:
@@ -52,9 +80,9 @@ def print_summary_as_json(sweep: SweepSpec, storage: Storage) -> int:
                 for reason, cells in failures_of(sweep.cells, storage).items()
             ],
             "running_in": [
-                {**({} if command is None else vars(command)), "trials": count}
-                for command, count in commands.items()
+                {**_identity(command), "trials": count} for command, count in commands.items()
             ],
+            "spent": spending_data(spending_of(sweep.cells, storage)),
         }
     )
     return _exit_code(states)
@@ -66,6 +94,12 @@ def _commands(
     """Count the trials that each command trains now; None is an unknown command."""
     running = (cell for cell in cells if states[cell.fingerprint] is TrialState.RUNNING)
     return Counter(storage.trial(cell.fingerprint).trained_by() for cell in running)
+
+
+def _identity(command: Running | None) -> dict[str, object]:
+    """Return what identifies a command, which is not the attempt in progress."""
+    values = {} if command is None else vars(command)
+    return {name: value for name, value in values.items() if name != "attempt"}
 
 
 def _exit_code(states: Mapping[str, TrialState]) -> int:

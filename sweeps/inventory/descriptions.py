@@ -8,9 +8,11 @@ from typing import Any
 from sweeps.inventory.known_sweeps import KnownSweep, counted
 from sweeps.inventory.trials import recipe_of
 from sweeps.spec import Cell, SweepSpec
+from sweeps.spending.attempts import attempts_of
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.output import read_output
 from sweeps.storage.records import values_of
+from sweeps.storage.sealed_json import plain
 from sweeps.storage.trial_states import states_of
 
 
@@ -61,7 +63,7 @@ def _shared(cells: Sequence[Cell]) -> dict[str, Any]:
 def trial_data(
     folder: TrialFolder, known: Iterable[KnownSweep], cell: Cell | None = None
 ) -> dict[str, Any]:
-    """Describe a trial: its recipe, its state, its result or failure, and its epochs.
+    """Describe a trial: its recipe, its state, its result or failure, its epochs, and its attempts.
 
     Args:
         folder: the folder of the trial, which need not exist if there is a cell.
@@ -80,6 +82,7 @@ def trial_data(
         "result": found,
         "failure": _failure(folder),
         "epochs": [values_of(epoch) for epoch in folder.read_history()],
+        "attempts": [plain(attempt) for attempt in attempts_of(folder)],
     }
 
 

@@ -18,6 +18,8 @@ from sweeps.searching.results import (
     states_of,
     winner,
 )
+from sweeps.spending.description import spending_data
+from sweeps.spending.spent import spending_of
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import open_storage, url_of
 from sweeps.study import StudySpec
@@ -76,6 +78,7 @@ def study_data(spec: StudySpec, study: optuna.Study, storage: Storage) -> dict[s
             }
             for trial, state in zip(trials, states, strict=True)
         ],
+        "spent": spending_data(spending_of(cells_of(spec, study, storage), storage)),
     }
 
 

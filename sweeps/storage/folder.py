@@ -11,6 +11,7 @@ The trial folders determine the state of all trials. MLflow's records are derive
                                    failure.json    exists while the last attempt has failed
                                    stopped.json    exists while a study has pruned the trial
                                    running.json    the command that trains the trial, while it does
+                                   attempts.jsonl  attempts without a result, see `spending`
                                    weights.pt      the finished network
                                    sources.zip     the user's code, see `source_archive`
                                    delivery.json   what the tracking server has of the trial

@@ -108,6 +108,52 @@ NO_ORIGIN = Origin()
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt to train a trial, from its begin to its end or, so far, to now.
+
+    `Running` has that of a trial that is trained now, `Result` the one that finished a trial, and
+    ``attempts.jsonl`` all others.
+    """
+
+    VERSION: ClassVar[int] = 1
+    began: float
+    """Time at which it began, in seconds since 1970."""
+    seconds: float = 0.0
+    """How long it took, in seconds."""
+    slot_seconds: float = 0.0
+    """Its share of them, in seconds: that of a trial in a pack of n trials is 1 / n."""
+    lost_seconds: float = 0.0
+    """The part of `slot_seconds` after the last checkpoint, if it did not end in an orderly way: a
+    later attempt has to train this again."""
+    cpus: float = 0.0
+    """CPUs that were reserved for the trial or its pack; 0 if it is unknown."""
+    gpus: float = 0.0
+    """GPUs that were reserved for the trial or its pack."""
+    pack: int = 1
+    """Number of trials in the pack with which it began."""
+    number: int = 1
+    """Number of this attempt among those of the trial, beginning with 1."""
+    state: TrialState = TrialState.RUNNING
+    """How it ended: COMPLETE, DIVERGED or FAILED; INTERRUPTED if it was stopped, or if its process
+    died; RUNNING if it has not ended."""
+    died: bool = False
+    """Whether its process died, so that its end is the last sign of life."""
+    machine: str = ""
+    """Name of the machine that trained."""
+    command: str = ""
+    """The command line; empty if no command trained the trial, but a program of the user."""
+    user: str = ""
+    """See `Running`, as the following."""
+    host: str = ""
+    process: int = 0
+
+    @property
+    def was_disturbed(self) -> bool:
+        """Whether it failed, or its process died."""
+        return self.died or self.state is TrialState.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
 class Computed(Origin):
     """The command, the hardware and the software that computed a record."""
 
@@ -177,6 +223,8 @@ class Result(Computed):
     """Hash of the dataset, see `quantlab.datasets.content`; empty in older results."""
     weights_sha256: str = ""
     """Digest of ``weights.pt``; empty in older results."""
+    attempt: Attempt | None = None
+    """The attempt that finished the trial; None in older results."""
 
     def __post_init__(self) -> None:
         if not self.state.is_finished:
@@ -229,6 +277,8 @@ class Running(Origin):
     """The machine on which the command runs; the trial may be trained on another one."""
     process: int = 0
     """The number of the command's process on this machine; 0 if it is unknown."""
+    attempt: Attempt | None = field(default=None, compare=False)
+    """The attempt in progress, without the fields that this record has; None in older records."""
 
     def __str__(self) -> str:
         user = f" of {self.user}" if self.user else ""
@@ -265,8 +315,12 @@ class Delivered:
 
 
 def values_of(record: Epoch | Result) -> dict[str, Any]:
-    """Return the values of a record by the names that they are stored under, without NaN."""
+    """Return the values of a record by the names that they are stored under, without NaN.
+
+    Attempts are left out; see `sweeps.spending`.
+    """
     values: dict[str, Any] = plain(record)
+    values.pop("attempt", None)
     for split in ("validation", "test"):
         values |= {f"{split}_{name}": value for name, value in values.pop(split, {}).items()}
     return values

@@ -181,7 +181,14 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if hint is float:
         return _number
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return lambda value: _typed(hint, value)
+        known = {field.name for field in dataclasses.fields(hint)}
+
+        def read(value: Any) -> Any:
+            """Ignore fields that later versions have added."""
+            fields = _exactly(dict, value).items()
+            return _typed(hint, {name: item for name, item in fields if name in known})
+
+        return read
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
     return lambda value: _exactly(hint, value)

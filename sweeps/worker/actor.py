@@ -9,10 +9,12 @@ from typing import Any
 _THRESHOLD = gc.get_threshold()
 gc.set_threshold(100_000)  # The imports create hundreds of thousands of objects, but no garbage.
 
+import ray
 from ray import tune
 
 from quantlab import Recipe
 from quantlab.errors import MemoryExhaustedError
+from sweeps.spending.attempts import UNKNOWN, Reserved
 from sweeps.worker.data_parallel import Team
 from sweeps.worker.output import output_kept
 from sweeps.worker.pack_report import PackReport
@@ -46,6 +48,7 @@ class Worker(tune.Trainable):
         self._work = work
         self._unable = work.prepare()
         self._together = alone
+        self._reserved = _reserved(work.execution.replicas)
         if work.execution.replicas > 1:
             team = Team(work)
             self._unable = self._unable or team.unable
@@ -127,6 +130,7 @@ class Worker(tune.Trainable):
                 together=self._together,
                 output=output_kept,
                 running=work.running,
+                reserved=self._reserved,
                 leave=lambda folder: self._elsewhere.add(folder.fingerprint),
             )
             try:
@@ -164,3 +168,15 @@ class Worker(tune.Trainable):
         epochs = len(self._work.storage.trial(fingerprint).read_history())
         if before := epochs - (fingerprint in finished):
             self._continued[fingerprint] = before
+
+
+def _reserved(processes: int) -> Reserved:
+    """Return what Ray has reserved for this process and the others that train with it.
+
+    Args:
+        processes: their number; all of them have the same resources.
+    """
+    if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return UNKNOWN  # no actor of Ray, but a program of the user
+    own = ray.get_runtime_context().get_assigned_resources()
+    return Reserved(cpus=processes * own.get("CPU", 0.0), gpus=processes * own.get("GPU", 0.0))

@@ -17,6 +17,7 @@ from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun, PackEvent
+from sweeps.spending.attempts import UNKNOWN, OngoingAttempts, Reserved
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.records import NO_ORIGIN, Origin, Running
@@ -83,6 +84,7 @@ def train_trials(
         output_not_kept
     ),
     running: Running | None = None,
+    reserved: Reserved = UNKNOWN,
     leave: Callable[[TrialFolder], object] = lambda folder: None,
 ) -> Generator[Sequence[PackEvent], None, None]:
     """Train trials as one pack, each from its last checkpoint if there is one.
@@ -105,6 +107,7 @@ def train_trials(
             single trial only.
         output: keeps what this process prints, see `sweeps.worker.output.output_kept`.
         running: the command that trains the trials, which others can read meanwhile; None for none.
+        reserved: what is reserved for the pack, which is recorded.
         leave: called with each trial that is left to another process.
 
     Yields:
@@ -128,11 +131,13 @@ def train_trials(
                 places.append(place)
         if not places:
             return
+        attempts = OngoingAttempts((trials[place][1] for place in places), running, reserved)
+        locks.callback(attempts.stop)
         for recipe, folder in (trials[place] for place in places):
             folder.clear()
-            if running is not None:
-                folder.running.write(running)
-                give(path_of(folder.path.parents[1], running.sources), folder.sources)
+            if (record := attempts.running(folder)) is not None:
+                folder.running.write(record)
+                give(path_of(folder.path.parents[1], record.sources), folder.sources)
                 locks.callback(folder.running.remove)
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         try:
@@ -151,13 +156,16 @@ def train_trials(
                             checkpoint_seconds,
                             replicas,
                             running or NO_ORIGIN,
+                            attempts,
                         )
                     ) as training,
                 ):
                     for events in training:
                         keep()
+                        attempts.show_life()
                         yield events
         except Exception as error:
+            attempts.stop(failed=True)
             if len(trials) == 1:
                 with suppress(OSError):  # the disk may be full
                     record_failure(
@@ -189,6 +197,7 @@ def _train(
     checkpoint_seconds: float,
     replicas: Replicas,
     origin: Origin,
+    attempts: OngoingAttempts,
 ) -> Generator[Sequence[PackEvent], None, None]:
     torch.set_num_threads(execution.threads)
     places = list(trials)
@@ -207,7 +216,9 @@ def _train(
             contents[id(run.splits)] = content_of(run.recipe.dataset, data_dir, run.splits)
     members = [folder.fingerprint for _, folder in trials.values()]
     writers = [
-        TrialWriter(run, folder, device, execution, members, contents[id(run.splits)], origin)
+        TrialWriter(
+            run, folder, device, execution, members, contents[id(run.splits)], origin, attempts
+        )
         for run, (_, folder) in zip(pack.members, trials.values(), strict=True)
     ]
 

@@ -22,6 +22,7 @@ from quantlab.training.checkpoint import (
     save_atomically,
     save_checkpoint,
 )
+from sweeps.spending.attempts import OngoingAttempts
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.provenance import device_name, git_commit, package_versions, processor_name
 from sweeps.storage.records import NO_ORIGIN, Computed, Epoch, Failure, Origin, Result
@@ -68,7 +69,8 @@ class TrialWriter:
         execution: Execution,
         pack: Sequence[str],
         data_content: str,
-        origin: Origin = NO_ORIGIN,
+        origin: Origin,
+        attempts: OngoingAttempts,
     ) -> None:
         """Load the last intact checkpoint into the run, and cut the history to its epoch.
 
@@ -80,8 +82,10 @@ class TrialWriter:
             pack: fingerprints of the trials in the pack.
             data_content: hash of the dataset.
             origin: the command that trains the trial.
+            attempts: the attempts of the pack, of which the result has one.
         """
         self._run = run
+        self._attempts = attempts
         self._folder = folder
         self._where = _where(device, execution, origin, *run.recipe.model.packages)
         self._pack = pack
@@ -150,22 +154,25 @@ class TrialWriter:
         values["dimensions"] = outcome.dimensions.to_json()
         if not len(self._run.splits.validation):
             values["validation"] = {}
-        self._close(state=TrialState.COMPLETE, **values, weights_sha256=digest)
+        self._close(TrialState.COMPLETE, **values, weights_sha256=digest)
 
     def diverge(self, error: NonFiniteLossError) -> None:
         """Write the result of a trial that has diverged."""
         last = error.last_finite_loss
         self._close(
-            state=TrialState.DIVERGED,
+            TrialState.DIVERGED,
             error=str(error),
             epochs=self._run.epoch,
             steps=error.step,
             last_finite_loss=None if math.isnan(last) else last,
         )
 
-    def _close(self, **details: Any) -> None:
+    def _close(self, state: TrialState, **details: Any) -> None:
+        attempt = self._attempts.finish(self._folder, state)
         self._folder.result.write(
             Result(
+                state=state,
+                attempt=attempt,
                 time=time.time(),
                 warning=self._warning,
                 pack=len(self._pack),

@@ -27,7 +27,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train the trials, print how they have ended, and return the exit code."""
     from sweeps.cli.chosen import load_chosen
-    from sweeps.cli.summary import print_summary, print_warnings
+    from sweeps.cli.summary import print_spent_in_line, print_summary, print_warnings
     from sweeps.coordinates import main_metric
     from sweeps.planning.data_changes import data_warnings
     from sweeps.storage.folder import Storage, TrialState
@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         bring_up_to_date(tracker, sweep.cells)
     if cells and not warnings:
         print_warnings(data_warnings(sweep.cells, storage))
+    if cells and not options.quiet:
+        print_spent_in_line(sweep.cells, storage, options.recorded_command)
     code = print_summary(sweep, storage)
     have_failed = TrialState.FAILED in states_of(sweep.cells, storage).values()
     if code == EXIT_INCOMPLETE and not have_failed:

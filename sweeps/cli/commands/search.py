@@ -36,7 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, print the best configuration, and return the exit code."""
     from sweeps.cli.chosen import refuse_name_of_file
-    from sweeps.cli.summary import print_failures
+    from sweeps.cli.summary import print_failures, print_spent_in_line
     from sweeps.loading import load_study
     from sweeps.reporting.snippet import formula, snippet
     from sweeps.searching.promotion import require_free, write_confirmation
@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
     run_study(spec, storage, study_storage=options.study_storage, source=options.sweep, **training)
     study = load(spec, storage, options.study_storage)
+    if not options.quiet:
+        print_spent_in_line(cells_of(spec, study, storage), storage, options.recorded_command)
     print("\n".join(summary_lines(spec, study, storage)))
     print_failures(cells_of(spec, study, storage), storage)
     if not is_over(spec, study):

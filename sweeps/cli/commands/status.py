@@ -28,20 +28,30 @@ def run(options: argparse.Namespace) -> int:
     """Print the progress, and return the exit code: 0 if everything has finished."""
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
-    from sweeps.cli.summary import print_summary, print_summary_as_json, print_whether_missing
+    from sweeps.cli.summary import (
+        print_spent,
+        print_summary,
+        print_summary_as_json,
+        print_whether_missing,
+    )
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
 
     spec, storage = load_chosen_or_study(options, outlined=True), Storage(options.storage)
     print_whether_missing(storage)
     if isinstance(spec, SweepSpec):
-        return (print_summary_as_json if options.json else print_summary)(spec, storage)
+        if options.json:
+            return print_summary_as_json(spec, storage)
+        code = print_summary(spec, storage)
+        print_spent(spec.cells, storage)
+        return code
     from sweeps.searching.known_studies import study_data
-    from sweeps.searching.results import is_over, load, summary_lines
+    from sweeps.searching.results import cells_of, is_over, load, summary_lines
 
     study = load(spec, storage, options.study_storage)
     if options.json:
         print_json(study_data(spec, study, storage))
     else:
         print("\n".join(summary_lines(spec, study, storage)))
+        print_spent(cells_of(spec, study, storage), storage)
     return 0 if is_over(spec, study) else EXIT_INCOMPLETE

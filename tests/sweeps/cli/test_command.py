@@ -96,7 +96,12 @@ def test_one_more_seed_runs_only_its_cells(
 
 def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Path) -> None:
     status = quick_command(tiny_copy, "status", "tiny.py")
-    assert (status.returncode, status.stdout) == (0, "tiny: 6 COMPLETE\n")
+    assert status.returncode == 0
+    first, spent, _, head, _, *rows = status.stdout.splitlines()
+    assert first == "tiny: 6 COMPLETE"
+    assert re.fullmatch(r"spent: [\d.]+ m?s of slots on 6 trials", spent)
+    assert head.split() == ["block", "trials", "slots", "retries", "lost"]
+    assert [row.split()[:2] for row in rows] == [["FP", "2"], ["MD", "4"]]
     out = tmp_path / "out"
     options = ("--out", str(out), "--compare", "proxconnect")
     done = quick_command(tiny_copy, "report", "tiny.py", *options)

@@ -22,12 +22,13 @@ def test_commands_see_the_chosen_trials_only(tiny: Ran, quick_command: Command) 
     assert [trial["name"] for trial in plan["trial_list"]] == names
     assert (plan["name"], plan["finished"]) == ("tiny", 2)
     for command, says in (
-        ("status", "tiny: 2 COMPLETE\n"),
+        ("status", "tiny: 2 COMPLETE\nspent: TIME of slots on 2 trials\n"),
         ("verify", "tiny: 2 finished trials, 0 problems\n"),
         ("run", "tiny: 2 trials, 0 to run\ntiny: 2 COMPLETE\n"),
     ):
         done = quick_command(tiny.folder, command, "tiny.py", *HALF)
-        assert (done.returncode, done.stdout) == (0, says), done.stderr
+        shown = re.sub(r"(?<=spent: )[\d.]+ m?s", "TIME", done.stdout)
+        assert (done.returncode, shown) == (0, says), done.stderr
 
 
 def test_the_best_of_the_chosen_trials_is_exported(
@@ -85,7 +86,10 @@ def test_changed_trials_are_trained_as_another_sweep(
     parents = [(recipe["initial_weights"] or {}).get("fingerprint") for recipe in recipes]
     assert {folder.name for folder in new} & set(parents)
     status = quick_command(tiny_copy, "status", "child.py", *options)
-    assert (status.returncode, status.stdout) == (0, "tiny-epochs-1: 1 COMPLETE\n")
+    assert status.returncode == 0
+    first, spent = status.stdout.splitlines()
+    assert first == "tiny-epochs-1: 1 COMPLETE"
+    assert spent.endswith(" of slots on 1 trial")
     report = quick_command(tiny_copy, "report", "child.py", *options, "--format", "csv")
     assert "ui tiny-epochs-1, run 'sweep tiny-epochs-1" in report.stdout
 

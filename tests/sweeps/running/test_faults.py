@@ -117,6 +117,7 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
     assert re.search(r" sweeps log [0-9a-f]{16}$", more)
     assert line.startswith("sweeps: failed: MD rho0=0.5 seed=0: its process died, ")
     assert "actor died" in line
+    assert re.search(r"^spent: .* of slots on 3 trials; 5 retries", done.stdout, re.M)
     words = [file.read_text().count("last words") for file in tmp_path.glob("runs/trials/*/*.txt")]
     assert sum(words) == 2 + 2
 
@@ -194,6 +195,10 @@ def test_a_command_goes_on_where_another_one_was_stopped(
     assert len(told) >= 4
     assert not Counter(map(int, told)) - Counter(map(len, begun))
     assert epochs_of(tmp_path) == 5 * [list(range(1, 42))]
+    spent = json.loads(quick_command(tmp_path, "status", "tiny.py", "--json").stdout)["spent"]
+    assert (spent["trials"], spent["retries"], spent["lost_seconds"]) == (5, 0, 0)
+    by_process = {command["process"]: command["attempts"] for command in spent["commands"]}
+    assert by_process == {driver.pid: 4, os.getpid(): 5}
 
 
 def epochs_of(folder: Path) -> list[list[int]]:

@@ -104,7 +104,10 @@ def test_a_search_from_the_command_line(
 
     code, text = call("status", "study.py")
     assert code == 0
-    assert text in done.stdout
+    *standing, spent = text.splitlines()
+    assert "\n".join(standing) in done.stdout
+    assert spent in done.stdout.splitlines()
+    assert re.fullmatch(r"spent: .* of slots on \d+ trials", spent)
     code, text = call("report", "study.py", "--format", "html,csv")
     assert code == 0
     page = (tmp_path / "runs" / "reports" / "tiny-study" / "report.html").read_text()

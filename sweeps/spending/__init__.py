@@ -1,0 +1,1 @@
+"""What was spent on trials: the attempts to train them, and sums of these."""
