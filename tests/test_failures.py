@@ -1,0 +1,106 @@
+"""Each row of the table "What goes wrong" in docs/cluster.md is tried by tests.
+
+Whoever adds a row names its tests here. A test is a function; its parameters are not named.
+"""
+
+import ast
+import re
+from functools import cache
+
+import pytest
+
+from tests.markdown import ROOT
+
+TRIED: dict[str, tuple[str, ...]] = {
+    "Ctrl-C, or a signal of a batch system (SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU)": (
+        "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
+        "sweeps/running/test_signals.py::test_all_signals_of_batch_systems_are_handled_alike",
+        "sweeps/running/test_progress.py::test_the_first_signal_asks_and_the_second_insists",
+    ),
+    "The driver is killed.": ("chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",),
+    "The process of a trial dies, or its disk or GPU fails.": (
+        "sweeps/running/test_faults.py"
+        "::test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever",
+        "sweeps/worker/test_kill.py::test_sigkill_at_random_moments_changes_nothing",
+        "sweeps/worker/test_workers.py"
+        "::test_an_error_that_another_attempt_may_survive_reaches_the_driver",
+        "sweeps/running/test_tune_hooks.py"
+        "::test_an_error_that_another_attempt_may_survive_costs_a_retry",
+    ),
+    "A machine is preempted, and Ray reports it.": (
+        "sweeps/running/test_tune_hooks.py::test_a_preempted_machine_costs_none",
+    ),
+    "One of the processes of a trial on several devices dies.": (
+        "sweeps/worker/test_data_parallel.py::test_a_trial_of_two_processes_survives_their_deaths",
+    ),
+    "A worker cannot start, or its machine does not see the folder of `--storage`.": (
+        "sweeps/running/test_tune_hooks.py::test_a_worker_that_cannot_work_ends_the_sweep",
+        "sweeps/worker/test_workers.py::test_a_worker_without_the_drivers_storage_says_where_it_is",
+    ),
+    "Standard output is closed or full.": (
+        "sweeps/printing/test_streams.py::test_a_full_stream_is_no_error",
+        "sweeps/printing/test_streams.py::test_a_closed_stream_takes_no_files_number",
+    ),
+    "A file in a trial folder is damaged, truncated, or belongs to another trial.": (
+        "sweeps/storage/test_damage.py::test_no_damage_gives_a_traceback_or_a_wrong_number",
+        "sweeps/storage/test_storage.py::test_a_record_of_another_trial_or_a_changed_one_is_damaged",
+        "sweeps/worker/test_trial.py::test_epochs_that_the_history_has_lost_are_trained_again",
+        "sweeps/worker/test_trial.py"
+        "::test_a_network_that_others_start_from_is_trained_again_if_it_is_damaged",
+    ),
+    "A trial raises any other error.": (
+        "sweeps/running/test_faults.py::test_a_failing_trial_does_not_stop_the_others",
+    ),
+    "The loss of a trial becomes infinite or NaN.": (
+        "sweeps/worker/test_trial.py::test_divergence_is_a_result",
+    ),
+    "A trial fails, and other trials start from its network or have it as their teacher.": (
+        "sweeps/running/test_faults.py::test_a_failing_trial_does_not_stop_the_others",
+        "sweeps/running/test_cell_queue.py::test_a_failed_parent_fails_its_descendants",
+        "sweeps/running/test_cell_queue.py::test_a_student_fails_once_with_either_of_both",
+    ),
+    "The tracking server does not answer, or is slow.": (
+        "sweeps/tracking/test_stores.py::test_a_server_that_is_killed_within_a_batch_and_started_again",
+        "sweeps/tracking/test_stores.py::test_a_slow_server_does_not_hold_up_training",
+        "sweeps/tracking/test_tracking.py::test_delivery_tries_again_when_the_server_is_back",
+        "sweeps/tracking/test_tracking.py::test_a_dead_server_does_not_hold_up_the_end",
+    ),
+    "The tracking server does not answer at the start of a sweep, and has never been reached.": (
+        "sweeps/cli/test_command.py::test_a_service_that_is_not_there_is_one_line",
+    ),
+    "One of several commands on the same storage is stopped or killed.": (
+        "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
+        "chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",
+    ),
+}
+"""Event, as in the table -> the tests in which it happens, as files of tests/ with functions."""
+
+
+def rows() -> dict[str, str]:
+    """The table: event -> consequence."""
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    _, table, *_ = page[page.index("\n## What goes wrong\n") :].split("\n\n")
+    return dict(re.findall(r"^\| (.+?) \| (.+) \|$", table, re.MULTILINE))
+
+
+@cache
+def functions_of(file: str) -> set[str]:
+    """The names of the test functions of a file."""
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    found = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {name for name in found if name.startswith("test_")}
+
+
+def test_each_event_of_the_table_has_tests() -> None:
+    header, *events = rows()
+    assert header == "event"
+    assert len(events) >= 14
+    assert set(events) == set(TRIED)
+
+
+@pytest.mark.parametrize("event", TRIED)
+def test_the_functions_of_an_event_exist(event: str) -> None:
+    assert TRIED[event]
+    for test in TRIED[event]:
+        file, _, name = test.partition("::")
+        assert name in functions_of(file), test
