@@ -1,9 +1,11 @@
-"""Services for tests: those of the benchmarks, and a network that fails."""
+"""Services for tests: those of the benchmarks, an S3 server, and a network that fails."""
 
+import logging
 import os
 import select
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -22,10 +24,12 @@ __all__ = [
     "MlflowServer",
     "Network",
     "PostgreSQL",
+    "S3Server",
     "mlflow_server",
     "needs_postgresql",
     "network",
     "postgresql",
+    "s3_server",
     "wait_until",
 ]
 
@@ -93,3 +97,63 @@ def network(port: int) -> Iterator[Network]:
         yield between
     finally:
         between.close()
+
+
+class S3Server:
+    """A server that speaks the protocol of S3, and can be stopped without losing its objects."""
+
+    bucket = "results"
+    secret = "hunter2-hunter2-hunter2"
+
+    def __init__(self) -> None:
+        """Start the server on a new port, with an empty bucket."""
+        from moto.server import ThreadedMotoServer  # takes 0.3 s to import
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+        self._make = ThreadedMotoServer
+        self._port = 0
+        self.start()
+        request = urllib.request.Request(f"{self._url}/{self.bucket}", method="PUT")
+        urllib.request.urlopen(request).close()
+
+    def start(self) -> None:
+        """Start the server on its port, with the objects that it had."""
+        self._server = self._make(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._server.start()
+        _, self._port = self._server.get_host_and_port()
+
+    def stop(self) -> None:
+        """Stop the server; connections are refused."""
+        self._server.stop()
+
+    def accept(self, are_accepted: bool) -> None:
+        """Accept all requests from now on, or refuse all because their key is unknown."""
+        data = b"inf" if are_accepted else b"0"  # the number of requests that need no known key
+        headers = {"Content-Type": "text/plain"}
+        request = urllib.request.Request(f"{self._url}/moto-api/reset-auth", data, headers)
+        urllib.request.urlopen(request).close()
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which programs find the server and their key."""
+        return {
+            "AWS_ENDPOINT_URL": self._url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+        }
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """Run an S3 server in this process."""
+    server = S3Server()
+    try:
+        yield server
+    finally:
+        server.accept(True)  # which is a setting of this process
+        server.stop()

@@ -45,6 +45,7 @@ from tests.markdown import PAGES, ROOT, Block, anchors, blocks, inline_commands,
 YOUR_OWN = ROOT / "docs" / "your_own.md"
 LONG = {
     "README.md": 5,
+    "archive.md": 7,
     "cluster.md": 14,
     "language_models.md": 2,
     "packs.md": 3,

@@ -68,6 +68,17 @@ TRIED: dict[str, tuple[str, ...]] = {
     "The tracking server does not answer at the start of a sweep, and has never been reached.": (
         "sweeps/cli/test_command.py::test_a_service_that_is_not_there_is_one_line",
     ),
+    "The archive of `--archive` does not answer.": (
+        "sweeps/archive/test_archive.py::test_an_outage_of_the_archive_delays_its_trials",
+        "sweeps/archive/test_archive.py"
+        "::test_without_an_answer_nothing_is_trained_that_the_archive_may_have",
+        "chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",
+    ),
+    "An object of the archive is damaged, or contradicts another one.": (
+        "sweeps/archive/test_archive.py::test_a_damaged_object_is_named_and_not_trusted",
+        "sweeps/archive/test_archive.py"
+        "::test_results_that_contradict_each_other_are_named_and_not_trusted",
+    ),
     "One of several commands on the same storage is stopped or killed.": (
         "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
         "chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",

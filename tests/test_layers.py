@@ -66,6 +66,7 @@ FLOORS = {
         "outlines",
         "spending",
         "worker tracking",
+        "archive",
         "inventory",
         "placement",
         "planning",

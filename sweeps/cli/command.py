@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_USAGE
         damage.forget_warnings()
         secrets.guard()
-        for uri in ("tracking_uri", "study_storage"):
+        for uri in ("tracking_uri", "study_storage", "archive"):
             secrets.remember(getattr(options, uri, None))
         code = _exit_code(options, arguments or sys.argv[1:])
         output.flush()

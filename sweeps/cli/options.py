@@ -8,12 +8,15 @@ import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantlab.execution import parse_execution
 from sweeps.cli.parsing.completion import completed_by, names_or_files
 from sweeps.loading import named_studies, named_sweeps
 from sweeps.placement.resources import Resources
+
+if TYPE_CHECKING:
+    from sweeps.archive.archive import Archive
 
 T = TypeVar("T")
 
@@ -196,6 +199,36 @@ def tracking_uri(command: argparse.ArgumentParser) -> None:
     )
 
 
+def archive_option(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Add the option for the archive of finished trials.
+
+    Args:
+        command: the parser of the command.
+        required: whether the command is of no use without an archive.
+    """
+    command.add_argument(
+        "--archive",
+        type=some_text,
+        required=required,
+        metavar="URL",
+        help="archive of finished trials, such as s3://bucket/folder; they are written to it, and "
+        "taken from it instead of being trained again",
+    )
+
+
+def opened_archive(options: argparse.Namespace) -> "Archive | None":
+    """Open the archive of ``--archive``; None without the option.
+
+    Raises:
+        ConfigurationError: the URL is invalid.
+    """
+    if options.archive is None:
+        return None
+    from sweeps.archive.archive import Archive
+
+    return Archive(options.archive)
+
+
 def placement_options(command: argparse.ArgumentParser) -> None:
     """Add the options for the resources of a trial; their defaults are those of `Resources`."""
     command.add_argument(
@@ -240,6 +273,7 @@ def training_options(command: argparse.ArgumentParser) -> None:
     """Add the options that `run` and `search` share; their defaults are those of `Resources`."""
     command.set_defaults(trains=True)
     tracking_uri(command)
+    archive_option(command)
     command.add_argument(
         "--address",
         type=some_text,
@@ -275,6 +309,7 @@ def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "data_dir": options.data,
         "quiet": options.quiet,
         "origin": Origin(command=options.recorded_command, folder=os.getcwd()),
+        "archive": opened_archive(options),
         "resources": placed_resources(options, **own),
     }
 

@@ -5,6 +5,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sweeps.cli.command_line import command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
@@ -59,8 +60,16 @@ def print_spent_in_line(cells: Sequence[Cell], storage: Storage, command: str) -
         print(line)
 
 
-def print_summary_as_json(sweep: SweepSpec, storage: Storage) -> int:
-    """Print what `print_summary` does as JSON; see docs/json.md."""
+def print_summary_as_json(
+    sweep: SweepSpec, storage: Storage, archived: Mapping[str, Any] | None = None
+) -> int:
+    """Print what `print_summary` does as JSON; see docs/json.md.
+
+    Args:
+        sweep: the sweep.
+        storage: the storage of its trials.
+        archived: what an archive has of it, see `sweeps.archive.summary`; None for no archive.
+    """
     states = states_of(sweep.cells, storage)
     commands = _commands(sweep.cells, states, storage)
     print_json(
@@ -83,6 +92,7 @@ def print_summary_as_json(sweep: SweepSpec, storage: Storage) -> int:
                 {**_identity(command), "trials": count} for command, count in commands.items()
             ],
             "spent": spending_data(spending_of(sweep.cells, storage)),
+            "archive": archived,
         }
     )
     return _exit_code(states)

@@ -17,6 +17,7 @@ from sweeps.terminal.duration import duration
 from sweeps.terminal.table import Column, as_text, fitted
 
 if TYPE_CHECKING:
+    from sweeps.archive.archive import Archive
     from sweeps.planning.costs.timing import Timing
 
 
@@ -25,6 +26,7 @@ def plan_of(
     storage: Storage,
     machine: Machine = ONE_BY_ONE,
     timing: "Timing | None" = None,
+    archive: "Archive | None" = None,
 ) -> dict[str, Any]:
     """Return the plan as JSON data, without writing results.
 
@@ -33,17 +35,24 @@ def plan_of(
     ``trial_list`` has every trial: its fingerprint, name, block, method, axes (name -> label),
     seed, state, and the fingerprints of the trials that it ``starts_from`` and that it is
     ``taught_by``, or null. ``alone`` counts the trials that no pack can have, by the reason.
+    ``archive`` has the URL of the archive and how many unfinished trials it has, which count as
+    finished; null without one.
 
     Args:
         sweep: the sweep.
         storage: the storage of its trials.
         machine: how this machine trains the trials.
         timing: measures trials of whose kind none has finished; None to measure none.
+        archive: from which `sweeps run` would take finished trials; None for none.
 
     Raises:
-        ConfigurationError: trials cannot be measured; see `budget_of`.
+        ConfigurationError: trials cannot be measured, see `budget_of`; or the archive does not
+            answer.
     """
     states = states_of(sweep.cells, storage)
+    archived = set() if archive is None else archive.objects().keys() & states.keys()
+    archived = {name for name in archived if not states[name].is_finished}
+    states |= dict.fromkeys(archived, TrialState.COMPLETE)
     names = {cell.fingerprint: cell.name for cell in sweep.cells}
 
     def is_waiting(cell: Cell) -> bool:
@@ -89,6 +98,7 @@ def plan_of(
         "blocks": blocks,
         "trial_list": trials,
         "alone": _alone(sweep.cells),
+        "archive": archive and {"url": archive.url, "trials": len(archived)},
         **budget_of(sweep, storage, unfinished, machine, timing),
     }
 
@@ -107,7 +117,16 @@ def describe(plan: dict[str, Any], width: int = 80) -> str:
         f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
     ]
     notes = ["", *plan["notes"]] if plan.get("notes") else []
-    return "\n".join([head, tables[0], "", tables[1], *_together(plan), *alone, *notes])
+    archived = _archived(plan)
+    return "\n".join([head, tables[0], *archived, "", tables[1], *_together(plan), *alone, *notes])
+
+
+def _archived(plan: dict[str, Any]) -> list[str]:
+    """Return the line about finished trials that only the archive has."""
+    if not plan["archive"] or not plan["archive"]["trials"]:
+        return []
+    url, count = plan["archive"]["url"], plan["archive"]["trials"]
+    return [f"{count} of the finished trials are in {url}; `sweeps run` takes them from there."]
 
 
 def _counts(plan: dict[str, Any]) -> list[Column]:

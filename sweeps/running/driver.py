@@ -14,6 +14,8 @@ from ray import cloudpickle, tune
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
+from sweeps.archive.archive import Archive
+from sweeps.archive.upload import uploading
 from sweeps.placement.resources import Resources
 from sweeps.running import users_modules
 from sweeps.running.progress import Progress
@@ -31,7 +33,7 @@ from sweeps.storage import source_archive
 from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import running_here
 from sweeps.storage.records import Origin
-from sweeps.tracking.delivery import Delivery, delivering, reach
+from sweeps.tracking.delivery import Announced, Deliveries, delivering, reach
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
@@ -41,17 +43,21 @@ from sweeps.worker.work import Work
 
 @contextmanager
 def services(
-    tracker: Tracker, cells: Sequence[Cell], resources: Resources
-) -> Iterator[tuple[int, Delivery]]:
-    """Connect to the tracking server and to Ray, and disconnect at the end.
+    tracker: Tracker,
+    cells: Sequence[Cell],
+    resources: Resources,
+    archive: Archive | None = None,
+) -> Iterator[tuple[int, Announced]]:
+    """Connect to the tracking server, the archive and Ray, and disconnect at the end.
 
     Args:
         tracker: records trials on the tracking server.
         cells: trials whose records may be missing on the server.
         resources: the resources of each trial.
+        archive: the archive of finished trials; None for none.
 
     Yields:
-        How many trials may be pending in Ray, and the delivery to the server.
+        How many trials may be pending in Ray, and the deliveries to the server and the archive.
 
     Raises:
         ConfigurationError: see `connect` and `reach`.
@@ -68,9 +74,12 @@ def services(
             slots = connect(resources)
             reached.result()
             tracker.storage.share_databases()
-            with delivering(tracker, cells) as delivery:
+            with (
+                delivering(tracker, cells) as delivery,
+                uploading(archive, cells, tracker.storage) as uploads,
+            ):
                 try:
-                    yield slots, delivery
+                    yield slots, Deliveries(delivery, *uploads)
                 finally:
                     disconnect()
         finally:
@@ -84,7 +93,7 @@ def train(
     data_dir: Path,
     resources: Resources,
     slots: int,
-    delivery: Delivery,
+    delivery: Announced,
     progress: Progress,
     origin: Origin,
 ) -> None:
@@ -97,7 +106,7 @@ def train(
         data_dir: folder of the datasets.
         resources: the resources of a trial or pack.
         slots: how many trials may be pending in Ray.
-        delivery: delivers records to the tracking server.
+        delivery: is told of trials whose records have changed.
         progress: the display of the terminal.
         origin: the command, which is recorded with each trial.
 

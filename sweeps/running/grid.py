@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from sweeps.archive.archive import Archive
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.placement.gpu_probe import shared_gpus
@@ -33,6 +34,7 @@ def run_cells(
     source: str = "",
     quiet: bool = False,
     origin: Origin = NO_ORIGIN,
+    archive: Archive | None = None,
 ) -> None:
     """Train the given cells, and write their results to the trial folders.
 
@@ -46,6 +48,7 @@ def run_cells(
         source: name of the sweep, or the path of its file, as the user gave it.
         quiet: whether to print no progress.
         origin: the command, which is recorded with each trial.
+        archive: where finished trials are written; None for no archive.
 
     Raises:
         ConfigurationError: the input is invalid, and nothing was trained; see `preflight`,
@@ -65,7 +68,7 @@ def run_cells(
         remember_sweep(sweep, source, storage)
         experiment = sweep.experiment or sweep.name
         tracker = Tracker(experiment, storage, tracking_uri, main_metric(sweep.cells))
-        with services(tracker, sweep.cells, resources) as (slots, delivery):
+        with services(tracker, sweep.cells, resources, archive) as (slots, delivery):
             progress = Progress(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
             )

@@ -50,6 +50,8 @@ class TrialQueue(ABC):
         self.on_ended_elsewhere: Callable[[Cell, TrialState], object] = self.ended
         """Called with a trial that another command has trained to its end, and with its state; it
         must call `ended`."""
+        self.take: Callable[[Cell], object] = lambda cell: None
+        """Called with a trial that is about to be trained; it may write its result instead."""
         self.fault: ConfigurationError | None = None
         """An error that ends the whole queue, such as a failing pruner or a lost database. `next`
         returns no more trials, and the driver stops the pending ones. None as long as there is no
@@ -70,6 +72,7 @@ class TrialQueue(ABC):
 
     def _is_free(self, cell: Cell) -> bool:
         """Return whether a pending trial is to be trained here, not by another command."""
+        self.take(cell)
         state = self._others.state(cell)
         if state is TrialState.RUNNING:
             self.leave(cell)

@@ -19,7 +19,7 @@ from sweeps.running.progress import Progress
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.tracking.delivery import Delivery
+from sweeps.tracking.delivery import Announced
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport
 from sweeps.worker.trial_writer import record_failure
@@ -142,7 +142,7 @@ class TrialCallback(tune.Callback):
         queue: TrialQueue,
         stop: SweepStopper,
         storage: Storage,
-        delivery: Delivery,
+        delivery: Announced,
         progress: Progress,
     ) -> None:
         self._queue = queue

@@ -1,6 +1,7 @@
 """The studies that a storage knows: those of Optuna's storage in its folder."""
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -53,8 +54,20 @@ def studies_of(storage: Storage, *, from_files: bool = False) -> list[KnownSweep
     return [known for _, known in sorted(found.items())]
 
 
-def study_data(spec: StudySpec, study: optuna.Study, storage: Storage) -> dict[str, Any]:
-    """Describe a study: its budget, and its configurations with their states and values."""
+def study_data(
+    spec: StudySpec,
+    study: optuna.Study,
+    storage: Storage,
+    archived: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Describe a study: its budget, and its configurations with their states and values.
+
+    Args:
+        spec: the study.
+        study: the study in Optuna's storage.
+        storage: the storage of its trials.
+        archived: what an archive has of it, see `sweeps.archive.summary`; None for no archive.
+    """
     states = states_of(spec, study, storage)
     trials = study.get_trials(deepcopy=False)
     names = [objective.name for objective in spec.objectives]
@@ -78,6 +91,7 @@ def study_data(spec: StudySpec, study: optuna.Study, storage: Storage) -> dict[s
             }
             for trial, state in zip(trials, states, strict=True)
         ],
+        "archive": archived,
         "spent": spending_data(spending_of(cells_of(spec, study, storage), storage)),
     }
 

@@ -5,6 +5,8 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from sweeps.archive.archive import Archive
+from sweeps.archive.taking import Taking, take_finished
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_study
 from sweeps.placement.pack_probe import alive_nodes
@@ -32,6 +34,7 @@ def run_study(
     source: str = "",
     quiet: bool = False,
     origin: Origin = NO_ORIGIN,
+    archive: Archive | None = None,
 ) -> None:
     """Evaluate configurations until the study's budget is spent; several drivers may share it.
 
@@ -45,6 +48,7 @@ def run_study(
         source: name of the study, or the path of its file, as the user gave it.
         quiet: print no progress.
         origin: the command, which is recorded with each trial.
+        archive: where finished trials are taken from and written to; None for no archive.
 
     Raises:
         ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`, which run
@@ -81,11 +85,14 @@ def run_study(
             runs_here=not resources.gpus,
             replicas=resources.execution.replicas,
         )
+        if archive is not None:
+            take_finished(archive, queue.cells, storage)
+            queue.take = Taking(archive, storage)
         _record(queue, source, storage)
         stack.callback(_record, queue, source, storage)
         experiment = spec.experiment or spec.name
         tracker = Tracker(experiment, storage, tracking_uri, main_metric(examples))
-        with services(tracker, queue.cells, resources) as (_, delivery):
+        with services(tracker, queue.cells, resources, archive) as (_, delivery):
             # A configuration that waits in Ray was sampled before the latest results, and no other
             # driver can take it. But with nothing waiting, Tune would start no further actors.
             slots = resources.concurrency or resources.slots(alive_nodes())

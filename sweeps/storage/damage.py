@@ -6,11 +6,11 @@ from pathlib import Path
 _printed: set[str] = set()
 
 
-def warn_of_damage(path: Path, damage: str, consequence: str) -> None:
+def warn_of_damage(path: Path | str, damage: str, consequence: str) -> None:
     """Print a warning about a file to standard error, once in a process.
 
     Args:
-        path: the file.
+        path: the file, or the URL of an object.
         damage: what is wrong with it.
         consequence: how the program deals with it.
     """

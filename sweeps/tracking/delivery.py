@@ -1,12 +1,13 @@
-"""Delivery to the tracking server, in a thread of the driver.
+"""Delivery to the tracking server and to an archive, each in a thread of the driver.
 
 A slow server does not delay training, and nothing is lost while the server cannot be reached.
 """
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from quantlab import ConfigurationError
 from sweeps.spec import Cell
@@ -16,31 +17,59 @@ from sweeps.tracking.uri import VARIABLE
 
 GIVE_UP_AFTER = 3
 """At the end of a sweep, delivery stops after so many failures in a row."""
+LONGEST_PAUSE = 16
+"""Maximum pause after failures in a row, as a multiple of the first one."""
+
+
+class Receiver(Protocol):
+    """What trials are delivered to."""
+
+    def outdated(self, cells: Sequence[Cell], /) -> Sequence[Cell]:
+        """Return the trials of which it does not have everything."""
+
+    def deliver(self, cell: Cell, /) -> object:
+        """Give it what is in the folder of a trial; repeating that does no harm."""
+
+
+class Announced(Protocol):
+    """Something that is told of each change of a trial."""
+
+    def announce(self, cell: Cell, /) -> object:
+        """Note that there is something new in the folder of a trial."""
 
 
 class Delivery:
-    """A thread that delivers trials to the tracker, each as often as it is announced.
+    """A thread that delivers trials to a receiver, each as often as it is announced.
 
-    A delivery that fails is repeated. If the server cannot be reached until the end of the sweep,
-    the records stay in the trial folders, and the next command delivers them.
+    A delivery that fails is repeated, after a pause that doubles with each further failure. If the
+    server cannot be reached until the end of the sweep, the records stay in the trial folders, and
+    the next command delivers them.
     """
 
     def __init__(
-        self, tracker: Tracker, cells: Sequence[Cell] = (), *, retry_seconds: float = 10.0
+        self,
+        receiver: Receiver,
+        cells: Sequence[Cell] = (),
+        *,
+        prepare: Callable[[Sequence[Cell]], object] = lambda cells: None,
+        retry_seconds: float = 10.0,
     ) -> None:
         """Start the thread.
 
         Args:
-            tracker: delivers one trial at a time.
+            receiver: takes one trial at a time.
             cells: trials that are compared with the server first, and delivered if they differ.
+            prepare: called with `cells`, if there are any, before they are compared.
             retry_seconds: pause after a failure.
         """
-        self._tracker = tracker
+        self._receiver = receiver
         self._to_compare = cells
+        self._prepare = prepare
         self._retry_seconds = retry_seconds
         self._pending: dict[str, Cell] = {}
         self._changed = threading.Condition()
         self._stopping = False
+        self._stopping_at_once = False
         self.last_error = ""
         """Reason of the latest failure; empty if there was none."""
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
@@ -52,10 +81,15 @@ class Delivery:
             self._pending[cell.fingerprint] = cell
             self._changed.notify()
 
-    def finish(self) -> None:
-        """Deliver what is pending, unless the server cannot be reached, and end the thread."""
+    def finish(self, *, at_once: bool = False) -> None:
+        """Deliver what is pending, unless the server cannot be reached, and end the thread.
+
+        Args:
+            at_once: whether to deliver nothing more than what is being delivered now.
+        """
         with self._changed:
             self._stopping = True
+            self._stopping_at_once = at_once
             self._changed.notify()
         self._thread.join()
 
@@ -64,8 +98,8 @@ class Delivery:
         outdated = self._to_compare
         try:
             if outdated:
-                self._tracker.prepare_views(outdated)
-                outdated = self._tracker.outdated(outdated)
+                self._prepare(outdated)
+                outdated = self._receiver.outdated(outdated)
         except Exception as error:  # no failure of the server may stop training
             self.last_error = reason(error)
         for cell in outdated:
@@ -73,18 +107,19 @@ class Delivery:
 
     def _work(self) -> None:
         self._compare()
-        failures_in_a_row = 0
+        failures_in_a_row, pause = 0, self._retry_seconds
         failed_at_the_end: set[str] = set()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._stopping)
                 waiting = [key for key in self._pending if key not in failed_at_the_end]
-                if not waiting or (self._stopping and failures_in_a_row >= GIVE_UP_AFTER):
+                gives_up = self._stopping and failures_in_a_row >= GIVE_UP_AFTER
+                if not waiting or gives_up or self._stopping_at_once:
                     return
                 cell = self._pending.pop(waiting[0])
             try:
-                self._tracker.deliver(cell)
-                failures_in_a_row = 0
+                self._receiver.deliver(cell)
+                failures_in_a_row, pause = 0, self._retry_seconds
             except Exception as error:  # no failure of the server may stop training
                 failures_in_a_row += 1
                 self.last_error = f"{cell.name}: {reason(error)}"
@@ -93,14 +128,32 @@ class Delivery:
                     if self._stopping:
                         failed_at_the_end.add(cell.fingerprint)
                     else:
-                        self._changed.wait_for(lambda: self._stopping, timeout=self._retry_seconds)
+                        self._changed.wait_for(lambda: self._stopping, timeout=pause)
+                        pause = min(2 * pause, LONGEST_PAUSE * self._retry_seconds)
                         # The server may be back by the end: one more failure is allowed then.
                         failures_in_a_row = min(failures_in_a_row, GIVE_UP_AFTER - 1)
+
+    @property
+    def left(self) -> list[Cell]:
+        """After `finish`: trials that were announced and not delivered."""
+        return list(self._pending.values())
 
     @property
     def undelivered(self) -> int:
         """After `finish`: number of trials whose runs are not up to date."""
         return len(self._pending)
+
+
+class Deliveries:
+    """Several deliveries, which are told of the same trials."""
+
+    def __init__(self, *deliveries: Announced) -> None:
+        self._deliveries = deliveries
+
+    def announce(self, cell: Cell) -> None:
+        """Tell all of them that there is something new in the folder of a trial."""
+        for delivery in self._deliveries:
+            delivery.announce(cell)
 
 
 def bring_up_to_date(tracker: Tracker, cells: Sequence[Cell]) -> None:
@@ -134,7 +187,7 @@ def delivering(tracker: Tracker, cells: Sequence[Cell]) -> Iterator[Delivery]:
         tracker: delivers the trials; see `reach`.
         cells: trials whose runs may be out of date.
     """
-    delivery = Delivery(tracker, cells)
+    delivery = Delivery(tracker, cells, prepare=tracker.prepare_views)
     try:
         yield delivery
     finally:

@@ -5,7 +5,8 @@ bit-identical if trials are trained one by one. Packs are formed anew after each
 sums are added in another order: there, networks are in float64, and results nearly equal.
 
 The short form runs with the other tests. ``make chaos`` runs the long one: 64 trials, 12 workers
-and 4 drivers killed, 3 nodes lost, and the tracking server stopped twice for 20 s.
+and 4 drivers killed, 3 nodes lost, and the tracking server and the archive of finished trials
+stopped twice for 20 s.
 """
 
 import os
@@ -25,12 +26,21 @@ import pytest
 import torch
 from ray.cluster_utils import Cluster
 
+from sweeps.archive.archive import Archive
+from sweeps.archive.taking import take_finished
 from sweeps.loading import load_sweep
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.worker.trial import run_trial
 from tests.conftest import SWEEPS
-from tests.services import MlflowServer, mlflow_server, needs_postgresql, postgresql
+from tests.services import (
+    MlflowServer,
+    S3Server,
+    mlflow_server,
+    needs_postgresql,
+    postgresql,
+    s3_server,
+)
 from tests.sweeps.trial_hash import trial_hash
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -210,11 +220,12 @@ class Monkey:
     cluster: Cluster
     drivers: Sequence[Driver]
     server: MlflowServer
+    archive: S3Server
     storage: Storage
     chance: random.Random
     done: Counter[str] = field(default_factory=Counter)
     back_at: float | None = None
-    """When the tracking server is to be started again."""
+    """When the tracking server and the archive are to be started again."""
     results: dict[Path, bytes] = field(default_factory=dict)
     """Each result as it was when it was first seen; it has the time of the training."""
 
@@ -237,6 +248,7 @@ class Monkey:
                     self.results[path] = path.read_bytes()
             if self.back_at is not None and now >= self.back_at:
                 self.server.start()
+                self.archive.start()
                 self.back_at = None
             time.sleep(0.1)
 
@@ -284,10 +296,11 @@ class Monkey:
         self.cluster.add_node(num_cpus=1)
 
     def outage(self) -> None:
-        """Stop the tracking server for a while."""
+        """Stop the tracking server and the archive for a while."""
         while self.back_at is not None:
             self.wait(0.2)
         self.server.stop()
+        self.archive.stop()
         self.back_at = time.monotonic() + PLAN.outage_seconds
 
 
@@ -347,7 +360,9 @@ def calm(folder: Path, empty_store: Path) -> Storage:
         ),
     ],
 )
-def test_a_sweep_survives_failures_of_a_cluster(pack: str, folder: Path, calm: Storage) -> None:
+def test_a_sweep_survives_failures_of_a_cluster(
+    pack: str, folder: Path, calm: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = load_sweep(str(folder / "chaos.py"))
     assert len(set(hashes(sweep, calm).values())) == len(sweep.cells)
 
@@ -361,11 +376,16 @@ def test_a_sweep_survives_failures_of_a_cluster(pack: str, folder: Path, calm: S
     with (
         postgresql() as database,
         mlflow_server(database.create("chaos"), folder) as server,
+        s3_server() as s3,
         cluster_of_nodes(2) as cluster,
     ):
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        archive = Archive(f"s3://{s3.bucket}/chaos-{pack}")
         options = ["--address", cluster.address, "--tracking-uri", server.uri, "--pack", pack]
+        options += ["--archive", archive.url]
         drivers = [Driver(folder, storage, *options, log=log) for log in ("first", "second")]
-        monkey = Monkey(cluster, drivers, server, storage, chance)
+        monkey = Monkey(cluster, drivers, server, s3, storage, chance)
         while not all(map(monkey.is_connected, drivers)):
             monkey.wait(0.1)
         monkey.run(events)
@@ -374,6 +394,9 @@ def test_a_sweep_survives_failures_of_a_cluster(pack: str, folder: Path, calm: S
         assert monkey.done == Counter(events)
         assert any(" retried" in log for log in logs)
         check_runs(sweep, storage, server.uri)
+        taken = Storage(folder / f"taken-{pack}")
+        assert take_finished(archive, sweep.cells, taken) == len(sweep.cells)
+        assert hashes(sweep, taken) == hashes(sweep, storage)
     for path, content in monkey.results.items():
         assert path.read_bytes() == content, "it was trained again"
     if pack == "1":

@@ -16,6 +16,7 @@ NOT_RESULTS = (
     "command",
     "folder",
     "sources",
+    "attempt",
 )
 """When, and by which command and commit: two runs may well differ in these; the weights are looked
 at."""

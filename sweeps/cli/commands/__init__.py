@@ -16,6 +16,7 @@ COMMANDS = (
     "report",
     "export",
     "verify",
+    "archive",
     "reproduce",
     "taxonomy",
     "rm",

@@ -4,8 +4,10 @@ import argparse
 import shutil
 
 from sweeps.cli.options import (
+    archive_option,
     data_folder,
     json_option,
+    opened_archive,
     placed_resources,
     placement_options,
     selection_options,
@@ -23,6 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     sweep_argument(command, kinds=("sweep",))
     selection_options(command)
     storage_folder(command)
+    archive_option(command)
     json_option(command)
     command.add_argument(
         "--time",
@@ -46,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.storage.folder import Storage
 
     storage, resources = Storage(options.storage), placed_resources(options)
-    timing, machine = None, this_machine(resources)
+    timing, machine, archive = None, this_machine(resources), opened_archive(options)
     if options.time:
         from sweeps.planning.costs.timing import Timing
 
@@ -55,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         sweep = load_chosen(options, with_parents=True, outlined=not options.time)
         notes = plan_notes(sweep.cells, options.data)
         print_whether_missing(storage)
-        plan = plan_of(sweep, storage, machine, timing)
+        plan = plan_of(sweep, storage, machine, timing, archive)
     plan["notes"] = [*([] if timing is None else timing.lines), *notes]
     if options.json:
         print_json(plan)

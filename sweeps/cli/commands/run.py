@@ -35,7 +35,11 @@ def run(options: argparse.Namespace) -> int:
 
     training = training_arguments(options)
     sweep = load_chosen(options, with_parents=True)
-    storage = Storage(options.storage)
+    storage, archive = Storage(options.storage), training["archive"]
+    if archive is not None:
+        from sweeps.archive.taking import take_finished
+
+        take_finished(archive, sweep.cells, storage)
     states = states_of(sweep.cells, storage)
     cells = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
     print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
@@ -55,6 +59,11 @@ def run(options: argparse.Namespace) -> int:
         name, metric = sweep.experiment or sweep.name, main_metric(sweep.cells)
         tracker = Tracker(name, storage, options.tracking_uri, metric)
         bring_up_to_date(tracker, sweep.cells)
+        if archive is not None:
+            from sweeps.archive.upload import uploading
+
+            with uploading(archive, sweep.cells, storage):
+                pass
     if cells and not warnings:
         print_warnings(data_warnings(sweep.cells, storage))
     if cells and not options.quiet:

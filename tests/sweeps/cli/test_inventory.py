@@ -282,6 +282,7 @@ def test_objects_have_the_documented_fields(
         "`report` of a sweep or a table": ("report", *part, "--format", "csv"),
         "`export`": ("export", *part, "--best", "--out", str(tmp_path)),
         "`verify`": ("verify", *part),
+        "`archive`": ("archive", *part, "--archive", f"memory://{tmp_path.name}"),
         "`rm`": ("rm", *part),
     }
     found = {}
