@@ -68,7 +68,7 @@ FLOORS = {
         "worker tracking",
         "archive",
         "inventory",
-        "placement",
+        "placement watching",
         "planning",
         "running",
         "searching",

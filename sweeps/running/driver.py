@@ -18,7 +18,6 @@ from sweeps.archive.archive import Archive
 from sweeps.archive.upload import uploading
 from sweeps.placement.resources import Resources
 from sweeps.running import users_modules
-from sweeps.running.progress import Progress
 from sweeps.running.queue import TrialQueue
 from sweeps.running.ray_cluster import connect, disconnect
 from sweeps.running.tune_hooks import (
@@ -35,6 +34,7 @@ from sweeps.storage.provenance import running_here
 from sweeps.storage.records import Origin
 from sweeps.tracking.delivery import Announced, Deliveries, delivering, reach
 from sweeps.tracking.tracker import Tracker
+from sweeps.watching.progress import Progress
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.sent_modules import send_modules_by_name

@@ -15,12 +15,12 @@ from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_before_training
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.driver import services, train
-from sweeps.running.progress import Progress
 from sweeps.running.ray_cluster import cluster_address
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.records import NO_ORIGIN, Origin
 from sweeps.tracking.tracker import Tracker
+from sweeps.watching.progress import Progress
 
 
 def run_cells(

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from quantlab import ConfigurationError
 from sweeps.placement.packing import Packing
@@ -10,20 +9,6 @@ from sweeps.running.other_commands import OtherCommands
 from sweeps.running.retries import Retries
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The progress of a sweep or a study."""
-
-    done: int
-    """Number of trials or configurations that have a result."""
-    total: int
-    """Number of all trials or configurations."""
-    left: int
-    """Number of those still to be tried; failed ones are neither done nor left."""
-    unit: str
-    """What is counted, preceded by a space, such as " configurations"; empty for trials."""
 
 
 class TrialQueue(ABC):

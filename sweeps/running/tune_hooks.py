@@ -15,11 +15,11 @@ from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
 from sweeps.running import signals
-from sweeps.running.progress import Progress
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.tracking.delivery import Announced
+from sweeps.watching.progress import Progress
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.pack_report import PackReport
 from sweeps.worker.trial_writer import record_failure

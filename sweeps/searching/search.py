@@ -14,13 +14,13 @@ from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_before_training
 from sweeps.running.driver import services, train
-from sweeps.running.progress import Progress
 from sweeps.searching.results import cell_of
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import NO_ORIGIN, Origin
 from sweeps.study import StudySpec
 from sweeps.tracking.tracker import Tracker
+from sweeps.watching.progress import Progress
 
 
 def run_study(

@@ -16,7 +16,7 @@ from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.placement.packing import ALONE, Packing
-from sweeps.running.queue import Counts, TrialQueue
+from sweeps.running.queue import TrialQueue
 from sweeps.searching.results import cell_of, cells_of, describe, values_text
 from sweeps.searching.shared_study import Claim, SharedStudy
 from sweeps.spec import Cell
@@ -24,6 +24,7 @@ from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.optuna_database import DatabaseError
 from sweeps.storage.records import Stopped
 from sweeps.study import SpaceError, StudySpec
+from sweeps.watching.progress import Counts
 
 _FAILURES_IN_A_ROW = 3
 """After so many, the cause is assumed to be the same for all, and no more are sampled."""

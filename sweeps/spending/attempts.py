@@ -18,7 +18,7 @@ from pathlib import Path
 from quantlab import ConfigurationError
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.record_files import read_text
-from sweeps.storage.records import Attempt, Running, TrialState
+from sweeps.storage.records import Attempt, Result, Running, TrialState
 from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 
 SIGN_SECONDS = 10.0
@@ -129,13 +129,18 @@ class OngoingAttempts:
         return ended if self._running is None else _by(self._running, ended)
 
 
-def attempts_of(folder: TrialFolder) -> list[Attempt]:
+def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attempt]:
     """Return the attempts to train a trial in their order; those of earlier releases are unknown.
 
     That of a trial which is trained now ends now. That of a trial whose process has died ends with
     its last sign of life.
+
+    Args:
+        folder: the folder of the trial.
+        result: its result, if it was read already.
     """
-    result = folder.result.read()
+    if result is None:
+        result = folder.result.read()
     if result is not None and result.attempt is not None:
         earlier = _kept(folder) if result.attempt.number > 1 else []
         return [*earlier, result.attempt]

@@ -10,6 +10,7 @@ COMMANDS = (
     "run",
     "search",
     "status",
+    "watch",
     "listing",
     "show",
     "log",

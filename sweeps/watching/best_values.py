@@ -52,6 +52,10 @@ class BestValues:
         for method, values in self._by_method(self._best):
             yield f"{method:<{widest}}  {values}"
 
+    def values(self) -> list[str]:
+        """Return the best value of each set without its method, such as ``"ternary 97.59 %"``."""
+        return [values for _, values in self._by_method(self._best)]
+
     def news(self) -> str:
         """Return the values that have changed since the last call, in one line; empty if none."""
         found = [f"{method} {values}" for method, values in self._by_method(self._new)]

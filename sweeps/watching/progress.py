@@ -12,11 +12,10 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from sweeps.running.best_values import BestValues
-from sweeps.running.queue import Counts
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.terminal.duration import duration
+from sweeps.watching.best_values import BestValues
 
 MAX_LINES = 8
 """How many running trials, and how many methods, the live display names."""
@@ -26,6 +25,20 @@ MAX_NAMES = 3
 
 PATIENCE = 6
 """How many times longer it takes until an epoch, rather than the end of a trial, has lines."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The progress of a sweep or a study."""
+
+    done: int
+    """Number of trials or configurations that have a result."""
+    total: int
+    """Number of all trials or configurations."""
+    left: int
+    """Number of those still to be tried; failed ones are neither done nor left."""
+    unit: str
+    """What is counted, preceded by a space, such as " configurations"; empty for trials."""
 
 
 @dataclass

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.running.progress import Progress
 from sweeps.running.tune_hooks import SweepStopper
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Running
+from sweeps.watching.progress import Progress
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.sweeps.trial_files import ended
 

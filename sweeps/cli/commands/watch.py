@@ -1,0 +1,83 @@
+"""The command `sweeps watch`."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sweeps.cli.exit_codes import EXIT_INCOMPLETE
+from sweeps.cli.options import selection_options, storage_folder, study_storage, sweep_argument
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
+    from sweeps.storage.folder import Storage
+    from sweeps.study import StudySpec
+    from sweeps.watching.watched import Contents
+
+NAME = "watch"
+HELP = "Show the progress of a sweep or a study live, from any machine that sees the storage."
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    sweep_argument(command, kinds=("sweep", "study"))
+    selection_options(command)
+    storage_folder(command)
+    study_storage(command)
+    command.add_argument(
+        "--once",
+        action="store_true",
+        help="print the page once and end, as is done where standard output is no terminal",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show the page until q or Ctrl-C, and return the exit code: 0 if everything has finished."""
+    import shutil
+    import sys
+
+    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.cli.summary import print_whether_missing
+    from sweeps.running import signals
+    from sweeps.storage.folder import Storage
+    from sweeps.watching.screen import Screen
+    from sweeps.watching.watched import Watched
+
+    storage = Storage(options.storage)
+    spec = load_chosen_or_study(options)
+    print_whether_missing(storage)
+    watched = Watched(spec.name, storage, _contents(spec, storage, options.study_storage))
+    if options.once or not sys.stdout.isatty():
+        watched.look()
+        print("\n".join(watched.page(shutil.get_terminal_size().columns)))
+    else:
+        with signals.handled(signals.interrupt):
+            screen = Screen(
+                watched.look, watched.page, seconds=watched.pause_seconds, stream=sys.stdout
+            )
+            screen.run()
+        if watched.summary:
+            print(watched.summary)
+    return 0 if watched.is_over else EXIT_INCOMPLETE
+
+
+def _contents(
+    spec: "SweepSpec | StudySpec", storage: "Storage", study_storage: str | None
+) -> "Callable[[], Contents]":
+    """Return a function that returns the trials of a sweep, or those that a study has begun."""
+    from sweeps.spec import SweepSpec
+    from sweeps.watching.watched import Contents
+
+    if isinstance(spec, SweepSpec):
+        all_of_them = Contents(spec.cells)
+        return lambda: all_of_them
+    from sweeps.searching.results import cells_of, is_over, load, summary_lines
+
+    def now() -> Contents:
+        study = load(spec, storage, study_storage)
+        return Contents(
+            cells_of(spec, study, storage),
+            summary_lines(spec, study, storage),
+            is_over(spec, study),
+        )
+
+    return now
