@@ -70,6 +70,7 @@ FLOORS = {
         "inventory",
         "placement watching",
         "planning",
+        "connecting",
         "running",
         "searching",
         "reporting reproduction",
@@ -80,7 +81,7 @@ FLOORS = {
 """Package -> its parts (folders and single files), from the lowest layer to the highest."""
 
 IMPORTERS = {
-    "ray": {"running", "placement", "worker"},
+    "ray": {"connecting", "running", "placement", "worker"},
     "mlflow": {"tracking"},
     "optuna": {"study", "quantizer_space", "studies", "storage", "searching", "reporting"},
 }

@@ -20,8 +20,8 @@ from sweeps.cli.exit_codes import (
 from sweeps.cli.parsing.completion import answer_shell
 from sweeps.cli.parsing.parser import Parser
 from sweeps.cli.parsing.version import VersionAction
+from sweeps.connecting import signals
 from sweeps.printing import secrets, streams
-from sweeps.running import signals
 from sweeps.storage import damage
 
 

@@ -1,25 +1,21 @@
-"""Start the services of a sweep, and run its trials through Ray Tune."""
+"""Run the trials of a queue through Ray Tune."""
 
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
-from ray import cloudpickle, tune
+from ray import tune
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
-from sweeps.archive.archive import Archive
-from sweeps.archive.upload import uploading
 from sweeps.placement.resources import Resources
 from sweeps.running import users_modules
 from sweeps.running.queue import TrialQueue
-from sweeps.running.ray_cluster import connect, disconnect
 from sweeps.running.tune_hooks import (
     QueueSearcher,
     SweepStopper,
@@ -27,63 +23,15 @@ from sweeps.running.tune_hooks import (
     folder_name_of,
     name_of,
 )
-from sweeps.spec import Cell
 from sweeps.storage import source_archive
 from sweeps.storage.folder import Storage
 from sweeps.storage.provenance import running_here
 from sweeps.storage.records import Origin
-from sweeps.tracking.delivery import Announced, Deliveries, delivering, reach
-from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.delivery import Announced
 from sweeps.watching.progress import Progress
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
-from sweeps.worker.sent_modules import send_modules_by_name
 from sweeps.worker.work import Work
-
-
-@contextmanager
-def services(
-    tracker: Tracker,
-    cells: Sequence[Cell],
-    resources: Resources,
-    archive: Archive | None = None,
-) -> Iterator[tuple[int, Announced]]:
-    """Connect to the tracking server, the archive and Ray, and disconnect at the end.
-
-    Args:
-        tracker: records trials on the tracking server.
-        cells: trials whose records may be missing on the server.
-        resources: the resources of each trial.
-        archive: the archive of finished trials; None for none.
-
-    Yields:
-        How many trials may be pending in Ray, and the deliveries to the server and the archive.
-
-    Raises:
-        ConfigurationError: see `connect` and `reach`.
-    """
-    for module in users_modules.reached():
-        cloudpickle.register_pickle_by_value(module)
-    send_modules_by_name()
-    with ThreadPoolExecutor(1) as pool:
-        # Creating a database and starting Ray take seconds each, so they run at the same time.
-        reached = pool.submit(reach, tracker, cells)
-        try:
-            if tracker.server.is_server:
-                reached.result()  # a server answers, or refuses, at once
-            slots = connect(resources)
-            reached.result()
-            tracker.storage.share_databases()
-            with (
-                delivering(tracker, cells) as delivery,
-                uploading(archive, cells, tracker.storage) as uploads,
-            ):
-                try:
-                    yield slots, Deliveries(delivery, *uploads)
-                finally:
-                    disconnect()
-        finally:
-            disconnect()
 
 
 def train(
@@ -93,6 +41,7 @@ def train(
     data_dir: Path,
     resources: Resources,
     slots: int,
+    limit: int | None,
     delivery: Announced,
     progress: Progress,
     origin: Origin,
@@ -106,6 +55,8 @@ def train(
         data_dir: folder of the datasets.
         resources: the resources of a trial or pack.
         slots: how many trials may be pending in Ray.
+        limit: how many trials may be running and pending together; None for no limit. With a limit,
+            a worker may end and another one start between two trials.
         delivery: is told of trials whose records have changed.
         progress: the display of the terminal.
         origin: the command, which is recorded with each trial.
@@ -140,7 +91,7 @@ def train(
             tune_config=tune.TuneConfig(
                 search_alg=QueueSearcher(queue, stop, progress),
                 num_samples=-1,  # until the search is over
-                max_concurrent_trials=resources.concurrency,
+                max_concurrent_trials=limit,
                 reuse_actors=True,
                 trial_name_creator=name_of,
                 trial_dirname_creator=folder_name_of,
@@ -150,6 +101,7 @@ def train(
                 name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{token_hex(3)}",
                 storage_path=str(storage.root / "ray"),
                 verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 stop=stop,
                 callbacks=[TrialCallback(queue, stop, storage, delivery, progress)],
             ),

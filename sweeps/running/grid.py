@@ -6,6 +6,8 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive
+from sweeps.connecting.ray_cluster import cluster_address
+from sweeps.connecting.services import services
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.placement.gpu_probe import shared_gpus
@@ -13,13 +15,11 @@ from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_before_training
+from sweeps.running import users_modules
 from sweeps.running.cell_queue import CellQueue
-from sweeps.running.driver import services, train
-from sweeps.running.ray_cluster import cluster_address
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.records import NO_ORIGIN, Origin
-from sweeps.tracking.tracker import Tracker
 from sweeps.watching.progress import Progress
 
 
@@ -67,8 +67,13 @@ def run_cells(
         )
         remember_sweep(sweep, source, storage)
         experiment = sweep.experiment or sweep.name
-        tracker = Tracker(experiment, storage, tracking_uri, main_metric(sweep.cells))
-        with services(tracker, sweep.cells, resources, archive) as (slots, delivery):
+        metric = main_metric(sweep.cells)
+        with services(
+            experiment, storage, tracking_uri, metric, sweep.cells, resources, archive
+        ) as (slots, delivery):
+            from sweeps.running.driver import train  # imports Ray Tune and MLflow
+
+            users_modules.send_along()
             progress = Progress(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
             )
@@ -90,10 +95,23 @@ def run_cells(
                     data_dir,
                     resources,
                     slots,
+                    _limit(resources),
                     delivery,
                     progress,
                     origin,
                 )
+
+
+def _limit(resources: Resources) -> int | None:
+    """Return how many trials Tune may start at once; None if this machine has room for no more.
+
+    Tune keeps a worker for another trial only if one is pending. Within a limit, none is pending
+    when a trial ends, so that workers end whose trials end at the same time.
+    """
+    limit = resources.concurrency
+    if limit is None or cluster_address(resources) is not None:  # which may add machines later
+        return limit
+    return limit if replace(resources, concurrency=None).slots(alive_nodes()) > limit else None
 
 
 def _settled(

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
-from sweeps.running import signals
+from sweeps.connecting import signals
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -204,11 +204,11 @@ class TrialCallback(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        _forget_metrics(trial)
         if trial.trial_id in self._stop.pruned:
             for cell in self._pack(trial):
                 if self._queue.is_pending(cell):
                     self._ended(cell, TrialState.STOPPED)
+        _forget(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -217,7 +217,6 @@ class TrialCallback(tune.Callback):
         if trial.trial_id in self._lost:  # Tune reports a process that dies between trials twice
             return
         self._lost.add(trial.trial_id)
-        _forget_metrics(trial)
         error = _error(trial)
         preempted = isinstance(error, RayActorError) and error.preempted
         if isinstance(error, RayActorError) and error.actor_init_failed:
@@ -225,6 +224,7 @@ class TrialCallback(tune.Callback):
             self._stop.error = ConfigurationError(f"workers cannot start: {reason_of(error)}")
             return
         cells = [cell for cell in self._pack(trial) if self._queue.is_pending(cell)]
+        _forget(trial)
         for cell in cells:
             if self._queue.retry(cell, counts=not preempted, of_pack=len(cells) > 1):
                 self._progress.interrupted(cell)
@@ -255,10 +255,18 @@ class TrialCallback(tune.Callback):
             self._progress.ended(ended, its_state, waiting=self._queue.num_waiting)
 
 
-def _forget_metrics(trial: Trial) -> None:
-    """Free the rolling averages of metrics, which nothing uses; Tune would keep them to the end."""
+def _forget(trial: Trial) -> None:
+    """Free what Tune would keep of a trial to the end of the sweep, although nothing uses it.
+
+    These are its recipes, its last result, a first result that Tune asked the worker for, and
+    rolling averages of metrics.
+    """
+    trial.config.clear()
+    trial.evaluated_params.clear()
+    trial.run_metadata.last_result = {}
     trial.run_metadata.metric_analysis.clear()
     trial.run_metadata.metric_n_steps.clear()
+    trial._default_result_or_future = None
 
 
 def _error(trial: Trial) -> Exception | None:

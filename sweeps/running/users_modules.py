@@ -6,11 +6,21 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
+from ray import cloudpickle
+
 from quantlab.canonical import NAMED
 from quantlab.identity.code_origin import OURS, SOURCE, is_added_module
 from quantlab.identity.module_source import tree_of
 from sweeps.loading.files import FILE_MODULE_PREFIX, last_file, modules_beside
 from sweeps.storage.provenance import uncommitted_changes
+from sweeps.worker.sent_modules import send_modules_by_name
+
+
+def send_along() -> None:
+    """Let Ray send the code of the user with the recipes; called before any recipe is sent."""
+    for module in reached():
+        cloudpickle.register_pickle_by_value(module)
+    send_modules_by_name()
 
 
 def reached() -> list[ModuleType]:

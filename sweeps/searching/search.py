@@ -7,19 +7,19 @@ from pathlib import Path
 from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive
 from sweeps.archive.taking import Taking, take_finished
+from sweeps.connecting.services import services
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_study
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
 from sweeps.planning.before_training import check_before_training
-from sweeps.running.driver import services, train
+from sweeps.running import users_modules
 from sweeps.searching.results import cell_of
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import NO_ORIGIN, Origin
 from sweeps.study import StudySpec
-from sweeps.tracking.tracker import Tracker
 from sweeps.watching.progress import Progress
 
 
@@ -91,8 +91,13 @@ def run_study(
         _record(queue, source, storage)
         stack.callback(_record, queue, source, storage)
         experiment = spec.experiment or spec.name
-        tracker = Tracker(experiment, storage, tracking_uri, main_metric(examples))
-        with services(tracker, queue.cells, resources, archive) as (_, delivery):
+        metric = main_metric(examples)
+        with services(
+            experiment, storage, tracking_uri, metric, queue.cells, resources, archive
+        ) as (_, delivery):
+            from sweeps.running.driver import train  # imports Ray Tune and MLflow
+
+            users_modules.send_along()
             # A configuration that waits in Ray was sampled before the latest results, and no other
             # driver can take it. But with nothing waiting, Tune would start no further actors.
             slots = resources.concurrency or resources.slots(alive_nodes())
@@ -113,6 +118,7 @@ def run_study(
                     data_dir,
                     resources,
                     slots,
+                    resources.concurrency,
                     delivery,
                     progress,
                     origin,

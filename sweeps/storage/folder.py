@@ -29,7 +29,7 @@ import os
 import platform
 import secrets
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -187,10 +187,17 @@ class TrialFolder:
         return history, damages
 
     def append_history(self, epoch: Epoch) -> None:
-        """Append an epoch to the history."""
+        """Append an epoch to the history; see `sync_history`."""
         with self.history.open("a", encoding="utf-8") as file:
             file.write(encode(epoch, self.fingerprint) + "\n")
-            file.flush()
+
+    def sync_history(self) -> None:
+        """Write the history to the disk, before a checkpoint or a result that refers to it.
+
+        After a power failure, epochs since then are trained again, as they are since the last
+        checkpoint. Waiting for the disk after each short epoch would take as long as the epoch.
+        """
+        with suppress(FileNotFoundError), self.history.open("rb") as file:
             os.fsync(file.fileno())
 
     def rewind_history(self, epoch: int) -> None:

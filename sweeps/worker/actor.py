@@ -43,7 +43,7 @@ class Worker(tune.Trainable):
             config: the recipes of the trials by their fingerprints, under the key ``trials``.
             parameters: `Work`, under the key ``work``.
         """
-        send_modules_by_name()  # Tune sends the recipes back with every result
+        send_modules_by_name()  # a team of processes gets its recipes from this one
         work = parameters["work"]
         self._work = work
         self._unable = work.prepare()
@@ -107,6 +107,7 @@ class Worker(tune.Trainable):
         """Do nothing; see `save_checkpoint`."""
 
     def _begin(self, trials: Mapping[str, Recipe]) -> None:
+        self.config: dict[str, Any] = {}  # Tune would send the recipes back with every result
         self._unreported = list(trials)
         self._elsewhere: set[str] = set()
         self._continued: dict[str, int] = {}

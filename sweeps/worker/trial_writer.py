@@ -133,6 +133,7 @@ class TrialWriter:
     def save(self) -> None:
         """Write a checkpoint, unless the trial is over."""
         if not self.is_over:
+            self._folder.sync_history()
             save_checkpoint(
                 self._folder.checkpoint,
                 self._run.state_dict(),
@@ -168,6 +169,7 @@ class TrialWriter:
         )
 
     def _close(self, state: TrialState, **details: Any) -> None:
+        self._folder.sync_history()
         attempt = self._attempts.finish(self._folder, state)
         self._folder.result.write(
             Result(

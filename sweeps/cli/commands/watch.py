@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.summary import print_whether_missing
-    from sweeps.running import signals
+    from sweeps.connecting import signals
     from sweeps.storage.folder import Storage
     from sweeps.watching.screen import Screen
     from sweeps.watching.watched import Watched

@@ -55,7 +55,9 @@ class Driver:
         assert isinstance(config, dict)
         self._started += 1
         metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
-        return SimpleNamespace(trial_id=str(self._started), config=config, run_metadata=metadata)
+        return SimpleNamespace(
+            trial_id=str(self._started), config=config, evaluated_params={}, run_metadata=metadata
+        )
 
     def fail(self, trial: Any, error: Exception) -> None:
         file = self.folder / f"error-{trial.trial_id}"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sweeps.running import signals
+from sweeps.connecting import signals
 
 
 @pytest.mark.parametrize("number", signals.ENDING)

@@ -9,7 +9,7 @@ import threading
 
 import ray
 
-from sweeps.running.ray_cluster import disconnect
+from sweeps.connecting.ray_cluster import disconnect
 
 gc.disable()
 ray.init(num_cpus=1, log_to_driver=False, logging_level=40, include_dashboard=False)

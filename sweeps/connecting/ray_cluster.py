@@ -16,9 +16,9 @@ from ray.exceptions import AuthenticationError
 
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
+from sweeps.connecting import signals
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.resources import Resources, usable_cpus
-from sweeps.running import signals
 
 PENDING_TRIALS = 200
 """How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
