@@ -15,6 +15,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps.placement.resources import Resources
 from sweeps.running import users_modules
+from sweeps.running.metrics import MetricsCallback
 from sweeps.running.queue import TrialQueue
 from sweeps.running.tune_hooks import (
     QueueSearcher,
@@ -67,6 +68,9 @@ def train(
         KeyboardInterrupt: the user stopped the sweep.
     """
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
+    running = running_here(
+        replace(origin, sources=source_archive.store(storage.root, users_modules.sources()))
+    )
     work = Work(
         storage=storage,
         mark=storage.mark(),
@@ -74,12 +78,11 @@ def train(
         scratch=resources.scratch and resources.scratch.absolute(),
         device="cuda" if resources.gpus else "cpu",
         execution=resources.execution,
-        running=running_here(
-            replace(origin, sources=source_archive.store(storage.root, users_modules.sources()))
-        ),
+        running=running,
         modules=users_modules.imported_late(),
     )
     stop = SweepStopper(queue)
+    metrics = MetricsCallback(name, queue, storage, progress, running)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
         tune.PlacementGroupFactory(resources.bundles),
@@ -103,7 +106,10 @@ def train(
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 stop=stop,
-                callbacks=[TrialCallback(queue, stop, storage, delivery, progress)],
+                callbacks=[
+                    TrialCallback(queue, stop, storage, delivery, progress),
+                    metrics,
+                ],
             ),
         )
         try:

@@ -1,6 +1,7 @@
 """Progress: the display of the terminal while a sweep runs."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -25,6 +26,9 @@ MAX_NAMES = 3
 
 PATIENCE = 6
 """How many times longer it takes until an epoch, rather than the end of a trial, has lines."""
+
+
+_ENDED = (TrialState.COMPLETE, TrialState.DIVERGED, TrialState.FAILED, TrialState.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Progress:
         self._every = every_seconds
         self._quiet = quiet
         self._states = dict.fromkeys(TrialState, 0)
+        self._before: Counter[TrialState] = Counter()
         self._running: dict[str, _Running] = {}
         self._waiting = 0
         self._waited_for: set[str] = set()
@@ -109,7 +114,10 @@ class Progress:
         self._printed = time.monotonic()
         self._best = BestValues(cells)
         for cell in cells:
-            self._best.consider(cell, storage.trial(cell.fingerprint).result.read())
+            result = storage.trial(cell.fingerprint).result.read()
+            self._best.consider(cell, result)
+            if result is not None:
+                self._before[result.state] += 1
         self._live: Live | None = None
         if stream.isatty() and not quiet:
             self._live = Live(
@@ -133,6 +141,25 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             print("\n".join([self._line(), *self._best_lines()]), file=self._stream, flush=True)
+
+    def states(self) -> dict[TrialState, int]:
+        """Return the number of trials in each state that a trial of this command can have.
+
+        The trials of a study that wait are not known.
+        """
+        ended = {
+            state: count + self._before[state]
+            for state, count in self._states.items()
+            if state in _ENDED
+        }
+        waiting = self._to_run - sum(self._states.values()) - len(self._running)
+        known = {TrialState.WAITING: max(0, waiting)} if self._counts_trials else {}
+        return {**known, TrialState.RUNNING: len(self._running), **ended}
+
+    @property
+    def retried(self) -> int:
+        """How often a trial was retried."""
+        return self._interrupted
 
     def started(self, cell: Cell, *, waiting: int) -> None:
         """Count a trial that has started, while `waiting` others wait for initial weights."""

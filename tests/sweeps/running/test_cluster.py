@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -178,6 +180,8 @@ class RayCluster:
 
     address: str
     dashboard: str
+    metrics: str
+    """Where Prometheus would look."""
     environment: dict[str, str]
     """For whoever talks to it; its home folder has the token."""
     session: int
@@ -230,7 +234,7 @@ def head_node(*options: str, config: Mapping[str, Any] | None = None) -> Iterato
         config: for the autoscaler; the provider gets to know the address.
     """
     home = Path(tempfile.mkdtemp(prefix="q", dir="/tmp"))  # sockets' paths must be short
-    port, dashboard, client, agent = free_ports(4)
+    port, dashboard, client, agent, metrics = free_ports(5)
     here = get_node_ip_address()  # 127.0.0.1 is turned into this one on the way
     address = f"{here}:{port}"
     (home / ".ray").mkdir()
@@ -241,6 +245,7 @@ def head_node(*options: str, config: Mapping[str, Any] | None = None) -> Iterato
         "HOME": str(home),
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
+        "RAY_metrics_report_interval_ms": "200",
     }
     command = ["setpriv", "--pdeathsig", "KILL"]  # should this process be killed
     command += ["ray", "start", "--head", "--block", "--disable-usage-stats", *options]
@@ -248,6 +253,7 @@ def head_node(*options: str, config: Mapping[str, Any] | None = None) -> Iterato
     command += [f"--node-ip-address={here}", f"--port={port}", f"--ray-client-server-port={client}"]
     command += ["--include-dashboard=true", f"--dashboard-port={dashboard}"]
     command += [f"--dashboard-agent-listen-port={agent}", "--min-worker-port=0"]
+    command += [f"--metrics-export-port={metrics}"]
     command += ["--max-worker-port=0"]
     started_with = {
         **environment,
@@ -271,7 +277,9 @@ def head_node(*options: str, config: Mapping[str, Any] | None = None) -> Iterato
         head = subprocess.Popen(
             command, env=started_with, stdout=output, stderr=output, start_new_session=True
         )
-    cluster = RayCluster(address, f"http://127.0.0.1:{dashboard}", environment, head.pid)
+    cluster = RayCluster(
+        address, f"http://127.0.0.1:{dashboard}", f"http://{here}:{metrics}", environment, head.pid
+    )
     try:
         deadline = time.monotonic() + 90
         jobs = ("ray", "job", "list", "--address", cluster.dashboard)
@@ -392,6 +400,31 @@ def assert_complete(file: Path, storage: Path) -> None:
     assert [folder.state() for folder in folders] == [TrialState.COMPLETE] * 6
 
 
+@contextmanager
+def collected(cluster: RayCluster) -> Iterator[Mapping[tuple[str, str], list[float]]]:
+    """The metrics of a sweep that the cluster exports meanwhile: name and block -> values."""
+    found: dict[tuple[str, str], list[float]] = {}
+    over = threading.Event()
+
+    def collect() -> None:
+        while not over.wait(0.2):
+            with suppress(OSError), urlopen(f"{cluster.metrics}/metrics", timeout=5) as answer:
+                for line in answer.read().decode().splitlines():
+                    if line.startswith("ray_sweeps_") and 'sweep="tiny"' in line:
+                        name = line.removeprefix("ray_sweeps_").partition("{")[0]
+                        block = re.search(r'block="(\w+)"', line)
+                        values = found.setdefault((name, block[1] if block else ""), [])
+                        values.append(float(line.rpartition(" ")[2]))
+
+    collecting = threading.Thread(target=collect)
+    collecting.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        collecting.join()
+
+
 @pytest.mark.slow
 def test_a_submitted_job_runs_a_sweep(
     storage_with_store: Callable[[Path], Path], tmp_path: Path
@@ -404,13 +437,21 @@ def test_a_submitted_job_runs_a_sweep(
     file.parent.mkdir()
     file.write_text(TINY)
     storage = storage_with_store(tmp_path / "runs")
-    with head_node("--num-cpus=2") as cluster:
+    with head_node("--num-cpus=2") as cluster, collected(cluster) as metrics:
         done = cluster.run(
             *("ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", "."),
             *("--", "sweeps", "run", "tiny.py", "--storage", str(storage)),
             cwd=file.parent,
         )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert {*metrics} >= {
+        ("trials", ""),
+        ("epochs_total", ""),
+        ("slot_seconds_total", "FP"),
+        ("slot_seconds_total", "MD"),
+    }
+    assert max(metrics["trials", ""]) <= 6
+    assert 0 < max(metrics["epochs_total", ""]) <= 2 * 2 + 4 * 3
     assert "tiny: 6 COMPLETE" in done.stdout.splitlines()
     assert [path.name for path in file.parent.iterdir()] == ["tiny.py"]
     assert_complete(file, storage)

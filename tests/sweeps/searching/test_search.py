@@ -108,6 +108,10 @@ def test_a_search_from_the_command_line(
     assert "\n".join(standing) in done.stdout
     assert spent in done.stdout.splitlines()
     assert re.fullmatch(r"spent: .* of slots on \d+ trials", spent)
+    code, text = call("watch", "study.py")
+    assert code == 0
+    assert set(standing) <= {line.strip() for line in text.splitlines()}
+    assert "6/6 finished" in text
     code, text = call("report", "study.py", "--format", "html,csv")
     assert code == 0
     page = (tmp_path / "runs" / "reports" / "tiny-study" / "report.html").read_text()
