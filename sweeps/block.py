@@ -63,6 +63,9 @@ class Block:
     """Recipe of the trials that are the teachers of those of the block: each of them has that of
     its own seed, in the place of the teacher and the model of its `distillation`, which is needed
     for the other settings. None for the teachers of the recipes."""
+    priority: int = 0
+    """Trials of a block with a higher priority are trained earlier, and so are the trials whose
+    networks they need. It is no part of a recipe."""
 
     def __post_init__(self) -> None:
         where = f"block {require_label(self.label, 'Block.label')!r}"
@@ -86,6 +89,11 @@ class Block:
                     f"{where}: axis {second.name!r} replaces what axis {first.name!r} sets "
                     f"({first.path}); put it before that axis, or remove one of them"
                 )
+        if type(self.priority) is not int:
+            raise ConfigurationError(
+                f"{where}: priority = {brief(self.priority)}: must be an integer; trials with a "
+                "higher one are trained earlier"
+            )
         normal: dict[str, Any] = {
             "label": require_label(self.label, "Block.label"),
             "overrides": overrides,

@@ -14,8 +14,14 @@ from tests.markdown import ROOT
 TRIED: dict[str, tuple[str, ...]] = {
     "Ctrl-C, or a signal of a batch system (SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU)": (
         "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
-        "sweeps/running/test_signals.py::test_all_signals_of_batch_systems_are_handled_alike",
-        "sweeps/running/test_progress.py::test_the_first_signal_asks_and_the_second_insists",
+        "sweeps/connecting/test_signals.py::test_all_signals_of_batch_systems_are_handled_alike",
+        "sweeps/watching/test_progress.py::test_the_first_signal_asks_and_the_second_insists",
+    ),
+    "`sweeps cancel` is called, or a budget is spent.": (
+        "sweeps/control/test_living_sweep.py::test_pause_resume_and_cancel",
+        "sweeps/control/test_budget.py::test_what_all_commands_spent_counts",
+        "sweeps/running/test_tune_hooks.py"
+        "::test_a_command_of_which_all_was_cancelled_stops_as_after_a_signal",
     ),
     "The driver is killed.": ("chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",),
     "The process of a trial dies, or its disk or GPU fails.": (

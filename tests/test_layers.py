@@ -65,6 +65,7 @@ FLOORS = {
         "selection",
         "outlines",
         "spending",
+        "control",
         "worker tracking",
         "archive",
         "inventory",

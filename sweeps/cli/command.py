@@ -18,6 +18,7 @@ from sweeps.cli.exit_codes import (
     EXIT_USAGE,
 )
 from sweeps.cli.parsing.completion import answer_shell
+from sweeps.cli.parsing.control import without_notices
 from sweeps.cli.parsing.parser import Parser
 from sweeps.cli.parsing.version import VersionAction
 from sweeps.connecting import signals
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the command and print any error in one line."""
-    options.recorded_command = recorded_command(*arguments)
+    options.recorded_command = recorded_command(*without_notices(arguments, options))
     try:
         _require_folders(options)
         with signals.handled(signals.interrupt) if options.trains else nullcontext():

@@ -11,6 +11,7 @@ from sweeps.cli.command_line import command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.cli.json_output import print_json
 from sweeps.cli.options import DEFAULT_STORAGE
+from sweeps.control.requests import Requests, pauses_data
 from sweeps.inventory.known_sweeps import SWEEP, counted
 from sweeps.spec import Cell, SweepSpec
 from sweeps.spending.description import spending_data, spending_tables, spent_line
@@ -33,6 +34,7 @@ def print_summary(sweep: SweepSpec, storage: Storage) -> int:
     print(f"{sweep.name}: {text}")
     for command, count in _commands(sweep.cells, states, storage).items():
         print(f"{count} RUNNING in {'a command that is unknown' if command is None else command}")
+    print_pauses(sweep.name, storage)
     return _exit_code(states)
 
 
@@ -93,9 +95,25 @@ def print_summary_as_json(
             ],
             "spent": spending_data(spending_of(sweep.cells, storage)),
             "archive": archived,
+            "paused": pauses_data(Requests(storage, sweep.name)),
         }
     )
     return _exit_code(states)
+
+
+def print_pauses(name: str, storage: Storage) -> None:
+    """Print a line for each request that pauses trials of a sweep or study."""
+    pauses = Requests(storage, name).paused()
+    for request in pauses:
+        print(f"PAUSED: {request.what}, by {request.by}")
+    if pauses:
+        print(f"To let paused trials go on, run: {command_line('resume', name, *_where(storage))}")
+
+
+def _where(storage: Storage) -> list[str]:
+    """Return the option that names the storage, unless it is the default."""
+    is_default = storage.root == Path(DEFAULT_STORAGE).absolute()
+    return [] if is_default else ["--storage", str(storage.root)]
 
 
 def _commands(
@@ -125,9 +143,7 @@ def print_failures(cells: Sequence[Cell], storage: Storage) -> None:
     firsts = (cells_of_reason[0].fingerprint for cells_of_reason in found.values())
     started = (first for first in firsts if _tells_more(storage.trial(first)))
     if (first := next(started, None)) is not None:
-        is_default = storage.root == Path(DEFAULT_STORAGE).absolute()
-        where = [] if is_default else ["--storage", str(storage.root)]
-        call = command_line("log", first, *where)
+        call = command_line("log", first, *_where(storage))
         print(f"sweeps: to see its traceback and what it printed, run: {call}", file=sys.stderr)
 
 

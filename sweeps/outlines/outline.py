@@ -60,6 +60,7 @@ def outline_of(sweep: SweepSpec) -> dict[str, Any]:
             "method": block.method,
             "seeds": block.seeds,
             "cost": block.cost and asdict(block.cost),
+            "priority": block.priority,
         }
         for block in sweep.blocks
     ]
@@ -101,6 +102,7 @@ def sweep_of(
             method=block["method"],
             seeds=block["seeds"] and tuple(block["seeds"]),
             cost=block["cost"] and PublishedCost(**block["cost"]),
+            priority=block["priority"],
         )
         for block in outline["blocks"]
     ]

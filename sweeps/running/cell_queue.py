@@ -3,16 +3,22 @@
 import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+from sweeps.control.priorities import USUAL, Priority
+from sweeps.control.requests import Request
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.worker.trial_writer import record_failure
 
+_Entry = tuple[int, int, bool, int]
+"""The order of cells: by their priority, then parents before others, then by their place."""
+
 
 class CellQueue(TrialQueue):
-    """The unfinished cells of a sweep; cells whose networks others need come first.
+    """The unfinished cells of a sweep; of equal priority, those whose networks others need first.
 
     A cell that needs the networks of other trials, to start from or as its teacher, waits until
     these trials are complete. If one of them fails or diverges, the cell fails too.
@@ -26,6 +32,7 @@ class CellQueue(TrialQueue):
         retries: int = 0,
         names: Mapping[str, str] | None = None,
         packing: Packing = ALONE,
+        priorities: Mapping[str, Priority] = MappingProxyType({}),
     ) -> None:
         """Create the queue. Cells of which a parent has diverged already fail at once.
 
@@ -35,14 +42,16 @@ class CellQueue(TrialQueue):
             retries: how many times a trial is retried if its process dies.
             names: fingerprint -> name of trials, for messages.
             packing: how many cells are trained as one pack.
+            priorities: fingerprint -> see `sweeps.control.priorities`.
         """
         super().__init__(storage, retries=retries, packing=packing)
         self._names = names or {}
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
         self._parents = {parent for cell in cells for parent in cell.parents}
-        self._ready: dict[str, list[tuple[bool, int]]] = defaultdict(list)
-        """Pack key -> heap of the cells that can be trained now: parents first, then in order."""
+        self._priorities = priorities
+        self._ready: dict[str, list[_Entry]] = defaultdict(list)
+        """Pack key -> heap of the cells that can be trained now."""
         self._waiting: dict[str, set[str]] = {}
         """Fingerprint of a cell -> those of the cells that must be complete before it starts."""
         self._children: dict[str, list[Cell]] = defaultdict(list)
@@ -71,7 +80,7 @@ class CellQueue(TrialQueue):
         key = min(keys, key=lambda key: self._ready[key][0])
         heap = self._ready[key]
         size = self._packing.size(key, len(heap))
-        pack = [self._order[heapq.heappop(heap)[1]] for _ in range(min(size, len(heap)))]
+        pack = [self._order[heapq.heappop(heap)[-1]] for _ in range(min(size, len(heap)))]
         self._pending |= {cell.fingerprint: cell for cell in pack}
         return pack
 
@@ -84,8 +93,13 @@ class CellQueue(TrialQueue):
 
     @property
     def is_over(self) -> bool:
-        left = (self._waiting, self._pending, self.elsewhere, *self._ready.values())
+        ready = self._ready.values()
+        left = (self._waiting, self._pending, self._paused, self.elsewhere, *ready)
         return not any(left)
+
+    @property
+    def _is_ready(self) -> bool:
+        return any(self._ready.values())
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
         self._pending.pop(cell.fingerprint, None)
@@ -104,8 +118,15 @@ class CellQueue(TrialQueue):
 
     def _put_back(self, cell: Cell) -> None:
         is_parent = cell.fingerprint in self._parents
-        entry = (not is_parent, self._places[cell.fingerprint])
+        first, second = self._priorities.get(cell.fingerprint, USUAL)
+        entry = (-first, -second, not is_parent, self._places[cell.fingerprint])
         heapq.heappush(self._ready[self._pack_key(cell)], entry)
+
+    def _drop(self, cell: Cell, request: Request) -> None:
+        super()._drop(cell, request)
+        for child in self._children.pop(cell.fingerprint, []):
+            if self._waiting.pop(child.fingerprint, None) is not None:
+                self._drop(child, request)
 
     def _has_diverged(self, fingerprint: str) -> bool:
         is_to_train = fingerprint in self._places

@@ -13,6 +13,7 @@ from ray import tune
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
+from sweeps.control.listener import Ending, Listener, cancelled_trials
 from sweeps.placement.resources import Resources
 from sweeps.running import users_modules
 from sweeps.running.metrics import MetricsCallback
@@ -34,6 +35,9 @@ from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.work import Work
 
+_PAUSE_SECONDS = 0.5
+"""Time between two looks whether trials were resumed, which read a file less often."""
+
 
 def train(
     name: str,
@@ -46,7 +50,8 @@ def train(
     delivery: Announced,
     progress: Progress,
     origin: Origin,
-) -> None:
+    listener: Listener,
+) -> Ending | None:
     """Distribute trials to workers through Ray Tune until the queue is over.
 
     Args:
@@ -61,6 +66,10 @@ def train(
         delivery: is told of trials whose records have changed.
         progress: the display of the terminal.
         origin: the command, which is recorded with each trial.
+        listener: listens to requests, and to the budget.
+
+    Returns:
+        Why some trials have not ended, although nothing is wrong; None if all have.
 
     Raises:
         ConfigurationError: no trial can be trained, or a study cannot be continued.
@@ -71,6 +80,8 @@ def train(
     running = running_here(
         replace(origin, sources=source_archive.store(storage.root, users_modules.sources()))
     )
+    queue.gate = listener.gate
+    listener.begin(progress.log)
     work = Work(
         storage=storage,
         mark=storage.mark(),
@@ -79,9 +90,10 @@ def train(
         device="cuda" if resources.gpus else "cpu",
         execution=resources.execution,
         running=running,
+        gate=listener.gate,
         modules=users_modules.imported_late(),
     )
-    stop = SweepStopper(queue)
+    stop = SweepStopper(queue, listener)
     metrics = MetricsCallback(name, queue, storage, progress, running)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
@@ -89,6 +101,9 @@ def train(
     )
     failures_of_ray = 0
     while not queue.is_over:
+        _wait_while_paused(queue, stop)
+        if stop.stop_all():
+            break
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -139,8 +154,16 @@ def train(
             raise stop.error
         if queue.fault is not None:
             raise queue.fault
-        if stop.requested:
-            raise KeyboardInterrupt
+    if stop.requested:
+        raise KeyboardInterrupt
+    return listener.ending or cancelled_trials(queue.cancelled.values())
+
+
+def _wait_while_paused(queue: TrialQueue, stop: SweepStopper) -> None:
+    """Wait, without processes of Tune, until there is a trial to train or a reason to end."""
+    with stop.on_signals():
+        while queue.is_paused() and not stop.stop_all():
+            time.sleep(_PAUSE_SECONDS)
 
 
 @contextmanager

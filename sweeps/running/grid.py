@@ -8,6 +8,9 @@ from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive
 from sweeps.connecting.ray_cluster import cluster_address
 from sweeps.connecting.services import services
+from sweeps.control.listener import Ending, listening
+from sweeps.control.priorities import priorities_of
+from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.placement.gpu_probe import shared_gpus
@@ -35,7 +38,8 @@ def run_cells(
     quiet: bool = False,
     origin: Origin = NO_ORIGIN,
     archive: Archive | None = None,
-) -> None:
+    steering: Steering = UNSTEERED,
+) -> Ending | None:
     """Train the given cells, and write their results to the trial folders.
 
     Args:
@@ -49,15 +53,28 @@ def run_cells(
         quiet: whether to print no progress.
         origin: the command, which is recorded with each trial.
         archive: where finished trials are written; None for no archive.
+        steering: the budget, the order of the trials, and notices.
+
+    Returns:
+        Why some cells have not ended, although nothing is wrong; None if all have.
 
     Raises:
-        ConfigurationError: the input is invalid, and nothing was trained; see `preflight`,
-            `Storage.locked`, `Tracker` and `train`.
+        ConfigurationError: the input is invalid, and nothing was trained; see `priorities_of`,
+            `preflight`, `Storage.locked`, `Tracker` and `train`.
         KeyboardInterrupt: the user stopped the sweep; every trial keeps its last checkpoint.
     """
     resources = resources.for_trials(len(cells))
+    priorities = priorities_of(sweep, cells, steering.first)
     storage.require_writable()
-    with storage.locked(shared=True):
+    with storage.locked(shared=True), listening(storage, sweep.name, origin) as listener:
+        steering.limit(
+            listener,
+            lambda: sweep.cells,
+            storage,
+            counts_gpus=resources.gpus_per_trial != 0,
+        )
+        if listener.ending is not None:
+            return listener.ending
         check_before_training(
             cells,
             storage,
@@ -85,10 +102,13 @@ def run_cells(
                     retries=resources.retries,
                     names={cell.fingerprint: cell.name for cell in sweep.cells},
                     packing=packing,
+                    priorities=priorities,
                 )
+                queue.on_failed = lambda cell: steering.tell_failure(cell, storage)
                 for cell in queue.failed_at_once:
                     progress.ended(cell, TrialState.FAILED)
-                train(
+                    queue.on_failed(cell)
+                return train(
                     sweep.name,
                     queue,
                     storage,
@@ -99,6 +119,7 @@ def run_cells(
                     delivery,
                     progress,
                     origin,
+                    listener,
                 )
 
 

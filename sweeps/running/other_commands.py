@@ -66,6 +66,10 @@ class OtherCommands:
         """Keep a trial that another command trains until `returned` returns it."""
         self._training[cell.fingerprint] = cell
 
+    def forget(self, cell: Cell) -> None:
+        """Keep a trial no longer, whatever the other command does."""
+        self._training.pop(cell.fingerprint, None)
+
     def returned(self) -> list[Cell]:
         """Return, once, the trials that no other command trains any more, ended or not."""
         began = time.monotonic()

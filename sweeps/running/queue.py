@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from quantlab import ConfigurationError
+from sweeps.control.gate import Gate
+from sweeps.control.requests import Request
 from sweeps.placement.packing import Packing
 from sweeps.running.other_commands import OtherCommands
 from sweeps.running.retries import Retries
@@ -16,7 +18,8 @@ class TrialQueue(ABC):
 
     A trial is pending from the call of `next` that returns it until `ended` is called for it.
     `retry` puts a pending trial back into the queue if it has retries left. A trial that another
-    command trains is elsewhere until it has ended there, or until that command stops or dies.
+    command trains is elsewhere until it has ended there, or until that command stops or dies. One
+    that is paused is kept until it is resumed, and one that is cancelled is dropped.
     """
 
     def __init__(self, storage: Storage, *, retries: int, packing: Packing) -> None:
@@ -37,6 +40,15 @@ class TrialQueue(ABC):
         must call `ended`."""
         self.take: Callable[[Cell], object] = lambda cell: None
         """Called with a trial that is about to be trained; it may write its result instead."""
+        self.on_failed: Callable[[Cell], object] = lambda cell: None
+        """Called with each trial that has failed."""
+        self.gate: Gate | None = None
+        """The requests to pause or cancel trials; None if nobody can make any."""
+        self._paused: dict[str, Cell] = {}
+        """Trials that would be ready if they were not paused."""
+        self.cancelled: dict[str, Request] = {}
+        """Fingerprint of a trial that this command trains no more -> the request because of which:
+        to cancel it, or a trial whose network it needs."""
         self.fault: ConfigurationError | None = None
         """An error that ends the whole queue, such as a failing pruner or a lost database. `next`
         returns no more trials, and the driver stops the pending ones. None as long as there is no
@@ -44,12 +56,59 @@ class TrialQueue(ABC):
 
     def next(self) -> list[Cell]:
         """Return the trials to train now as one pack, or an empty list if none is ready."""
+        self._resume()
         for cell in self._others.returned():
             self._put_back(cell)
+        if self.gate is not None and (self.gate.all_paused or self.gate.all_cancelled):
+            return []  # and a study suggests nothing
         while cells := self._next():
-            if free := [cell for cell in cells if self._is_free(cell)]:
+            open_cells = [cell for cell in cells if self._is_open(cell)]
+            if free := [cell for cell in open_cells if self._is_free(cell)]:
                 return free
         return []
+
+    def _resume(self) -> None:
+        """Put trials back that are not paused any more, and drop those that are cancelled."""
+        if self.gate is None:
+            return
+        for fingerprint, cell in list(self._paused.items()):
+            if not self.gate.paused(fingerprint) or self.gate.cancelled(fingerprint):
+                del self._paused[fingerprint]
+                self._put_back(cell)
+        for cell in self.elsewhere:
+            if (request := self.gate.cancelled(cell.fingerprint)) is not None:
+                self._others.forget(cell)
+                self._drop(cell, request)
+
+    def _is_open(self, cell: Cell) -> bool:
+        """Return whether a pending trial may be trained; otherwise, it is not pending any more."""
+        if self.gate is None:
+            return True
+        if (request := self.gate.cancelled(cell.fingerprint)) is not None:
+            del self._pending[cell.fingerprint]
+            self._drop(cell, request)
+            return False
+        if self.gate.paused(cell.fingerprint) is not None:
+            self._paused[cell.fingerprint] = self._pending.pop(cell.fingerprint)
+            return False
+        return True
+
+    def _drop(self, cell: Cell, request: Request) -> None:
+        """Train a trial that is neither ready nor pending no more in this command."""
+        self.cancelled[cell.fingerprint] = request
+
+    def halt(self, cell: Cell) -> None:
+        """Put a pending trial back that its worker has stopped because of a request."""
+        if self._pending.pop(cell.fingerprint, None) is not None:
+            self._others.forgive(cell)
+            self._put_back(cell)
+
+    def is_paused(self) -> bool:
+        """Whether there is nothing to do until trials are resumed."""
+        self._resume()
+        if self.gate is None or self._pending or self.elsewhere:
+            return False
+        return self.gate.all_paused is not None or bool(self._paused and not self._is_ready)
 
     @abstractmethod
     def _next(self) -> list[Cell]:
@@ -99,6 +158,11 @@ class TrialQueue(ABC):
     @abstractmethod
     def _put_back(self, cell: Cell) -> None:
         """Put a trial that was pending back into the queue."""
+
+    @property
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Whether `_next` could return a trial that has been put back or has never started."""
 
     @property
     def num_waiting(self) -> int:

@@ -15,6 +15,7 @@ from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
 from sweeps.connecting import signals
+from sweeps.control.listener import Listener
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -57,7 +58,9 @@ class QueueSearcher(Searcher):
             return {"trials": {cell.fingerprint: cell.recipe for cell in cells}}
         if not self._queue.pending and self._queue.elsewhere:
             self._progress.waits_for(self._queue.elsewhere)
-        return Searcher.FINISHED if self._queue.is_over else None
+        # While all that is left is paused, Tune ends, so that its processes free their memory.
+        is_finished = self._queue.is_over or self._queue.is_paused()
+        return Searcher.FINISHED if is_finished else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -84,8 +87,9 @@ class SweepStopper(Stopper):
     have ended, and the command returns the exit code 130. A second signal raises it at once.
     """
 
-    def __init__(self, queue: TrialQueue | None = None) -> None:
+    def __init__(self, queue: TrialQueue | None = None, listener: Listener | None = None) -> None:
         self._queue = queue
+        self._listener = listener
         self.requested = False
         self.error: ConfigurationError | None = None
         """An error because of which no trial can be trained; None if there is none."""
@@ -109,7 +113,14 @@ class SweepStopper(Stopper):
         return {}
 
     def stop_all(self) -> bool:
-        """Whether a signal was received, no trial can be trained, or the queue has failed."""
+        """Whether a signal was received, no trial can be trained, or the queue has failed.
+
+        It is also true if all trials were cancelled or the budget is spent; see `Listener.ending`.
+        """
+        if self._listener is not None:
+            self._listener.look()
+            if self._listener.ending is not None:
+                return True
         has_fault = self._queue is not None and self._queue.fault is not None
         return self.requested or self.error is not None or has_fault
 
@@ -192,6 +203,11 @@ class TrialCallback(tune.Callback):
                 self._queue.leave(cell)
                 self._progress.left(cell)
                 continue
+            if cell.fingerprint in report.halted:
+                self._queue.halt(cell)
+                self._progress.left(cell)
+                self._delivery.announce(cell)
+                continue
             # Use the state that the worker reports: files may appear late on a network file system.
             state = report.ended.get(cell.fingerprint)
             if state is None:
@@ -253,6 +269,8 @@ class TrialCallback(tune.Callback):
         for ended, its_state in [(cell, state), *failed]:
             self._delivery.announce(ended)
             self._progress.ended(ended, its_state, waiting=self._queue.num_waiting)
+            if its_state is TrialState.FAILED:
+                self._queue.on_failed(ended)
 
 
 def _forget(trial: Trial) -> None:

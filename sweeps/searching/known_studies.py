@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 
 from quantlab import ConfigurationError
+from sweeps.control.requests import Requests, pauses_data
 from sweeps.inventory.known_sweeps import STUDY, KnownSweep, known_trials, studies_by_name
 from sweeps.loading import load_study, named_studies
 from sweeps.searching.results import (
@@ -92,6 +93,7 @@ def study_data(
             for trial, state in zip(trials, states, strict=True)
         ],
         "archive": archived,
+        "paused": pauses_data(Requests(storage, spec.name)),
         "spent": spending_data(spending_of(cells_of(spec, study, storage), storage)),
     }
 

@@ -8,6 +8,8 @@ from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive
 from sweeps.archive.taking import Taking, take_finished
 from sweeps.connecting.services import services
+from sweeps.control.listener import Ending, listening
+from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_study
 from sweeps.placement.pack_probe import alive_nodes
@@ -35,7 +37,8 @@ def run_study(
     quiet: bool = False,
     origin: Origin = NO_ORIGIN,
     archive: Archive | None = None,
-) -> None:
+    steering: Steering = UNSTEERED,
+) -> Ending | None:
     """Evaluate configurations until the study's budget is spent; several drivers may share it.
 
     Args:
@@ -49,6 +52,10 @@ def run_study(
         quiet: print no progress.
         origin: the command, which is recorded with each trial.
         archive: where finished trials are taken from and written to; None for no archive.
+        steering: the budget and notices.
+
+    Returns:
+        Why the budget of configurations is not spent, although nothing is wrong; None if it is.
 
     Raises:
         ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`, which run
@@ -67,6 +74,7 @@ def run_study(
     storage.require_writable()
     with (
         storage.locked(shared=True),
+        listening(storage, spec.name, origin) as listener,
         closing(
             StudyQueue(
                 spec,
@@ -88,6 +96,11 @@ def run_study(
         if archive is not None:
             take_finished(archive, queue.cells, storage)
             queue.take = Taking(archive, storage)
+        steering.limit(
+            listener, lambda: queue.cells, storage, counts_gpus=resources.gpus_per_trial != 0
+        )
+        if listener.ending is not None:
+            return listener.ending
         _record(queue, source, storage)
         stack.callback(_record, queue, source, storage)
         experiment = spec.experiment or spec.name
@@ -110,8 +123,9 @@ def run_study(
                 counts=lambda: queue.counts,
             )
             queue.on_finished = progress.log
+            queue.on_failed = lambda cell: steering.tell_failure(cell, storage)
             with progress:
-                train(
+                return train(
                     spec.name,
                     queue,
                     storage,
@@ -122,6 +136,7 @@ def run_study(
                     delivery,
                     progress,
                     origin,
+                    listener,
                 )
 
 

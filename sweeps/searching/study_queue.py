@@ -144,7 +144,12 @@ class StudyQueue(TrialQueue):
     @property
     def is_over(self) -> bool:
         """Whether no trial is left, and the budget is spent or left to other drivers."""
-        return self._is_spent and not (self._pending or self._ready or self.elsewhere)
+        left = (self._pending, self._ready, self._paused, self.elsewhere)
+        return self._is_spent and not any(left)
+
+    @property
+    def _is_ready(self) -> bool:
+        return bool(self._ready)
 
     def close(self) -> None:
         """Release every claim, so that other drivers can continue these configurations.

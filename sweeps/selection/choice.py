@@ -10,13 +10,20 @@ _MOST_SHOWN = 12
 """Labels of an axis that a message lists."""
 
 
-def chosen_places(axes: Sequence[Mapping[str, str]], only: Iterable[str], whose: str) -> list[int]:
+def chosen_places(
+    axes: Sequence[Mapping[str, str]],
+    only: Iterable[str],
+    whose: str,
+    *,
+    option: str = "--only",
+) -> list[int]:
     """Return the positions of the trials that fulfil all conditions.
 
     Args:
         axes: the axes of each trial (see `sweeps.selection.axes`).
         only: texts of conditions (see `sweeps.selection.conditions`).
         whose: what the trials belong to, for messages, such as ``"sweep digits"``.
+        option: the option that has the conditions, for messages.
 
     Raises:
         ConfigurationError: a text is no list of conditions, a name or a value is not there, or no
@@ -25,10 +32,10 @@ def chosen_places(axes: Sequence[Mapping[str, str]], only: Iterable[str], whose:
     places = list(range(len(axes)))
     before: list[Condition] = []
     for text in only:
-        for condition in parse(text):
+        for condition in parse(text, option):
             name = condition.name
             known = {one[name] for one in axes if name in one}
-            _require_known(condition, known, text, axes, whose)
+            _require_known(condition, known, f"{option} {text}", axes, whose)
             fulfilled = condition.labels(known)
             rest = [
                 place
@@ -43,7 +50,7 @@ def chosen_places(axes: Sequence[Mapping[str, str]], only: Iterable[str], whose:
                 others = ",".join(map(str, before))
                 among = f"no trial of {whose} with {others}" if before else f"no trial of {whose}"
                 left = [axes[place] for place in places]
-                raise ConfigurationError(f"--only {text}: {among} has {condition}; {_list(left)}")
+                raise ConfigurationError(f"{option} {text}: {among} has {condition}; {_list(left)}")
             places, before = rest, [*before, condition]
     return places
 
@@ -51,7 +58,7 @@ def chosen_places(axes: Sequence[Mapping[str, str]], only: Iterable[str], whose:
 def _require_known(
     condition: Condition,
     known: set[str],
-    text: str,
+    given: str,
     axes: Sequence[Mapping[str, str]],
     whose: str,
 ) -> None:
@@ -60,8 +67,7 @@ def _require_known(
     if not known:
         names = list(dict.fromkeys(name for one in axes for name in one))
         raise ConfigurationError(
-            f"--only {text}: no trial of {whose} has {name!r}{suggestion(name, names)}; "
-            f"{_list(axes)}"
+            f"{given}: no trial of {whose} has {name!r}{suggestion(name, names)}; {_list(axes)}"
         )
     if condition.operator not in ("=", "!="):
         return
@@ -69,8 +75,7 @@ def _require_known(
         if not value.labels(known):
             alike = suggestion(value.text, sorted(known))
             raise ConfigurationError(
-                f"--only {text}: no trial of {whose} has {name} {value.text!r}{alike}; "
-                f"{_list(axes)}"
+                f"{given}: no trial of {whose} has {name} {value.text!r}{alike}; {_list(axes)}"
             )
 
 

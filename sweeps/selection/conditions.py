@@ -108,23 +108,25 @@ def number_of(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def parse(text: str) -> tuple[Condition, ...]:
+def parse(text: str, option: str = "--only") -> tuple[Condition, ...]:
     """Parse conditions.
 
     Args:
         text: the conditions, such as ``"method=PC|PQ,rho0>=0.1"``.
+        option: the option that has them, for messages.
 
     Raises:
         ConfigurationError: the text is no list of conditions.
     """
-    return tuple(_Parser(text).conditions())
+    return tuple(_Parser(text, option).conditions())
 
 
 class _Parser:
     """Reads a text from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, option: str) -> None:
         self._text, self._place = text, 0
+        self._option = option
 
     def conditions(self) -> Iterator[Condition]:
         while True:
@@ -180,4 +182,4 @@ class _Parser:
         return self._text[self._place :]
 
     def _error(self, what: str) -> ConfigurationError:
-        return ConfigurationError(f"--only {self._text}: {what}: {_FORM}")
+        return ConfigurationError(f"{self._option} {self._text}: {what}: {_FORM}")

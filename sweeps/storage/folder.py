@@ -19,6 +19,7 @@ The trial folders determine the state of all trials. MLflow's records are derive
                                    .lock           locked by the process that trains the trial
     <storage>/mlflow.db, mlartifacts/              the default tracking store
     <storage>/sources/                             the code of all trials
+    <storage>/control/                             requests to commands, see `sweeps.control`
     <storage>/ray/                                 files of Ray Tune
     <storage>/.mark                                identifies the folder to workers and MLflow runs
 """

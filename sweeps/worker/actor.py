@@ -71,6 +71,11 @@ class Worker(tune.Trainable):
         done = True
         if self._unable:
             return {"done": True, **PackReport(setup_error=self._unable).as_result()}
+        if self._work.must_stop(self._unreported):
+            self.cleanup()
+            halted = PackReport(halted=tuple(self._unreported))
+            self._unreported.clear()
+            return {"done": True, **halted.as_result()}
         for _ in self._training:
             if time.monotonic() - started >= STEP_SECONDS:
                 done = False

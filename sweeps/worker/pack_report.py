@@ -20,6 +20,9 @@ class PackReport:
     """Fingerprint -> state of the trials that have ended since the last report."""
     elsewhere: tuple[str, ...] = ()
     """Fingerprints of the trials that were left out, as another command trains them."""
+    halted: tuple[str, ...] = ()
+    """Fingerprints of the trials that were stopped with their state saved, because a request pauses
+    or cancels one of them."""
     continued: Mapping[str, int] = field(default_factory=dict)
     """Fingerprint -> number of finished epochs of the trials that have continued from a checkpoint
     since the last report."""

@@ -1,6 +1,7 @@
 """Work: the settings that all trials of a sweep share."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +9,7 @@ from types import ModuleType
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from quantlab.execution import Execution
+from sweeps.control.gate import Gate
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Running
 from sweeps.storage.sharing import adopt_group
@@ -29,6 +31,8 @@ class Work:
     execution: Execution
     running: Running | None = None
     """The command that trains the trials; None if it is none."""
+    gate: Gate | None = None
+    """The requests to pause or cancel trials; None if nobody can make any."""
     modules: tuple[ModuleType, ...] = ()
     """Modules of the user that the code of the trials imports while it runs."""
 
@@ -42,3 +46,10 @@ class Work:
         except (ConfigurationError, OSError) as error:
             return in_full(error)
         return ""
+
+    def must_stop(self, fingerprints: Iterable[str]) -> bool:
+        """Whether a request pauses or cancels one of the trials, as of the last look."""
+        if self.gate is None:
+            return False
+        self.gate.look()
+        return self.gate.holds_any(fingerprints)

@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
     from sweeps.cli.summary import (
+        print_pauses,
         print_spent,
         print_summary,
         print_summary_as_json,
@@ -66,4 +67,5 @@ def run(options: argparse.Namespace) -> int:
         if archived:
             print(archive_line(archived, len(cells)))
         print_spent(cells, storage)
+        print_pauses(spec.name, storage)
     return 0 if is_over(spec, study) else EXIT_INCOMPLETE

@@ -10,13 +10,16 @@ from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from quantlab import ConfigurationError
+from sweeps.control import gate
+from sweeps.control.listener import CANCELLED, listening
+from sweeps.control.requests import CANCEL, Requests
 from sweeps.placement.packing import Packing
 from sweeps.running import other_commands
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.tune_hooks import QueueSearcher, SweepStopper, TrialCallback
 from sweeps.spec import Block, SweepSpec
 from sweeps.storage.folder import Storage
-from sweeps.storage.records import TrialState
+from sweeps.storage.records import Origin, TrialState
 from sweeps.worker.pack_report import PackReport
 from tests.quantlab.recipes import small_recipe
 
@@ -171,3 +174,40 @@ def test_a_worker_that_cannot_work_ends_the_sweep(tmp_path: Path, is_reported: b
     assert isinstance(driver.stop.error, ConfigurationError)
     assert driver.stop.stop_all()
     assert driver.ended == []
+
+
+def test_what_a_request_has_stopped_is_put_back_and_costs_no_retry(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=3, retries=0, pack=3)
+    trial = driver.start()
+    first, *others = trial.config["trials"]
+    driver.report(trial, PackReport(ended={first: TrialState.COMPLETE}))
+    driver.report(trial, PackReport(halted=tuple(others)))
+    assert not driver.queue.pending
+    assert list(driver.start().config["trials"]) == others
+    assert driver.ended == [TrialState.COMPLETE]
+
+
+def test_a_command_of_which_all_was_cancelled_stops_as_after_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "LOOK_SECONDS", 0)
+    driver = Driver(tmp_path, trials=2, retries=0)
+    with listening(driver.storage, "s", Origin(command="sweeps run s")) as listener:
+        stop = SweepStopper(driver.queue, listener)
+        assert not stop.stop_all()
+        Requests(driver.storage, "s").add(CANCEL, None)
+        assert stop.stop_all()
+        assert not stop.requested
+        assert listener.ending is not None
+        assert listener.ending.state == CANCELLED
+
+
+def test_a_failure_is_told(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=2, retries=0)
+    told: list[str] = []
+    driver.queue.on_failed = lambda cell: told.append(cell.name)
+    driver.fail(driver.start(), ActorDiedError())
+    trial = driver.start()
+    (name,) = trial.config["trials"]
+    driver.report(trial, PackReport(ended={name: TrialState.COMPLETE}))
+    assert told == ["b seed=0"]

@@ -1,0 +1,1 @@
+"""What `sweeps cancel`, `pause` and `resume` have in common."""

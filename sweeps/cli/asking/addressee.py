@@ -1,0 +1,87 @@
+"""Addressee: the sweep or study, and the trials of it, that a request concerns."""
+
+import argparse
+import os
+import shlex
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from quantlab.errors import ConfigurationError, suggestion
+from sweeps.cli.command_line import changed_options
+from sweeps.cli.options import SELECTION
+from sweeps.inventory.known_sweeps import STUDY, KnownSweep, recorded
+from sweeps.selection.part_of_sweep import PartOfSweep
+from sweeps.storage.folder import Storage
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """What a request concerns."""
+
+    known: KnownSweep
+    """The sweep or study, as it is recorded in the storage."""
+    trials: Collection[str] | None
+    """Fingerprints of the trials that options have chosen; None for all."""
+    conditions: str
+    """These options, such as ``--only method=PC``; empty for all trials."""
+
+    @property
+    def concerned(self) -> Collection[str]:
+        """Fingerprints of the trials that it concerns, as far as they are known."""
+        return self.known.all_trials if self.trials is None else self.trials
+
+
+def addressee_of(options: argparse.Namespace, storage: Storage) -> Addressee:
+    """Find the sweep or study that the command line names.
+
+    The record in the storage is enough for all of its trials, so that the machine needs neither the
+    file of the user nor torch. Choosing trials needs the sweep.
+
+    Args:
+        options: the parsed command line, with the options of `selection_options`.
+        storage: the storage.
+
+    Raises:
+        ConfigurationError: no command has trained it in this storage, or an option is invalid.
+    """
+    if not changed_options(options, *SELECTION):
+        return Addressee(_recorded(options.sweep, storage), None, "")
+    from sweeps.cli.chosen import load_chosen_or_study
+
+    spec = load_chosen_or_study(options, outlined=True)
+    known = _recorded(spec.name, storage)
+    if not isinstance(spec, PartOfSweep) or spec.report == spec.name:
+        return Addressee(known, None, "")  # the whole of a sweep that --set has changed
+    trials = [cell.fingerprint for cell in spec.cells]
+    return Addressee(known, trials, shlex.join(changed_options(options, "only", "seeds")))
+
+
+def _recorded(name_or_path: str, storage: Storage) -> KnownSweep:
+    known = recorded(storage)
+    is_file = name_or_path.endswith(".py")
+    path = os.path.abspath(name_or_path)
+    for one in known:
+        if one.source == path if is_file else one.name == name_or_path:
+            return one
+    if is_file:
+        from sweeps.loading import load_either
+
+        name = load_either(name_or_path).name
+        if found := [one for one in known if one.name == name]:  # the file was moved
+            return found[0]
+        name_or_path = name
+    alike = suggestion(name_or_path, [one.name for one in known])
+    raise ConfigurationError(
+        f"{name_or_path}: no command has trained a sweep or study of this name in --storage "
+        f"{storage.root}{alike}; give the storage of the command that trains it"
+    )
+
+
+def subject(addressee: Addressee) -> str:
+    """Return what a request concerns, as the begin of a sentence: ``12 trials of digits are``."""
+    known = addressee.known
+    if addressee.trials is None:
+        is_study = known.kind == STUDY
+        return f"The study {known.name} is" if is_study else f"All trials of {known.name} are"
+    number = len(addressee.trials)
+    return f"1 trial of {known.name} is" if number == 1 else f"{number} trials of {known.name} are"

@@ -1,0 +1,102 @@
+"""Make a request to the commands that train a sweep, and print what they do about it."""
+
+import argparse
+import sys
+
+from sweeps.cli.asking.addressee import Addressee, addressee_of, subject
+from sweeps.cli.command_line import changed_options, command_line
+from sweeps.cli.exit_codes import EXIT_INCOMPLETE
+from sweeps.cli.options import SELECTION
+from sweeps.control.answers import Answers, wait_for_answers
+from sweeps.control.commands import LiveCommand, live_commands
+from sweeps.control.requests import CANCEL, PAUSE, Requests
+from sweeps.inventory.known_sweeps import STUDY, counted
+from sweeps.storage.folder import Storage
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Carry out `sweeps cancel`.
+
+    Args:
+        options: the parsed command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigurationError: see `addressee_of`.
+    """
+    storage = Storage(options.storage)
+    to = addressee_of(options, storage)
+    requests = Requests(storage, to.known.name)
+    if not live_commands(requests):
+        print(f"No command trains {to.known.name} now, so that there is nothing to cancel.")
+        return 0
+    answers = _ask(CANCEL, requests, to, storage, options)
+    if not answers.silent:
+        requests.remove([answers.request])
+    _print_outcome(to, answers, storage, options)
+    for command in dict.fromkeys(one.command for one in answers.asked):
+        print(f"To continue, run the same command again: {command}")
+    return EXIT_INCOMPLETE if answers.silent else 0
+
+
+def pause(options: argparse.Namespace) -> int:
+    """Carry out `sweeps pause`; see `cancel`."""
+    storage = Storage(options.storage)
+    to = addressee_of(options, storage)
+    answers = _ask(PAUSE, Requests(storage, to.known.name), to, storage, options)
+    _print_outcome(to, answers, storage, options)
+    given = changed_options(options, *SELECTION, "storage")
+    resume_line = command_line("resume", options.sweep, *given)
+    print(f"{subject(to)} paused. To let them go on, run: {resume_line}")
+    return EXIT_INCOMPLETE if answers.silent else 0
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Carry out `sweeps resume`; see `cancel`."""
+    storage = Storage(options.storage)
+    to = addressee_of(options, storage)
+    requests = Requests(storage, to.known.name)
+    paused = requests.paused()
+    if to.trials is None:
+        requests.remove(paused)
+        was_paused = bool(paused)
+    else:
+        was_paused = requests.resume(to.trials, of=to.known.all_trials) > 0
+    if not was_paused:
+        print(f"Nothing of {to.known.name} that was named is paused.")
+        return 0
+    print(f"{subject(to)} resumed.")
+    if not live_commands(requests):
+        verb = "search" if to.known.kind == STUDY else "run"
+        print(f"No command trains it now; to go on, run `sweeps {verb}`.")
+    return 0
+
+
+def _ask(
+    kind: str, requests: Requests, to: Addressee, storage: Storage, options: argparse.Namespace
+) -> Answers:
+    """Make a request, say which commands it goes to, and wait until they obey."""
+
+    def tell(command: LiveCommand) -> None:
+        print(f"Asked {command}: running trials save their state and stop.", flush=True)
+
+    request = requests.add(kind, to.trials, to.conditions)
+    return wait_for_answers(requests, request, to.trials, storage, seconds=options.wait, tell=tell)
+
+
+def _print_outcome(
+    to: Addressee, answers: Answers, storage: Storage, options: argparse.Namespace
+) -> None:
+    for command in answers.silent:
+        print(
+            f"sweeps: {command} has not stopped them after {options.wait:g} s; it does so as soon "
+            "as it reads the request in the storage",
+            file=sys.stderr,
+        )
+    if to.known.kind != STUDY:  # of whose trials only those that have ended are recorded
+        states = to.known.states(storage)
+        counts = counted(states[name] for name in to.concerned if name in states)
+        text = ", ".join(f"{count} {state}" for state, count in counts.items())
+        print(f"{to.known.name}: {text}")

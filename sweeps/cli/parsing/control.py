@@ -1,0 +1,78 @@
+"""Options of the commands that train on their budget, the order of trials, and notices."""
+
+import argparse
+from collections.abc import Sequence
+
+from quantlab.errors import ConfigurationError
+from sweeps.cli.options import some_text
+from sweeps.control.budget import Budget
+
+_LEFT_OUT = "..."
+
+
+def budget_option(command: argparse.ArgumentParser) -> None:
+    """Add the option for what may be spent."""
+    command.add_argument(
+        "--budget",
+        type=_budget,
+        metavar="AMOUNT",
+        help="stop when this much was spent on the sweep in this storage, by all commands and in "
+        "all: hours of GPUs, or of slots on CPUs, such as 200h or 90min, or finished trials, such "
+        "as 50trials (default: no limit)",
+    )
+
+
+def first_option(command: argparse.ArgumentParser) -> None:
+    """Add the option for the trials that are trained first."""
+    command.add_argument(
+        "--first",
+        type=some_text,
+        action="append",
+        default=[],
+        metavar="CONDITIONS",
+        help="train these trials first, and those whose networks they need; conditions as of "
+        "--only; may be repeated, the earlier ones before the later ones",
+    )
+
+
+def notice_options(command: argparse.ArgumentParser) -> None:
+    """Add the options for the user's commands at the end and at a failure."""
+    command.add_argument(
+        "--on-end",
+        type=some_text,
+        metavar="COMMAND",
+        help="shell command to run when the sweep has ended or was stopped; variables such as "
+        "QUANTLAB_SWEEP and QUANTLAB_STATE tell how",
+    )
+    command.add_argument(
+        "--on-failure",
+        type=some_text,
+        metavar="COMMAND",
+        help="shell command to run when the first trial has failed; QUANTLAB_TRIAL and "
+        "QUANTLAB_ERROR tell which and why",
+    )
+
+
+def without_notices(arguments: Sequence[str], options: argparse.Namespace) -> list[str]:
+    """Return a command line without the user's commands, which may hold the address of a service.
+
+    Args:
+        arguments: the command line.
+        options: what it was parsed to.
+    """
+    commands = {getattr(options, name, None) for name in ("on_end", "on_failure")} - {None}
+    found = list(arguments)
+    for place, text in enumerate(arguments):
+        option, _, value = text.partition("=")
+        if text in commands:
+            found[place] = _LEFT_OUT
+        elif option.startswith("--on-") and value in commands:
+            found[place] = f"{option}={_LEFT_OUT}"
+    return found
+
+
+def _budget(text: str) -> Budget:
+    try:
+        return Budget.parse(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Requests to commands that train a sweep, their budget, the order of trials, and notices."""

@@ -1,0 +1,144 @@
+"""A sweep that is paused, resumed and cancelled by other processes while it runs."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sweeps.control.answers import wait_for_answers
+from sweeps.control.requests import CANCEL, PAUSE, Requests
+from sweeps.inventory.known_sweeps import recorded
+from sweeps.storage import Storage, TrialState
+from tests.conftest import Command, run_command
+from tests.sweeps.sweep_files import TINY, changed
+
+
+def slow(until: Path) -> str:
+    """The tiny sweep with more trials, whose steps take a while until a file is there."""
+    sleeps = (
+        f"        if 'RAY_JOB_ID' in os.environ and not os.path.exists({str(until)!r}):\n"
+        "            time.sleep(0.1)\n"
+        "        return torch.tanh("
+    )
+    longer = changed(changed(TINY, "        return torch.tanh(", sleeps), "epochs=2,", "epochs=40,")
+    return "import os\nimport time\n" + changed(longer, "(0.5, 1.0)", "(0.5, 1.0, 2.0)")
+
+
+def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> None:
+    """It is paused before it starts; then trials that run are cancelled, and others paused."""
+    folder, fast = tiny_copy, tiny_copy / "fast"
+    (folder / "tiny.py").write_text(slow(fast))
+    storage = Storage(folder / "runs")
+    requests = Requests(storage, "tiny")
+
+    def ask(*arguments: str) -> str:
+        done = run_command(folder, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def wait_until(holds: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def trials(text: str) -> list[str]:
+        """The trials of the sweep whose names have a text."""
+        (known,) = (one for one in recorded(storage) if one.name == "tiny")
+        return [trial.fingerprint for trial in known.trials if text in trial.name]
+
+    def stop(kind: str, text: str) -> list[TrialState]:
+        """Stop trials; return their states once that is done."""
+        names = trials(text)
+        request = requests.add(kind, names)
+        answers = wait_for_answers(
+            requests, request, names, storage, seconds=60, tell=lambda command: None
+        )
+        assert len(answers.asked) == 1
+        assert not answers.silent
+        return [storage.trial(name).state() for name in names]
+
+    def others() -> tuple[str, list[TrialState], list[TrialState]]:
+        wait_until(lambda: list(folder.glob("runs/control/tiny/commands/*.json")))
+        resumed = ask("resume", "tiny")
+        wait_until(lambda: len(list(folder.glob("runs/trials/*/checkpoint.pt"))) >= 2)
+        cancelled = stop(CANCEL, "rho0=0.5")
+        wait_until(lambda: len(list(folder.glob("runs/trials/*/running.json"))) >= 2)
+        paused = stop(PAUSE, "MD")
+        fast.touch()
+        requests.resume(trials("MD"), of=trials(""))
+        return resumed, cancelled, paused
+
+    paused = ask("pause", "tiny").splitlines()[-1]
+    assert paused.startswith("All trials of tiny are paused. To let them go on, run: ")
+    assert paused.endswith(" resume tiny")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(others)
+        options = ("--concurrency", "2", "--first", "block=MD", "--on-end", "env > told")
+        done = quick_command(folder, "run", "tiny.py", *options)
+        resumed, cancelled, stopped = asked.result()
+    assert done.returncode == 4, done.stderr
+    assert resumed == "All trials of tiny are resumed.\n"
+    assert cancelled == 2 * [TrialState.INTERRUPTED]
+    assert TrialState.RUNNING not in stopped
+    assert stopped.count(TrialState.INTERRUPTED) >= 3
+    assert re.search(r"^all trials paused by .*; they wait for `sweeps resume`$", done.stdout, re.M)
+    assert done.stdout.splitlines()[-1] == "tiny: 2 INTERRUPTED, 6 COMPLETE"
+    assert re.search(r"^sweeps: 2 trials were cancelled by .*; to continue, ", done.stderr, re.M)
+    told = (folder / "told").read_text()
+    assert {"QUANTLAB_SWEEP=tiny", "QUANTLAB_STATE=CANCELLED", "QUANTLAB_COMPLETE=6"} <= set(
+        told.splitlines()
+    )
+    ended = [storage.trial(name) for name in trials("") if name not in trials("rho0=0.5")]
+    for trial in ended:
+        result = trial.result.read()
+        assert result is not None
+        assert result.command.endswith("--first block=MD --on-end ...")
+        epochs = [epoch.epoch for epoch in trial.read_history()]
+        assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_some_trials_are_paused_and_resumed_by_their_conditions(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    (tiny_copy / "tiny.py").write_text(changed(TINY, "epochs=2,", "epochs=3,"))
+
+    def status(*options: str) -> str:
+        return quick_command(tiny_copy, "status", "tiny.py", *options).stdout
+
+    done = quick_command(tiny_copy, "pause", "tiny.py", "--only", "block=MD,seed=0")
+    assert done.returncode == 0
+    first, last = done.stdout.splitlines()
+    assert first == "tiny: "
+    assert last.startswith("2 trials of tiny are paused. To let them go on, run: ")
+    assert last.endswith(" resume tiny.py --only block=MD,seed=0")
+    assert re.search(r"^PAUSED: 2 trials \(--only block=MD,seed=0\), by ", status(), re.M)
+    (pause,) = json.loads(status("--json"))["paused"]
+    assert pause["trials"] == 2
+    assert pause["conditions"] == "--only block=MD,seed=0"
+    done = quick_command(tiny_copy, "resume", "tiny.py", "--only", "rho0=0.5")
+    assert done.stdout.startswith("2 trials of tiny are resumed.\nNo command trains it now; ")
+    (pause,) = json.loads(status("--json"))["paused"]
+    assert pause["trials"] == 1
+    quick_command(tiny_copy, "resume", "tiny.py")
+    assert "PAUSED" not in status()
+
+
+def test_requests_about_what_nobody_trains(tiny_copy: Path, quick_command: Command) -> None:
+    """They say so, and names that the storage does not know are refused."""
+    done = quick_command(tiny_copy, "cancel", "tiny")
+    assert done.returncode == 0
+    assert done.stdout == "No command trains tiny now, so that there is nothing to cancel.\n"
+    resumed = quick_command(tiny_copy, "resume", "tiny")
+    assert resumed.stdout == "Nothing of tiny that was named is paused.\n"
+    for command in ("cancel", "pause", "resume"):
+        done = quick_command(tiny_copy, command, "tinny")
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("sweeps: error: tinny: no command has trained a sweep or study of ")
+        assert "(did you mean 'tiny'?)" in line
+    done = quick_command(tiny_copy, "pause", "tiny.py", "--only", "method=XX")
+    assert done.returncode == 2
+    assert not Requests(Storage(tiny_copy / "runs"), "tiny").standing()
