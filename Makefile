@@ -73,6 +73,7 @@ chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \
 		tests/sweeps/worker/test_kill.py tests/sweeps/worker/test_data_parallel.py \
 		tests/quantlab/packs/test_packs.py
+	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest -m machines -rs tests/machines/test_slurm.py
 
 .venv/.ready-bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"

@@ -55,6 +55,7 @@ LONG = {
     "reproduction.md": 1,
     "results.md": 1,
     "search.md": 9,
+    "slurm.md": 1,
     "training_core.md": 1,
     "your_own.md": 1,
 }

@@ -85,6 +85,13 @@ TRIED: dict[str, tuple[str, ...]] = {
         "sweeps/archive/test_archive.py"
         "::test_results_that_contradict_each_other_are_named_and_not_trusted",
     ),
+    "The time limit of a SLURM job is near.": (
+        "machines/test_slurm.py::test_trials_survive_all_ends_of_a_job",
+    ),
+    "A SLURM job is preempted, requeued or loses a node.": (
+        "machines/test_slurm.py::test_trials_survive_all_ends_of_a_job",
+    ),
+    "A SLURM job is cancelled.": ("machines/test_slurm.py::test_trials_survive_all_ends_of_a_job",),
     "One of several commands on the same storage is stopped or killed.": (
         "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
         "chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",

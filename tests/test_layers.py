@@ -70,7 +70,7 @@ FLOORS = {
         "archive",
         "inventory",
         "placement watching",
-        "planning",
+        "planning slurm",
         "connecting",
         "running",
         "searching",

@@ -62,7 +62,7 @@ def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the command and print any error in one line."""
     options.recorded_command = recorded_command(*without_notices(arguments, options))
     try:
-        _require_folders(options)
+        require_folders(options)
         with signals.handled(signals.interrupt) if options.trains else nullcontext():
             code = int(options.run(options))
         if (outlines := sys.modules.get("sweeps.outlines.kept")) is not None:
@@ -83,8 +83,15 @@ def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def _require_folders(options: argparse.Namespace) -> None:
-    """Refuse a file or a URL where an option takes a folder."""
+def require_folders(options: argparse.Namespace) -> None:
+    """Refuse a file or a URL where an option takes a folder.
+
+    Args:
+        options: the parsed command line.
+
+    Raises:
+        ConfigurationError: see above.
+    """
     for name in ("storage", "data", "scratch", "out"):
         folder = getattr(options, name, None)
         first = folder.parts[0] if folder is not None and folder.parts else ""

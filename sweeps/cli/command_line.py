@@ -14,9 +14,11 @@ def command_line(*arguments: str) -> str:
 
     The program is given by its path if its name alone is not found. Passwords are hidden.
     """
-    program = "sweeps" if shutil.which("sweeps") else os.path.relpath(sys.argv[0])
-    if program.endswith(".py") or not os.path.exists(program):  # or code that calls the command
-        program = f"{sys.executable} -m sweeps"
+    program = "sweeps"
+    if not shutil.which(program):
+        program = os.path.relpath(sys.argv[0])
+        if program.endswith(".py") or not os.path.exists(program):  # code that calls the command
+            program = f"{sys.executable} -m sweeps"
     return f"{program} {shlex.join(map(hide, arguments))}"
 
 

@@ -146,7 +146,11 @@ def _init(address: str, **options: Any) -> None:
     if paths := os.environ.get("PYTHONPATH"):  # relative paths would refer to another folder
         absolute = (os.path.abspath(path) for path in paths.split(os.pathsep) if path)
         os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
-    with chdir(Path(__file__).parents[2]), signals.blocked_in_children():
+    with (
+        signals.ignored_as_before(),
+        signals.blocked_in_children(),
+        chdir(Path(__file__).parents[2]),
+    ):
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     signals.interrupt_on_signals()  # Ray has replaced the handler of SIGTERM
 

@@ -64,6 +64,21 @@ def blocked_in_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_DRIVER)
 
 
+@contextmanager
+def ignored_as_before() -> Iterator[None]:
+    """Ignore the signals that are ignored now also after a `with` block.
+
+    A batch script may start a command that ignores a signal, as `nohup` does, because the batch
+    system sends it to all processes of the job, and the script tells the command itself.
+    """
+    ignored = [number for number in ENDING if signal.getsignal(number) is signal.SIG_IGN]
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def handle(callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
     """Handle the signals in `ENDING` from now on, except those that are ignored, as by `nohup`.
 

@@ -87,10 +87,19 @@ def running_here(origin: Origin) -> Running:
         command=origin.command,
         folder=origin.folder,
         sources=origin.sources,
+        job=batch_job(),
         user=user,
         host=platform.node(),
         process=os.getpid(),
     )
+
+
+def batch_job() -> str:
+    """Return the SLURM job of this process, such as ``SLURM job 77``; empty outside of one."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
+    return f"SLURM job {job}" if job else ""
 
 
 @lru_cache(maxsize=8)

@@ -101,6 +101,9 @@ class Origin:
     sources: str = ""
     """Digest of the archive with the user's code, see `sweeps.storage.source_archive`; empty if
     there is none."""
+    job: str = ""
+    """The job of a batch system in which the command runs, such as ``SLURM job 77``; empty outside
+    of one, and in older records."""
 
 
 NO_ORIGIN = Origin()
@@ -282,7 +285,8 @@ class Running(Origin):
 
     def __str__(self) -> str:
         user = f" of {self.user}" if self.user else ""
-        return f"`{self.command}`{user} on {self.host}, process {self.process}"
+        job = f", {self.job}" if self.job else ""
+        return f"`{self.command}`{user} on {self.host}, process {self.process}{job}"
 
 
 @dataclass(frozen=True, kw_only=True)

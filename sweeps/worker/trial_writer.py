@@ -209,6 +209,7 @@ def _where(device: str, execution: Execution, origin: Origin, *packages: str) ->
         command=origin.command,
         folder=origin.folder,
         sources=origin.sources,
+        job=origin.job,
         processor=processor_name(),
         device=device_name(device),
         execution=str(execution),

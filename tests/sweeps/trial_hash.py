@@ -17,9 +17,11 @@ NOT_RESULTS = (
     "folder",
     "sources",
     "attempt",
+    "job",
+    "host",
 )
-"""When, and by which command and commit: two runs may well differ in these; the weights are looked
-at."""
+"""When, where, and by which command and commit: two runs may well differ in these; the weights are
+looked at."""
 
 
 def trial_hash(folder: TrialFolder) -> str:

@@ -9,6 +9,7 @@ COMMANDS = (
     "plan",
     "run",
     "search",
+    "slurm",
     "cancel",
     "pause",
     "resume",

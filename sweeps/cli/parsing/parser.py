@@ -10,6 +10,10 @@ from quantlab.errors import ConfigurationError, suggestion
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with a suggestion for unknown options."""
 
+    rest: str | None = None
+    """Name under which the arguments after ``--`` are kept as a list, for another command; None if
+    they are arguments of this parser."""
+
     def error(self, message: str) -> NoReturn:
         """Raise an error that refers to ``--help`` instead of printing the usage.
 
@@ -27,6 +31,18 @@ class Parser(argparse.ArgumentParser):
                 f"{value!r} is unknown{suggestion(str(value), names)}; must be one of "
                 f"{', '.join(names)}",
             )
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse a command line as argparse does, up to ``--`` if the rest is kept."""
+        if self.rest is None or args is None:
+            return super().parse_known_args(args, namespace)
+        own = list(args)
+        place = own.index("--") if "--" in own else len(own)
+        options, unknown = super().parse_known_args(own[:place], namespace)
+        setattr(options, self.rest, own[place + 1 :])
+        return options, unknown
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: None = None

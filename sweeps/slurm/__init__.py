@@ -1,0 +1,1 @@
+"""Batch scripts that run a sweep or a search as a job of SLURM."""

@@ -1,0 +1,125 @@
+"""Batch scripts: the template ``sweep.sbatch.j2``, filled in for a job."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from quantlab import ConfigurationError
+from sweeps.slurm.job import SlurmJob
+from sweeps.slurm.time_limit import START_SECONDS, least_seconds
+
+
+def log_file(name: str, job: SlurmJob) -> str:
+    """Return the file that a job writes to, relative to its folder, in the notation of SLURM.
+
+    Args:
+        name: name of the sweep or study.
+        job: what the job asks of SLURM.
+    """
+    if own := job.further.get("output"):
+        return own
+    return f"{_file_name(name)}-{'%A_%a' if job.array else '%j'}.log"
+
+
+def script_file(name: str) -> Path:
+    """Return the file of the script of a sweep or study, if none is given."""
+    return Path(f"{_file_name(name)}.sbatch")
+
+
+def render(
+    name: str,
+    command: Sequence[str],
+    job: SlurmJob,
+    *,
+    setup: Sequence[str] = (),
+    folder: Path,
+    written_by: str,
+) -> str:
+    """Return the text of a batch script.
+
+    Args:
+        name: name of the sweep or study.
+        command: the command that the job runs, such as ``["run", "digits", "--pack", "9"]``.
+        job: what the job asks of SLURM.
+        setup: shell commands that make `sweeps` and `ray` available; without any, the script uses
+            the environment of this process.
+        folder: the folder in which the job runs.
+        written_by: the command line that writes the script, for its first lines.
+
+    Raises:
+        ConfigurationError: the setup is no valid shell code, or the folder has a name that SLURM
+            cannot read.
+    """
+    if re.search(r"[\n\"\\%]", str(folder)):
+        raise ConfigurationError(
+            f'{str(folder)!r}: SLURM cannot run a job in a folder with one of " \\ % in its path'
+        )
+    path = shlex.quote(str(Path(sys.executable).parent))
+    environment = Environment(
+        loader=PackageLoader("sweeps.slurm", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    text = environment.get_template("sweep.sbatch.j2").render(
+        name=name,
+        command=" ".join(map(_quoted, ("sweeps", *command))),
+        job=job,
+        directives=_directives(name, job, folder),
+        setup="\n".join(setup) or f"export PATH={path}:$PATH",
+        written_by=written_by.replace("\n", " "),
+        least_seconds=least_seconds(job.stop_before) - START_SECONDS // 2,
+    )
+    _require_valid(text)
+    return text
+
+
+def _directives(name: str, job: SlurmJob, folder: Path) -> list[str]:
+    """Return the options of sbatch, one a line."""
+    own = {
+        "job-name": _file_name(name),
+        "chdir": f'"{folder}"' if re.search(r"[^\w./+@:,-]", str(folder)) else str(folder),
+        "output": log_file(name, job),
+        "open-mode": "append",
+        "partition": job.partition,
+        "account": job.account,
+        "array": f"1-{job.array}" if job.array else None,
+        "nodes": str(job.nodes),
+        "ntasks-per-node": "1",
+        "cpus-per-task": None if job.cpus_per_node is None else str(job.cpus_per_node),
+        "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else None,
+        "time": job.time,
+        "signal": f"B:USR1@{job.stop_before}",
+        "requeue": "",
+    }
+    options = {key: value for key, value in own.items() if value is not None} | job.further
+    return [f"--{key}={value}" if value else f"--{key}" for key, value in options.items()]
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for the shell; one like ``$SLURM_TMPDIR/data`` keeps its variable."""
+    return f'"{word}"' if re.fullmatch(r"\$\w+[\w./-]*", word) else shlex.quote(word)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", name)
+
+
+def _require_valid(text: str) -> None:
+    """Refuse a script that the shell cannot read, which can only be due to the user's setup."""
+    if (shell := shutil.which("bash")) is None:
+        return
+    found = subprocess.run(
+        [shell, "-n"], input=text, capture_output=True, text=True, check=False, env=os.environ
+    )
+    if found.returncode:
+        reason = found.stderr.strip().splitlines()[0]
+        raise ConfigurationError(f"--setup: must be valid commands of a shell; bash says: {reason}")
