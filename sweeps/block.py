@@ -10,10 +10,17 @@ from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import require_number
 from sweeps.axis import Axis
 from sweeps.labels import require_label
-from sweeps.plain_values import items_of, mapping_of, seeds_of
+from sweeps.plain_values import MOST_VALUES, items_of, mapping_of, seeds_of
 
 if TYPE_CHECKING:
     from quantlab import Recipe
+
+
+MEMORY_GIB = "memory_gib"
+"""The name of the memory of a process in `Block.resources`; in GiB, unlike Ray's ``memory``."""
+
+_MEANT = {"memory": MEMORY_GIB, "cpu": "CPU", "gpu": "GPU", "num_cpus": "CPU", "num_gpus": "GPU"}
+"""Names that have another meaning or none in Ray -> those that are meant."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,9 @@ class Block:
     priority: int = 0
     """Trials of a block with a higher priority are trained earlier, and so are the trials whose
     networks they need. It is no part of a recipe."""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """What each trial needs of its machine, such as ``{"accelerator_type:H100": 0.01}`` or
+    ``{"memory_gib": 12}``; see `resources_of`. It is no part of a recipe."""
 
     def __post_init__(self) -> None:
         where = f"block {require_label(self.label, 'Block.label')!r}"
@@ -98,6 +108,7 @@ class Block:
             "label": require_label(self.label, "Block.label"),
             "overrides": overrides,
             "axes": axes,
+            "resources": resources_of(self.resources, f"{where}: resources"),
         }
         if self.method is not None:
             normal["method"] = require_label(self.method, f"{where}: method")
@@ -127,6 +138,43 @@ class Block:
         """
         seeds = seeds if self.seeds is None else len(self.seeds)
         return math.prod(len(axis.values) for axis in self.axes) * seeds
+
+
+def resources_of(values: object, what: str) -> dict[str, float]:
+    """Return what a trial needs of its machine, as numbers by their names in Ray.
+
+    ``CPU`` and ``GPU`` replace the numbers of the command line; ``GPU`` is not used by trials that
+    run on CPUs. ``memory_gib`` is the memory of each process in GiB. All others are resources that
+    Ray finds, such as ``accelerator_type:H100``, or that `ray start --resources` gives a machine.
+
+    Args:
+        values: the mapping.
+        what: name of the field, for the message.
+
+    Raises:
+        ConfigurationError: the value is not a mapping from names to numbers, a number is not
+            possible, or another name is meant.
+    """
+    found: dict[str, float] = {}
+    for name, value in mapping_of(values, what, "{'accelerator_type:H100': 0.01}").items():
+        where = f"{what}[{name!r}] = {brief(value)}"
+        if not name or name != "".join(name.split()):
+            raise ConfigurationError(f"{where}: the name must be text without spaces")
+        if name in _MEANT:
+            raise ConfigurationError(f"{where}: write {_MEANT[name]!r} instead of {name!r}")
+        is_number = type(value) in (int, float) and 0 < value <= MOST_VALUES
+        if name == MEMORY_GIB:
+            if not is_number:
+                raise ConfigurationError(f"{where}: must be a number of GiB > 0")
+        elif not is_number or (value != int(value) and not 1e-4 <= value < 1):
+            raise ConfigurationError(f"{where}: must be an integer, or a fraction from 0.0001 to 1")
+        elif name == "GPU" and value > 1:
+            raise ConfigurationError(
+                f"{where}: must be at most 1; --gpus-per-trial {value:g} trains each trial of a "
+                "sweep on several GPUs"
+            )
+        found[name] = float(value)
+    return found
 
 
 def require_recipe(value: object, what: str) -> None:

@@ -50,6 +50,8 @@ class Cell:
     """Identity of the recipe, and so of the trial."""
     configuration_id: str
     """Identity of the recipe without its seed."""
+    resources: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """What the trial needs of its machine; see `sweeps.block.resources_of`."""
     facts: dict[str, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
     """Values of functions of the cell; see `fact`."""
 

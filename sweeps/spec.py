@@ -127,6 +127,7 @@ class SweepSpec:
                     recipe=seeded,
                     fingerprint=fingerprint(seeded),
                     configuration_id=configuration,
+                    resources=block.resources,
                 )
 
     def _override(self, recipe: "Recipe", path: str, value: object, where: str) -> "Recipe":

@@ -14,6 +14,7 @@ from optuna.trial import BaseTrial
 
 from quantlab import ConfigurationError, Recipe, configuration_id
 from quantlab.errors import brief, described
+from sweeps.block import resources_of
 from sweeps.labels import require_label, require_name, require_text
 from sweeps.objective import (
     BITS,
@@ -100,6 +101,8 @@ class StudySpec:
     """Points that are evaluated first and compared with the winner: label -> parameters."""
     confirmation_seeds: tuple[int, ...] = tuple(range(100, 110))
     """Seeds with which the winner is confirmed; none of `seeds`."""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """What each trial needs of its machine; see `sweeps.block.resources_of`."""
     seed: int = 0
     """Seed of the sampler."""
     description: str = ""
@@ -157,6 +160,7 @@ class StudySpec:
             ("confirmation_seeds", fresh),
             ("objectives", objectives),
             ("known", known),
+            ("resources", resources_of(self.resources, "StudySpec.resources")),
         ):
             object.__setattr__(self, name, value)
 

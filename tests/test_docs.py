@@ -51,6 +51,7 @@ LONG = {
     "language_models.md": 2,
     "long_sweeps.md": 9,
     "packs.md": 3,
+    "placement.md": 1,
     "quantized_nets.md": 2,
     "reproduction.md": 1,
     "results.md": 1,

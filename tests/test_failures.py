@@ -92,6 +92,15 @@ TRIED: dict[str, tuple[str, ...]] = {
         "machines/test_slurm.py::test_trials_survive_all_ends_of_a_job",
     ),
     "A SLURM job is cancelled.": ("machines/test_slurm.py::test_trials_survive_all_ends_of_a_job",),
+    "A machine runs out of memory, and Ray's memory monitor kills a trial.": (
+        "sweeps/running/test_tune_hooks.py"
+        "::test_fewer_trials_run_at_once_after_one_was_killed_because_of_memory",
+        "sweeps/running/test_tune_hooks.py"
+        "::test_a_trial_that_needs_more_memory_than_a_machine_has_fails_at_once",
+    ),
+    "No machine has what the `resources` of a block name.": (
+        "sweeps/placement/test_needs.py::test_trials_that_no_machine_can_train_are_told",
+    ),
     "One of several commands on the same storage is stopped or killed.": (
         "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
         "chaos/test_chaos.py::test_a_sweep_survives_failures_of_a_cluster",

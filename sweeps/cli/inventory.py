@@ -138,7 +138,6 @@ def print_trial(shown: Mapping[str, Any]) -> None:
             "ended": when(result.get("time")),
             "epochs": len(shown["epochs"]),
             **metrics,
-            "attempts": len(shown["attempts"]) if len(shown["attempts"]) > 1 else "",
             "pack": f"{result['pack']} trials" if result.get("pack", 1) > 1 else "",
             "device": result.get("device"),
             "host": result.get("host"),

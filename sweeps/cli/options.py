@@ -282,6 +282,13 @@ def training_options(command: argparse.ArgumentParser) -> None:
     )
     placement_options(command)
     command.add_argument(
+        "--memory-per-trial",
+        type=number_or_auto,
+        metavar="auto|GIB",
+        help="memory to reserve for each process that trains, in GiB; 0 reserves none, auto what "
+        "finished trials of the same network needed (default: auto)",
+    )
+    command.add_argument(
         "--retries",
         type=nonnegative_integer,
         default=Resources.retries,
@@ -303,7 +310,8 @@ def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Collect the options of `training_options` as arguments of `run_cells` and `run_study`."""
     from sweeps.storage.records import Origin
 
-    own = {"address": options.address, "retries": options.retries, "scratch": options.scratch}
+    names = ("address", "retries", "scratch", "memory_per_trial")
+    own = {name: getattr(options, name) for name in names}
     return {
         "tracking_uri": options.tracking_uri,
         "data_dir": options.data,

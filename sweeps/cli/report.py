@@ -35,8 +35,6 @@ from sweeps.searching.results import cells_of, load, summary_lines
 from sweeps.selection.names import part_name
 from sweeps.selection.part_of_sweep import report_name
 from sweeps.spec import Cell, SweepSpec
-from sweeps.spending.description import spent_text
-from sweeps.spending.spent import spending_of
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result
 from sweeps.study import StudySpec
@@ -155,7 +153,6 @@ def _of_sweep(
         out,
         f"Sweep {name}",
         _facts(sweep, "run", options, results_of(sweep.cells, storage))
-        | _spent_facts(sweep.cells, storage)
         | _data_facts(sweep.cells, storage),
         _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
@@ -183,9 +180,7 @@ def _of_study(
         study,
         storage,
         options.out or storage.root / "reports" / spec.name,
-        _facts(spec, "search", options, results_of(cells, storage))
-        | _spent_facts(cells, storage)
-        | _data_facts(cells, storage),
+        _facts(spec, "search", options, results_of(cells, storage)) | _data_facts(cells, storage),
         chosen.formats,
         _named(chosen, spec.name).latex,
     )
@@ -216,12 +211,6 @@ def _facts(
 def _call(command: str, options: argparse.Namespace, *names: str, more: Sequence[str] = ()) -> str:
     """Format a call of a command on the same sweep, with those options that are not defaults."""
     return shlex.join(["sweeps", command, options.sweep, *changed_options(options, *names), *more])
-
-
-def _spent_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:
-    """Return the head's line on what was spent; none without a record of it."""
-    text = spent_text(spending_of(cells, storage))
-    return {"spent": text} if text else {}
 
 
 def _data_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:

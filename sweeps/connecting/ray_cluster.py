@@ -18,7 +18,7 @@ from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from sweeps.connecting import signals
 from sweeps.placement.pack_probe import alive_nodes
-from sweeps.placement.resources import Resources, usable_cpus
+from sweeps.placement.resources import Resources, mig_instances, usable_cpus
 
 PENDING_TRIALS = 200
 """How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
@@ -48,7 +48,7 @@ def connect(resources: Resources) -> int:
         cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
         try:
             # None would also connect to any cluster that happens to run on this machine.
-            _init("local", num_cpus=cpus, include_dashboard=False)
+            _init("local", num_cpus=cpus, num_gpus=mig_instances(), include_dashboard=False)
         except Exception as error:  # Ray raises many types
             is_long = "AF_UNIX" in str(error)
             hint = "; set TMPDIR to a shorter path, such as /tmp" if is_long else ""

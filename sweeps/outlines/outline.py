@@ -13,7 +13,7 @@ from sweeps.spec import Block, PublishedCost, SweepSpec
 if TYPE_CHECKING:
     from quantlab import Recipe
 
-_FIELDS = ("block", "method", "coordinates", "fingerprint", "configuration_id")
+_FIELDS = ("block", "method", "coordinates", "fingerprint", "configuration_id", "resources")
 
 
 class OutlinedCell(Cell):
@@ -59,6 +59,7 @@ def outline_of(sweep: SweepSpec) -> dict[str, Any]:
             "label": block.label,
             "method": block.method,
             "seeds": block.seeds,
+            "resources": block.resources,
             "cost": block.cost and asdict(block.cost),
             "priority": block.priority,
         }
@@ -101,6 +102,7 @@ def sweep_of(
             block["label"],
             method=block["method"],
             seeds=block["seeds"] and tuple(block["seeds"]),
+            resources=block["resources"],
             cost=block["cost"] and PublishedCost(**block["cost"]),
             priority=block["priority"],
         )

@@ -17,7 +17,12 @@ from quantlab.execution import Execution
 from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
-from sweeps.placement.sharing_choice import choose_sharing, most_processes
+from sweeps.placement.sharing_choice import (
+    choose_for_all,
+    choose_sharing,
+    gpu_kinds,
+    most_processes,
+)
 from sweeps.spec import Cell
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.staging import stage
@@ -39,10 +44,11 @@ def shared_gpus(
     scratch: Path | None,
     resources: Resources,
     device: str = "cuda",
-) -> tuple[Resources, str]:
+) -> tuple[Resources, list[str]]:
     """Measure which number of processes, each with a pack, trains the most trials on one GPU.
 
-    Ray must be connected to at least one machine with a GPU.
+    It is measured on one GPU of each kind; see `choose_for_all`. Ray must be connected to at least
+    one machine with a GPU.
 
     Args:
         cells: the trials to train.
@@ -54,20 +60,24 @@ def shared_gpus(
         device: a torch device.
 
     Returns:
-        The resources with the fastest share of a GPU, and a line that describes the measurement.
+        The resources with the fastest share of a GPU, and lines that describe the measurements.
     """
-
-    def measure(recipes: Sequence[Recipe], most: int, trials: int) -> SharedPaces:
-        try:
-            with _team(recipes, most, data_dir, scratch, resources, device) as team:
-                return measure_sharing(team, most=most, trials=trials)
-        except (NoRoomError, RayError) as error:
-            return SharedPaces({}, {}, f"not measured: {first_line(error)}")
-
-    most = most_processes(nodes, cpus=resources.cpus, concurrency=resources.concurrency)
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    number, line = choose_sharing(cells, packing, measure, most=most, gpus=gpus)
-    return replace(resources, gpus_per_trial=1 / number), line
+    limit = most_processes(nodes, cpus=resources.cpus, concurrency=resources.concurrency)
+
+    def choose(kind: str, own: Sequence[dict[str, float]]) -> tuple[int, str]:
+        def measure(recipes: Sequence[Recipe], most: int, trials: int) -> SharedPaces:
+            try:
+                with _team(recipes, most, data_dir, scratch, resources, device, kind) as team:
+                    return measure_sharing(team, most=most, trials=trials)
+            except (NoRoomError, RayError) as error:
+                return SharedPaces({}, {}, f"not measured: {first_line(error)}")
+
+        most = min(limit, most_processes(own, cpus=resources.cpus, concurrency=None))
+        return choose_sharing(cells, packing, measure, most=most, gpus=gpus)
+
+    number, lines = choose_for_all(gpu_kinds(nodes), choose)
+    return replace(resources, gpus_per_trial=1 / number), lines
 
 
 class _Team:
@@ -125,9 +135,11 @@ def _team(
     scratch: Path | None,
     resources: Resources,
     device: str,
+    kind: str,
 ) -> Iterator[_Team]:
-    """Reserve one GPU, and CPUs for `most` processes, on one machine."""
-    group = placement_group([{"GPU": 1.0, "CPU": resources.cpus * most}])
+    """Reserve one GPU of a kind, and CPUs for `most` processes, on one machine."""
+    bundle = {"GPU": 1.0, "CPU": resources.cpus * most} | ({kind: 0.001} if kind else {})
+    group = placement_group([bundle])
     try:
         if not group.wait(timeout_seconds=PATIENCE_SECONDS):
             raise NoRoomError(

@@ -1,5 +1,6 @@
 """Packing: which trials are trained as one pack, and how many of them."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -33,8 +34,8 @@ class Packing:
         return self if self._slots is None else Packing(self._sizes, slots=slots)
 
     def pack_key(self, cell: Cell) -> str:
-        """Return the key that trials of one pack share; empty if trials are not packed."""
-        return "" if self._sizes == 1 else pack_key_of(cell)
+        """Return the key that trials of one pack share; that of their kind if none is packed."""
+        return kind_of(cell) if self._sizes == 1 else pack_key_of(cell)
 
     def size(self, key: str, ready: int) -> int:
         """Return the size of the next pack.
@@ -71,9 +72,21 @@ ALONE = Packing(1)
 """Trains every trial alone."""
 
 
-@fact
+def kind_of(cell: Cell) -> str:
+    """Return a key of what a trial needs of its machine; empty if its block names nothing.
+
+    Trials of different kinds are not trained in one pack.
+    """
+    return json.dumps(sorted(cell.resources.items())) if cell.resources else ""
+
+
 def pack_key_of(cell: Cell) -> str:
     """Return the key that trials of one pack share; the fingerprint if it cannot be packed."""
+    return kind_of(cell) + _pack_key_of_recipe(cell)
+
+
+@fact
+def _pack_key_of_recipe(cell: Cell) -> str:
     from quantlab.packs.compatibility import pack_key
 
     try:

@@ -1,7 +1,7 @@
 """Resources: where trials run, the CPUs and GPUs of each, and how many run at once."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,9 @@ class Resources:
     """Maximum number of trials or packs that run at once; None for as many as fit."""
     cpus_per_trial: float | None = None
     """CPUs that Ray reserves for a trial; None for one for each thread and data loader process."""
+    memory_per_trial: float | None = None
+    """GiB of memory that Ray reserves for each process of a trial whose block names none; 0 for
+    none, None for as much as finished trials like it needed."""
     gpus_per_trial: float | None = 0.0
     """GPUs of a trial, which may be a fraction; 0 trains on the CPU, None measures the fastest
     fraction. Several GPUs are used by as many processes, which train the trial together."""
@@ -137,6 +140,15 @@ def usable_cpus() -> int:
     return max(1, usable)
 
 
+def mig_instances() -> int | None:
+    """Return how many parts of GPUs ``CUDA_VISIBLE_DEVICES`` names; None if it names none.
+
+    Ray counts whole GPUs only, and gives each process one of the names.
+    """
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return len(names) if names[0].startswith("MIG-") else None
+
+
 def cpu_limits(groups: Path, root: Path) -> Iterator[float]:
     """Yield the CPU limits of the control groups of this process and of their parents.
 
@@ -175,12 +187,15 @@ def places_of_nodes(nodes: Sequence[dict[str, float]], *, cpus: float, gpus: flo
         cpus: CPUs of a trial or pack.
         gpus: GPUs of a trial or pack.
     """
-    found = []
-    for node in nodes:
-        room = [
-            int(node.get(kind, 0) / needed)
-            for kind, needed in (("CPU", cpus), ("GPU", gpus))
-            if needed
-        ]
-        found.append(min(room, default=1))
-    return found
+    return [places_on(node, {"CPU": cpus, "GPU": gpus}) for node in nodes]
+
+
+def places_on(node: Mapping[str, float], bundle: Mapping[str, float]) -> int:
+    """Return how many processes fit on a machine.
+
+    Args:
+        node: the resources of the machine by their name in Ray.
+        bundle: what a process reserves.
+    """
+    room = [int(node.get(kind, 0) / needed) for kind, needed in bundle.items() if needed]
+    return min(room, default=1)

@@ -1,17 +1,19 @@
 """Choose how many processes share each GPU, by measurements."""
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from quantlab import Recipe
-from quantlab.canonical import canonical
 from quantlab.probing.gpu_sharing import MOST_MEMORY, NUMBERS, SharedPaces
 from sweeps.placement.packing import Packing, by_pack_key
+from sweeps.placement.trial_memory import memory_of
 from sweeps.spec import Cell
 
 MOST_OTHERS = 4
 """Packs of other networks, datasets or batch sizes whose memory is measured at most."""
+
+KIND_OF_GPU = "accelerator_type:"
+"""Beginning of the names of Ray's resources for the kinds of GPUs."""
 
 Measure = Callable[[Sequence[Recipe], int, int], SharedPaces]
 """Measures a pack: its recipes, the maximum number of processes, and the trials of a GPU."""
@@ -33,6 +35,51 @@ def most_processes(
     if concurrency is not None and gpus:
         most = min(most, math.ceil(concurrency / gpus))
     return max(1, int(most))
+
+
+def gpu_kinds(nodes: Sequence[dict[str, float]]) -> dict[str, list[dict[str, float]]]:
+    """Group the machines with GPUs by the resource of Ray that names their kind of GPU.
+
+    Args:
+        nodes: the resources of each machine by their name in Ray.
+
+    Returns:
+        Name of the resource, such as ``accelerator_type:H100`` -> the machines; the name is empty
+        for those whose kind Ray does not know.
+    """
+    kinds: dict[str, list[dict[str, float]]] = {}
+    for node in nodes:
+        if node.get("GPU", 0) >= 1:
+            name = next((name for name in node if name.startswith(KIND_OF_GPU)), "")
+            kinds.setdefault(name, []).append(node)
+    return kinds
+
+
+def choose_for_all(
+    kinds: Mapping[str, Sequence[dict[str, float]]],
+    choose: Callable[[str, Sequence[dict[str, float]]], tuple[int, str]],
+) -> tuple[int, list[str]]:
+    """Choose the number of processes on each GPU where there are several kinds of GPUs.
+
+    It is the smallest of the numbers that are chosen for each kind, because Ray places a trial on
+    any of them.
+
+    Args:
+        kinds: see `gpu_kinds`.
+        choose: returns the number for a kind, by the name of its resource and its machines, and a
+            line that describes the measurement.
+
+    Returns:
+        The number of processes on each GPU, and lines that describe the measurements.
+    """
+    found = {kind: choose(kind, own) for kind, own in kinds.items()}
+    number = min((own for own, _ in found.values()), default=1)
+    if len(found) <= 1:
+        return number, [line for _, line in found.values()]
+    names = {kind: kind.removeprefix(KIND_OF_GPU) or "unknown kind" for kind in found}
+    lines = [f"{names[kind]}: {line}" for kind, (_, line) in found.items()]
+    together = _line(number, "the smallest number for any kind of GPU, as a trial may get each")
+    return number, [*lines, together]
 
 
 def choose_sharing(
@@ -79,19 +126,9 @@ def choose_sharing(
     return number, _line(number, reason)
 
 
-def _memory_key(recipes: Sequence[Recipe]) -> str:
-    """Return what the memory of a pack depends on, as text."""
-    recipe = recipes[0]
-    parts = {
-        "model": recipe.model,
-        "dataset": recipe.dataset,
-        "batch_size": recipe.batch_size,
-        "is_quantized": recipe.quantization is not None,
-        "has_moving_average": recipe.moving_average is not None,
-        "optimizer": recipe.optimizer.algorithm,
-        "trials": len(recipes),
-    }
-    return json.dumps(canonical(parts), sort_keys=True)
+def _memory_key(recipes: Sequence[Recipe]) -> tuple[str, int]:
+    """Return what the memory of a pack depends on."""
+    return memory_of(recipes[0]), len(recipes)
 
 
 def _line(number: int, reason: str) -> str:

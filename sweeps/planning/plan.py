@@ -32,9 +32,11 @@ def plan_of(
 
     ``to_run`` counts unfinished trials, and ``waiting`` those among them that need the network of a
     trial that is not complete. ``costs`` and ``time`` are those of `sweeps.planning.budget`.
-    ``trial_list`` has every trial: its fingerprint, name, block, method, axes (name -> label),
-    seed, state, and the fingerprints of the trials that it ``starts_from`` and that it is
-    ``taught_by``, or null. ``alone`` counts the trials that no pack can have, by the reason.
+    Each of ``blocks`` has such counts, the names of the trials that it ``depends_on``, and the
+    ``resources`` that each of its trials reserves. ``trial_list`` has every trial: its fingerprint,
+    name, block, method, axes (name -> label), seed, state, and the fingerprints of the trials that
+    it ``starts_from`` and that it is ``taught_by``, or null. ``alone`` counts the trials that no
+    pack can have, by the reason.
     ``archive`` has the URL of the archive and how many unfinished trials it has, which count as
     finished; null without one.
 
@@ -75,7 +77,8 @@ def plan_of(
         cells = [cell for cell in sweep.cells if cell.block == block.label]
         parents = dict.fromkeys(parent for cell in cells for parent in cell.parents)
         depends_on = [names.get(parent, f"trial {parent}") for parent in parents]
-        blocks.append({"label": block.label, **counts(cells), "depends_on": depends_on})
+        own = {"depends_on": depends_on, "resources": dict(block.resources)}
+        blocks.append({"label": block.label, **counts(cells), **own})
     trials = [
         {
             "fingerprint": cell.fingerprint,
@@ -117,8 +120,8 @@ def describe(plan: dict[str, Any], width: int = 80) -> str:
         f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
     ]
     notes = ["", *plan["notes"]] if plan.get("notes") else []
-    archived = _archived(plan)
-    return "\n".join([head, tables[0], *archived, "", tables[1], *_together(plan), *alone, *notes])
+    lines = [*_together(plan), *_needed(plan), *alone, *notes]
+    return "\n".join([head, tables[0], *_archived(plan), "", tables[1], *lines])
 
 
 def _archived(plan: dict[str, Any]) -> list[str]:
@@ -177,6 +180,17 @@ def _together(plan: dict[str, Any]) -> list[str]:
     each = {1: "", None: "packs "}.get(time["pack"], f"packs of up to {time['pack']} ")
     at_once = "one after the other" if time["slots"] == 1 else f"{time['slots']} {each}at once"
     return [f"On this machine, the {trials} take about {duration(time['seconds'])}, {at_once}."]
+
+
+def _needed(plan: dict[str, Any]) -> list[str]:
+    """Return lines about the blocks that name what their trials need of a machine."""
+    return [
+        f"Trials of block {plain(block['label'])} reserve "
+        + ", ".join(f"{plain(name)}={value:g}" for name, value in block["resources"].items())
+        + " on their machine."
+        for block in plan["blocks"]
+        if block["resources"]
+    ]
 
 
 def _alone(cells: Iterable[Cell]) -> list[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """CellQueue: the trials of a sweep, in the order in which they are trained."""
 
 import heapq
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from sweeps.control.priorities import USUAL, Priority
 from sweeps.control.requests import Request
-from sweeps.placement.packing import ALONE, Packing
+from sweeps.placement.packing import ALONE, Packing, kind_of
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -33,6 +33,7 @@ class CellQueue(TrialQueue):
         names: Mapping[str, str] | None = None,
         packing: Packing = ALONE,
         priorities: Mapping[str, Priority] = MappingProxyType({}),
+        room: Callable[[Cell], int] | None = None,
     ) -> None:
         """Create the queue. Cells of which a parent has diverged already fail at once.
 
@@ -43,9 +44,12 @@ class CellQueue(TrialQueue):
             names: fingerprint -> name of trials, for messages.
             packing: how many cells are trained as one pack.
             priorities: fingerprint -> see `sweeps.control.priorities`.
+            room: how many trials or packs of the kind of a cell may be pending, so that those of
+                other kinds have their turn; None for any number. See `Needs.room`.
         """
         super().__init__(storage, retries=retries, packing=packing)
         self._names = names or {}
+        self._room = room if len(set(map(kind_of, cells))) > 1 else None
         self._order = list(cells)
         self._places = {cell.fingerprint: place for place, cell in enumerate(cells)}
         self._parents = {parent for cell in cells for parent in cell.parents}
@@ -74,15 +78,34 @@ class CellQueue(TrialQueue):
             self.failed_at_once += [cell, *self.ended(cell, TrialState.FAILED)]
 
     def _next(self) -> list[Cell]:
-        keys = [key for key, heap in self._ready.items() if heap]
-        if not keys:
+        ranks = {key: heap[0] for key, heap in self._ready.items() if heap}
+        key = (
+            self._next_of_kinds(ranks)
+            if self._room
+            else min(ranks, key=lambda key: ranks[key], default=None)
+        )
+        if key is None:
             return []
-        key = min(keys, key=lambda key: self._ready[key][0])
         heap = self._ready[key]
         size = self._packing.size(key, len(heap))
         pack = [self._order[heapq.heappop(heap)[-1]] for _ in range(min(size, len(heap)))]
         self._pending |= {cell.fingerprint: cell for cell in pack}
         return pack
+
+    def _next_of_kinds(self, ranks: Mapping[str, _Entry]) -> str | None:
+        """Return the pack key to train next: of the kind of which the fewest trials are pending.
+
+        Trials of one kind must not fill the queue of Ray while machines for others are idle.
+        """
+        assert self._room is not None
+        pending = Counter(map(kind_of, self._pending.values()))
+        found = []
+        for key, rank in ranks.items():
+            cell = self._order[rank[-1]]
+            count = pending[kind_of(cell)]
+            if count < self._room(cell) * self._packing.size(key, len(self._ready[key])):
+                found.append((rank[:-1], count, rank[-1], key))
+        return min(found)[-1] if found else None
 
     def cell(self, fingerprint: str) -> Cell:
         return self._order[self._places[fingerprint]]

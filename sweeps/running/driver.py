@@ -10,11 +10,12 @@ from pathlib import Path
 from secrets import token_hex
 
 from ray import tune
+from ray.exceptions import OutOfMemoryError
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps.control.listener import Ending, Listener, cancelled_trials
-from sweeps.placement.resources import Resources
+from sweeps.placement.needs import Needs
 from sweeps.running import users_modules
 from sweeps.running.metrics import MetricsCallback
 from sweeps.running.queue import TrialQueue
@@ -24,6 +25,7 @@ from sweeps.running.tune_hooks import (
     TrialCallback,
     folder_name_of,
     name_of,
+    place_of,
 )
 from sweeps.storage import source_archive
 from sweeps.storage.folder import Storage
@@ -44,9 +46,7 @@ def train(
     queue: TrialQueue,
     storage: Storage,
     data_dir: Path,
-    resources: Resources,
-    slots: int,
-    limit: int | None,
+    needs: Needs,
     delivery: Announced,
     progress: Progress,
     origin: Origin,
@@ -59,10 +59,7 @@ def train(
         queue: the trials.
         storage: the storage of the trials.
         data_dir: folder of the datasets.
-        resources: the resources of a trial or pack.
-        slots: how many trials may be pending in Ray.
-        limit: how many trials may be running and pending together; None for no limit. With a limit,
-            a worker may end and another one start between two trials.
+        needs: what trials and packs reserve.
         delivery: is told of trials whose records have changed.
         progress: the display of the terminal.
         origin: the command, which is recorded with each trial.
@@ -76,7 +73,8 @@ def train(
         LostProcessError: Ray Tune failed more often than `Resources.retries` allows.
         KeyboardInterrupt: the user stopped the sweep.
     """
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(slots))
+    resources = needs.resources
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(needs.pending))
     running = running_here(
         replace(origin, sources=source_archive.store(storage.root, users_modules.sources()))
     )
@@ -97,19 +95,20 @@ def train(
     metrics = MetricsCallback(name, queue, storage, progress, running)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
-        tune.PlacementGroupFactory(resources.bundles),
+        place_of,
     )
     failures_of_ray = 0
     while not queue.is_over:
         _wait_while_paused(queue, stop)
         if stop.stop_all():
             break
+        callback = TrialCallback(queue, stop, storage, delivery, progress, needs)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=QueueSearcher(queue, stop, progress),
+                search_alg=QueueSearcher(queue, stop, progress, needs),
                 num_samples=-1,  # until the search is over
-                max_concurrent_trials=limit,
+                max_concurrent_trials=needs.limit,
                 reuse_actors=True,
                 trial_name_creator=name_of,
                 trial_dirname_creator=folder_name_of,
@@ -121,10 +120,7 @@ def train(
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 stop=stop,
-                callbacks=[
-                    TrialCallback(queue, stop, storage, delivery, progress),
-                    metrics,
-                ],
+                callbacks=[callback, metrics],
             ),
         )
         try:
@@ -136,17 +132,17 @@ def train(
             if stop.error is not None:
                 raise stop.error from error
             # Tune gives up on all trials if, for example, Ray's memory monitor kills a process.
-            failures_of_ray += 1
-            if failures_of_ray > resources.retries:
-                raise LostProcessError(
-                    f"Ray Tune failed more than {resources.retries} times ({reason_of(error)}); "
-                    "run the same command again to continue"
-                ) from error
-            print(
-                f"sweeps: Ray Tune failed ({reason_of(error)}); starting it again",
-                file=sys.stderr,
-                flush=True,
-            )
+            is_memory = isinstance(error.__cause__, OutOfMemoryError)
+            line = callback.memory_ran_out() if is_memory else ""
+            if not line:
+                failures_of_ray += 1
+                if failures_of_ray > resources.retries:
+                    raise LostProcessError(
+                        f"Ray Tune failed more than {resources.retries} times "
+                        f"({reason_of(error)}); run the same command again to continue"
+                    ) from error
+                line = f"Ray Tune failed ({reason_of(error)}); starting it again"
+            print(f"sweeps: {line}", file=sys.stderr, flush=True)
             for cell in queue.pending:
                 queue.retry(cell, counts=False)
                 progress.interrupted(cell)

@@ -14,9 +14,11 @@ from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.placement.gpu_probe import shared_gpus
+from sweeps.placement.needs import Needs
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
-from sweeps.placement.packing import Packing
+from sweeps.placement.packing import Packing, kind_of
 from sweeps.placement.resources import Resources
+from sweeps.placement.trial_memory import TrialMemory
 from sweeps.planning.before_training import check_before_training
 from sweeps.running import users_modules
 from sweeps.running.cell_queue import CellQueue
@@ -95,7 +97,21 @@ def run_cells(
                 sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
             )
             with progress:
+                needs = Needs(
+                    resources,
+                    TrialMemory(resources.memory_per_trial or 0.0),
+                    kinds=len(set(map(kind_of, cells))),
+                    slots=slots,
+                )
+                is_fixed = cluster_address(resources) is None
+                for line in needs.require_room(cells, is_fixed=is_fixed):
+                    progress.log(f"warning: {line}")
                 resources, packing = _settled(cells, data_dir, resources, progress)
+                to_run = {cell.fingerprint for cell in cells}
+                others = [cell for cell in sweep.cells if cell.fingerprint not in to_run]
+                needs.settle(resources, others, storage, limit=_limit(resources))
+                for line in needs.limits_of_memory(cells):
+                    progress.log(line)
                 queue = CellQueue(
                     cells,
                     storage,
@@ -103,6 +119,7 @@ def run_cells(
                     names={cell.fingerprint: cell.name for cell in sweep.cells},
                     packing=packing,
                     priorities=priorities,
+                    room=needs.room,
                 )
                 queue.on_failed = lambda cell: steering.tell_failure(cell, storage)
                 for cell in queue.failed_at_once:
@@ -113,9 +130,7 @@ def run_cells(
                     queue,
                     storage,
                     data_dir,
-                    resources,
-                    slots,
-                    _limit(resources),
+                    needs,
                     delivery,
                     progress,
                     origin,
@@ -156,7 +171,7 @@ def _settled(
     packing = _packing(cells, data_dir, whole, progress)
     if not whole.gpus:
         return whole, packing
-    shared, line = shared_gpus(
+    shared, lines = shared_gpus(
         cells,
         packing,
         nodes,
@@ -164,7 +179,8 @@ def _settled(
         scratch=resources.scratch and resources.scratch.absolute(),
         resources=whole,
     )
-    progress.log(line)
+    for line in lines:
+        progress.log(line)
     return shared, packing.for_slots(shared.slots(nodes))
 
 

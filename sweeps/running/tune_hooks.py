@@ -16,6 +16,7 @@ from ray.tune.stopper import Stopper
 from quantlab import ConfigurationError
 from sweeps.connecting import signals
 from sweeps.control.listener import Listener
+from sweeps.placement.needs import Needs
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
@@ -31,6 +32,11 @@ def name_of(trial: Trial) -> str:
     return str(next(iter(trial.config["trials"])))
 
 
+def place_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a trial of Tune reserves. Those that reserve the same share their processes."""
+    return tune.PlacementGroupFactory(config["bundles"])
+
+
 def folder_name_of(trial: Trial) -> str:
     """Return the name of Tune's folder of a trial; a retry is another trial in Tune."""
     return f"{name_of(trial)}_{trial.trial_id}"
@@ -39,14 +45,17 @@ def folder_name_of(trial: Trial) -> str:
 class QueueSearcher(Searcher):
     """Gives the packs of a queue to Tune."""
 
-    def __init__(self, queue: TrialQueue, stop: "SweepStopper", progress: Progress) -> None:
+    def __init__(
+        self, queue: TrialQueue, stop: "SweepStopper", progress: Progress, needs: Needs
+    ) -> None:
         super().__init__()
         self._queue = queue
+        self._needs = needs
         self._stop = stop
         self._progress = progress
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next pack as Tune's configuration: its recipes by fingerprint.
+        """Return the next pack as Tune's configuration: its recipes by fingerprint, and its place.
 
         None makes Tune ask again later. If no trial runs, it does nothing but to ask for minutes,
         so that a stop must be noticed here.
@@ -55,7 +64,8 @@ class QueueSearcher(Searcher):
             return Searcher.FINISHED
         cells = self._queue.next()
         if cells:
-            return {"trials": {cell.fingerprint: cell.recipe for cell in cells}}
+            trials = {cell.fingerprint: cell.recipe for cell in cells}
+            return {"trials": trials, "bundles": self._needs.bundles(cells)}
         if not self._queue.pending and self._queue.elsewhere:
             self._progress.waits_for(self._queue.elsewhere)
         # While all that is left is paused, Tune ends, so that its processes free their memory.
@@ -155,8 +165,11 @@ class TrialCallback(tune.Callback):
         storage: Storage,
         delivery: Announced,
         progress: Progress,
+        needs: Needs,
     ) -> None:
         self._queue = queue
+        self._needs = needs
+        self._running: dict[str, list[Cell]] = {}
         self._stop = stop
         self._storage = storage
         self._delivery = delivery
@@ -179,7 +192,8 @@ class TrialCallback(tune.Callback):
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        for cell in self._pack(trial):
+        self._running[trial.trial_id] = self._pack(trial)
+        for cell in self._running[trial.trial_id]:
             self._progress.started(cell, waiting=self._queue.num_waiting)
 
     def on_trial_result(
@@ -196,6 +210,8 @@ class TrialCallback(tune.Callback):
                     f"{cell.name}: its pack does not fit into memory; packs of such trials have at "
                     f"most {largest} trials from now on"
                 )
+        if report.memory_gib is not None:
+            self._needs.memory.note(self._pack(trial), report.memory_gib)
         self._progress.continued(report.continued)
         self._progress.advanced(report.epochs)
         for cell in self._pack(trial):
@@ -220,6 +236,7 @@ class TrialCallback(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
+        self._running.pop(trial.trial_id, None)
         if trial.trial_id in self._stop.pruned:
             for cell in self._pack(trial):
                 if self._queue.is_pending(cell):
@@ -233,6 +250,7 @@ class TrialCallback(tune.Callback):
         if trial.trial_id in self._lost:  # Tune reports a process that dies between trials twice
             return
         self._lost.add(trial.trial_id)
+        self._running.pop(trial.trial_id, None)
         error = _error(trial)
         preempted = isinstance(error, RayActorError) and error.preempted
         if isinstance(error, RayActorError) and error.actor_init_failed:
@@ -251,6 +269,30 @@ class TrialCallback(tune.Callback):
                     cell, f"its process died, and no retries are left ({reason_of(error)})"
                 )
             self._ended(cell, state)
+
+    def memory_ran_out(self) -> str:
+        """Let fewer trials run at once, after Ray has killed one because memory was used up.
+
+        If a pack was alone on its machine, smaller packs are formed. A trial that was alone fails.
+        If each of several machines had one trial, it is not known which one was killed, so that
+        each spends a retry.
+
+        Returns:
+            A line about what happens now; empty if nothing is known of the trials that ran.
+        """
+        packs = [list(filter(self._queue.is_pending, cells)) for cells in self._running.values()]
+        packs = list(filter(None, packs))
+        if not packs:
+            return ""
+        if line := self._needs.fewer_at_once(packs):
+            return line
+        reason = "its machine has too little memory for it alone, and Ray has killed its process"
+        for cells in packs:
+            if len(cells) > 1:
+                self._queue.limit_packs(cells[0], len(cells) // 2)
+            elif len(packs) == 1 or not self._queue.retry(cells[0]):
+                self._ended(cells[0], self._failed(cells[0], reason))
+        return "the memory of a machine was used up by a single trial or pack, which Ray has killed"
 
     def _failed(self, cell: Cell, reason: str) -> TrialState:
         """Record the failure of a trial, unless its worker has already done so."""

@@ -47,6 +47,7 @@ def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:
         recipe=seeded,
         fingerprint=fingerprint(seeded),
         configuration_id=configuration_id(seeded),
+        resources=spec.resources,
     )
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive
 from sweeps.archive.taking import Taking, take_finished
+from sweeps.connecting.ray_cluster import cluster_address
 from sweeps.connecting.services import services
 from sweeps.control.listener import Ending, listening
 from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_study
+from sweeps.placement.needs import Needs
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
+from sweeps.placement.trial_memory import TrialMemory
 from sweeps.planning.before_training import check_before_training
 from sweeps.running import users_modules
 from sweeps.searching.results import cell_of
@@ -114,6 +117,8 @@ def run_study(
             # A configuration that waits in Ray was sampled before the latest results, and no other
             # driver can take it. But with nothing waiting, Tune would start no further actors.
             slots = resources.concurrency or resources.slots(alive_nodes())
+            memory = TrialMemory(resources.memory_per_trial or 0.0)
+            needs = Needs(resources, memory, slots=slots)
             progress = Progress(
                 queue.cells,
                 storage,
@@ -125,14 +130,16 @@ def run_study(
             queue.on_finished = progress.log
             queue.on_failed = lambda cell: steering.tell_failure(cell, storage)
             with progress:
+                is_fixed = cluster_address(resources) is None
+                for line in needs.require_room(examples, is_fixed=is_fixed):
+                    progress.log(f"warning: {line}")
+                needs.settle(resources, queue.cells, storage, limit=resources.concurrency)
                 return train(
                     spec.name,
                     queue,
                     storage,
                     data_dir,
-                    resources,
-                    slots,
-                    resources.concurrency,
+                    needs,
                     delivery,
                     progress,
                     origin,

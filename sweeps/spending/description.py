@@ -23,13 +23,7 @@ def hours(seconds: float) -> str:
 
 
 def spent_line(spending: Spending, own: Spent | None = None) -> str:
-    """Return what was spent in one line, beginning with its name; see `spent_text`."""
-    text = spent_text(spending, own)
-    return f"spent: {text}" if text else ""
-
-
-def spent_text(spending: Spending, own: Spent | None = None) -> str:
-    """Return what was spent in a few words; empty if nothing was.
+    """Return what was spent in one line; empty if nothing was.
 
     Args:
         spending: what was spent on all trials.
@@ -39,7 +33,7 @@ def spent_text(spending: Spending, own: Spent | None = None) -> str:
     if not spent.attempts:
         return ""
     by = "" if own is None or own == spent else f"{_amount(own)} by this command, in all "
-    parts = [f"{by}{_amount(spent)} on {_number(spent.trials, 'trial', 'trials')}"]
+    parts = [f"spent: {by}{_amount(spent)} on {_number(spent.trials, 'trial', 'trials')}"]
     if spent.retries:
         parts.append(_number(spent.retries, "retry", "retries"))
     if spent.lost_seconds >= 1:

@@ -228,6 +228,11 @@ class Result(Computed):
     """Digest of ``weights.pt``; empty in older results."""
     attempt: Attempt | None = None
     """The attempt that finished the trial; None in older results."""
+    memory_gib: float | None = None
+    """See `sweeps.worker.peak_memory.PeakMemory`, of the process that trained the trial or its
+    pack; None in older results, and where it cannot be measured."""
+    gpu_memory_gib: float | None = None
+    """The same of the GPU; None without one, and in older results."""
 
     def __post_init__(self) -> None:
         if not self.state.is_finished:

@@ -18,6 +18,7 @@ from sweeps.spending.attempts import UNKNOWN, Reserved
 from sweeps.worker.data_parallel import Team
 from sweeps.worker.output import output_kept
 from sweeps.worker.pack_report import PackReport
+from sweeps.worker.peak_memory import own_peak_gib
 from sweeps.worker.sent_modules import send_modules_by_name
 from sweeps.worker.trial import TRANSIENT, alone, train_trials
 from sweeps.worker.work import Work
@@ -36,11 +37,12 @@ class Worker(tune.Trainable):
     modules. Tune keeps no checkpoints: a retried trial continues from the checkpoint in its folder.
     """
 
-    def setup(self, config: Mapping[str, Mapping[str, Recipe]], **parameters: Work) -> None:
+    def setup(self, config: Mapping[str, Any], **parameters: Work) -> None:
         """Start a pack.
 
         Args:
-            config: the recipes of the trials by their fingerprints, under the key ``trials``.
+            config: the recipes of the trials by their fingerprints, under the key ``trials``; and
+                what Ray has reserved for them, under ``bundles``.
             parameters: `Work`, under the key ``work``.
         """
         send_modules_by_name()  # a team of processes gets its recipes from this one
@@ -55,7 +57,7 @@ class Worker(tune.Trainable):
             self._together = team.training
         self._begin(config["trials"])
 
-    def reset_config(self, new_config: Mapping[str, Mapping[str, Recipe]]) -> bool:
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Start another pack in the same process."""
         self.cleanup()
         self._begin(new_config["trials"])
@@ -96,6 +98,7 @@ class Worker(tune.Trainable):
             continued=dict(self._continued),
             epochs=dict(self._epochs),
             largest=self._largest,
+            memory_gib=own_peak_gib(),
         )
         self._continued.clear()
         self._epochs.clear()

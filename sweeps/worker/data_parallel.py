@@ -124,10 +124,12 @@ class Team:
         group = get_current_placement_group()
         assert group is not None, "Tune places workers in placement groups"
         for rank in range(1, self._work.execution.replicas):
-            bundle = group.bundle_specs[rank]
+            bundle = dict(group.bundle_specs[rank])
             options = ray.remote(
-                num_cpus=bundle.get("CPU", 0),
-                num_gpus=bundle.get("GPU", 0),
+                num_cpus=bundle.pop("CPU", 0),
+                num_gpus=bundle.pop("GPU", 0),
+                memory=bundle.pop("memory", 0),
+                resources=bundle,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     group, placement_group_bundle_index=rank
                 ),

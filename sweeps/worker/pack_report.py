@@ -31,6 +31,8 @@ class PackReport:
     report."""
     largest: int | None = None
     """The size of the largest pack that may fit into memory, if this pack did not; else None."""
+    memory_gib: float | None = None
+    """The largest memory of this process for this pack so far, in GiB; None if it is not known."""
     setup_error: str = ""
     """Why this worker can train no trial; empty if it can."""
 

@@ -23,6 +23,7 @@ from sweeps.storage.record_files import write_atomically
 from sweeps.storage.records import NO_ORIGIN, Origin, Running
 from sweeps.storage.source_archive import give, path_of
 from sweeps.worker.output import output_not_kept
+from sweeps.worker.peak_memory import PeakMemory
 from sweeps.worker.staging import stage
 from sweeps.worker.trial_writer import TrialWriter, record_failure
 
@@ -202,6 +203,7 @@ def _train(
     torch.set_num_threads(execution.threads)
     places = list(trials)
     folder = trials[places[0]][1]
+    peak = PeakMemory(device)
     pack = PackedRun(
         [recipe for recipe, _ in trials.values()],
         data_dir=data_dir,
@@ -217,7 +219,15 @@ def _train(
     members = [folder.fingerprint for _, folder in trials.values()]
     writers = [
         TrialWriter(
-            run, folder, device, execution, members, contents[id(run.splits)], origin, attempts
+            run,
+            folder,
+            device,
+            execution,
+            members,
+            contents[id(run.splits)],
+            origin,
+            attempts,
+            peak,
         )
         for run, (_, folder) in zip(pack.members, trials.values(), strict=True)
     ]
@@ -235,6 +245,8 @@ def _train(
                 elif event.error is not None:
                     writers[event.member].diverge(event.error)
             due = checkpoint_seconds
+            if events and execution.workers:
+                peak.look()
             if events:
                 due = min(due, EPOCH_SECONDS * len(writers))
             is_saved = time.monotonic() - saved >= due

@@ -26,6 +26,7 @@ from sweeps.spending.attempts import OngoingAttempts
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.provenance import device_name, git_commit, package_versions, processor_name
 from sweeps.storage.records import NO_ORIGIN, Computed, Epoch, Failure, Origin, Result
+from sweeps.worker.peak_memory import PeakMemory
 
 
 def record_failure(
@@ -71,6 +72,7 @@ class TrialWriter:
         data_content: str,
         origin: Origin,
         attempts: OngoingAttempts,
+        peak: PeakMemory,
     ) -> None:
         """Load the last intact checkpoint into the run, and cut the history to its epoch.
 
@@ -83,9 +85,11 @@ class TrialWriter:
             data_content: hash of the dataset.
             origin: the command that trains the trial.
             attempts: the attempts of the pack, of which the result has one.
+            peak: the memory of this process.
         """
         self._run = run
         self._attempts = attempts
+        self._peak = peak
         self._folder = folder
         self._where = _where(device, execution, origin, *run.recipe.model.packages)
         self._pack = pack
@@ -180,6 +184,8 @@ class TrialWriter:
                 pack=len(self._pack),
                 pack_members=tuple(self._pack) if len(self._pack) > 1 else (),
                 data_content=self._data_content,
+                memory_gib=self._peak.gib,
+                gpu_memory_gib=self._peak.gpu_gib,
                 **details,
                 **asdict(self._where),
             )

@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
-from sweeps.placement.resources import Resources, places_of_nodes, usable_cpus
+from sweeps.placement.resources import (
+    Resources,
+    mig_instances,
+    places_of_nodes,
+    usable_cpus,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,8 @@ def this_machine(resources: Resources) -> Machine:
 
 
 def _num_gpus() -> float:
+    if (parts := mig_instances()) is not None:  # of which torch sees the first one only
+        return float(parts)
     import torch  # which a plan for CPUs does not need
 
     return float(torch.cuda.device_count())

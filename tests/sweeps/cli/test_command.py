@@ -118,7 +118,6 @@ def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Pa
     assert set(frame["bits"]) == {1.0, 32.0}
     assert set(frame["command"]) == {"sweeps run tiny.py --concurrency 2"}
     page = (out / "report.html").read_text()
-    assert re.search(r"\d m?s of slots on 6 trials", page)
     for section in ("Course of training", "The proximal maps", "Sources of variance"):
         assert section in page
     names = {path.stem for path in (out / "figures").glob("*.svg")}

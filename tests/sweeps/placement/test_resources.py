@@ -7,7 +7,14 @@ import pytest
 
 from quantlab import ConfigurationError
 from quantlab.execution import Execution
-from sweeps.placement.resources import Resources, cpu_limits, places_of_nodes, usable_cpus
+from sweeps.placement.resources import (
+    Resources,
+    cpu_limits,
+    mig_instances,
+    places_of_nodes,
+    usable_cpus,
+)
+from sweeps.planning.costs.machine import this_machine
 
 
 def test_places_are_counted_by_what_a_trial_needs() -> None:
@@ -63,3 +70,13 @@ def test_numbers_of_processes_that_do_not_fit_are_refused(
     execution = Execution(replicas=options.pop("replicas", 1))
     with pytest.raises(ConfigurationError, match=message):
         Resources(execution=execution, **options)
+
+
+def test_parts_of_a_gpu_count_as_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-5a7b,MIG-61c2,MIG-9d0e")
+    assert mig_instances() == 3
+    machine = this_machine(Resources(gpus_per_trial=1, cpus_per_trial=0.25))
+    assert (machine.device, machine.slots) == ("cuda", 3)
+    for names in ("0,1", "GPU-5a7b", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+        assert mig_instances() is None

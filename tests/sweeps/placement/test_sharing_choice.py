@@ -7,7 +7,12 @@ import pytest
 from quantlab import Recipe
 from quantlab.probing.gpu_sharing import SharedPaces
 from sweeps.placement.packing import Packing
-from sweeps.placement.sharing_choice import choose_sharing, most_processes
+from sweeps.placement.sharing_choice import (
+    choose_for_all,
+    choose_sharing,
+    gpu_kinds,
+    most_processes,
+)
 from tests.sweeps.placement.test_packing import SWEEP
 
 PACES = {1: 10.0, 2: 19.0, 4: 30.0, 8: 31.0}
@@ -80,3 +85,29 @@ def test_nothing_is_measured_where_there_is_no_choice() -> None:
         number, line, asked = choose(packing, most=most, gpus=gpus)
         assert (number, asked) == (1, [])
         assert line.startswith("--gpus-per-trial auto: 1; 1 process runs on each GPU (not measured")
+
+
+def test_gpus_of_different_kinds_get_the_number_that_suits_all_of_them() -> None:
+    large = {"GPU": 2.0, "accelerator_type:H100": 1.0}
+    small = {"GPU": 1.0, "accelerator_type:T4": 1.0}
+    kinds = gpu_kinds([large, small, {"CPU": 4.0}, large, {"GPU": 1.0}])
+    assert kinds == {
+        "accelerator_type:H100": [large, large],
+        "accelerator_type:T4": [small],
+        "": [{"GPU": 1.0}],
+    }
+    numbers = {"accelerator_type:H100": 8, "accelerator_type:T4": 2, "": 4}
+    number, lines = choose_for_all(kinds, lambda kind, _: (numbers[kind], "as measured"))
+    assert number == 2
+    assert lines == [
+        "H100: as measured",
+        "T4: as measured",
+        "unknown kind: as measured",
+        "--gpus-per-trial auto: 0.5; 2 processes run on each GPU (the smallest number for any kind "
+        "of GPU, as a trial may get each)",
+    ]
+    alone = {"accelerator_type:T4": [small]}
+    assert choose_for_all(alone, lambda kind, own: (4, f"{kind} {own}")) == (
+        4,
+        [f"accelerator_type:T4 {[small]}"],
+    )

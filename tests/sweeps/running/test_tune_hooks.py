@@ -13,7 +13,10 @@ from quantlab import ConfigurationError
 from sweeps.control import gate
 from sweeps.control.listener import CANCELLED, listening
 from sweeps.control.requests import CANCEL, Requests
+from sweeps.placement.needs import Needs
 from sweeps.placement.packing import Packing
+from sweeps.placement.resources import Resources
+from sweeps.placement.trial_memory import GIB, TrialMemory
 from sweeps.running import other_commands
 from sweeps.running.cell_queue import CellQueue
 from sweeps.running.tune_hooks import QueueSearcher, SweepStopper, TrialCallback
@@ -46,10 +49,15 @@ class Driver:
             continued=lambda after: None,
             advanced=lambda finished: None,
             waits_for=lambda cells: None,
+            started=lambda cell, **info: None,
             ended=lambda cell, state, **info: self.ended.append(state),
         )
-        self.searcher = QueueSearcher(self.queue, self.stop, progress)
-        self.callback = TrialCallback(self.queue, self.stop, self.storage, delivery, progress)
+        machines = [{"CPU": 4.0, "memory": 8.0 * GIB}]
+        needs = Needs(Resources(), TrialMemory(), look=lambda: machines)
+        self.searcher = QueueSearcher(self.queue, self.stop, progress, needs)
+        self.callback = TrialCallback(
+            self.queue, self.stop, self.storage, delivery, progress, needs
+        )
         self._started = 0
 
     def start(self) -> Any:
@@ -58,9 +66,11 @@ class Driver:
         assert isinstance(config, dict)
         self._started += 1
         metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
-        return SimpleNamespace(
+        trial: Any = SimpleNamespace(
             trial_id=str(self._started), config=config, evaluated_params={}, run_metadata=metadata
         )
+        self.callback.on_trial_start(0, [], trial)
+        return trial
 
     def fail(self, trial: Any, error: Exception) -> None:
         file = self.folder / f"error-{trial.trial_id}"
@@ -211,3 +221,39 @@ def test_a_failure_is_told(tmp_path: Path) -> None:
     (name,) = trial.config["trials"]
     driver.report(trial, PackReport(ended={name: TrialState.COMPLETE}))
     assert told == ["b seed=0"]
+
+
+def test_fewer_trials_run_at_once_after_one_was_killed_because_of_memory(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=4, retries=3)
+    trials = [driver.start() for _ in range(4)]
+    assert {trial.config["bundles"][0].get("memory") for trial in trials} == {None}
+    for trial in trials:
+        (fingerprint,) = trial.config["trials"]
+        driver.report(trial, PackReport(running=(fingerprint,), memory_gib=2.5))
+    line = driver.callback.memory_ran_out()
+    assert "now 2 trials or packs run at once on a machine, and each reserves 4.0 GiB" in line
+    for cell in driver.queue.pending:
+        driver.queue.retry(cell, counts=False)
+    assert [driver.start().config["bundles"][0]["memory"] for _ in range(4)] == [4 * GIB] * 4
+
+
+def test_a_trial_that_needs_more_memory_than_a_machine_has_fails_at_once(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=1, retries=3)
+    driver.start()
+    assert "used up by a single trial" in driver.callback.memory_ran_out()
+    assert driver.ended == [TrialState.FAILED]
+    (fingerprint,) = (folder.name for folder in (driver.storage.root / "trials").glob("*"))
+    failure = driver.storage.trial(fingerprint).failure.read()
+    assert failure is not None
+    assert "too little memory for it alone" in failure.error
+    assert driver.callback.memory_ran_out() == "", "nothing runs, so that nothing can be changed"
+
+
+def test_a_pack_that_uses_up_the_memory_of_a_machine_is_halved(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, trials=4, retries=0, pack=4)
+    assert len(driver.start().config["trials"]) == 4
+    driver.callback.memory_ran_out()
+    for cell in driver.queue.pending:
+        driver.queue.retry(cell, counts=False)
+    assert driver.ended == []
+    assert len(driver.start().config["trials"]) == 2

@@ -55,7 +55,8 @@ def test_a_worker_without_the_drivers_storage_says_where_it_is(tmp_path: Path) -
     assert "does not see the driver's folder" in setup_error
     assert not elsewhere.root.exists()
     stop = SweepStopper()
-    callback: Any = TrialCallback(SimpleNamespace(), stop, storage, None, None)  # type: ignore[arg-type]
+    nobody: Any = SimpleNamespace()
+    callback: Any = TrialCallback(nobody, stop, storage, nobody, nobody, nobody)
     callback.on_trial_result(0, [], SimpleNamespace(config={"trials": {}}), result)
     assert isinstance(stop.error, ConfigurationError)
     assert stop.stop_all()
