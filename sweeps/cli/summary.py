@@ -107,7 +107,7 @@ def print_pauses(name: str, storage: Storage) -> None:
     for request in pauses:
         print(f"PAUSED: {request.what}, by {request.by}")
     if pauses:
-        print(f"To let paused trials go on, run: {command_line('resume', name, *_where(storage))}")
+        print(f"To go on with paused trials, run: {command_line('resume', name, *_where(storage))}")
 
 
 def _where(storage: Storage) -> list[str]:

@@ -53,7 +53,9 @@ class Listener:
         if self.gate.look():
             self._tell()
         if self.ending is None and (request := self.gate.all_cancelled) is not None:
-            self.ending = Ending(CANCELLED, f"cancelled by {request.by}; {_TO_CONTINUE}")
+            self.ending = Ending(
+                CANCELLED, f"all trials were cancelled by {request.by}; {_TO_CONTINUE}"
+            )
         if self.ending is None:
             self.ending = self.limit()
 
@@ -62,7 +64,7 @@ class Listener:
         self.say = say
         for request in self._told:
             if request.kind == PAUSE:
-                say(f"{_pauses(request)}; they wait for `sweeps resume`")
+                say(f"{_made(request)}; they wait for `sweeps resume`")
         for note in self.notes:
             say(note)
 
@@ -70,8 +72,8 @@ class Listener:
         now = self.gate.standing
         for request in now:
             if request not in self._told:
-                verb = _pauses(request) if request.kind == PAUSE else _cancels(request)
-                self.say(f"{verb}; running ones save their state and stop")
+                line = _made(request)
+                self.say(f"{line}; running ones save their state and stop")
         for request in self._told:
             if request not in now and request.kind == PAUSE:
                 self.say(f"the pause of {request.what} by {request.by} is over")
@@ -79,12 +81,11 @@ class Listener:
         self._own.answer(tuple(request.id for request in now))
 
 
-def _pauses(request: Request) -> str:
-    return f"{request.what} paused by {request.by}"
-
-
-def _cancels(request: Request) -> str:
-    return f"{request.what} cancelled by {request.by}"
+def _made(request: Request) -> str:
+    """Return what was made of which trials, such as ``all trials are paused by ann on node1``."""
+    verb = "is" if request.trials == 1 else "are"
+    done = {PAUSE: "paused", CANCEL: "cancelled"}[request.kind]
+    return f"{request.what} {verb} {done} by {request.by}"
 
 
 def cancelled_trials(requests: Collection[Request]) -> Ending | None:

@@ -49,7 +49,7 @@ def pause(options: argparse.Namespace) -> int:
     _print_outcome(to, answers, storage, options)
     given = changed_options(options, *SELECTION, "storage")
     resume_line = command_line("resume", options.sweep, *given)
-    print(f"{subject(to)} paused. To let them go on, run: {resume_line}")
+    print(f"{subject(to)} paused. To go on, run: {resume_line}")
     return EXIT_INCOMPLETE if answers.silent else 0
 
 

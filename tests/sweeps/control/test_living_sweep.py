@@ -10,7 +10,10 @@ from pathlib import Path
 from sweeps.control.answers import wait_for_answers
 from sweeps.control.requests import CANCEL, PAUSE, Requests
 from sweeps.inventory.known_sweeps import recorded
-from sweeps.storage import Storage, TrialState
+from sweeps.loading import load_sweep
+from sweeps.spending.attempts import attempts_of
+from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.worker.trial import run_trial
 from tests.conftest import Command, run_command
 from tests.sweeps.sweep_files import TINY, changed
 
@@ -24,6 +27,14 @@ def slow(until: Path) -> str:
     )
     longer = changed(changed(TINY, "        return torch.tanh(", sleeps), "epochs=2,", "epochs=40,")
     return "import os\nimport time\n" + changed(longer, "(0.5, 1.0)", "(0.5, 1.0, 2.0)")
+
+
+def digest(trial: TrialFolder) -> str:
+    """That of the network of a finished trial."""
+    result = trial.result.read()
+    assert result is not None
+    assert result.weights_sha256
+    return result.weights_sha256
 
 
 def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> None:
@@ -72,7 +83,7 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
         return resumed, cancelled, paused
 
     paused = ask("pause", "tiny").splitlines()[-1]
-    assert paused.startswith("All trials of tiny are paused. To let them go on, run: ")
+    assert paused.startswith("All trials of tiny are paused. To go on, run: ")
     assert paused.endswith(" resume tiny")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(others)
@@ -84,7 +95,9 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
     assert cancelled == 2 * [TrialState.INTERRUPTED]
     assert TrialState.RUNNING not in stopped
     assert stopped.count(TrialState.INTERRUPTED) >= 3
-    assert re.search(r"^all trials paused by .*; they wait for `sweeps resume`$", done.stdout, re.M)
+    assert re.search(
+        r"^all trials are paused by .*; they wait for `sweeps resume`$", done.stdout, re.M
+    )
     assert done.stdout.splitlines()[-1] == "tiny: 2 INTERRUPTED, 6 COMPLETE"
     assert re.search(r"^sweeps: 2 trials were cancelled by .*; to continue, ", done.stderr, re.M)
     told = (folder / "told").read_text()
@@ -98,6 +111,11 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
         assert result.command.endswith("--first block=MD --on-end ...")
         epochs = [epoch.epoch for epoch in trial.read_history()]
         assert epochs == list(range(1, len(epochs) + 1))
+    interrupted = next(trial for trial in ended if len(attempts_of(trial)) > 1)
+    recipes = {cell.fingerprint: cell.recipe for cell in load_sweep(str(folder / "tiny.py")).cells}
+    undisturbed = Storage(folder / "undisturbed").trial(interrupted.fingerprint)
+    run_trial(recipes[undisturbed.fingerprint], undisturbed, data_dir=folder / "data")
+    assert digest(undisturbed) == digest(interrupted)
 
 
 def test_some_trials_are_paused_and_resumed_by_their_conditions(
@@ -112,7 +130,7 @@ def test_some_trials_are_paused_and_resumed_by_their_conditions(
     assert done.returncode == 0
     first, last = done.stdout.splitlines()
     assert first == "tiny: "
-    assert last.startswith("2 trials of tiny are paused. To let them go on, run: ")
+    assert last.startswith("2 trials of tiny are paused. To go on, run: ")
     assert last.endswith(" resume tiny.py --only block=MD,seed=0")
     assert re.search(r"^PAUSED: 2 trials \(--only block=MD,seed=0\), by ", status(), re.M)
     (pause,) = json.loads(status("--json"))["paused"]

@@ -117,7 +117,7 @@ def test_a_command_answers_as_long_as_it_runs(tmp_path: Path, requests: Requests
         listener.look()
         assert listener.ending == Ending(
             CANCELLED,
-            f"cancelled by {request.by}; to continue, run the same command again",
+            f"all trials were cancelled by {request.by}; to continue, run the same command again",
         )
         assert len(answers(None)) == 1  # it has not ended yet
     assert live_commands(requests) == {}
@@ -164,12 +164,12 @@ def test_a_command_says_what_is_asked_of_it_once(tmp_path: Path, requests: Reque
     before = requests.add(PAUSE, ["a", "b"], "--only method=PC")
     lines = _lines(requests, Storage(tmp_path))
     assert next(lines) == [
-        f"2 trials (--only method=PC) paused by {before.by}; they wait for `sweeps resume`"
+        f"2 trials (--only method=PC) are paused by {before.by}; they wait for `sweeps resume`"
     ]
     assert next(lines) == []
     requests.remove([before])
     whole = requests.add(PAUSE, None)
     assert next(lines) == [
-        f"all trials paused by {whole.by}; running ones save their state and stop",
+        f"all trials are paused by {whole.by}; running ones save their state and stop",
         f"the pause of 2 trials (--only method=PC) by {before.by} is over",
     ]
