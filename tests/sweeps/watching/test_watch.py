@@ -21,6 +21,7 @@ import pytest
 from quantlab import ConfigurationError
 from quantlab.training.records import measured
 from quantlab.update_rules import Point
+from sweeps.cli import main
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Attempt, Failure, Running, Stopped
@@ -301,6 +302,28 @@ def test_an_error_of_the_user_ends_a_screen(terminal: Terminal) -> None:
         pytest.raises(ConfigurationError, match="a later version"),
     ):
         Screen(look, lambda *size: [], seconds=lambda: 9.0, stream=stream).run()
+
+
+def test_the_command_shows_the_page_on_a_terminal(
+    tiny: Ran, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the number of trials in each state, which stays on the terminal."""
+
+    def quit_at_the_page() -> None:
+        terminal.wait_for("best validation")
+        os.write(terminal.outer, b"q")
+
+    monkeypatch.chdir(tiny.folder)
+    user = threading.Thread(target=quit_at_the_page)
+    user.start()
+    with open(terminal.inner, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        code = main(["watch", "tiny.py"])
+        monkeypatch.undo()
+    user.join()
+    terminal.wait_for("tiny: 6/6 finished\r\n")
+    assert code == 0
+    assert terminal.shown.rindex("tiny: 6/6 finished") > terminal.shown.index("\x1b[?1049l")
 
 
 def test_without_a_terminal_the_command_prints_the_page_once(
