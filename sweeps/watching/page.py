@@ -53,7 +53,7 @@ def page(
         height: number of lines of the terminal, in which all parts have room with fewer rows if
             necessary; None for all rows.
         storage: the folder of the storage.
-        notes: further lines, such as the best configuration of a study.
+        notes: further lines; see `sweeps.watching.watched.Contents`.
         now: the time in seconds since 1970; None for that of the clock.
     """
     moment = time.time() if now is None else now

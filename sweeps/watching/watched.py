@@ -18,7 +18,7 @@ class Contents:
 
     cells: Sequence[Cell]
     notes: Sequence[str] = ()
-    """Lines on a study, such as the number of its configurations."""
+    """Further lines, such as the best configuration of a study, or who has paused trials."""
     is_over: bool = True
     """Whether there is nothing to train apart from these trials."""
 

@@ -64,12 +64,17 @@ def _contents(
     spec: "SweepSpec | StudySpec", storage: "Storage", study_storage: str | None
 ) -> "Callable[[], Contents]":
     """Return a function that returns the trials of a sweep, or those that a study has begun."""
+    from sweeps.control.requests import Requests
     from sweeps.spec import SweepSpec
     from sweeps.watching.watched import Contents
 
+    requests = Requests(storage, spec.name)
+
+    def pauses() -> list[str]:
+        return [f"PAUSED: {request.what}, by {request.by}" for request in requests.paused()]
+
     if isinstance(spec, SweepSpec):
-        all_of_them = Contents(spec.cells)
-        return lambda: all_of_them
+        return lambda: Contents(spec.cells, pauses())
     from sweeps.searching.results import cells_of, is_over, load, summary_lines
 
     def now() -> Contents:

@@ -22,6 +22,7 @@ from quantlab import ConfigurationError
 from quantlab.training.records import measured
 from quantlab.update_rules import Point
 from sweeps.cli import main
+from sweeps.control.requests import PAUSE, Requests
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Attempt, Failure, Running, Stopped
@@ -222,6 +223,13 @@ def test_states_that_end_a_trial(tmp_path: Path) -> None:
     watched.look()
     assert watched.is_over
     assert counts_line(StorageReader(storage).look([cell])) == "0/1 finished · 1 stopped"
+
+
+def test_who_has_paused_trials_is_on_the_page(tiny_copy: Path, quick_command: Command) -> None:
+    assert "PAUSED" not in quick_command(tiny_copy, "watch", "tiny.py").stdout
+    Requests(Storage(tiny_copy / "runs"), "tiny").add(PAUSE, None)
+    shown = quick_command(tiny_copy, "watch", "tiny.py").stdout
+    assert re.search(r"^PAUSED: all trials, by \S+ on \S+ at ", shown, re.M)
 
 
 class Terminal:
