@@ -46,10 +46,11 @@ YOUR_OWN = ROOT / "docs" / "your_own.md"
 LONG = {
     "README.md": 5,
     "archive.md": 7,
-    "cluster.md": 14,
+    "cluster.md": 9,
     "kubernetes.md": 5,
     "language_models.md": 2,
     "long_sweeps.md": 9,
+    "mlflow.md": 8,
     "packs.md": 3,
     "placement.md": 1,
     "quantized_nets.md": 2,

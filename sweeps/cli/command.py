@@ -23,6 +23,7 @@ from sweeps.cli.parsing.parser import Parser
 from sweeps.cli.parsing.version import VersionAction
 from sweeps.connecting import signals
 from sweeps.printing import secrets, streams
+from sweeps.printing.process_list import hide_in_process_list
 from sweeps.storage import damage
 
 
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         secrets.guard()
         for uri in ("tracking_uri", "study_storage", "archive"):
             secrets.remember(getattr(options, uri, None))
+        hide_in_process_list()
         code = _exit_code(options, arguments or sys.argv[1:])
         output.flush()
         if output.error is None:

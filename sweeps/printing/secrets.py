@@ -39,6 +39,17 @@ def remember(uri: str | None) -> None:
     _known.update(_secrets_of(uri))
 
 
+def remember_secret(secret: str | None) -> None:
+    """Hide a password or token from now on, unless it is so short that it may be part of a word."""
+    if secret and len(secret) >= 2 * SHORTEST:
+        _known.add(secret)
+
+
+def known_secrets() -> frozenset[str]:
+    """Return the secrets that were passed to `remember` and `remember_secret`."""
+    return frozenset(_known)
+
+
 def hide(text: str) -> str:
     """Return the text with ``***`` in place of each secret."""
     secrets = _known | set(_of_environment(os.environ))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from quantlab import ConfigurationError
 from sweeps.spec import Cell
-from sweeps.tracking.experiment import reason
+from sweeps.tracking.access.reason import reason
 from sweeps.tracking.tracker import Tracker
 from sweeps.tracking.uri import VARIABLE
 

@@ -12,13 +12,13 @@ from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 
 from quantlab import ConfigurationError
-from quantlab.errors import first_line
 from quantlab.tasks import Metric
 from quantlab.tasks.classification import TopAccuracy
-from sweeps.printing.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.storage.sharing import locked
+from sweeps.tracking.access.credentials import hide_credentials
+from sweeps.tracking.access.reason import reason
 from sweeps.tracking.artifacts import follow_storage, require_reachable
 from sweeps.tracking.run import configuration, labels
 from sweeps.tracking.uri import TrackingServer
@@ -89,14 +89,6 @@ def write_tags(
             client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
-_ADVICE = {
-    "UNAUTHENTICATED": "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
-    "MLFLOW_TRACKING_TOKEN",
-    "PERMISSION_DENIED": "; ask for permission to edit the experiment, or give the sweep another "
-    "`experiment`",
-}
-
-
 @dataclass(frozen=True)
 class Connected:
     """A connection to an experiment that can be written to."""
@@ -123,6 +115,8 @@ def connect(server: TrackingServer, name: str, storage: Storage, metric: Metric)
         ConfigurationError: the URI is invalid, or the server does not answer or refuses writing.
     """
     try:
+        if server.is_server:
+            hide_credentials()
         storage.root.mkdir(parents=True, exist_ok=True)
         with locked(storage.root / ".mlflow.lock", fcntl.LOCK_EX):
             _require_database(server, storage)
@@ -136,19 +130,10 @@ def connect(server: TrackingServer, name: str, storage: Storage, metric: Metric)
     except ConfigurationError:
         raise
     except Exception as error:  # each kind of store raises its own
-        raise ConfigurationError(f"{server.named}: cannot be used ({reason(error)})") from error
+        raise ConfigurationError(
+            f"{server.named}: cannot be used ({reason(error, server.uri)})"
+        ) from error
     return Connected(client, str(found.experiment_id), note)
-
-
-def reason(error: Exception) -> str:
-    """Describe an error of a tracking server in one line, without secrets and with advice."""
-    advice = _ADVICE.get(str(getattr(error, "error_code", "")), "")
-    first: BaseException = error
-    while (before := first.__cause__ or first.__context__) is not None:
-        first = before
-    if isinstance(first, OSError) and first.strerror:  # libraries wrap it several times
-        return hide(first.strerror) + advice
-    return hide(first_line(error)) + advice
 
 
 def _require_database(server: TrackingServer, storage: Storage) -> None:

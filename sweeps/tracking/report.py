@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from sweeps.tracking.access.reason import reason
 from sweeps.tracking.comparison import NOTE
-from sweeps.tracking.experiment import Connected, reason
+from sweeps.tracking.experiment import Connected
 from sweeps.tracking.tracker import Tracker
 
 _TAG = "report_of"

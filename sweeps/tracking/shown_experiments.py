@@ -8,7 +8,9 @@ from mlflow.entities import Experiment, Run
 
 from quantlab import ConfigurationError
 from sweeps.tracking import earlier_releases
-from sweeps.tracking.experiment import GREATER_IS_BETTER, PRIMARY_METRIC, reason, write_tags
+from sweeps.tracking.access.credentials import hide_credentials
+from sweeps.tracking.access.reason import reason
+from sweeps.tracking.experiment import GREATER_IS_BETTER, PRIMARY_METRIC, write_tags
 from sweeps.tracking.uri import TrackingServer
 from sweeps.tracking.views import has_views, results_of, views
 
@@ -28,15 +30,20 @@ def shown_experiments(server: TrackingServer) -> dict[str, str]:
     Raises:
         ConfigurationError: the server cannot be used.
     """
-    client = MlflowClient(tracking_uri=server.uri)
     try:
+        if server.is_server:
+            hide_credentials()
+        client = MlflowClient(tracking_uri=server.uri)
         found = [
             experiment
             for experiment in client.search_experiments(order_by=["last_update_time DESC"])
             if PRIMARY_METRIC in experiment.tags and _has_trials(client, experiment)
         ]
+    except ConfigurationError:
+        raise
     except Exception as error:  # each kind of store raises its own
-        raise ConfigurationError(f"{server.named}: cannot be used ({reason(error)})") from error
+        why = reason(error, server.uri)
+        raise ConfigurationError(f"{server.named}: cannot be used ({why})") from error
     try:
         for experiment in found:
             _prepare(client, experiment, updates_runs=server.is_embedded)

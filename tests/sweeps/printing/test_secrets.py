@@ -2,6 +2,7 @@
 
 import http.server
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -160,7 +161,7 @@ def test_a_server_that_cannot_be_used_is_one_line_without_its_password(
 
 
 @pytest.mark.parametrize(
-    ("status", "advice"), [(401, "set MLFLOW_TRACKING_USERNAME"), (403, "ask for permission")]
+    ("status", "advice"), [(401, "not accept the password in the URI"), (403, "ask for permission")]
 )
 def test_a_server_that_lets_nobody_in_says_what_to_do(
     status: int, advice: str, tmp_path: Path
@@ -193,3 +194,22 @@ def test_nothing_secret_is_left_anywhere(
         for path in tmp_path.rglob("*")
         if path.is_file() and SECRET.encode() in path.read_bytes()
     ]
+
+
+def test_the_list_of_processes_shows_no_password() -> None:
+    program = """
+import sys
+from pathlib import Path
+
+from sweeps.printing.process_list import hide_in_process_list
+from sweeps.printing.secrets import remember
+
+remember(sys.argv[2])
+hide_in_process_list()
+print(Path("/proc/self/cmdline").read_text().split("\\0")[-4:], sys.argv[2])
+"""
+    uri = f"http://me:{SECRET}@tracking/mlflow"
+    command = [sys.executable, "-c", program, "--tracking-uri", uri, "--storage"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    hidden = uri.replace(SECRET, "*" * len(SECRET))
+    assert shown == f"{['--tracking-uri', hidden, '--storage', '']} {uri}\n"

@@ -4,6 +4,7 @@ Processes, PostgreSQL and MLflow's server are real; a proxy makes the network fa
 """
 
 import multiprocessing
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,9 +15,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from quantlab import EpochRecord
+from quantlab import ConfigurationError, EpochRecord
 from quantlab.datasets.digits import Digits
 from quantlab.tasks.classification import Classification
+from sweeps.printing.secrets import hide
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import values_of
@@ -26,6 +28,7 @@ from sweeps.tracking.run import FINAL_METRICS
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized, small_recipe
+from tests.reverse_proxy import Authority, Proxy, reverse_proxy
 from tests.services import (
     MlflowServer,
     PostgreSQL,
@@ -422,3 +425,148 @@ def test_deleted_and_renamed_runs_are_brought_up_to_date(
     page = log_report(tracker, "sweep truth", "", storage.root, [storage.root / ".mark"])
     assert page.startswith(f"{uri}/#/experiments/" if store != "postgresql" else "")
     assert bool(page) is (store != "postgresql")
+
+
+# Behind a proxy
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home without credentials; returns the path of MLflow's file of them."""
+    for name in ("USERNAME", "PASSWORD", "TOKEN", "SERVER_CERT_PATH"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = tmp_path / "home" / ".mlflow" / "credentials"
+    file.parent.mkdir(parents=True)
+    return file
+
+
+def log_in(way: str, proxy: Proxy, file: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let the proxy accept one user or token only, and MLflow have it."""
+    proxy.accepted.clear()
+    if way == "token":
+        proxy.accepted.add(f"Bearer {SECRET}")
+        patch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+        return
+    proxy.accept("somebody", SECRET)
+    names = {"mlflow_tracking_username": "somebody", "mlflow_tracking_password": SECRET}
+    if way == "file":
+        lines = [f"{name} = {value}" for name, value in names.items()]
+        file.write_text("\n".join(["[mlflow]", *lines]) + "\n")
+    else:
+        for name, value in names.items():
+            patch.setenv(name.upper(), value)
+
+
+@needs_postgresql
+def test_a_server_behind_https_a_path_and_a_password(
+    server: MlflowServer,
+    trained: Storage,
+    authority: Authority,
+    nobody: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cells, storage = SWEEP.cells[:2], Storage(tmp_path / "runs")
+    for cell in cells:
+        copy(trained.trial(cell.fingerprint), storage.trial(cell.fingerprint))
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(authority.file))
+    with reverse_proxy(server.port, authority.issue()) as proxy:
+        with monkeypatch.context() as patch:
+            log_in("file", proxy, nobody, patch)
+            tracker = Tracker("proxy", storage, f"{proxy.uri}/")
+            bring_up_to_date(tracker, cells[:1])
+        assert_everything_is_there_once(server.uri, "proxy", trained, cells[:1])
+        assert tracker.server.page == proxy.uri
+        assert hide(f"a library says {SECRET}") == "a library says ***"
+        nobody.unlink()
+        with monkeypatch.context() as patch:
+            log_in("environment", proxy, nobody, patch)
+            delivery = Delivery(tracker, retry_seconds=0.05)
+            proxy.is_behind_up = False
+            delivery.announce(cells[1])
+            wait_until("the proxy answers", lambda: "answers 502" in delivery.last_error)
+            proxy.is_behind_up = True
+            delivery.finish()
+        assert_everything_is_there_once(server.uri, "proxy", trained, cells)
+        with monkeypatch.context() as patch:
+            log_in("token", proxy, nobody, patch)
+            assert Tracker("proxy", storage, proxy.uri).outdated(cells) == []
+        assert all(path.startswith("/some/mlflow/api/") for path in proxy.asked)
+    assert SECRET not in capsys.readouterr().err
+    for file in storage.root.rglob("*"):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+
+
+def why_not(uri: str, storage: Storage) -> str:
+    """Why a server cannot be used, in one line."""
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker("refused", storage, uri).connected()
+    text = str(raised.value)
+    assert "\n" not in text
+    assert SECRET not in text
+    found = re.fullmatch(r"--tracking-uri \S+: cannot be used \((.*)\)", text)
+    assert found is not None, text
+    return found[1]
+
+
+def test_the_reason_says_what_to_do(
+    authority: Authority,
+    nobody: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, nothing = Storage(tmp_path / "runs"), 9
+    with reverse_proxy(nothing) as proxy:
+        proxy.accept("somebody", "another password")
+        assert why_not(proxy.uri, storage).startswith("it requires a password or a token; set MLFL")
+        with_password = proxy.uri.replace("://", f"://somebody:{SECRET}@")
+        assert why_not(with_password, storage).startswith("it does not accept the password in the ")
+        log_in("file", proxy, nobody, monkeypatch)
+        proxy.accepted = {"Basic nobody"}
+        assert why_not(proxy.uri, storage).startswith(
+            "it does not accept the password in ~/.mlflow/credentials; correct it"
+        )
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+        assert "accept MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_USERNAME; correct" in why_not(
+            proxy.uri, storage
+        )
+        monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+        nobody.write_text("mlflow_tracking_password without a section\n")
+        with pytest.raises(ConfigurationError, match=r"~/\.mlflow/credentials: cannot be read"):
+            Tracker("refused", storage, proxy.uri).connected()
+        nobody.unlink()
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+        assert "it does not accept MLFLOW_TRACKING_TOKEN; correct it" in why_not(proxy.uri, storage)
+        proxy.accepted = set()
+        proxy.is_behind_up = False
+        assert why_not(proxy.uri, storage).startswith(
+            "the proxy in front of MLflow answers 502, because MLflow does not answer it; start"
+        )
+        assert why_not(proxy.uri.replace("/some", "/any"), storage).startswith(
+            "there is no MLflow server at this path; correct"
+        )
+        assert why_not(proxy.uri.replace("http", "https"), storage).startswith(
+            "it does not speak HTTPS; use http://"
+        )
+    with reverse_proxy(nothing, authority.issue()) as proxy:
+        assert why_not(proxy.uri, storage).endswith(
+            "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file with the authority's certificate"
+        )
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(authority.file))
+    with reverse_proxy(nothing, authority.issue(days=-1)) as proxy:
+        assert why_not(proxy.uri, storage).startswith("its certificate has expired; renew it")
+    with reverse_proxy(nothing, authority.issue(host="127.0.0.2")) as proxy:
+        assert "use the name of the server in its certificate" in why_not(proxy.uri, storage)
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "missing.pem"))
+    with reverse_proxy(nothing, authority.issue()) as proxy:
+        assert "missing.pem" in why_not(proxy.uri, storage)
