@@ -189,6 +189,7 @@ def _by(running: Running, attempt: Attempt) -> Attempt:
         user=running.user,
         host=running.host,
         process=running.process,
+        job=running.job,
     )
 
 

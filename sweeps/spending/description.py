@@ -98,7 +98,8 @@ def _shown(command: Command) -> str:
     if not command.command:
         return "a program of the user"
     user = f" of {command.user}" if command.user else ""
-    return f"`{command.command}`{user} on {command.host}, process {command.process}"
+    job = f", {command.job}" if command.job else ""
+    return f"`{command.command}`{user} on {command.host}, process {command.process}{job}"
 
 
 def _amount(spent: Spent) -> str:

@@ -49,6 +49,8 @@ class Command:
     """The machine on which it ran."""
     process: int = 0
     """Its process on this machine."""
+    job: str = ""
+    """The job of a batch system in which it ran; empty outside of one."""
 
 
 @dataclass(frozen=True)
@@ -129,4 +131,4 @@ def summed(trials: Iterable[tuple[str, Sequence[Attempt]]]) -> Spending:
 
 
 def _command(attempt: Attempt) -> Command:
-    return Command(attempt.command, attempt.user, attempt.host, attempt.process)
+    return Command(attempt.command, attempt.user, attempt.host, attempt.process, attempt.job)

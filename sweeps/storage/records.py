@@ -149,6 +149,7 @@ class Attempt:
     """See `Running`, as the following."""
     host: str = ""
     process: int = 0
+    job: str = ""
 
     @property
     def was_disturbed(self) -> bool:

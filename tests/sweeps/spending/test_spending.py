@@ -187,7 +187,13 @@ def attempt(seconds: float, **details: Any) -> Attempt:
 
 def test_lines_tables_and_data() -> None:
     died = attempt(7200, state=TrialState.INTERRUPTED, died=True, lost_seconds=600, gpus=0.5)
-    other = {"command": "sweeps run b", "user": "ada", "process": 3, "gpus": 0.5}
+    other = {
+        "command": "sweeps run b",
+        "user": "ada",
+        "process": 3,
+        "job": "SLURM job 77",
+        "gpus": 0.5,
+    }
     spending = summed(
         [
             (
@@ -196,7 +202,7 @@ def test_lines_tables_and_data() -> None:
                     attempt(30),
                 ],
             ),
-            ("PC", [died, attempt(18_000_000, number=2, **other)]),
+            ("PC", [died, attempt(18_000_000, number=2, gpus=0.5, **other)]),
             ("PQ", []),
         ]
     )
@@ -225,6 +231,7 @@ def test_lines_tables_and_data() -> None:
     assert rows[2] == ["FP", "1", "30", "s", "0", "s", "0", "0", "s"]
     assert rows[3] == ["PC", "1", "5,002", "h", "2,501", "h", "1", "10", "min"]
     assert "`sweeps run b` of ada on x," in "\n".join(lines)
+    assert "SLURM job 77" in " ".join(" ".join(lines).split())
     data = spending_data(spending)
     assert [row["block"] for row in data["blocks"]] == ["FP", "PC", "PQ"]
     assert data["commands"][1]["command"] == "sweeps run b"
