@@ -202,7 +202,7 @@ def test_lines_tables_and_data() -> None:
                     attempt(30),
                 ],
             ),
-            ("PC", [died, attempt(18_000_000, number=2, gpus=0.5, **other)]),
+            ("PC", [died, attempt(18_000_000, number=2, **other)]),
             ("PQ", []),
         ]
     )
