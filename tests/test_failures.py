@@ -43,6 +43,25 @@ TRIED: dict[str, tuple[str, ...]] = {
         "sweeps/running/test_tune_hooks.py::test_a_worker_that_cannot_work_ends_the_sweep",
         "sweeps/worker/test_workers.py::test_a_worker_without_the_drivers_storage_says_where_it_is",
     ),
+    "The file system of `--storage` has no locks, or locks that are valid on one machine only; it "
+    "is read-only or full.": (
+        "sweeps/nodes/test_cluster_of_machines.py"
+        "::test_a_file_system_that_cannot_be_used_is_refused_before_anything_is_trained",
+        "sweeps/nodes/test_cluster_of_machines.py"
+        "::test_a_machine_that_joins_later_with_locks_of_its_own_trains_nothing",
+        "sweeps/file_system/test_probe.py::test_a_file_system_without_locks_is_refused",
+    ),
+    "A machine has other versions or other code than that of the driver.": (
+        "sweeps/nodes/test_cluster_of_machines.py"
+        "::test_another_version_or_other_code_is_refused_before_anything_is_trained",
+    ),
+    "The Ray cluster was started by another user.": (
+        "sweeps/nodes/test_cluster_of_machines.py::test_the_cluster_of_another_user_is_refused",
+    ),
+    "The disk of `--storage` becomes full.": (
+        "sweeps/nodes/test_cluster_of_machines.py"
+        "::test_a_sweep_on_a_disk_that_becomes_full_continues_when_there_is_room",
+    ),
     "Standard output is closed or full.": (
         "sweeps/printing/test_streams.py::test_a_full_stream_is_no_error",
         "sweeps/printing/test_streams.py::test_a_closed_stream_takes_no_files_number",

@@ -55,6 +55,7 @@ FLOORS = {
         "block",
         "spec",
         "coordinates",
+        "file_system",
         "storage",
         "objective",
         "study",
@@ -64,7 +65,7 @@ FLOORS = {
         "loading",
         "selection",
         "outlines",
-        "spending",
+        "spending nodes",
         "control",
         "worker tracking",
         "archive",
@@ -82,7 +83,7 @@ FLOORS = {
 """Package -> its parts (folders and single files), from the lowest layer to the highest."""
 
 IMPORTERS = {
-    "ray": {"connecting", "running", "placement", "worker"},
+    "ray": {"nodes", "connecting", "running", "placement", "worker"},
     "mlflow": {"tracking"},
     "optuna": {"study", "quantizer_space", "studies", "storage", "searching", "reporting"},
 }

@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from sweeps.connecting import signals
+from sweeps.nodes.users import require_own_cluster
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.resources import Resources, mig_instances, usable_cpus
 
@@ -39,8 +40,8 @@ def connect(resources: Resources) -> int:
         How many trials may be pending in Ray.
 
     Raises:
-        ConfigurationError: Ray does not start, the cluster does not answer, or this machine has
-            too few CPUs or GPUs.
+        ConfigurationError: Ray does not start, the cluster does not answer or belongs to another
+            user, or this machine has too few CPUs or GPUs.
     """
     address = cluster_address(resources)
     if address is None:
@@ -61,6 +62,7 @@ def connect(resources: Resources) -> int:
                 f"--address {address}: Ray Client is not supported; run the command on a machine "
                 "of the cluster with HOST:PORT or auto, or use `ray job submit`"
             )
+        require_own_cluster(address)
         try:
             _require_answer(address)
             _init(address)

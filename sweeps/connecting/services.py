@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 from quantlab.tasks import Metric
 from sweeps.archive.archive import Archive
-from sweeps.connecting.ray_cluster import connect, disconnect
+from sweeps.connecting.ray_cluster import cluster_address, connect, disconnect
+from sweeps.file_system.meeting import meeting
+from sweeps.nodes.agreement import Agreement
+from sweeps.nodes.inspection import inspected
+from sweeps.nodes.installed import installed
 from sweeps.placement.resources import Resources
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
@@ -27,11 +31,11 @@ def services(
     cells: Sequence[Cell],
     resources: Resources,
     archive: Archive | None = None,
-) -> Iterator[tuple[int, "Announced"]]:
+) -> Iterator[tuple[int, "Announced", Agreement | None]]:
     """Connect to the tracking server, the archive and Ray, and disconnect at the end.
 
     Importing MLflow and creating its database take seconds, and so does starting Ray, which mostly
-    waits. So both happen at the same time.
+    waits. So both happen at the same time. Then the machines of a cluster are inspected.
 
     Args:
         experiment: the name of the experiment on the tracking server.
@@ -43,10 +47,12 @@ def services(
         archive: the archive of finished trials; None for none.
 
     Yields:
-        How many trials may be pending in Ray, and the deliveries to the server and the archive.
+        How many trials may be pending in Ray, the deliveries to the server and the archive, and
+        what the machines of a cluster have in common, which is None without a cluster.
 
     Raises:
-        ConfigurationError: see `connect`, `tracking_server` and `sweeps.tracking.delivery.reach`.
+        ConfigurationError: see `connect`, `inspected`, `tracking_server` and
+            `sweeps.tracking.delivery.reach`.
     """
 
     def reached() -> "Tracker":
@@ -70,12 +76,22 @@ def services(
             from sweeps.tracking.delivery import Deliveries, delivering
 
             with (
+                _agreement(storage, resources) as agreement,
                 delivering(tracker, cells) as delivery,
                 uploading(archive, cells, storage) as uploads,
             ):
                 try:
-                    yield slots, Deliveries(delivery, *uploads)
+                    yield slots, Deliveries(delivery, *uploads), agreement
                 finally:
                     disconnect()
         finally:
             disconnect()
+
+
+@contextmanager
+def _agreement(storage: Storage, resources: Resources) -> Iterator[Agreement | None]:
+    if cluster_address(resources) is None:
+        yield None
+        return
+    with meeting(storage.root) as place:
+        yield inspected(Agreement(storage, storage.mark(), installed(), place))

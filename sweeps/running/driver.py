@@ -15,6 +15,7 @@ from ray.exceptions import OutOfMemoryError
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
 from sweeps.control.listener import Ending, Listener, cancelled_trials
+from sweeps.nodes.agreement import Agreement
 from sweeps.placement.needs import Needs
 from sweeps.running import users_modules
 from sweeps.running.metrics import MetricsCallback
@@ -51,6 +52,7 @@ def train(
     progress: Progress,
     origin: Origin,
     listener: Listener,
+    agreement: Agreement | None,
 ) -> Ending | None:
     """Distribute trials to workers through Ray Tune until the queue is over.
 
@@ -64,6 +66,7 @@ def train(
         progress: the display of the terminal.
         origin: the command, which is recorded with each trial.
         listener: listens to requests, and to the budget.
+        agreement: what the machines of a cluster have in common; None without a cluster.
 
     Returns:
         Why some trials have not ended, although nothing is wrong; None if all have.
@@ -90,8 +93,9 @@ def train(
         running=running,
         gate=listener.gate,
         modules=users_modules.imported_late(),
+        agreement=agreement,
     )
-    stop = SweepStopper(queue, listener)
+    stop = SweepStopper(queue, listener, agreement)
     metrics = MetricsCallback(name, queue, storage, progress, running)
     trainable = tune.with_resources(
         tune.with_parameters(Worker, work=work),
@@ -138,8 +142,7 @@ def train(
                 failures_of_ray += 1
                 if failures_of_ray > resources.retries:
                     raise LostProcessError(
-                        f"Ray Tune failed more than {resources.retries} times "
-                        f"({reason_of(error)}); run the same command again to continue"
+                        f"Ray Tune failed more than {resources.retries} times ({reason_of(error)})"
                     ) from error
                 line = f"Ray Tune failed ({reason_of(error)}); starting it again"
             print(f"sweeps: {line}", file=sys.stderr, flush=True)

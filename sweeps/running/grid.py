@@ -89,7 +89,7 @@ def run_cells(
         metric = main_metric(sweep.cells)
         with services(
             experiment, storage, tracking_uri, metric, sweep.cells, resources, archive
-        ) as (slots, delivery):
+        ) as (slots, delivery, agreement):
             from sweeps.running.driver import train  # imports Ray Tune and MLflow
 
             users_modules.send_along()
@@ -135,6 +135,7 @@ def run_cells(
                     progress,
                     origin,
                     listener,
+                    agreement,
                 )
 
 

@@ -16,6 +16,7 @@ from ray.tune.stopper import Stopper
 from quantlab import ConfigurationError
 from sweeps.connecting import signals
 from sweeps.control.listener import Listener
+from sweeps.nodes.agreement import Agreement
 from sweeps.placement.needs import Needs
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
@@ -97,9 +98,15 @@ class SweepStopper(Stopper):
     have ended, and the command returns the exit code 130. A second signal raises it at once.
     """
 
-    def __init__(self, queue: TrialQueue | None = None, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        queue: TrialQueue | None = None,
+        listener: Listener | None = None,
+        agreement: Agreement | None = None,
+    ) -> None:
         self._queue = queue
         self._listener = listener
+        self._agreement = agreement
         self.requested = False
         self.error: ConfigurationError | None = None
         """An error because of which no trial can be trained; None if there is none."""
@@ -109,10 +116,16 @@ class SweepStopper(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if self._queue is None or result["done"]:
             return False
-        running = PackReport.of_result(result).running
-        if len(running) != 1:
+        report = PackReport.of_result(result)
+        if report.lock and self._agreement is not None:
+            try:
+                self._agreement.meeting.require_lock_of(report.lock, report.host)
+            except ConfigurationError as error:
+                self.error = error
+                return True
+        if len(report.running) != 1:
             return False  # Tune can stop a pack only as a whole
-        (fingerprint,) = running
+        (fingerprint,) = report.running
         if not self._queue.should_prune(fingerprint):
             return False
         self.pruned.add(trial_id)

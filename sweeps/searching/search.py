@@ -110,7 +110,7 @@ def run_study(
         metric = main_metric(examples)
         with services(
             experiment, storage, tracking_uri, metric, queue.cells, resources, archive
-        ) as (_, delivery):
+        ) as (_, delivery, agreement):
             from sweeps.running.driver import train  # imports Ray Tune and MLflow
 
             users_modules.send_along()
@@ -144,6 +144,7 @@ def run_study(
                     progress,
                     origin,
                     listener,
+                    agreement,
                 )
 
 

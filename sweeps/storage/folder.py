@@ -35,6 +35,7 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import require_intact_archive, set_aside
+from sweeps.file_system.probe import not_writable, require_usable
 from sweeps.storage import sharing
 from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.record_files import RecordFile, read_text, write_atomically
@@ -280,7 +281,7 @@ class Storage:
         creates from now on.
 
         Raises:
-            ConfigurationError: the folder cannot be created or written to.
+            ConfigurationError: the folder cannot be created or written to, or see `require_usable`.
         """
         what = f"--storage {self.root}"
         try:
@@ -290,11 +291,9 @@ class Storage:
                 require_writable(folder, what)
             for name in (".lock", "mlflow.db", "mlartifacts", "optuna.db"):
                 require_writable(self.root / name, what)
-            probe = self.root / f".writable.{os.getpid()}"
-            probe.touch()
-            probe.unlink()
         except OSError as error:
-            raise ConfigurationError(f"{what}: cannot be written to ({error.strerror})") from error
+            raise ConfigurationError(f"{what}: {not_writable(self.root, error)}") from error
+        require_usable(self.root, what)
 
     def share_databases(self) -> None:
         """Let the group write to databases if it may write to the folder; SQLite does not do so."""

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import set_aside
+from sweeps.file_system.probe import is_read_only, not_writable, without_locks
 
 
 def adopt_group(folder: Path) -> None:
@@ -44,9 +45,13 @@ def require_writable(path: Path, what: str) -> None:
         what: start of the message, such as ``--storage DIR``.
 
     Raises:
-        ConfigurationError: it is not writable; the message names its owner.
+        ConfigurationError: it is not writable; the message names its owner, or says that its file
+            system is mounted read-only.
     """
     if path.exists() and not os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0)):
+        if is_read_only(path):
+            error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+            raise ConfigurationError(f"{what}: {not_writable(path, error)}")
         raise ConfigurationError(f"{what}: {_not_yours(path)}")
 
 
@@ -72,10 +77,7 @@ def lock(path: Path, how: int) -> BinaryIO:
         file.close()
         if isinstance(error, BlockingIOError):
             raise
-        raise ConfigurationError(
-            f"{path}: the file system does not support locks ({error.strerror}); use a folder on "
-            "another file system"
-        ) from error
+        raise ConfigurationError(f"{path}: {without_locks(path, error)}") from error
     return file
 
 

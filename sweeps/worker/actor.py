@@ -1,6 +1,8 @@
 """A Ray actor that trains one pack of trials after another."""
 
 import gc
+import os
+import platform
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -49,6 +51,11 @@ class Worker(tune.Trainable):
         work = parameters["work"]
         self._work = work
         self._unable = work.prepare()
+        self._to_show = PackReport()
+        if not self._unable and (agreement := work.unsettled) is not None:
+            name = f"{ray.get_runtime_context().get_node_id()}-{os.getpid()}"
+            self._lock = agreement.meeting.lock(name)
+            self._to_show = PackReport(lock=name, host=platform.node())
         self._together = alone
         self._reserved = _reserved(work.execution.replicas)
         if work.execution.replicas > 1:
@@ -78,6 +85,9 @@ class Worker(tune.Trainable):
             halted = PackReport(halted=tuple(self._unreported))
             self._unreported.clear()
             return {"done": True, **halted.as_result()}
+        if self._to_show.lock:  # nothing is trained before the driver has seen it
+            report, self._to_show = self._to_show, PackReport()
+            return {"done": False, **report.as_result()}
         for _ in self._training:
             if time.monotonic() - started >= STEP_SECONDS:
                 done = False

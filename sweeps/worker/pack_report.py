@@ -36,6 +36,12 @@ class PackReport:
     setup_error: str = ""
     """Why this worker can train no trial; empty if it can."""
 
+    lock: str = ""
+    """Name of a lock that this worker holds for the driver to see, as its machine has joined the
+    cluster later; empty after the first report."""
+    host: str = ""
+    """Name of the worker's machine, with `lock`."""
+
     def as_result(self) -> dict[str, Any]:
         """Return the report as a part of Tune's result."""
         return {_KEY: self}

@@ -15,6 +15,7 @@ PROGRAMS = {
     "sshd": "openssh-server",
     "sudo": "sudo",
     "rsync": "rsync",
+    "bindfs": "bindfs",
     "slurmctld": "slurm-wlm",
     "munged": "munge",
 }
