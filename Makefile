@@ -72,6 +72,7 @@ architecture: $(READY)
 chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \
 		tests/sweeps/worker/test_kill.py tests/sweeps/worker/test_data_parallel.py \
+		tests/sweeps/storage/test_damage.py \
 		tests/quantlab/packs/test_packs.py
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest -m machines -rs tests/machines/test_slurm.py
 

@@ -49,7 +49,7 @@ def test_a_failing_trial_does_not_stop_the_others(
     fragile = fragile.replace("'trials'", repr(str(tmp_path / "runs" / "trials")))
     (tmp_path / "tiny.py").write_text("import os\n" + fragile)
     (tmp_path / "broken").write_text("yes")
-    done = quick_command(tmp_path, "run", "tiny.py", "--pack", "2")
+    done = quick_command(tmp_path, "run", "tiny.py", "--pack", "2", "--concurrency", "1")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 2 FAILED"
     lines = [line for line in done.stderr.splitlines() if line.startswith("sweeps: failed")]
@@ -77,7 +77,7 @@ def test_a_failing_trial_does_not_stop_the_others(
     assert 'tiny.py", line 27, in prox\n' in log
     assert log.endswith(f"It printed:\n{broken.read_text()}")
     (tmp_path / "broken").write_text("no")
-    again = quick_command(tmp_path, "run", "tiny.py")
+    again = quick_command(tmp_path, "run", "tiny.py", "--concurrency", "1")
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[0] == "tiny: 4 trials, 2 to run"
     _, left = psutil.wait_procs(started_by(str(tmp_path)), timeout=10)
@@ -109,7 +109,8 @@ def test_a_trial_whose_process_dies_is_tried_again_but_not_for_ever(
         "        return torch.tanh(",
     )
     (tmp_path / "tiny.py").write_text("import os\n" + deadly)
-    done = quick_command(tmp_path, "run", "tiny.py", "--retries", "1", "--pack", "2")
+    options = ("--retries", "1", "--pack", "2", "--concurrency", "1")
+    done = quick_command(tmp_path, "run", "tiny.py", *options)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "tiny: 2 COMPLETE, 1 FAILED"
     assert len(deaths.read_text()) == 2 + 2  # twice in a pack; then alone, and once more

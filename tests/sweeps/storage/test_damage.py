@@ -6,6 +6,7 @@ be, to the same end.
 """
 
 import io
+import os
 import shutil
 import warnings
 from contextlib import redirect_stderr, suppress
@@ -32,7 +33,7 @@ from sweeps.storage.trial_states import states_of
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized
 
-DAMAGES = 500
+DAMAGES = 1000 if "QUANTLAB_CHAOS" in os.environ else 200
 
 
 def tiny(**changes: object) -> Recipe:
