@@ -159,7 +159,8 @@ def failures_of(cells: Sequence[Cell], storage: Storage) -> dict[str, list[Cell]
     failed: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
-        if folder.state() is TrialState.FAILED:
+        # Of a trial without this file, the state is not read once more.
+        if folder.failure.exists() and folder.state() is TrialState.FAILED:
             failure = folder.failure.read()
             reason = "the reason is unknown" if failure is None else failure.error
             failed[reason].append(cell)

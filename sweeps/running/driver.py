@@ -21,6 +21,7 @@ from sweeps.running import users_modules
 from sweeps.running.metrics import MetricsCallback
 from sweeps.running.queue import TrialQueue
 from sweeps.running.tune_hooks import (
+    ForgettingScheduler,
     QueueSearcher,
     SweepStopper,
     TrialCallback,
@@ -110,6 +111,7 @@ def train(
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
+                scheduler=ForgettingScheduler(),
                 search_alg=QueueSearcher(queue, stop, progress, needs),
                 num_samples=-1,  # until the search is over
                 max_concurrent_trials=needs.limit,

@@ -48,6 +48,8 @@ class Worker(tune.Trainable):
             parameters: `Work`, under the key ``work``.
         """
         send_modules_by_name()  # a team of processes gets its recipes from this one
+        if self.is_actor():  # type: ignore[no-untyped-call]
+            gc.freeze()  # or each full collection would look at all that the imports have created
         work = parameters["work"]
         self._work = work
         self._unable = work.prepare()

@@ -65,10 +65,7 @@ class Driver:
         config = self.searcher.suggest("")
         assert isinstance(config, dict)
         self._started += 1
-        metadata = SimpleNamespace(metric_analysis={}, metric_n_steps={})
-        trial: Any = SimpleNamespace(
-            trial_id=str(self._started), config=config, evaluated_params={}, run_metadata=metadata
-        )
+        trial: Any = SimpleNamespace(trial_id=str(self._started), config=config)
         self.callback.on_trial_start(0, [], trial)
         return trial
 
