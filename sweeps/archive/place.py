@@ -189,7 +189,8 @@ def _reason(error: BaseException) -> str:
     """Describe an error of a storage in one line, and what to do about it."""
     text = hide(in_full(error))
     if found := _OF_AWS.search(text):
-        text = f"{found['says']} ({found['code']} in {found['request']})"
+        says = found["says"].replace("No response body.", "The request is refused")
+        text = f"{says} ({found['code']} in {found['request']})"
         text += f"; {_ADVICE[found['code']]}" if found["code"] in _ADVICE else ""
     return text
 

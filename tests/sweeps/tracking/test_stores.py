@@ -495,6 +495,7 @@ def test_a_server_behind_https_a_path_and_a_password(
             delivery.announce(cells[1])
             wait_until("the proxy answers", lambda: "answers 502" in delivery.last_error)
             proxy.is_behind_up = True
+            wait_until("everything is delivered", delivered(cells, storage))
             delivery.finish()
         assert_everything_is_there_once(server.uri, "proxy", trained, cells)
         with monkeypatch.context() as patch:
