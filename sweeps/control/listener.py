@@ -1,9 +1,10 @@
 """Listener: what the driver of a sweep does about requests and about its budget."""
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from quantlab.errors import ConfigurationError
 from sweeps.control.commands import OwnCommand, live_commands, registered
 from sweeps.control.gate import Gate
 from sweeps.control.requests import CANCEL, PAUSE, Request, Requests
@@ -111,9 +112,22 @@ def listening(storage: Storage, name: str, origin: Origin) -> Iterator[Listener]
         origin: the command.
     """
     requests = Requests(storage, name)
+    forget_cancellations(requests)
+    gate = Gate(requests)  # before others can see this command: they wait for its answer
+    try:
+        with registered(requests, origin) as own:
+            yield Listener(gate, own)
+    finally:
+        with suppress(OSError, ConfigurationError):  # the next command does it
+            forget_cancellations(requests)
+
+
+def forget_cancellations(requests: Requests) -> None:
+    """Remove cancellations as soon as no command runs that they could concern.
+
+    Until then they stand, also when all trials have stopped: a trial that waits in Ray for its
+    turn would be trained otherwise.
+    """
     past = [request for request in requests.standing() if request.kind == CANCEL]
     if past and not live_commands(requests):
-        requests.remove(past)  # nobody is there whom they concern
-    gate = Gate(requests)  # before others can see this command: they wait for its answer
-    with registered(requests, origin) as own:
-        yield Listener(gate, own)
+        requests.remove(past)

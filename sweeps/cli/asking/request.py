@@ -9,6 +9,7 @@ from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.cli.options import SELECTION
 from sweeps.control.answers import Answers, wait_for_answers
 from sweeps.control.commands import LiveCommand, live_commands
+from sweeps.control.listener import forget_cancellations
 from sweeps.control.requests import CANCEL, PAUSE, Requests
 from sweeps.inventory.known_sweeps import STUDY, counted
 from sweeps.storage.folder import Storage
@@ -33,8 +34,7 @@ def cancel(options: argparse.Namespace) -> int:
         print(f"No command trains {to.known.name} now, so that there is nothing to cancel.")
         return 0
     answers = _ask(CANCEL, requests, to, storage, options)
-    if not answers.silent:
-        requests.remove([answers.request])
+    forget_cancellations(requests)
     _print_outcome(to, answers, storage, options)
     for command in dict.fromkeys(one.command for one in answers.asked):
         print(f"To continue, run the same command again: {command}")

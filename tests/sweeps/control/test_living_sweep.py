@@ -1,18 +1,22 @@
 """A sweep that is paused, resumed and cancelled by other processes while it runs."""
 
 import json
+import pickle
 import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 from sweeps.control.answers import wait_for_answers
+from sweeps.control.listener import listening
 from sweeps.control.requests import CANCEL, PAUSE, Requests
 from sweeps.inventory.known_sweeps import recorded
 from sweeps.loading import load_sweep
 from sweeps.spending.attempts import attempts_of
 from sweeps.storage import Storage, TrialFolder, TrialState
+from sweeps.storage.records import Origin
 from sweeps.worker.trial import run_trial
 from tests.conftest import Command, run_command
 from tests.sweeps.sweep_files import TINY, changed
@@ -142,6 +146,33 @@ def test_some_trials_are_paused_and_resumed_by_their_conditions(
     assert pause["trials"] == 1
     quick_command(tiny_copy, "resume", "tiny.py")
     assert "PAUSED" not in status()
+
+
+def test_a_cancelled_trial_that_waits_in_ray_is_not_trained_after_the_others_have_stopped(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    storage, over = Storage(tiny_copy / "runs"), Event()
+    requests = Requests(storage, "tiny")
+    with listening(storage, "tiny", Origin(command="sweeps run tiny.py")) as listener:
+        sent = pickle.dumps(listener.gate)  # as to a worker that gets a trial later
+
+        def listen() -> None:
+            while not over.wait(0.1):
+                listener.look()
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(listen)
+            try:
+                done = quick_command(tiny_copy, "cancel", "tiny.py", "--only", "block=MD,seed=0")
+            finally:
+                over.set()
+        assert done.returncode == 0, done.stderr
+        worker = pickle.loads(sent)
+        worker.look()
+        trials = [one.fingerprint for one in load_sweep(str(tiny_copy / "tiny.py")).cells]
+        assert sum(worker.holds_any([trial]) for trial in trials) == 2
+        assert sum(listener.gate.holds_any([trial]) for trial in trials) == 2
+    assert not requests.standing()
 
 
 def test_requests_about_what_nobody_trains(tiny_copy: Path, quick_command: Command) -> None:
