@@ -45,7 +45,7 @@ class Steering:
             meter = Meter(self.budget, cells, storage, counts_gpus=counts_gpus)
             listener.limit = meter.ending
             listener.look()
-            listener.notes.append(f"{meter.spent} of the budget of {self.budget} were spent before")
+            listener.notes = [f"{meter.spent} of the budget of {self.budget} were spent before"]
 
     def tell_failure(self, cell: Cell, storage: Storage) -> None:
         """Tell of a trial that has failed."""

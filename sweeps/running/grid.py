@@ -106,7 +106,11 @@ def run_cells(
                 is_fixed = cluster_address(resources) is None
                 for line in needs.require_room(cells, is_fixed=is_fixed):
                     progress.log(f"warning: {line}")
-                resources, packing = _settled(cells, data_dir, resources, progress)
+                settled, packing = _settled(cells, data_dir, resources, progress)
+                if resources.gpus_per_trial is None and not settled.gpus:
+                    # It has turned out that there is no GPU whose time could be counted.
+                    steering.limit(listener, lambda: sweep.cells, storage, counts_gpus=False)
+                resources = settled
                 to_run = {cell.fingerprint for cell in cells}
                 others = [cell for cell in sweep.cells if cell.fingerprint not in to_run]
                 needs.settle(resources, others, storage, limit=_limit(resources))

@@ -59,6 +59,11 @@ def test_a_spent_budget_ends_the_command_before_anything_starts(
     assert done.returncode == 4
     assert done.stdout.splitlines()[-1] == "tiny: 3 WAITING, 6 COMPLETE"
     assert "sweeps: the budget of 0.000167 h is spent: 0.0" in done.stderr
+    auto = ("--gpus-per-trial", "auto")  # here is no GPU whose time could be counted
+    done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "0.01min", *auto)
+    assert done.returncode == 4
+    assert "sweeps: the budget of 0.000167 h is spent: 0.0" in done.stderr
+    assert " slot hours in all" in done.stderr
     done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "6trials")
     assert done.returncode == 4
     assert "tiny: 9 trials, 0 to run" in done.stdout
