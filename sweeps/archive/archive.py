@@ -17,7 +17,7 @@ from sweeps.archive.trial_file import TrialFile, digest_of, read_result, unpack
 from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.records import Result
-from sweeps.storage.sealed_json import DamagedError, NewerError
+from sweeps.storage.sealed_json import DamagedError, NewerError, plain
 
 _SUFFIX = ".tar"
 _HEAD_BYTES = 1 << 16
@@ -203,7 +203,7 @@ def is_same_result(one: Result, other: Result) -> bool:
 
 
 def _computed(result: Result) -> tuple[object, ...]:
-    numbers = (dict(result.validation), dict(result.test))
+    numbers = (plain(result.validation), plain(result.test))  # NaN is not equal to itself
     return (result.state, result.epochs, *numbers, result.weights_sha256)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -98,7 +99,8 @@ class Place:
             ArchiveError: see `ArchiveError`.
         """
         is_whole_at_once = self.files.type_name in OBJECT_STORAGES
-        written = path if is_whole_at_once else f"{path}.partial"
+        # Two commands may write the same trial, neither of which must move what the other writes.
+        written = path if is_whole_at_once else f"{path}.{token_hex(4)}.partial"
         with self._told():
             if not is_whole_at_once:
                 self.files.create_dir(path.rpartition("/")[0], recursive=True)

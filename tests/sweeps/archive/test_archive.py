@@ -1,6 +1,7 @@
 """Finished trials in an archive: written once, checked when they are read, and taken from there."""
 
 import io
+import math
 import os
 import random
 import shutil
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from quantlab import ConfigurationError
-from sweeps.archive.archive import Archive
+from sweeps.archive.archive import Archive, is_same_result
+from sweeps.archive.place import ArchiveError, place_of
 from sweeps.archive.taking import Taking, take_finished
 from sweeps.archive.trial_file import TrialFile, unpack
 from sweeps.archive.upload import Upload, uploading
@@ -25,6 +27,7 @@ from sweeps.storage.sealed_json import DamagedError
 from sweeps.tracking.delivery import Delivery
 from tests.conftest import Command, Ran
 from tests.services import S3Server, s3_server, wait_until
+from tests.sweeps.trial_files import ended
 
 WEIGHTS = "weights.pt"
 
@@ -224,6 +227,23 @@ def test_the_first_result_of_a_trial_stays(
     assert not local.put(differs)
     assert "has another result of the trial, computed on" in capsys.readouterr().err
     assert {len(found) for found in local.objects().values()} == {1}
+
+
+def test_two_commands_that_write_a_trial_do_not_disturb_each_other(tmp_path: Path) -> None:
+    place = place_of(tmp_path.as_uri())
+    path = tmp_path / "trials" / "a" / "b.tar"
+    with place.writing(str(path), 4) as stream:
+        stream.write(b"same")
+        with pytest.raises(ArchiveError, match="2 of 4 bytes"), place.writing(str(path), 4) as cut:
+            cut.write(b"sa")
+    assert path.read_bytes() == b"same"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_results_without_a_value_are_the_same() -> None:
+    result = replace(ended(TrialState.COMPLETE), validation={"loss": math.nan})
+    assert is_same_result(result, replace(result, validation={"loss": float("nan")}))
+    assert not is_same_result(result, replace(result, validation={"loss": 1.0}))
 
 
 def test_results_that_contradict_each_other_are_named_and_not_trusted(
