@@ -71,7 +71,8 @@ class Needs:
             bundle["GPU"] = gpu
         gib = self.memory.of(cells)
         if gib and not self.memory.is_given(cells[0]):
-            gib = min(gib, self._most_gib)  # of a machine that it has all to itself
+            # At most that of a machine that it has all to itself, and that has all the rest.
+            gib = min(gib, self._most_gib(bundle | own))
         return [bundle | own | ({"memory": int(gib * GIB)} if gib else {})] * replicas
 
     def room(self, cell: Cell) -> int:
@@ -95,10 +96,13 @@ class Needs:
             self._nodes, self._read = self._look(), time.monotonic()
         return self._nodes
 
-    @property
-    def _most_gib(self) -> float:
-        """Memory of the machine with the most of it, in GiB, as Ray counts it."""
-        return max((node.get("memory", 0) / GIB for node in self.nodes), default=0.0)
+    def _most_gib(self, bundle: Bundle) -> float:
+        """Memory of the largest machine that has room for a process, in GiB, as Ray counts it.
+
+        If none has room, all machines count.
+        """
+        fitting = [node for node in self.nodes if places_on(node, bundle)]
+        return max((node.get("memory", 0) / GIB for node in fitting or self.nodes), default=0.0)
 
     def settle(
         self,
@@ -135,7 +139,8 @@ class Needs:
         """
         bundles = [self.bundles(pack)[0] for pack in packs]
         places = max(places_on(node, bundle) for node in self.nodes for bundle in bundles)
-        fewer = self.memory.fewer_at_once(packs, min(len(packs), places), self._most_gib)
+        gib = max(map(self._most_gib, bundles))
+        fewer = self.memory.fewer_at_once(packs, min(len(packs), places), gib)
         if not fewer:
             return ""
         reserved = max(self.memory.of(pack) for pack in packs)

@@ -88,6 +88,18 @@ def test_what_was_measured_on_a_larger_machine_is_at_most_all_that_there_is(
     assert "memory" not in given.bundles(of("PC")[1:2])[0]
 
 
+def test_memory_that_only_other_machines_have_is_not_reserved(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    finish(storage, of("PC")[0], 20.0, device="cuda:0 (Y)")
+    head = {"CPU": 4.0, "memory": 60.0 * GIB}
+    with_gpu = {"CPU": 4.0, "GPU": 1.0, "memory": 10.0 * GIB}
+    resources = Resources(gpus_per_trial=1)
+    needs = Needs(resources, TrialMemory(), look=lambda: [head, with_gpu])
+    needs.settle(resources, SWEEP.cells, storage)
+    assert needs.bundles(of("PC")[1:2]) == [{"CPU": 1.0, "GPU": 1.0, "memory": 10 * GIB}]
+    assert needs.places(of("PC")[1:2]) == 1, "and it does not wait for ever"
+
+
 def test_after_a_kill_as_many_run_as_the_measured_memory_allows_or_half() -> None:
     pack = of("PC")[:1]
     unknown = TrialMemory()
