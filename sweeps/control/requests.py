@@ -190,7 +190,7 @@ class Requests:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        sharing.adopt_group(self.folder)
+        sharing.adopt_group(self.folder.parents[1])  # commands of others write beside requests
         self.folder.mkdir(parents=True, exist_ok=True)
         with sharing.locked(self.folder / ".lock", fcntl.LOCK_EX):
             yield

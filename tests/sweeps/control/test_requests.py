@@ -1,6 +1,8 @@
 """Requests in a storage, and what commands and workers know of them."""
 
+import os
 import pickle
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +72,19 @@ def test_a_cancellation_concerns_no_command_that_starts_later(requests: Requests
     sent.look()
     assert not sent.holds_any(["a"])
     assert sent.holds_any(["b"])
+
+
+def test_a_group_that_shares_the_storage_shares_its_requests(
+    tmp_path: Path, requests: Requests
+) -> None:
+    tmp_path.chmod(0o770)
+    before = os.umask(0o022)
+    try:
+        requests.add(PAUSE, ["a"])
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "control", requests.folder, *requests.folder.iterdir()):
+        assert path.stat().st_mode & stat.S_IWGRP
 
 
 def test_what_is_damaged_holds_nothing_and_is_told(
