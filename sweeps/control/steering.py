@@ -20,6 +20,8 @@ class Steering:
 
     budget: Budget | None = None
     """A time that all commands on the storage may spend on the sweep; None for no limit."""
+    outside: int = 0
+    """Number of unfinished trials that a budget of trials leaves out."""
     first: Sequence[str] = ()
     """Conditions on the trials to train first; see `sweeps.control.priorities`."""
     on_failure: Callable[[str, str], object] = field(default=_nobody)

@@ -94,7 +94,12 @@ def run_cells(
 
             users_modules.send_along()
             progress = Progress(
-                sweep.cells, storage, to_run=len(cells), stream=sys.stdout, quiet=quiet
+                sweep.cells,
+                storage,
+                to_run=len(cells),
+                outside=steering.outside,
+                stream=sys.stdout,
+                quiet=quiet,
             )
             with progress:
                 needs = Needs(

@@ -77,6 +77,7 @@ class Progress:
         storage: Storage,
         *,
         to_run: int,
+        outside: int = 0,
         stream: TextIO,
         quiet: bool = False,
         every_seconds: float = 10.0,
@@ -87,7 +88,8 @@ class Progress:
         Args:
             cells: the trials to count.
             storage: the storage of the trials.
-            to_run: the number of unfinished trials.
+            to_run: the number of unfinished trials to train.
+            outside: the number of those that are outside the budget, and are not counted.
             stream: the stream to write to.
             quiet: whether to print warnings only.
             every_seconds: the minimum time between two plain lines.
@@ -95,7 +97,8 @@ class Progress:
                 advance; None to count trials.
         """
         self._storage = storage
-        self._total = len(cells)
+        self._total = len(cells) - outside
+        self._outside = outside
         self._counts = counts or self._count
         self._counts_trials = counts is None
         self._to_run = to_run
@@ -292,6 +295,8 @@ class Progress:
                 parts.append(f"{self._states[state]} {word}")
         if self._interrupted:
             parts.append(f"{self._interrupted} retried")
+        if self._outside:
+            parts.append(f"{self._outside} outside the budget")
         if self._started is not None:
             elapsed = time.monotonic() - self._started
             if self._trained:

@@ -83,7 +83,12 @@ def _run(
     if cells:
         from sweeps.running.grid import run_cells
 
-        steering = Steering(budget=options.budget, first=options.first, on_failure=notices.failed)
+        steering = Steering(
+            budget=options.budget,
+            outside=len(unfinished) - len(cells),
+            first=options.first,
+            on_failure=notices.failed,
+        )
         ending = run_cells(
             sweep, cells, storage, source=options.sweep, steering=steering, **training
         )

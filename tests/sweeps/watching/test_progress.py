@@ -129,6 +129,20 @@ def test_epochs_tell_how_much_is_left_before_a_trial_has_ended(tmp_path: Path) -
     assert told[-1].endswith("; PC rho0=0.1 seed=0, epoch 3 of 5; 3 more")
 
 
+def test_trials_outside_the_budget_are_not_counted(tmp_path: Path) -> None:
+    storage, stream = Storage(tmp_path), io.StringIO()
+    before, cell, *_ = SWEEP.cells
+    finish(storage, before, 0.5)
+    progress = Progress(SWEEP.cells, storage, to_run=1, outside=2, stream=stream, every_seconds=0)
+    progress.started(cell, waiting=0)
+    progress.advanced({cell.fingerprint: 1})
+    finish(storage, cell, 0.5)
+    progress.ended(cell, TrialState.COMPLETE)
+    lines = [line for line in stream.getvalue().splitlines() if "finished" in line]
+    assert lines[0].startswith("1/2 finished · 1 running · 2 outside the budget")
+    assert lines[1].startswith("2/2 finished · 0 running · 2 outside the budget")
+
+
 def test_a_display_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
