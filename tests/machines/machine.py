@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,8 +102,10 @@ class Machine:
         assert self._outer.stdout is not None
         self._outer.stdout.close()
         self._outer = None
-        # The kernel removes the cable a moment later, which would be too late for the next one.
-        self._ip(self._site, f"link delete {self.name}")
+        # The kernel removes the cable a moment later, which would be too late for the next one; or
+        # it has done so already.
+        with suppress(subprocess.CalledProcessError):
+            self._ip(self._site, f"link delete {self.name}")
 
     def unplug(self) -> None:
         """Pull the network cable: it runs on, and hears of nobody."""

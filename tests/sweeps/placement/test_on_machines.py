@@ -205,7 +205,10 @@ def test_fewer_trials_run_at_once_where_memory_runs_out(
     with limited(small, 5) as join:
         monitor = {"RAY_memory_usage_threshold": "0.9", "RAY_memory_monitor_refresh_ms": "100"}
         done = small.run(
-            f"{join} && {command} --concurrency 3", user="root", environment={**OPEN, **monitor}
+            f"{join} && {command} --concurrency 3",
+            user="root",
+            environment={**OPEN, **monitor},
+            timeout_seconds=240,
         )
     assert (
         "the memory of a machine was used up, and Ray has killed a process; now one" in done.stdout
