@@ -87,7 +87,7 @@ class Slurm:
         assert found is not None, said
         return found[1]
 
-    def wait(self, job: str, what: str, holds: Callable[[], bool], *, seconds: float = 120) -> None:
+    def wait(self, job: str, what: str, holds: Callable[[], bool], *, seconds: float = 400) -> None:
         """Wait for a condition, and fail with what the job has said if it does not hold in time."""
         end = time.monotonic() + seconds
         while not holds():
