@@ -19,9 +19,11 @@ NOT_RESULTS = (
     "attempt",
     "job",
     "host",
+    "memory_gib",
+    "gpu_memory_gib",
 )
-"""When, where, and by which command and commit: two runs may well differ in these; the weights are
-looked at."""
+"""When, where, in how much memory, and by which command and commit: two runs may well differ in
+these; the weights are looked at."""
 
 
 def trial_hash(folder: TrialFolder) -> str:
