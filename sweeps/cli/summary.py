@@ -95,7 +95,7 @@ def print_summary_as_json(
             ],
             "spent": spending_data(spending_of(sweep.cells, storage)),
             "archive": archived,
-            "paused": pauses_data(Requests(storage, sweep.name)),
+            "paused": pauses_data(Requests(storage, sweep.name), storage.has_finished),
         }
     )
     return _exit_code(states)
@@ -103,7 +103,7 @@ def print_summary_as_json(
 
 def print_pauses(name: str, storage: Storage) -> None:
     """Print a line for each request that pauses trials of a sweep or study."""
-    pauses = Requests(storage, name).paused()
+    pauses = Requests(storage, name).paused_now(storage.has_finished)
     for request in pauses:
         print(f"PAUSED: {request.what}, by {request.by}")
     if pauses:

@@ -55,6 +55,8 @@ def wait_for_answers(
         silent = {name for name, command in left.items() if request.id not in command.seen}
         if not silent and request.kind == CANCEL and trials is None:
             silent = set(left)  # until they have ended
+        if silent and trials is not None and all(map(storage.has_finished, trials)):
+            silent = set()  # there is nothing to stop any more
         if not silent and left:
             silent = _training(left, trials, storage)
         ended = time.monotonic()

@@ -12,7 +12,7 @@ import fcntl
 import getpass
 import platform
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +109,22 @@ class Requests:
         """Return the pauses among the requests that stand."""
         return tuple(one for one in self.standing() if one.kind == PAUSE)
 
+    def paused_now(self, has_finished: Callable[[str], bool]) -> tuple[Request, ...]:
+        """Return the pauses that hold trials back, each with the number of those that it holds.
+
+        Args:
+            has_finished: whether the trial of a fingerprint has finished, so that nothing holds it.
+        """
+        found = []
+        for request in self.paused():
+            if (trials := self.trials_of(request)) is not None:
+                held = sum(not has_finished(name) for name in trials)
+                if not held:
+                    continue
+                request = replace(request, trials=held)
+            found.append(request)
+        return tuple(found)
+
     def trials_of(self, request: Request) -> frozenset[str] | None:
         """Return the fingerprints of the trials that a request concerns; None for all."""
         if not request.trials:
@@ -200,8 +216,8 @@ class Requests:
         return RecordFile(path, _Trials, if_damaged="the request concerns no trial; repeat it")
 
 
-def pauses_data(requests: Requests) -> list[dict[str, Any]]:
-    """Describe the pauses that stand as JSON data."""
+def pauses_data(requests: Requests, has_finished: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Describe the pauses that hold trials back as JSON data; see `Requests.paused_now`."""
     return [
         {
             "trials": request.trials or None,
@@ -210,5 +226,5 @@ def pauses_data(requests: Requests) -> list[dict[str, Any]]:
             "host": request.host,
             "time": request.time,
         }
-        for request in requests.paused()
+        for request in requests.paused_now(has_finished)
     ]

@@ -93,7 +93,7 @@ def study_data(
             for trial, state in zip(trials, states, strict=True)
         ],
         "archive": archived,
-        "paused": pauses_data(Requests(storage, spec.name)),
+        "paused": pauses_data(Requests(storage, spec.name), storage.has_finished),
         "spent": spending_data(spending_of(cells_of(spec, study, storage), storage)),
     }
 

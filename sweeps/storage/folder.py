@@ -374,6 +374,10 @@ class Storage:
         """Return the folder of a trial, which may not exist yet."""
         return TrialFolder(self.root / "trials" / fingerprint)
 
+    def has_finished(self, fingerprint: str) -> bool:
+        """Return whether a trial has finished."""
+        return self.trial(fingerprint).state().is_finished
+
     @property
     def default_tracking_uri(self) -> str:
         """The URI of the embedded MLflow database."""

@@ -1,7 +1,7 @@
 """Watched: a sweep or a study that `sweeps watch` shows, as the last look has found it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
@@ -12,13 +12,19 @@ LOOK_SECONDS = 2.0
 """Minimum time between two looks."""
 
 
+def _no_notes(views: Sequence[TrialView]) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Contents:
     """The trials of a sweep or, as far as they have begun, of a study."""
 
     cells: Sequence[Cell]
     notes: Sequence[str] = ()
-    """Further lines, such as the best configuration of a study, or who has paused trials."""
+    """Further lines, such as the best configuration of a study."""
+    notes_on: Callable[[Sequence[TrialView]], Sequence[str]] = field(default=_no_notes)
+    """Returns lines that depend on what the look has found, such as who has paused trials."""
     is_over: bool = True
     """Whether there is nothing to train apart from these trials."""
 
@@ -49,7 +55,9 @@ class Watched:
             OSError: a file cannot be read now.
         """
         contents = self._contents()
-        self._found = contents, self._reader.look(contents.cells)
+        views = self._reader.look(contents.cells)
+        notes = (*contents.notes, *contents.notes_on(views))
+        self._found = replace(contents, notes=notes), views
         self._drawn = {}
 
     def pause_seconds(self) -> float:

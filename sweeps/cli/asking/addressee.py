@@ -26,6 +26,11 @@ class Addressee:
     """These options, such as ``--only method=PC``; empty for all trials."""
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it concerns no trial."""
+        return self.trials is not None and not self.trials
+
+    @property
     def concerned(self) -> Collection[str]:
         """Fingerprints of the trials that it concerns, as far as they are known."""
         return self.known.all_trials if self.trials is None else self.trials

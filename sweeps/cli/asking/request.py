@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 from sweeps.cli.asking.addressee import Addressee, addressee_of, subject
 from sweeps.cli.command_line import changed_options, command_line
@@ -45,8 +46,19 @@ def pause(options: argparse.Namespace) -> int:
     """Carry out `sweeps pause`; see `cancel`."""
     storage = Storage(options.storage)
     to = addressee_of(options, storage)
-    answers = _ask(PAUSE, Requests(storage, to.known.name), to, storage, options)
-    _print_outcome(to, answers, storage, options)
+    requests = Requests(storage, to.known.name)
+    if not (to := _unfinished(to, storage)).is_empty:
+        answers = _ask(PAUSE, requests, to, storage, options)
+        _print_outcome(to, answers, storage, options)
+        to = _unfinished(to, storage)
+        if to.is_empty:
+            requests.remove([answers.request])
+    if to.is_empty:
+        print(
+            f"The trials of {to.known.name} that were named have finished, so that there is "
+            "nothing to pause."
+        )
+        return 0
     given = changed_options(options, *SELECTION, "storage")
     resume_line = command_line("resume", options.sweep, *given)
     print(f"{subject(to)} paused. To go on, run: {resume_line}")
@@ -72,6 +84,14 @@ def resume(options: argparse.Namespace) -> int:
         verb = "search" if to.known.kind == STUDY else "run"
         print(f"No command trains it now; to go on, run `sweeps {verb}`.")
     return 0
+
+
+def _unfinished(to: Addressee, storage: Storage) -> Addressee:
+    """Leave out trials that have finished, if options have chosen trials."""
+    if to.trials is None:
+        return to
+    left = [name for name in to.trials if not storage.has_finished(name)]
+    return replace(to, trials=left)
 
 
 def _ask(

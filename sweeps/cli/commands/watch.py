@@ -1,7 +1,7 @@
 """The command `sweeps watch`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
     from sweeps.study import StudySpec
+    from sweeps.watching.storage_reader import TrialView
     from sweeps.watching.watched import Contents
 
 NAME = "watch"
@@ -70,11 +71,17 @@ def _contents(
 
     requests = Requests(storage, spec.name)
 
-    def pauses() -> list[str]:
-        return [f"PAUSED: {request.what}, by {request.by}" for request in requests.paused()]
+    def pauses(views: "Sequence[TrialView]") -> list[str]:
+        states = {view.cell.fingerprint: view.state for view in views}
+
+        def has_finished(name: str) -> bool:
+            return states[name].is_finished if name in states else storage.has_finished(name)
+
+        held = requests.paused_now(has_finished)
+        return [f"PAUSED: {request.what}, by {request.by}" for request in held]
 
     if isinstance(spec, SweepSpec):
-        return lambda: Contents(spec.cells, pauses())
+        return lambda: Contents(spec.cells, notes_on=pauses)
     from sweeps.searching.results import cells_of, is_over, load, summary_lines
 
     def now() -> Contents:
@@ -82,7 +89,8 @@ def _contents(
         return Contents(
             cells_of(spec, study, storage),
             summary_lines(spec, study, storage),
-            is_over(spec, study),
+            is_over=is_over(spec, study),
+            notes_on=pauses,
         )
 
     return now

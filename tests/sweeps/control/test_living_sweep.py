@@ -175,6 +175,19 @@ def test_a_cancelled_trial_that_waits_in_ray_is_not_trained_after_the_others_hav
     assert not requests.standing()
 
 
+def test_trials_that_have_finished_are_not_paused(tiny_copy: Path, quick_command: Command) -> None:
+    done = quick_command(tiny_copy, "pause", "tiny.py", "--only", "block=MD")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "The trials of tiny that were named have finished, so that there is nothing to pause.\n"
+    )
+    (tiny_copy / "tiny.py").write_text(changed(TINY, "seeds=(0, 1)", "seeds=(0, 1, 2)"))
+    done = quick_command(tiny_copy, "pause", "tiny.py", "--only", "block=MD")
+    assert re.search(r"^2 trials of tiny are paused\. ", done.stdout, re.M)
+    shown = quick_command(tiny_copy, "watch", "tiny.py").stdout
+    assert re.search(r"^PAUSED: 2 trials \(--only block=MD\), by ", shown, re.M)
+
+
 def test_requests_about_what_nobody_trains(tiny_copy: Path, quick_command: Command) -> None:
     """They say so, and names that the storage does not know are refused."""
     done = quick_command(tiny_copy, "cancel", "tiny")

@@ -60,6 +60,14 @@ def test_some_trials_of_a_pause_can_be_resumed(requests: Requests) -> None:
     assert [path.name for path in requests.folder.glob("*.json")] == ["requests.json"]
 
 
+def test_a_pause_counts_no_trials_that_have_finished(requests: Requests) -> None:
+    requests.add(PAUSE, ["a", "b"], "--only method=PC")
+    requests.add(PAUSE, ["b"])
+    shown = [one.what for one in requests.paused_now(lambda name: name == "b")]
+    assert shown == ["1 trial (--only method=PC)"]
+    assert len(requests.paused()) == 2
+
+
 def test_a_cancellation_concerns_no_command_that_starts_later(requests: Requests) -> None:
     before = Gate(requests)
     requests.add(CANCEL, None)
