@@ -104,7 +104,7 @@ def train(
     )
     failures_of_ray = 0
     while not queue.is_over:
-        _wait_while_paused(queue, stop)
+        _wait_while_paused(queue, stop, progress)
         if stop.stop_all():
             break
         callback = TrialCallback(queue, stop, storage, delivery, progress, needs)
@@ -160,9 +160,9 @@ def train(
     return listener.ending or cancelled_trials(queue.cancelled.values())
 
 
-def _wait_while_paused(queue: TrialQueue, stop: SweepStopper) -> None:
+def _wait_while_paused(queue: TrialQueue, stop: SweepStopper, progress: Progress) -> None:
     """Wait, without processes of Tune, until there is a trial to train or a reason to end."""
-    with stop.on_signals():
+    with stop.on_signals(), progress.pause():
         while queue.is_paused() and not stop.stop_all():
             time.sleep(_PAUSE_SECONDS)
 

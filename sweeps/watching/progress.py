@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
@@ -56,6 +57,11 @@ class _Running:
     """Number of epochs that were finished when it continued."""
     finished: int = 0
     """Number of finished epochs."""
+
+    @property
+    def worked(self) -> float:
+        """Part of the trial that was trained since it has started or continued, from 0 to 1."""
+        return (self.finished - self.first) / self.epochs
 
     def __str__(self) -> str:
         """Return the name with the epoch in progress."""
@@ -112,7 +118,10 @@ class Progress:
         self._waited_for: set[str] = set()
         self._interrupted = 0
         self._trained = 0
+        self._worked = 0.0
+        """How many trials have been trained here, with parts of those that have stopped."""
         self._started: float | None = None
+        self._pause_began: float | None = None
         self._left_before = 0
         self._printed = time.monotonic()
         self._best = BestValues(cells)
@@ -208,8 +217,20 @@ class Progress:
         self._interrupted += 1
 
     def left(self, cell: Cell) -> None:
-        """Count a trial no longer as running, as another command trains it."""
-        self._running.pop(cell.fingerprint, None)
+        """Count a trial no longer as running: another command trains it, or it stops."""
+        if (own := self._running.pop(cell.fingerprint, None)) is not None:
+            self._worked += own.worked
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Count no time within a `with` block, in which nothing can be trained."""
+        self._pause_began = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._started is not None:
+                self._started += time.monotonic() - self._pause_began
+            self._pause_began = None
 
     def waits_for(self, cells: Sequence[Cell]) -> None:
         """Say, once, which other commands train the trials that this one waits for."""
@@ -227,7 +248,10 @@ class Progress:
 
     def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
         """Count a trial that has ended, perhaps without having started."""
-        self._trained += self._running.pop(cell.fingerprint, None) is not None
+        own = self._running.pop(cell.fingerprint, None)
+        if own is not None and state is not TrialState.FAILED:
+            self._trained += 1
+            self._worked += 1 - own.first / own.epochs
         self._waiting = waiting
         folder = self._storage.trial(cell.fingerprint)
         self._states[state] += 1
@@ -297,29 +321,25 @@ class Progress:
             parts.append(f"{self._interrupted} retried")
         if self._outside:
             parts.append(f"{self._outside} outside the budget")
-        if self._started is not None:
-            elapsed = time.monotonic() - self._started
-            if self._trained:
-                parts.append(f"{3600 * self._trained / elapsed:.0f} trials/h")
-            begun, done = self._parts_of_running()
-            tried = self._left_before - counts.left + done - begun
-            if tried and counts.left:
-                left = elapsed / tried * (counts.left - done)
-                parts.append(f"{duration(left)} left")
+        if self._started is not None and self._trained:
+            now = time.monotonic() if self._pause_began is None else self._pause_began
+            elapsed = now - self._started
+            parts.append(f"{3600 * self._trained / elapsed:.0f} trials/h")
+            worked, left = self._work(counts)
+            if worked > 0 and counts.left:
+                parts.append(f"{duration(elapsed / worked * left)} left")
         return " · ".join(parts)
 
-    def _parts_of_running(self) -> tuple[float, float]:
-        """Return how many trials the epochs of running trials are: before they continued, and now.
+    def _work(self, counts: Counts) -> tuple[float, float]:
+        """Return how many trials, or configurations, were trained here, and how many are left.
 
-        Studies, which do not count trials, have none.
+        Of running trials, the epochs count. Studies, which do not count trials, have no such parts.
         """
         if not self._counts_trials:
-            return 0.0, 0.0
+            return self._left_before - counts.left, counts.left
         running = self._running.values()
-        return (
-            sum(own.first / own.epochs for own in running),
-            sum(own.finished / own.epochs for own in running),
-        )
+        worked = self._worked + sum(own.worked for own in running)
+        return worked, counts.left - sum(own.finished / own.epochs for own in running)
 
 
 def _first(lines: Sequence[str], most: int) -> list[str]:

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -104,8 +105,8 @@ def test_the_best_of_each_method_and_set(tmp_path: Path) -> None:
     ]
 
 
-def test_epochs_tell_how_much_is_left_before_a_trial_has_ended(tmp_path: Path) -> None:
-    """Those that a trial had finished when it continued were no work of this command."""
+def test_where_trials_continue_and_how_far_they_are(tmp_path: Path) -> None:
+    """No time is told before a trial has finished here."""
     storage, stream = Storage(tmp_path), io.StringIO()
     progress = Progress(METHODS.cells, storage, to_run=6, stream=stream, every_seconds=0)
     first, *others = METHODS.cells
@@ -115,7 +116,7 @@ def test_epochs_tell_how_much_is_left_before_a_trial_has_ended(tmp_path: Path) -
     progress.advanced({first.fingerprint: 2})
     lines = stream.getvalue().splitlines()
     assert lines[0] == "FP seed=0: continues after epoch 1 of 3"
-    assert re.fullmatch(r"0/6 finished · 1 running · [\d.]+ m?s left", lines[1])
+    assert lines[1] == "0/6 finished · 1 running"
     assert lines[2] == "  running: FP seed=0, epoch 3 of 3"
     for cell in others:
         progress.started(cell, waiting=0)
@@ -127,6 +128,35 @@ def test_epochs_tell_how_much_is_left_before_a_trial_has_ended(tmp_path: Path) -
         "PC rho0=0.1 seed=0 and 3 more: continue after epoch 2 of 5",
     ]
     assert told[-1].endswith("; PC rho0=0.1 seed=0, epoch 3 of 5; 3 more")
+
+
+def test_a_pause_and_what_was_not_trained_here_count_for_no_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial takes 99 s, with an hour's pause after a third of it."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    storage, stream = Storage(tmp_path), io.StringIO()
+    failed, taken, cell, _ = SWEEP.cells
+    progress = Progress(SWEEP.cells, storage, to_run=4, stream=stream, every_seconds=0)
+    progress.started(failed, waiting=0)
+    clock[0] += 1
+    progress.ended(failed, TrialState.FAILED)
+    progress.ended(taken, TrialState.COMPLETE)
+    assert stream.getvalue().splitlines()[-1] == "1/4 finished · 0 running · 1 failed"
+    progress.started(cell, waiting=0)
+    clock[0] += 33
+    progress.advanced({cell.fingerprint: 1})
+    progress.left(cell)
+    with progress.pause():
+        clock[0] += 3600
+    progress.started(cell, waiting=0)
+    progress.continued({cell.fingerprint: 1})
+    clock[0] += 66
+    finish(storage, cell, 0.5)
+    progress.ended(cell, TrialState.COMPLETE)
+    (line,) = [one for one in stream.getvalue().splitlines() if one.startswith("2/4")]
+    assert line == "2/4 finished · 0 running · 1 failed · 36 trials/h · 100 s left"
 
 
 def test_trials_outside_the_budget_are_not_counted(tmp_path: Path) -> None:
