@@ -80,16 +80,19 @@ def registered(requests: Requests, origin: Origin) -> Iterator[OwnCommand]:
         own.close()
 
 
-def live_commands(requests: Requests) -> dict[str, LiveCommand]:
+def live_commands(requests: Requests, *, removes: bool = True) -> dict[str, LiveCommand]:
     """Return the commands that train a sweep now by their identities.
 
-    Entries of commands that have died are removed, if this process may do so.
+    Args:
+        requests: the requests about the sweep.
+        removes: whether entries of commands that have died are removed, if this process may do so.
     """
     found = {}
     for path in sorted(_folder(requests).glob("*.json")):
         if not sharing.is_held(path.with_suffix(".lock")):
-            with suppress(OSError):  # another user's
-                _remove(path)
+            if removes:
+                with suppress(OSError):  # another user's
+                    _remove(path)
             continue
         with suppress(OSError, ConfigurationError):  # it ends now, or is of a later version
             if (record := _file(path).read()) is not None:

@@ -65,11 +65,21 @@ def _contents(
     spec: "SweepSpec | StudySpec", storage: "Storage", study_storage: str | None
 ) -> "Callable[[], Contents]":
     """Return a function that returns the trials of a sweep, or those that a study has begun."""
+    from sweeps.control.commands import live_commands
     from sweeps.control.requests import Requests
     from sweeps.spec import SweepSpec
     from sweeps.watching.watched import Contents
 
     requests = Requests(storage, spec.name)
+
+    def notes(views: "Sequence[TrialView]") -> list[str]:
+        training = {(one.host, one.process) for one in (view.running for view in views) if one}
+        idle = [
+            f"{command} trains no trial now"
+            for command in live_commands(requests, removes=False).values()
+            if (command.host, command.process) not in training
+        ]
+        return [*pauses(views), *idle]
 
     def pauses(views: "Sequence[TrialView]") -> list[str]:
         states = {view.cell.fingerprint: view.state for view in views}
@@ -81,7 +91,7 @@ def _contents(
         return [f"PAUSED: {request.what}, by {request.by}" for request in held]
 
     if isinstance(spec, SweepSpec):
-        return lambda: Contents(spec.cells, notes_on=pauses)
+        return lambda: Contents(spec.cells, notes_on=notes)
     from sweeps.searching.results import cells_of, is_over, load, summary_lines
 
     def now() -> Contents:
@@ -90,7 +100,7 @@ def _contents(
             cells_of(spec, study, storage),
             summary_lines(spec, study, storage),
             is_over=is_over(spec, study),
-            notes_on=pauses,
+            notes_on=notes,
         )
 
     return now

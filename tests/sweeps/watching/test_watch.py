@@ -22,10 +22,11 @@ from quantlab import ConfigurationError
 from quantlab.training.records import measured
 from quantlab.update_rules import Point
 from sweeps.cli import main
+from sweeps.control.listener import listening
 from sweeps.control.requests import PAUSE, Requests
 from sweeps.spec import Axis, Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
-from sweeps.storage.records import Attempt, Failure, Running, Stopped
+from sweeps.storage.records import Attempt, Failure, Origin, Running, Stopped
 from sweeps.watching.last_epoch import END_BYTES, last_epoch
 from sweeps.watching.page import counts_line, page
 from sweeps.watching.screen import Screen
@@ -230,6 +231,16 @@ def test_who_has_paused_trials_is_on_the_page(tiny_copy: Path, quick_command: Co
     Requests(Storage(tiny_copy / "runs"), "tiny").add(PAUSE, None)
     shown = quick_command(tiny_copy, "watch", "tiny.py").stdout
     assert re.search(r"^PAUSED: all trials, by \S+ on \S+ at ", shown, re.M)
+
+
+def test_a_command_that_trains_no_trial_yet_is_on_the_page(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    storage = Storage(tiny_copy / "runs")
+    with listening(storage, "tiny", Origin(command="sweeps run tiny.py")):
+        shown = quick_command(tiny_copy, "watch", "tiny.py").stdout
+    assert re.search(r"^`sweeps run tiny.py` .*process \d+ trains\s+no\s+trial\s+now$", shown, re.M)
+    assert "trains" not in quick_command(tiny_copy, "watch", "tiny.py").stdout
 
 
 class Terminal:
