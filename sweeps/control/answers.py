@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from sweeps.control.commands import LiveCommand, live_commands
-from sweeps.control.requests import CANCEL, Request, Requests
+from sweeps.control.requests import CANCEL, PAUSE, Request, Requests
 from sweeps.storage.folder import Storage
 
 LOOK_SECONDS = 0.5
@@ -55,7 +55,8 @@ def wait_for_answers(
         silent = {name for name, command in left.items() if request.id not in command.seen}
         if not silent and request.kind == CANCEL and trials is None:
             silent = set(left)  # until they have ended
-        if silent and trials is not None and all(map(storage.has_finished, trials)):
+        is_pause = request.kind == PAUSE and trials is not None
+        if silent and is_pause and all(map(storage.has_finished, trials or ())):
             silent = set()  # there is nothing to stop any more
         if not silent and left:
             silent = _training(left, trials, storage)

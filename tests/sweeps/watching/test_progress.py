@@ -156,7 +156,7 @@ def test_a_pause_and_what_was_not_trained_here_count_for_no_rate(
     finish(storage, cell, 0.5)
     progress.ended(cell, TrialState.COMPLETE)
     (line,) = [one for one in stream.getvalue().splitlines() if one.startswith("2/4")]
-    assert line == "2/4 finished · 0 running · 1 failed · 36 trials/h · 100 s left"
+    assert line == "2/4 finished · 0 running · 1 failed · 36 trials/h · 1.7 min left"
 
 
 def test_trials_outside_the_budget_are_not_counted(tmp_path: Path) -> None:
