@@ -46,7 +46,7 @@ YOUR_OWN = ROOT / "docs" / "your_own.md"
 LONG = {
     "README.md": 5,
     "archive.md": 7,
-    "cluster.md": 9,
+    "cluster.md": 17,
     "kubernetes.md": 5,
     "language_models.md": 2,
     "long_sweeps.md": 9,

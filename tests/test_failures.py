@@ -11,6 +11,9 @@ import pytest
 
 from tests.markdown import ROOT
 
+ON_PREMISE = "machines/test_on_premise.py::test_a_sweep_survives_what_happens_to_machines"
+BY_HAND = "machines/test_on_premise.py::test_a_cluster_that_was_started_by_hand"
+
 TRIED: dict[str, tuple[str, ...]] = {
     "Ctrl-C, or a signal of a batch system (SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU)": (
         "sweeps/running/test_faults.py::test_a_command_goes_on_where_another_one_was_stopped",
@@ -33,6 +36,10 @@ TRIED: dict[str, tuple[str, ...]] = {
         "sweeps/running/test_tune_hooks.py"
         "::test_an_error_that_another_attempt_may_survive_costs_a_retry",
     ),
+    "A machine loses its power, or Ray is killed on it.": (ON_PREMISE,),
+    "A job is stopped with `ray job stop`.": (ON_PREMISE,),
+    "Ray's control process on the head (`gcs_server`) ends.": (BY_HAND,),
+    "The token of a Ray cluster is missing or wrong.": (BY_HAND,),
     "A machine is preempted, and Ray reports it.": (
         "sweeps/running/test_tune_hooks.py::test_a_preempted_machine_costs_none",
     ),

@@ -51,15 +51,6 @@ class Archive:
         self.url = self._place.url
         """The URL, for messages."""
 
-    def require_folder(self) -> None:
-        """Require that there is something to read from.
-
-        Raises:
-            ConfigurationError: the folder of the archive does not exist.
-            ArchiveError: the archive does not answer.
-        """
-        self._place.require_folder()
-
     def objects(self) -> dict[str, list[Object]]:
         """Return all objects by the fingerprints of their trials, with one request for 1,000.
 

@@ -69,22 +69,6 @@ class Place:
                     "the URL"
                 )
 
-    def require_folder(self) -> None:
-        """Require that the folder exists, unless it is one of an object storage, which has none.
-
-        Raises:
-            ConfigurationError: it does not exist.
-            ArchiveError: see `ArchiveError`.
-        """
-        if self.files.type_name not in OBJECT_STORAGES:
-            with self._told():
-                (found,) = self.files.get_file_info([self.folder])
-            if found.type == FileType.NotFound:
-                raise ConfigurationError(
-                    f"--archive {self.url}: there is no such folder; correct the URL, or write an "
-                    "archive there first"
-                )
-
     @contextmanager
     def reading(self, path: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[BinaryIO]:
         """Open a file that was listed.

@@ -58,7 +58,7 @@ if $is_new; then
     done
     if [[ -e $keys/id_ed25519 ]]; then
         printf '%s\n' 'UsePAM no' 'MaxStartups 100' 'PasswordAuthentication no' \
-            'AcceptEnv LANG' > "$root/etc/ssh/sshd_config"
+            'Subsystem sftp internal-sftp' > "$root/etc/ssh/sshd_config"
         printf '%s\n' 'Host *' '    StrictHostKeyChecking accept-new' > "$root/etc/ssh/ssh_config"
         chroot "$root" ssh-keygen -A > /dev/null
     fi

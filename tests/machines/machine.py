@@ -1,5 +1,7 @@
 """One machine: what a test does with it."""
 
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -36,8 +38,9 @@ class Machine:
         self.address = address
         self._boot = boot
         self._site = site
+        self.pid = 0
+        """The number of its first process here, outside of it."""
         self._outer: subprocess.Popen[str] | None = None
-        self._pid = 0
 
     @property
     def is_on(self) -> bool:
@@ -67,18 +70,18 @@ class Machine:
                 self._outer = None
                 raise RuntimeError(f"{self.name} does not start: {said}")
         (first,) = psutil.Process(self._outer.pid).children()
-        self._pid = first.pid
+        self.pid = first.pid
         self._connect()
 
     def _connect(self) -> None:
         """Lay the cable to the switch."""
         # The others remember the address of its network card, also while it is off.
         card = "02:00:" + ":".join(f"{int(part):02x}" for part in self.address.split("."))
-        end = f"peer name eth0 address {card} netns {self._pid}"
+        end = f"peer name eth0 address {card} netns {self.pid}"
         cable = f"link add {self.name} type veth {end}"
         self._ip(self._site, cable, f"link set {self.name} master switch up")
         self._ip(
-            self._pid,
+            self.pid,
             "link set lo up",
             f"address add {self.address}/24 dev eth0",
             "link set eth0 up",
@@ -97,7 +100,7 @@ class Machine:
         """Take away its power: nothing says goodbye, neither a process nor a connection."""
         assert self._outer is not None, f"{self.name} is off"
         self.unplug()
-        psutil.Process(self._pid).kill()
+        psutil.Process(self.pid).kill()
         self._outer.wait()
         assert self._outer.stdout is not None
         self._outer.stdout.close()
@@ -151,7 +154,7 @@ class Machine:
         line = f"cd {shlex.quote(folder or home)} && {{ {command}\n}}"
         return [
             *dies_too,
-            *("nsenter", f"--target={self._pid}", *NAMESPACES),
+            *("nsenter", f"--target={self.pid}", *NAMESPACES),
             *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
             *("--pdeathsig", "KILL", "env", "-i", *assignments),
             *("bash", "-c", line),
@@ -219,11 +222,15 @@ class Machine:
     def path(self, inside: str) -> Path:
         """Where the test finds a file of the machine, such as `/tmp/ray`."""
         assert self.is_on, f"{self.name} is off"
-        return Path(f"/proc/{self._pid}/root", inside.lstrip("/"))
+        return Path(f"/proc/{self.pid}/root", inside.lstrip("/"))
 
-    def processes(self, pattern: str) -> list[int]:
-        """The ids, in the machine, of the processes whose command line matches a pattern."""
-        done = self.run(f"pgrep -f -- {shlex.quote(pattern)}", user="root", check=False)
-        own = f"pgrep -f -- {pattern}"
-        assert done.returncode in (0, 1), done.stdout + own
-        return [int(line) for line in done.stdout.split()]
+    def processes(self, pattern: str = "") -> list[psutil.Process]:
+        """Its processes whose command line matches a pattern, with their numbers outside of it."""
+        own = os.readlink(f"/proc/{self.pid}/ns/pid")
+        found = []
+        for process in psutil.process_iter():
+            with suppress(OSError, psutil.Error):  # it has just ended
+                is_here = os.readlink(f"/proc/{process.pid}/ns/pid") == own
+                if is_here and re.search(pattern, " ".join(process.cmdline())):
+                    found.append(process)
+        return found

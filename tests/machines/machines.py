@@ -13,8 +13,8 @@ from tests.machines.requirements import require_machines
 
 ROOT = Path(__file__).parents[2]
 NETWORK = "10.77.0"
-SWEEPER = 1500
-"""The ids of the user `sweeper` and of his group."""
+USERS = {"sweeper": 1500, "other": 1501}
+"""User -> the number of the user, and of the user's group."""
 
 
 def paths_of_python() -> list[Path]:
@@ -63,7 +63,7 @@ class Machines:
         for made in (self.shared, self._keys, self._disks):
             made.mkdir(parents=True)
         self.shared.chmod(0o1777)
-        os.chown(self.shared, SWEEPER, SWEEPER)
+        os.chown(self.shared, USERS["sweeper"], USERS["sweeper"])
         (self._keys / "hosts").write_text("127.0.0.1 localhost\n")
         if self._has_ssh:
             key = self._keys / "id_ed25519"

@@ -52,13 +52,12 @@ def run(options: argparse.Namespace) -> int:
         options: the parsed command line.
 
     Returns:
-        The exit code: 0 if all trials that were read from the archive are intact and do not
-        contradict each other and, without ``--take``, all results of the storage are in the
-        archive; 1 otherwise.
+        The exit code: 0 if all results of the storage are in the archive or, with ``--take`` or
+        ``--check``, if all trials in the archive are intact and do not contradict each other; 1
+        otherwise.
 
     Raises:
-        ConfigurationError: the sweep or the URL is invalid, the folder to read from does not exist,
-            or the archive does not answer.
+        ConfigurationError: the sweep or the URL is invalid, or the archive does not answer.
     """
     from sweeps.archive.archive import Archive
     from sweeps.archive.summary import archive_data, archive_line
@@ -77,16 +76,12 @@ def run(options: argparse.Namespace) -> int:
         from sweeps.searching.results import cells_of, load
 
         cells = cells_of(spec, load(spec, storage, options.study_storage), storage)
-    damaged: int | None = None
-    if options.take or options.check:
-        archive.require_folder()
     if options.take:
         what, done = "taken", take_finished(archive, cells, storage, quiet=True)
     elif options.check:
         objects = archive.objects()
         found = [one for cell in cells for one in objects.get(cell.fingerprint, ())]
         what, done = "intact", sum(archive.is_intact(one) for one in found)
-        damaged = len(found) - done
     else:
         what, done = "written", _write(archive, cells, storage)
     data = archive_data(archive, cells, storage)
@@ -98,14 +93,13 @@ def run(options: argparse.Namespace) -> int:
                 "archive": data,
                 "action": what,
                 "count": done,
-                "damaged": damaged,
             }
         )
     else:
-        print(f"{spec.name}: {done} trials {what}" + (f", {damaged} damaged" if damaged else ""))
+        print(f"{spec.name}: {done} trials {what}")
         print(archive_line(data, len(cells)))
-    is_missing = data["missing"] > 0 and not options.take
-    return EXIT_INCOMPLETE if damage.num_warnings() or is_missing else 0
+    reads = options.take or options.check
+    return EXIT_INCOMPLETE if damage.num_warnings() or (data["missing"] and not reads) else 0
 
 
 def _write(archive: "Archive", cells: "Sequence[Cell]", storage: "Storage") -> int:

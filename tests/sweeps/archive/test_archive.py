@@ -161,28 +161,6 @@ def test_a_damaged_object_is_named_and_not_trusted(
     assert not local.is_intact(local.objects()[cell.fingerprint][0])
 
 
-def test_a_check_fails_if_results_are_missing_damaged_or_nowhere(
-    tiny: Ran, local: Archive, sweep: SweepSpec, tmp_path: Path, quick_command: Command
-) -> None:
-    first, second, *_ = (object_of(local, cell.fingerprint) for cell in sweep.cells)
-    first.unlink()
-    where = ("archive", "tiny.py", "--check", "--archive")
-    done = quick_command(tiny.folder, *where, local.url)
-    assert done.returncode == 1
-    assert "tiny: 5 trials intact\n" in done.stdout
-    assert "has 5 of 6 trials; 1 results of this storage are not in it" in done.stdout
-    change(second)
-    done = quick_command(tiny.folder, *where, local.url)
-    assert done.returncode == 1
-    assert "tiny: 4 trials intact, 1 damaged\n" in done.stdout
-    for action in ("--check", "--take"):
-        url = (tmp_path / "nothere").as_uri()
-        done = quick_command(tiny.folder, "archive", "tiny.py", action, "--archive", url)
-        assert done.returncode == 2
-        assert f"--archive {url}: there is no such folder; correct the URL" in done.stderr
-        assert done.stderr.count("\n") == 1
-
-
 def test_every_changed_byte_is_noticed_or_without_effect(
     trained: Storage, sweep: SweepSpec, tmp_path: Path
 ) -> None:

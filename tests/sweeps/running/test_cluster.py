@@ -58,6 +58,21 @@ def prepared() -> dict[str, Any]:
     return config
 
 
+def test_machines_of_ones_own_are_installed_like_those_of_a_cloud() -> None:
+    """`tests/machines` brings them up."""
+    text = (ROOT / "examples" / "on_premise.yaml").read_text(encoding="utf-8")
+    written = yaml.safe_load(text)
+    validate_config(prepare_config(copy.deepcopy(written)))
+    assert written["provider"]["type"] == "local"
+    assert re.findall(r"# CHANGE (\S+ of \S+):", text) == [f"{n} of 4" for n in (1, 2, 3, 4)]
+    for key in ("file_mounts", "rsync_exclude"):
+        assert written[key] == WRITTEN[key]
+    _, *installation = written["setup_commands"]
+    assert [command for command in WRITTEN["setup_commands"] if command in installation] == (
+        installation
+    )
+
+
 def commands_of(config: Mapping[str, Any]) -> list[str]:
     keys = [key for key in config if key.endswith("_commands")]
     return [command for key in keys for command in config[key]]
