@@ -24,7 +24,11 @@ _CIRCUMSTANCES = {
     "data_content": "hash of the data",
 }
 """Fields of a result that may explain a difference -> what a reader knows them as."""
-_NOT_RESULTS = (*_TIMES, *_CIRCUMSTANCES, "packages", "command", "folder", "sources")
+_MEASURED = ("memory_gib", "gpu_memory_gib")
+_NOT_RESULTS = (
+    *(*_TIMES, *_CIRCUMSTANCES, *_MEASURED),
+    *("packages", "command", "folder", "sources"),
+)
 _OF_WEIGHTS = "weights_sha256"
 """Digest of the file; the tensors in it are compared instead."""
 
