@@ -37,8 +37,8 @@ def write(script: Path, text: str) -> bool:
         if script.is_file() and script.read_text(encoding="utf-8", errors="replace") == text:
             return False
         raise ConfigurationError(
-            f"--output {script}: the file exists with another content; submit it with "
-            f"`sbatch {script}`, remove it, or give another path"
+            f"--output {script}: the file exists with another content; remove it or give "
+            f"another --output, or submit it as it is with `sbatch {script}`"
         )
     if not script.absolute().parent.is_dir():
         raise ConfigurationError(

@@ -18,6 +18,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     assert isinstance(command, Parser)
     command.rest = "options_of_run"
+    command.rest_of = ("run", "search")
     command.usage = "%(prog)s [OPTIONS] NAME|FILE.py [-- OPTIONS OF sweeps run]"
     sweep_argument(command, kinds=("sweep", "study"))
     for option, what in (

@@ -1,7 +1,9 @@
 """Parser: an argument parser with errors of one line, and suggestions for unknown names."""
 
 import argparse
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from quantlab.errors import ConfigurationError, suggestion
@@ -13,6 +15,17 @@ class Parser(argparse.ArgumentParser):
     rest: str | None = None
     """Name under which the arguments after ``--`` are kept as a list, for another command; None if
     they are arguments of this parser."""
+    rest_of: tuple[str, ...] = ()
+    """The commands to which the arguments after ``--`` belong."""
+
+    def __init__(self, **options: Any) -> None:
+        """Create a parser as argparse does, but one that takes no beginning for a whole option.
+
+        Args:
+            options: arguments of `argparse.ArgumentParser`.
+        """
+        super().__init__(**{"allow_abbrev": False, **options})
+        self._words: list[str] = []
 
     def error(self, message: str) -> NoReturn:
         """Raise an error that refers to ``--help`` instead of printing the usage.
@@ -20,6 +33,11 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigurationError: always.
         """
+        if found := re.fullmatch(r"argument (\S+): expected one argument", message):
+            option = found[1].split("/")[-1]
+            for word, value in pairwise(self._words):
+                if word == option and value.startswith("-"):
+                    message += f"; if {value} is its value, write {option}={value}"
         raise ConfigurationError(f"{message}; see {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -36,6 +54,7 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse a command line as argparse does, up to ``--`` if the rest is kept."""
+        self._words = list(args or ())
         if self.rest is None or args is None:
             return super().parse_known_args(args, namespace)
         own = list(args)
@@ -53,5 +72,16 @@ class Parser(argparse.ArgumentParser):
             command: Parser = getattr(options, "parser", self)
             known = [name for action in command._actions for name in action.option_strings]
             alike = suggestion(unknown[0].partition("=")[0], known)
+            if self._is_of_rest(command, unknown[0].partition("=")[0]):
+                commands = " or ".join(f"`sweeps {name}`" for name in command.rest_of)
+                alike = f"; options of {commands} go after `--`"
             command.error(f"unrecognized arguments: {' '.join(unknown)}{alike}")
         return options
+
+    def _is_of_rest(self, command: "Parser", option: str) -> bool:
+        """Return whether an option belongs after the ``--`` of a command."""
+        commands = next(
+            (one for one in self._actions if isinstance(one, argparse._SubParsersAction)), None
+        )
+        parsers = [] if commands is None else [commands.choices[name] for name in command.rest_of]
+        return any(option in action.option_strings for one in parsers for action in one._actions)

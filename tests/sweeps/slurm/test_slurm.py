@@ -58,6 +58,9 @@ def directives(script: str) -> dict[str, str]:
         ),
         ("-- --only rho=7", "--only rho=7: no trial of sweep tiny has 'rho'"),
         ("-- --pakc 9", "unrecognized arguments: --pakc 9 (did you mean '--pack'?)"),
+        ("--budget 3h", "--budget 3h; options of `sweeps run` or `sweeps search` go after `--`"),
+        ("--tim 4:00:00", "unrecognized arguments: --tim 4:00:00 (did you mean '--time'?)"),
+        ("--sbatch --mem=4G", "if --mem=4G is its value, write --sbatch=--mem=4G; see sweeps sl"),
         ("-- --storage tiny.py", "--storage tiny.py: must be a folder, but it is a file"),
         ("--output no/where.sbatch", "no does not exist; create it first"),
     ],
@@ -133,7 +136,7 @@ def test_a_script_that_the_user_has_changed_is_kept(folder: Path, quick_command:
     script.write_text(changed)
     done = quick_command(folder, "slurm", "tiny.py")
     assert done.returncode == 2
-    assert f"--output {SCRIPT}: the file exists with another content" in done.stderr
+    assert f"--output {SCRIPT}: the file exists with another content; remove it" in done.stderr
     assert script.read_text() == changed
 
 
