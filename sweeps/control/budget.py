@@ -6,7 +6,7 @@ from typing import Self
 
 from quantlab.errors import ConfigurationError
 
-_SECONDS = {"h": 3600.0, "min": 60.0}
+_SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0}
 _TRIALS = "trials"
 _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _MOST = 1e9
@@ -23,7 +23,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse ``200h``, ``90min`` or ``50trials``.
+        """Parse ``200h``, ``5d``, ``90min`` or ``50trials``.
 
         Raises:
             ConfigurationError: the text is none of these.
@@ -34,8 +34,8 @@ class Budget:
         is_whole = unit != _TRIALS or number.is_integer()
         if unit not in (*_SECONDS, _TRIALS) or not 0 < number <= _MOST or not is_whole:
             raise ConfigurationError(
-                f"{text!r}: must be a number > 0 of hours, minutes or trials, such as 200h, 90min "
-                "or 50trials"
+                f"{text!r}: must be a number > 0 of days, hours, minutes or trials, such as 5d, "
+                "200h, 90min or 50trials"
             )
         if unit == _TRIALS:
             return cls(trials=int(number))

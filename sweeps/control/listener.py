@@ -13,6 +13,7 @@ from sweeps.storage.records import Origin
 
 CANCELLED, OVER_BUDGET = "CANCELLED", "OVER_BUDGET"
 """Kinds of `Ending`."""
+_DONE = {PAUSE: "paused", CANCEL: "cancelled"}
 _TO_CONTINUE = "to continue, run the same command again"
 
 
@@ -73,8 +74,11 @@ class Listener:
         now = self.gate.standing
         for request in now:
             if request not in self._told:
-                line = _made(request)
-                self.say(f"{line}; running ones save their state and stop")
+                who = f"{request.user or 'a user'} on {request.host}"
+                self.say(
+                    f"{who} has {_DONE[request.kind]} {request.what} at {request.moment}; those of "
+                    "them that run save their state and stop"
+                )
         for request in self._told:
             if request not in now and request.kind == PAUSE:
                 self.say(f"the pause of {request.what} by {request.by} is over")
@@ -85,8 +89,7 @@ class Listener:
 def _made(request: Request) -> str:
     """Return what was made of which trials, such as ``all trials are paused by ann on node1``."""
     verb = "is" if request.trials == 1 else "are"
-    done = {PAUSE: "paused", CANCEL: "cancelled"}[request.kind]
-    return f"{request.what} {verb} {done} by {request.by}"
+    return f"{request.what} {verb} {_DONE[request.kind]} by {request.by}"
 
 
 def cancelled_trials(requests: Collection[Request]) -> Ending | None:

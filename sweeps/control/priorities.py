@@ -70,10 +70,10 @@ def within_budget(
     Raises:
         ConfigurationError: see `priorities_of`.
     """
+    priorities = priorities_of(sweep, unfinished, first)
     if budget is None or budget.trials is None:
         return list(unfinished)
     most = max(0, budget.trials - (len(sweep.cells) - len(unfinished)))
-    priorities = priorities_of(sweep, unfinished, first)
     ordered = sorted(
         unfinished,
         key=lambda cell: priorities[cell.fingerprint],

@@ -58,8 +58,12 @@ class Request:
     @property
     def by(self) -> str:
         """Who made it and when, such as ``ann on node1 at 2026-01-31 23:59:59``."""
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.time))
-        return f"{self.user or 'a user'} on {self.host} at {moment}"
+        return f"{self.user or 'a user'} on {self.host} at {self.moment}"
+
+    @property
+    def moment(self) -> str:
+        """When it was made, such as ``2026-01-31 23:59:59``."""
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.time))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ def budget_option(command: argparse.ArgumentParser) -> None:
         type=_budget,
         metavar="AMOUNT",
         help="stop when this much was spent on the sweep in this storage, by all commands and in "
-        "all: hours of GPUs, or of slots on CPUs, such as 200h or 90min, or finished trials, such "
-        "as 50trials (default: no limit)",
+        "all: hours of GPUs, or of slots on CPUs, such as 200h, 5d or 90min, or finished trials, "
+        "such as 50trials (default: no limit)",
     )
 
 

@@ -73,4 +73,4 @@ def test_a_spent_budget_ends_the_command_before_anything_starts(
     )
     done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "6 apples")
     assert done.returncode == 2
-    assert "--budget: '6 apples': must be a number > 0 of hours, minutes or trials" in done.stderr
+    assert "--budget: '6 apples': must be a number > 0 of days, hours, minutes or" in done.stderr

@@ -59,6 +59,8 @@ def test_first_has_precedence_over_blocks_and_the_earlier_over_the_later(tmp_pat
 def test_conditions_that_no_trial_fulfils_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"^--first block=x: no trial of sweep family has"):
         priorities_of(SWEEP, SWEEP.cells, ["block=x"])
+    with pytest.raises(ConfigurationError, match=r"^--first block=x: no trial"):
+        within_budget(SWEEP, SWEEP.cells, None, ["block=x"])  # before the number of trials is told
     with pytest.raises(ConfigurationError, match=r"^--first fast: 'fast' is no condition"):
         priorities_of(SWEEP, SWEEP.cells, ["fast"])
 
@@ -86,15 +88,16 @@ def test_a_budget_of_trials_counts_the_finished_and_chooses_parents_too() -> Non
     assert len(within_budget(SWEEP, rest, Budget.parse("1h"))) == 4
 
 
-@pytest.mark.parametrize("text", ["200", "h", "0h", "-1h", "1.5trials", "3 days", "1e9999h", ""])
+@pytest.mark.parametrize("text", ["200", "h", "0h", "-1h", "1.5trials", "3 weeks", "1e9999h", ""])
 def test_other_budgets_are_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="must be a number > 0 of hours, minutes or"):
+    with pytest.raises(ConfigurationError, match="must be a number > 0 of days, hours, minutes"):
         Budget.parse(text)
 
 
 def test_a_budget_says_what_it_is() -> None:
-    assert [str(Budget.parse(text)) for text in ("200h", "90min", "50trials")] == [
+    assert [str(Budget.parse(text)) for text in ("200h", "5d", "90min", "50trials")] == [
         "200.0 h",
+        "120.0 h",
         "1.5 h",
         "50 trials",
     ]

@@ -193,6 +193,7 @@ def test_a_command_says_what_is_asked_of_it_once(tmp_path: Path, requests: Reque
     requests.remove([before])
     whole = requests.add(PAUSE, None)
     assert next(lines) == [
-        f"all trials are paused by {whole.by}; running ones save their state and stop",
+        f"{whole.user} on {whole.host} has paused all trials at {whole.moment}; those of them that "
+        "run save their state and stop",
         f"the pause of 2 trials (--only method=PC) by {before.by} is over",
     ]
