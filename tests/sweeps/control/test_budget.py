@@ -55,14 +55,14 @@ def test_a_spent_budget_ends_the_command_before_anything_starts(
 ) -> None:
     """Six trials have finished, and three more are to run."""
     (tiny_copy / "tiny.py").write_text(changed(TINY, "seeds=(0, 1)", "seeds=(0, 1, 2)"))
-    done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "0.01min")
+    done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "0.001min")
     assert done.returncode == 4
     assert done.stdout.splitlines()[-1] == "tiny: 3 WAITING, 6 COMPLETE"
-    assert "sweeps: the budget of 0.000167 h is spent: 0.0" in done.stderr
+    assert "sweeps: the budget of 1.67e-05 h is spent: 0.0" in done.stderr
     auto = ("--gpus-per-trial", "auto")  # here is no GPU whose time could be counted
-    done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "0.01min", *auto)
+    done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "0.001min", *auto)
     assert done.returncode == 4
-    assert "sweeps: the budget of 0.000167 h is spent: 0.0" in done.stderr
+    assert "sweeps: the budget of 1.67e-05 h is spent: 0.0" in done.stderr
     assert " slot hours in all" in done.stderr
     done = quick_command(tiny_copy, "run", "tiny.py", "--budget", "6trials")
     assert done.returncode == 4

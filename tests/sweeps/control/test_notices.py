@@ -12,7 +12,8 @@ from sweeps.control.notices import Notices
 def told(folder: Path, name: str = "told") -> dict[str, str]:
     """The variables that a command of `command` was given."""
     lines = (folder / name).read_text().split("\n")
-    return dict(line.split("=", 1) for line in lines if line.startswith("QUANTLAB_"))
+    own = [line for line in lines if line.startswith("QUANTLAB_")]
+    return dict(line.split("=", 1) for line in own if not line.startswith("QUANTLAB_REQUIRE_"))
 
 
 def command(folder: Path, name: str = "told") -> str:
