@@ -33,8 +33,8 @@ def require_usable(folder: Path, what: str) -> None:
         ConfigurationError: the folder cannot be written to, its file system is full or mounted
             read-only, has no locks, or cannot replace files.
     """
-    file = folder / f".probe.{secrets.token_hex(8)}"
-    newer = file.with_suffix(".newer")
+    file = folder / f".probe.{secrets.token_hex(8)}"  # others may probe the folder at this moment
+    newer = folder / f"{file.name}.newer"
     try:
         file.write_bytes(bytes(_BLOCK_BYTES))
         _require_locks(file, what)

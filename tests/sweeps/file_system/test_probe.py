@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ except ConfigurationError as error:
 
 def test_a_local_disk_can_be_used_and_nothing_is_left_on_it(tmp_path: Path) -> None:
     require_usable(tmp_path, "--storage runs")
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_machines_may_try_a_folder_at_the_same_moment(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(require_usable, tmp_path, "--storage runs") for _ in range(200)]:
+            done.result()
     assert not list(tmp_path.iterdir())
 
 
