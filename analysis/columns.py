@@ -95,7 +95,7 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     "command": ("text", "command line that trained the network"),
 }
 """Optional columns of the table of trials; those with `AXIS_PREFIX` and `RECIPE_PREFIX` are
-optional, too."""
+optional, too, and so are those of `knobs.knob`, which say which axes are knobs."""
 
 HISTORY: Final[Mapping[str, tuple[str, str]]] = {
     "trial_id": ("text", "fingerprint of the recipe"),

@@ -20,6 +20,7 @@ from analysis.columns import (
     history_columns,
     trials_columns,
 )
+from analysis.knobs.columns import knob_columns, problems
 from analysis.metric import ACCURACY, ACCURACY_TOP5, Metric
 from analysis.text import brief, plain
 from analysis.training_axes import as_text, setting_text, with_training_axes
@@ -69,7 +70,8 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
         SchemaError: a column is missing or of the wrong kind; a trial, or a seed of a
             configuration,
             occurs twice; a state is unknown; a number is infinite or out of range; a COMPLETE trial
-            has no test value; or two configurations have the same values in all their columns.
+            has no test value; a column that names a knob (see `knobs.knob`) has no such text; or
+            two configurations have the same values in all their columns.
     """
     if odd := [column for column in frame.columns if not isinstance(column, str)]:
         raise SchemaError(
@@ -80,7 +82,7 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
     _require_metric(frame, metric)
     _validate(frame, known, "trials")
     texts = [column for column, (kind, _) in known.items() if kind == "text"]
-    texts += axis_columns(frame)
+    texts += axis_columns(frame) + knob_columns(frame)
     numbers = [column for column in known if column not in texts]
     frame = frame.reset_index(drop=True)
     frame = frame.assign(
@@ -99,6 +101,8 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
             f"trials: state {brief(sorted(unknown)[0])!r} is unknown; it must be one of "
             f"{', '.join(STATES)}"
         )
+    for problem in problems(frame):
+        raise SchemaError(f"trials: {problem}")
     _require_finite(frame)
     _require_possible(frame, metric)
     complete, test = frame["state"] == "COMPLETE", metric.column("test")

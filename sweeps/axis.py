@@ -1,8 +1,10 @@
 """Axis: a field of the recipe that a sweep varies, and the values that it takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from analysis.knobs.knob import RHO0
+from analysis.knobs.knob import Knob as Knob
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import plain
 from sweeps.labels import LONGEST_LABEL, require_axis_name, require_label
@@ -20,6 +22,10 @@ class Axis:
     values: Mapping[str, object] | Sequence[object]
     """Label -> value. Numbers and strings need no labels: a sequence, or an array of NumPy or
     torch, is enough. Numbers are converted to those of Python (see `sweeps.plain_values`)."""
+    knob: Knob | None = None
+    """Its scale and range if it is a hyper-parameter that one might leave untuned, such as
+    ``Knob("log", low=1e-4, high=1)``: then reports say whether one may. None if it is none. An axis
+    `rho0` is a knob anyway. It is no part of a recipe."""
 
     def __post_init__(self) -> None:
         where = f"axis {require_axis_name(self.name, 'axis')!r}"
@@ -53,12 +59,40 @@ class Axis:
                 f"{what} = {brief(values)}: must have each value once; remove the repeated value"
             )
         object.__setattr__(self, "values", dict(pairs))
+        if self.knob is not None:
+            object.__setattr__(self, "knob", _checked(self.knob, self.name, dict(pairs)))
 
     @property
     def labelled(self) -> dict[str, object]:
         """The values by their labels."""
         assert isinstance(self.values, dict)
         return dict(self.values)
+
+
+def _checked(knob: object, name: str, values: Mapping[str, object]) -> Knob:
+    """Return the knob of an axis with the name of the axis.
+
+    Raises:
+        ConfigurationError: it is not a knob, or the values of the axis do not have its scale.
+    """
+    where = f"axis {name!r}: knob"
+    if not isinstance(knob, Knob):
+        raise ConfigurationError(
+            f"{where} = {brief(knob)}: must be a Knob, such as Knob('log', low=1e-4, high=1), or "
+            "None"
+        )
+    if problem := knob.problem:
+        raise ConfigurationError(f"{where}: {problem}")
+    if name == RHO0.name and knob.scale != RHO0.scale:
+        raise ConfigurationError(
+            f"{where}: scale = {knob.scale!r}: must be 'log' for rho0; rename the axis"
+        )
+    for label in values:
+        if problem := knob.problem_with(label):
+            raise ConfigurationError(
+                f"{where}: scale = {knob.scale!r}: the value {label!r} of the axis {problem}"
+            )
+    return replace(knob, name=name)
 
 
 def _name_of(value: object, where: str) -> str:

@@ -52,6 +52,9 @@ class Cell:
     """Identity of the recipe without its seed."""
     resources: Mapping[str, float] = field(default_factory=dict, compare=False)
     """What the trial needs of its machine; see `sweeps.block.resources_of`."""
+    knobs: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Name of each axis that is a knob -> its scale and range, as `analysis.knobs.knob.Knob.text`
+    writes them."""
     facts: dict[str, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
     """Values of functions of the cell; see `fact`."""
 

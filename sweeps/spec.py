@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantlab.errors import ConfigurationError, described
 from sweeps.axis import Axis as Axis
+from sweeps.axis import Knob as Knob
 from sweeps.block import Block as Block
 from sweeps.block import PublishedCost as PublishedCost
 from sweeps.block import require_recipe
@@ -116,6 +117,7 @@ class SweepSpec:
             coordinates = {
                 axis.name: label for axis, (label, _) in zip(block.axes, labels, strict=True)
             }
+            knobs = {axis.name: axis.knob.text for axis in block.axes if axis.knob is not None}
             for seed in self.seeds if block.seeds is None else block.seeds:
                 seeded = self._override(recipe, "seed", seed, f"seed {seed}")
                 seeded = block.joined(seeded, fingerprint)
@@ -128,6 +130,7 @@ class SweepSpec:
                     fingerprint=fingerprint(seeded),
                     configuration_id=configuration,
                     resources=block.resources,
+                    knobs=knobs,
                 )
 
     def _override(self, recipe: "Recipe", path: str, value: object, where: str) -> "Recipe":

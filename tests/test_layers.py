@@ -38,7 +38,7 @@ FLOORS = {
     "analysis": (
         "text rounding metric",
         "columns",
-        "training_axes",
+        "training_axes knobs",
         "schema",
         "study_schema labels reading",
         "statistics",

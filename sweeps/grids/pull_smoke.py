@@ -18,7 +18,7 @@ from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.schedules import Constant, Linear, StepDecay
 from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, UpdateRule
 from sweeps.grids.digits import BASE, SETS
-from sweeps.spec import Axis, Block, SweepSpec
+from sweeps.spec import Axis, Block, Knob, SweepSpec
 
 THETA = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 RHO0 = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -68,7 +68,9 @@ def block(
         overrides={"quantization": quantization, "batchnorm_epochs": batchnorm_epochs},
         axes=(
             SETS,
-            Axis("theta", "quantization.pull", THETA),
+            Axis(
+                "theta", "quantization.pull", THETA, knob=Knob("log", low=THETA[1], high=THETA[-1])
+            ),
             Axis("rho0", "quantization.sharpness.rho0", RHO0),
         ),
     )

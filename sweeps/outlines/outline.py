@@ -13,7 +13,15 @@ from sweeps.spec import Block, PublishedCost, SweepSpec
 if TYPE_CHECKING:
     from quantlab import Recipe
 
-_FIELDS = ("block", "method", "coordinates", "fingerprint", "configuration_id", "resources")
+_FIELDS = (
+    "block",
+    "method",
+    "coordinates",
+    "fingerprint",
+    "configuration_id",
+    "resources",
+    "knobs",
+)
 
 
 class OutlinedCell(Cell):

@@ -17,6 +17,7 @@ from analysis.columns import (
     empty,
     history_columns,
 )
+from analysis.knobs.knob import KNOB_PREFIX, RHO0, knob_column
 from analysis.metric import ACCURACY, Metric
 from quantlab import flatten
 from quantlab.optim.histogram import WeightHistogram
@@ -83,6 +84,11 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                     for axis, label in cell.coordinates.items()
                     if axis not in core or (axis == "rho0" and rho0(cell) is None)
                 },
+                **{
+                    knob_column(axis): text
+                    for axis, text in cell.knobs.items()
+                    if axis != RHO0.name or rho0(cell) is not None
+                },
                 **{f"{RECIPE_PREFIX}{key}": value for key, value in flatten(cell.recipe).items()},
             }
         )
@@ -101,8 +107,8 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     numbers += [name for name in sorted(measures) if name not in numbers]
     numbers.remove("seed")  # large integers are not exact as floats
     frame[numbers] = frame[numbers].astype(float)
-    axes = [column for column in frame.columns if column.startswith(AXIS_PREFIX)]
-    frame[axes] = frame[axes].fillna("")
+    texts = [name for name in frame.columns if name.startswith((AXIS_PREFIX, KNOB_PREFIX))]
+    frame[texts] = frame[texts].fillna("")
     return frame
 
 
