@@ -38,6 +38,7 @@ def method_verdicts(
     *,
     table: pd.DataFrame | None = None,
     margin: float = MARGIN,
+    knob: str = "ρ0",
 ) -> pd.DataFrame:
     """The verdict on each method, which is that of its worst set in the order of `VERDICTS`.
 
@@ -47,6 +48,7 @@ def method_verdicts(
         table: result of `aggregate.configurations` with values. Its methods without rho0 have a
             row, too, in the settings in which other methods have one.
         margin: see `metric.Metric.margin`.
+        knob: what the sentences call the knob whose sensitivity it is.
 
     Returns:
         One row per method and setting, with the columns
@@ -65,7 +67,7 @@ def method_verdicts(
             reason: the numbers behind the verdict, in a sentence.
     """
     rows = [
-        _with_rho0(key, part, metric)
+        _with_rho0(key, part, metric, knob)
         for key, part in found.groupby([*SETTING, "method"], sort=False)
     ]
     if table is not None and len(found):
@@ -76,7 +78,9 @@ def method_verdicts(
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _with_rho0(key: Sequence[Hashable], part: pd.DataFrame, metric: Metric) -> dict[Any, Any]:
+def _with_rho0(
+    key: Sequence[Hashable], part: pd.DataFrame, metric: Metric, knob: str
+) -> dict[Any, Any]:
     widest = highest(part, "range")
     where = _name(widest)
     failing = part[part["verdict"] == FAILS]
@@ -96,7 +100,9 @@ def _with_rho0(key: Sequence[Hashable], part: pd.DataFrame, metric: Metric) -> d
         "at": where,
         "equal_span_decades": widest["equal_span_decades"],
         "equal_span_range": part["equal_span_range"].max(),
-        "reason": _failure(part, metric) if verdict == FAILS else _range(part, where, metric),
+        "reason": _failure(part, metric, knob)
+        if verdict == FAILS
+        else _range(part, where, metric, knob),
     }
 
 
@@ -105,29 +111,29 @@ def _is_awaited(part: pd.DataFrame) -> pd.Series:
     return (part["choices"] == 0) & (part["missing"] > 0)
 
 
-def _failure(part: pd.DataFrame, metric: Metric) -> str:
+def _failure(part: pd.DataFrame, metric: Metric, knob: str) -> str:
     """A sentence on a method of which no rho0 works on any set."""
     best = highest(part.assign(score=metric.sign * part["best"]), "score")
     if np.isnan(best["best"]):
-        return "No ρ0 that was tried works: all trials diverged."
+        return f"No {knob} that was tried works: all trials diverged."
     value, guess = (metric.shown(best[name], fewer=1) for name in ("best", "chance"))
     return (
-        f"No ρ0 that was tried works: the {metric.highest} mean test {metric.label} is {value}, "
-        f"and guessing gives {guess}."
+        f"No {knob} that was tried works: the {metric.highest} mean test {metric.label} is "
+        f"{value}, and guessing gives {guess}."
     )
 
 
-def _range(part: pd.DataFrame, where: str, metric: Metric) -> str:
+def _range(part: pd.DataFrame, where: str, metric: Metric, knob: str) -> str:
     """A sentence on the largest range over rho0, and on trials that ended early."""
     widest = highest(part, "range")
     ends = _ended(part)
     if widest["choices"] < 2:
-        return f"{_joined(['Fewer than two ρ0 have a finished trial', *ends])}."
+        return f"{_joined([f'Fewer than two {knob} have a finished trial', *ends])}."
     upper = widest["range_upper"]
     limit = "" if np.isnan(upper) else f" (at most {metric.text(upper, fewer=1)} at 95 %)"
     change = (
         f"Test {metric.label} changes by up to "
-        f"{metric.shown_difference(widest['range'], fewer=1)}{limit} over ρ0"
+        f"{metric.shown_difference(widest['range'], fewer=1)}{limit} over {knob}"
         f"{f' on {where}' if where else ''}"
     )
     return f"{_joined([change, *ends])}."

@@ -1,6 +1,6 @@
 """Selection of rho0 on validation or test images, and the bias of the latter."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,9 @@ from analysis.statistics.aggregate import completed, family_keys, highest
 Split = Literal["validation", "test"]
 
 
-def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
+def select(
+    table: pd.DataFrame, wanted: Split = "validation", keys: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Select the rho0 with the highest mean score for each method, set and setting.
 
     Configurations without a finished trial are not candidates, nor are those with more diverged
@@ -23,6 +25,8 @@ def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
         table: result of `aggregate.configurations`.
         wanted: ``"validation"``, so that the test scores have no part in the choice, or
             ``"test"`` as in the papers, which is optimistic (see `optimism`).
+        keys: columns that are the same for the configurations of which one is selected; None for
+            `aggregate.family_keys`, so that it is a rho0 that is selected.
 
     Returns:
         The selected rows with the further columns
@@ -31,11 +35,12 @@ def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
                 score.
             unfinished_rho0: number of other rho0 with trials that have not finished.
     """
+    keys = family_keys(table) if keys is None else list(keys)
     rows, chosen_on = [], []
     waits = table["rho0"].notna() & (table["unfinished"] > 0)
-    families = [table[key] for key in family_keys(table)]
+    families = [table[key] for key in keys]
     unfinished = waits.groupby(families, sort=False).transform("sum") - waits
-    for part in _families(table):
+    for part in _families(table, keys):
         is_there = wanted == "test" or (part["validation_n"] == part["n"]).all()
         split: Split = wanted if is_there else "test"
         rows.append(_best(part, split))
@@ -44,10 +49,10 @@ def select(table: pd.DataFrame, wanted: Split = "validation") -> pd.DataFrame:
     return chosen.assign(chosen_on=chosen_on)
 
 
-def _families(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Groups of finished configurations that differ only in rho0."""
+def _families(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Groups of finished configurations that have the same keys."""
     finished = table[table["n"] > 0]
-    for _, part in finished.groupby(family_keys(table), sort=False):
+    for _, part in finished.groupby(list(keys), sort=False):
         yield part
 
 

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.knobs.knob import Scale
+from analysis.knobs.scales import places_on, span_of
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import OPEN, SETTING, family_keys, rounding_of
 from analysis.statistics.intervals import CONFIDENCE
@@ -26,6 +28,7 @@ def sensitivity(
     metric: Metric = ACCURACY,
     *,
     margin: float = MARGIN,
+    scale: Scale = "log",
 ) -> pd.DataFrame:
     """Sensitivity of the mean test score to rho0, for each method, set and setting.
 
@@ -42,6 +45,8 @@ def sensitivity(
         trials: the trials behind the table, which `collapsed` and `p_best` need.
         metric: what the trials are compared by.
         margin: range up to which a method is stable; see `metric.Metric.margin`.
+        scale: of the values in the column `rho0`, if they are those of another knob: a decade is
+            then a unit on a linear scale, and what needs distances is missing on a nominal one.
 
     Returns:
         One row for each method, set and setting with at least two rho0 in its grid. Its columns are
@@ -74,13 +79,27 @@ def sensitivity(
     for key, part in table[table["rho0"].notna()].groupby(keys, sort=False):
         if part["rho0"].nunique() < 2:
             continue
-        row = _row(part, metric)
+        row = _row(part, metric, scale)
         p_best = probabilities.get(key, {}).get(row["best_rho0"], np.nan)
         depth = COLLAPSE * metric.margin(margin, row["best"])
         collapsed = _collapsed(seeds.get(key, {}), row["best_rho0"], depth)
         row |= {"collapsed": collapsed, "p_best": p_best}
         rows.append({**dict(zip(keys, key, strict=True)), **row})
     found = pd.DataFrame(rows, columns=[*keys, *_COLUMNS])
+    return _over_equal_spans(with_verdicts(found, metric, margin=margin), table, scale)
+
+
+def with_verdicts(
+    found: pd.DataFrame, metric: Metric = ACCURACY, *, margin: float = MARGIN
+) -> pd.DataFrame:
+    """Add `p_corrected`, for all rows together, and `verdict`, which depends on it.
+
+    Args:
+        found: result of `sensitivity`; its columns of these names are replaced.
+        metric: what the trials are compared by.
+        margin: see `sensitivity`.
+    """
+    found = found.copy()
     tested = found["p"].notna()
     found["p_corrected"] = np.nan
     if tested.any():
@@ -88,7 +107,7 @@ def sensitivity(
     found["verdict"] = [
         verdict_of(row, metric.margin(margin, row["best"])) for _, row in found.iterrows()
     ]
-    return _over_equal_spans(found, table)
+    return found
 
 
 _COLUMNS = (
@@ -114,7 +133,7 @@ _COLUMNS = (
 )
 
 
-def _row(part: pd.DataFrame, metric: Metric) -> dict[Hashable, float]:
+def _row(part: pd.DataFrame, metric: Metric, scale: Scale) -> dict[Hashable, float]:
     """The numbers of one method, set and setting that need no trials."""
     guessing = metric.scores_of_guessing(part)
     counts: dict[Hashable, float] = {
@@ -129,7 +148,8 @@ def _row(part: pd.DataFrame, metric: Metric) -> dict[Hashable, float]:
         return {**dict.fromkeys(_COLUMNS, np.nan), **counts, "choices": 0}
     mean, std, n = (part[name].to_numpy(float) for name in ("test_mean", "test_std", "n"))
     best, worst = int(mean.argmax()), int(mean.argmin())
-    positive = rho0 > 0  # the logarithm of zero is not finite
+    places = places_on(rho0, scale)
+    on_scale = ~np.isnan(places)  # zero has no place on a logarithmic scale
     range_ = mean[best] - mean[worst]
     p, half_width = _test_range(mean, std, n)
     return {
@@ -137,7 +157,7 @@ def _row(part: pd.DataFrame, metric: Metric) -> dict[Hashable, float]:
         "choices": len(rho0),
         "lowest_rho0": rho0.min(),
         "highest_rho0": rho0.max(),
-        "decades": np.log10(rho0.max() / rho0.min()) if rho0.min() > 0 else np.nan,
+        "decades": span_of(rho0, scale),
         "best_rho0": rho0[best],
         "best": mean[best],
         "worst_rho0": rho0[worst],
@@ -145,17 +165,19 @@ def _row(part: pd.DataFrame, metric: Metric) -> dict[Hashable, float]:
         "range": range_,
         "relative_drop": range_ / abs(mean[best]) if mean[best] else np.nan,
         "range_upper": min(range_ + half_width, metric.span),
-        "slope": slope_per_decade(rho0[positive], mean[positive], n[positive]),
+        "slope": slope_of(places[on_scale], mean[on_scale], n[on_scale]),
         "p": p,
     }
 
 
-def _over_equal_spans(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def _over_equal_spans(found: pd.DataFrame, table: pd.DataFrame, scale: Scale) -> pd.DataFrame:
     """Add `equal_span_decades` and `equal_span_range`."""
     keys = family_keys(table)
+    finished = table[table["n"] > 0]
+    finished = finished.assign(place=places_on(finished["rho0"].to_numpy(float), scale))
     curves = {
-        key: (np.log10(part["rho0"].to_numpy(float)), part["test_mean"].to_numpy(float))
-        for key, part in table[(table["n"] > 0) & (table["rho0"] > 0)].groupby(keys, sort=False)
+        key: (part["place"].to_numpy(float), part["test_mean"].to_numpy(float))
+        for key, part in finished[finished["place"].notna()].groupby(keys, sort=False)
     }
     spans = found["decades"].where(found["decades"] > 0)
     spans = spans.groupby([found[key] for key in SETTING]).transform("min")
@@ -191,21 +213,20 @@ def _collapsed(scores: Mapping[float, Floats], best_rho0: float, depth: float) -
     return float(sum((own < floor).sum() for own in scores.values()))
 
 
-def slope_per_decade(rho0: Floats, mean: Floats, n: Floats) -> float:
-    """Least-squares slope of the score on log10 rho0, each seed with equal weight.
+def slope_of(places: Floats, mean: Floats, n: Floats) -> float:
+    """Least-squares slope of the score on the places of a knob, each seed with equal weight.
 
     Args:
-        rho0: (choices,), > 0.
-        mean: (choices,), mean score over the seeds of each rho0.
-        n: (choices,), number of seeds of each rho0.
+        places: (choices,), on the scale of the knob, such as log10 rho0.
+        mean: (choices,), mean score over the seeds of each choice.
+        n: (choices,), number of seeds of each choice.
 
     Returns:
-        The slope per decade; NaN for fewer than two different rho0.
+        The slope, such as that per decade; NaN for fewer than two different places.
     """
-    decades = np.log10(rho0)
-    if len(np.unique(decades)) < 2:
+    if len(np.unique(places)) < 2:
         return float("nan")
-    return float(np.polyfit(decades, mean, 1, w=np.sqrt(n))[0])
+    return float(np.polyfit(places, mean, 1, w=np.sqrt(n))[0])
 
 
 def _test_range(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:

@@ -74,7 +74,7 @@ def test_an_outline_has_the_knobs() -> None:
         (lambda: Knob(low=1, high=float("inf")), "high = inf: must be a finite number or None"),
         (lambda: Knob(low="a", high=1), "low = 'a': must be a finite number or None"),  # type: ignore[arg-type]
         (lambda: Knob("nominal", 1, 2), "values without an order have no range"),
-        (lambda: "log", r"knob = 'log': must be a Knob, such as Knob\('log', low=1e-4, high=1\)"),
+        (lambda: "log", r" = 'log': must be a Knob, such as Knob\('log', low=1e-4, high=1\)"),
     ],
     ids=["scale", "one_end", "zero", "order", "infinite", "text", "nominal", "no_knob"],
 )
