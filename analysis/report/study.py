@@ -1,6 +1,6 @@
 """The report of a study: HTML page, Markdown, LaTeX, figures, and its configurations as CSV."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from analysis.figures.drawn import Drawn
 from analysis.figures.front import front_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.style import for_print, freeze_layout
+from analysis.report.failures import FailedTrial, by_reason
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.latex_columns import LatexOptions
 from analysis.report.page import render_page
@@ -49,6 +50,7 @@ def write_study_report(
     draw: Callable[[], Iterable[Drawn]] = tuple,
     formats: Collection[str] = tuple(FORMATS),
     latex: LatexOptions | None = None,
+    failed: Sequence[FailedTrial] = (),
 ) -> StudyReport:
     """Write the report of a study, finished or not.
 
@@ -60,6 +62,7 @@ def write_study_report(
         draw: makes further figures, such as Optuna's, for the sections of this module.
         formats: keys of `files.FORMATS`.
         latex: options of the LaTeX files.
+        failed: its failed trials, which the page lists.
 
     Raises:
         UnknownColumnError: a table or a column of `latex` is not there. Nothing was written.
@@ -83,6 +86,7 @@ def write_study_report(
                 winner=study.winner,
                 formula=study.formula,
                 snippet=study.snippet,
+                failures=by_reason(failed),
             )
             files.write_page(page)
     what = f"The winner is {study.winner}:\n\n```\n{study.formula}\n```\n"

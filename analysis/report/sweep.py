@@ -1,7 +1,7 @@
 """The report of a sweep: HTML page, Markdown, LaTeX, figures, and all tables as CSV and Parquet."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from analysis.figures.gallery import all_figures
 from analysis.figures.style import for_print
 from analysis.findings import Findings, analyse
 from analysis.labels import labels_of, names_of, renamed
+from analysis.report.failures import FailedTrial
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.latex_columns import LatexOptions
 from analysis.report.sweep_page import render_report
@@ -53,6 +54,7 @@ def write_report(
     details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
     latex: LatexOptions | None = None,
     links: Mapping[str, TrialLinks] | None = None,
+    failed: Sequence[FailedTrial] = (),
 ) -> Report:
     """Analyse the trials of a sweep and write a report.
 
@@ -75,6 +77,7 @@ def write_report(
             of the selected configurations. It is called only if figures are drawn.
         latex: options of the LaTeX files.
         links: fingerprint of a trial -> where more about it is found.
+        failed: the failed trials whose reasons are known, which the page lists.
 
     Raises:
         UnknownColumnError: a table or a column of `latex` is not there. Nothing was written.
@@ -106,6 +109,7 @@ def write_report(
                     drawn,
                     recompute(measurements),
                     links or {},
+                    failed,
                 )
             )
     code = f"```python\n{recompute(measurements)}\n```"

@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.columns import RECIPE_PREFIX
 from analysis.figures.drawn import Drawn
 from analysis.findings import Findings
+from analysis.report.failures import FailedTrial, by_reason
 from analysis.report.page import render_page
 from analysis.report.trials import TrialLinks, trial_table
 from analysis.schema import Measurements
@@ -26,6 +27,7 @@ def render_report(
     drawn: Sequence[Drawn],
     recompute: str,
     links: Mapping[str, TrialLinks],
+    failed: Sequence[FailedTrial] = (),
 ) -> str:
     """Render the HTML page of a sweep's report.
 
@@ -38,6 +40,7 @@ def render_report(
         drawn: figures of the findings.
         recompute: Python code that recomputes the values of the metric.
         links: fingerprint of a trial -> where more about it is found.
+        failed: the failed trials whose reasons are known.
 
     Returns:
         The text of the HTML file.
@@ -63,6 +66,7 @@ def render_report(
         common=common,
         recipes=recipes,
         trials=trial_table(measurements, links),
+        failures=by_reason(failed),
         metric=findings.metric.label,
         recompute=recompute,
     )

@@ -157,6 +157,7 @@ def _of_sweep(
         _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
         links=sweep_report.links_of(sweep.cells, storage, out),
+        failed=sweep_report.failed_in(sweep.cells, storage, out),
     )
     if not options.json:
         show(written)
@@ -175,14 +176,16 @@ def _of_study(
     storage = Storage(options.storage)
     study = load(spec, storage, options.study_storage)
     cells = cells_of(spec, study, storage)
+    out = options.out or storage.root / "reports" / spec.name
     written = report_study(
         spec,
         study,
         storage,
-        options.out or storage.root / "reports" / spec.name,
+        out,
         _facts(spec, "search", options, results_of(cells, storage)) | _data_facts(cells, storage),
         chosen.formats,
         _named(chosen, spec.name).latex,
+        sweep_report.failed_in(cells, storage, out),
     )
     if not options.json:
         print("\n".join(summary_lines(spec, study, storage)), end="\n\n")

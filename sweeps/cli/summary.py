@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sweeps.spending.spent import NOTHING, Command, spending_of
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.provenance import running_here
 from sweeps.storage.records import Origin, Running
-from sweeps.storage.trial_states import states_of
+from sweeps.storage.trial_states import failures_of, states_of
 
 
 def print_summary(sweep: SweepSpec, storage: Storage) -> int:
@@ -152,19 +152,6 @@ def _tells_more(folder: TrialFolder) -> bool:
     failure = folder.failure.read()
     has_traceback = failure is not None and bool(failure.traceback)
     return has_traceback or folder.output_of(0).exists()
-
-
-def failures_of(cells: Sequence[Cell], storage: Storage) -> dict[str, list[Cell]]:
-    """Return the failed trials by the reason."""
-    failed: dict[str, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        folder = storage.trial(cell.fingerprint)
-        # Of a trial without this file, the state is not read once more.
-        if folder.failure.exists() and folder.state() is TrialState.FAILED:
-            failure = folder.failure.read()
-            reason = "the reason is unknown" if failure is None else failure.error
-            failed[reason].append(cell)
-    return failed
 
 
 def print_whether_missing(storage: Storage) -> None:

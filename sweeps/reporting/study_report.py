@@ -1,6 +1,6 @@
 """Write the report of a study."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from analysis.report.failures import FailedTrial
 from analysis.report.latex_columns import LatexOptions, UnknownColumnError
 from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
@@ -93,6 +94,7 @@ def report_study(
     facts: Mapping[str, str],
     formats: Collection[str],
     latex: LatexOptions,
+    failed: Sequence[FailedTrial] = (),
 ) -> StudyReport:
     """Write the report of a study.
 
@@ -104,6 +106,7 @@ def report_study(
         facts: lines of the page's head; the versions of the analysis are added.
         formats: keys of `analysis.report.files.FORMATS`.
         latex: options of the LaTeX files.
+        failed: its failed trials, which the page lists.
 
     Raises:
         ConfigurationError: no configuration is complete, or the folder cannot be written to.
@@ -117,6 +120,7 @@ def report_study(
             draw=lambda: optuna_figures(spec, study),
             formats=formats,
             latex=latex,
+            failed=failed,
         )
     except UnknownColumnError as error:
         raise ConfigurationError(f"--columns: {error}") from error

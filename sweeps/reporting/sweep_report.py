@@ -12,6 +12,7 @@ from analysis.findings import Findings
 from analysis.metric import ACCURACY, Metric
 from analysis.published import NotAccuracyError
 from analysis.reading import read_trials
+from analysis.report.failures import FailedTrial
 from analysis.report.latex_columns import LatexOptions, UnknownColumnError
 from analysis.report.sweep import Report, states, write_report
 from analysis.report.trials import TrialLinks
@@ -27,6 +28,7 @@ from sweeps.selection.choice import chosen_places
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialFolder
 from sweeps.storage.provenance import analysed_with
+from sweeps.storage.trial_states import failures_of
 
 REPORTED = ("COMPLETE", "DIVERGED", "FAILED")
 """A report needs at least one trial in one of these states."""
@@ -108,10 +110,31 @@ def links_of(cells: Iterable[Cell], storage: Storage, out: Path) -> dict[str, Tr
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
         if folder.path.is_dir():
-            path = os.path.relpath(folder.path.resolve(), out.resolve())
-            address = quote(Path(path).as_posix())
+            address = _address(folder.path, out)
             links[cell.fingerprint] = TrialLinks(folder=f"{address}/", run=_run(folder))
     return links
+
+
+def failed_in(cells: Iterable[Cell], storage: Storage, out: Path) -> list[FailedTrial]:
+    """The failed trials with their reasons, and with relative links to what they printed.
+
+    Args:
+        cells: the trials.
+        storage: the folder of the trials.
+        out: folder of the report.
+    """
+    failed = []
+    for reason, of_reason in failures_of(cells, storage).items():
+        for cell in of_reason:
+            printed = storage.trial(cell.fingerprint).output_of(0)
+            log = _address(printed, out) if printed.is_file() else ""
+            failed.append(FailedTrial(cell.name, cell.fingerprint, reason, log))
+    return failed
+
+
+def _address(path: Path, out: Path) -> str:
+    """The address of a file or folder in a page of the folder `out`."""
+    return quote(Path(os.path.relpath(path.resolve(), out.resolve())).as_posix())
 
 
 def _run(folder: TrialFolder) -> str:
@@ -166,6 +189,7 @@ def report(
     options: ReportOptions,
     details: Callable[[Findings], Mapping[str, pd.DataFrame]] | None = None,
     links: Mapping[str, TrialLinks] | None = None,
+    failed: Sequence[FailedTrial] = (),
 ) -> Report:
     """Analyse trials and write a report.
 
@@ -177,6 +201,7 @@ def report(
         options: of `sweeps report`.
         details: see `analysis.report.sweep.write_report`.
         links: see `analysis.report.sweep.write_report`.
+        failed: see `analysis.report.sweep.write_report`.
 
     Raises:
         ConfigurationError: the folder cannot be written to, or the trials have no accuracies to
@@ -194,6 +219,7 @@ def report(
             margin=options.margin,
             details=details,
             links=links,
+            failed=failed,
             latex=options.latex,
         )
     except NotAccuracyError as error:

@@ -1,6 +1,7 @@
-"""The states of the trials of a sweep, which determine the trials to train."""
+"""The states of the trials of a sweep, which determine those to train, and reasons of failures."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from quantlab import ConfigurationError
 from sweeps.spec import Cell
@@ -30,6 +31,19 @@ def states_of(cells: Sequence[Cell], storage: Storage) -> dict[str, TrialState]:
             states[fingerprint] = TrialState.INTERRUPTED
             needed += parents[fingerprint]
     return states
+
+
+def failures_of(cells: Iterable[Cell], storage: Storage) -> dict[str, list[Cell]]:
+    """Return the failed trials by the reason."""
+    failed: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        folder = storage.trial(cell.fingerprint)
+        # Of a trial without this file, the state is not read once more.
+        if folder.failure.exists() and folder.state() is TrialState.FAILED:
+            failure = folder.failure.read()
+            reason = "the reason is unknown" if failure is None else failure.error
+            failed[reason].append(cell)
+    return failed
 
 
 def _has_network(folder: TrialFolder) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from analysis.columns import HISTORY
 from analysis.findings import Findings, analyse
 from analysis.published import UnknownPaperError
+from analysis.report.failures import FailedTrial
 from analysis.report.sweep import FORMATS, Report, recompute, write_report
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
@@ -278,10 +279,19 @@ def test_settings_of_any_kind_are_written(tmp_path: Path) -> None:
 
 def test_html_is_escaped(tmp_path: Path) -> None:
     frame = trials([("<script>alert(1)</script>", "binary", 0.1, 0, 0.9)])
-    write_report(Measurements(frame), tmp_path, title="<b>", facts={"a": "<i>"}, formats=["html"])
+    failed = [FailedTrial(f"PC seed={n}", f"{n:016}", "too <large>", "../o.txt") for n in range(4)]
+    failed.insert(0, FailedTrial("<PQ>", "abc", "no file"))
+    options = {"title": "<b>", "facts": {"a": "<i>"}, "formats": ["html"], "failed": failed}
+    write_report(Measurements(frame), tmp_path, **options)
     page = (tmp_path / "report.html").read_text()
     assert "<script>alert" not in page
     assert "<b></title>" not in page
+    assert 'href="#failed"' in page
+    section = page[page.index('id="failed"') : page.index('id="recipes"')]
+    reasons = re.findall(r'FAILED">(\d+)</span> × <code>(.*?)</code>', section)
+    assert reasons == [("4", "too &lt;large&gt;"), ("1", "no file")]
+    assert re.findall('<a href="../o.txt">(.*?)</a>', section) == [one.name for one in failed[1:]]
+    assert "&lt;PQ&gt; <code>abc</code>" in section
 
 
 def test_the_recipe_behind_each_row_is_in_the_page(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from sweeps.reporting.maps import EXAMPLES, maps_frame, quantizer_maps
 from sweeps.reporting.terminal import show
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
+from sweeps.worker.trial_writer import record_failure
 from tests.analysis.frames import grid
 from tests.conftest import Ran
 from tests.quantlab.recipes import quantized, small_recipe
@@ -349,3 +350,20 @@ def test_a_sweep_of_which_all_trials_diverged_has_a_report_that_says_so(
     text = (tmp_path / "out" / "report.md").read_text()
     assert "4 trials: 4 DIVERGED." in text
     assert "| 2 diverged | 2 diverged |" in text
+
+
+def test_failed_trials_have_their_reason_and_a_link_to_what_they_printed(tmp_path: Path) -> None:
+    sweep = SweepSpec(name="made", base=quantized(), blocks=(Block("PC"),), seeds=(0, 1, 2))
+    storage, out = Storage(tmp_path / "runs"), tmp_path / "runs" / "reports" / "made"
+    for cell in sweep.cells:
+        record_failure(storage.trial(cell.fingerprint), "OSError: no file")
+    first, second, done = sweep.cells
+    storage.trial(done.fingerprint).result.write(ended(TrialState.DIVERGED, test_accuracy=None))
+    printed = storage.trial(second.fingerprint).output_of(0)
+    printed.write_text("beware\n")
+    found = sweep_report.failed_in(sweep.cells, storage, out)
+    assert [(one.name, one.fingerprint, one.reason) for one in found] == [
+        (cell.name, cell.fingerprint, "OSError: no file") for cell in (first, second)
+    ]
+    assert found[0].log == ""
+    assert (out / found[1].log).resolve() == printed.resolve()
