@@ -50,6 +50,8 @@ class Archive:
         self._place = place_of(url)
         self.url = self._place.url
         """The URL, for messages."""
+        self._damaged: set[str] = set()
+        """Paths of objects that are known to be damaged."""
 
     def objects(self) -> dict[str, list[Object]]:
         """Return all objects by the fingerprints of their trials, with one request for 1,000.
@@ -71,7 +73,7 @@ class Archive:
         return self._listed(f"trials/{fingerprint}").get(fingerprint, [])
 
     def put(self, folder: TrialFolder) -> bool:
-        """Write a finished trial, unless the archive has it.
+        """Write a finished trial, unless the archive has it. Damaged objects do not count.
 
         If the archive has another training of it, a warning is printed if the results differ, and
         nothing is written.
@@ -86,13 +88,14 @@ class Archive:
             ArchiveError: the archive does not answer, or refuses the trial.
             ConfigurationError: a file of the trial is missing or damaged.
         """
-        others = self.objects_of(folder.fingerprint)
+        found = self.objects_of(folder.fingerprint)
+        others = [other for other in found if other.path not in self._damaged]
         digest = digest_of(folder)
         if any(other.digest == digest for other in others):
             return False
         own = folder.result.read()
         for other in others:
-            theirs = self.result_of(other)
+            theirs = self._whole_result_of(other)
             if theirs is None:
                 continue
             if own is not None and not is_same_result(own, theirs):
@@ -107,6 +110,7 @@ class Archive:
         path = f"{self._place.folder}/trials/{folder.fingerprint}/{file.digest}{_SUFFIX}"
         with self._place.writing(path, file.num_bytes) as stream:
             file.write(stream)
+        self._damaged.discard(path)
         return True
 
     def result_of(self, found: Object) -> Result | None:
@@ -128,13 +132,19 @@ class Archive:
         Raises:
             ArchiveError: the archive does not answer.
         """
+        return self._whole_result_of(found) is not None
+
+    def is_damaged(self, found: Object) -> bool:
+        """Whether an object is known to be damaged. One of a later version is not."""
+        return found.path in self._damaged
+
+    def _whole_result_of(self, found: Object) -> Result | None:
         try:
             with self._place.reading(found.path) as stream:
-                read_result(stream, found.fingerprint, found.digest, fully=True)
+                return read_result(stream, found.fingerprint, found.digest, fully=True)
         except (DamagedError, NewerError) as error:
             self._warn(found, error)
-            return False
-        return True
+            return None
 
     def take(self, found: Object, folder: TrialFolder) -> bool:
         """Write a trial to its folder; the caller holds its lock.
@@ -194,7 +204,11 @@ class Archive:
         return f"{self.url.rstrip('/')}/trials/{found.fingerprint}/{found.digest}{_SUFFIX}"
 
     def _warn(self, found: Object, error: ConfigurationError | DamagedError) -> None:
-        warn_of_damage(self._name(found), f"cannot be used ({error})", "it is ignored")
+        what = "it is ignored"
+        if isinstance(error, DamagedError):
+            self._damaged.add(found.path)
+            what += "; `sweeps archive --check` in a storage that has the trial writes it again"
+        warn_of_damage(self._name(found), f"cannot be used ({error})", what)
 
 
 def is_same_result(one: Result, other: Result) -> bool:

@@ -20,7 +20,7 @@ from quantlab.errors import CutShortError, in_full
 from sweeps.printing.secrets import hide
 
 OBJECT_STORAGES = ("s3", "gcs", "abfs")
-"""Types of pyarrow's file systems that write an object as a whole or not at all."""
+"""Types of pyarrow's file systems that have objects, but neither folders nor a way to rename."""
 _BLOCK_BYTES = 1 << 20
 """Bytes of a request for a part of an object."""
 _USERS_ARE_SECRETS = ("s3", "gs", "gcs", "http", "https")
@@ -82,14 +82,18 @@ class Place:
         """
         with self._told():
             stream = self.files.open_input_stream(path, buffer_size=block_bytes)
-            try:
-                yield cast(BinaryIO, _Told(self, stream))
-            finally:
+        try:
+            yield cast(BinaryIO, _Told(self, stream))
+        finally:
+            with suppress(Exception):  # everything was read
                 stream.close()
 
     @contextmanager
     def writing(self, path: str, num_bytes: int) -> Iterator[BinaryIO]:
         """Write a file that others see as a whole or not at all.
+
+        It is written under another name first. Two commands may write the same trial, neither of
+        which must harm what the other writes, and pyarrow completes a file also if the block fails.
 
         Args:
             path: path of the file.
@@ -98,34 +102,41 @@ class Place:
         Raises:
             ArchiveError: see `ArchiveError`.
         """
-        is_whole_at_once = self.files.type_name in OBJECT_STORAGES
-        # Two commands may write the same trial, neither of which must move what the other writes.
-        written = path if is_whole_at_once else f"{path}.{token_hex(4)}.partial"
+        partial = f"{path}.{token_hex(4)}.partial"
+        has_folders = self.files.type_name not in OBJECT_STORAGES
         with self._told():
-            if not is_whole_at_once:
+            if has_folders:
                 self.files.create_dir(path.rpartition("/")[0], recursive=True)
-            try:
-                with self.files.open_output_stream(written) as stream:
-                    yield cast(BinaryIO, stream)
-                (found,) = self.files.get_file_info([written])
+            stream = self.files.open_output_stream(partial)
+        try:
+            yield cast(BinaryIO, _Told(self, stream))
+            with self._told():
+                stream.close()
+                (found,) = self.files.get_file_info([partial])
                 if found.size != num_bytes:
                     raise OSError(f"{found.size} of {num_bytes} bytes were stored")
-                if not is_whole_at_once:
-                    self.files.move(written, path)
-            except BaseException:
-                # pyarrow completes an object also if the block has failed.
-                with suppress(Exception):
-                    self.files.delete_file(written)
-                raise
+                if has_folders:
+                    self.files.move(partial, path)
+                    return
+                self.files.copy_file(partial, path)
+        except BaseException:
+            with suppress(Exception):
+                stream.close()
+            with suppress(Exception):
+                self.files.delete_file(partial)
+            raise
+        with suppress(Exception):  # the key may not be allowed to delete anything
+            self.files.delete_file(partial)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn errors of the storage into errors that name it, in one line without secrets."""
+        """Turn errors of the storage into errors that name it, in one line without secrets.
+
+        File systems of fsspec raise errors of the packages that they use, such as paramiko's.
+        """
         try:
             yield
-        except ConfigurationError:
-            raise
-        except (OSError, pyarrow.ArrowException) as error:
+        except Exception as error:
             raise ArchiveError(f"--archive {self.url}: {_reason(error)}") from error
 
 
@@ -140,13 +151,21 @@ class _Told:
         with self._place._told():
             return self._stream.read(size)
 
+    def write(self, data: bytes) -> int:
+        with self._place._told():
+            return self._stream.write(data)
+
 
 def place_of(url: str) -> Place:
-    """Return the place that a URL names; nothing is requested from a server that holds it.
+    """Return the place that a URL names.
+
+    Nothing is requested from a server that holds it, except by file systems of fsspec that have a
+    connection, such as ``sftp``.
 
     Raises:
         ConfigurationError: the URL is invalid or contains a password, its scheme is unknown, or a
             package for it is missing.
+        ArchiveError: there is no such connection.
     """
     shown = hide(url)
     if not re.match(r"[A-Za-z][\w+.-]*://.", url):
@@ -165,6 +184,8 @@ def place_of(url: str) -> Place:
         files, folder = _file_system(url)
     except ImportError as error:
         raise ConfigurationError(f"--archive {shown}: {in_full(error)}") from error
+    except ArchiveError:
+        raise
     except (ValueError, TypeError, OSError) as error:
         raise ConfigurationError(
             f"--archive {shown}: must be a URL of S3 (s3://), Google Cloud Storage (gs://), Azure "
@@ -183,7 +204,12 @@ def _file_system(url: str) -> tuple[FileSystem, str]:
             raise
     from fsspec.core import url_to_fs
 
-    found, folder = url_to_fs(url)
+    try:
+        found, folder = url_to_fs(url)
+    except (ImportError, ValueError, TypeError):
+        raise
+    except Exception as error:
+        raise ArchiveError(f"--archive {hide(url)}: {_reason(error)}") from error
     return PyFileSystem(FSSpecHandler(found)), str(folder)
 
 

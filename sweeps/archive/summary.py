@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
+from sweeps.terminal.number_of import number_of
 
 if TYPE_CHECKING:
     from sweeps.archive.archive import Archive
@@ -35,6 +36,6 @@ def archive_line(data: dict[str, Any], num_trials: int) -> str:
         num_trials: the number of all trials.
     """
     line = f"{data['url']}: has {data['trials']} of {num_trials} trials"
-    if data["missing"]:
-        return f"{line}; {data['missing']} results of this storage are not in it"
+    if missing := data["missing"]:
+        return f"{line}; {number_of(missing, 'result')} of this storage not in it yet"
     return line

@@ -15,6 +15,7 @@ from sweeps.storage.folder import Storage
 from sweeps.storage.record_files import read_text, write_atomically
 from sweeps.storage.sealed_json import DamagedError, decode, encode
 from sweeps.storage.trial_states import states_of
+from sweeps.terminal.number_of import number_of
 
 _AT_ONCE = 8
 """Trials that are read at the same time, as each waits for a few answers."""
@@ -65,7 +66,7 @@ def take_finished(
         record = KnownArchives(urls=tuple(known), time=time.time())
         write_atomically(storage.root / "archives.json", encode(record, _OWNER, indent=1) + "\n")
     if taken and not quiet:
-        print(f"{taken} trials taken from {archive.url}", flush=True)
+        print(f"{number_of(taken, 'trial')} taken from {archive.url}", flush=True)
     return taken
 
 

@@ -10,6 +10,7 @@ from sweeps.archive.place import ArchiveError
 from sweeps.archive.taking import missing_in
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder
+from sweeps.terminal.number_of import number_of
 from sweeps.tracking.delivery import Delivery
 
 
@@ -95,8 +96,8 @@ def uploading(
         if left:
             why = f" ({delivery.last_error})" if delivery.last_error else ""
             _print(
-                f"{len(left)} finished trials are not in the archive yet{why}; run the same "
-                "command again to write them"
+                f"{number_of(len(left), 'finished trial')} not in the archive yet{why}; run the "
+                "same command again"
             )
 
 

@@ -15,6 +15,7 @@ from sweeps.inventory.descriptions import when
 from sweeps.inventory.removal import Removal
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.output import for_terminal
+from sweeps.terminal.number_of import number_of
 from sweeps.terminal.table import Column, as_text, fitted
 
 _WIDEST = 100
@@ -212,7 +213,8 @@ def print_removal(found: Removal, *, what: str, runs: int, run_bytes: int, is_do
         counts[trial.state.value] = counts.get(trial.state.value, 0) + 1
     states = f" ({counts_text(counts)})" if counts else ""
     freed = "were freed" if is_done else "would be freed"
-    print(f"{what}: {len(found.trials)} trials{states}{mlflow} {verb}; {decimal(size)} {freed}")
+    trials = number_of(len(found.trials), "trial")
+    print(f"{what}: {trials}{states}{mlflow} {verb}; {decimal(size)} {freed}")
     _print_some(f"{trial.fingerprint}  {trial.name}".rstrip() for trial in found.trials)
     for path in found.others:
         print(f"  {_relative(path)} ({decimal(found.others[path])})")
@@ -221,7 +223,7 @@ def print_removal(found: Removal, *, what: str, runs: int, run_bytes: int, is_do
         print(f"{len(warned)} of these are needed:")
         _print_some(warned)
     if found.kept:
-        print(f"{len(found.kept)} trials are kept:")
+        print(f"{number_of(len(found.kept), 'trial')} kept:")
         _print_some(f"{kept.fingerprint}: {kept.reason}" for kept in found.kept)
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from sweeps.spending.spent import Command, Spending, Spent
 from sweeps.terminal.duration import duration
+from sweeps.terminal.number_of import number_of
 from sweeps.terminal.table import Column, as_text, fitted
 
 HOUR = 3600.0
@@ -33,16 +34,14 @@ def spent_line(spending: Spending, own: Spent | None = None) -> str:
     if not spent.attempts:
         return ""
     by = "" if own is None or own == spent else f"{_amount(own)} by this command, in all "
-    parts = [f"spent: {by}{_amount(spent)} on {_number(spent.trials, 'trial', 'trials')}"]
+    parts = [f"spent: {by}{_amount(spent)} on {number_of(spent.trials, 'trial')}"]
     if spent.retries:
-        parts.append(_number(spent.retries, "retry", "retries"))
+        parts.append(number_of(spent.retries, "retry", "retries"))
     if spent.lost_seconds >= 1:
         parts.append(f"{hours(spent.lost_seconds)} lost to failures")
     if unknown:
         has = "has" if unknown == 1 else "have"
-        parts.append(
-            f"{_number(unknown, 'trial', 'trials')} of an earlier release {has} no record of it"
-        )
+        parts.append(f"{number_of(unknown, 'trial')} of an earlier release {has} no record of it")
     return "; ".join(parts)
 
 
@@ -105,7 +104,3 @@ def _shown(command: Command) -> str:
 def _amount(spent: Spent) -> str:
     gpus = f" and {hours(spent.gpu_seconds)} of GPUs" if spent.gpu_seconds else ""
     return f"{hours(spent.slot_seconds)} of slots{gpus}"
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from quantlab import ConfigurationError
 from sweeps.spec import Cell
+from sweeps.terminal.number_of import number_of
 from sweeps.tracking.access.reason import reason
 from sweeps.tracking.tracker import Tracker
 from sweeps.tracking.uri import VARIABLE
@@ -201,7 +202,7 @@ def delivering(tracker: Tracker, cells: Sequence[Cell]) -> Iterator[Delivery]:
             )
         if delivery.undelivered:
             _print(
-                f"{delivery.undelivered} trials are not up to date on the tracking server "
+                f"{number_of(delivery.undelivered, 'trial')} not up to date on the tracking server "
                 f"({delivery.last_error}); run the same command again to deliver them"
             )
 

@@ -37,7 +37,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--check",
         action="store_true",
-        help="read the trials in the archive instead, and compare them with their digests",
+        help="read the trials in the archive instead, compare them with their digests, and write "
+        "damaged ones again that the storage has",
     )
     selection_options(command)
     storage_folder(command)
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
     Returns:
         The exit code: 0 if all results of the storage are in the archive or, with ``--take`` or
-        ``--check``, if all trials in the archive are intact and do not contradict each other; 1
+        ``--check``, if all trials in the archive were intact and do not contradict each other; 1
         otherwise.
 
     Raises:
@@ -61,12 +62,13 @@ def run(options: argparse.Namespace) -> int:
     """
     from sweeps.archive.archive import Archive
     from sweeps.archive.summary import archive_data, archive_line
-    from sweeps.archive.taking import take_finished
+    from sweeps.archive.taking import missing_in, take_finished
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
     from sweeps.spec import SweepSpec
     from sweeps.storage import damage
     from sweeps.storage.folder import Storage
+    from sweeps.terminal.number_of import number_of
 
     storage, archive = Storage(options.storage), Archive(options.archive)
     spec = load_chosen_or_study(options)
@@ -76,14 +78,20 @@ def run(options: argparse.Namespace) -> int:
         from sweeps.searching.results import cells_of, load
 
         cells = cells_of(spec, load(spec, storage, options.study_storage), storage)
+    again = 0
     if options.take:
         what, done = "taken", take_finished(archive, cells, storage, quiet=True)
     elif options.check:
         objects = archive.objects()
         found = [one for cell in cells for one in objects.get(cell.fingerprint, ())]
         what, done = "intact", sum(archive.is_intact(one) for one in found)
+        names = {one.fingerprint for one in found if archive.is_damaged(one)}
+        again = _write(archive, [cell for cell in cells if cell.fingerprint in names], storage)
     else:
-        what, done = "written", _write(archive, cells, storage)
+        what, done = (
+            "written",
+            _write(archive, missing_in(cells, storage, archive.objects()), storage),
+        )
     data = archive_data(archive, cells, storage)
     if options.json:
         print_json(
@@ -93,27 +101,32 @@ def run(options: argparse.Namespace) -> int:
                 "archive": data,
                 "action": what,
                 "count": done,
+                "written_again": again,
             }
         )
     else:
-        print(f"{spec.name}: {done} trials {what}")
+        print(
+            f"{spec.name}: {number_of(done, 'trial')} {what}"
+            + f", {again} written again" * bool(again)
+        )
         print(archive_line(data, len(cells)))
     reads = options.take or options.check
     return EXIT_INCOMPLETE if damage.num_warnings() or (data["missing"] and not reads) else 0
 
 
 def _write(archive: "Archive", cells: "Sequence[Cell]", storage: "Storage") -> int:
-    """Write the finished trials that the archive does not have, and return how many there were.
+    """Write trials that have finished in the storage, and return how many were written.
 
     Raises:
         ArchiveError: the archive does not answer.
     """
     from quantlab import ConfigurationError
     from sweeps.archive.place import ArchiveError
-    from sweeps.archive.taking import missing_in
 
     written = 0
-    for cell in missing_in(cells, storage, archive.objects()):
+    for cell in cells:
+        if not storage.trial(cell.fingerprint).result.exists():
+            continue
         try:
             written += archive.put(storage.trial(cell.fingerprint))
         except ArchiveError:

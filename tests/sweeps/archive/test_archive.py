@@ -7,10 +7,13 @@ import random
 import shutil
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fsspec import register_implementation
+from fsspec.implementations.memory import MemoryFileSystem
 
 from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive, is_same_result
@@ -144,6 +147,7 @@ def test_a_damaged_object_is_named_and_not_trusted(
     harm: Callable[[Path], None],
     local: Archive,
     sweep: SweepSpec,
+    trained: Storage,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -159,6 +163,38 @@ def test_a_damaged_object_is_named_and_not_trusted(
     assert {path.name for path in new.trial(cell.fingerprint).path.iterdir()} == {".lock"}
     assert all(new.trial(one.fingerprint).is_done() for one in others)
     assert not local.is_intact(local.objects()[cell.fingerprint][0])
+    assert local.put(trained.trial(cell.fingerprint))
+    assert any(map(local.is_intact, local.objects()[cell.fingerprint]))
+    assert not local.put(trained.trial(cell.fingerprint))
+
+
+def test_a_damaged_object_keeps_no_trial_out_that_was_trained_again(
+    local: Archive, sweep: SweepSpec, trained: Storage, tmp_path: Path
+) -> None:
+    name = sweep.cells[0].fingerprint
+    change(object_of(local, name))
+    again = copy_with_another_result(trained, name, tmp_path / "again")
+    assert local.put(again)
+    assert sorted(map(local.is_intact, local.objects()[name])) == [False, True]
+    new = Storage(tmp_path / "new")
+    assert take_finished(local, sweep.cells, new) == len(sweep.cells)
+    assert contents(new.trial(name)) == contents(again)
+
+
+def test_a_check_writes_damaged_objects_again_that_the_storage_has(
+    local: Archive, sweep: SweepSpec, tiny: Ran, quick_command: Command, tmp_path: Path
+) -> None:
+    change(object_of(local, sweep.cells[0].fingerprint))
+    check = ("archive", "tiny.py", "--archive", local.url, "--check")
+    line = f"{local.url}: has 6 of 6 trials\n"
+    elsewhere = quick_command(tiny.folder, *check, "--storage", str(tmp_path / "empty"))
+    assert (elsewhere.returncode, elsewhere.stdout) == (1, f"tiny: 5 trials intact\n{line}")
+    assert "`sweeps archive --check` in a storage that has the trial" in elsewhere.stderr
+    done = quick_command(tiny.folder, *check)
+    expected = f"tiny: 5 trials intact, 1 written again\n{line}"
+    assert (done.returncode, done.stdout) == (1, expected)
+    done = quick_command(tiny.folder, *check)
+    assert (done.returncode, done.stdout) == (0, f"tiny: 6 trials intact\n{line}")
 
 
 def test_every_changed_byte_is_noticed_or_without_effect(
@@ -230,14 +266,61 @@ def test_the_first_result_of_a_trial_stays(
 
 
 def test_two_commands_that_write_a_trial_do_not_disturb_each_other(tmp_path: Path) -> None:
-    place = place_of(tmp_path.as_uri())
-    path = tmp_path / "trials" / "a" / "b.tar"
-    with place.writing(str(path), 4) as stream:
-        stream.write(b"same")
-        with pytest.raises(ArchiveError, match="2 of 4 bytes"), place.writing(str(path), 4) as cut:
+    require_undisturbed(tmp_path.as_uri())
+
+
+def require_undisturbed(url: str) -> None:
+    """Let writers of a file fail while another one writes it, and afterwards."""
+    place = place_of(url)
+    path = f"{place.folder}/trials/a/b.tar"
+
+    def fail() -> None:
+        with pytest.raises(ArchiveError, match="2 of 4 bytes"), place.writing(path, 4) as cut:
             cut.write(b"sa")
-    assert path.read_bytes() == b"same"
-    assert list(path.parent.iterdir()) == [path]
+        with suppress(KeyboardInterrupt), place.writing(path, 4) as cut:
+            cut.write(b"sa")
+            raise KeyboardInterrupt
+
+    with place.writing(path, 4) as stream:
+        stream.write(b"same")
+        fail()
+    fail()
+    assert [info.path for info in place.files_in("trials")] == [path]
+    with place.reading(path) as stream:
+        assert stream.read(9) == b"same"
+
+
+class Unkind(MemoryFileSystem):  # type: ignore[misc]
+    """A file system whose errors are those of a package, as those of paramiko are."""
+
+    protocol = "unkind"
+
+    class Error(Exception):
+        pass
+
+    def _open(self, path: str, *arguments: object, **options: object) -> object:
+        raise self.Error("the server has closed\nthe connection")
+
+
+class Unreachable(MemoryFileSystem):  # type: ignore[misc]
+    """A file system that needs a connection at once."""
+
+    protocol = "unreachable"
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        raise Unkind.Error("no banner")
+
+
+def test_errors_of_any_package_are_one_line(
+    sweep: SweepSpec, trained: Storage, tiny: Ran, quick_command: Command
+) -> None:
+    for each in (Unkind, Unreachable):
+        register_implementation(each.protocol, each, clobber=True)
+    with pytest.raises(ArchiveError, match="unkind://x: the server has closed the connection"):
+        Archive("unkind://x").put(trained.trial(sweep.cells[0].fingerprint))
+    done = quick_command(tiny.folder, "run", "tiny.py", "--archive", "unreachable://x")
+    assert done.returncode == 3
+    assert done.stderr == "sweeps: error: --archive unreachable://x: no banner\n"
 
 
 def test_results_without_a_value_are_the_same() -> None:
@@ -392,7 +475,8 @@ def test_without_an_answer_nothing_is_trained_that_the_archive_may_have(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bucket_is_not_created(s3: S3Server) -> None:
+def test_a_bucket_is_not_created_and_what_is_in_one_stays(s3: S3Server) -> None:
+    require_undisturbed(f"s3://{s3.bucket}/folder")
     with pytest.raises(ConfigurationError, match="there is no bucket 'missing'; create it"):
         Archive("s3://missing/x").objects()
 
@@ -405,7 +489,7 @@ def test_a_stopped_sweep_does_not_wait_for_its_whole_archive(
     with pytest.raises(KeyboardInterrupt), uploading(archive, many, trained):
         raise KeyboardInterrupt
     assert len(archive.objects()) < len(sweep.cells)
-    assert "finished trials are not in the archive yet; run the same" in capsys.readouterr().err
+    assert "finished trials not in the archive yet; run the" in capsys.readouterr().err
     with uploading(archive, sweep.cells, trained) as (delivery,):
         pass
     assert delivery.left == []
