@@ -57,7 +57,7 @@ def print_spent_in_line(cells: Sequence[Cell], storage: Storage, command: str) -
     """
     spending = spending_of(cells, storage)
     here = running_here(Origin(command=command))
-    own = Command(command, here.user, here.host, here.process, here.job)
+    own = Command(command, here.user, here.host, here.process, here.job, here.command_id)
     if line := spent_line(spending, spending.commands.get(own, NOTHING)):
         print(line)
 

@@ -71,13 +71,13 @@ def _training(
     commands: Mapping[str, LiveCommand], trials: Collection[str] | None, storage: Storage
 ) -> set[str]:
     """Return which of the commands train one of the trials; None for any."""
-    processes = {(one.host, one.process): name for name, one in commands.items()}
+    names = {one.identity: name for name, one in commands.items()}
     found = set()
     for path in (storage.root / "trials").glob("*/running.json"):
         folder = storage.trial(path.parent.name)
         if trials is None or folder.fingerprint in trials:
             running = folder.trained_by()
-            name = running and processes.get((running.host, running.process))
+            name = running and names.get(running.identity)
             if name:
                 found.add(name)
     return found

@@ -18,6 +18,9 @@ from sweeps.storage.records import Running
 from sweeps.watching.progress import Progress
 from sweeps.worker.pack_report import PackReport
 
+_TAGS = ("sweep", "command")
+"""Labels of all metrics. Two commands on a machine would otherwise overwrite each other's."""
+
 
 class MetricsCallback(tune.Callback):
     """Reports to Ray how many trials are in each state, and what this command has done so far.
@@ -45,13 +48,13 @@ class MetricsCallback(tune.Callback):
         """Fingerprint -> number of finished epochs of a trial that runs."""
         self._retries = 0
         self._states = Gauge(
-            "sweeps_trials", "Number of trials in a state", tag_keys=("sweep", "state")
+            "sweeps_trials", "Number of trials in a state", tag_keys=(*_TAGS, "state")
         )
         self._epochs = Counter(
-            "sweeps_epochs", "Number of epochs that trials have finished", tag_keys=("sweep",)
+            "sweeps_epochs", "Number of epochs that trials have finished", tag_keys=_TAGS
         )
         self._retried = Counter(
-            "sweeps_retries", "Number of trials that were retried", tag_keys=("sweep",)
+            "sweeps_retries", "Number of trials that were retried", tag_keys=_TAGS
         )
         described = {
             "slot": "Time for which trials had a slot, in seconds",
@@ -59,7 +62,7 @@ class MetricsCallback(tune.Callback):
             "lost": "Time that was lost to failures, in seconds",
         }
         self._spent = {
-            kind: Counter(f"sweeps_{kind}_seconds", text, tag_keys=("sweep", "block"))
+            kind: Counter(f"sweeps_{kind}_seconds", text, tag_keys=(*_TAGS, "block"))
             for kind, text in described.items()
         }
         every: list[Gauge | Counter] = [
@@ -69,7 +72,7 @@ class MetricsCallback(tune.Callback):
             *self._spent.values(),
         ]
         for metric in every:
-            metric.set_default_tags({"sweep": name})
+            metric.set_default_tags({"sweep": name, "command": running.command_id})
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing; see `TrialCallback`."""
@@ -107,7 +110,7 @@ class MetricsCallback(tune.Callback):
         """Add what this command has spent on a trial that has ended."""
         block = {"block": self._queue.cell(fingerprint).block}
         for attempt in attempts_of(self._storage.trial(fingerprint)):
-            if (attempt.host, attempt.process) != (self._running.host, self._running.process):
+            if attempt.command_id != self._running.command_id:
                 continue
             for kind, seconds in (
                 ("slot", attempt.slot_seconds),

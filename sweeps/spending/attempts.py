@@ -190,6 +190,7 @@ def _by(running: Running, attempt: Attempt) -> Attempt:
         host=running.host,
         process=running.process,
         job=running.job,
+        command_id=running.command_id,
     )
 
 

@@ -51,6 +51,8 @@ class Command:
     """Its process on this machine."""
     job: str = ""
     """The job of a batch system in which it ran; empty outside of one."""
+    command_id: str = ""
+    """See `sweeps.storage.records.Running`; empty for a command of an earlier release."""
 
 
 @dataclass(frozen=True)
@@ -131,4 +133,11 @@ def summed(trials: Iterable[tuple[str, Sequence[Attempt]]]) -> Spending:
 
 
 def _command(attempt: Attempt) -> Command:
-    return Command(attempt.command, attempt.user, attempt.host, attempt.process, attempt.job)
+    return Command(
+        attempt.command,
+        attempt.user,
+        attempt.host,
+        attempt.process,
+        attempt.job,
+        attempt.command_id,
+    )

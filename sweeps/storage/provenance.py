@@ -7,6 +7,7 @@ import subprocess
 from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from secrets import token_hex
 
 from sweeps.storage.records import Origin, Running
 
@@ -91,7 +92,18 @@ def running_here(origin: Origin) -> Running:
         user=user,
         host=platform.node(),
         process=os.getpid(),
+        command_id=command_id(os.getpid()),
     )
+
+
+@lru_cache(maxsize=1)
+def command_id(process: int) -> str:
+    """Return the random text that identifies a command in records.
+
+    Args:
+        process: number of this process, because a forked one is another command.
+    """
+    return token_hex(8)
 
 
 def batch_job() -> str:

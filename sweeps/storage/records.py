@@ -150,6 +150,7 @@ class Attempt:
     host: str = ""
     process: int = 0
     job: str = ""
+    command_id: str = ""
 
     @property
     def was_disturbed(self) -> bool:
@@ -286,8 +287,16 @@ class Running(Origin):
     """The machine on which the command runs; the trial may be trained on another one."""
     process: int = 0
     """The number of the command's process on this machine; 0 if it is unknown."""
+    command_id: str = ""
+    """Random text that identifies the command, also among those on machines of the same name with
+    equal numbers of their processes, as in containers; empty in older records."""
     attempt: Attempt | None = field(default=None, compare=False)
     """The attempt in progress, without the fields that this record has; None in older records."""
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """What no two commands that run now have in common."""
+        return self.host, self.process, self.command_id
 
     def __str__(self) -> str:
         user = f" of {self.user}" if self.user else ""

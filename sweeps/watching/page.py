@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from textwrap import wrap
 
 from rich.text import Text
@@ -11,7 +12,7 @@ from rich.text import Text
 from quantlab.training.records import measured
 from quantlab.update_rules import Point
 from sweeps.spending.description import hours, spent_line
-from sweeps.spending.spent import NOTHING, Spending, summed
+from sweeps.spending.spent import NOTHING, Spending, Spent, summed
 from sweeps.storage.records import Running, TrialState
 from sweeps.terminal.duration import duration
 from sweeps.terminal.table import Column, as_text, fitted
@@ -57,7 +58,9 @@ def page(
         now: the time in seconds since 1970; None for that of the clock.
     """
     moment = time.time() if now is None else now
+    unknown = sum(view.result is not None and not view.attempts for view in views)
     spending = summed((view.cell.block, view.attempts) for view in views)
+    spending = replace(spending, unknown=unknown)
     told = [counts_line(views, moment), *filter(None, [spent_line(spending)]), *notes]
     head = [_title(name, storage, moment, width), _bar(views, width), *_wrapped(told, width)]
     parts = [
@@ -142,12 +145,17 @@ def _blocks(views: Sequence[TrialView], spending: Spending, width: int) -> list[
         for state in states
     ]
     spent = [spending.blocks.get(name, NOTHING) for name in names]
-    columns.append(Column("slots", [Text(hours(one.slot_seconds)) for one in spent]))
+    columns.append(Column("slots", [_time(one, one.slot_seconds) for one in spent]))
     if spending.total.gpu_seconds:
-        columns.append(Column("GPUs", [Text(hours(one.gpu_seconds)) for one in spent]))
+        columns.append(Column("GPUs", [_time(one, one.gpu_seconds) for one in spent]))
     best = [_best(blocks[name]) for name in names]
     columns.append(Column("best validation", list(map(Text, best))))
     return as_text(fitted(columns, width), width).splitlines()
+
+
+def _time(spent: Spent, seconds: float) -> Text:
+    """Return a time that was spent; a dash if nothing was recorded, as by an earlier release."""
+    return Text(hours(seconds) if spent.attempts else "–")
 
 
 def _best(views: Sequence[TrialView]) -> str:
@@ -178,15 +186,6 @@ def _running(views: Sequence[TrialView], width: int) -> list[str]:
         Column("on", [Text("" if one is None else one.machine) for one in attempts]),
     ]
     return as_text(fitted(columns, width), width).splitlines()
-
-
-def _number(count: int) -> Text:
-    return Text(f"{count:,}" if count else "")
-
-
-def _epoch(view: TrialView) -> Text:
-    """Return the epoch in progress, such as ``12/40``."""
-    return Text(f"{min(view.epochs + 1, view.all_epochs)}/{view.all_epochs}")
 
 
 def _last_value(view: TrialView) -> str:

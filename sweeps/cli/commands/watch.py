@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     import shutil
     import sys
 
-    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.cli.chosen import find_remembered_file, load_chosen_or_study
     from sweeps.cli.summary import print_whether_missing
     from sweeps.connecting import signals
     from sweeps.storage.folder import Storage
@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.watching.watched import Watched
 
     storage = Storage(options.storage)
+    find_remembered_file(options)
     spec = load_chosen_or_study(options)
     print_whether_missing(storage)
     watched = Watched(spec.name, storage, _contents(spec, storage, options.study_storage))
@@ -73,11 +74,11 @@ def _contents(
     requests = Requests(storage, spec.name)
 
     def notes(views: "Sequence[TrialView]") -> list[str]:
-        training = {(one.host, one.process) for one in (view.running for view in views) if one}
+        training = {one.identity for one in (view.running for view in views) if one}
         idle = [
             f"{command} trains no trial now"
             for command in live_commands(requests, removes=False).values()
-            if (command.host, command.process) not in training
+            if command.identity not in training
         ]
         return [*pauses(views), *idle]
 

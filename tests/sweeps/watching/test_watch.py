@@ -90,6 +90,19 @@ def trained(storage: Storage, *cells: Cell) -> Iterator[None]:
         yield
 
 
+def test_what_an_earlier_release_has_spent_is_a_dash(tmp_path: Path) -> None:
+    storage, cells = Storage(tmp_path / "runs"), SWEEP.cells
+    folder = storage.trial(cells[0].fingerprint)
+    folder.make()
+    folder.result.write(ended(validation_accuracy=0.9, epochs=10, time=NOW - 60))
+    finish(storage, cells[2], 0.75)
+    lines = page("shown", StorageReader(storage).look(cells), width=80, now=NOW)
+    rows = [line.split()[:4] for line in lines]
+    assert ["FP", "1/2", "1", "–"] in rows
+    assert ["PC", "1/6", "5", "1.7"] in rows
+    assert "1 trial of an earlier release has no record of it" in " ".join(map(str.strip, lines))
+
+
 def test_a_page(tmp_path: Path) -> None:
     storage, cells = Storage(tmp_path / "runs"), SWEEP.cells
     finish(storage, cells[0], 0.9)
