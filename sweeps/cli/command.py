@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run the command and print any error in one line."""
-    options.recorded_command = recorded_command(*without_notices(arguments, options))
+    options.recorded_command = recorded_command(*without_notices(arguments))
     try:
         require_folders(options)
         with signals.handled(signals.interrupt) if options.trains else nullcontext():

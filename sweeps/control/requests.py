@@ -143,6 +143,9 @@ class Requests:
             kind: `PAUSE` or `CANCEL`.
             trials: fingerprints of the trials that it concerns; None for all.
             conditions: see `Request.conditions`.
+
+        Raises:
+            ConfigurationError: this process cannot write to the storage.
         """
         try:
             user = getpass.getuser()
@@ -162,7 +165,7 @@ class Requests:
         return request
 
     def remove(self, requests: Collection[Request]) -> None:
-        """Remove requests."""
+        """Remove requests; see `add` for errors."""
         ids = {request.id for request in requests}
         with self._locked():
             self._write([one for one in self.standing() if one.id not in ids])
@@ -176,6 +179,9 @@ class Requests:
 
         Returns:
             How many of the trials were paused.
+
+        Raises:
+            ConfigurationError: see `add`.
         """
         resumed: set[str] = set()
         with self._locked():
@@ -210,6 +216,9 @@ class Requests:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        root = self.folder.parents[1]
+        for folder in (root, self.folder.parent, self.folder):
+            sharing.require_writable(folder, f"--storage {root}")
         sharing.adopt_group(self.folder.parents[1])  # commands of others write beside requests
         self.folder.mkdir(parents=True, exist_ok=True)
         with sharing.locked(self.folder / ".lock", fcntl.LOCK_EX):

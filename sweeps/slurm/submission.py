@@ -6,6 +6,8 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 
+_PRIVATE = 0o600
+
 
 def require_sbatch() -> None:
     """Refuse to submit where SLURM is not installed.
@@ -20,12 +22,13 @@ def require_sbatch() -> None:
         )
 
 
-def write(script: Path, text: str) -> bool:
+def write(script: Path, text: str, *, is_private: bool) -> bool:
     """Write a batch script, unless it is there already.
 
     Args:
         script: the file.
         text: the content.
+        is_private: whether other users must not read it.
 
     Returns:
         Whether the file is new.
@@ -35,6 +38,8 @@ def write(script: Path, text: str) -> bool:
     """
     if script.exists():
         if script.is_file() and script.read_text(encoding="utf-8", errors="replace") == text:
+            if is_private:
+                script.chmod(_PRIVATE)
             return False
         raise ConfigurationError(
             f"--output {script}: the file exists with another content; remove it or give "
@@ -45,6 +50,7 @@ def write(script: Path, text: str) -> bool:
             f"--output {script}: the folder {script.absolute().parent} does not exist; create it "
             "first"
         )
+    script.touch(_PRIVATE if is_private else 0o666)  # as the umask allows
     script.write_text(text, encoding="utf-8")
     return True
 

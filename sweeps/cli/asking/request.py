@@ -26,7 +26,7 @@ def cancel(options: argparse.Namespace) -> int:
         The exit code.
 
     Raises:
-        ConfigurationError: see `addressee_of`.
+        ConfigurationError: see `addressee_of` and `Requests.add`.
     """
     storage = Storage(options.storage)
     to = addressee_of(options, storage)

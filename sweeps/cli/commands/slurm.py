@@ -76,6 +76,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the script, submit it if asked to, and return the exit code."""
     from sweeps.cli.command_line import command_line
+    from sweeps.cli.parsing.control import without_notices
     from sweeps.slurm import submission
     from sweeps.slurm.batch_script import log_file, render, script_file
     from sweeps.slurm.job import STOP_BEFORE_SECONDS, SlurmJob
@@ -104,7 +105,8 @@ def run(options: argparse.Namespace) -> int:
         folder=Path.cwd(),
         written_by=options.recorded_command,
     )
-    is_new = submission.write(script, text)
+    has_notices = without_notices(command) != command  # which may hold a secret address
+    is_new = submission.write(script, text, is_private=has_notices)
     print(f"{script}: {job.describe()}", flush=True)
     if not options.submit:
         print(f"to submit it, run: sbatch {script}")

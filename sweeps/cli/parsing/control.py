@@ -7,7 +7,7 @@ from quantlab.errors import ConfigurationError
 from sweeps.cli.options import some_text
 from sweeps.control.budget import Budget
 
-_LEFT_OUT = "..."
+_NOTICES = ("--on-end", "--on-failure")
 
 
 def budget_option(command: argparse.ArgumentParser) -> None:
@@ -38,14 +38,14 @@ def first_option(command: argparse.ArgumentParser) -> None:
 def notice_options(command: argparse.ArgumentParser) -> None:
     """Add the options for the user's commands at the end and at a failure."""
     command.add_argument(
-        "--on-end",
+        _NOTICES[0],
         type=some_text,
         metavar="COMMAND",
         help="shell command to run when the sweep has ended or was stopped; variables such as "
         "QUANTLAB_SWEEP and QUANTLAB_STATE tell how",
     )
     command.add_argument(
-        "--on-failure",
+        _NOTICES[1],
         type=some_text,
         metavar="COMMAND",
         help="shell command to run when the first trial has failed; QUANTLAB_TRIAL and "
@@ -53,21 +53,22 @@ def notice_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def without_notices(arguments: Sequence[str], options: argparse.Namespace) -> list[str]:
+def without_notices(arguments: Sequence[str]) -> list[str]:
     """Return a command line without the user's commands, which may hold the address of a service.
+
+    What is left can be run as it is.
 
     Args:
         arguments: the command line.
-        options: what it was parsed to.
     """
-    commands = {getattr(options, name, None) for name in ("on_end", "on_failure")} - {None}
-    found = list(arguments)
-    for place, text in enumerate(arguments):
-        option, _, value = text.partition("=")
-        if text in commands:
-            found[place] = _LEFT_OUT
-        elif option.startswith("--on-") and value in commands:
-            found[place] = f"{option}={_LEFT_OUT}"
+    found = []
+    words = iter(arguments)
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option not in _NOTICES:
+            found.append(word)
+        elif not equals:
+            next(words, None)  # the command
     return found
 
 

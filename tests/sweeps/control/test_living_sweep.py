@@ -112,7 +112,7 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
     for trial in ended:
         result = trial.result.read()
         assert result is not None
-        assert result.command.endswith("--first block=MD --on-end ...")
+        assert result.command == "sweeps run tiny.py --concurrency 2 --first block=MD"
         epochs = [epoch.epoch for epoch in trial.read_history()]
         assert epochs == list(range(1, len(epochs) + 1))
     interrupted = next(trial for trial in ended if len(attempts_of(trial)) > 1)

@@ -3,7 +3,9 @@
 `tests/machines/test_slurm.py` runs the scripts on a real SLURM cluster.
 """
 
+import os
 import shlex
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -129,9 +131,17 @@ def test_jobs_of_an_array_have_one_node_and_a_setup_of_the_user_stands_as_it_is(
 
 
 def test_a_script_that_the_user_has_changed_is_kept(folder: Path, quick_command: Command) -> None:
-    for _ in range(2):
-        assert quick_command(folder, "slurm", "tiny.py").returncode == 0
     script = folder / SCRIPT
+    mask = os.umask(0o022)
+    try:
+        for notice, mode in (((), 0o644), (("--", "--on-end", "curl secret"), 0o600)):
+            script.unlink(missing_ok=True)
+            for _ in range(2):
+                assert quick_command(folder, "slurm", "tiny.py", *notice).returncode == 0
+            assert stat.S_IMODE(script.stat().st_mode) == mode
+    finally:
+        os.umask(mask)
+    assert script.read_text().count("secret") == 1
     changed = script.read_text() + "# mine\n"
     script.write_text(changed)
     done = quick_command(folder, "slurm", "tiny.py")
