@@ -10,6 +10,7 @@ from sweeps.cli.command_line import changed_options
 from sweeps.cli.options import SELECTION
 
 if TYPE_CHECKING:
+    from sweeps.inventory.known_sweeps import KnownSweep
     from sweeps.spec import SweepSpec
     from sweeps.study import StudySpec
 
@@ -72,6 +73,19 @@ def load_chosen_or_study(
     return spec
 
 
+def find_remembered_file(options: argparse.Namespace) -> None:
+    """Replace the name of a sweep or study of a user's file, which the storage knows, by the file.
+
+    A file that is not there is left to `refuse_name_of_file`.
+
+    Args:
+        options: the parsed command line, of which `sweep` may change.
+    """
+    known = _remembered(options)
+    if known is not None and os.path.isfile(known.source):
+        options.sweep = os.path.relpath(known.source)
+
+
 def refuse_name_of_file(options: argparse.Namespace) -> None:
     """Refuse the name of a sweep or study of a user's file, which the storage knows.
 
@@ -81,20 +95,26 @@ def refuse_name_of_file(options: argparse.Namespace) -> None:
     Raises:
         ConfigurationError: `options.sweep` is such a name; the message names the file.
     """
+    if (known := _remembered(options)) is not None:
+        from quantlab.errors import ConfigurationError
+
+        raise ConfigurationError(
+            f"{known.kind} {options.sweep!r} is in a file: give {os.path.relpath(known.source)}"
+        )
+
+
+def _remembered(options: argparse.Namespace) -> "KnownSweep | None":
+    """Return what the storage knows of a sweep or study of a user's file that is named."""
     from sweeps.loading import named_studies, named_sweeps
 
     name: str = options.sweep
     if name.endswith(".py") or name in (*named_sweeps(), *named_studies()):
-        return
-    from quantlab.errors import ConfigurationError
+        return None
     from sweeps.inventory.known_sweeps import recorded
     from sweeps.storage.folder import Storage
 
-    for known in recorded(Storage(options.storage)):
-        if known.name == name and known.source:
-            raise ConfigurationError(
-                f"{known.kind} {name!r} is in a file: give {os.path.relpath(known.source)}"
-            )
+    found = (known for known in recorded(Storage(options.storage)) if known.name == name)
+    return next((known for known in found if known.source), None)
 
 
 def refuse_selection(

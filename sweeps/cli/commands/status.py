@@ -30,7 +30,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the progress, and return the exit code: 0 if everything has finished."""
     from sweeps.archive.summary import archive_data, archive_line
-    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.cli.chosen import find_remembered_file, load_chosen_or_study
     from sweeps.cli.json_output import print_json
     from sweeps.cli.summary import (
         print_pauses,
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.storage.folder import Storage
 
     archive = opened_archive(options)
+    find_remembered_file(options)
     spec, storage = load_chosen_or_study(options, outlined=True), Storage(options.storage)
     print_whether_missing(storage)
     if isinstance(spec, SweepSpec):

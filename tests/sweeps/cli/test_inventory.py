@@ -55,9 +55,24 @@ def test_list_has_the_sweeps_of_the_storage_and_of_the_release(
     assert lines[2].split() == ["tiny", "sweep", "6", "COMPLETE", "6", "COMPLETE"]
     assert "tiny is in tiny.py" in lines
     assert max(map(len, lines)) <= 80
-    for command in ("show", "status", "plan", "search"):
+    for command in ("show", "plan", "search"):
         done = quick_command(tiny.folder, command, "tiny")
         assert done.stderr == "sweeps: error: sweep 'tiny' is in a file: give tiny.py\n"
+
+
+def test_status_and_watch_find_the_file_of_a_sweep(
+    tiny: Ran, tiny_copy: Path, quick_command: Command
+) -> None:
+    """In any folder, as long as the file is where it was."""
+    where = ("--storage", str(tiny.folder / "runs"))
+    for command in ("status", "watch"):
+        by_file = quick_command(tiny.folder, command, "tiny.py")
+        by_name = quick_command(tiny_copy, command, "tiny", *where)
+        assert by_name.returncode == by_file.returncode == 0, by_name.stderr
+        assert by_name.stdout.splitlines()[1:] == by_file.stdout.splitlines()[1:]
+    (tiny_copy / "tiny.py").unlink()
+    done = quick_command(tiny_copy, "status", "tiny")
+    assert done.stderr == "sweeps: error: sweep 'tiny' is in a file: give tiny.py\n"
 
 
 def test_show_and_log(tiny: Ran, quick_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
