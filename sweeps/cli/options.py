@@ -253,6 +253,13 @@ def placement_options(command: argparse.ArgumentParser) -> None:
         "processes should share a GPU (default: %(default)g)",
     )
     command.add_argument(
+        "--memory-per-trial",
+        type=number_or_auto,
+        metavar="auto|GIB",
+        help="memory to reserve for each process that trains, in GiB; 0 reserves none, auto what "
+        "finished trials of the same network needed (default: auto)",
+    )
+    command.add_argument(
         "--pack",
         type=integer_or_auto,
         default=Resources.pack,
@@ -282,13 +289,6 @@ def training_options(command: argparse.ArgumentParser) -> None:
     )
     placement_options(command)
     command.add_argument(
-        "--memory-per-trial",
-        type=number_or_auto,
-        metavar="auto|GIB",
-        help="memory to reserve for each process that trains, in GiB; 0 reserves none, auto what "
-        "finished trials of the same network needed (default: auto)",
-    )
-    command.add_argument(
         "--retries",
         type=nonnegative_integer,
         default=Resources.retries,
@@ -310,7 +310,7 @@ def training_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Collect the options of `training_options` as arguments of `run_cells` and `run_study`."""
     from sweeps.storage.records import Origin
 
-    names = ("address", "retries", "scratch", "memory_per_trial")
+    names = ("address", "retries", "scratch")
     own = {name: getattr(options, name) for name in names}
     return {
         "tracking_uri": options.tracking_uri,
@@ -328,6 +328,7 @@ def placed_resources(options: argparse.Namespace, **further: Any) -> Resources:
         concurrency=options.concurrency,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
+        memory_per_trial=options.memory_per_trial,
         execution=parse_execution(options.execution),
         pack=options.pack,
         **further,

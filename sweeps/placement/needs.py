@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from quantlab import ConfigurationError
 from sweeps.block import MEMORY_GIB
 from sweeps.cell import Cell
-from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import kind_of
 from sweeps.placement.resources import Resources, places_on
 from sweeps.placement.trial_memory import GIB, TrialMemory
@@ -16,6 +15,14 @@ from sweeps.storage.folder import Storage
 
 Bundle = dict[str, float]
 """What a process reserves on its machine: numbers by the names of Ray, memory in bytes."""
+
+
+def machines_of_ray() -> list[Bundle]:
+    """Return the resources of each machine by their names in Ray, to which this one connected."""
+    from sweeps.placement.pack_probe import alive_nodes  # Ray, which plans do not need
+
+    return alive_nodes()
+
 
 REFRESH_SECONDS = 10.0
 """Time after which Ray is asked again which machines there are."""
@@ -31,7 +38,7 @@ class Needs:
         *,
         kinds: int = 1,
         slots: int = 1,
-        look: Callable[[], list[Bundle]] = alive_nodes,
+        look: Callable[[], list[Bundle]] = machines_of_ray,
     ) -> None:
         """Set what all trials have in common.
 
@@ -70,9 +77,9 @@ class Needs:
         if gpu is not None and bundle["GPU"]:
             bundle["GPU"] = gpu
         gib = self.memory.of(cells)
-        if gib and not self.memory.is_given(cells[0]):
+        if gib > (given := self.memory.given_for(cells[0])):
             # At most that of a machine that it has all to itself, and that has all the rest.
-            gib = min(gib, self._most_gib(bundle | own))
+            gib = max(given, min(gib, self._most_gib(bundle | own)))
         return [bundle | own | ({"memory": int(gib * GIB)} if gib else {})] * replicas
 
     def room(self, cell: Cell) -> int:
@@ -97,12 +104,13 @@ class Needs:
         return self._nodes
 
     def _most_gib(self, bundle: Bundle) -> float:
-        """Memory of the largest machine that has room for a process, in GiB, as Ray counts it.
+        """Memory of the largest machine that has room for a process, in GiB, as Ray counts it."""
+        return max(self._gib_of_machines(bundle), default=0.0)
 
-        If none has room, all machines count.
-        """
+    def _gib_of_machines(self, bundle: Bundle) -> list[float]:
+        """Memory of each machine that has room for a process, in GiB; if none has, of all."""
         fitting = [node for node in self.nodes if places_on(node, bundle)]
-        return max((node.get("memory", 0) / GIB for node in fitting or self.nodes), default=0.0)
+        return [node.get("memory", 0) / GIB for node in fitting or self.nodes]
 
     def settle(
         self,
@@ -139,8 +147,13 @@ class Needs:
         """
         bundles = [self.bundles(pack)[0] for pack in packs]
         places = max(places_on(node, bundle) for node in self.nodes for bundle in bundles)
-        gib = max(map(self._most_gib, bundles))
-        fewer = self.memory.fewer_at_once(packs, min(len(packs), places), gib)
+        machines = [gib for bundle in bundles for gib in self._gib_of_machines(bundle)]
+        fewer = self.memory.fewer_at_once(
+            packs,
+            min(len(packs), places),
+            max(machines),
+            smallest=min(filter(None, machines), default=math.inf),
+        )
         if not fewer:
             return ""
         reserved = max(self.memory.of(pack) for pack in packs)

@@ -9,13 +9,15 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from quantlab import Recipe
-from quantlab.canonical import canonical
 from quantlab.execution import Execution
 from sweeps.block import MEMORY_GIB
 from sweeps.cell import Cell, fact
 from sweeps.storage.folder import Storage
+
+if TYPE_CHECKING:
+    from quantlab import Recipe
 
 GIB = 2**30
 """Bytes of a GiB."""
@@ -27,8 +29,10 @@ MOST_READ = 20
 """Number of finished trials of each kind whose memory is read."""
 
 
-def memory_of(recipe: Recipe) -> str:
+def memory_of(recipe: "Recipe") -> str:
     """Return what the memory of a trial depends on, as text."""
+    from quantlab.canonical import canonical  # torch, which plans of kept outlines do not need
+
     parts = {
         "model": recipe.model,
         "dataset": recipe.dataset,
@@ -95,6 +99,10 @@ class TrialMemory:
         """Whether a user has set the memory of a trial."""
         return MEMORY_GIB in cell.resources or bool(self._given)
 
+    def given_for(self, cell: Cell) -> float:
+        """Return how many GiB a user has set for a trial or its pack; 0 for none."""
+        return cell.resources.get(MEMORY_GIB, self._given) or 0.0
+
     def of(self, cells: Sequence[Cell]) -> float:
         """Return how many GiB each process reserves that trains a trial or pack; 0 for none.
 
@@ -119,15 +127,25 @@ class TrialMemory:
         """
         _note(self._latest[_memory_key(cells[0])], len(cells), gib)
 
-    def fewer_at_once(self, packs: Sequence[Sequence[Cell]], most: int, gib: float) -> int:
+    def fewer_at_once(
+        self,
+        packs: Sequence[Sequence[Cell]],
+        most: int,
+        gib: float,
+        *,
+        smallest: float = math.inf,
+    ) -> int:
         """Reserve so much that fewer trials run at once than when a process was killed.
 
-        The number is what the measured memory allows, or else half of what it was.
+        The number is what the measured memory allows, or else half of what it was. It is larger
+        if a trial would otherwise reserve more than a smaller machine has, which would then stay
+        idle.
 
         Args:
             packs: the trials or packs that ran.
             most: how many of them one machine can have had.
             gib: the memory of the largest machine in GiB.
+            smallest: that of the smallest machine on which one of them has room.
 
         Returns:
             The number of trials or packs that run at once on such a machine from now on; 0 if there
@@ -138,9 +156,11 @@ class TrialMemory:
         peak = max(self._peak(self._latest, pack) for pack in packs)
         fit = int(gib / (MARGIN * peak)) if peak else most
         fewer = max(1, fit if fit < most else most // 2)
+        share = math.floor(100 * gib / fewer) / 100
+        if share > smallest and (with_small := int(gib / smallest)) < most:
+            share, fewer = math.floor(100 * smallest) / 100, with_small
         for pack in packs:
             key = _memory_key(pack[0])
-            share = math.floor(100 * gib / fewer) / 100
             self._raised[key] = max(share, self._raised.get(key, 0.0))
         return fewer
 

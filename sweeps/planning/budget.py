@@ -1,12 +1,15 @@
 """The budget of a sweep: what its trials cost, and how long they take on this machine."""
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeps.placement.packing import Packing
+from sweeps.placement.needs import Needs, amount
+from sweeps.placement.packing import Packing, kind_of
+from sweeps.placement.trial_memory import TrialMemory
 from sweeps.planning.costs.machine import Machine
-from sweeps.planning.costs.schedule import Job, seconds_together
+from sweeps.planning.costs.schedule import Job, Together, together
 from sweeps.planning.costs.workload import workload_of
 from sweeps.planning.estimate import Estimate, Estimator, finished_times, workloads_of_others
 from sweeps.spec import Cell, SweepSpec
@@ -28,7 +31,9 @@ def budget_of(
     ``costs`` has a row for trials of the same cost, in hours. ``time`` has the ``seconds`` that all
     unfinished trials together take on this machine, or null if they are unknown, and how many
     trials or packs it trains at once: ``slots``, packs of up to ``pack`` trials, or of the fastest
-    number if that is null.
+    number if that is null. If trials reserve memory, or blocks name what theirs need, this is the
+    largest number, and ``differs`` is true. ``limits`` has lines about trials that the memory holds
+    back, or that do not fit on this machine.
 
     Args:
         sweep: the sweep.
@@ -63,15 +68,86 @@ def budget_of(
         cell.fingerprint: estimator.estimate(workloads[cell.fingerprint], published[cell.block])
         for cell in sweep.cells
     }
+    reserved = _Reserved(sweep, storage, machine)
+    limits = reserved.lacking(to_run) or reserved.limits_of_memory(to_run)
+    fits = bool(machine.slots) and not reserved.lacking(to_run)
+    jobs = _jobs(to_run, found, packing) if fits else None
+    known = None if jobs is None else reserved.together(jobs, packing)
+    differs = reserved.differ(to_run)
     return {
         "costs": _rows(found, unfinished),
         "time": {
-            "seconds": _seconds_together(to_run, found, packing, machine.slots),
-            "slots": machine.slots,
+            "seconds": None if known is None else known.seconds,
+            "slots": machine.slots if known is None or not differs else known.at_once,
             "pack": machine.pack,
             "device": machine.device,
+            "differs": differs,
+            "limits": limits,
         },
     }
+
+
+class _Reserved:
+    """What trials reserve on this machine, of what Ray counts there without being told."""
+
+    def __init__(self, sweep: SweepSpec, storage: Storage, machine: Machine) -> None:
+        self._machine = machine
+        self._cells = {cell.fingerprint: cell for cell in sweep.cells}
+        self._found: dict[tuple[str, int], dict[str, float]] = {}
+        resources = machine.resources
+        if resources is None:
+            self._needs = None
+            return
+        memory = TrialMemory(resources.memory_per_trial or 0.0)
+        self._needs = Needs(resources, memory, look=lambda: [dict(machine.has)])
+        has_results = any(storage.trial(name).result.exists() for name in self._cells)
+        self._needs.settle(resources, sweep.cells if has_results else (), storage)
+
+    def of(self, cells: Sequence[Cell]) -> dict[str, float]:
+        """Return what a pack reserves, of all its processes together."""
+        if self._needs is None:
+            return {}
+        key = cells[0].configuration_id + kind_of(cells[0]), len(cells)
+        if key not in self._found:
+            bundles = self._needs.bundles(cells)
+            names = [name for name in bundles[0] if name in self._machine.has]
+            self._found[key] = {name: sum(bundle[name] for bundle in bundles) for name in names}
+        return self._found[key]
+
+    def differ(self, cells: Iterable[Cell]) -> bool:
+        """Whether trials reserve memory, or blocks name what theirs need."""
+        return any(cell.resources or "memory" in self.of([cell]) for cell in cells)
+
+    def lacking(self, cells: Iterable[Cell]) -> list[str]:
+        """Return a line for each kind of trials that do not fit on this machine."""
+        lines = {}
+        of_blocks = {cell.block if cell.resources else "": cell for cell in cells}
+        for block, cell in of_blocks.items():
+            for name, needed in self.of([cell]).items():
+                if needed > (there := self._machine.has[name]):
+                    which = f"Trials of block {block}" if block else "Trials"
+                    lines[block] = (
+                        f"{which} do not fit on this machine: each reserves "
+                        f"{amount(name, needed)}, and there are {amount(name, there)}."
+                    )
+        return list(lines.values())
+
+    def limits_of_memory(self, cells: Iterable[Cell]) -> list[str]:
+        """See `Needs.limits_of_memory`."""
+        return [] if self._needs is None else self._needs.limits_of_memory(cells)
+
+    def together(self, jobs: Sequence[Job], packing: Packing) -> Together:
+        """Return how long trials take together on this machine."""
+        resources, slots = self._machine.resources, float(self._machine.slots)
+        if resources is not None:
+            slots = resources.concurrency or math.inf
+        return together(
+            jobs,
+            slots,
+            packing.size,
+            room=self._machine.has,
+            needs=lambda pack: self.of([self._cells[job.fingerprint] for job in pack]),
+        )
 
 
 def _rows(found: Mapping[str, Estimate], unfinished: Collection[str]) -> list[dict[str, Any]]:
@@ -98,10 +174,10 @@ def _rows(found: Mapping[str, Estimate], unfinished: Collection[str]) -> list[di
     return rows
 
 
-def _seconds_together(
-    cells: Sequence[Cell], found: Mapping[str, Estimate], packing: Packing, slots: int
-) -> float | None:
-    """Return the seconds of all trials on this machine; None if that of one is unknown."""
+def _jobs(
+    cells: Sequence[Cell], found: Mapping[str, Estimate], packing: Packing
+) -> list[Job] | None:
+    """Return the trials with their times on this machine; None if that of one is unknown."""
     jobs = []
     for cell in cells:
         estimate = found[cell.fingerprint]
@@ -115,4 +191,4 @@ def _seconds_together(
                 pack_key=packing.pack_key(cell),
             )
         )
-    return seconds_together(jobs, slots, packing.size) if slots else None
+    return jobs

@@ -172,14 +172,18 @@ def _together(plan: dict[str, Any]) -> list[str]:
     trials = "trial" if count == 1 else f"{count} trials"
     if not time["slots"]:
         return ["This machine has too few CPUs or GPUs for a trial; see `sweeps run --help`."]
+    limits = [plain(line) for line in time["limits"]]
     if time["seconds"] is None:
-        return [
+        return limits or [
             f"How long the {trials} take here is unknown; --time measures a few steps of each "
             "network."
         ]
     each = {1: "", None: "packs "}.get(time["pack"], f"packs of up to {time['pack']} ")
     at_once = "one after the other" if time["slots"] == 1 else f"{time['slots']} {each}at once"
-    return [f"On this machine, the {trials} take about {duration(time['seconds'])}, {at_once}."]
+    if time["differs"] and time["slots"] > 1:
+        at_once = f"at most {at_once}"
+    together = f"On this machine, the {trials} take about {duration(time['seconds'])}, {at_once}."
+    return [together, *limits]
 
 
 def _needed(plan: dict[str, Any]) -> list[str]:

@@ -1,7 +1,9 @@
 """Machine: how this machine trains the trials of a plan."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from sweeps.placement.memory_here import memory_for_trials
 from sweeps.placement.resources import (
     Resources,
     mig_instances,
@@ -22,6 +24,11 @@ class Machine:
     """Maximum number of trials in a pack; None for the fastest number."""
     execution: str = ""
     """`quantlab.execution.Execution` as text; empty if any will do."""
+    resources: Resources | None = None
+    """The resources of a trial whose block names none; None if all trials are alike."""
+    has: Mapping[str, float] = field(default_factory=dict)
+    """CPUs, GPUs and bytes of memory of this machine, by their names in Ray; empty with `resources`
+    None."""
 
 
 ONE_BY_ONE = Machine()
@@ -35,7 +42,9 @@ def this_machine(resources: Resources) -> Machine:
         resources: the resources of a trial or pack, which has a whole GPU if its share has yet to
             be measured.
     """
-    gpus = 1.0 if resources.gpus_per_trial is None else resources.gpus
+    if resources.gpus_per_trial is None:
+        resources = replace(resources, gpus_per_trial=1.0)
+    gpus = resources.gpus
     replicas = resources.execution.replicas
     node = {"CPU": float(usable_cpus()), "GPU": _num_gpus() if gpus else 0.0}
     (places,) = places_of_nodes([node], cpus=resources.cpus / replicas, gpus=gpus / replicas)
@@ -45,6 +54,8 @@ def this_machine(resources: Resources) -> Machine:
         slots=min(room, resources.concurrency or room),
         pack=resources.pack,
         execution=str(resources.execution),
+        resources=resources,
+        has={**node, "memory": memory_for_trials()},
     )
 
 

@@ -2,8 +2,12 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+_ROUNDING = 1e-6
+"""Parts of GPUs, such as thirds, are not exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,19 +23,36 @@ class Job:
     """Jobs with the same key may be trained as one pack, if packs have more than one trial."""
 
 
-def seconds_together(
-    jobs: Sequence[Job], slots: int, size: Callable[[str, int], int] = lambda key, ready: 1
-) -> float:
-    """Return the seconds from the start of the first job to the end of the last one.
+@dataclass(frozen=True)
+class Together:
+    """How jobs are trained together."""
+
+    seconds: float
+    """From the start of the first job to the end of the last one."""
+    at_once: int
+    """The largest number of jobs or packs at the same time."""
+
+
+def together(
+    jobs: Sequence[Job],
+    slots: float,
+    size: Callable[[str, int], int] = lambda key, ready: 1,
+    *,
+    room: Mapping[str, float] = MappingProxyType({}),
+    needs: Callable[[Sequence[Job]], Mapping[str, float]] = lambda pack: {},
+) -> Together:
+    """Return how long jobs take together.
 
     Jobs are started in the order of `sweeps.running.cell_queue.CellQueue`: those that others need
-    come first.
+    come first. A job for which there is no room lets later ones pass.
 
     Args:
         jobs: the trials to train, in the order of the sweep.
-        slots: number of trials or packs that are trained at once, >= 1.
+        slots: maximum number of trials or packs that are trained at once, >= 1.
         size: returns the size of the next pack, for a pack key and the number of jobs with this key
             that can be trained now.
+        room: what the machine has, by names.
+        needs: returns what a pack reserves of it, which is no more than there is.
     """
     places = {job.fingerprint: place for place, job in enumerate(jobs)}
     needed = {parent for job in jobs for parent in job.parents}
@@ -50,18 +71,35 @@ def seconds_together(
         if not waiting[job.fingerprint]:
             make_ready(job)
     running: list[tuple[float, int, list[Job]]] = []
-    now, started = 0.0, 0
-    while True:
-        while len(running) < slots and (keys := [key for key, heap in ready.items() if heap]):
-            key = min(keys, key=lambda key: ready[key][0])
+    free = dict(room)
+    now, started, most = 0.0, 0, 0
+
+    def next_pack() -> list[Job]:
+        """Return the first pack for which there is room; empty if there is none."""
+        keys = [key for key, heap in ready.items() if heap]
+        for key in sorted(keys, key=lambda key: ready[key][0]):
             count = min(size(key, len(ready[key])), len(ready[key]))
-            pack = [jobs[heapq.heappop(ready[key])[1]] for _ in range(count)]
+            first = heapq.nsmallest(count, ready[key]) if count > 1 else ready[key][:1]
+            pack = [jobs[place] for _, place in first]
+            if all(amount <= free[name] + _ROUNDING for name, amount in needs(pack).items()):
+                for _ in pack:
+                    heapq.heappop(ready[key])
+                return pack
+        return []
+
+    while True:
+        while len(running) < slots and (pack := next_pack()):
+            for name, amount in needs(pack).items():
+                free[name] -= amount
             end = now + sum(job.seconds for job in pack)
             heapq.heappush(running, (end, started, pack))
             started += 1
         if not running:
-            return now
+            return Together(now, most)
+        most = max(most, len(running))
         now, _, pack = heapq.heappop(running)
+        for name, amount in needs(pack).items():
+            free[name] += amount
         for job in pack:
             for child in children[job.fingerprint]:
                 waiting[child.fingerprint].discard(job.fingerprint)

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+from sweeps.placement import needs as needs_module
 from sweeps.placement.needs import Needs
 from sweeps.placement.resources import Resources
 from sweeps.placement.trial_memory import GIB, TrialMemory
@@ -117,3 +120,20 @@ def test_after_a_kill_as_many_run_as_the_measured_memory_allows_or_half() -> Non
     given = TrialMemory(3.0)
     assert given.fewer_at_once([pack] * 3, most=3, gib=10) == 1
     assert given.of(pack) == 10, "what was given was too little"
+
+
+def test_after_a_kill_no_machine_is_left_idle_unless_it_must_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(needs_module, "REFRESH_SECONDS", -1)
+    pack = of("PC")[:1]
+    large, small = {"CPU": 8.0, "memory": 60.0 * GIB}, {"CPU": 2.0, "memory": 10.0 * GIB}
+    nodes = [large, small]
+    needs = Needs(Resources(memory_per_trial=3), TrialMemory(3.0), look=lambda: nodes)
+    assert needs.places(pack) == 8 + 2
+    assert "now 6 trials or packs run at once" in needs.fewer_at_once([pack] * 10)
+    assert needs.places(pack) == 6 + 1
+    assert "now 3 trials or packs run at once" in needs.fewer_at_once([pack] * 7)
+    assert needs.places(pack) == 3, "the large machine alone has so much memory for each"
+    nodes.remove(large)
+    assert needs.places(pack) == 1, "no trial reserves more than there is now"

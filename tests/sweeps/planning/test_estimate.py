@@ -10,6 +10,7 @@ import pytest
 from quantlab import ConfigurationError, Recipe, Stage, canonical_json
 from quantlab.execution import Execution
 from sweeps.placement.resources import Resources
+from sweeps.placement.trial_memory import GIB
 from sweeps.planning.costs.machine import Machine, this_machine
 from sweeps.planning.costs.timing import Timing
 from sweeps.planning.plan import describe, plan_of
@@ -109,6 +110,55 @@ def test_time_is_measured_where_no_trial_has_finished(tmp_path: Path) -> None:
     assert "packs of up to 2" not in describe(plan)  # one pack after the other
     assert timing.lines == []
     assert not (tmp_path / "runs" / "trials" / own.cells[1].fingerprint).exists()
+
+
+def of_two_blocks(**resources: float) -> SweepSpec:
+    blocks = (
+        Block("small", base=quantized()),
+        Block("large", base=quantized(batchnorm_epochs=4), resources=resources),
+    )
+    return SweepSpec(name="s", blocks=blocks, seeds=(0, 1))
+
+
+def with_two_cpus(**options: Any) -> Machine:
+    has = {"CPU": 2.0, "GPU": 0.0, "memory": 10.0 * GIB}
+    execution = str(Execution())
+    return Machine(slots=2, resources=Resources(**options), has=has, execution=execution)
+
+
+def test_blocks_and_memory_determine_how_many_trials_fit(tmp_path: Path) -> None:
+    """One trial of 7 s, and two of 8 s in the other block."""
+    storage, large = Storage(tmp_path), of_two_blocks(CPU=2)
+    finish(storage, quantized(), execution=str(Execution()))
+    for own, machine, seconds, at_once in (
+        (of_two_blocks(), with_two_cpus(), 8 + 7, "2 at once"),
+        (large, with_two_cpus(), 7 + 8 + 8, "one after the other"),
+        (of_two_blocks(CPU=0.5), with_two_cpus(), 8, "at most 3 at once"),
+        (of_two_blocks(memory_gib=5), with_two_cpus(concurrency=2), 8 + 7, "at most 2 at once"),
+        (of_two_blocks(), with_two_cpus(memory_per_trial=6), 7 + 8 + 8, "one after the other"),
+        (of_two_blocks(elsewhere=1), with_two_cpus(), 8 + 7, "at most 2 at once"),
+    ):
+        plan = plan_of(own, storage, machine)
+        assert plan["time"]["seconds"] == pytest.approx(seconds)
+        assert f", {at_once}." in describe(plan)
+    for block, what in (
+        (of_two_blocks(CPU=3), "3 CPU"),
+        (of_two_blocks(memory_gib=11), "11.0 GiB"),
+    ):
+        plan = plan_of(block, storage, with_two_cpus())
+        assert plan["time"]["seconds"] is None
+        says = f"Trials of block large do not fit on this machine: each reserves {what}"
+        assert says in describe(plan)
+
+
+def test_the_memory_of_finished_trials_counts(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    finish(storage, quantized(), execution=str(Execution()), memory_gib=6.0)
+    plan = plan_of(of_two_blocks(), storage, with_two_cpus())
+    assert plan["time"]["seconds"] == pytest.approx(7 + 8 + 8)
+    assert "small seed=1: 6.6 GiB of memory are reserved for such a trial" in describe(plan)
+    plan = plan_of(of_two_blocks(), storage, with_two_cpus(memory_per_trial=0))
+    assert plan["time"]["seconds"] == pytest.approx(8 + 7)
 
 
 def left(row: dict[str, Any]) -> float:

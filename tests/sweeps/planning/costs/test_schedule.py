@@ -11,7 +11,7 @@ import pytest
 from quantlab import Recipe, fingerprint, override
 from quantlab.initial_weights import TrialWeights
 from sweeps.placement.packing import Packing
-from sweeps.planning.costs.schedule import Job, seconds_together
+from sweeps.planning.costs.schedule import Job, together
 from sweeps.running.cell_queue import CellQueue
 from sweeps.spec import Axis, Block, SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -65,12 +65,12 @@ def test_trials_end_when_those_of_the_queue_would(tmp_path: Path, slots: int, si
         for cell in SWEEP.cells
     ]
     expected = by_queue(seconds, slots, packing, Storage(tmp_path))
-    assert seconds_together(jobs, slots, packing.size) == pytest.approx(expected)
+    assert together(jobs, slots, packing.size).seconds == pytest.approx(expected)
     assert sum(seconds.values()) / slots <= expected
 
 
 def test_jobs_do_not_wait_for_trials_that_have_finished() -> None:
     jobs = [Job(fingerprint="a", seconds=2, parents=("finished",)), Job(fingerprint="b", seconds=3)]
-    assert seconds_together(jobs, 2) == 3
-    assert seconds_together(jobs, 1) == 5
-    assert seconds_together([], 2) == 0
+    assert together(jobs, 2).seconds == 3
+    assert together(jobs, 1).seconds == 5
+    assert together([], 2).seconds == 0
