@@ -1,11 +1,13 @@
 """A machine with other packages or other code is told from the driver's."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from sweeps.nodes.installed import Installed, installed
+from sweeps.nodes.installed import CODE, Installed, installed
+from tests.test_layers import ROOT, imports
 
 
 def test_a_machine_is_like_itself() -> None:
@@ -13,6 +15,30 @@ def test_a_machine_is_like_itself() -> None:
     assert here.difference(here) == ""
     assert here.packages["torch"] == torch.__version__.partition("+")[0]
     assert here.folder.endswith("/sweeps")
+
+
+def test_all_code_that_a_machine_imports_to_train_is_compared() -> None:
+    waiting = [*(ROOT / "sweeps" / "worker").glob("*.py"), ROOT / "sweeps/nodes/inspector.py"]
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for module in imports(path):
+            if module.startswith("sweeps."):
+                place = ROOT.joinpath(*module.split("."))
+                folders = [one for one in place.parents if one.is_relative_to(ROOT / "sweeps")][:-1]
+                files = [
+                    place.with_suffix(".py"),
+                    *(one / "__init__.py" for one in [place, *folders]),
+                ]
+                waiting += [file for file in files if file.exists()]
+    assert len(found) > 20
+    places = {path.relative_to(ROOT).as_posix() for path in found}
+    assert not [place for place in places if not place.startswith(tuple(f"{one}/" for one in CODE))]
+    assert "quantlab" in CODE
+    assert all(list((ROOT / part).glob("*.py")) for part in CODE)
 
 
 DRIVER = Installed("head", {"torch": "2.15.0", "numpy": "2.4.6"}, "/a/sweeps", "12ab")

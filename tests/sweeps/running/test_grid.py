@@ -20,3 +20,15 @@ def test_a_cluster_without_gpus_is_no_place_to_measure_them(
     resources, progress = Resources(gpus_per_trial=None, pack=1), Any
     with pytest.raises(ConfigurationError, match=r"--gpus-per-trial auto: .*; give a number"):
         grid._settled(list(SWEEP.cells), tmp_path, resources, progress)
+
+
+def test_workers_are_kept_for_further_trials_unless_ray_would_start_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tune ends a worker for which no trial is pending, and within a limit none is."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(grid, "alive_nodes", lambda: [{"CPU": 2.0}])
+    assert grid._limit(Resources(concurrency=2)) is None  # this Ray was started with two CPUs
+    assert grid._limit(Resources()) is None
+    assert grid._limit(Resources(concurrency=2, cpus_per_trial=0.5)) == 2
+    assert grid._limit(Resources(concurrency=2, address="auto")) == 2  # machines may be added

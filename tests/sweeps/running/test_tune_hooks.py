@@ -1,5 +1,6 @@
 """What becomes of trials when Tune reports errors: which of them cost a retry."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from sweeps.spec import Block, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Origin, TrialState
 from sweeps.worker.pack_report import PackReport
+from tests.conftest import Ran
 from tests.quantlab.recipes import small_recipe
 
 PREEMPTED = RayActorError(preempted=True)
@@ -254,3 +256,10 @@ def test_a_pack_that_uses_up_the_memory_of_a_machine_is_halved(tmp_path: Path) -
         driver.queue.retry(cell, counts=False)
     assert driver.ended == []
     assert len(driver.start().config["trials"]) == 2
+
+
+def test_tune_forgets_trials_that_have_ended(tiny: Ran) -> None:
+    """What it knows at the end of a sweep of six trials, two at a time."""
+    (state,) = tiny.folder.glob("runs/ray/*/experiment_state-*.json")
+    assert 1 <= len(json.loads(state.read_text())["trial_data"]) <= 3
+    assert len(list((tiny.folder / "runs" / "trials").iterdir())) == 6

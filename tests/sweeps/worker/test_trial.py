@@ -82,6 +82,33 @@ def test_a_finished_trial_leaves_its_results(tmp_path: Path) -> None:
     assert folder.result.path.stat().st_mtime_ns == before
 
 
+def test_epochs_are_on_the_disk_before_what_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a power failure could leave a checkpoint, or a result, without its epochs."""
+    folder = folder_of(quantized(), tmp_path)
+    synced: list[int] = [0]
+    found: list[tuple[str, int, int]] = []
+    fsync, replace_file = os.fsync, os.replace
+
+    def noted_fsync(file: int) -> None:
+        fsync(file)
+        if os.readlink(f"/proc/self/fd/{file}") == str(folder.history):
+            synced.append(os.fstat(file).st_size)
+
+    def noted_replace(source: Any, target: Any) -> None:
+        replace_file(source, target)
+        if Path(target).name in (folder.checkpoint.name, folder.result.path.name):
+            found.append((Path(target).name, synced[-1], folder.history.stat().st_size))
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    run_trial(quantized(), folder, data_dir=tmp_path, checkpoint_seconds=0)
+    assert {name for name, _, _ in found} == {"checkpoint.pt", "result.json"}
+    assert len({size for _, _, size in found}) > 4
+    assert all(on_disk == size for _, on_disk, size in found)
+
+
 @pytest.mark.parametrize("cut", [1, 3, 4])
 def test_a_killed_trial_goes_on_as_if_nothing_had_happened(cut: int, tmp_path: Path) -> None:
     recipe = quantized()
