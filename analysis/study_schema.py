@@ -18,8 +18,8 @@ CONFIGURATIONS: Final[Mapping[str, str]] = {
     "configuration": "number of the configuration in the study, from 0",
     "label": "label of a known point of the study; empty for all other configurations",
     "state": "Optuna's COMPLETE, PRUNED, FAIL or RUNNING; INTERRUPTED instead of RUNNING if no "
-    "driver works on it",
-    "seeds": "number of finished trials, one for each seed",
+    "driver works on it, and INFEASIBLE if it has ended and exceeds a limit",
+    "seeds": "number of seeds all of whose trials have finished",
     "epochs": "epochs of all its trials, finished or not",
     "seconds": "training time of all its trials, in seconds",
     "on_front": "whether it is Pareto optimal: no other is better in one objective and "

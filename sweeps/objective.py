@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scipy import stats
@@ -26,7 +26,11 @@ _CURVE = re.compile(r"validation_[a-z0-9_]+_(latent|proximal|hard)")
 
 @dataclass(frozen=True)
 class Objective:
-    """A value that a study maximizes or minimizes, as a mean over the seeds of a configuration."""
+    """A value that a study maximizes or minimizes, over the trials of a configuration.
+
+    It is the mean over the seeds and, if the study has them, over the values of its knobs; or what
+    `cautious` or `quantile` put in its place. Settings count alike: it is the mean over them.
+    """
 
     name: str
     """Name in tables and figures."""
@@ -42,6 +46,10 @@ class Objective:
     cautious: float = 0.0
     """Confidence, in (0.5, 1), of a bound that replaces the mean over the seeds: with 0.9, the true
     mean is worse in one of ten cases. 0 takes the mean itself."""
+    quantile: float | None = None
+    """Share, in [0, 1), of the trials that may be worse than the value that replaces the mean over
+    seeds and knobs: 0 is the worst trial. It is always the value of a trial. None takes the
+    mean."""
     unit: str = ""
     """Unit of printed values, such as ``"%"``."""
     factor: float = 1.0
@@ -81,6 +89,14 @@ class Objective:
             raise ConfigurationError(
                 f"Objective.cautious = {self.cautious!r}: must be 0, or between 0.5 and 1"
             )
+        if self.quantile is not None:
+            share = require_number(self, "quantile", most=1.0)
+            object.__setattr__(self, "quantile", float(share))
+            if share == 1 or self.cautious:
+                raise ConfigurationError(
+                    f"Objective.quantile = {self.quantile!r}: must be None, or from 0 to less than "
+                    "1 with cautious = 0"
+                )
 
     @property
     def shown(self) -> Shown:
@@ -171,12 +187,25 @@ class Objective:
                 f"{error} (found with a made-up result, before anything was trained)"
             ) from error
 
-    def over_seeds(self, values: Sequence[float]) -> float:
-        """Return the mean over seeds, or Student's confidence bound on its bad side (`cautious`).
+    def over_trials(self, settings: Iterable[Sequence[float]]) -> float:
+        """Return the mean over settings of the value in each, see `over_seeds`.
 
         Args:
-            values: one value per seed, at least one; a single value has no bound and is returned.
+            settings: for each setting, the values of the trials there.
         """
+        values = [self.over_seeds(values) for values in settings]
+        return math.fsum(values) / len(values)
+
+    def over_seeds(self, values: Sequence[float]) -> float:
+        """Return the mean over trials, or what `cautious` or `quantile` put in its place.
+
+        Args:
+            values: one value per trial, at least one. A single value has no confidence bound and is
+                returned.
+        """
+        if self.quantile is not None:
+            worst_first = sorted(values, reverse=self.direction == "minimize")
+            return worst_first[int(self.quantile * len(values))]
         mean = math.fsum(values) / len(values)
         if not self.cautious or len(values) == 1 or math.isinf(mean):
             return mean
@@ -184,6 +213,17 @@ class Objective:
         quantile = float(stats.t.ppf(self.cautious, len(values) - 1))
         distance = quantile * math.sqrt(variance / len(values))
         return mean + (distance if self.direction == "minimize" else -distance)
+
+
+def worst(objective: Objective, quantile: float = 0.0) -> Objective:
+    """Return an objective that judges a configuration by its worst trials, not by their mean.
+
+    Args:
+        objective: such as `VALIDATION_ACCURACY`.
+        quantile: see `Objective.quantile`.
+    """
+    name = f"{quantile:g} quantile of the {objective.name}" if quantile else objective.name
+    return replace(objective, name=name if quantile else f"worst {name}", quantile=quantile)
 
 
 def validation_objective(metric: Metric) -> Objective:

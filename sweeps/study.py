@@ -15,6 +15,10 @@ from optuna.trial import BaseTrial
 from quantlab import ConfigurationError, Recipe, configuration_id
 from quantlab.errors import brief, described
 from sweeps.block import resources_of
+from sweeps.evaluation.constraint import Constraint, constraints_of
+from sweeps.evaluation.neighbourhood import Neighbourhood, neighbourhoods_of
+from sweeps.evaluation.variants import Variant, settings_of, variants
+from sweeps.evaluation.whole_seeds import WholeSeeds, seed_halving
 from sweeps.labels import require_label, require_name, require_text
 from sweeps.objective import (
     BITS,
@@ -22,6 +26,7 @@ from sweeps.objective import (
     VALIDATION_ACCURACY,
     Objective,
     validation_objective,
+    worst,
 )
 from sweeps.plain_values import items_of, mapping_of, seeds_of
 from sweeps.storage.optuna_database import DatabaseError
@@ -31,13 +36,18 @@ __all__ = [
     "FILE_BYTES",
     "VALIDATION_ACCURACY",
     "WINNER",
+    "Constraint",
+    "Neighbourhood",
     "Objective",
     "Space",
     "SpaceError",
     "StudySpec",
+    "WholeSeeds",
     "better_half",
+    "seed_halving",
     "tree_of_parzen_estimators",
     "validation_objective",
+    "worst",
 ]
 
 WINNER = "winner"
@@ -82,7 +92,8 @@ class StudySpec:
     """A search over recipes.
 
     The seeds of a configuration are trained one after the other until it is complete or pruned. The
-    pruner receives the objective over the seeds so far, after every epoch.
+    pruner receives the objective over the seeds so far, after every epoch; or after whole seeds, if
+    it is one of `WholeSeeds` or a seed has several trials, because of settings or knobs.
     """
 
     name: str
@@ -97,10 +108,21 @@ class StudySpec:
     """Makes one of Optuna's samplers from a seed."""
     pruner: BasePruner = field(default_factory=better_half)
     """One of Optuna's pruners."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Datasets, networks and so on in each of which a configuration is trained: label -> path ->
+    value, which replaces that of the space's recipe. Empty for the recipe as it is."""
+    neighbourhoods: tuple[Neighbourhood, ...] = ()
+    """Knobs, around whose values every configuration is judged; all their combinations are
+    trained."""
+    constraints: tuple[Constraint, ...] = ()
+    """Limits; a configuration that exceeds one cannot win. With a single objective, it ends as soon
+    as that is known."""
     known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Points that are evaluated first and compared with the winner: label -> parameters."""
     confirmation_seeds: tuple[int, ...] = tuple(range(100, 110))
     """Seeds with which the winner is confirmed; none of `seeds`."""
+    confirmation_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings that the search never sees, in which the winner is confirmed besides `settings`."""
     resources: Mapping[str, float] = field(default_factory=dict)
     """What each trial needs of its machine; see `sweeps.block.resources_of`."""
     seed: int = 0
@@ -138,6 +160,15 @@ class StudySpec:
                 f"StudySpec.objectives = {names}: must be at least one Objective, each with a name "
                 "of its own"
             )
+        settings = settings_of(self.settings, "StudySpec.settings")
+        unseen = settings_of(self.confirmation_settings, "StudySpec.confirmation_settings")
+        if both := set(settings) & set(unseen):
+            raise ConfigurationError(
+                f"StudySpec.confirmation_settings has {min(both)!r}, which is one of the settings "
+                "of the search; choose another label"
+            )
+        neighbourhoods = neighbourhoods_of(self.neighbourhoods, objectives)
+        constraints = constraints_of(self.constraints)
         require_text(self.description, f"{where}: description")
         if self.experiment != "":
             require_label(self.experiment, f"{where}: experiment")
@@ -160,6 +191,10 @@ class StudySpec:
             ("confirmation_seeds", fresh),
             ("objectives", objectives),
             ("known", known),
+            ("settings", settings),
+            ("confirmation_settings", unseen),
+            ("neighbourhoods", neighbourhoods),
+            ("constraints", constraints),
             ("resources", resources_of(self.resources, "StudySpec.resources")),
         ):
             object.__setattr__(self, name, value)
@@ -219,6 +254,32 @@ class StudySpec:
             raise SpaceError(f"{at}: the space failed: {described(error)}") from error
         if not isinstance(recipe, Recipe):
             raise SpaceError(f"{where}: the space returned {brief(recipe)}: must be a Recipe")
+        self._require_usable(recipe, brief(trial.params))
+        return recipe
+
+    def variants(self, recipe: Recipe, *, unseen: bool = False) -> tuple[Variant, ...]:
+        """Return the recipes that are trained with each seed, for the recipe of a configuration.
+
+        Args:
+            recipe: see `recipe`.
+            unseen: in the `confirmation_settings`, not in those of the search.
+
+        Raises:
+            ConfigurationError: a setting or a value of a knob is not possible for this recipe.
+            SpaceError: a setting leaves no validation images, or has no canonical form.
+        """
+        try:
+            settings = self.confirmation_settings if unseen else self.settings
+            found = variants(recipe, settings, self.neighbourhoods)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"study {self.name}: {error}") from error
+        for variant in found:
+            self._require_usable(variant.recipe, brief(dict(variant.coordinates)))
+        return found
+
+    def _require_usable(self, recipe: Recipe, point: str) -> None:
+        """Require validation images and a canonical form, or raise a `SpaceError`."""
+        where = f"study {self.name}"
         if not recipe.dataset.has_validation_images:
             raise SpaceError(
                 f"{where}: {recipe.dataset.name}.validation_images = 0: must be at least 1, as a "
@@ -227,21 +288,41 @@ class StudySpec:
         try:
             configuration_id(recipe)
         except Exception as error:  # a value without a canonical form
-            raise SpaceError(f"{where}, {brief(trial.params)}: {described(error)}") from error
-        return recipe
+            raise SpaceError(f"{where}, {point}: {described(error)}") from error
+
+    @property
+    def prunes(self) -> bool:
+        """Whether the pruner is asked: with a single objective."""
+        return len(self.objectives) == 1
+
+    @property
+    def prunes_by_seeds(self) -> bool:
+        """Whether the steps of the pruner are numbers of whole seeds, and not of epochs."""
+        return isinstance(self.pruner, WholeSeeds)
+
+    @property
+    def prunes_within_seeds(self) -> bool:
+        """Whether the pruner receives learning curves, besides the values of whole seeds."""
+        has_one_trial = len(self.settings) <= 1 and not self.neighbourhoods
+        return (
+            self.prunes
+            and has_one_trial
+            and self.objectives[0].curve is not None
+            and not self.prunes_by_seeds
+        )
 
     def require_valid(self) -> list[Recipe]:
         """Check the space at a random point and at the known points, and the objectives there.
 
         Returns:
-            The recipes of these points.
+            The recipes of these points, in all settings and with all values of the knobs.
 
         Raises:
             ConfigurationError: a point has no recipe, a known point is not in the space, or an
                 objective has no value for a result such as a trial writes.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        recipes = self._at_random()
+        points = self._at_random()
         labels: dict[str, str] = {}
         for label, point in self.known.items():
             fixed = optuna.trial.FixedTrial(dict(point))
@@ -264,8 +345,12 @@ class StudySpec:
                     f"study {self.name}: known points {other!r} and {label!r} have the same "
                     "recipe; remove one of them"
                 )
-            recipes.append(recipe)
-        for recipe, objective in product(recipes, self.objectives):
+            points.append(recipe)
+        recipes = [variant.recipe for point in points for variant in self.variants(point)]
+        for found in points if self.confirmation_settings else ():
+            self.variants(found, unseen=True)
+        limited = [constraint.value for constraint in self.constraints]
+        for recipe, objective in product(recipes, [*self.objectives, *limited]):
             try:
                 objective.require_value(recipe)
             except ConfigurationError as error:

@@ -68,6 +68,9 @@ KNOWN_POINTS: dict[str, dict[str, str]] = {
         "BC": "6c589b4492677c52",
         "PQ": "76e4b16cfea9e389",
     },
+    "digits_untuned": {
+        "PC": "0e798705b8e0b048",
+    },
     "mirror_descent_search": {
         "Table 8": "871009d06d9df51c",
     },

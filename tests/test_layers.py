@@ -58,6 +58,7 @@ FLOORS = {
         "file_system",
         "storage",
         "objective",
+        "evaluation",
         "study",
         "quantizer_space",
         "grids",
@@ -85,7 +86,15 @@ FLOORS = {
 IMPORTERS = {
     "ray": {"nodes", "connecting", "running", "placement", "worker"},
     "mlflow": {"tracking"},
-    "optuna": {"study", "quantizer_space", "studies", "storage", "searching", "reporting"},
+    "optuna": {
+        "evaluation",
+        "study",
+        "quantizer_space",
+        "studies",
+        "storage",
+        "searching",
+        "reporting",
+    },
 }
 """Library -> the parts of `sweeps` that import it."""
 

@@ -95,8 +95,9 @@ PUBLIC = {
     "quantlab.tasks.language_modelling": "LanguageModelling",
     "sweeps.grids.bytes_gpt": "FULL_PRECISION PYTHON SWEEP Ternary adamw",
     "sweeps.spec": "Axis Block Cell PublishedCost SweepSpec",
-    "sweeps.study": "BITS FILE_BYTES Objective StudySpec VALIDATION_ACCURACY WINNER better_half "
-    "tree_of_parzen_estimators validation_objective",
+    "sweeps.study": "BITS Constraint FILE_BYTES Neighbourhood Objective StudySpec "
+    "VALIDATION_ACCURACY WINNER WholeSeeds better_half seed_halving tree_of_parzen_estimators "
+    "validation_objective worst",
     "sweeps.quantizer_space": "suggest_groups suggest_growth suggest_levels suggest_quantizer "
     "suggest_rule suggest_scale suggest_scales",
     "sweeps.loading": "load_either load_study load_sweep named_studies named_sweeps",
@@ -117,6 +118,7 @@ PUBLIC = {
     "sweeps.studies.cifar10_resnet20_quantizers": "BASE STUDY space",
     "sweeps.studies.digits_bits": "STUDY space",
     "sweeps.studies.digits_quantizers": "CLOCK LINEAR PC STRAIGHT STUDY space",
+    "sweeps.studies.digits_untuned": "LINEAR STUDY UNSEEN space",
     "analysis.report": "Report write_report",
     "analysis.schema": "Measurements SchemaError",
     "analysis.reading": "read_trials",

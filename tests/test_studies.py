@@ -62,7 +62,12 @@ def test_points_are_recipes_with_proximal_maps(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rho0"), [("digits_quantizers", 0.06), ("cifar10_resnet20_quantizers", 0.01)]
+    ("name", "rho0"),
+    [
+        ("digits_quantizers", 0.06),
+        ("digits_untuned", 0.06),
+        ("cifar10_resnet20_quantizers", 0.01),
+    ],
 )
 def test_the_first_known_point_is_the_papers_pc(name: str, rho0: float) -> None:
     spec = load_study(name)
@@ -107,6 +112,7 @@ def test_these_ship() -> None:
         "cifar10_resnet20_quantizers",
         "digits_bits",
         "digits_quantizers",
+        "digits_untuned",
         "mirror_descent_search",
     ]
 

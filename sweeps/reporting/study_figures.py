@@ -67,15 +67,25 @@ def optuna_figures(spec: StudySpec, study: optuna.Study) -> Iterator[Drawn]:
         yield _drawn(
             "curves",
             SEARCH,
-            "Intermediate values that the pruner received: the objective over the seeds so far, in "
-            "which the current seed counts with its learning curve. A line that ends early is of a "
-            "pruned configuration.",
+            f"Intermediate values that the pruner received: {_reported(spec)}. A line that ends "
+            "early is of a pruned configuration.",
             "plot_intermediate_values",
             study,
         )
     yield _drawn(
         "timeline", SEARCH, "When each configuration was evaluated.", "plot_timeline", study
     )
+
+
+def _reported(spec: StudySpec) -> str:
+    """Say what the pruner of a study receives."""
+    if spec.prunes_within_seeds:
+        return (
+            "the objective over the seeds so far, in which the current seed counts with its "
+            "learning curve"
+        )
+    steps = "numbers of seeds" if spec.prunes_by_seeds else "epochs"
+    return f"the objective over the seeds that were whole; its steps are {steps}"
 
 
 def _space(

@@ -78,12 +78,19 @@ def _row(
     return {
         "configuration": trial.number,
         "label": known_label(spec, trial.params),
-        "seeds": sum(folder.state().is_finished for folder in folders),
+        "seeds": _whole_seeds(spec, trial, sum(folder.state().is_finished for folder in folders)),
         "epochs": sum(map(len, histories)),
         "seconds": sum(history.seconds for history in histories),
         **{f"{OBJECTIVE_PREFIX}{objective.name}": value for objective, value in named},
         **{f"{PARAMETER_PREFIX}{name}": value for name, value in trial.params.items()},
     }
+
+
+def _whole_seeds(spec: StudySpec, trial: FrozenTrial, finished: int) -> int:
+    """Return how many seeds are whole; they are trained one after the other."""
+    if not spec.settings and not spec.neighbourhoods:
+        return finished
+    return finished // len(spec.variants(recipe_of(spec, trial)))
 
 
 def report_study(

@@ -16,24 +16,21 @@ _GRID = '''"""Does the winner of the study {name} win on seeds it was not chosen
 Configuration {number} of {tried}, found with {found}.
 """
 
-from optuna.trial import FixedTrial
-
 from sweeps.loading import load_study
-from sweeps.spec import Block, SweepSpec
+from sweeps.searching.confirmation import confirmation_blocks
+from sweeps.spec import SweepSpec
 
 SEARCH = load_study({source!r})
 WINNER = {params}
 REFERENCES = {{label: point for label, point in SEARCH.known.items() if dict(point) != WINNER}}
-
-
-def block(label, point):
-    return Block(label, base=SEARCH.recipe(FixedTrial(dict(point))))
-
+POINTS = {{{label!r}: WINNER, **REFERENCES}}
 
 SWEEP = SweepSpec(
     name="{name}-confirmed",
     description="the winner of {name} and the known points, with fresh seeds",
-    blocks=(block({label!r}, WINNER), *(block(*point) for point in REFERENCES.items())),
+    blocks=tuple(
+        block for point in POINTS.items() for block in confirmation_blocks(SEARCH, *point)
+    ),
     seeds={seeds},
 )
 '''

@@ -4,6 +4,7 @@ import fcntl
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
+from sweeps.evaluation.variants import Variant
 from sweeps.spec import Cell
 from sweeps.storage import sharing
 from sweeps.storage.folder import Storage, TrialState
@@ -36,14 +38,29 @@ def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna
         raise ConfigurationError(missing) from error
 
 
-def cell_of(spec: StudySpec, number: int, recipe: Recipe, seed: int) -> Cell:
-    """Return the trial that trains a configuration with one seed."""
-    seeded = replace(recipe, seed=seed)
+def seeds_of(spec: StudySpec, number: int, recipe: Recipe) -> list[list[Cell]]:
+    """Return the trials of a configuration: for each seed, those in all settings and neighbours.
+
+    Args:
+        spec: the study.
+        number: number of the configuration.
+        recipe: its recipe.
+
+    Raises:
+        ConfigurationError: see `StudySpec.variants`.
+    """
+    variants = spec.variants(recipe)
+    return [[cell_of(spec, number, variant, seed) for variant in variants] for seed in spec.seeds]
+
+
+def cell_of(spec: StudySpec, number: int, variant: Variant, seed: int) -> Cell:
+    """Return the trial that trains a variant of a configuration with one seed."""
+    seeded = replace(variant.recipe, seed=seed)
     return Cell(
         sweep=spec.name,
         block="search",
         method="search",
-        coordinates={"configuration": str(number)},
+        coordinates={"configuration": str(number), **variant.coordinates},
         recipe=seeded,
         fingerprint=fingerprint(seeded),
         configuration_id=configuration_id(seeded),
@@ -98,10 +115,9 @@ def trials_of(
         if frozen.state is OptunaState.WAITING or "recipe" not in frozen.user_attrs:
             continue
         recipe = recipe_of(spec, frozen)
-        cells = [cell_of(spec, frozen.number, recipe, seed) for seed in spec.seeds]
         begun = [
             cell
-            for cell in cells
+            for cell in chain.from_iterable(seeds_of(spec, frozen.number, recipe))
             if storage.trial(cell.fingerprint).state() is not TrialState.WAITING
         ]
         yield frozen, begun
@@ -128,10 +144,22 @@ def describe(spec: StudySpec, trial: FrozenTrial) -> str:
 
 
 def best_first(spec: StudySpec, study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete configurations, sorted by the first objective, the best first."""
+    """Return the complete configurations, sorted by the first objective, the best first.
+
+    Those that exceed a limit are left out.
+    """
     sign = -1 if spec.objectives[0].direction == "maximize" else 1
-    complete = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
+    complete = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
+        if not exceeds_limits(trial)
+    ]
     return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def exceeds_limits(trial: FrozenTrial) -> bool:
+    """Return whether a configuration is known to exceed a limit of the study."""
+    return any(excess > 0 for excess in trial.constraints.values())
 
 
 def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
@@ -146,7 +174,7 @@ def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
     if not complete:
         raise ConfigurationError(
             f"study {spec.name}: no configuration is complete "
-            f"({_counted(trial.state.name for trial in study.get_trials(deepcopy=False))}); "
+            f"({_counted(_state_of(trial) for trial in study.get_trials(deepcopy=False))}); "
             "continue the search with `sweeps search`"
         )
     new = [trial for trial in complete if not known_label(spec, trial.params)]
@@ -165,19 +193,24 @@ def states_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[st
     """Return the state of each configuration, in the order of their numbers.
 
     It is the state in Optuna's storage, except that a RUNNING configuration is INTERRUPTED if no
-    driver holds its claim.
+    driver holds its claim, and one that has ended is INFEASIBLE if it exceeds a limit.
     """
     folder = storage.root / "studies" / spec.name
     if not (folder / ".lock").exists():  # the claims are in another --storage
-        return [trial.state.name for trial in study.get_trials(deepcopy=False)]
+        return [_state_of(trial) for trial in study.get_trials(deepcopy=False)]
     with sharing.locked(folder / ".lock", fcntl.LOCK_SH):  # no driver claims one meanwhile
         return [
             "INTERRUPTED"
             if trial.state is OptunaState.RUNNING
             and not sharing.is_held(folder / "claims" / str(trial.number))
-            else trial.state.name
+            else _state_of(trial)
             for trial in study.get_trials(deepcopy=False)
         ]
+
+
+def _state_of(trial: FrozenTrial) -> str:
+    is_infeasible = trial.state.is_finished() and exceeds_limits(trial)
+    return "INFEASIBLE" if is_infeasible else trial.state.name
 
 
 def _counted(states: Iterable[str]) -> str:
@@ -197,7 +230,7 @@ def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> lis
     lines.append(f"{title}: {describe(spec, best)}, {values_text(spec, best)}")
     for trial in trials:
         if known_label(spec, trial.params) and trial.number != best.number:
-            is_complete = trial.state is OptunaState.COMPLETE
+            is_complete = states[trial.number] == OptunaState.COMPLETE.name
             outcome = values_text(spec, trial) if is_complete else states[trial.number].lower()
             lines.append(f"known: {describe(spec, trial)}, {outcome}")
     if len(spec.objectives) > 1:

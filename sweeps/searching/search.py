@@ -12,6 +12,7 @@ from sweeps.connecting.services import services
 from sweeps.control.listener import Ending, listening
 from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
+from sweeps.evaluation.variants import Variant
 from sweeps.inventory.known_sweeps import remember_study
 from sweeps.placement.needs import Needs
 from sweeps.placement.pack_probe import alive_nodes
@@ -73,7 +74,9 @@ def run_study(
         )
     pack = resources.pack
     resources = resources.for_trials(spec.configurations)
-    examples = [cell_of(spec, 0, recipe, spec.seeds[0]) for recipe in spec.require_valid()]
+    examples = [
+        cell_of(spec, 0, Variant({}, recipe), spec.seeds[0]) for recipe in spec.require_valid()
+    ]
     storage.require_writable()
     with (
         storage.locked(shared=True),

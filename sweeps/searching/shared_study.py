@@ -2,7 +2,7 @@
 
 import fcntl
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -13,6 +13,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError
+from quantlab.canonical import canonical_key
 from quantlab.errors import described, first_line
 from sweeps.searching.results import failed_points, num_finished, recipe_of
 from sweeps.storage.folder import Storage
@@ -146,11 +147,12 @@ class SharedStudy:
             assert own is not None, "no other driver can know a new configuration"
             return Claim(trial, 0, own)
 
-    def tell(self, claim: Claim, **outcome: Any) -> FrozenTrial:
+    def tell(self, claim: Claim, excesses: Mapping[str, float], **outcome: Any) -> FrozenTrial:
         """Store how a configuration ended, and release its claim.
 
         Args:
             claim: the configuration.
+            excesses: by how much it exceeds each limit of the study, as far as that is known.
             outcome: the arguments of `optuna.Study.tell` after the trial.
 
         Raises:
@@ -158,6 +160,8 @@ class SharedStudy:
                 failed, the outcome is stored nevertheless.
         """
         with closing(claim.lock), self.errors_from("sampler"):
+            for name, excess in excesses.items():
+                claim.trial.set_constraint(name, excess)
             frozen = self.study.tell(claim.trial, **outcome)
         self.num_finished += frozen.state is not OptunaState.FAIL
         return frozen
@@ -210,17 +214,28 @@ class SharedStudy:
         now = {
             "objectives": [
                 [objective.name, objective.direction, objective.cautious]
+                + ([] if objective.quantile is None else [objective.quantile])
                 for objective in spec.objectives
             ],
             "seeds": list(spec.seeds),
+            "settings": {
+                label: {path: canonical_key(value) for path, value in overrides.items()}
+                for label, overrides in spec.settings.items()
+            },
+            "neighbourhoods": [
+                [knob.name, list(knob.paths), list(knob.factors), list(knob.steps)]
+                for knob in spec.neighbourhoods
+            ],
+            "constraints": [[limit.name, limit.limit] for limit in spec.constraints],
         }
         before = self.study.user_attrs.get("judged_by")
         if before is None:
             self.study.set_user_attr("judged_by", now)
         for name, value in now.items():
-            if before is not None and before[name] != value:
+            earlier = value if before is None else before.get(name, type(value)())
+            if earlier != value:
                 raise ConfigurationError(
-                    f"study {spec.name}: {name} changed from {before[name]} to {value} since the "
+                    f"study {spec.name}: {name} changed from {earlier} to {value} since the "
                     "study was started; give the study another name"
                 )
         for frozen in self.study.get_trials(deepcopy=False):

@@ -5,20 +5,20 @@ its driver was killed.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState as OptunaState
 
-from quantlab import ConfigurationError, Recipe, configuration_id
+from quantlab import ConfigurationError, configuration_id
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import TrialQueue
-from sweeps.searching.results import cell_of, cells_of, describe, values_text
-from sweeps.searching.shared_study import Claim, SharedStudy
+from sweeps.searching.candidate import Candidate
+from sweeps.searching.results import cells_of, describe, values_text
+from sweeps.searching.shared_study import SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.optuna_database import DatabaseError
@@ -35,28 +35,6 @@ _STATES = {
     OptunaState.FAIL: "failed",
 }
 """How a configuration ended -> the word for it."""
-
-
-@dataclass
-class Candidate:
-    """A configuration that this process is evaluating."""
-
-    claim: Claim
-    recipe: Recipe
-    values: list[list[float]] = field(default_factory=list)
-    """The objectives of each seed that has finished."""
-    reported: int = 0
-    """The last step that was reported to the pruner."""
-
-    @property
-    def trial(self) -> optuna.Trial:
-        """The configuration in Optuna's storage."""
-        return self.claim.trial
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of one seed."""
-        return self.recipe.epochs + self.recipe.batchnorm_epochs
 
 
 class StudyQueue(TrialQueue):
@@ -88,13 +66,11 @@ class StudyQueue(TrialQueue):
         self._shared = SharedStudy(spec, storage, study_storage)
         self.study = self._shared.study
         """The study in Optuna's storage."""
-        self._candidates: dict[str, Candidate] = {}
-        """Fingerprint of a ready or pending trial -> its configuration."""
+        self._candidates: dict[str, list[Candidate]] = {}
+        """Fingerprint of a ready or pending trial -> the configurations that need it."""
         self._ready: list[Cell] = []
         self._is_spent = False
         self._cells: dict[str, Cell] = {}
-        self._waiting: dict[str, list[Candidate]] = {}
-        """Fingerprint -> further configurations of this process that need the same trial."""
         self._failures_in_a_row = 0
         self.on_finished: Callable[[str], None] = lambda line: None
         """Called with one line of text about each configuration that has ended."""
@@ -159,25 +135,25 @@ class StudyQueue(TrialQueue):
         for candidate in self._claimed:
             candidate.claim.release()
         self._candidates.clear()
-        self._waiting.clear()
         self._ready.clear()
 
     @property
     def _claimed(self) -> list[Candidate]:
         """Configurations that this process holds."""
-        return list(chain(self._candidates.values(), *self._waiting.values()))
+        return list(dict.fromkeys(chain.from_iterable(self._candidates.values())))
 
     def cell(self, fingerprint: str) -> Cell:
         return self._cells[fingerprint]
 
     def _put_back(self, cell: Cell) -> None:
         self._ready.insert(0, cell)
+        self._forget_unneeded()
 
     def should_prune(self, fingerprint: str) -> bool:
-        candidate = self._candidates.get(fingerprint)
-        first = self.spec.objectives[0]
-        if candidate is None or first.curve is None or len(self.spec.objectives) > 1:
+        needing = self._candidates.get(fingerprint)
+        if needing is None or not self.spec.prunes_within_seeds:
             return False
+        candidate = needing[0]
         should_prune = False
         with self._keeping_fault():
             if self.fault is None:
@@ -187,21 +163,19 @@ class StudyQueue(TrialQueue):
 
     def _report_curve(self, candidate: Candidate, fingerprint: str) -> None:
         """Report to the pruner the epochs that a pending trial has finished since the last call."""
-        before = len(candidate.values) * candidate.epochs
+        before = candidate.step
         for record in self._storage.trial(fingerprint).read_history():
             step, value = before + record.epoch, self.spec.objectives[0].at(record)
             is_last = record.epoch == candidate.epochs
             if step <= candidate.reported or value != value or is_last:
                 continue
-            self._report(candidate, [*(own[0] for own in candidate.values), value], step)
+            self._report(candidate, candidate.first_objective_with(value), step)
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
         self._pending.pop(cell.fingerprint, None)
-        first = self._candidates.pop(cell.fingerprint, None)
-        others = self._waiting.pop(cell.fingerprint, [])
-        for candidate in [*([first] if first else []), *others]:
+        for candidate in self._candidates.pop(cell.fingerprint, []):
             with self._keeping_fault():
-                if self.fault is None:
+                if self.fault is None and not candidate.is_over:
                     self._evaluate(candidate, cell, state)
             if self.fault is not None:  # the next driver evaluates it, from its folder
                 candidate.claim.release()
@@ -218,57 +192,48 @@ class StudyQueue(TrialQueue):
             failure = folder.failure.read()
             self._fail(candidate, "no reason was recorded" if failure is None else failure.error)
             return
+        before = candidate.num_seeds
         try:
-            values = [
-                objective.value(cell.recipe, result.as_mapping())
-                if state is TrialState.COMPLETE
-                else objective.of_diverged
-                for objective in self.spec.objectives
-            ]
+            candidate.add(cell, state, result)
         except ConfigurationError as error:
             self._fail(candidate, str(error))
             return
         self._failures_in_a_row = 0
-        candidate.values.append(values)
-        self._continue(candidate)
+        if self.spec.prunes and (exceeded := candidate.exceeded):
+            self._tell(candidate, f": {', '.join(exceeded)}", state=OptunaState.PRUNED)
+        elif candidate.num_seeds > before:
+            self._continue(candidate)
 
     def _continue(self, candidate: Candidate) -> None:
         """Train the next seed, or finish the configuration."""
-        seeds, values = self.spec.seeds, candidate.values
-        is_single = len(self.spec.objectives) == 1
-        if is_single and values:
-            self._report(candidate, [own[0] for own in values], len(values) * candidate.epochs)
-        if len(values) == len(seeds):
-            self._tell(
-                candidate,
-                values=[
-                    objective.over_seeds(own)
-                    for objective, own in zip(
-                        self.spec.objectives, zip(*values, strict=True), strict=True
-                    )
-                ],
-            )
+        done = candidate.num_seeds
+        if self.spec.prunes and done:
+            self._report(candidate, candidate.objectives()[0], candidate.step)
+        if done == len(candidate.seeds):
+            self._tell(candidate, values=candidate.objectives())
             return
-        if is_single and values and self._should_prune(candidate):
+        if self.spec.prunes and done and self._should_prune(candidate):
             self._tell(candidate, state=OptunaState.PRUNED)
             return
-        seed = seeds[len(values)]
-        cell = cell_of(self.spec, candidate.trial.number, candidate.recipe, seed)
-        if cell.fingerprint in self._candidates:
-            self._waiting.setdefault(cell.fingerprint, []).append(candidate)
-            return
-        self._candidates[cell.fingerprint] = candidate
-        state = self._storage.trial(cell.fingerprint).state()
-        if state.is_finished:  # before an interruption, or for another configuration
+        finished: list[tuple[Cell, TrialState]] = []
+        for cell in candidate.seeds[done]:
+            needing = self._candidates.setdefault(cell.fingerprint, [])
+            needing.append(candidate)
+            if len(needing) > 1:
+                continue
+            state = self._storage.trial(cell.fingerprint).state()
+            if state.is_finished:  # before an interruption, or for another configuration
+                finished.append((cell, state))
+            else:
+                self._others.forgive(cell)
+                self._ready.append(cell)
+        for cell, state in finished:
             self.ended(cell, state)
-        else:
-            self._others.forgive(cell)
-            self._ready.append(cell)
 
-    def _report(self, candidate: Candidate, values: Sequence[float], step: int) -> None:
+    def _report(self, candidate: Candidate, value: float, step: int) -> None:
         if step > candidate.reported:
             with self._shared.errors_from("pruner"):
-                candidate.trial.report(self.spec.objectives[0].over_seeds(values), step)
+                candidate.trial.report(value, step)
             candidate.reported = step
 
     def _should_prune(self, candidate: Candidate) -> bool:
@@ -288,12 +253,22 @@ class StudyQueue(TrialQueue):
             )
 
     def _tell(self, candidate: Candidate, why: str = "", **outcome: Any) -> None:
-        frozen = self._shared.tell(candidate.claim, **outcome)
+        candidate.is_over = True
+        self._forget_unneeded()
+        frozen = self._shared.tell(candidate.claim, candidate.excesses, **outcome)
         line = f"{describe(self.spec, frozen)}: {_STATES[frozen.state]} after "
-        line += f"{len(candidate.values)} of {len(self.spec.seeds)} seeds"
+        line += f"{candidate.num_seeds} of {len(self.spec.seeds)} seeds"
         if frozen.state is OptunaState.COMPLETE:
             line += f": {values_text(self.spec, frozen)}"
         self.on_finished(line + why)
+
+    def _forget_unneeded(self) -> None:
+        """Train no trial that only configurations need that have ended."""
+        for cell in list(self._ready):
+            needing = self._candidates.get(cell.fingerprint, [])
+            if needing and all(candidate.is_over for candidate in needing):
+                self._ready.remove(cell)
+                del self._candidates[cell.fingerprint]
 
     def _add_candidate(self) -> bool:
         """Claim another configuration; return whether there was one."""
@@ -304,20 +279,21 @@ class StudyQueue(TrialQueue):
             return False
         try:
             recipe = self.spec.recipe(claim.trial)
+            candidate = Candidate(self.spec, claim, recipe)
         except DatabaseError:
             claim.release()
             raise
         except SpaceError as error:
-            frozen = self._shared.tell(claim, state=OptunaState.FAIL)
+            frozen = self._shared.tell(claim, {}, state=OptunaState.FAIL)
             self._failures_in_a_row += 1
             self.on_finished(f"configuration {frozen.number}: failed: {error}")
             self._report_last_failure()
             return True
         except (ConfigurationError, optuna.TrialPruned) as error:
             # These parameters have no recipe, so there is nothing to train.
-            frozen = self._shared.tell(claim, state=OptunaState.PRUNED)
+            frozen = self._shared.tell(claim, {}, state=OptunaState.PRUNED)
             self.on_finished(f"configuration {frozen.number}: pruned, as it has no recipe: {error}")
             return True
         claim.trial.set_user_attr("recipe", configuration_id(recipe))
-        self._continue(Candidate(claim, recipe, reported=claim.reported))
+        self._continue(candidate)
         return True
