@@ -110,7 +110,11 @@ def _integer(text: str, *, least: int, most: int) -> int:
 
 
 def sweep_argument(
-    command: argparse.ArgumentParser, *, kinds: Sequence[str], default: str | None = None
+    command: argparse.ArgumentParser,
+    *,
+    kinds: Sequence[str],
+    default: str | None = None,
+    several: bool = False,
 ) -> None:
     """Add the argument ``sweep``: a name of the release, or the path of a file.
 
@@ -118,17 +122,24 @@ def sweep_argument(
         command: the parser of the command.
         kinds: what the command accepts: ``sweep``, ``study`` and ``table``.
         default: the name that need not be given, which may be empty; None if one must be given.
+        several: whether there may be several, which are the list ``sources`` instead of ``sweep``,
+            and folders of results among them.
     """
     names = named_sweeps() if "sweep" in kinds else []
     names += named_studies() if "study" in kinds else []
     tables = "table" in kinds
     argument = command.add_argument(
-        "sweep",
-        metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else ""),
+        "sources" if several else "sweep",
+        metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else "") + ("|DIR" if several else ""),
         help=f"one of {', '.join(names)}; or the path of a Python file"
         + (", or of a table of trials (.csv, .parquet)" if tables else "")
+        + (
+            ", or of a folder of results; several are joined, and each may be TAG=NAME"
+            if several
+            else ""
+        )
         + (" (default: %(default)s)" if default else ""),
-        nargs="?" if default is not None else None,
+        nargs="+" if several else "?" if default is not None else None,
         default=default,
     )
     completed_by(argument, names_or_files(names, ("py", "csv", "parquet")[: 3 if tables else 1]))

@@ -1,4 +1,4 @@
-"""The command `sweeps report`, for a sweep, a study or a table of trials."""
+"""The command `sweeps report`, for a sweep, a study, a table of trials, or several of them."""
 
 import argparse
 import shlex
@@ -19,6 +19,8 @@ from quantlab import ConfigurationError
 from quantlab.errors import suggestion
 from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
 from sweeps.cli.command_line import changed_options, command_line
+from sweeps.cli.joining.joined_report import report_joined
+from sweeps.cli.joining.sources import is_plain
 from sweeps.cli.json_output import print_json
 from sweeps.cli.options import SELECTION
 from sweeps.cli.summary import print_warnings
@@ -32,6 +34,7 @@ from sweeps.reporting.study_report import report_study
 from sweeps.reporting.terminal import show, show_files
 from sweeps.searching.known_studies import study_data
 from sweeps.searching.results import cells_of, load, summary_lines
+from sweeps.selection.exclusions import Exclusions
 from sweeps.selection.names import part_name
 from sweeps.selection.part_of_sweep import report_name
 from sweeps.spec import Cell, SweepSpec
@@ -41,7 +44,7 @@ from sweeps.study import StudySpec
 from sweeps.tracking.report import log_report
 from sweeps.tracking.tracker import Tracker
 
-_OPTIONS = ("metric", "select", "compare", "margin", "columns", "format", "out")
+_OPTIONS = ("where", "by", "metric", "select", "compare", "margin", "columns", "format", "out")
 """Options of the report, as attributes of the parsed command line."""
 
 
@@ -75,6 +78,19 @@ def report(options: argparse.Namespace) -> int:
         margin=options.margin / 100,
         latex=LatexOptions(columns=_columns(options.columns)),
     )
+    options.sweep = options.sources[0]
+    if len(options.sources) > 1 or options.by or not is_plain(options.sweep):
+        made_by = _call("report", options, *SELECTION, "storage", *_OPTIONS)
+        data = report_joined(options, chosen, partial(_named, chosen), made_by)
+    else:
+        data = _of_one(options, chosen)
+    if options.json:
+        print_json(data)
+    return 0
+
+
+def _of_one(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> dict[str, Any]:
+    """Report on a sweep, a study or a table, and return the result for `print_json`."""
     spec = None if is_table(options.sweep) else load_chosen_or_study(options)
     if spec is not None and options.metric is not None:
         raise ConfigurationError(
@@ -83,22 +99,15 @@ def report(options: argparse.Namespace) -> int:
             "the option"
         )
     if isinstance(spec, StudySpec):
-        data = _of_study(spec, options, chosen)
-        if options.json:
-            print_json(data)
-        return 0
+        return _of_study(spec, options, chosen)
     if options.study_storage:
         raise ConfigurationError(
             f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
         )
     if spec is None:
         refuse_selection(options, "a table of trials", ("seeds", "set"))
-        data = _of_table(options, chosen)
-    else:
-        data = _of_sweep(spec, options, chosen)
-    if options.json:
-        print_json(data)
-    return 0
+        return _of_table(options, chosen)
+    return _of_sweep(spec, options, chosen)
 
 
 def _columns(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -129,30 +138,42 @@ def _of_table(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -
     """Report on a table of trials, and return the result for `print_json`."""
     path = Path(options.sweep)
     metric = ACCURACY if options.metric is None else metric_named(options.metric)
-    name = part_name(path.stem, options.only)
+    name, exclusions = (
+        part_name(path.stem, options.only, where=options.where),
+        Exclusions(options.where),
+    )
     written = sweep_report.report(
-        sweep_report.measurements_of_table(path, metric, options.only),
+        sweep_report.measurements_of_table(path, metric, options.only, exclusions),
         options.out or Storage(options.storage).root / "reports" / name,
         f"Trials of {path.name}" + (f" with {', '.join(options.only)}" if options.only else ""),
-        {"made by": _call("report", options, "only", "storage", *_OPTIONS)},
+        exclusions.facts | {"made by": _call("report", options, "only", "storage", *_OPTIONS)},
         _named(chosen, name),
     )
     if not options.json:
+        exclusions.show()
         show(written)
-    return {"name": path.stem, "kind": "table", **report_data(written), "mlflow": None}
+    return {
+        "name": path.stem,
+        "kind": "table",
+        "notes": exclusions.notes,
+        **report_data(written),
+        "mlflow": None,
+    }
 
 
 def _of_sweep(
     sweep: SweepSpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
 ) -> dict[str, Any]:
     """Report on a sweep, and return the result for `print_json`."""
-    storage, name = Storage(options.storage), report_name(sweep)
+    storage, exclusions = Storage(options.storage), Exclusions(options.where)
+    name = part_name(report_name(sweep), (), where=options.where)
     out = options.out or storage.root / "reports" / name
     written = sweep_report.report(
-        sweep_report.measurements_of(sweep, storage),
+        sweep_report.measurements_of(sweep, storage, exclusions),
         out,
         f"Sweep {name}",
-        _facts(sweep, "run", options, results_of(sweep.cells, storage))
+        exclusions.facts
+        | _facts(sweep, "run", options, results_of(sweep.cells, storage))
         | _data_facts(sweep.cells, storage),
         _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
@@ -160,16 +181,23 @@ def _of_sweep(
         failed=sweep_report.failed_in(sweep.cells, storage, out),
     )
     if not options.json:
+        exclusions.show()
         show(written)
     run = _log(f"sweep {name}", sweep, sweep.cells, written, options)
-    return {"name": name, "kind": "sweep", **report_data(written), "mlflow": run}
+    return {
+        "name": name,
+        "kind": "sweep",
+        "notes": exclusions.notes,
+        **report_data(written),
+        "mlflow": run,
+    }
 
 
 def _of_study(
     spec: StudySpec, options: argparse.Namespace, chosen: sweep_report.ReportOptions
 ) -> dict[str, Any]:
     """Report on a study, and return the result for `print_json`."""
-    if given := changed_options(options, "select", "compare", "margin"):
+    if given := changed_options(options, "where", "select", "compare", "margin"):
         raise ConfigurationError(
             f"{given[0]}: applies to sweeps, but {spec.name} is a study; omit the option"
         )
@@ -213,7 +241,8 @@ def _facts(
 
 def _call(command: str, options: argparse.Namespace, *names: str, more: Sequence[str] = ()) -> str:
     """Format a call of a command on the same sweep, with those options that are not defaults."""
-    return shlex.join(["sweeps", command, options.sweep, *changed_options(options, *names), *more])
+    named = options.sources if command == "report" else [options.sweep]
+    return shlex.join(["sweeps", command, *named, *changed_options(options, *names), *more])
 
 
 def _data_facts(cells: Iterable[Cell], storage: Storage) -> dict[str, str]:

@@ -25,6 +25,8 @@ from sweeps.reporting.importance import importance_frame
 from sweeps.reporting.maps import maps_frame
 from sweeps.reporting.metric import further_of, metric_of
 from sweeps.selection.choice import chosen_places
+from sweeps.selection.exclusions import Exclusions
+from sweeps.selection.part_of_sweep import part_of, report_name
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialFolder
 from sweeps.storage.provenance import analysed_with
@@ -53,12 +55,19 @@ class ReportOptions:
     """Options of the LaTeX files."""
 
 
-def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
+def measurements_of(
+    sweep: SweepSpec, storage: Storage, exclusions: Exclusions | None = None
+) -> Measurements:
     """Read the trials of a sweep, their histories, and the importance of the sweep's factors.
 
+    Args:
+        sweep: the sweep.
+        storage: the folder of its trials.
+        exclusions: trials to leave out.
+
     Raises:
-        ConfigurationError: no trial has ended, trials have different main metrics, or two
-            configurations have the same columns.
+        ConfigurationError: no trial has ended, trials have different main metrics, two
+            configurations have the same columns, or see `Exclusions.leave_out`.
     """
     metric, further = metric_of(sweep.name, sweep.cells), further_of(sweep.cells)
     trials = trials_frame(sweep, storage)
@@ -71,9 +80,16 @@ def measurements_of(sweep: SweepSpec, storage: Storage) -> Measurements:
         trials = Measurements(trials, metric=metric).trials
     except SchemaError as error:
         raise ConfigurationError(f"sweep {sweep.name}: {error}") from error
+    reported = sweep
+    if exclusions is not None:
+        trials = exclusions.leave_out(trials)
+        require_ended(trials, f"sweep {sweep.name}")
+        left = set(trials["trial_id"])
+        cells = [cell for cell in sweep.cells if cell.fingerprint in left]
+        reported = part_of(sweep, cells, report_name(sweep))
     return Measurements(
         trials,
-        history=history_frame(sweep, storage, metric),
+        history=history_frame(reported, storage, metric),
         importance=importance_frame(trials, metric),
         metric=metric,
         further=further,
@@ -148,7 +164,10 @@ def _run(folder: TrialFolder) -> str:
 
 
 def measurements_of_table(
-    path: Path, metric: Metric = ACCURACY, only: Sequence[str] = ()
+    path: Path,
+    metric: Metric = ACCURACY,
+    only: Sequence[str] = (),
+    exclusions: Exclusions | None = None,
 ) -> Measurements:
     """Read a table of trials from a file.
 
@@ -156,6 +175,7 @@ def measurements_of_table(
         path: the file.
         metric: what the trials are compared by.
         only: conditions that the trials fulfil; see `sweeps.selection.conditions`.
+        exclusions: further trials to leave out.
 
     Raises:
         ConfigurationError: the file cannot be read, a column does not agree with
@@ -172,13 +192,29 @@ def measurements_of_table(
         places = chosen_places(axes_of_table(measurements.trials), only, f"table {path.name}")
         some = measurements.trials.iloc[places].reset_index(drop=True)
         measurements = replace(measurements, trials=some)
-    if not measurements.trials["state"].isin(REPORTED).any():
-        raise ConfigurationError(
-            f"{path}: no trial has ended ({states(measurements.trials)}); a report needs a trial "
-            f"whose state is {', '.join(REPORTED[:-1])} or {REPORTED[-1]}"
-        )
+    if exclusions is not None:
+        left = exclusions.leave_out(measurements.trials)
+        measurements = replace(measurements, trials=left)
+    require_ended(measurements.trials, str(path))
     trials = measurements.trials
     return replace(measurements, trials=trials, importance=importance_frame(trials, metric))
+
+
+def require_ended(trials: pd.DataFrame, whose: str) -> None:
+    """Refuse trials of which none has ended.
+
+    Args:
+        trials: the table of trials.
+        whose: what they belong to, for the message.
+
+    Raises:
+        ConfigurationError: see above.
+    """
+    if not trials["state"].isin(REPORTED).any():
+        raise ConfigurationError(
+            f"{whose}: no trial has ended ({states(trials)}); a report needs a trial whose state "
+            f"is {', '.join(REPORTED[:-1])} or {REPORTED[-1]}"
+        )
 
 
 def report(

@@ -19,15 +19,19 @@ _WORDS = {
 """Operators of conditions, the longer ones first, and the sign between a module and a name."""
 
 
-def part_name(name: str, only: Sequence[str], seeds: str | None = None) -> str:
+def part_name(
+    name: str, only: Sequence[str], seeds: str | None = None, where: Sequence[str] = ()
+) -> str:
     """Return the name of the report on a part of the trials of a sweep or table.
 
     Args:
         name: name of the sweep or table.
         only: conditions on the trials.
         seeds: the seeds of the trials; None for those of the sweep.
+        where: conditions on the columns of the table of trials.
     """
     parts = [f"seeds-{seeds}"] * (seeds is not None) + [f"only-{text}" for text in only]
+    parts += [f"where-{text}" for text in where]
     return name_with(name, *parts) if parts else name
 
 

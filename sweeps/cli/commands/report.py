@@ -20,8 +20,23 @@ HELP = "Write tables, figures and an HTML page, and print the main tables."
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    sweep_argument(command, kinds=("sweep", "study", "table"))
+    sweep_argument(command, kinds=("sweep", "study", "table"), several=True)
     selection_options(command)
+    command.add_argument(
+        "--where",
+        type=some_text,
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only the trials for which this is true of the columns of tables/trials.csv, such as "
+        "\"method != 'rPC' and seed < 3\"; the report says what it leaves out",
+    )
+    command.add_argument(
+        "--by",
+        choices=("sweep", "tag"),
+        help="keep the trials of different sweeps apart, or those of different TAGs; without it, "
+        "all trials are compared as if one sweep had them",
+    )
     storage_folder(command)
     study_storage(command)
     command.add_argument(

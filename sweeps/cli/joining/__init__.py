@@ -1,0 +1,1 @@
+"""The command `sweeps report` on several sweeps, folders of results and tables."""

@@ -1,0 +1,1 @@
+"""One report on the trials of several sweeps, storages and tables."""

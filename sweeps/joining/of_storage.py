@@ -1,0 +1,64 @@
+"""The sweeps that were run in a storage, as sources of a joined report."""
+
+import re
+from pathlib import Path
+
+from quantlab import ConfigurationError
+from sweeps.inventory.known_sweeps import KnownSweep, sweeps_of
+from sweeps.joining.source import SweepSource
+from sweeps.loading import load_sweep, named_sweeps
+from sweeps.outlines.kept import load_outlined
+from sweeps.selection.part_of_sweep import part_of, with_seeds
+from sweeps.spec import SweepSpec
+from sweeps.storage.folder import Storage
+
+_SEED = re.compile(r" seed=(\d+)$")
+"""How the name of a trial ends."""
+
+
+def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]]:
+    """Return the sweeps that were run in a storage, and a sentence on each that cannot be loaded.
+
+    A sweep has the trials of its file, and those of other seeds that were chosen with ``--seeds``.
+
+    Args:
+        folder: the storage.
+        tag: see `SweepSource`.
+
+    Raises:
+        ConfigurationError: no sweep was run there that can be loaded.
+    """
+    storage, found, notes = Storage(folder), [], []
+    for known in sweeps_of(storage):
+        if not known.time:
+            continue
+        if not known.source and known.name not in named_sweeps():
+            notes.append(
+                f"sweep {known.name} in {folder} is left out, because its trials were chosen or "
+                "changed by options; write its report as CSV, and give that table"
+            )
+            continue
+        try:
+            sweep = load_sweep(known.source) if known.source else load_outlined(known.name)
+        except ConfigurationError as error:
+            notes.append(f"sweep {known.name} in {folder} is left out: {error}")
+            continue
+        found.append(SweepSource(_with_chosen(sweep, known), storage, str(folder), tag))
+    if not found:
+        raise ConfigurationError(
+            f"{folder}: no sweep was run in this folder that can be reported on"
+            + (f" ({notes[0]})" if notes else "; give a sweep, a table, or the folder of --storage")
+        )
+    return found, notes
+
+
+def _with_chosen(sweep: SweepSpec, known: KnownSweep) -> SweepSpec:
+    """Add the trials of further seeds that were run in the storage."""
+    own = {cell.fingerprint for cell in sweep.cells}
+    chosen = {one.fingerprint: one.name for one in known.chosen if one.fingerprint not in own}
+    seeds = {int(match[1]) for name in chosen.values() if (match := _SEED.search(name))}
+    if not seeds:
+        return sweep
+    more = with_seeds(sweep, tuple(sorted(seeds))).cells
+    cells = [*sweep.cells, *(cell for cell in more if cell.fingerprint in chosen)]
+    return part_of(sweep, cells, sweep.name)

@@ -1,0 +1,125 @@
+"""Tables of trials in one: each trial counts once, and the order of the tables has no effect."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.findings import analyse
+from analysis.joining.trials import Part, join
+from analysis.schema import Measurements, SchemaError
+from tests.analysis.frames import EXAMPLE, grid, trials
+
+WHOLE = grid(lambda method, levels, place, seed: 0.9 - 0.01 * place, noise=0.01, rho0=(0.1, 1.0))
+
+
+def waiting(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trials as they are in a storage in which they have not been trained."""
+    return frame.assign(state="WAITING", validation_accuracy=np.nan, test_accuracy=np.nan, epochs=0)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 4))
+def test_order_and_overlap_have_no_effect(seed: int, count: int) -> None:
+    """Each table has some of the trials; each trial was finished in one of those that have it."""
+    rng = np.random.default_rng(seed)
+    trained = rng.integers(count, size=len(WHOLE))
+    has = rng.random((count, len(WHOLE))) < 0.4
+    has[trained, np.arange(len(WHOLE))] = True
+    parts = [
+        Part(
+            f"{place}.csv",
+            pd.concat([WHOLE[has[place] & is_here], waiting(WHOLE[has[place] & ~is_here])]),
+        )
+        for place in range(count)
+        if (is_here := trained == place).any()
+    ]
+    joined = join(parts)
+    again = join([parts[place] for place in rng.permutation(len(parts))])
+    pd.testing.assert_frame_equal(joined.trials, again.trials)
+    assert (joined.parts == again.parts).all()
+    assert joined.notes() == again.notes()
+    assert joined.num_shared == (has[np.unique(trained)].sum(axis=0) > 1).sum()
+    assert not joined.differing
+    by_id = joined.trials.set_index("trial_id").loc[WHOLE["trial_id"]].reset_index()
+    pd.testing.assert_frame_equal(by_id[list(WHOLE)], WHOLE, check_dtype=False)
+    for trial, place in zip(joined.trials["trial_id"], joined.parts, strict=True):
+        assert joined.names[place] == f"{trained[int(trial[1:])]}.csv"
+
+
+def test_a_joined_table_is_analysed_as_the_whole_one() -> None:
+    parts = [Part("a", WHOLE.iloc[::2]), Part("b", WHOLE.iloc[1::2]), Part("c", WHOLE.iloc[::3])]
+    keys = ["method", "set", "rho0"]
+    whole, joined = (
+        analyse(Measurements(frame)).sensitivity.sort_values(keys[:2]).reset_index(drop=True)
+        for frame in (WHOLE, join(parts).trials)
+    )
+    columns = ["method", "set", "choices", "range", "verdict"]
+    pd.testing.assert_frame_equal(whole[columns], joined[columns])
+
+
+def test_results_that_differ_are_named_and_the_first_table_counts() -> None:
+    other = trials(EXAMPLE)
+    other.loc[0, "test_accuracy"] = 0.5
+    other.loc[9, ["state", "test_accuracy", "validation_accuracy"]] = ["COMPLETE", 0.4, 0.4]
+    joined = join([Part("b", other), Part("a", trials(EXAMPLE))])
+    assert joined.differing == ("FP  None seed=0", "PQ binary 1e-06 seed=1")
+    assert joined.trials.loc[0, "test_accuracy"] == 0.98
+    assert joined.trials.loc[9, "state"] == "DIVERGED"
+    assert joined.notes() == [
+        "10 trials in several sources, and counted once",
+        "2 trials with different results in two sources, of which that of the first in the "
+        "alphabet counts: FP  None seed=0, PQ binary 1e-06 seed=1",
+    ]
+
+
+def labelled(frame: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+    return frame.assign(**{"recipe.epochs": 3, **changes})
+
+
+def test_a_configuration_has_the_names_of_the_first_table() -> None:
+    first = labelled(trials(EXAMPLE[4:6]), sweep="first")
+    second = labelled(trials(EXAMPLE[4:8]), sweep="second", method="ProxConnect")
+    second["axis.theta"] = "1"
+    joined = join([Part("second.py", second), Part("first.py", first)])
+    assert list(joined.trials["method"]) == ["PC", "PC", "ProxConnect", "ProxConnect"]
+    assert list(joined.trials["axis.theta"]) == ["1"] * 4  # about which the first says nothing
+    assert list(joined.trials["sweep"]) == ["first + second"] * 2 + ["second"] * 2
+    assert joined.renamed == ("PC binary 0.01 seed=0",)
+    apart = join([Part("second.py", second), Part("first.py", first, "mine")], by="tag").trials
+    assert list(apart["axis.tag"]) == ["mine + second.py"] * 2 + ["second.py"] * 2
+    again = join([Part("joined.csv", joined.trials), Part("first.py", first)], by="sweep").trials
+    assert list(again["axis.sweep"]) == ["first + second"] * 2 + ["second"] * 2
+
+
+def test_different_configurations_with_the_same_columns_need_to_be_kept_apart() -> None:
+    first = trials(EXAMPLE[4:6], sweep="first")
+    other = trials(EXAMPLE[4:6], sweep="other", configuration_id="c")
+    other["trial_id"] = ["x", "y"]
+    parts = [Part("first", first), Part("other", other)]
+    with pytest.raises(SchemaError, match="'c' has the same dataset, model"):
+        Measurements(join(parts).trials)
+    apart = Measurements(join(parts, by="sweep").trials).trials
+    assert list(apart["axis.sweep"]) == ["first"] * 2 + ["other"] * 2
+    with pytest.raises(SchemaError, match="there already is an axis 'sweep'"):
+        join([Part("apart.csv", apart)], by="sweep")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trial_id": ["t4", "z"]}, "trial_id 't4' is 'PC binary 0.01 seed=0' in a and 'PC binary"),
+        ({"method": "other"}, "'PC-binary-0.1' has method 'PC' in a and 'other' in b; give each"),
+        ({"state": "DONE"}, "b: trials: state 'DONE' is unknown"),
+    ],
+)
+def test_ids_of_other_programs_that_mean_something_else_are_refused(
+    change: dict[str, Any], message: str
+) -> None:
+    other = trials(EXAMPLE[6:8]).assign(trial_id=["p", "q"], seed=[7, 8]).assign(**change)
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        join([Part("a", trials(EXAMPLE)), Part("b", other)])
