@@ -1,16 +1,19 @@
 """Comparison of methods over common seeds, and the methods that no other significantly beats."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import SETTING, completed, highest, rounding_of
 from analysis.statistics.intervals import t_interval
+
+Floats = NDArray[np.float64]
 
 
 def compare_methods(
@@ -37,31 +40,30 @@ def compare_methods(
                 runs, with ties counted as one half (Agarwal et al., 2021).
     """
     keys = [*SETTING, "set", *axis_columns(selected)]
-    runs = _runs(selected, trials, metric)
-    rows = []
+    runs = _Runs(selected, trials, metric)
+    found: dict[str, list[Any]] = {name: [] for name in [*keys, *_COMPARED]}
     for key, part in selected[selected["set"] != ""].groupby(keys, sort=False):
         ordered = part.sort_values("test_mean", ascending=False, kind="stable")
-        where = dict(zip(keys, key, strict=True))
-        for first, second in combinations(ordered.itertuples(), 2):
-            own, others = runs[first.configuration_id], runs[second.configuration_id]
-            seeds, mean, std = _paired(own, others)
-            rows.append(
-                {
-                    **where,
-                    "method": first.method,
-                    "other": second.method,
-                    "seeds": seeds,
-                    "difference": mean,
-                    "std": std,
-                    "improvement": probability_of_improvement([*own.values()], [*others.values()]),
-                }
-            )
-    columns = ["method", "other", "seeds", "difference", "std", "improvement"]
-    found = pd.DataFrame(rows, columns=[*keys, *columns])
-    low, high = t_interval(found["difference"], found["std"], found["seeds"])
-    found = found.assign(low=low, high=high)
+        scores = runs.of(ordered["configuration_id"])
+        first, second = np.triu_indices(len(ordered), 1)
+        seeds, means, stds = _paired(scores[first], scores[second])
+        names = ordered["method"].to_numpy(object)
+        for name, value in zip(keys, key, strict=True):
+            found[name] += [value] * len(first)
+        found["method"] += list(names[first])
+        found["other"] += list(names[second])
+        found["seeds"] += seeds.tolist()
+        found["difference"] += means.tolist()
+        found["std"] += stds.tolist()
+        found["improvement"] += _improvements(scores[first], scores[second]).tolist()
+    table = pd.DataFrame(found)
+    low, high = t_interval(table["difference"], table["std"], table["seeds"])
+    table = table.assign(low=low, high=high)
     columns = ["method", "other", "seeds", "difference", "low", "high", "improvement"]
-    return found[[*keys, *columns]]
+    return table[[*keys, *columns]]
+
+
+_COMPARED = ("method", "other", "seeds", "difference", "std", "improvement")
 
 
 def with_leaders(
@@ -80,16 +82,24 @@ def with_leaders(
         keys: columns that define a group.
         metric: what the trials are compared by.
     """
-    runs = _runs(rows, trials, metric)
-    leads: set[Hashable] = set()
-    wins: set[Hashable] = set()
+    runs = _Runs(rows, trials, metric)
+    names, ends, paired = [], [], []
     for _, part in rows[rows["n"] > 0].groupby(list(keys), sort=False, dropna=False):
         best = highest(part)["configuration_id"]
         others = [name for name in part["configuration_id"] if name != best]
-        paired = [_paired(runs[best], runs[other]) for other in others]
-        seeds, means, stds = np.array(paired, dtype=float).reshape(-1, 3).T
-        low, _ = t_interval(means, stds, seeds)
-        equal = rounding_of(part["test_mean"])
+        scores = runs.of([best, *others])
+        paired.append(_paired(np.broadcast_to(scores[:1], scores[1:].shape), scores[1:]))
+        names.append((best, others))
+        ends.append(rounding_of(part["test_mean"]))
+    seeds, means, stds = (
+        np.concatenate([one[place] for one in paired]) if paired else np.zeros(0)
+        for place in range(3)
+    )
+    lows, _ = t_interval(means, stds, seeds)
+    leads: set[Hashable] = set()
+    wins: set[Hashable] = set()
+    for (best, others), equal in zip(names, ends, strict=True):
+        low, lows = lows[: len(others)], lows[len(others) :]
         leads |= {name for name, end in zip(others, low, strict=True) if end <= equal}
         leads |= {best} if not np.isnan(low).all() else set()
         wins |= {best} if len(others) and (low > equal).all() else set()
@@ -97,25 +107,58 @@ def with_leaders(
     return rows.assign(leads=known.isin(leads), wins=known.isin(wins))
 
 
-def _runs(
-    rows: pd.DataFrame, trials: pd.DataFrame, metric: Metric
-) -> Mapping[Hashable, Mapping[float, float]]:
-    """Configuration -> seed -> test score."""
-    finished = completed(trials)
-    runs: dict[Hashable, dict[float, float]] = {name: {} for name in rows["configuration_id"]}
-    columns = finished[["configuration_id", "seed"]].assign(score=metric.scores(finished, "test"))
-    for configuration, seed, score in columns.itertuples(index=False):
-        if configuration in runs:
-            runs[configuration][seed] = score
-    return runs
+class _Runs:
+    """The test scores of the COMPLETE trials of configurations."""
+
+    def __init__(self, rows: pd.DataFrame, trials: pd.DataFrame, metric: Metric) -> None:
+        finished = completed(trials)
+        self._names = pd.Index(rows["configuration_id"].unique())
+        places = self._names.get_indexer(finished["configuration_id"])
+        order = np.argsort(places, kind="stable")
+        self._seeds = finished["seed"].to_numpy()[order]
+        self._scores = metric.scores(finished, "test").to_numpy(float)[order]
+        ends = np.searchsorted(places[order], np.arange(len(self._names) + 1))
+        self._parts = [slice(*both) for both in pairwise(ends.tolist())]
+
+    def of(self, names: Iterable[Hashable]) -> Floats:
+        """Scores of configurations (names, seeds); NaN for seeds that a configuration lacks."""
+        parts = [self._parts[place] for place in self._names.get_indexer(pd.Index(names))]
+        seeds, columns = np.unique(
+            np.concatenate([self._seeds[part] for part in parts]), return_inverse=True
+        )
+        scores = np.full((len(parts), len(seeds)), np.nan)
+        places = np.repeat(np.arange(len(parts)), [part.stop - part.start for part in parts])
+        scores[places, columns] = np.concatenate([self._scores[part] for part in parts])
+        return scores
 
 
-def _paired(own: Mapping[float, float], others: Mapping[float, float]) -> tuple[int, float, float]:
-    """Number of common seeds, and mean and standard deviation (ddof = 1) of their differences."""
-    differences = np.array([value - others[seed] for seed, value in own.items() if seed in others])
-    count = len(differences)
-    mean = float(differences.mean()) if count else float("nan")
-    return count, mean, float(differences.std(ddof=1)) if count > 1 else float("nan")
+def _paired(own: Floats, others: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Number of common seeds, and mean and standard deviation (ddof = 1) of the differences.
+
+    Args:
+        own: (pairs, seeds), NaN for missing seeds.
+        others: the same of the others.
+    """
+    differences = own - others
+    is_common = ~np.isnan(differences)
+    counts = is_common.sum(axis=1)
+    means, stds = np.full((2, len(counts)), np.nan)
+    for count in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts == count)
+        values = differences[rows][is_common[rows]].reshape(len(rows), count)
+        means[rows] = values.mean(axis=1)
+        if count > 1:
+            stds[rows] = values.std(axis=1, ddof=1)
+    return counts, means, stds
+
+
+def _improvements(own: Floats, others: Floats) -> Floats:
+    """The result of `probability_of_improvement` for each row of scores; see `_paired`."""
+    counts = (~np.isnan(own)).sum(axis=1) * (~np.isnan(others)).sum(axis=1)
+    signs = np.zeros(len(own))
+    for column in range(own.shape[1]):
+        signs += np.nansum(np.sign(own[:, column, None] - others), axis=1)
+    return (signs / counts + 1) / 2
 
 
 def probability_of_improvement(own: ArrayLike, others: ArrayLike) -> float:
