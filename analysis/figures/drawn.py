@@ -2,12 +2,22 @@
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
+from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from analysis.figures.style import SOFT
+
+ENDINGS: Final = ("pdf", "png", "svg")
+"""Endings of the files of a figure."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +36,51 @@ class Drawn:
     def svg(self) -> str:
         """The text of the figure's SVG file; the same trials give the same text."""
         text = io.StringIO()
-        self.figure.savefig(text, format="svg", metadata={"Date": None})
+        with self._at_print_size():
+            FigureCanvasSVG(self.figure).print_svg(text, metadata={"Date": None})
         return text.getvalue()
+
+    @cached_property
+    def pdf(self) -> bytes:
+        """The content of the figure's PDF file; the same trials give the same content."""
+        content = io.BytesIO()
+        with self._at_print_size():
+            FigureCanvasPdf(self.figure).print_pdf(content, metadata={"CreationDate": None})
+        return content.getvalue()
+
+    @property
+    def png(self) -> bytes:
+        """The content of the figure's PNG file."""
+        content = io.BytesIO()
+        with self._at_print_size():
+            FigureCanvasAgg(self.figure).print_png(content)
+        return content.getvalue()
+
+    def content(self, ending: str) -> bytes:
+        """The content of one of the figure's files.
+
+        Args:
+            ending: one of `ENDINGS`.
+        """
+        return {
+            "pdf": lambda: self.pdf,
+            "png": lambda: self.png,
+            "svg": lambda: self.svg.encode("utf-8"),
+        }[ending]()
+
+    @contextmanager
+    def _at_print_size(self) -> Iterator[None]:
+        """Give the figure the resolution of files.
+
+        `Figure.savefig` does so, too, but draws the figure once more, for the layout that a frozen
+        figure has already.
+        """
+        before = self.figure.dpi
+        self.figure.dpi = rcParams["savefig.dpi"]
+        try:
+            yield
+        finally:
+            self.figure.dpi = before
 
     @property
     def inline_svg(self) -> str:

@@ -247,7 +247,9 @@ def whole_epochs(axes: Axes) -> None:
 def freeze_layout(figure: Figure) -> None:
     """Compute the constrained layout of a figure once, for all files that show it."""
     figure.set_layout_engine("constrained")
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
     figure.set_layout_engine("none")
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.columns import AXIS_PREFIX, RECIPE_PREFIX, axis_columns
+from analysis.knobs.columns import knob_columns
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import SchemaError, validate_trials
 from analysis.text import brief
@@ -27,7 +28,7 @@ _RANKS = {
 }
 """State -> its rank; of a trial that is in several tables, the row with the lowest counts."""
 _LABELS = ("dataset", "model", "regime", "method", "set", "rho0")
-"""Columns that name a configuration; those of further axes do, too."""
+"""Columns that name a configuration; those of further axes, and of their knobs, do, too."""
 _AND = " + "
 """Stands between the names of sweeps that have the same trial."""
 _MOST_SHOWN = 3
@@ -109,7 +110,7 @@ def join(parts: Sequence[Part], metric: Metric = ACCURACY, by: By | None = None)
         [_checked(part, metric).assign(**{_PART: place}) for place, part in enumerate(parts)],
         ignore_index=True,
     )
-    axes = axis_columns(whole)
+    axes = axis_columns(whole) + knob_columns(whole)
     whole[axes] = whole[axes].fillna("")
     _require_same(whole, names)
     whole, renamed = _with_labels(whole, names, axes)
@@ -178,7 +179,7 @@ def _with_labels(
     if len(unknown):
         row = unknown.iloc[0]
         theirs = first.loc[row["configuration_id"]]
-        what = next(name for name in labels if not same[name][row.name])
+        what = next(name for name in labels if not same[name].loc[unknown.index[0]])
         raise SchemaError(
             f"configuration_id {brief(row['configuration_id'])!r} has {what} {theirs[what]!r} in "
             f"{names[theirs[_PART]]} and {row[what]!r} in {names[row[_PART]]}; give each "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures.drawn import Drawn
+from analysis.figures.drawn import ENDINGS, Drawn
 from analysis.report.latex import (
     LONGEST,
     figure_file,
@@ -26,8 +26,6 @@ FORMATS: Mapping[str, str] = {
 }
 """Format -> its files. In LaTeX, every table and every figure is a file that a paper can include,
 and report.tex, to be compiled in its own folder, shows all of them."""
-
-_ENDINGS = ("pdf", "png", "svg")
 
 
 class ReportFiles:
@@ -110,7 +108,7 @@ class ReportFiles:
         for item in drawn:
             figures.append(f"figure_{item.name}")
             self._write(f"latex/{figures[-1]}.tex", latex_figure(item, name))
-            _save(item, self._path(f"latex/{figure_file(item, name)}"))
+            self._path(f"latex/{figure_file(item, name)}").write_bytes(item.content("pdf"))
         names = [table.name for table in short]
         self._write("latex/report.tex", latex_document(title, names, left_out, figures))
 
@@ -119,8 +117,9 @@ class ReportFiles:
         if "figures" not in self.formats:
             return
         for item in drawn:
-            for ending in _ENDINGS:
-                _save(item, self._path(f"figures/{item.name}.{ending}"))
+            for ending in ENDINGS:
+                path = self._path(f"figures/{item.name}.{ending}")
+                path.write_bytes(item.content(ending))
 
     def write_table(self, name: str, table: pd.DataFrame, *, is_named: bool = False) -> None:
         """Write a table of findings as CSV and Parquet.
@@ -152,14 +151,6 @@ class ReportFiles:
 
     def _write(self, name: str, text: str) -> None:
         self._path(name).write_text(text, encoding="utf-8")
-
-
-def _save(item: Drawn, path: Path) -> None:
-    """Write a figure to a file; the same trials give the same file."""
-    if path.suffix == ".svg":
-        path.write_text(item.svg, encoding="utf-8")
-        return
-    item.figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
 
 
 def _plain_text(table: pd.DataFrame) -> pd.DataFrame:

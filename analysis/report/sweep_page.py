@@ -85,8 +85,10 @@ def _recipes(
     common = [(_short(column), texts[column].iloc[0]) for column in same]
     others = [column for column in columns if column not in same]
     own = []
-    for (_, row), name in zip(texts[others].iterrows(), _names(first), strict=True):
-        own.append((name, [(_short(column), row[column]) for column in others if row[column]]))
+    shown = [_short(column) for column in others]
+    rows = texts[others].itertuples(index=False, name=None)
+    for row, name in zip(rows, _names(first), strict=True):
+        own.append((name, [pair for pair in zip(shown, row, strict=True) if pair[1]]))
     return [item for item in common if item[1]], own
 
 

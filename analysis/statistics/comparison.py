@@ -122,7 +122,7 @@ class _Runs:
 
     def of(self, names: Iterable[Hashable]) -> Floats:
         """Scores of configurations (names, seeds); NaN for seeds that a configuration lacks."""
-        parts = [self._parts[place] for place in self._names.get_indexer(pd.Index(names))]
+        parts = [self._parts[place] for place in self._names.get_indexer(list(names))]
         seeds, columns = np.unique(
             np.concatenate([self._seeds[part] for part in parts]), return_inverse=True
         )
@@ -158,7 +158,8 @@ def _improvements(own: Floats, others: Floats) -> Floats:
     signs = np.zeros(len(own))
     for column in range(own.shape[1]):
         signs += np.nansum(np.sign(own[:, column, None] - others), axis=1)
-    return (signs / counts + 1) / 2
+    found: Floats = (signs / counts + 1) / 2
+    return found
 
 
 def probability_of_improvement(own: ArrayLike, others: ArrayLike) -> float:

@@ -1,6 +1,7 @@
 """Tables of the findings: sensitivity, variance, comparisons and configurations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -52,15 +53,16 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
 
 def _sensitivity(findings: Findings) -> Table:
     metric = findings.metric
-    chosen = findings.selected.set_index([*_keys(findings), "set", "method"])["rho0"]
-    regrets = findings.regrets.set_index([*_keys(findings), "set", "method", "rho0"])["regret"]
+    keys = [*_keys(findings), "set", "method"]
+    chosen = findings.selected.set_index(keys)["rho0"].to_dict()
+    regrets = findings.regrets.set_index([*keys, "rho0"])["regret"].to_dict()
 
-    def choice(row: pd.Series) -> str:
-        key = tuple(row[[*_keys(findings), "set", "method"]])
+    def choice(row: Mapping[Hashable, Any]) -> str:
+        key = tuple(row[name] for name in keys)
         if not row["choices"]:
             return ""
-        rho0 = chosen.loc[key]
-        return f"{rho0_label(rho0)} ({metric.text(regrets.loc[(*key, rho0)])})"
+        rho0 = chosen[key]
+        return f"{rho0_label(rho0)} ({metric.text(regrets[*key, rho0])})"
 
     return build(
         "sensitivity",
@@ -170,6 +172,14 @@ def _with_importance(split: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFr
 
 def _comparisons(findings: Findings) -> Table:
     metric = findings.metric
+    pairs = findings.comparisons
+    some = _with_the_best(pairs)
+    left_out = (
+        f" Of more than {_MOST_METHODS} methods on a set, only the pairs with the best are shown; "
+        "tables/comparisons.csv has all."
+        if len(some) < len(pairs)
+        else ""
+    )
     return build(
         "comparisons",
         COMPARISON,
@@ -177,8 +187,8 @@ def _comparisons(findings: Findings) -> Table:
         f"{metric.in_unit}. The 95 % intervals are those of a paired t test over common seeds, and "
         "are not corrected for the number of pairs. P(improvement) is the probability that a "
         "run of the first method "
-        "beats one of the second." + _on_test(findings) + _training_note(findings),
-        findings.comparisons,
+        "beats one of the second." + left_out + _on_test(findings) + _training_note(findings),
+        some,
         {
             **WHERE,
             "set": "set",
@@ -190,6 +200,18 @@ def _comparisons(findings: Findings) -> Table:
             "P(improvement)": of("improvement", probability),
         },
     )
+
+
+_MOST_METHODS = 12
+"""Methods on a set of which all pairs are shown; the number of pairs grows with its square."""
+
+
+def _with_the_best(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs to show: all, or those with the best method of a set that has many methods."""
+    keys = [*SETTING, *axis_columns(pairs), "set"]
+    groups = pairs.groupby(keys, sort=False)["method"]
+    is_small = groups.transform("size") <= _MOST_METHODS * (_MOST_METHODS - 1) / 2
+    return pairs[is_small | (pairs["method"] == groups.transform("first"))]
 
 
 def _on_test(findings: Findings) -> str:

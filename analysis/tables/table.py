@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import pandas as pd
 
@@ -87,7 +88,8 @@ def axis_label(column: str, others: Container[str]) -> str:
     return f"axis {name}" if name in others else name
 
 
-Format = Callable[[pd.Series], str]
+Format = Callable[[Any], str]
+"""A function of a row: a mapping from the columns of a table of findings to their values."""
 Columns = dict[str, str | Format]
 """Header -> column of a table of findings, or a function that formats its row."""
 
@@ -119,7 +121,7 @@ def build(name: str, section: str, caption: str, frame: pd.DataFrame, columns: C
                 header: row[source] if isinstance(source, str) else source(row)
                 for header, source in wanted.items()
             }
-            for _, row in frame.iterrows()
+            for row in frame.to_dict("records")
         ],
         columns=list(wanted),
     )

@@ -168,17 +168,20 @@ def _of_sweep(
     storage, exclusions = Storage(options.storage), Exclusions(options.where)
     name = part_name(report_name(sweep), (), where=options.where)
     out = options.out or storage.root / "reports" / name
+    measurements = sweep_report.measurements_of(sweep, storage, exclusions)
+    left = set(measurements.trials["trial_id"])
+    cells = [cell for cell in sweep.cells if cell.fingerprint in left]
     written = sweep_report.report(
-        sweep_report.measurements_of(sweep, storage, exclusions),
+        measurements,
         out,
         f"Sweep {name}",
         exclusions.facts
-        | _facts(sweep, "run", options, results_of(sweep.cells, storage))
-        | _data_facts(sweep.cells, storage),
+        | _facts(sweep, "run", options, results_of(cells, storage))
+        | _data_facts(cells, storage),
         _named(chosen, name),
         details=partial(sweep_report.details_of, sweep, storage),
-        links=sweep_report.links_of(sweep.cells, storage, out),
-        failed=sweep_report.failed_in(sweep.cells, storage, out),
+        links=sweep_report.links_of(cells, storage, out),
+        failed=sweep_report.failed_in(cells, storage, out),
     )
     if not options.json:
         exclusions.show()

@@ -10,6 +10,7 @@ from analysis.columns import HISTORY, empty
 from analysis.findings import Findings
 from analysis.joining.trials import By, Part, join
 from analysis.metric import ACCURACY_TOP5, Metric
+from analysis.report.failures import FailedTrial
 from analysis.report.trials import TrialLinks
 from analysis.schema import Measurements, SchemaError
 from quantlab import ConfigurationError
@@ -17,7 +18,7 @@ from sweeps.joining.source import Source, SweepSource, metrics_of
 from sweeps.reporting.computed import results_of
 from sweeps.reporting.frames import axes_of_table, history_frame
 from sweeps.reporting.importance import importance_frame
-from sweeps.reporting.sweep_report import details_of, links_of, require_ended
+from sweeps.reporting.sweep_report import details_of, failed_in, links_of, require_ended
 from sweeps.selection.choice import chosen_places
 from sweeps.selection.exclusions import Exclusions
 from sweeps.spec import SweepSpec
@@ -59,6 +60,12 @@ class JoinedTrials:
             for sweep, storage in self.parts
             for fingerprint, link in links_of(sweep.cells, storage, out).items()
         }
+
+    def failed(self, out: Path) -> list[FailedTrial]:
+        """Return the failed trials with their reasons; see `failed_in`."""
+        return [
+            trial for sweep, storage in self.parts for trial in failed_in(sweep.cells, storage, out)
+        ]
 
     def results(self) -> list[Result]:
         """Return the results of the trials that have finished in a storage."""

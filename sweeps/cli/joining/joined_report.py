@@ -71,6 +71,7 @@ def report_joined(
         named(name),
         details=joined.details,
         links=joined.links(out),
+        failed=joined.failed(out),
     )
     if not options.json:
         for note in notes:
