@@ -1,6 +1,5 @@
 """What a browser shows: the report from disk, and MLflow's UI on a sweep's storage."""
 
-import json
 import os
 import re
 import shutil
@@ -11,15 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+from xml.etree import ElementTree
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from analysis.report.study import write_study_report
 from tests.analysis.studies import made_study
 from tests.conftest import SWEEPS, Ran, run_command
+from tests.pages import Explored, body, contrast, open_afresh, requested
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -55,16 +58,6 @@ def browser() -> Iterator[webdriver.Chrome]:
     driver.quit()
 
 
-def requested(browser: webdriver.Chrome) -> list[str]:
-    """Addresses that pages asked for since the last call."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    ]
-
-
 @pytest.fixture(scope="module")
 def page(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
@@ -82,7 +75,7 @@ def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome,
     assert addresses[0] == page
     assert all(address == page or address.startswith("data:") for address in addresses)
     assert browser.find_element(By.TAG_NAME, "h1").text == "Sweep tiny"
-    figure = browser.find_element(By.TAG_NAME, "svg")
+    figure = browser.find_element(By.CSS_SELECTOR, ".figure svg")
     assert figure.size["width"] > 200
     assert figure.size["height"] > 100
     abouts = [element.text for element in browser.find_elements(By.CLASS_NAME, "about")]
@@ -130,6 +123,134 @@ def test_trials_are_filtered_and_linked(browser: webdriver.Chrome, page: str) ->
     assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", run)
 
 
+@pytest.fixture
+def explored(browser: webdriver.Chrome, page: str) -> Iterator[Explored]:
+    requested(browser)
+    browser.get(page)
+    part = Explored(browser)
+    part.drawn()
+    yield part
+    assert not [address for address in requested(browser)[1:] if not address.startswith("data:")]
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_a_mark_tells_its_values_and_leads_to_its_trials(explored: Explored) -> None:
+    mark = explored.find("[data-chart=values] .mark-symbol path[fill='#cc79a7']")
+    ActionChains(explored.browser).move_to_element(mark).click().perform()
+    tip = explored.find("[data-chart=values] .tip")
+    assert re.search(r"^MD.*\ntest accuracy: \d+\.\d\d % .*n = 2\nfrom ", tip.text)
+    folder, run = (
+        link.get_attribute("href")
+        for link in explored.rows("values")[1].find_elements(By.TAG_NAME, "a")
+    )
+    assert folder is not None
+    assert (Path(url2pathname(urlsplit(folder).path)) / "result.json").exists()
+    assert run is not None
+    assert "/runs/" in run
+    explored.find("[data-chosen=values] button").click()
+    assert explored.browser.find_element(By.CSS_SELECTOR, ".filter output").text == "2 of 6 rows"
+
+
+def test_every_mark_can_be_reached_with_the_keyboard(explored: Explored) -> None:
+    for name, marks, rows in (("values", 3, 2), ("parallel", 6, 1)):
+        chart = explored.find(f"[data-chart={name}]")
+        said = set()
+        for key in (Keys.HOME, *[Keys.ARROW_RIGHT] * (marks - 1)):
+            chart.send_keys(key)
+            said.add(chart.find_element(By.CSS_SELECTOR, "[role=status]").text)
+        assert len(said) == marks
+        assert all("test accuracy: " in text for text in said)
+        chart.send_keys(Keys.ARROW_UP, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.END, Keys.ENTER)
+        assert len(explored.rows(name)) == rows
+        chart.send_keys(Keys.ESCAPE)
+        assert not explored.rows(name)
+        assert not chart.find_element(By.CLASS_NAME, "tip").is_displayed()
+
+
+def test_trials_are_kept_by_methods_ranges_and_dragging(explored: Explored) -> None:
+    kept = explored.control("kept")
+    marks = "[data-chart=values] .mark-symbol path[fill='#cc79a7']"
+    assert kept.text == "6 of 6 trials are kept."
+    for method in explored.control("groups").find_elements(By.TAG_NAME, "label"):
+        if method.text == "MD":
+            method.find_element(By.TAG_NAME, "input").send_keys(Keys.SPACE)
+    explored.drawn()
+    assert kept.text == "2 of 6 trials are kept."
+    assert not explored.browser.find_elements(By.CSS_SELECTOR, marks)
+    explored.control("reset").send_keys(Keys.ENTER)
+    explored.drawn()
+    assert explored.browser.find_elements(By.CSS_SELECTOR, marks)
+    explored.find("summary").send_keys(Keys.ENTER)
+    for key, text, count in (("rho0", "1", 2), ("seed", "1", 1), ("seed", "", 2), ("rho0", "", 6)):
+        explored.write(explored.find(f"[data-range={key}] input"), text)
+        assert kept.text == f"{count} of 6 trials are kept."
+    explored.find("[data-range=set] input").send_keys(Keys.SPACE)
+    explored.drawn()
+    assert kept.text == "2 of 6 trials are kept."  # those without a set
+    explored.control("reset").click()
+    explored.drawn()
+    chart = explored.find("[data-chart=parallel] svg")
+    axis = chart.find_elements(By.CSS_SELECTOR, ".role-axis-domain line")[1]  # of the method
+    drag = ActionChains(explored.browser).move_to_element_with_offset(axis, 0, -128)
+    drag.click_and_hold().move_by_offset(0, 128).release().perform()
+    explored.drawn()
+    first = kept.text
+    assert first in ("2 of 6 trials are kept.", "4 of 6 trials are kept.")
+    explored.control("show").click()
+    output = explored.browser.find_element(By.CSS_SELECTOR, ".filter output")
+    assert output.text == f"{first[:6]} rows"
+    axis = explored.find("[data-chart=parallel] svg").find_elements(
+        By.CSS_SELECTOR, ".role-axis-domain line"
+    )[1]
+    ActionChains(explored.browser).move_to_element(axis).click().perform()
+    explored.drawn()
+    assert kept.text == "6 of 6 trials are kept."
+
+
+def test_each_choice_of_axes_is_drawn(explored: Explored) -> None:
+    for name in ("x", "y"):
+        options = explored.control(name).find_elements(By.TAG_NAME, "option")
+        assert len(options) > 2
+        for option in options:
+            option.click()
+            explored.drawn()
+            labels = explored.find("[data-chart=values] svg").text
+            assert option.text in labels, option.text
+    explored.write(explored.control("low"), "0.001")
+    explored.write(explored.control("high"), "1000000")
+
+
+def test_figures_are_saved_as_svg(explored: Explored, tmp_path: Path) -> None:
+    behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    explored.browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    for button in explored.browser.find_elements(By.CLASS_NAME, "download"):
+        explored.browser.execute_script("arguments[0].scrollIntoView()", button)
+        button.send_keys(Keys.ENTER)
+    names = {"values", "parallel", "sensitivity", "heat_map"}
+    WebDriverWait(explored.browser, 30).until(
+        lambda _: names <= {path.stem for path in tmp_path.glob("*.svg")}
+    )
+    for name in names:
+        text = (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(--" not in text
+
+
+@pytest.mark.parametrize("how", ["print", "no scripts"])
+def test_a_print_has_the_figures_and_no_controls(
+    browser: webdriver.Chrome, page: str, how: str
+) -> None:
+    is_print = how == "print"
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not is_print})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print" if is_print else ""})
+    browser.get(page)
+    assert not browser.find_element(By.ID, "explore").is_displayed()
+    assert not any(e.is_displayed() for e in browser.find_elements(By.CLASS_NAME, "download"))
+    assert all(e.is_displayed() for e in browser.find_elements(By.CSS_SELECTOR, ".figure svg"))
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 @pytest.fixture(scope="module")
 def study_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("study")
@@ -163,23 +284,6 @@ def test_a_report_fits_the_screen_and_is_legible(
         assert contrast(browser, selector) >= 4.5, selector
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-def contrast(browser: webdriver.Chrome, selector: str) -> float:
-    """Of an element's text with the page, as WCAG defines it; 4.5 is its level AA."""
-    colours = browser.execute_script(
-        "return [document.querySelector(arguments[0]), document.body].map((element, place) => "
-        "getComputedStyle(element)[place ? 'backgroundColor' : 'color'].match(/[0-9.]+/g))",
-        selector,
-    )
-    lights = []
-    for colour in colours:
-        linear = [
-            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-            for value in (float(channel) / 255 for channel in colour[:3])
-        ]
-        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
-    return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -272,13 +376,3 @@ def test_a_moved_storage_shows_its_artifacts(
         lambda page: "weights.pt" in body(page) and '"algorithm"' in body(page)
     )
     assert "moved" in body(browser)  # the path of the file
-
-
-def open_afresh(browser: webdriver.Chrome, link: str) -> None:
-    """Open a link as in a new tab; MLflow's page would keep the state of the view before."""
-    browser.get("about:blank")
-    browser.get(link)
-
-
-def body(browser: webdriver.Chrome) -> str:
-    return " ".join(browser.find_element(By.TAG_NAME, "body").text.split())

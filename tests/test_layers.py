@@ -47,6 +47,7 @@ FLOORS = {
         "findings",
         "tables",
         "figures",
+        "interactive",
         "report",
     ),
     "sweeps": (

@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.drawn import Drawn
@@ -44,7 +44,9 @@ def render_page(
         The text of the HTML file.
     """
     environment = Environment(
-        loader=PackageLoader("analysis.report", "."),
+        loader=ChoiceLoader(
+            [PackageLoader("analysis.report", "."), PackageLoader("analysis.interactive", ".")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -67,7 +69,14 @@ def render_page(
         of = sections.setdefault(item.section, {"figures": [], "tables": []})
         svg = Markup(item.inline_svg)
         width = round(_PIXELS_AN_INCH * item.figure.get_figwidth())
-        of["figures"].append({"svg": svg, "caption": first_sentence(item.caption), "width": width})
+        of["figures"].append(
+            {
+                "name": item.name,
+                "svg": svg,
+                "caption": first_sentence(item.caption),
+                "width": width,
+            }
+        )
     if last in sections:
         sections[last] = sections.pop(last)
     return environment.get_template(template).render(

@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.columns import RECIPE_PREFIX
 from analysis.figures.drawn import Drawn
 from analysis.findings import Findings
+from analysis.interactive.explorer import explorer
 from analysis.report.failures import FailedTrial, by_reason
 from analysis.report.page import render_page
 from analysis.report.trials import TrialLinks, trial_table
@@ -67,6 +68,7 @@ def render_report(
         recipes=recipes,
         trials=trial_table(measurements, links),
         failures=by_reason(failed),
+        explorer=explorer(measurements),
         metric=findings.metric.label,
         recompute=recompute,
     )

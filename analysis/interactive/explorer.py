@@ -1,0 +1,105 @@
+"""The interactive part of a report's page: its data and its scripts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from analysis.figures.style import DASHES, method_styles
+from analysis.interactive.dimensions import dimensions
+from analysis.interactive.library import chart_library
+from analysis.schema import Measurements
+from analysis.statistics.aggregate import SETTING
+
+_SCRIPTS = ("chart.js", "values.js", "parallel.js", "explorer.js")
+_SHAPES: Mapping[str, str] = {
+    "s": "M-.9,-.9H.9V.9H-.9Z",
+    "o": "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",
+    "^": "M0,-1L1,.8H-1Z",
+    "v": "M0,1L1,-.8H-1Z",
+    "D": "M0,-1.1L1.1,0L0,1.1L-1.1,0Z",
+    "P": "M-.35,-1H.35V-.35H1V.35H.35V1H-.35V.35H-1V-.35H-.35Z",
+    "X": "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z",
+    "*": "M0,-1.1L.3,-.4L1,-.35L.45,.15L.65,.9L0,.5L-.65,.9L-.45,.15L-1,-.35L-.3,-.4Z",
+    "": "M-1,-.4H1V.4H-1Z",
+}
+"""Marker of matplotlib -> path in a square from -1 to 1."""
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """What the page needs beside its markup."""
+
+    data: Markup
+    """The trials as JSON, for an element ``script``."""
+    library: Markup
+    """The chart library."""
+    code: Markup
+    """The scripts of the charts."""
+
+
+def explorer(measurements: Measurements) -> Explorer | None:
+    """Prepare the interactive part of a page; None if no trial has a value of the metric.
+
+    Args:
+        measurements: the trials, and their metrics, with labels in place of names.
+    """
+    trials, metric = measurements.trials, measurements.metric
+    if trials[metric.column("test")].isna().all():
+        return None
+    return Explorer(
+        data=Markup(_json(_document(measurements))),
+        library=Markup(chart_library()),
+        code=Markup("\n".join(map(script, _SCRIPTS))),
+    )
+
+
+def script(name: str) -> str:
+    """The text of a script in this folder."""
+    return files("analysis.interactive").joinpath(name).read_text(encoding="utf-8")
+
+
+def _document(measurements: Measurements) -> dict[str, Any]:
+    trials, metric = measurements.trials, measurements.metric
+    found = list(dimensions(measurements))
+    (methods,) = (each.names for each in found if each.key == "method")
+    styles = method_styles(trials["method"])
+    columns = [trials[key] for key in SETTING]
+    # Columns of text are added, as joining each row would take long for thousands of trials.
+    settings, names = pd.factorize(reduce(lambda one, other: one + " · " + other, columns))
+    configurations, _ = pd.factorize(trials["configuration_id"])
+    first = trials.drop_duplicates("configuration_id")
+    return {
+        "group": "method",
+        "styles": [
+            {"name": name, "colour": styles[name][0], "shape": _SHAPES[styles[name][1]]}
+            for name in methods or ()
+        ],
+        "dashes": [list(dash) for dash in DASHES],
+        "panels": "set",
+        "settings": list(names),
+        "configurations": [name.rsplit(" seed=", 1)[0] for name in first["name"]],
+        "trials": {
+            "id": list(trials["trial_id"]),
+            "configuration": configurations.tolist(),
+            "setting": settings.tolist(),
+            "state": list(trials["state"]),
+            "isFinished": (trials["state"] == "COMPLETE").tolist(),
+        },
+        "plural": "trials",
+        "hasSeeds": True,
+        "table": "trials",
+        "metric": {"key": metric.column("test"), "higherIsBetter": metric.higher_is_better},
+        "dimensions": [each.document() for each in found],
+    }
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """JSON that cannot end the element of a page in which it stands."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", r"\u003c")
