@@ -1,7 +1,7 @@
 """The table of a study's configurations, with one row for each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pandas as pd
@@ -28,6 +28,16 @@ CONFIGURATIONS: Final[Mapping[str, str]] = {
 """Column -> meaning; one row per configuration."""
 
 
+VARIANTS: Final[Mapping[str, str]] = {
+    "configuration": "name of the configuration",
+    "trials": "number of its finished trials in this setting and with these values of the knobs",
+    "mean": "mean of the first objective over these trials",
+    "worst": "worst value among them",
+}
+"""Column -> meaning; one row per configuration, setting and values of knobs. The columns between
+the first two name the setting and the values."""
+
+
 @dataclass(frozen=True)
 class StudyMeasurements:
     """The results of a study so far.
@@ -50,6 +60,10 @@ class StudyMeasurements:
     """The winner's quantizer as formulas, one per line."""
     snippet: str
     """Python code that makes the winner."""
+
+    variants: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The winner and the known points in all settings and with all values of the knobs; columns of
+    `VARIANTS`. Empty if the study has neither."""
 
     def __post_init__(self) -> None:
         wanted = [

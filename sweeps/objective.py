@@ -151,6 +151,23 @@ class Objective:
             )
         return float(value)
 
+    def of_trial(self, recipe: Recipe, result: Mapping[str, Any]) -> float:
+        """Return the value of a trial that has ended: `value`, or `of_diverged` if it diverged.
+
+        Args:
+            recipe: the trial's recipe.
+            result: the fields of its ``result.json``.
+
+        Raises:
+            ConfigurationError: see `value`.
+        """
+        is_complete = result["state"] == TrialState.COMPLETE.value
+        return self.value(recipe, result) if is_complete else self.of_diverged
+
+    def worst_of(self, values: Iterable[float]) -> float:
+        """Return the worst of several values."""
+        return max(values) if self.direction == "minimize" else min(values)
+
     def require_value(self, recipe: Recipe) -> None:
         """Require a value for a made-up result of the recipe, before anything is trained.
 

@@ -94,6 +94,8 @@ def write_study_report(
     standing = "".join(f"- {line}\n" for line in study.standing)
     files.write_markdown(title, f"{standing}\n{what}\n{code}", tables)
     files.write_table("configurations", study.configurations, is_named=True)
+    if not study.variants.empty:
+        files.write_table("variants", study.variants, is_named=True)
     files.remove_older()
     return StudyReport(tables, directory, files.formats, tuple(files.written))
 
@@ -104,7 +106,7 @@ def study_tables(study: StudyMeasurements) -> list[Table]:
     Args:
         study: result of a study.
     """
-    ranked = study.ranked
+    ranked, first = study.ranked, study.objectives[0]
     tables = []
     if len(study.objectives) > 1:
         front = ranked[ranked["on_front"]]
@@ -123,6 +125,17 @@ def study_tables(study: StudyMeasurements) -> list[Table]:
             _body(study, pd.concat([best, known])),
         )
     )
+    if not study.variants.empty:
+        rows = study.variants
+        shown = {name: rows[name].astype(float).map(first.text) for name in ("mean", "worst")}
+        names = {name: f"{name} ({first.unit})" if first.unit else name for name in shown}
+        caption = (
+            "The winner and the known points in each setting and with each value of the knobs: "
+            f"mean and worst of the trials so far. The {first.name} of a configuration is that "
+            "over all its trials."
+        )
+        body = rows.assign(**shown, trials=rows["trials"].astype(str)).rename(columns=names)
+        tables.append(Table("variants", FOUND, caption, body))
     tables.append(Table("configurations", ALL, f"{ALL}.", _body(study, study.configurations)))
     return tables
 

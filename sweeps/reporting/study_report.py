@@ -1,5 +1,6 @@
 """Write the report of a study."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from analysis.report.failures import FailedTrial
 from analysis.report.latex_columns import LatexOptions, UnknownColumnError
 from analysis.report.study import StudyReport, write_study_report
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
-from quantlab import ConfigurationError
+from quantlab import ConfigurationError, configuration_id
 from sweeps.reporting.maps import quantizer_maps
 from sweeps.reporting.snippet import formula, snippet
 from sweeps.reporting.study_figures import optuna_figures
@@ -50,13 +51,14 @@ def measurements_of_study(
         cells[trial.number] = begun
     recipe = recipe_of(spec, best)
     plotted = [best.number, *(row["configuration"] for row in rows if row["label"])]
+    named = {number: describe(spec, study.trials[number]) for number in dict.fromkeys(plotted)}
     return StudyMeasurements(
         configurations=pd.DataFrame(rows),
         objectives=[objective.shown for objective in spec.objectives],
         maps=quantizer_maps(
             {
-                describe(spec, study.trials[number]): cells[number][0]
-                for number in dict.fromkeys(plotted)
+                name: _centre(spec, study.trials[number], cells[number])
+                for number, name in named.items()
                 if cells[number]
             },
             storage,
@@ -65,7 +67,46 @@ def measurements_of_study(
         winner=describe(spec, best),
         formula=formula(recipe),
         snippet=snippet(recipe),
+        variants=_variants(spec, {name: cells[number] for number, name in named.items()}, storage),
     )
+
+
+def _centre(spec: StudySpec, trial: FrozenTrial, begun: list[Cell]) -> Cell:
+    """Return a trial of a configuration, with its own values of the knobs if one has begun."""
+    own = configuration_id(recipe_of(spec, trial))
+    return next((cell for cell in begun if cell.configuration_id == own), begun[0])
+
+
+def _variants(
+    spec: StudySpec, configurations: Mapping[str, list[Cell]], storage: Storage
+) -> pd.DataFrame:
+    """Return the values of configurations in each setting and with each value of the knobs.
+
+    Args:
+        spec: the study.
+        configurations: name -> the trials that have begun.
+        storage: the folder of the trials.
+    """
+    if not spec.settings and not spec.neighbourhoods:
+        return pd.DataFrame()
+    objective, rows = spec.objectives[0], []
+    for name, cells in configurations.items():
+        found: dict[tuple[tuple[str, str], ...], list[float]] = {}
+        for cell in cells:
+            result = storage.trial(cell.fingerprint).result.read()
+            if result is None or not result.state.is_finished:
+                continue
+            own = {key: label for key, label in cell.coordinates.items() if key != "configuration"}
+            found.setdefault(tuple(own.items()), []).append(
+                objective.of_trial(cell.recipe, result.as_mapping())
+            )
+        rows += [
+            {"configuration": name, **dict(coordinates)}
+            | {"trials": len(values), "mean": math.fsum(values) / len(values)}
+            | {"worst": objective.worst_of(values)}
+            for coordinates, values in found.items()
+        ]
+    return pd.DataFrame(rows)
 
 
 def _row(

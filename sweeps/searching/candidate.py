@@ -71,10 +71,7 @@ class Candidate:
         """
         fields: Mapping[str, object] = result.as_mapping()
         is_complete = state is TrialState.COMPLETE
-        values = [
-            objective.value(cell.recipe, fields) if is_complete else objective.of_diverged
-            for objective in self.spec.objectives
-        ]
+        values = [objective.of_trial(cell.recipe, fields) for objective in self.spec.objectives]
         for constraint in self.spec.constraints if is_complete else ():
             excess = constraint.excess(cell.recipe, fields)
             before = self.excesses.get(constraint.name, excess)

@@ -71,23 +71,32 @@ def finished(folder: Path) -> int:
     return len(results_of(folder))
 
 
+AROUND = """,
+    neighbourhoods=(
+        Neighbourhood(name="rho0", paths=("quantization.sharpness.rho0",), factors=(1, 2)),
+    ),
+    objectives=(worst(VALIDATION_ACCURACY),)"""
+"""For a study: each seed of a configuration is two trials, which may be one pack."""
+
+
 def test_a_search_from_the_command_line(
     tmp_path: Path,
     quick_command: Command,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings = 'configurations=3, confirmation_seeds=(7, 8), known={"one": {"rho0": 1.0}}'
-    text = STUDY.replace("configurations=12", settings)
+    settings = 'configurations=2, confirmation_seeds=(7, 8), known={"one": {"rho0": 1.0}}'
+    text = changed(STUDY, "configurations=12", settings + AROUND)
+    text = changed(text, "import StudySpec", "import *")
     (tmp_path / "study.py").write_text(text)
     options = ("--concurrency", "2", "--pack", "2", "--promote", "confirm.py")
     done = quick_command(tmp_path, "search", "study.py", *options)
     assert done.returncode == 0, done.stderr
-    assert "tiny-study: 3 configurations" in done.stdout
-    assert re.search(r"best( new)?: configuration [12], validation accuracy ", done.stdout)
-    assert "known: configuration 0 (one), validation accuracy " in done.stdout
+    assert "tiny-study: 2 configurations" in done.stdout
+    assert re.search(r"best( new)?: configuration 1, worst validation accuracy ", done.stdout)
+    assert "known: configuration 0 (one), worst validation accuracy " in done.stdout
     assert "P(w*) = Tanh(levels=(-1.0, 1.0))" in done.stdout
-    require_everything_once(tmp_path, 3)
+    require_everything_once(tmp_path, 2)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("tiny-study")
     assert experiment is not None
@@ -111,11 +120,21 @@ def test_a_search_from_the_command_line(
     code, text = call("watch", "study.py")
     assert code == 0
     assert set(standing) <= {line.strip() for line in text.splitlines()}
-    assert "6/6 finished" in text
+    assert "8/8 finished" in text
     code, text = call("report", "study.py", "--format", "html,csv")
     assert code == 0
     page = (tmp_path / "runs" / "reports" / "tiny-study" / "report.html").read_text()
     assert "quantizer=Tanh(levels=(-1.0, 1.0))" in page
+    variants = (
+        tmp_path / "runs" / "reports" / "tiny-study" / "tables" / "variants.csv"
+    ).read_text()
+    header, *rows = variants.splitlines()
+    assert header == "configuration,rho0,trials,mean,worst"
+    assert {tuple(row.split(",")[:3]) for row in rows} >= {
+        ("configuration 0 (one)", "1", "2"),
+        ("configuration 0 (one)", "2", "2"),
+    }
+    assert len(rows) == 4
     assert "run 'study tiny-study'" in text
     names = {
         run.data.tags.get("mlflow.runName")
@@ -125,8 +144,8 @@ def test_a_search_from_the_command_line(
     code, text = call("plan", "confirm.py", "--json")
     assert code == 0
     blocks = {block["label"]: block["trials"] for block in json.loads(text)["blocks"]}
-    assert blocks == {"winner": 2, "one": 2}
-    assert call("status", "confirm.py") == (1, "tiny-study-confirmed: 4 WAITING\n")
+    assert blocks == {"winner": 4, "one": 4}
+    assert call("status", "confirm.py") == (1, "tiny-study-confirmed: 8 WAITING\n")
 
 
 KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
