@@ -24,6 +24,8 @@ from analysis.statistics.selection import Split, optimism, select
 from analysis.statistics.sensitivity import sensitivity
 from analysis.statistics.variance import variance_split
 from analysis.statistics.verdicts import MARGIN
+from analysis.tuning_cost.budgets import best_of_budgets
+from analysis.tuning_cost.curves import curves_of, tuning_cost
 
 SIZES = ("bits", "network_bits", "file_bytes", "code_bits", "compression")
 """Columns of trials that tell how large a network is, the same for all seeds."""
@@ -56,6 +58,10 @@ class Findings:
     """Bias of a choice of rho0 on test images [`selection.optimism`]."""
     comparisons: pd.DataFrame
     """Pairs of methods [`comparison.compare_methods`]."""
+    tuning_cost: pd.DataFrame
+    """What each method yields after a number of tries [`tuning_cost.curves.tuning_cost`]."""
+    tuning_budgets: pd.DataFrame
+    """The best methods of a number of tries [`tuning_cost.budgets.best_of_budgets`]."""
     beside: pd.DataFrame
     """Our accuracies beside a paper's [`published.side_by_side`]; empty without a paper."""
     ranks: pd.DataFrame
@@ -122,6 +128,7 @@ def analyse(
     leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)], metric)
     for mark in ("leads", "wins"):
         selected[mark] = leaders[mark].reindex(selected.index, fill_value=False)
+    curves = curves_of(table, trials, metric, select_on)
     found = metric.measured(sensitivity(table, trials, metric, margin=margin))
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
     recipes = {configuration: recipe_of(row) for configuration, row in first.iterrows()}
@@ -137,6 +144,8 @@ def analyse(
         variance_by_method=variance_split(trials, metric, by_method=True),
         optimism=metric.measured(optimism(trials, metric)),
         comparisons=metric.measured(compare_methods(selected, trials, metric)),
+        tuning_cost=metric.measured(tuning_cost(curves)),
+        tuning_budgets=metric.measured(best_of_budgets(curves)),
         beside=beside,
         ranks=pd.DataFrame() if beside.empty else rank_agreement(beside),
         training=training(trials),

@@ -24,12 +24,14 @@ _VALUES: Final = (
     "best_of_test",
     "left_out",
     "difference",
+    "single",
 )
 """Columns of the statistics that hold scores, or differences of two that may have either sign."""
 _INTERVALS: Final = (
     ("test_t_low", "test_t_high"),
     ("test_bootstrap_low", "test_bootstrap_high"),
     ("low", "high"),
+    ("single_low", "single_high"),
 )
 """Columns with the ends of an interval of such a number."""
 

@@ -42,6 +42,7 @@ FLOORS = {
         "schema",
         "study_schema labels reading joining",
         "statistics",
+        "tuning_cost",
         "protocol",
         "published claims",
         "findings",

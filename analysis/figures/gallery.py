@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from analysis.figures.comparison.tuning_curves import tuning_curves
 from analysis.figures.curves import (
     decay_figure,
     decay_rows,
@@ -28,6 +29,7 @@ from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
 from analysis.tables.accuracy import section, section_over_rho0
+from analysis.tables.tuning_cost import TUNING
 from analysis.tables.verdicts import spans_tried
 
 SETTINGS_A_PAGE = 4
@@ -64,6 +66,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
         configurations=renamed(findings.configurations, names),
         selected=renamed(findings.selected, names),
         sensitivity=renamed(findings.sensitivity, names),
+        tuning_cost=renamed(findings.tuning_cost, names),
     )
     for figure in _drawn(measurements, findings):
         freeze_layout(figure.figure)
@@ -119,6 +122,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "full precision are dashed lines.",
                 pareto_figure(page, trials["method"], metric, by=by),
             )
+    yield from _tuning(measurements, findings)
     for suffix, _, page in pages:
         if history[metric.column_at("hard")].notna().any():
             yield Drawn(
@@ -190,6 +194,21 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
         )
     for name, curves in measurements.maps.groupby("figure", sort=False):
         yield Drawn(str(name), MAPS, _MAPS.get(str(name), ""), maps_figure(curves))
+
+
+def _tuning(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
+    """Curves over the number of tries, if a method has several configurations."""
+    costs, metric = findings.tuning_cost, findings.metric
+    for suffix, part, _ in _pages(costs, costs):
+        if (part["configurations"] > 1).any():
+            yield Drawn(
+                f"tuning_cost{suffix}",
+                TUNING,
+                f"Expected test {metric.label} of a method of which so many configurations are "
+                "tried, drawn at random from its grid. Bands are 95 % intervals over seeds. A "
+                "dashed line is a method with a single configuration.",
+                tuning_curves(part, measurements.trials["method"], metric),
+            )
 
 
 def _pages(

@@ -16,6 +16,7 @@ from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.sizes import sizes_table
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
+from analysis.tables.tuning_cost import tuning_table
 from analysis.tables.verdicts import rules_table, verdict_table
 
 SENSITIVITY = "Sensitivity to ρ0"
@@ -44,6 +45,7 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
         *paper_tables(findings),
         *_variance(findings, importance),
         _comparisons(findings),
+        tuning_table(findings),
         _optimism(findings),
         _training(findings),
         configuration_table(findings),

@@ -1,0 +1,1 @@
+"""Figures that compare methods over numbers of tries, and over tasks."""

@@ -1,0 +1,1 @@
+"""What tuning costs: results that are expected after few tries."""
