@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
+from analysis.across_settings.across_settings import across_settings
+from analysis.across_settings.tasks import scores_of
 from analysis.claims import CLAIMS, evaluate_claims
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
@@ -62,6 +64,15 @@ class Findings:
     """What each method yields after a number of tries [`tuning_cost.curves.tuning_cost`]."""
     tuning_budgets: pd.DataFrame
     """The best methods of a number of tries [`tuning_cost.budgets.best_of_budgets`]."""
+    across_settings: pd.DataFrame
+    """Each method over all tasks [`across_settings.AcrossSettings.across`]; empty for fewer than
+    two methods or tasks."""
+    performance_profiles: pd.DataFrame
+    """Share of runs above each threshold [`across_settings.AcrossSettings.profiles`]."""
+    task_improvements: pd.DataFrame
+    """Pairs of methods over all tasks [`across_settings.AcrossSettings.improvements`]."""
+    tasks: pd.DataFrame
+    """The tasks, and whether methods were compared over them [`tasks.Scores.tasks`]."""
     beside: pd.DataFrame
     """Our accuracies beside a paper's [`published.side_by_side`]; empty without a paper."""
     ranks: pd.DataFrame
@@ -128,6 +139,8 @@ def analyse(
     leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)], metric)
     for mark in ("leads", "wins"):
         selected[mark] = leaders[mark].reindex(selected.index, fill_value=False)
+    scores = scores_of(selected, trials, metric, margin=margin)
+    over_tasks = across_settings(scores)
     curves = curves_of(table, trials, metric, select_on)
     found = metric.measured(sensitivity(table, trials, metric, margin=margin))
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
@@ -146,6 +159,10 @@ def analyse(
         comparisons=metric.measured(compare_methods(selected, trials, metric)),
         tuning_cost=metric.measured(tuning_cost(curves)),
         tuning_budgets=metric.measured(best_of_budgets(curves)),
+        across_settings=over_tasks.across,
+        performance_profiles=over_tasks.profiles,
+        task_improvements=over_tasks.improvements,
+        tasks=pd.DataFrame() if over_tasks.across.empty else metric.measured(scores.tasks),
         beside=beside,
         ranks=pd.DataFrame() if beside.empty else rank_agreement(beside),
         training=training(trials),

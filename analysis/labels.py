@@ -4,7 +4,8 @@ A method may have any name. Its label has no characters that cannot be drawn, wr
 and is short enough for a table; different names have different labels.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -68,6 +69,21 @@ def renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     return frame.assign(
         **{column: [names.get(name, name) for name in frame[column]] for column in columns}
     )
+
+
+def variant(row: Any, columns: Sequence[str]) -> str:
+    """A method's name with the values of further axes: ``PC lr=0.1``.
+
+    Args:
+        row: with `method` and the given columns.
+        columns: columns of further axes.
+    """
+    others = [
+        f"{column.removeprefix(AXIS_PREFIX)}={value}"
+        for column in columns
+        if (value := row[column])
+    ]
+    return " ".join([row["method"], *others])
 
 
 def _columns(frame: pd.DataFrame) -> list[str]:

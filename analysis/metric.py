@@ -25,6 +25,8 @@ _VALUES: Final = (
     "left_out",
     "difference",
     "single",
+    "guess",
+    "full_precision",
 )
 """Columns of the statistics that hold scores, or differences of two that may have either sign."""
 _INTERVALS: Final = (

@@ -42,7 +42,7 @@ FLOORS = {
         "schema",
         "study_schema labels reading joining",
         "statistics",
-        "tuning_cost",
+        "tuning_cost across_settings",
         "protocol",
         "published claims",
         "findings",

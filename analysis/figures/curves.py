@@ -22,9 +22,9 @@ from analysis.figures.style import (
     setting_name,
     settings_of,
     shared_legend,
-    variant,
     whole_epochs,
 )
+from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import completed
 

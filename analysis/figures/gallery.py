@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from analysis.figures.comparison.profiles import profile_figure
 from analysis.figures.comparison.tuning_curves import tuning_curves
 from analysis.figures.curves import (
     decay_figure,
@@ -29,11 +30,14 @@ from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
 from analysis.tables.accuracy import section, section_over_rho0
+from analysis.tables.across_settings import ACROSS, scale_note
 from analysis.tables.tuning_cost import TUNING
 from analysis.tables.verdicts import spans_tried
 
 SETTINGS_A_PAGE = 4
 """Rows of panels that fit on a printed page."""
+MOST_IN_TABLE = 3
+"""Up to this number of configurations, the table of what tuning costs says all that curves do."""
 TRAINING = "Course of training"
 MAPS = "The proximal maps"
 """Sections of a report that have only figures."""
@@ -67,6 +71,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
         selected=renamed(findings.selected, names),
         sensitivity=renamed(findings.sensitivity, names),
         tuning_cost=renamed(findings.tuning_cost, names),
+        performance_profiles=renamed(findings.performance_profiles, names),
     )
     for figure in _drawn(measurements, findings):
         freeze_layout(figure.figure)
@@ -123,6 +128,14 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 pareto_figure(page, trials["method"], metric, by=by),
             )
     yield from _tuning(measurements, findings)
+    if not findings.performance_profiles.empty:
+        yield Drawn(
+            "performance_profiles",
+            ACROSS,
+            "Performance profiles: the share of the runs of all tasks whose score is above a "
+            f"number. Bands are 95 % intervals. {scale_note(findings)}",
+            profile_figure(findings.performance_profiles, trials["method"]),
+        )
     for suffix, _, page in pages:
         if history[metric.column_at("hard")].notna().any():
             yield Drawn(
@@ -197,18 +210,21 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
 
 
 def _tuning(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
-    """Curves over the number of tries, if a method has several configurations."""
+    """Curves over the number of tries, if a method has more of them than the table shows.
+
+    They have a page of their own; the table has the numbers of more settings.
+    """
     costs, metric = findings.tuning_cost, findings.metric
-    for suffix, part, _ in _pages(costs, costs):
-        if (part["configurations"] > 1).any():
-            yield Drawn(
-                f"tuning_cost{suffix}",
-                TUNING,
-                f"Expected test {metric.label} of a method of which so many configurations are "
-                "tried, drawn at random from its grid. Bands are 95 % intervals over seeds. A "
-                "dashed line is a method with a single configuration.",
-                tuning_curves(part, measurements.trials["method"], metric),
-            )
+    is_one_page = len(settings_of(costs)) <= SETTINGS_A_PAGE
+    if is_one_page and costs["configurations"].max() > MOST_IN_TABLE:
+        yield Drawn(
+            "tuning_cost",
+            TUNING,
+            f"Expected test {metric.label} of a method of which so many configurations are tried, "
+            "drawn at random from its grid. Bands are 95 % intervals over seeds. A dashed line is "
+            "a method with a single configuration.",
+            tuning_curves(costs, measurements.trials["method"], metric),
+        )
 
 
 def _pages(

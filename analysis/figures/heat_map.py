@@ -14,8 +14,8 @@ from analysis.figures.style import (
     settings_of,
     shades_of,
     text_colour,
-    variant,
 )
+from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
 
 _CELL_WIDTH, _LETTER_WIDTH = 0.8, 0.055

@@ -5,7 +5,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
-from analysis.figures.style import SHADES, panels, sets_of, variant, whole_epochs
+from analysis.figures.style import SHADES, panels, sets_of, whole_epochs
+from analysis.labels import variant
 
 
 def histogram_figure(selected: pd.DataFrame, histograms: pd.DataFrame) -> Figure:

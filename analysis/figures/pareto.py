@@ -18,8 +18,8 @@ from analysis.figures.style import (
     setting_name,
     settings_of,
     shared_legend,
-    variant,
 )
+from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.pareto import pareto_front
 

@@ -22,8 +22,8 @@ from analysis.figures.style import (
     sets_of,
     shades_of,
     text_colour,
-    variant,
 )
+from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
 from analysis.rounding import rho0_label
 from analysis.statistics.aggregate import SETTING, family_keys

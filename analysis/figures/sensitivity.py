@@ -25,8 +25,8 @@ from analysis.figures.style import (
     sets_of,
     settings_of,
     shared_legend,
-    variant,
 )
+from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
 from analysis.rounding import rho0_label
 from analysis.statistics.verdicts import MARGIN

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
-from analysis.labels import labels_of
+from analysis.labels import labels_of, variant
 from analysis.metric import Metric
 from analysis.statistics.aggregate import SETTING
 from analysis.text import plain
@@ -164,19 +164,6 @@ def setting_name(key: Sequence[Hashable]) -> str:
 def row_label(key: Sequence[Hashable], label: str) -> str:
     """The label of the vertical axis of a row of panels: its setting, and what is drawn."""
     return "\n".join([*wrap(setting_name(key), TALL, break_on_hyphens=False), label])
-
-
-def variant(row: Any, columns: Sequence[str]) -> str:
-    """A method's name with the values of further axes: ``PC lr=0.1``.
-
-    Args:
-        row: with `method` and the given columns.
-        columns: columns of further axes.
-    """
-    others = [
-        f"{column.removeprefix('axis.')}={value}" for column in columns if (value := row[column])
-    ]
-    return " ".join([row["method"], *others])
 
 
 def places_of_variants(table: pd.DataFrame, styles: Styles) -> dict[str, int]:

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.columns import axis_columns
+from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import validate_trials
 from analysis.statistics.intervals import bootstrap_interval, t_interval
+from analysis.training_axes import TRAINING
 
 SETTING = ("dataset", "model", "regime")
 """Columns of a setting; results of different settings are never aggregated."""
@@ -38,6 +39,18 @@ _SEED = 20210
 def family_keys(frame: pd.DataFrame) -> list[str]:
     """Columns whose values are the same for configurations that differ only in rho0."""
     return [*(key for key in KEYS if key != "rho0"), *axis_columns(frame)]
+
+
+def task_keys(frame: pd.DataFrame) -> list[str]:
+    """Columns of a task: the setting, the set, and axes of trials that were trained differently.
+
+    Further axes of a sweep are not part of it.
+
+    Args:
+        frame: a table with `columns.axis_columns`.
+    """
+    apart = {f"{AXIS_PREFIX}{name}" for name in TRAINING}
+    return [*SETTING, "set", *(axis for axis in axis_columns(frame) if axis in apart)]
 
 
 def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:

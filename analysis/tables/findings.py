@@ -13,6 +13,7 @@ from analysis.rounding import decades, p_value, points, probability, rho0_label
 from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
 from analysis.tables.accuracy import method_tables, sensitivity_tables
+from analysis.tables.across_settings import across_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.sizes import sizes_table
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
@@ -46,6 +47,7 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
         *_variance(findings, importance),
         _comparisons(findings),
         tuning_table(findings),
+        *across_tables(findings),
         _optimism(findings),
         _training(findings),
         configuration_table(findings),

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.columns import AXIS_PREFIX, axis_columns
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING
+from analysis.statistics.aggregate import task_keys
 from analysis.statistics.intervals import t_interval
 from analysis.statistics.selection import Split
-from analysis.training_axes import TRAINING
 from analysis.tuning_cost.family import Expected, Family, expected_of, half_widths
 from analysis.tuning_cost.few_tries import Integers
 
@@ -22,20 +20,9 @@ class Curve:
     """What tuning a method on a task yields."""
 
     where: Mapping[str, Any]
-    """Values of the columns `task_keys`, method, configurations, unfinished and chosen_on."""
+    """Values of the columns of `aggregate.task_keys`, method, configurations, unfinished and
+    chosen_on."""
     expected: Expected
-
-
-def task_keys(frame: pd.DataFrame) -> list[str]:
-    """Columns of a task: the setting, the set, and axes of trials that were trained differently.
-
-    The other axes are tuned.
-
-    Args:
-        frame: a table with `columns.axis_columns`.
-    """
-    apart = {f"{AXIS_PREFIX}{name}" for name in TRAINING}
-    return [*SETTING, "set", *(axis for axis in axis_columns(frame) if axis in apart)]
 
 
 def curves_of(
@@ -47,11 +34,11 @@ def curves_of(
     """Expected test scores after n tries, for each method, set and setting.
 
     A try is a configuration: a value of rho0 and of each further axis, apart from those in
-    `task_keys`. The tries are drawn at random without replacement from the configurations that have
-    finished, and the best of them is chosen as `selection.select` does: fewest diverged seeds
-    first, then the highest mean score; of equal ones, the first that was tried. The expectation is
-    exact, see `few_tries.expected_values`. A configuration of which all seeds diverged has the
-    score of guessing.
+    `aggregate.task_keys`. The tries are drawn at random without replacement from the configurations
+    that have finished, and the best of them is chosen as `selection.select` does: fewest diverged
+    seeds first, then the highest mean score; of equal ones, the first that was tried. The
+    expectation is exact, see `few_tries.expected_values`. A configuration of which all seeds
+    diverged has the score of guessing.
 
     Args:
         table: result of `aggregate.configurations`, with `classes` or `chance` if they are known.
@@ -137,7 +124,7 @@ def tuning_cost(curves: Sequence[Curve]) -> pd.DataFrame:
 
     Returns:
         One row for each method, set and setting, and number of tries. Its columns are those of
-        `task_keys`, method, and
+        `aggregate.task_keys`, method, and
             configurations: number of those that have finished.
             unfinished: number of those that have not.
             chosen_on: the split of the choice; empty for a single configuration.

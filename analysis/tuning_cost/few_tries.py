@@ -93,7 +93,8 @@ def expected_best(ascending: Floats) -> Floats:
 
 def _ratio(n: Integers, ranks: Integers, count: int) -> Floats:
     """The probability of each rank to be the best of n + 1, divided by that for n."""
-    return np.maximum(ranks - n, 0) * (n + 1) / (n * (count - n))
+    ratio: Floats = np.maximum(ranks - n, 0) * (n + 1) / (n * (count - n))
+    return ratio
 
 
 def _mean_of_ties(values: Floats, ties: Integers) -> Floats:

@@ -81,10 +81,10 @@ def unsigned(text: str) -> str:
 def assert_same_tables(gains: Findings, costs: Findings) -> None:
     """Tables of numbers are equal up to the sign; ends of intervals change places."""
     swapped = {"test_t_low": "test_t_high", "low": "high"}
-    swapped |= {"test_bootstrap_low": "test_bootstrap_high"}
+    swapped |= {"test_bootstrap_low": "test_bootstrap_high", "single_low": "single_high"}
     swapped |= {high: low for low, high in swapped.items()}
     signed = {*swapped, "test_mean", "validation_mean", "best", "worst", "chance", "slope"}
-    signed |= {"best_of_test", "left_out", "difference"}
+    signed |= {"best_of_test", "left_out", "difference", "single"}
     seen = set()
     for (name, first), (_, second) in zip(gains.tables(), costs.tables(), strict=True):
         for column in first.columns:

@@ -17,8 +17,8 @@ from analysis.figures.style import (
     sets_of,
     settings_of,
     shared_legend,
-    variant,
 )
+from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
 
 _STEPS = (1, 2, 3, 5)

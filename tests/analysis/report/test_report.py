@@ -349,7 +349,7 @@ def test_380_trials_make_a_page_under_five_megabytes(tmp_path: Path) -> None:
     )
     assert (report.directory / "report.html").stat().st_size < 5e6
     page = (report.directory / "report.html").read_text()
-    assert len(re.findall('<div class="figure"', page)) == 5
+    assert len(re.findall('<div class="figure"', page)) == 7
     assert "All 380 trials" in page
 
 

@@ -1,0 +1,1 @@
+"""Methods over several tasks: aggregates of normalized scores, and ranks."""
