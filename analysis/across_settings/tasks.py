@@ -11,7 +11,7 @@ from analysis.across_settings.measures import Floats
 from analysis.columns import axis_columns
 from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import task_keys
+from analysis.statistics.aggregate import task_keys, tuned_axes
 from analysis.statistics.verdicts import MARGIN, is_chance
 
 Task = tuple[Hashable, ...]
@@ -50,7 +50,7 @@ def scores_of(
     *,
     margin: float = MARGIN,
 ) -> Scores:
-    """Collect the scores of the methods at their selected rho0, on the tasks that all of them have.
+    """Collect the scores of methods at their selected knobs, on the tasks that all of them have.
 
     A task is a set in a setting (dataset, model, regime). If methods lack some tasks, as many
     methods and tasks are compared as make the largest table without a gap. Every method has the
@@ -58,13 +58,15 @@ def scores_of(
     that diverged has the score of guessing; if that is unknown, the method lacks the task.
 
     Args:
-        selected: result of `selection.select`, with `classes` or `chance` if they are known.
+        selected: result of `selection.select` over rho0 and all knobs, with `classes` or `chance`
+            if they are known.
         trials: the trials behind it.
         metric: what they are compared by.
         margin: how far full precision must be above guessing, see `verdicts.is_chance`.
     """
     keys = task_keys(selected)
-    further = [axis for axis in axis_columns(selected) if axis not in keys]
+    apart = {*keys, *tuned_axes(trials)}
+    further = [axis for axis in axis_columns(selected) if axis not in apart]
     guesses = metric.scores_of_guessing(selected)
     rows = selected.assign(
         guess=np.nan if guesses is None else guesses,

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.columns import AXIS_PREFIX, axis_columns
+from analysis.knobs.columns import column_of, knobs_of
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import validate_trials
 from analysis.statistics.intervals import bootstrap_interval, t_interval
@@ -51,6 +52,16 @@ def task_keys(frame: pd.DataFrame) -> list[str]:
     """
     apart = {f"{AXIS_PREFIX}{name}" for name in TRAINING}
     return [*SETTING, "set", *(axis for axis in axis_columns(frame) if axis in apart)]
+
+
+def tuned_axes(trials: pd.DataFrame) -> list[str]:
+    """The columns of further axes that are knobs, of which one value is chosen.
+
+    Args:
+        trials: checked columns of `columns.trials_columns`.
+    """
+    knobs = {column_of(knob) for knob in knobs_of(trials)}
+    return [axis for axis in axis_columns(trials) if axis in knobs]
 
 
 def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:

@@ -27,8 +27,7 @@ def best_of_budgets(curves: Sequence[Curve]) -> pd.DataFrame:
         One row for each method, set and setting, and each number of tries: those of `BUDGETS` below
         the size of the task's largest grid, that size, and `AREA`. A method with fewer
         configurations has tried all of them. There are no rows if no method of a task has two
-        configurations. The columns are those of `aggregate.task_keys`, method, configurations,
-        unfinished, chosen_on, and
+        configurations. The columns are those of `curves.tuning_cost` up to chosen_on, and
             budget: number of tries as text, or `AREA`.
             test_mean: expected test score; for `AREA`, the mean of those for 1 to all tries.
             low, high: its 95 % interval over seeds (Student's t), see `family.expected_of`.

@@ -290,7 +290,7 @@ def test_a_report_of_a_sweep_over_theta_has_the_map() -> None:
     measured = Measurements(with_theta({"0": [0.8, 0.9], "1": [0.5, 0.9]}))
     with for_print():
         drawn = {figure.name: figure for figure in all_figures(measured, analyse(measured))}
-    assert set(drawn) == {"sensitivity", "pull", "heat_map", "tuning_cost"}
+    assert set(drawn) == {"sensitivity", "pull", "heat_map"}
     assert drawn["pull"].caption.startswith("Test accuracy over θ and ρ0: Digits · ConvNet")
 
 

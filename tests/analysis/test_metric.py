@@ -84,7 +84,7 @@ def assert_same_tables(gains: Findings, costs: Findings) -> None:
     swapped |= {"test_bootstrap_low": "test_bootstrap_high", "single_low": "single_high"}
     swapped |= {high: low for low, high in swapped.items()}
     signed = {*swapped, "test_mean", "validation_mean", "best", "worst", "chance", "slope"}
-    signed |= {"best_of_test", "left_out", "difference", "single"}
+    signed |= {"best_of_test", "left_out", "difference", "single", "guess", "full_precision"}
     seen = set()
     for (name, first), (_, second) in zip(gains.tables(), costs.tables(), strict=True):
         for column in first.columns:

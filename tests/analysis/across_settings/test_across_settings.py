@@ -172,3 +172,22 @@ def test_the_table_says_what_is_significant_and_what_its_numbers_are() -> None:
     assert pairs.body["methods"].tolist() == ["PC - PQ", "PC - BC", "PQ - BC"]
     lacking = analyse(Measurements(made().query("method != 'BC' or set == 'binary'")))
     assert "Not compared, as they lack tasks: BC." in next(across_tables(lacking)).caption
+
+
+def test_further_axes_are_chosen_if_they_are_knobs_and_named_otherwise() -> None:
+    frame = made(noise=0.0)
+    worse = frame.assign(
+        trial_id=frame["trial_id"] + "b",
+        configuration_id=frame["configuration_id"] + "b",
+        test_accuracy=frame["test_accuracy"] - 0.1,
+        validation_accuracy=frame["validation_accuracy"] - 0.1,
+    )
+    both = pd.concat([frame.assign(**{"axis.lr": "1"}), worse.assign(**{"axis.lr": "2"})])
+    both = both.reset_index(drop=True)
+    apart = analyse(Measurements(both)).across_settings
+    assert len(apart) == 6
+    assert "PC lr=2" in set(apart["variant"])
+    together = analyse(Measurements(both.assign(**{"knob.lr": "log"}))).across_settings
+    assert together["variant"].tolist() == ["BC", "PQ", "PC"]
+    best = apart.set_index("variant")["mean"]
+    assert together.set_index("variant")["mean"]["PC"] == pytest.approx(best["PC lr=1"])

@@ -143,15 +143,19 @@ def test_what_diverged_is_chosen_last_and_is_as_good_as_guessing() -> None:
     assert unknown["test_mean"].isna().tolist() == [True, False, False]
 
 
-def test_further_axes_are_tuned_but_not_how_trials_were_trained() -> None:
+def test_further_axes_are_tuned_if_they_are_knobs() -> None:
     frame = noisy(sets=("binary",))
     other = frame.assign(
         trial_id=frame["trial_id"] + "b", configuration_id=frame["configuration_id"] + "b"
     )
-    for axis, sizes in (("axis.lr", {8}), ("axis.epochs", {4})):
-        both = pd.concat([frame.assign(**{axis: "1"}), other.assign(**{axis: "2"})])
-        costs = tuning_cost(curves_of(configurations(both), both))
-        assert set(costs["configurations"]) == sizes
+    both = pd.concat([frame.assign(**{"axis.lr": "1"}), other.assign(**{"axis.lr": "2"})])
+    apart = tuning_cost(curves_of(configurations(both), both))
+    assert set(apart["configurations"]) == {4}
+    assert set(apart["axis.lr"]) == {"1", "2"}
+    knob = both.assign(**{"knob.lr": "log"})
+    together = tuning_cost(curves_of(configurations(knob), knob))
+    assert set(together["configurations"]) == {8}
+    assert "axis.lr" not in together
 
 
 def test_unfinished_configurations_are_left_out_and_counted() -> None:
