@@ -38,7 +38,13 @@ TRIED: dict[str, tuple[str, ...]] = {
     ),
     "A machine loses its power, or Ray is killed on it.": (ON_PREMISE,),
     "A job is stopped with `ray job stop`.": (ON_PREMISE,),
-    "Ray's control process on the head (`gcs_server`) ends.": (BY_HAND,),
+    "Ray's control process on the head (`gcs_server`) ends.": (
+        BY_HAND,
+        "sweeps/searching/test_search.py"
+        "::test_a_search_that_is_killed_again_and_again_loses_nothing",
+        "sweeps/connecting/test_control_process.py"
+        "::test_a_main_thread_that_waits_for_ray_does_not_hold_up_the_end",
+    ),
     "The token of a Ray cluster is missing or wrong.": (BY_HAND,),
     "A machine is preempted, and Ray reports it.": (
         "sweeps/running/test_tune_hooks.py::test_a_preempted_machine_costs_none",

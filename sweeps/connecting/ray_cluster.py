@@ -1,11 +1,13 @@
 """Start Ray on this machine, or connect to a Ray cluster."""
 
+import atexit
 import gc
 import logging
 import math
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,34 @@ from ray.exceptions import AuthenticationError
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from sweeps.connecting import signals
+from sweeps.connecting.control_process import ControlLost, ControlProcess
 from sweeps.nodes.users import require_own_cluster
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.resources import Resources, mig_instances, usable_cpus
 
 PENDING_TRIALS = 200
 """How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
+
+
+_EXIT_HANDLERS = (
+    ("ray._private.worker", "shutdown"),
+    ("ray.tune.registry", "_unregister_all"),
+)
+"""Modules and functions that Ray calls when this process ends, and that need its control process.
+If a version of Ray has others, `ControlProcess` ends this process a minute later."""
+
+_control: ControlProcess | None = None
+"""The control process of the Ray to which this process is connected."""
+
+
+def require_control_process() -> None:
+    """Check that Ray's control process has not ended.
+
+    Raises:
+        ControlLost: it has, so that no trial can be trained any more.
+    """
+    if _control is not None and _control.has_ended:
+        raise ControlLost
 
 
 def cluster_address(resources: Resources) -> str | None:
@@ -68,6 +92,9 @@ def connect(resources: Resources) -> int:
             _init(address)
         except Exception as error:  # Ray raises many types
             raise ConfigurationError(f"--address {address}: {_why_not_connected(error)}") from error
+    global _control
+    gcs: str = ray.get_runtime_context().gcs_address
+    _control = ControlProcess(gcs, is_own=address is None, kill=_kill_own)
     nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
@@ -99,7 +126,13 @@ def disconnect() -> None:
     So all of them are killed at once here. If a version of Ray has other internals, this function
     only calls `ray.shutdown`, which takes some seconds more.
     """
-    node: Any = getattr(ray._private.worker, "_global_node", None)
+    global _control
+    if _control is not None:
+        _control.close()
+        if _control.has_ended:
+            _leave()
+            return
+    node = _own_node()
     kill = getattr(node, "kill_all_processes", None)
     if kill is None:
         _shut_down()
@@ -107,18 +140,50 @@ def disconnect() -> None:
     started: list[psutil.Process] = []
 
     def kill_at_once(*arguments: Any, **options: Any) -> None:
-        for info in node.all_processes.get("raylet", ()):
-            if info.process.poll() is not None:
-                continue  # it has ended, and another process may have its number
-            with suppress(psutil.Error):
-                started.extend(psutil.Process(info.process.pid).children(recursive=True))
+        started.extend(_started_by(node))
         if "allow_graceful" in options:
             options["allow_graceful"] = False
         kill(*arguments, **options)
 
     node.kill_all_processes = kill_at_once
     _shut_down()
-    for process in started:
+    _kill(started)
+
+
+def _leave() -> None:
+    """Leave a Ray without its control process, for which its exit handlers would wait in vain."""
+    for module, name in _EXIT_HANDLERS:
+        if handler := getattr(sys.modules.get(module), name, None):
+            atexit.unregister(handler)
+    _kill_own()
+
+
+def _kill_own() -> None:
+    """Kill the processes of Ray if it was started on this machine."""
+    if (node := _own_node()) is not None:
+        started = _started_by(node)
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+        _kill(started)
+
+
+def _own_node() -> Any:
+    """Return Ray's object of the processes that it has started for this one; None without any."""
+    return getattr(ray._private.worker, "_global_node", None)
+
+
+def _started_by(node: Any) -> list[psutil.Process]:
+    """Return the processes that those of Ray on this machine have started."""
+    started: list[psutil.Process] = []
+    for info in node.all_processes.get("raylet", ()):
+        if info.process.poll() is not None:
+            continue  # it has ended, and another process may have its number
+        with suppress(psutil.Error):
+            started.extend(psutil.Process(info.process.pid).children(recursive=True))
+    return started
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
         with suppress(psutil.Error):
             process.kill()
 

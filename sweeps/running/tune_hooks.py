@@ -17,6 +17,7 @@ from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
 from sweeps.connecting import signals
+from sweeps.connecting.ray_cluster import require_control_process
 from sweeps.control.listener import Listener
 from sweeps.nodes.agreement import Agreement
 from sweeps.placement.needs import Needs
@@ -162,7 +163,11 @@ class SweepStopper(Stopper):
         """Whether a signal was received, no trial can be trained, or the queue has failed.
 
         It is also true if all trials were cancelled or the budget is spent; see `Listener.ending`.
+
+        Raises:
+            ControlLost: Ray's control process has ended, so that Tune cannot stop anything.
         """
+        require_control_process()
         if self._listener is not None:
             self._listener.look()
             if self._listener.ending is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.cli.exit_codes import EXIT_CUT_SHORT
 from sweeps.loading import load_sweep
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
@@ -279,7 +280,7 @@ def test_a_cluster_that_was_started_by_hand(
             first = head.start(command, output, **AS_OTHER)
             wait_until("both machines train", lambda: trains(head) and trains(one))
             head.run("pkill -KILL gcs_server", **AS_OTHER)
-            assert first.wait(200) != 0
+            assert first.wait(200) == EXIT_CUT_SHORT
     (machines.shared / "gate").touch()
     with started_by_hand(machines):
         head.run(command, **AS_OTHER)

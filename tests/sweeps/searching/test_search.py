@@ -13,10 +13,13 @@ from pathlib import Path
 
 import mlflow
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState as OptunaState
 
 from sweeps.cli import main
+from sweeps.cli.exit_codes import EXIT_CUT_SHORT
+from sweeps.connecting.control_process import EXIT_CODE, REASON
 from tests.conftest import SWEEPS, Command
 from tests.services import wait_until
 from tests.sweeps.sweep_files import STUDY, changed
@@ -152,24 +155,39 @@ KILLS = 5 if "QUANTLAB_CHAOS" in os.environ else 1
 
 
 @pytest.mark.timeout(600)
-def test_a_driver_that_is_killed_again_and_again_loses_nothing(
+def test_a_search_that_is_killed_again_and_again_loses_nothing(
     tmp_path: Path, quick_command: Command
 ) -> None:
-    """It is killed at random moments: once, or five times with QUANTLAB_CHAOS (`make chaos`)."""
+    """At a random moment, the control process of its Ray is killed.
+
+    With QUANTLAB_CHAOS (`make chaos`), all of its processes are killed four times more.
+    """
     budget = 30 if KILLS > 1 else 4
     (tmp_path / "study.py").write_text(
         STUDY.replace("configurations=12", f"configurations={budget}")
     )
     rng = random.Random(0)
     results: dict[Path, str] = {}
-    for _ in range(KILLS):
+    for number in range(KILLS):
         before = finished(tmp_path)
         driver = start(tmp_path)
         while driver.poll() is None and finished(tmp_path) < before + rng.randrange(1, 4):
             time.sleep(0.05)
         time.sleep(rng.random())
-        os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
+        if number:
+            os.killpg(driver.pid, signal.SIGKILL)
+            driver.wait()
+        else:
+            assert driver.poll() is None
+            (control,) = (
+                one
+                for one in psutil.Process(driver.pid).children(recursive=True)
+                if one.name() == "gcs_server"
+            )
+            control.kill()
+            assert driver.wait(120) == EXIT_CUT_SHORT == EXIT_CODE
+            lines = (tmp_path / "log").read_text().splitlines()
+            assert lines[-1] == f"sweeps: error: {REASON}; run the same command again to continue"
         results |= {path: path.read_text() for path in results_of(tmp_path)}
     last = quick_command(tmp_path, "search", "study.py", "--concurrency", "2")
     assert last.returncode == 0, last.stderr
