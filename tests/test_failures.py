@@ -42,8 +42,11 @@ TRIED: dict[str, tuple[str, ...]] = {
         BY_HAND,
         "sweeps/searching/test_search.py"
         "::test_a_search_that_is_killed_again_and_again_loses_nothing",
-        "sweeps/connecting/test_control_process.py"
+        "sweeps/connecting/test_ray_processes.py"
         "::test_a_main_thread_that_waits_for_ray_does_not_hold_up_the_end",
+    ),
+    "Ray's process on the machine of the command (`raylet`) ends.": (
+        "sweeps/connecting/test_ray_processes.py::test_a_raylet_that_ends_is_noticed_at_once",
     ),
     "The token of a Ray cluster is missing or wrong.": (BY_HAND,),
     "A machine is preempted, and Ray reports it.": (

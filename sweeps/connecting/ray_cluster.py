@@ -19,7 +19,7 @@ from ray.exceptions import AuthenticationError
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
 from sweeps.connecting import signals
-from sweeps.connecting.control_process import ControlLost, ControlProcess
+from sweeps.connecting.ray_processes import RayProcesses, raylet_of
 from sweeps.nodes.users import require_own_cluster
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.resources import Resources, mig_instances, usable_cpus
@@ -33,20 +33,20 @@ _EXIT_HANDLERS = (
     ("ray.tune.registry", "_unregister_all"),
 )
 """Modules and functions that Ray calls when this process ends, and that need its control process.
-If a version of Ray has others, `ControlProcess` ends this process a minute later."""
+If a version of Ray has others, `RayProcesses` ends this process a minute later."""
 
-_control: ControlProcess | None = None
-"""The control process of the Ray to which this process is connected."""
+_processes: RayProcesses | None = None
+"""Those of the Ray to which this process is connected."""
 
 
-def require_control_process() -> None:
-    """Check that Ray's control process has not ended.
+def require_ray() -> None:
+    """Check that Ray has the processes without which it trains nothing.
 
     Raises:
-        ControlLost: it has, so that no trial can be trained any more.
+        RayLost: one of them has ended.
     """
-    if _control is not None and _control.has_ended:
-        raise ControlLost
+    if _processes is not None:
+        _processes.require()
 
 
 def cluster_address(resources: Resources) -> str | None:
@@ -92,9 +92,13 @@ def connect(resources: Resources) -> int:
             _init(address)
         except Exception as error:  # Ray raises many types
             raise ConfigurationError(f"--address {address}: {_why_not_connected(error)}") from error
-    global _control
-    gcs: str = ray.get_runtime_context().gcs_address
-    _control = ControlProcess(gcs, is_own=address is None, kill=_kill_own)
+    global _processes
+    _processes = RayProcesses(
+        ray.get_runtime_context().gcs_address,
+        raylet_of(_own_node().raylet_socket_name),
+        is_own=address is None,
+        kill=_kill_own,
+    )
     nodes = alive_nodes()
     available = {kind: max(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     for option, kind, needed in (
@@ -126,10 +130,9 @@ def disconnect() -> None:
     So all of them are killed at once here. If a version of Ray has other internals, this function
     only calls `ray.shutdown`, which takes some seconds more.
     """
-    global _control
-    if _control is not None:
-        _control.close()
-        if _control.has_ended:
+    if _processes is not None:
+        _processes.close()
+        if _processes.is_lost:
             _leave()
             return
     node = _own_node()
@@ -151,7 +154,7 @@ def disconnect() -> None:
 
 
 def _leave() -> None:
-    """Leave a Ray without its control process, for which its exit handlers would wait in vain."""
+    """Leave a Ray of which a process has ended, for which its exit handlers would wait in vain."""
     for module, name in _EXIT_HANDLERS:
         if handler := getattr(sys.modules.get(module), name, None):
             atexit.unregister(handler)

@@ -14,7 +14,7 @@ from ray.exceptions import OutOfMemoryError
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
-from sweeps.connecting.control_process import REASON, ControlLost
+from sweeps.connecting.ray_processes import RayLost
 from sweeps.control.listener import Ending, Listener, cancelled_trials
 from sweeps.nodes.agreement import Agreement
 from sweeps.placement.needs import Needs
@@ -75,8 +75,8 @@ def train(
 
     Raises:
         ConfigurationError: no trial can be trained, or a study cannot be continued.
-        LostProcessError: Ray Tune failed more often than `Resources.retries` allows, or Ray's
-            control process has ended.
+        LostProcessError: Ray Tune failed more often than `Resources.retries` allows, or a
+            process has ended without which Ray trains nothing.
         KeyboardInterrupt: the user stopped the sweep.
     """
     resources = needs.resources
@@ -136,8 +136,8 @@ def train(
                 tuner.fit()
         except ConfigurationError:
             raise
-        except ControlLost as error:
-            raise LostProcessError(REASON) from error
+        except RayLost as error:
+            raise LostProcessError(str(error)) from error
         except Exception as error:
             if stop.error is not None:
                 raise stop.error from error

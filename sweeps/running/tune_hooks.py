@@ -17,7 +17,7 @@ from ray.tune.stopper import Stopper
 
 from quantlab import ConfigurationError
 from sweeps.connecting import signals
-from sweeps.connecting.ray_cluster import require_control_process
+from sweeps.connecting.ray_cluster import require_ray
 from sweeps.control.listener import Listener
 from sweeps.nodes.agreement import Agreement
 from sweeps.placement.needs import Needs
@@ -165,9 +165,9 @@ class SweepStopper(Stopper):
         It is also true if all trials were cancelled or the budget is spent; see `Listener.ending`.
 
         Raises:
-            ControlLost: Ray's control process has ended, so that Tune cannot stop anything.
+            RayLost: a process of Ray has ended, so that Tune cannot stop anything.
         """
-        require_control_process()
+        require_ray()
         if self._listener is not None:
             self._listener.look()
             if self._listener.ending is not None:

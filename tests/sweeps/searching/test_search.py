@@ -19,7 +19,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeps.cli import main
 from sweeps.cli.exit_codes import EXIT_CUT_SHORT
-from sweeps.connecting.control_process import EXIT_CODE, REASON
+from sweeps.connecting.ray_processes import EXIT_CODE, NO_CONTROL
 from tests.conftest import SWEEPS, Command
 from tests.services import wait_until
 from tests.sweeps.sweep_files import STUDY, changed
@@ -187,7 +187,9 @@ def test_a_search_that_is_killed_again_and_again_loses_nothing(
             control.kill()
             assert driver.wait(120) == EXIT_CUT_SHORT == EXIT_CODE
             lines = (tmp_path / "log").read_text().splitlines()
-            assert lines[-1] == f"sweeps: error: {REASON}; run the same command again to continue"
+            assert (
+                lines[-1] == f"sweeps: error: {NO_CONTROL}; run the same command again to continue"
+            )
         results |= {path: path.read_text() for path in results_of(tmp_path)}
     last = quick_command(tmp_path, "search", "study.py", "--concurrency", "2")
     assert last.returncode == 0, last.stderr

@@ -1,0 +1,99 @@
+"""What happens if a process of Ray ends; tests of searches and of machines kill a real one."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.connecting import ray_processes
+from sweeps.connecting.ray_processes import (
+    EXIT_CODE,
+    NO_CONTROL,
+    NO_RAYLET,
+    RayLost,
+    RayProcesses,
+    raylet_of,
+)
+from tests.services import wait_until
+
+
+def listening() -> socket.socket:
+    """A socket that accepts connections, as long as it is open."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        try:
+            while True:
+                server.accept()[0].close()
+        except OSError:
+            pass
+
+    threading.Thread(target=accept, daemon=True).start()
+    return server
+
+
+def test_a_control_process_that_is_restarted_has_not_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_processes, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
+    server = listening()
+    host, port = server.getsockname()
+    found = RayProcesses(f"{host}:{port}", None, is_own=False, kill=lambda: None)
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    time.sleep(0.2)
+    with socket.create_server((host, port)):
+        time.sleep(1.5)
+        assert not found.is_lost
+        found.close()
+
+
+WAITING = """
+import threading
+from sweeps.connecting.ray_processes import RayProcesses
+
+RayProcesses("127.0.0.1:1", None, is_own=True, kill=lambda: print("killed", flush=True))
+threading.Event().wait()
+"""
+
+
+def test_a_main_thread_that_waits_for_ray_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1")
+    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True)
+    line = f"sweeps: error: {NO_CONTROL}; run the same command again to continue\n"
+    assert (done.returncode, done.stdout, done.stderr) == (EXIT_CODE, "killed\n", line)
+
+
+def test_a_raylet_that_ends_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_processes, "_LOOK_SECONDS", 0.01)
+    name = str(tmp_path / "socket")
+    script = "import time; time.sleep(60)"
+    raylet = tmp_path / "raylet"
+    shutil.copy(sys.executable, raylet)
+    with (
+        listening() as server,
+        subprocess.Popen([raylet, "-S", "-c", script, f"--raylet_socket_name={name}"]) as process,
+    ):
+        found = raylet_of(name)
+        assert found is not None
+        assert found.pid == process.pid
+        host, port = server.getsockname()
+        processes = RayProcesses(f"{host}:{port}", found, is_own=True, kill=lambda: None)
+        time.sleep(0.1)
+        processes.require()
+        process.kill()
+        wait_until("the end is noticed", lambda: processes.is_lost)
+        processes.close()
+        with pytest.raises(RayLost, match=re.escape(NO_RAYLET)):
+            processes.require()
