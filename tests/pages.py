@@ -1,6 +1,8 @@
 """What tests ask of a page in a browser."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from selenium import webdriver
@@ -24,12 +26,18 @@ class Explored:
 
     def drawn(self) -> None:
         """Wait until both charts show what was last asked for."""
-        WebDriverWait(self.browser, 30).until(
+        WebDriverWait(self.browser, 30, 0.05).until(
             lambda page: page.execute_script(
                 "return [...document.querySelectorAll('.chart')].every(e => e.dataset.drawn > 0 "
                 "&& e.dataset.drawn === e.dataset.asked)"
             )
         )
+
+    def axis(self, place: int) -> WebElement:
+        """An axis of the parallel coordinates, all of which is in view then."""
+        chart = self.find("[data-chart=parallel] svg")
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", chart)
+        return chart.find_elements(By.CSS_SELECTOR, ".role-axis-domain line")[2 * place]
 
     def rows(self, chart: str) -> list[WebElement]:
         return self.find(f"[data-chosen={chart}]").find_elements(By.CSS_SELECTOR, "tbody tr")
@@ -37,6 +45,20 @@ class Explored:
     def write(self, element: WebElement, text: str) -> None:
         element.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.BACKSPACE, text)
         self.drawn()
+
+
+@contextmanager
+def screen(browser: webdriver.Chrome, width: int, scheme: str) -> Iterator[None]:
+    """A screen or phone of some width, with a light or a dark theme."""
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def contrast(browser: webdriver.Chrome, selector: str) -> float:

@@ -22,7 +22,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from analysis.report.study import write_study_report
 from tests.analysis.studies import made_study
 from tests.conftest import SWEEPS, Ran, run_command
-from tests.pages import Explored, body, contrast, open_afresh, requested
+from tests.pages import Explored, body, contrast, open_afresh, requested, screen
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -123,13 +123,16 @@ def test_trials_are_filtered_and_linked(browser: webdriver.Chrome, page: str) ->
     assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", run)
 
 
-@pytest.fixture
-def explored(browser: webdriver.Chrome, page: str) -> Iterator[Explored]:
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids="{0[0]}-{0[1]}".format)
+def explored(
+    browser: webdriver.Chrome, page: str, request: pytest.FixtureRequest
+) -> Iterator[Explored]:
     requested(browser)
-    browser.get(page)
     part = Explored(browser)
-    part.drawn()
-    yield part
+    with screen(browser, *request.param):
+        browser.get(page)
+        part.drawn()
+        yield part
     assert not [address for address in requested(browser)[1:] if not address.startswith("data:")]
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
@@ -171,6 +174,10 @@ def test_trials_are_kept_by_methods_ranges_and_dragging(explored: Explored) -> N
     kept = explored.control("kept")
     marks = "[data-chart=values] .mark-symbol path[fill='#cc79a7']"
     assert kept.text == "6 of 6 trials are kept."
+    everything, nothing = explored.control("groups").find_elements(By.TAG_NAME, "button")
+    nothing.send_keys(Keys.SPACE)
+    assert kept.text == "0 of 6 trials are kept."
+    everything.click()
     for method in explored.control("groups").find_elements(By.TAG_NAME, "label"):
         if method.text == "MD":
             method.find_element(By.TAG_NAME, "input").send_keys(Keys.SPACE)
@@ -189,24 +196,21 @@ def test_trials_are_kept_by_methods_ranges_and_dragging(explored: Explored) -> N
     assert kept.text == "2 of 6 trials are kept."  # those without a set
     explored.control("reset").click()
     explored.drawn()
-    chart = explored.find("[data-chart=parallel] svg")
-    axis = chart.find_elements(By.CSS_SELECTOR, ".role-axis-domain line")[1]  # of the method
+    axis = explored.axis(1)  # of the method
     drag = ActionChains(explored.browser).move_to_element_with_offset(axis, 0, -128)
     drag.click_and_hold().move_by_offset(0, 128).release().perform()
     explored.drawn()
-    first = kept.text
-    assert first in ("2 of 6 trials are kept.", "4 of 6 trials are kept.")
+    assert kept.text in ("2 of 6 trials are kept.", "4 of 6 trials are kept.")
     explored.control("show").click()
     output = explored.browser.find_element(By.CSS_SELECTOR, ".filter output")
-    assert output.text == f"{first[:6]} rows"
-    axis = explored.find("[data-chart=parallel] svg").find_elements(
-        By.CSS_SELECTOR, ".role-axis-domain line"
-    )[1]
+    assert output.text == f"{kept.text[:6]} rows"
+    axis = explored.axis(1)
     ActionChains(explored.browser).move_to_element(axis).click().perform()
     explored.drawn()
     assert kept.text == "6 of 6 trials are kept."
 
 
+@pytest.mark.parametrize("explored", [(390, "light")], ids=["390-light"], indirect=True)
 def test_each_choice_of_axes_is_drawn(explored: Explored) -> None:
     for name in ("x", "y"):
         options = explored.control(name).find_elements(By.TAG_NAME, "option")
@@ -216,10 +220,11 @@ def test_each_choice_of_axes_is_drawn(explored: Explored) -> None:
             explored.drawn()
             labels = explored.find("[data-chart=values] svg").text
             assert option.text in labels, option.text
-    explored.write(explored.control("low"), "0.001")
-    explored.write(explored.control("high"), "1000000")
+    for name, text in (("low", "0.001"), ("high", "1000000")):
+        explored.write(explored.control(name), text)
 
 
+@pytest.mark.parametrize("explored", [(1280, "dark")], ids=["1280-dark"], indirect=True)
 def test_figures_are_saved_as_svg(explored: Explored, tmp_path: Path) -> None:
     behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
     explored.browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
@@ -234,6 +239,34 @@ def test_figures_are_saved_as_svg(explored: Explored, tmp_path: Path) -> None:
         text = (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
         assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
         assert "var(--" not in text
+
+
+@pytest.fixture(scope="module")
+def study_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("study")
+    study = made_study(is_multi=True)
+    write_study_report(study, folder, title="Study made", facts={"a": "b"}, formats=["html"])
+    return (folder / "report.html").as_uri()
+
+
+def test_the_configurations_of_a_study_are_explored(
+    browser: webdriver.Chrome, study_page: str
+) -> None:
+    browser.get(study_page)
+    part = Explored(browser)
+    part.drawn()
+    assert part.control("kept").text == "5 of 5 configurations are kept."
+    chart = part.find("[data-chart=values]")
+    chart.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ENTER)
+    assert chart.find_element(By.CSS_SELECTOR, "[role=status]").text == (
+        "configuration 1 validation accuracy: 97.00 %"
+    )
+    (row,) = part.rows("values")
+    assert row.text == "0.2 PQ 97.00 % 1.500 1.5 COMPLETE"
+    part.find("summary").click()
+    part.find("[data-range='param.rule'] input").send_keys(Keys.SPACE)
+    part.drawn()
+    assert part.control("kept").text == "3 of 5 configurations are kept."
 
 
 @pytest.mark.parametrize("how", ["print", "no scripts"])
@@ -251,14 +284,6 @@ def test_a_print_has_the_figures_and_no_controls(
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-@pytest.fixture(scope="module")
-def study_page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("study")
-    study = made_study(is_multi=True)
-    write_study_report(study, folder, title="Study made", facts={"a": "b"}, formats=["html"])
-    return (folder / "report.html").as_uri()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("which", ["page", "study_page"])
@@ -270,20 +295,16 @@ def test_a_report_fits_the_screen_and_is_legible(
     width: int,
 ) -> None:
     page = request.getfixturevalue(which)
-    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(page)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    if width >= 1280:  # on a narrower one, tables that are wider can be moved
-        hidden = "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > "
-        hidden += "e.clientWidth).map(e => e.firstChild.dataset.name)"
-        assert browser.execute_script(hidden) == []
-    for selector in ("p.about", "td", "a", "dd", *(["pre"] if which == "study_page" else [])):
-        assert contrast(browser, selector) >= 4.5, selector
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    with screen(browser, width, scheme):
+        browser.get(page)
+        Explored(browser).drawn()
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        if width >= 1280:  # on a narrower one, tables that are wider can be moved
+            hidden = "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > "
+            hidden += "e.clientWidth).map(e => e.firstChild.dataset.name)"
+            assert browser.execute_script(hidden) == []
+        for selector in ("p.about", "td", "a", "dd", *(["pre"] if which == "study_page" else [])):
+            assert contrast(browser, selector) >= 4.5, selector
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ class Dimension:
     label: str
     """Its heading."""
     role: str
-    """``setting``, ``method``, ``set``, ``knob``, ``seed``, ``state`` or ``result``."""
+    """``setting``, ``method``, ``set``, ``knob``, ``seed``, ``state`` or ``result``; ``method`` is
+    what the colours tell."""
     values: tuple[float | int | None, ...]
     """A value for each trial: a number, or the place of its name; None if it is missing."""
     names: tuple[str, ...] | None = None
@@ -68,13 +69,13 @@ def dimensions(measurements: Measurements) -> Iterator[Dimension]:
     trials = measurements.trials
     for key in ("sweep", *SETTING):
         if key in trials and trials[key].nunique() > 1:
-            yield _named(trials, key, key, "setting")
+            yield named(trials, key, key, "setting")
     if (trials["set"] != "").any():
-        yield _named(trials, "set", "set", "set")
-    yield _named(trials, "method", "method", "method")
+        yield named(trials, "set", "set", "set")
+    yield named(trials, "method", "method", "method")
     headers = {"method", "set", "ρ0", "seed", "state"}
     if trials["rho0"].nunique() > 0:
-        yield _numbered("rho0", "ρ0", "knob", trials["rho0"])
+        yield numbered("rho0", "ρ0", "knob", trials["rho0"])
     for column in axis_columns(trials):
         label = axis_label(column, headers)
         texts = trials[column].replace("", None)
@@ -83,17 +84,17 @@ def dimensions(measurements: Measurements) -> Iterator[Dimension]:
             continue
         scale = _scale_of(trials, column.removeprefix(AXIS_PREFIX))
         if scale != "nominal" and numbers.notna().sum() == texts.notna().sum():
-            yield _numbered(column, label, "knob", numbers, scale)
+            yield numbered(column, label, "knob", numbers, scale)
         else:
-            yield _named(trials, column, label, "knob")
+            yield named(trials, column, label, "knob")
     if trials["seed"].nunique() > 1:
-        yield _numbered("seed", "seed", "seed", trials["seed"])
+        yield numbered("seed", "seed", "seed", trials["seed"])
     if trials["state"].nunique() > 1:
-        yield _named(trials, "state", "state", "state")
+        yield named(trials, "state", "state", "state")
     yield from _measured(measurements)
     for column, label in _RESULTS.items():
         if column in trials and trials[column].nunique() > 1:
-            yield _numbered(column, label, "result", trials[column])
+            yield numbered(column, label, "result", trials[column])
 
 
 def _measured(measurements: Measurements) -> Iterator[Dimension]:
@@ -103,10 +104,18 @@ def _measured(measurements: Measurements) -> Iterator[Dimension]:
         for split in ("test", "validation"):
             column = metric.column(split)
             if column in trials and trials[column].notna().any():
-                yield _of_metric(trials[column], column, f"{split} {metric.label}", metric)
+                yield of_metric(trials[column], column, f"{split} {metric.label}", metric)
 
 
-def _of_metric(values: pd.Series, column: str, label: str, metric: Metric) -> Dimension:
+def of_metric(values: pd.Series, column: str, label: str, metric: Metric) -> Dimension:
+    """A dimension of a metric's values, in the unit in which they are printed.
+
+    Args:
+        values: a value for each trial.
+        column: its column.
+        label: its heading.
+        metric: what the values are of.
+    """
     metric = metric.with_digits(values)
     return Dimension(
         column,
@@ -118,8 +127,15 @@ def _of_metric(values: pd.Series, column: str, label: str, metric: Metric) -> Di
     )
 
 
-def _named(trials: pd.DataFrame, key: str, label: str, role: str) -> Dimension:
-    """A dimension of names; an empty one is missing."""
+def named(trials: pd.DataFrame, key: str, label: str, role: str) -> Dimension:
+    """A dimension of names; an empty one is missing.
+
+    Args:
+        trials: has the column `key`.
+        key: its column.
+        label: its heading.
+        role: see `Dimension`.
+    """
     codes, names = pd.factorize(trials[key].replace("", None))
     values = tuple(int(code) if code >= 0 else None for code in codes)
     return Dimension(key, label, role, values, tuple(map(str, names)))
@@ -133,7 +149,7 @@ def _scale_of(trials: pd.DataFrame, name: str) -> str:
     return next((knob.scale for knob in knobs if knob is not None), "")
 
 
-def _numbered(key: str, label: str, role: str, values: pd.Series, scale: str = "") -> Dimension:
+def numbered(key: str, label: str, role: str, values: pd.Series, scale: str = "") -> Dimension:
     """A dimension of numbers.
 
     Args:

@@ -102,6 +102,12 @@ class Explorer {
   makeGroups() {
     const part = this.control("groups");
     part.dataset.range = this.group.key;
+    for (const [text, kept] of [["All", [...this.group.names.keys()]], ["None", []]]) {
+      const button = document.createElement("button");
+      Object.assign(button, { type: "button", textContent: text });
+      button.addEventListener("click", () => this.keep(this.group, new Set(kept)));
+      part.firstElementChild.append(" ", button);
+    }
     this.data.styles.forEach((style, place) => {
       const box = labelled(part, "checkbox", style.name, place);
       box.after(swatch(style));
@@ -187,7 +193,7 @@ class Explorer {
     const place = this.root.querySelector(`[data-chosen="${chart}"]`);
     const name = data.configurations[data.trials.configuration[target.trials[0]]];
     place.appendChild(document.createElement("h4")).textContent = name;
-    const columns = data.dimensions.filter((one) => ["seed", "result"].includes(one.role));
+    const columns = data.dimensions.filter((one) => data.listed.includes(one.role));
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
     const body = table.createTBody();
@@ -205,7 +211,7 @@ class Explorer {
       const state = row.insertCell();
       state.textContent = data.trials.state[trial];
       state.className = `text ${data.trials.state[trial]}`;
-      for (const link of this.table.cells.get(data.trials.id[trial])) row.append(link.cloneNode(true));
+      for (const link of this.table.cells.get(data.trials.id[trial]) ?? []) row.append(link.cloneNode(true));
     }
     const wide = place.appendChild(document.createElement("div"));
     wide.className = "wide";
@@ -221,9 +227,9 @@ class Explorer {
     if (this.found) return this.found;
     const table = document.querySelector(`table[data-name="${this.data.table}"]`);
     const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
-    const first = names.indexOf("fingerprint");
+    const first = names.includes("fingerprint") ? names.indexOf("fingerprint") : names.length;
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].slice(first));
-    const cells = new Map(rows.map((own) => [own[0].textContent.trim(), own]));
+    const cells = new Map(rows.map((own) => [own[0]?.textContent.trim(), own]));
     this.found = { names: names.slice(first), cells };
     return this.found;
   }

@@ -1,4 +1,4 @@
-"""The interactive part of a report's page: its data and its scripts."""
+"""The interactive part of a sweep's page: its data and its scripts."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
 
 _SCRIPTS = ("chart.js", "values.js", "parallel.js", "explorer.js")
-_SHAPES: Mapping[str, str] = {
+SHAPES: Mapping[str, str] = {
     "s": "M-.9,-.9H.9V.9H-.9Z",
     "o": "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",
     "^": "M0,-1L1,.8H-1Z",
@@ -41,6 +41,12 @@ class Explorer:
     """The chart library."""
     code: Markup
     """The scripts of the charts."""
+    groups: str = "Methods"
+    """What the colours tell; heading of the choice of them."""
+    one: str = "trial"
+    """What a line stands for, in sentences."""
+    has_seeds: bool = True
+    """Whether a mark is the mean over several lines."""
 
 
 def explorer(measurements: Measurements) -> Explorer | None:
@@ -52,14 +58,25 @@ def explorer(measurements: Measurements) -> Explorer | None:
     trials, metric = measurements.trials, measurements.metric
     if trials[metric.column("test")].isna().all():
         return None
+    return with_scripts(_document(measurements))
+
+
+def with_scripts(document: Mapping[str, Any], **words: Any) -> Explorer:
+    """The interactive part that shows a document.
+
+    Args:
+        document: what ``explorer.js`` reads.
+        words: further fields of `Explorer`.
+    """
     return Explorer(
-        data=Markup(_json(_document(measurements))),
+        data=Markup(_json(document)),
         library=Markup(chart_library()),
-        code=Markup("\n".join(map(script, _SCRIPTS))),
+        code=Markup("\n".join(map(_script, _SCRIPTS))),
+        **words,
     )
 
 
-def script(name: str) -> str:
+def _script(name: str) -> str:
     """The text of a script in this folder."""
     return files("analysis.interactive").joinpath(name).read_text(encoding="utf-8")
 
@@ -77,7 +94,7 @@ def _document(measurements: Measurements) -> dict[str, Any]:
     return {
         "group": "method",
         "styles": [
-            {"name": name, "colour": styles[name][0], "shape": _SHAPES[styles[name][1]]}
+            {"name": name, "colour": styles[name][0], "shape": SHAPES[styles[name][1]]}
             for name in methods or ()
         ],
         "dashes": [list(dash) for dash in DASHES],
@@ -93,6 +110,7 @@ def _document(measurements: Measurements) -> dict[str, Any]:
         },
         "plural": "trials",
         "hasSeeds": True,
+        "listed": ["seed", "result"],
         "table": "trials",
         "metric": {"key": metric.column("test"), "higherIsBetter": metric.higher_is_better},
         "dimensions": [each.document() for each in found],

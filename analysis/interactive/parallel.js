@@ -3,6 +3,7 @@
 const ROOM = { left: 84, right: 46, top: 44, bottom: 34, height: 260, narrowest: 84, none: 16 };
 const LARGE = 1500;
 const LETTERS = 11;
+const MANY = 14;
 
 /** The plan of the chart; see `Chart`. */
 function parallelPlan(explorer, width, theme) {
@@ -66,7 +67,7 @@ function axisSpec(explorer, { dimension, x, made }, place, theme) {
     // The first of both is a halo around the labels, which stand on lines.
     axes: [halo, {}].map((own) => ({
       scale: `axis${place}`, orient: "left", values: made.ticks, tickCount: 6, format: formatOf(dimension),
-      labelPadding: 2, labelLimit: 76, labelOverlap: !dimension.names, encode: { labels: { update: { ...own, ...names } } },
+      labelPadding: 2, labelLimit: 76, labelOverlap: !dimension.names || dimension.names.length > MANY, encode: { labels: { update: { ...own, ...names } } },
     })),
     marks: [
       { type: "rect", from: { data: "spans" }, encode: { enter: {

@@ -99,7 +99,7 @@ function valuesPlan(explorer, width, theme) {
         title: isFirst ? (y.unit ? `${y.label} (${y.unit})` : y.label) : undefined, titleLimit: PANEL.height },
     ];
     const title = panel === null ? undefined : explorer.dimension(data.panels).names[panel];
-    marks.push(panelSpec(corner, wide, title, theme, axes, points, x.role === "knob"));
+    marks.push(panelSpec(corner, wide, title, theme, axes, points, data.hasSeeds && x.role === "knob"));
   });
   const spec = frame(width, Math.ceil(panels.length / columns) * tall, theme);
   spec.scales = [scaleSpec("x", xScale, across), scaleSpec("y", yScale, upward)];

@@ -10,6 +10,7 @@ from analysis.figures.drawn import Drawn
 from analysis.figures.front import front_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.style import for_print, freeze_layout
+from analysis.interactive.study import study_explorer
 from analysis.report.failures import FailedTrial, by_reason
 from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.latex_columns import LatexOptions
@@ -86,6 +87,7 @@ def write_study_report(
                 winner=study.winner,
                 formula=study.formula,
                 snippet=study.snippet,
+                explorer=study_explorer(study),
                 failures=by_reason(failed),
             )
             files.write_page(page)

@@ -1,6 +1,7 @@
 """The data and the library of the interactive part of a report's page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,11 @@ import pytest
 from analysis.interactive.dimensions import dimensions
 from analysis.interactive.explorer import explorer
 from analysis.interactive.library import chart_library
+from analysis.interactive.study import study_explorer
 from analysis.metric import Metric
 from analysis.schema import Measurements
 from tests.analysis.frames import EXAMPLE, trials
+from tests.analysis.studies import made_study
 
 
 def test_dimensions_are_what_trials_differ_in_with_the_results() -> None:
@@ -60,6 +63,29 @@ def test_another_metric_is_shown_as_it_is_printed() -> None:
     (test,) = (each for each in document["dimensions"] if each["key"] == "test_loss")
     assert test["values"][0] == pytest.approx(frame["test_loss"][0])
     assert test["unit"] == ""
+
+
+def test_a_study_shows_its_parameters_and_objectives() -> None:
+    made = study_explorer(made_study())
+    assert made is not None
+    document = json.loads(made.data)
+    roles = {each["label"]: each["role"] for each in document["dimensions"]}
+    assert roles == {
+        "kind": "method",
+        "state": "state",
+        "rho0": "knob",
+        "rule": "knob",
+        "validation accuracy": "result",
+        "training time (s)": "result",
+    }
+    kinds, _, _, rules, *_ = document["dimensions"]
+    assert [kinds["names"][place] for place in kinds["values"]] == [
+        *("known point", "best", "other", "other", "other")
+    ]
+    assert rules["values"] == [0, 1, None, 2, 0]
+    assert document["configurations"][:2] == ["configuration 0 (PC)", "configuration 1"]
+    empty = made_study()
+    assert study_explorer(replace(empty, configurations=empty.configurations[3:])) is None
 
 
 def test_names_cannot_leave_the_data_of_the_page() -> None:
