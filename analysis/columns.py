@@ -20,6 +20,8 @@ AXIS_PREFIX: Final = "axis."
 """Further axes of a sweep, beyond those of `TRIALS`, are text columns named ``axis.<name>``."""
 RECIPE_PREFIX: Final = "recipe."
 """The settings of a trial's recipe are columns named ``recipe.<dotted path>``."""
+ADDED: Final = "added"
+"""The column of a sweep that was run until its questions were decided; see `TRIALS_MAY_HAVE`."""
 
 TRIALS: Final[Mapping[str, tuple[str, str]]] = {
     "sweep": ("text", "name of the sweep"),
@@ -93,6 +95,11 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     "processor": ("text", "processor of the machine, and the instructions that were used of it"),
     "host": ("text", "name of the machine"),
     "command": ("text", "command line that trained the network"),
+    ADDED: (
+        "text",
+        "of a sweep that is run until decided: the questions for which the trial was added to "
+        "those of the sweep; empty for these",
+    ),
 }
 """Optional columns of the table of trials; those with `AXIS_PREFIX` and `RECIPE_PREFIX` are
 optional, too, and so are those of `knobs.knob`, which say which axes are knobs."""

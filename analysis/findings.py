@@ -8,7 +8,10 @@ import pandas as pd
 from analysis.across_settings.across_settings import across_settings
 from analysis.across_settings.tasks import scores_of
 from analysis.claims import CLAIMS, evaluate_claims
-from analysis.columns import axis_columns
+from analysis.columns import ADDED, axis_columns
+from analysis.deciding.decisions import decisions
+from analysis.deciding.frames import added_frame, decisions_frame
+from analysis.deciding.verdicts import trials_of_looks, with_verdicts
 from analysis.metric import ACCURACY, Metric
 from analysis.protocol import recipe_of, training
 from analysis.published import (
@@ -83,6 +86,10 @@ class Findings:
     """Differences from the paper's training [`published.training_beside`]."""
     claims: pd.DataFrame
     """The paper's claims [`claims.evaluate_claims`]."""
+    decisions: pd.DataFrame
+    """The questions of a sweep that is run until they are decided [`deciding.frames`]."""
+    added: pd.DataFrame
+    """The trials that were added to it [`deciding.frames`]."""
     select: Split
     """The split on which rho0 was to be chosen; `chosen_on` in `selected` is the one that was
     used."""
@@ -126,13 +133,7 @@ def analyse(
             f"the numbers of a paper are accuracies; trials that are compared by their "
             f"{metric.label} cannot stand beside them"
         )
-    table = configurations(trials, metric)
-    for column in (*SIZES, "classes", "chance"):
-        if column in trials:
-            values = trials.groupby("configuration_id")[column].first()
-            table[column] = table["configuration_id"].map(values)
-    if "chance" in table:
-        table["chance"] *= metric.sign
+    table = _configurations(trials, metric)
     table = with_leaders(table, trials, family_keys(table), metric)
     selected = select(table, select_on)
     quantized = selected[selected["set"] != ""]
@@ -145,7 +146,12 @@ def analyse(
     scores = scores_of(at_best, trials, metric, margin=margin)
     over_tasks = across_settings(scores)
     curves = curves_of(table, trials, metric, select_on)
-    found = metric.measured(sensitivity(table, trials, metric, margin=margin))
+    is_decided = ADDED in trials
+    decided = decisions(trials, metric, margin=margin) if is_decided else []
+    of_looks = trials_of_looks(trials, decided) if is_decided else trials
+    of_rho0 = _configurations(of_looks, metric) if len(of_looks) < len(trials) else table
+    found = sensitivity(of_rho0, of_looks, metric, margin=margin)
+    found = metric.measured(with_verdicts(found, decided) if is_decided else found)
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
     recipes = {configuration: recipe_of(row) for configuration, row in first.iterrows()}
     beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper, recipes)
@@ -173,8 +179,22 @@ def analyse(
         if paper is None
         else training_beside(beside, selected, paper, recipes),
         claims=evaluate_claims(CLAIMS.get(paper or "", ()), selected, table),
+        decisions=decisions_frame(decided, trials, metric),
+        added=added_frame(trials) if is_decided else pd.DataFrame(),
         select=select_on,
         paper=paper,
         margin=margin,
         metric=metric,
     )
+
+
+def _configurations(trials: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The configurations, with the size of each network and the score of guessing."""
+    table = configurations(trials, metric)
+    for column in (*SIZES, "classes", "chance"):
+        if column in trials:
+            values = trials.groupby("configuration_id")[column].first()
+            table[column] = table["configuration_id"].map(values)
+    if "chance" in table:
+        table["chance"] *= metric.sign
+    return table

@@ -12,10 +12,9 @@ from analysis.report.failures import FailedTrial, by_reason
 from analysis.report.page import render_page
 from analysis.report.trials import TrialLinks, trial_table
 from analysis.schema import Measurements
-from analysis.statistics.verdicts import rules
 from analysis.tables.findings import CONFIGURATIONS
 from analysis.tables.table import Table
-from analysis.tables.verdicts import VERDICT, verdict_note, verdict_table
+from analysis.tables.verdicts import VERDICT, rules_of, verdict_note, verdict_table
 from analysis.text import plain
 
 
@@ -62,7 +61,7 @@ def render_report(
         states=[(state, int(count)) for state, count in counts.items()],
         verdict_section=VERDICT,
         verdict_note=verdict_note(findings),
-        rules=rules(findings.metric),
+        rules=rules_of(findings),
         verdicts=verdict_table(findings).body,
         common=common,
         recipes=recipes,

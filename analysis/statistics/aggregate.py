@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.columns import AXIS_PREFIX, axis_columns
+from analysis.columns import ADDED, AXIS_PREFIX, axis_columns
 from analysis.knobs.columns import column_of, knobs_of
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import validate_trials
@@ -80,7 +80,7 @@ def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
             seeds: number of trials.
             n, diverged, failed, stopped, unfinished: numbers of trials by state; they sum to seeds.
             absent: number of seeds without a trial here that the method has elsewhere in the same
-                setting.
+                setting. Trials that were added to those of a sweep do not count.
             validation_n: number of COMPLETE trials with a validation score.
             validation_mean, validation_std, test_mean, test_std: of the scores; the standard
                 deviation has ddof = 1 and is missing for a single trial.
@@ -97,8 +97,9 @@ def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
     table["seeds"] = place.value_counts().sort_index()
     for column, states in COUNTS.items():
         table[column] = trials["state"].isin(states).groupby(place).sum()
-    have = trials.groupby([*SETTING, "method"])["seed"].transform("nunique")
-    table["absent"] = (have.groupby(place).first() - table["seeds"]).clip(lower=0)
+    own = trials["seed"].where(trials[ADDED] == "") if ADDED in trials else trials["seed"]
+    have = own.groupby([trials[key] for key in (*SETTING, "method")]).transform("nunique")
+    table["absent"] = (have.groupby(place).first() - own.groupby(place).count()).clip(lower=0)
     complete = completed(trials)
     scores = {split: metric.scores(complete, split).groupby(place) for split in SPLITS}
     for split, of_split in scores.items():

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from analysis.deciding.verdicts import rules as rules_of_looks
 from analysis.findings import Findings
 from analysis.metric import Metric
 from analysis.rounding import decades, rho0_label
@@ -55,10 +56,19 @@ def rules_table(findings: Findings) -> Table:
         VERDICT,
         "Rules of the verdicts. The first that applies decides.",
         pd.DataFrame(
-            rules(findings.metric).items() if len(findings.verdicts) else [],
+            rules_of(findings).items() if len(findings.verdicts) else [],
             columns=["verdict", "rule"],
         ),
     )
+
+
+def rules_of(findings: Findings) -> dict[str, str]:
+    """The rule behind each verdict; those of a sweep that is run until decided are others.
+
+    Args:
+        findings: result of `findings.analyse`.
+    """
+    return (rules if findings.decisions.empty else rules_of_looks)(findings.metric)
 
 
 def verdict_note(findings: Findings) -> str:

@@ -11,6 +11,7 @@ from sweeps.cli.options import SELECTION
 
 if TYPE_CHECKING:
     from sweeps.inventory.known_sweeps import KnownSweep
+    from sweeps.selection.added import AddedTrial
     from sweeps.spec import SweepSpec
     from sweeps.study import StudySpec
 
@@ -34,7 +35,7 @@ def load_chosen(
 
 
 def _load(options: argparse.Namespace, outlined: bool) -> "SweepSpec":
-    if outlined and options.seeds is None and not options.set:
+    if outlined and options.seeds is None and not options.set and not _has_added(options):
         from sweeps.outlines.kept import load_outlined
 
         refuse_name_of_file(options)
@@ -43,6 +44,14 @@ def _load(options: argparse.Namespace, outlined: bool) -> "SweepSpec":
 
     refuse_name_of_file(options)
     return load_sweep(options.sweep)
+
+
+def _has_added(options: argparse.Namespace) -> bool:
+    """Whether trials were added to a sweep of the release, whose recipes are needed then."""
+    from sweeps.deciding.record import is_recorded
+    from sweeps.storage.folder import Storage
+
+    return is_recorded(options.sweep, Storage(options.storage))
 
 
 def load_chosen_or_study(
@@ -139,7 +148,13 @@ def refuse_selection(
 
 
 def _chosen(sweep: "SweepSpec", options: argparse.Namespace, with_parents: bool) -> "SweepSpec":
+    from sweeps.deciding.record import recorded
     from sweeps.selection.selected import selected
+    from sweeps.storage.folder import Storage
+
+    def added(name: str) -> "Sequence[AddedTrial] | None":
+        known = recorded(name, Storage(options.storage))
+        return None if known is None else known.added
 
     found, notes = selected(
         sweep,
@@ -147,6 +162,7 @@ def _chosen(sweep: "SweepSpec", options: argparse.Namespace, with_parents: bool)
         seeds=options.seeds,
         settings=options.set,
         with_parents=with_parents,
+        added=added,
     )
     for note in notes:
         print(f"sweeps: {note}", file=sys.stderr, flush=True)

@@ -23,8 +23,10 @@ from sweeps.cli.joining.joined_report import report_joined
 from sweeps.cli.joining.sources import is_plain
 from sweeps.cli.json_output import print_json
 from sweeps.cli.options import SELECTION
+from sweeps.cli.parsing.deciding import margin_of
 from sweeps.cli.summary import print_warnings
 from sweeps.coordinates import main_metric
+from sweeps.deciding.record import recorded
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, origin_of, results_of
@@ -75,7 +77,7 @@ def report(options: argparse.Namespace) -> int:
         formats=formats,
         select_on="test" if options.select == "test" else "validation",
         paper=options.compare,
-        margin=options.margin / 100,
+        margin=margin_of(options) / 100,
         latex=LatexOptions(columns=_columns(options.columns)),
     )
     options.sweep = options.sources[0]
@@ -107,6 +109,9 @@ def _of_one(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> 
     if spec is None:
         refuse_selection(options, "a table of trials", ("seeds", "set"))
         return _of_table(options, chosen)
+    known = recorded(spec.name, Storage(options.storage))
+    if options.margin is None and known is not None:
+        chosen = replace(chosen, margin=known.margin / 100)
     return _of_sweep(spec, options, chosen)
 
 

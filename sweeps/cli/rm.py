@@ -168,7 +168,7 @@ def _wanted(options: argparse.Namespace, storage: Storage) -> _Wanted:
     own = found or [one for one in known if one.name == name and _is_same(one, options.sweep)]
     others = [one for one in known if one not in own]
     trials = {trial.fingerprint: trial.name for one in own for trial in one.all_trials.values()}
-    of_name = [storage.root / part / name for part in ("reports", "control")]
+    of_name = [storage.root / part / name for part in ("reports", "control", "deciding")]
     folders = [*of_name, *ray_folders(name, storage)]
     is_study = isinstance(spec, StudySpec) or any(one.kind == STUDY for one in found)
     if not is_study and options.study_storage:

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from sweeps.loading import named_studies, named_sweeps
 from sweeps.outlines.kept import load_outlined
+from sweeps.selection.added import added_to
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -53,7 +54,8 @@ class KnownSweep:
     trials: tuple[KnownTrial, ...] = ()
     """Its trials; of a study, those that have started."""
     chosen: tuple[KnownTrial, ...] = ()
-    """Further trials of it, such as those of other seeds, that options have chosen."""
+    """Further trials of it, such as those of other seeds, that options have chosen, or that were
+    added to it until its questions were decided."""
 
     @property
     def all_trials(self) -> dict[str, KnownTrial]:
@@ -115,10 +117,13 @@ def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
         storage: the storage, whose folder exists.
     """
     before = _file(storage, sweep.name).read() or KnownSweep(name=sweep.name, kind=SWEEP)
-    trials, chosen = known_trials(sweep.cells), before.chosen
+    added = added_to(sweep) or {}
+    own = [cell for cell in sweep.cells if cell.fingerprint not in added]
+    trials, chosen = known_trials(own), before.chosen
+    further = known_trials(cell for cell in sweep.cells if cell.fingerprint in added)
     if isinstance(sweep, PartOfSweep) and sweep.report != sweep.name:
-        both = {trial.fingerprint: trial for trial in (*chosen, *trials)}
-        trials, chosen = before.trials, tuple(both.values())
+        trials, further = before.trials, (*trials, *further)
+    chosen = tuple({trial.fingerprint: trial for trial in (*chosen, *further)}.values())
     _record(replace(before, kind=SWEEP, trials=trials, chosen=chosen), source, storage)
 
 

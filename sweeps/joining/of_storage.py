@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from sweeps.deciding.record import grown, is_recorded
 from sweeps.inventory.known_sweeps import KnownSweep, sweeps_of
 from sweeps.joining.source import SweepSource
 from sweeps.loading import load_sweep, named_sweeps
@@ -39,7 +40,8 @@ def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]
             )
             continue
         try:
-            sweep = load_sweep(known.source) if known.source else load_outlined(known.name)
+            load = load_sweep if is_recorded(known.name, storage) else load_outlined
+            sweep = grown(load(known.source or known.name), storage)
         except ConfigurationError as error:
             notes.append(f"sweep {known.name} in {folder} is left out: {error}")
             continue

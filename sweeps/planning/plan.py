@@ -120,7 +120,8 @@ def describe(plan: dict[str, Any], width: int = 80) -> str:
         f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
     ]
     notes = ["", *plan["notes"]] if plan.get("notes") else []
-    lines = [*_together(plan), *_needed(plan), *alone, *notes]
+    decided = plan.get("until_decided") or {"lines": []}
+    lines = [*_together(plan), *decided["lines"], *_needed(plan), *alone, *notes]
     return "\n".join([head, tables[0], *_archived(plan), "", tables[1], *lines])
 
 

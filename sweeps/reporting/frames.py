@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.columns import (
+    ADDED,
     AXIS_PREFIX,
     HISTOGRAMS,
     HISTORY_MAY_HAVE,
@@ -22,6 +23,7 @@ from analysis.metric import ACCURACY, Metric
 from quantlab import flatten
 from quantlab.optim.histogram import WeightHistogram
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
+from sweeps.selection.added import added_to
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.records import values_of
@@ -45,6 +47,7 @@ _OF_RESULTS = (
 def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     """Return the table of trials: one row for each cell of a sweep, finished or not."""
     core = ("method", "set", "rho0", "seed")
+    added = added_to(sweep)
     rows = []
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
@@ -79,6 +82,7 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
                 "classes": (outputs := values.get("classes") or classes(cell.recipe)),
                 "chance": None if outputs is None else cell.recipe.task.guess(outputs),
                 **{name: values.get(name) for name in _OF_RESULTS},
+                **({} if added is None else {ADDED: added.get(cell.fingerprint, "")}),
                 **{
                     f"{AXIS_PREFIX}{axis}": label
                     for axis, label in cell.coordinates.items()

@@ -1,6 +1,6 @@
 """PartOfSweep: some trials of a sweep, as a sweep."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -14,6 +14,9 @@ class PartOfSweep(SweepSpec):
     trials: tuple[Cell, ...]
     report: str
     """Name of the report on these trials, so that it does not replace that on the whole sweep."""
+    added: Mapping[str, str] | None = None
+    """Fingerprint of a trial that was added to those of the sweep -> why; None if the sweep was
+    never run until decided. See `sweeps.selection.added`."""
 
     def __post_init__(self) -> None:
         """Check nothing: the parts are those of a sweep, and an outline has no recipes."""
@@ -35,7 +38,8 @@ def part_of(sweep: SweepSpec, trials: Sequence[Cell], report: str) -> PartOfSwee
     values = {item.name: getattr(sweep, item.name) for item in fields(SweepSpec)}
     labels = {cell.block for cell in trials}
     values["blocks"] = tuple(block for block in sweep.blocks if block.label in labels)
-    return PartOfSweep(**values, trials=tuple(trials), report=report)
+    added = sweep.added if isinstance(sweep, PartOfSweep) else None
+    return PartOfSweep(**values, trials=tuple(trials), report=report, added=added)
 
 
 def report_name(sweep: SweepSpec) -> str:

@@ -1,12 +1,13 @@
 """The trials of a sweep that the options --only, --seeds and --set choose."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from sweeps.selection.added import AddedTrial, added_to, with_added
 from sweeps.selection.axes import axes_of
 from sweeps.selection.choice import chosen_places
 from sweeps.selection.names import name_with, part_name
-from sweeps.selection.part_of_sweep import needed_by, part_of, with_seeds
+from sweeps.selection.part_of_sweep import PartOfSweep, needed_by, part_of, with_seeds
 from sweeps.selection.seeds import parse_seeds
 from sweeps.spec import SweepSpec
 
@@ -18,6 +19,7 @@ def selected(
     seeds: str | None = None,
     settings: Sequence[str] = (),
     with_parents: bool = False,
+    added: Callable[[str], Sequence[AddedTrial] | None] = lambda name: None,
 ) -> tuple[SweepSpec, list[str]]:
     """Choose trials of a sweep: set their seeds, choose by conditions, then change their settings.
 
@@ -29,6 +31,8 @@ def selected(
         settings: fields of the recipes and their values (see `sweeps.selection.settings`).
         with_parents: whether trials of the sweep whose networks the chosen ones need are chosen
             too.
+        added: returns the trials that were added to a sweep of a name, which are trials of it
+            unless there are `seeds`; None if it was never run until decided.
 
     Returns:
         The chosen trials as a sweep, and what a user should know, one line each. With other
@@ -43,8 +47,13 @@ def selected(
 
         changes = [parse_setting(text) for text in settings]
     original = sweep
+    differences = [change.difference for change in changes]
+    name = name_with(sweep.name, *differences) if changes else sweep.name
+    further = None
     if seeds is not None:
         sweep = with_seeds(sweep, parse_seeds(seeds))
+    elif (further := added(name)) is not None:
+        sweep = with_added(sweep, further, is_changed=bool(changes))
     axes = [axes_of(cell) for cell in sweep.cells]
     trials = [sweep.cells[place] for place in chosen_places(axes, only, f"sweep {sweep.name}")]
     others = needed_by(trials, (*sweep.cells, *original.cells))
@@ -52,12 +61,19 @@ def selected(
     if changes:
         from sweeps.selection.settings import with_settings
 
-        differences = [change.difference for change in changes]
-        name = name_with(sweep.name, *differences)
         changed = with_settings(trials, others, changes, blocks=sweep.blocks, name=name)
-        trials = [changed[cell.fingerprint] for cell in trials]
+        before = added_to(sweep) or {}
+        kept = {trial.fingerprint: trial.reason for trial in further or ()}
+        trials = [
+            now
+            for cell in trials
+            if (now := changed[cell.fingerprint]).fingerprint in kept
+            or cell.fingerprint not in before
+        ]
         others = [changed[cell.fingerprint] for cell in others]
         sweep = replace(sweep, name=name, experiment="")
+        if isinstance(sweep, PartOfSweep) and further is not None:
+            sweep = replace(sweep, added=kept)
         notes.append(
             f"with {', '.join(differences)}, the trials are those of another sweep, {name}, which "
             "has its own report and MLflow experiment"

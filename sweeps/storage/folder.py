@@ -20,6 +20,7 @@ The trial folders determine the state of all trials. MLflow's records are derive
     <storage>/mlflow.db, mlartifacts/              the default tracking store
     <storage>/sources/                             the code of all trials
     <storage>/control/                             requests to commands, see `sweeps.control`
+    <storage>/deciding/                            trials added to sweeps, see `sweeps.deciding`
     <storage>/ray/                                 files of Ray Tune
     <storage>/.mark                                identifies the folder to workers and MLflow runs
 """

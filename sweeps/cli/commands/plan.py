@@ -14,6 +14,12 @@ from sweeps.cli.options import (
     storage_folder,
     sweep_argument,
 )
+from sweeps.cli.parsing.deciding import (
+    deciding_options,
+    margin_of,
+    most_seeds_of,
+    require_until_decided,
+)
 from sweeps.printing import streams
 
 NAME = "plan"
@@ -27,6 +33,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     storage_folder(command)
     archive_option(command)
     json_option(command)
+    deciding_options(command)
     command.add_argument(
         "--time",
         action="store_true",
@@ -48,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.planning.plan import describe, plan_of
     from sweeps.storage.folder import Storage
 
+    require_until_decided(options)
     storage, resources = Storage(options.storage), placed_resources(options)
     timing, machine, archive = None, this_machine(resources), opened_archive(options)
     if options.time:
@@ -55,10 +63,17 @@ def run(options: argparse.Namespace) -> int:
 
         timing = Timing.on(machine, resources.execution, options.data)
     with streams.each_line_once():
-        sweep = load_chosen(options, with_parents=True, outlined=not options.time)
+        outlined = not options.time and not options.until_decided
+        sweep, expectation = load_chosen(options, with_parents=True, outlined=outlined), None
+        if options.until_decided:
+            from sweeps.deciding.expectation import expected
+
+            margin, most = margin_of(options), most_seeds_of(options)
+            sweep, expectation = expected(sweep, storage, margin / 100, most)
         notes = plan_notes(sweep.cells, options.data)
         print_whether_missing(storage)
         plan = plan_of(sweep, storage, machine, timing, archive)
+    plan["until_decided"] = expectation
     plan["notes"] = [*([] if timing is None else timing.lines), *notes]
     if options.json:
         print_json(plan)

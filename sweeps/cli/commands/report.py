@@ -13,6 +13,7 @@ from sweeps.cli.options import (
     sweep_argument,
     tracking_uri,
 )
+from sweeps.cli.parsing.deciding import MARGIN
 
 NAME = "report"
 HELP = "Write tables, figures and an HTML page, and print the main tables."
@@ -85,10 +86,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--margin",
         type=nonnegative_number,
-        default=3.0,
         metavar="POINTS",
         help="loss over ρ0 up to which a method is called stable, in points of accuracy or, of a "
-        "metric without bounds, in %% of the best value (default: %(default)g)",
+        "metric without bounds, in %% of the best value (default: that of the last run until "
+        f"decided, or {MARGIN:g})",
     )
     tracking_uri(command)
     json_option(command)

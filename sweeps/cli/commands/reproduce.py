@@ -128,6 +128,7 @@ def _cells(
     from sweeps.study import StudySpec
 
     named.sweep = options.sweep or named.sweep
+    named.storage = storage.root  # which knows the trials that were added to a sweep
     is_search = named.run.__module__.endswith(".search")  # a file may also define a sweep
     spec = load_study(named.sweep) if is_search else load_chosen_or_study(named)
     if not isinstance(spec, StudySpec):

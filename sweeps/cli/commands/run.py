@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeps.cli.exit_codes import EXIT_CUT_SHORT, EXIT_ENDED_EARLY, EXIT_INCOMPLETE
@@ -13,8 +14,15 @@ from sweeps.cli.options import (
     training_options,
 )
 from sweeps.cli.parsing.control import budget_option, first_option, notice_options
+from sweeps.cli.parsing.deciding import (
+    deciding_options,
+    margin_of,
+    most_seeds_of,
+    require_until_decided,
+)
 
 if TYPE_CHECKING:
+    from sweeps.control.listener import Ending
     from sweeps.control.notices import Notices
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
@@ -31,6 +39,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     training_options(command)
     budget_option(command)
     first_option(command)
+    deciding_options(command)
     notice_options(command)
 
 
@@ -40,101 +49,187 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.control.notices import Notices
     from sweeps.storage.folder import Storage
 
+    require_until_decided(options)
     training = training_arguments(options)
     sweep = load_chosen(options, with_parents=True)
-    storage = Storage(options.storage)
+    run_ = _Run(options, training, sweep, Storage(options.storage))
     with Notices(
         sweep.name,
         on_end=options.on_end,
         on_failure=options.on_failure,
-        facts=lambda: _facts(sweep, storage),
+        facts=run_.facts,
     ) as notices:
-        return _run(options, training, sweep, storage, notices)
+        run_.notices = notices
+        ending = run_.train()
+        if options.until_decided:
+            ending = run_.train_until_decided(ending)
+        return run_.end(ending)
 
 
-def _run(
-    options: argparse.Namespace,
-    training: dict[str, Any],
-    sweep: "SweepSpec",
-    storage: "Storage",
-    notices: "Notices",
-) -> int:
-    from sweeps.cli.summary import print_spent_in_line, print_summary, print_warnings
-    from sweeps.control.priorities import trials_spent, within_budget
-    from sweeps.control.steering import Steering
-    from sweeps.coordinates import main_metric
-    from sweeps.planning.data_changes import data_warnings
-    from sweeps.storage.folder import TrialState
-    from sweeps.storage.trial_states import states_of
+class _Run:
+    """A call of the command."""
 
-    archive = training["archive"]
-    if archive is not None:
-        from sweeps.archive.taking import take_finished
+    notices: "Notices"
 
-        take_finished(archive, sweep.cells, storage)
-    states = states_of(sweep.cells, storage)
-    unfinished = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
-    cells = within_budget(sweep, unfinished, options.budget, options.first)
-    print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
-    warnings = data_warnings(sweep.cells, storage, options.data)
-    print_warnings(warnings)
-    ending = None
-    # MLflow takes seconds to import and Ray more, so both are imported only if they are needed.
-    if cells:
-        from sweeps.running.grid import run_cells
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        training: dict[str, Any],
+        sweep: "SweepSpec",
+        storage: "Storage",
+    ) -> None:
+        self._options = options
+        self._training = training
+        self._sweep = sweep
+        self._storage = storage
+        self._has_trained = False
+        self._failed: set[str] = set()
+        """Trials that have failed in this command."""
+        self._left = 0
+        """Number of trials that a budget of trials leaves out."""
+        self._warnings: list[str] = []
+        """What was said about data that has changed."""
 
-        steering = Steering(
-            budget=options.budget,
-            outside=len(unfinished) - len(cells),
-            first=options.first,
-            on_failure=notices.failed,
+    def train(self, order: Sequence[str] = ()) -> "Ending | None":
+        """Train what has not finished, as far as the budget allows.
+
+        Args:
+            order: fingerprints of trials to train first, in this order.
+
+        Returns:
+            Why some of them have not ended, although nothing is wrong; None if all have.
+        """
+        from sweeps.cli.summary import print_warnings
+        from sweeps.control.priorities import within_budget
+        from sweeps.control.steering import Steering
+        from sweeps.planning.data_changes import data_warnings
+        from sweeps.storage.trial_states import states_of
+
+        options, sweep, storage = self._options, self._sweep, self._storage
+        archive = self._training["archive"]
+        if archive is not None:
+            from sweeps.archive.taking import take_finished
+
+            take_finished(archive, sweep.cells, storage)
+        states = states_of(sweep.cells, storage)
+        places = {name: place for place, name in enumerate(order)}
+        unfinished = sorted(
+            (
+                cell
+                for cell in sweep.cells
+                if not states[cell.fingerprint].is_finished and cell.fingerprint not in self._failed
+            ),
+            key=lambda cell: places.get(cell.fingerprint, len(places)),
         )
-        ending = run_cells(
-            sweep, cells, storage, source=options.sweep, steering=steering, **training
-        )
-    else:
+        cells = within_budget(sweep, unfinished, options.budget, options.first)
+        self._left = len(unfinished) - len(cells)
+        print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
+        if not self._warnings:
+            self._warnings = data_warnings(sweep.cells, storage, options.data)
+            print_warnings(self._warnings)
+        # MLflow takes seconds to import and Ray more, so both are imported only if they are needed.
+        if cells:
+            from sweeps.running.grid import run_cells
+
+            self._has_trained = True
+            steering = Steering(
+                budget=options.budget,
+                outside=self._left,
+                first=options.first,
+                on_failure=self.notices.failed,
+            )
+            return run_cells(
+                sweep, cells, storage, source=options.sweep, steering=steering, **self._training
+            )
+        if not self._has_trained:
+            self._bring_up_to_date()
+        return None
+
+    def _bring_up_to_date(self) -> None:
+        """Record the sweep, and deliver what the tracking server and the archive do not have."""
+        from sweeps.coordinates import main_metric
         from sweeps.inventory.known_sweeps import remember_sweep
         from sweeps.tracking.delivery import bring_up_to_date
         from sweeps.tracking.tracker import Tracker
 
-        remember_sweep(sweep, options.sweep, storage)
+        sweep, storage, archive = self._sweep, self._storage, self._training["archive"]
+        remember_sweep(sweep, self._options.sweep, storage)
         name, metric = sweep.experiment or sweep.name, main_metric(sweep.cells)
-        tracker = Tracker(name, storage, options.tracking_uri, metric)
-        bring_up_to_date(tracker, sweep.cells)
+        bring_up_to_date(Tracker(name, storage, self._options.tracking_uri, metric), sweep.cells)
         if archive is not None:
             from sweeps.archive.upload import uploading
 
             with uploading(archive, sweep.cells, storage):
                 pass
-    if cells and not warnings:
-        print_warnings(data_warnings(sweep.cells, storage))
-    if cells and not options.quiet:
-        print_spent_in_line(sweep.cells, storage, options.recorded_command)
-    code = print_summary(sweep, storage)
-    have_failed = TrialState.FAILED in states_of(sweep.cells, storage).values()
-    if ending is None and len(cells) < len(unfinished) and not have_failed:
-        ending = trials_spent(options.budget, left=len(unfinished) - len(cells))
-    state = "COMPLETE" if code == 0 else "FAILED"
-    if ending is not None:
-        code, state = EXIT_ENDED_EARLY, ending.state
-        print(f"sweeps: {ending.line}", file=sys.stderr)
-    elif code == EXIT_INCOMPLETE and not have_failed:
-        code, state = EXIT_CUT_SHORT, "INTERRUPTED"
-        print(
-            "sweeps: some trials have not ended; run the same command again to continue",
-            file=sys.stderr,
-        )
-    notices.ended(state)
-    return code
 
+    def train_until_decided(self, ending: "Ending | None") -> "Ending | None":
+        """Train further seeds of the configurations of open questions, in rounds.
 
-def _facts(sweep: "SweepSpec", storage: "Storage") -> dict[str, object]:
-    """Return what notices tell of a sweep: its trials, and how many of them are in each state."""
-    from collections import Counter
+        Args:
+            ending: why the sweep itself has not ended.
 
-    from sweeps.storage.folder import TrialState
-    from sweeps.storage.trial_states import states_of
+        Returns:
+            Why there are open questions that may get further seeds; None if there are none.
+        """
+        from sweeps.deciding.progress import round_line
+        from sweeps.deciding.record import record
+        from sweeps.deciding.round import round_of
+        from sweeps.storage.folder import TrialState
+        from sweeps.storage.trial_states import states_of
 
-    counts = Counter(states_of(sweep.cells, storage).values())
-    states = {state.value: counts[state] for state in TrialState}
-    return {"STORAGE": storage.root, "TRIALS": len(sweep.cells), **states}
+        margin, most = margin_of(self._options), most_seeds_of(self._options)
+        while ending is None and not self._left:
+            states = states_of(self._sweep.cells, self._storage)
+            self._failed |= {name for name in states if states[name] is TrialState.FAILED}
+            found = round_of(self._sweep, self._storage, margin / 100, most)
+            record(self._sweep.name, self._storage, margin, found.added)
+            self._sweep = found.sweep
+            if found.added and not found.order:
+                continue  # another command has trained all of them
+            print(round_line(found, most), flush=True)
+            if not set(found.order) - self._failed:
+                break
+            ending = self.train(found.order)
+        return ending
+
+    def end(self, ending: "Ending | None") -> int:
+        """Print how the trials have ended, tell it by a notice, and return the exit code."""
+        from sweeps.cli.summary import print_spent_in_line, print_summary, print_warnings
+        from sweeps.control.priorities import trials_spent
+        from sweeps.planning.data_changes import data_warnings
+        from sweeps.storage.folder import TrialState
+        from sweeps.storage.trial_states import states_of
+
+        sweep, storage = self._sweep, self._storage
+        if self._has_trained and not self._warnings:
+            print_warnings(data_warnings(sweep.cells, storage))
+        if self._has_trained and not self._options.quiet:
+            print_spent_in_line(sweep.cells, storage, self._options.recorded_command)
+        code = print_summary(sweep, storage)
+        have_failed = TrialState.FAILED in states_of(sweep.cells, storage).values()
+        if ending is None and self._left and not have_failed:
+            ending = trials_spent(self._options.budget, left=self._left)
+        state = "COMPLETE" if code == 0 else "FAILED"
+        if ending is not None:
+            code, state = EXIT_ENDED_EARLY, ending.state
+            print(f"sweeps: {ending.line}", file=sys.stderr)
+        elif code == EXIT_INCOMPLETE and not have_failed:
+            code, state = EXIT_CUT_SHORT, "INTERRUPTED"
+            print(
+                "sweeps: some trials have not ended; run the same command again to continue",
+                file=sys.stderr,
+            )
+        self.notices.ended(state)
+        return code
+
+    def facts(self) -> dict[str, object]:
+        """Return what notices tell of the sweep: its trials, and how many are in each state."""
+        from collections import Counter
+
+        from sweeps.storage.folder import TrialState
+        from sweeps.storage.trial_states import states_of
+
+        cells = self._sweep.cells
+        counts = Counter(states_of(cells, self._storage).values())
+        states = {state.value: counts[state] for state in TrialState}
+        return {"STORAGE": self._storage.root, "TRIALS": len(cells), **states}

@@ -92,7 +92,16 @@ def _contents(
         return [f"PAUSED: {request.what}, by {request.by}" for request in held]
 
     if isinstance(spec, SweepSpec):
-        return lambda: Contents(spec.cells, notes_on=notes)
+        from sweeps.deciding.record import grown
+
+        sweep = spec
+
+        def with_new_trials() -> Contents:
+            nonlocal sweep
+            sweep = grown(sweep, storage)
+            return Contents(sweep.cells, notes_on=notes)
+
+        return with_new_trials
     from sweeps.searching.results import cells_of, is_over, load, summary_lines
 
     def now() -> Contents:

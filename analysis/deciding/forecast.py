@@ -1,0 +1,54 @@
+"""Forecast: after how many seeds an open question is expected to be decided."""
+
+import math
+
+from scipy import stats
+
+from analysis.deciding.answers import TIE_SHARE, Floats, quantiles, variance_of
+from analysis.deciding.looks import looks
+
+
+def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None:
+    """Seeds of the first later look that decides if the means and the noise stay as they are.
+
+    Args:
+        scores: (rho0, seeds), those of the last look.
+        margin: range up to which the method is stable.
+        first: number of seeds of the first look.
+        most: largest number of seeds.
+
+    Returns:
+        The number; None if no look up to `most` is expected to decide, or if no two seeds differ.
+    """
+    choices, seeds = scores.shape
+    means = scores.mean(axis=1)
+    range_ = float(means.max() - means.min())
+    deviation = math.sqrt(variance_of(scores[None])[0])
+    for look in looks(first, most) if deviation > 0 else ():
+        if look.seeds > seeds:
+            below, above = quantiles(choices, choices * (look.seeds - 1), look.error_rate)
+            unit = deviation / math.sqrt(look.seeds)
+            low, high = range_ - below * unit, range_ + above * unit
+            if high <= margin or low > margin or (low > 0 and range_ <= margin):
+                return look.seeds
+    return None
+
+
+def of_difference(scores: Floats, margin: float, first: int, most: int) -> int | None:
+    """The same for two methods.
+
+    Args:
+        scores: (2, seeds), those of both methods at the last look.
+        margin: see `answers.on_differences`.
+        first: see `of_range`.
+        most: see `of_range`.
+    """
+    differences = scores[0] - scores[1]
+    mean, deviation = abs(float(differences.mean())), float(differences.std(ddof=1))
+    for look in looks(first, most) if deviation > 0 else ():
+        if look.seeds > len(differences):
+            half = float(stats.t.ppf(1 - look.error_rate / 2, look.seeds - 1))
+            half *= deviation / math.sqrt(look.seeds)
+            if half < mean or mean + half <= TIE_SHARE * margin:
+                return look.seeds
+    return None

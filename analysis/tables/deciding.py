@@ -1,0 +1,61 @@
+"""Tables of a sweep that is run until its questions are decided."""
+
+from collections.abc import Iterator
+
+from analysis.deciding.looks import ERROR_RATE
+from analysis.findings import Findings
+from analysis.rounding import points, rho0_label
+from analysis.tables.table import FAMILY, WHERE, Table, build, of
+
+DECIDING = "Seeds until decided"
+"""Section of a report."""
+
+
+def deciding_tables(findings: Findings) -> Iterator[Table]:
+    """The questions with their answers, and the trials that were added for them.
+
+    Args:
+        findings: result of `findings.analyse`.
+    """
+    metric = findings.metric
+    yield build(
+        "decisions",
+        DECIDING,
+        "Questions of the sweep, and their answers. It asks whether the ρ0 of a method can be left "
+        f"untuned (the range over ρ0 and a margin of {metric.shown_margin(findings.margin)}), and "
+        "whether two methods at their chosen ρ0 differ. Open questions get further seeds. The "
+        f"intervals{metric.in_unit} are those of a confidence sequence: for each question, the "
+        f"probability is {points(1 - ERROR_RATE, 0)} % that all of its intervals, of all looks, "
+        "hold the truth, if the noise is normal and the same at every ρ0. A tie lies within "
+        "a third of the margin.",
+        findings.decisions,
+        {
+            **WHERE,
+            "set": "set",
+            "question": lambda row: (
+                f"{row['method']} - {row['other']}" if row["other"] else f"ρ0 of {row['method']}"
+            ),
+            "answer": lambda row: (
+                row["answer"] if row["decided"] else f"{row['answer']}, needs more seeds"
+            ),
+            "estimate": of("estimate", metric.text),
+            "from": of("low", metric.text),
+            "to": of("high", metric.text),
+            "seeds": "seeds",
+            "added trials": "added",
+        },
+    )
+    yield build(
+        "added",
+        DECIDING,
+        "Trials that were added to those of the sweep, and the questions for which they were.",
+        findings.added,
+        {
+            **FAMILY,
+            "ρ0": of("rho0", rho0_label),
+            "seeds": "seeds",
+            "trials": "trials",
+            "finished": "finished",
+            "for": "reason",
+        },
+    )

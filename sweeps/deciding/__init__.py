@@ -1,0 +1,1 @@
+"""Seeds until decided: rounds of further trials for the open questions of a sweep."""

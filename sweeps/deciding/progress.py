@@ -1,0 +1,34 @@
+"""Lines about the questions of a sweep that is run until they are decided."""
+
+from collections.abc import Sequence
+
+from analysis.deciding.decisions import Decision
+from sweeps.deciding.round import Round
+
+_NAMED = 3
+
+
+def round_line(found: Round, most: int) -> str:
+    """Return a line on what is decided, and on the trials of the next round.
+
+    Args:
+        found: the round.
+        most: largest number of seeds of a question.
+    """
+    name, questions = found.sweep.name, found.decisions
+    if not questions:
+        return f"{name}: has no question: no method with several ρ0, and no two methods on a set"
+    done = f"{name}: {len(questions) - len(found.open)} of {len(questions)} questions are decided"
+    if not found.open:
+        return done
+    if found.order:
+        trials = "1 trial" if len(found.order) == 1 else f"{len(found.order)} trials"
+        return f"{done}; the next round has {trials}: {named(found.waiting(most))}"
+    return f"{done}; open after up to {most} seeds: {named(found.open)}"
+
+
+def named(questions: Sequence[Decision]) -> str:
+    """Name questions; how many others there are if they are many."""
+    names = [one.about for one in questions[:_NAMED]]
+    more = len(questions) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")

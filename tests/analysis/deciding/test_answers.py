@@ -1,0 +1,135 @@
+"""The answers of one look, against SciPy, and their errors by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.deciding.answers import (
+    DIFFERS,
+    OPEN,
+    TIE,
+    on_differences,
+    on_ranges,
+    variance_of,
+)
+from analysis.deciding.forecast import of_difference, of_range
+from analysis.deciding.looks import ERROR_RATE, looks
+
+
+def test_the_lower_limit_of_a_range_is_that_of_tukeys_test() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((4, 6))
+    noise /= noise.std(axis=1, ddof=1, keepdims=True)
+    scores = noise + np.array([[0.0], [1.0], [2.5], [0.3]])
+    found = on_ranges(scores[None], margin=1.0, error_rate=0.01)
+    test = stats.tukey_hsd(*scores).confidence_interval(0.99)
+    best, worst = scores.mean(axis=1).argmax(), scores.mean(axis=1).argmin()
+    assert found.low[0] == pytest.approx(test.low[best, worst])
+    assert found.estimate[0] == pytest.approx(np.ptp(scores.mean(axis=1)))
+
+
+def test_the_upper_limit_of_a_range_is_one_sided_for_any_two_means() -> None:
+    """That of two rho0 is the limit of the usual t test of their difference."""
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal((2, 6)) + np.array([[2.0], [0.0]])
+    found = on_ranges(scores[None], margin=1.0, error_rate=0.01)
+    test = stats.ttest_ind(*scores, alternative="less").confidence_interval(0.99)
+    assert found.high[0] == pytest.approx(test.high)
+
+
+def test_the_interval_of_a_difference_is_that_of_the_paired_t_test() -> None:
+    rng = np.random.default_rng(2)
+    both = rng.standard_normal((2, 7))
+    found = on_differences(both[None], margin=1.0, error_rate=0.01)
+    test = stats.ttest_rel(*both).confidence_interval(0.99)
+    assert (found.low[0], found.high[0]) == pytest.approx((test.low, test.high))
+
+
+def test_the_noise_of_the_ends_counts_if_it_is_larger_than_that_of_all() -> None:
+    """A bad rho0 often has more of it."""
+    quiet = np.array([0.0, 0.1, -0.1])
+    scores = np.stack([quiet, quiet - 1, 10 * quiet - 2])
+    assert variance_of(scores[None])[0] == pytest.approx((0.01 + 1) / 2)
+    assert variance_of(scores[None, ::-1][:, 1:])[0] == pytest.approx(0.01)
+
+
+def spread(means: list[float], noise: float) -> np.ndarray:
+    """Three seeds of each rho0, symmetric about the mean."""
+    return np.array([[[mean - noise, mean, mean + noise] for mean in means]])
+
+
+@pytest.mark.parametrize(
+    ("means", "noise", "answer", "is_decided"),
+    [
+        ([0.9, 0.9, 0.9], 0.001, "stable", True),
+        ([0.9, 0.8, 0.9], 0.001, "sensitive", True),
+        ([0.9, 0.9, 0.9], 0.05, "noise", False),
+        ([0.9, 0.875, 0.9], 0.003, "mild", True),
+        ([0.9, 0.865, 0.9], 0.003, "mild", False),  # it may well exceed the margin
+        ([0.9, 0.5, 0.9], 0.0, "sensitive", True),  # collapsed
+        ([0.9, 0.89, 0.9], 0.0, "untested", False),
+        ([0.9, 0.9, 0.9], 0.0, "stable", True),
+        ([0.11, 0.1, 0.1], 0.001, "fails", True),
+    ],
+)
+def test_each_rule_of_a_range(
+    means: list[float], noise: float, answer: str, is_decided: bool
+) -> None:
+    found = on_ranges(spread(means, noise), 0.03, 0.015, chance=0.1)
+    assert (found.answer[0], found.is_decided[0]) == (answer, is_decided)
+
+
+@pytest.mark.parametrize(
+    ("differences", "answer"),
+    [
+        ([0.02, 0.021, 0.019], DIFFERS),
+        ([-0.02, -0.021, -0.019], DIFFERS),
+        ([0.0, 0.0005, -0.0005], TIE),
+        ([0.0, 0.0, 0.0], TIE),  # the same networks
+        ([0.02, -0.01, 0.0], OPEN),
+        ([0.001, 0.001, 0.001], OPEN),  # nothing is known about the noise
+    ],
+)
+def test_each_rule_of_a_difference(differences: list[float], answer: str) -> None:
+    base = np.array([0.9, 0.91, 0.92])
+    both = np.stack([base + np.array(differences), base])
+    assert on_differences(both[None], 0.03, 0.015).answer[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("truth", "wrong"), [(0.0, "sensitive"), (0.99, "sensitive"), (1.01, "stable")]
+)
+def test_looking_again_and_again_errs_no_more_often_than_stated(truth: float, wrong: str) -> None:
+    """The ranges nearest to the margin, on either side; benchmarks/until_decided.py has more."""
+    rng = np.random.default_rng(3)
+    rows = 2000
+    scores = rng.standard_normal((rows, 3, 12)) * 0.3 - truth * np.array([[[0], [1], [0.5]]])
+    active, errors = np.arange(rows), 0
+    for look in looks(3, 12):
+        part = scores[active, :, : look.seeds]
+        found = on_ranges(part, 1.0, look.error_rate)
+        errors += int((found.is_decided & (found.answer == wrong)).sum())
+        active = active[~found.is_decided]
+    assert errors / rows <= ERROR_RATE
+
+
+def test_a_forecast_comes_true_if_nothing_changes() -> None:
+    """Scores with the same mean and deviation at the expected look are decided, and not before."""
+    three = np.array([[0.9, 0.92, 0.88], [0.91, 0.89, 0.9]])
+    expected = of_range(three, 0.03, 3, 200)
+    assert expected is not None
+    deviation = np.sqrt(variance_of(three[None])[0])
+    for look in looks(3, expected):
+        means = three.mean(axis=1, keepdims=True)
+        noise = np.resize([1.0, -1.0], look.seeds) - np.resize([1.0, -1.0], look.seeds).mean()
+        scores = means + deviation * noise / noise.std(ddof=1)
+        found = on_ranges(scores[None], 0.03, look.error_rate)
+        assert found.is_decided[0] == (look.seeds == expected)
+
+
+def test_what_is_not_expected_within_the_largest_number_has_no_forecast() -> None:
+    rng = np.random.default_rng(4)
+    scores = 0.9 + 0.05 * rng.standard_normal((2, 3))
+    assert of_range(scores, 0.03, 3, 5) is None
+    assert of_difference(scores, 0.0, 3, 5) is None
+    assert of_difference(np.full((2, 3), 0.9), 0.03, 3, 20) is None

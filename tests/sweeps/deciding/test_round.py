@@ -1,0 +1,234 @@
+"""Rounds of further trials: which are added, and that nothing else has an influence on them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from sweeps.deciding.expectation import expected
+from sweeps.deciding.record import grown, is_recorded, record, recorded
+from sweeps.deciding.round import Round, round_of
+from sweeps.selection.added import added_to, with_added
+from sweeps.selection.part_of_sweep import with_seeds
+from sweeps.selection.selected import selected
+from sweeps.spec import Axis, Block, Cell, SweepSpec
+from sweeps.storage import Storage, TrialState
+from tests.quantlab.recipes import quantized, small_recipe
+from tests.sweeps.trial_files import ended
+
+MARGIN = 0.03
+MOST = 8
+RHO0 = Axis("rho0", "quantization.sharpness.rho0", (0.1, 1.0))
+SWEEP = SweepSpec(
+    name="made",
+    base=small_recipe(),
+    blocks=(
+        Block("FP"),
+        Block("PC", base=quantized(), axes=(RHO0,)),
+        Block("PQ", base=quantized(batch_size=16), axes=(RHO0,)),
+    ),
+    seeds=(0, 1, 2),
+)
+
+
+def score(cell: Cell) -> float:
+    """PC has no effect of rho0 and some noise; PQ is sensitive to it."""
+    noise = Random(cell.fingerprint).gauss(0.0, 0.012)
+    return 0.8 + noise - 0.3 * (cell.name.startswith("PQ rho0=1"))
+
+
+def finish(cells: Iterable[Cell], storage: Storage) -> None:
+    """Write the results of cells as if they had been trained."""
+    for cell in cells:
+        folder = storage.trial(cell.fingerprint)
+        folder.make()
+        value = score(cell)
+        folder.result.write(ended(test_accuracy=value, validation_accuracy=value, classes=10))
+
+
+def loaded(storage: Storage, sweep: SweepSpec = SWEEP) -> SweepSpec:
+    """The sweep as a command loads it."""
+    known = recorded(sweep.name, storage)
+    return selected(sweep, added=lambda name: None if known is None else known.added)[0]
+
+
+def next_round(storage: Storage, sweep: SweepSpec | None = None) -> Round:
+    """What one command does between two rounds."""
+    found = round_of(sweep or loaded(storage), storage, MARGIN, MOST)
+    record("made", storage, 100 * MARGIN, found.added)
+    return found
+
+
+def until_decided(storage: Storage, trained: Callable[[list[Cell]], list[Cell]]) -> Round:
+    """All rounds; each time, some of the trials that are due are trained, and then all is lost."""
+    finish(SWEEP.cells, storage)
+    for _ in range(200):
+        found = next_round(storage)
+        due = [cell for cell in found.sweep.cells if cell.fingerprint in found.order]
+        if not due:
+            return found
+        finish(trained(due), storage)
+    raise AssertionError("the rounds have no end")
+
+
+def test_open_questions_get_the_next_seeds_and_the_others_none(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    finish(SWEEP.cells, storage)
+    found = next_round(storage)
+    assert [one.about for one in found.decisions if one.is_decided] == ["ρ0 of PQ on ternary"]
+    assert {one.name for one in found.added} == {
+        f"{name} seed={seed}"
+        for name in ("PC rho0=0.1", "PC rho0=1", "PQ rho0=0.1")
+        for seed in (3, 4)
+    }
+    of_all_seeds = {cell.fingerprint: cell.name for cell in with_seeds(SWEEP, (3, 4)).cells}
+    assert all(of_all_seeds[one.fingerprint] == one.name for one in found.added)
+    reasons = {one.name: one.reason for one in found.added}
+    assert reasons["PQ rho0=0.1 seed=3"] == "PC and PQ on ternary"
+    assert "ρ0 of PC on ternary" in reasons["PC rho0=0.1 seed=3"]
+    nearest = found.waiting(MOST)[0].question
+    configurations = {cell.fingerprint: cell.configuration_id for cell in found.sweep.cells}
+    first = found.order[: 2 * len(nearest.configurations)]
+    assert {configurations[name] for name in first} == set(nearest.configurations)
+
+
+def test_a_command_that_is_killed_again_and_again_decides_as_one_that_is_not(
+    tmp_path: Path,
+) -> None:
+    """Any part of the trials of a round may have ended, in any order, when the next begins."""
+    random = Random(1)
+
+    def some(due: list[Cell]) -> list[Cell]:
+        return random.sample(due, random.randint((len(due) + 1) // 2, len(due)))
+
+    at_once = until_decided(Storage(tmp_path / "whole"), lambda due: due)
+    in_parts = until_decided(Storage(tmp_path / "killed"), some)
+    for name in ("answer", "is_decided", "seeds", "estimate", "low", "high"):
+        values = [[getattr(one, name) for one in found.decisions] for found in (at_once, in_parts)]
+        assert values[0] == values[1]
+    assert set(added_to(at_once.sweep) or {}) == set(added_to(in_parts.sweep) or {})
+
+
+def test_every_command_finds_the_added_trials_as_those_of_the_sweep(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    assert not is_recorded("made", storage)
+    finish(SWEEP.cells, storage)
+    first = next_round(storage)
+    again = next_round(storage)  # by another command, before anything was trained
+    assert again.added == ()
+    assert again.order == first.order
+    sweep = loaded(storage)
+    assert len(sweep.cells) == len(SWEEP.cells) + len(first.added)
+    part, _ = selected(SWEEP, only=["seed=3,method=PC"], added=lambda name: first.added)
+    assert [cell.name for cell in part.cells] == ["PC rho0=0.1 seed=3", "PC rho0=1 seed=3"]
+    assert set(added_to(part) or {}) >= {cell.fingerprint for cell in part.cells}
+    exact, _ = selected(SWEEP, seeds="0-1", added=lambda name: first.added)
+    assert {cell.seed for cell in exact.cells} == {0, 1}
+
+
+def test_added_trials_of_an_edited_sweep_are_not_its_trials_any_more(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    finish(SWEEP.cells, storage)
+    next_round(storage)
+    base = small_recipe(epochs=7)
+    changed = replace(SWEEP, base=base, blocks=tuple(_longer(block) for block in SWEEP.blocks))
+    assert list(loaded(storage, changed).cells) == list(changed.cells)
+    more = replace(SWEEP, seeds=(0, 1, 2, 3))
+    sweep = loaded(storage, more)
+    assert {cell.seed for cell in sweep.cells if cell.fingerprint in (added_to(sweep) or {})} == {4}
+
+
+def _longer(block: Block) -> Block:
+    return replace(block, base=block.base and replace(block.base, epochs=7))
+
+
+def test_trials_of_changed_settings_have_additions_of_their_own(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    setting = "batch_size=32"
+    changed, _ = selected(SWEEP, settings=[setting], only=["method=PC"])
+    finish(changed.cells, storage)
+    found = round_of(changed, storage, MARGIN, MOST)
+    record(changed.name, storage, 3.0, found.added)
+    assert recorded("made", storage) is None
+    known = recorded("made-batch_size-32", storage)
+    assert known is not None
+    again, _ = selected(
+        SWEEP, settings=[setting], only=["method=PC"], added=lambda name: known.added
+    )
+    assert {cell.fingerprint for cell in again.cells} == {
+        cell.fingerprint for cell in found.sweep.cells
+    }
+
+
+def test_networks_that_added_trials_need_are_added_too(tmp_path: Path) -> None:
+    """Students of a further seed have the teacher of that seed."""
+    full = small_recipe()
+    sweep = SweepSpec(
+        name="made",
+        base=full,
+        blocks=(
+            Block("FP"),
+            Block("PC", base=quantized(batch_size=16), starts_from=full, axes=(RHO0,)),
+        ),
+        seeds=(0, 1, 2),
+    )
+    storage = Storage(tmp_path)
+    finish(sweep.cells, storage)
+    found = next_round(storage, sweep)
+    names = [one.name for one in found.added]
+    assert names[:2] == ["FP seed=3", "FP seed=4"]
+    added = {one.fingerprint for one in found.added}
+    children = [cell for cell in found.sweep.cells if cell.parents and cell.seed > 2]
+    assert len(children) == 4
+    assert all(set(cell.parents) <= added for cell in children)
+    same = with_added(sweep, found.added)
+    assert {cell.fingerprint for cell in same.cells} == {
+        cell.fingerprint for cell in found.sweep.cells
+    }
+
+
+def test_a_failed_trial_holds_back_its_own_questions_only(tmp_path: Path) -> None:
+    from sweeps.worker.trial_writer import record_failure
+
+    storage = Storage(tmp_path)
+    finish(SWEEP.cells, storage)
+    found = next_round(storage)
+    due = [cell for cell in found.sweep.cells if cell.fingerprint in found.order]
+    failing = next(cell for cell in due if cell.name == "PC rho0=1 seed=3")
+    finish([cell for cell in due if cell is not failing], storage)
+    folder = storage.trial(failing.fingerprint)
+    folder.make()
+    record_failure(folder, "broken")
+    assert folder.state() is TrialState.FAILED
+    later = next_round(storage)
+    assert [one.seeds for one in later.decisions if one.about == "ρ0 of PC on ternary"] == [3]
+    comparison = next(one for one in later.decisions if one.about == "PC and PQ on ternary")
+    assert comparison.seeds == 5
+    assert failing.fingerprint in later.order
+
+
+def test_a_plan_says_what_is_expected_and_what_is_the_most(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    sweep, data = expected(SWEEP, storage, MARGIN, MOST)
+    assert len(sweep.cells) == len(SWEEP.cells)
+    assert (data["expected_trials"], data["most_trials"]) == (None, 4 * 5)
+    finish(SWEEP.cells, storage)
+    sweep, data = expected(SWEEP, storage, MARGIN, MOST)
+    assert data["expected_trials"] == len(sweep.cells) - len(SWEEP.cells)
+    assert (data["questions"], data["decided"]) == (3, 1)
+    assert 0 < data["expected_trials"] <= data["most_trials"] == 3 * 5
+    assert data["lines"][0] == (
+        "--until-decided: 1 of 3 questions are decided; about "
+        f"{data['expected_trials']} added trials are expected; at most 15 trials are added, for up "
+        "to 8 seeds."
+    )
+
+
+def test_a_page_that_is_open_sees_trials_that_are_added_later(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    finish(SWEEP.cells, storage)
+    assert grown(SWEEP, storage) is SWEEP
+    found = next_round(storage)
+    later = grown(SWEEP, storage)
+    assert {cell.name for cell in later.cells} == {cell.name for cell in found.sweep.cells}
+    assert grown(later, storage) is later
