@@ -13,7 +13,7 @@ from analysis.deciding.decisions import decisions
 from analysis.deciding.frames import added_frame, decisions_frame
 from analysis.deciding.verdicts import trials_of_looks, with_verdicts
 from analysis.metric import ACCURACY, Metric
-from analysis.protocol import recipe_of, training
+from analysis.protocol import recipes_of, training
 from analysis.published import (
     NotAccuracyError,
     rank_agreement,
@@ -153,7 +153,7 @@ def analyse(
     found = sensitivity(of_rho0, of_looks, metric, margin=margin)
     found = metric.measured(with_verdicts(found, decided) if is_decided else found)
     first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
-    recipes = {configuration: recipe_of(row) for configuration, row in first.iterrows()}
+    recipes = dict(zip(first.index, recipes_of(first), strict=True))
     beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper, recipes)
     measured = metric.measured(table)
     return Findings(

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.columns import RECIPE_PREFIX, axis_columns
 from analysis.statistics.aggregate import SETTING
-from analysis.training_axes import setting_text
+from analysis.training_axes import setting_text, texts_of
 
 PARTS = ("epochs", "training images", "batch size", "optimizer")
 """Parts of a training protocol that are compared."""
@@ -22,24 +23,28 @@ Recipe = Mapping[str, str]
 """Path of a setting -> its value as text."""
 
 
-def recipe_of(trial: pd.Series) -> Recipe:
-    """The recipe of a trial, from its `columns.RECIPE_PREFIX` columns; empty without them.
+def recipes_of(trials: pd.DataFrame) -> list[Recipe]:
+    """The recipe of each trial, from its `columns.RECIPE_PREFIX` columns; empty without them.
 
     Args:
-        trial: a row of the table of trials.
+        trials: the table of trials, or rows of it.
     """
-    return {
-        str(name).removeprefix(RECIPE_PREFIX): text
-        for name, value in trial.items()
-        if str(name).startswith(RECIPE_PREFIX) and (text := setting_text(value))
-    }
+    names = [str(name) for name in trials.columns if str(name).startswith(RECIPE_PREFIX)]
+    paths = [name.removeprefix(RECIPE_PREFIX) for name in names]
+    texts = [texts_of(trials[name], setting_text) for name in names]
+    if not texts:
+        return [{} for _ in range(len(trials))]
+    return [
+        {path: text for path, text in zip(paths, row, strict=True) if text}
+        for row in zip(*texts, strict=True)
+    ]
 
 
 def stated_parts(recipe: Recipe, training_images: float = float("nan")) -> dict[str, str]:
     """The `PARTS` of a recipe in words; a part that the recipe does not state is empty.
 
     Args:
-        recipe: result of `recipe_of`.
+        recipe: one of `recipes_of`.
         training_images: number of training images, if it is known.
     """
     epochs, more = recipe.get("epochs", ""), recipe.get("batchnorm_epochs", "0")
@@ -121,10 +126,11 @@ def training(trials: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [*SETTING, *axis_columns(trials), "method"]
     first = trials.drop_duplicates("configuration_id")
+    images = first.get("training_images", pd.Series(np.nan, index=first.index))
     parts = pd.DataFrame(
         [
-            stated_parts(recipe_of(row), row.get("training_images", float("nan")))
-            for _, row in first.iterrows()
+            stated_parts(recipe, number)
+            for recipe, number in zip(recipes_of(first), images, strict=True)
         ],
         columns=list(PARTS),
         index=first.index,

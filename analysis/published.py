@@ -6,6 +6,7 @@
 from collections.abc import Hashable, Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -207,7 +208,7 @@ def side_by_side(
         selected: result of `selection.select`.
         table: result of `aggregate.configurations`.
         paper: a key of `PAPERS`.
-        recipes: configuration_id -> result of `protocol.recipe_of`.
+        recipes: configuration_id -> its recipe, of `protocol.recipes_of`.
 
     Returns:
         One row per cell, with the columns
@@ -226,15 +227,21 @@ def side_by_side(
     """
     printed = published(paper)
     theirs = {
-        (*_folded(row["dataset"], row["model"]), *row[["regime", "method", "set"]], cell): row
-        for _, row in printed.iloc[::-1].iterrows()  # the first of entries that are printed twice
+        (
+            *_folded(row["dataset"], row["model"]),
+            row["regime"],
+            row["method"],
+            row["set"],
+            cell,
+        ): row
+        for row in printed.iloc[::-1].to_dict("records")  # the first of those printed twice
         for cell in [_BEST if row["at_best"] or pd.isna(row["rho0"]) else row["rho0"]]
     }
-    settings = {key[:2] for key in theirs}
+    settings, axes = {key[:2] for key in theirs}, axis_columns(table)
     rows = []
     finished = table[(table["n"] > 0) & table["rho0"].notna()]
-    candidates = [(_BEST, row) for _, row in selected.iterrows()]
-    candidates += [(row["rho0"], row) for _, row in finished.iterrows()]
+    candidates = [(_BEST, row) for row in selected.to_dict("records")]
+    candidates += [(row["rho0"], row) for row in finished.to_dict("records")]
     for cell, row in candidates:
         setting = _folded(row["dataset"], row["model"])
         same = setting in settings
@@ -242,7 +249,9 @@ def side_by_side(
             continue
         key = (
             *(setting if same else _folded(*STAND_IN[paper])),
-            *row[["regime", "method", "set"]],
+            row["regime"],
+            row["method"],
+            row["set"],
             cell,
         )
         entry = theirs.get(key)
@@ -258,7 +267,7 @@ def side_by_side(
             differs.append(CHOICE)
         rows.append(
             {
-                **row[[*_CELL, *axis_columns(table), "rho0", "n", "seeds"]],
+                **{name: row[name] for name in (*_CELL, *axes, "rho0", "n", "seeds")},
                 "cell": cell if cell == _BEST else rho0_label(row["rho0"]),
                 "ours": row["test_mean"],
                 "ours_std": row["test_std"],
@@ -271,7 +280,7 @@ def side_by_side(
                 "difference": row["test_mean"] - entry["mean"],
             }
         )
-    columns = [*_CELL, *axis_columns(table), "cell", "rho0", "ours", "ours_std", "n", "theirs"]
+    columns = [*_CELL, *axes, "cell", "rho0", "ours", "ours_std", "n", "theirs"]
     columns += ["theirs_std", "table", "stand_in", "differs", "same_setting", "difference", "seeds"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -282,7 +291,7 @@ CHOICE = "ρ0 chosen on"
 
 
 def _training_differences(
-    row: pd.Series, recipe: Recipe, paper: str
+    row: Mapping[Hashable, Any], recipe: Recipe, paper: str
 ) -> Mapping[str, tuple[str, str]]:
     for trained in TRAINED.get(paper, ()):
         if (_folded(trained.dataset), trained.regime) == (_folded(row["dataset"]), row["regime"]):
@@ -299,7 +308,7 @@ def training_beside(
         beside: result of `side_by_side`.
         selected: result of `selection.select`.
         paper: a key of `PAPERS`.
-        recipes: configuration_id -> result of `protocol.recipe_of`.
+        recipes: configuration_id -> its recipe, of `protocol.recipes_of`.
 
     Returns:
         One row per difference, with the columns dataset, model, regime, what (a part of
@@ -307,10 +316,10 @@ def training_beside(
     """
     rows: dict[tuple[str, ...], list[str]] = {}
     compared = set(beside.loc[~beside["stand_in"], [*_CELL]].itertuples(index=False, name=None))
-    for _, row in selected.iterrows():
-        if tuple(row[_CELL]) not in compared:
+    for row in selected.to_dict("records"):
+        if tuple(row[name] for name in _CELL) not in compared:
             continue
-        where = tuple(row[[*SETTING]])
+        where = tuple(row[name] for name in SETTING)
         found = dict(_training_differences(row, recipes.get(row["configuration_id"], {}), paper))
         if row["chosen_on"] == "validation" and paper == "proxconnect":
             found[CHOICE] = "validation images", "test images"

@@ -23,7 +23,7 @@ from analysis.columns import (
 from analysis.knobs.columns import knob_columns, problems
 from analysis.metric import ACCURACY, ACCURACY_TOP5, Metric
 from analysis.text import brief, plain
-from analysis.training_axes import as_text, setting_text, with_training_axes
+from analysis.training_axes import as_text, setting_text, texts_of, with_training_axes
 
 _LEAST = {
     "rho0": 0,
@@ -86,7 +86,7 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
     numbers = [column for column in known if column not in texts]
     frame = frame.reset_index(drop=True)
     frame = frame.assign(
-        **{column: frame[column].astype(object).map(as_text) for column in texts},
+        **{column: texts_of(frame[column], as_text) for column in texts},
         **{column: _plain_numbers(frame[column]) for column in numbers},
     )
     if not frame["trial_id"].is_unique:

@@ -5,7 +5,7 @@ The recipes in the table show such differences, and each becomes an axis of the 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -49,7 +49,10 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
         columns = [column for column in frame.columns if _is_below(column, paths)]
         if not columns or f"{AXIS_PREFIX}{name}" in axes:
             continue
-        texts = frame[columns].map(setting_text)
+        texts = pd.DataFrame(
+            {column: texts_of(frame[column], setting_text) for column in columns},
+            index=frame.index,
+        )
         for column in _MEANT.keys() & set(texts):
             texts[column] = texts[column].replace("", _MEANT[column])
         keys = [*setting, "method", "set", *axes]
@@ -86,6 +89,24 @@ def _named(columns: Sequence[str], values: Sequence[str], *, is_single: bool) ->
 
 def _last(column: str) -> str:
     return column.rsplit(".", 1)[-1]
+
+
+def texts_of(values: pd.Series, write: Callable[[object], str]) -> list[str]:
+    """The text of each cell of a column. Cells that are the same are written once.
+
+    Args:
+        values: the column, of any types.
+        write: `setting_text` or `as_text`.
+    """
+    known: dict[tuple[type, object], str] = {}
+    texts = []
+    for value in values.tolist():
+        key = (type(value), value)  # 1 and True are equal, but not the same
+        text = known.get(key)
+        if text is None:
+            text = known[key] = write(value)
+        texts.append(text)
+    return texts
 
 
 def setting_text(value: object) -> str:

@@ -116,21 +116,27 @@ def latex_table(table: Table, name: str = "") -> str:
         table: the table.
         name: what its label begins with.
     """
-    body = table.body.map(lambda cell: _cell(str(cell)))
-    formats, width = [], 0.0
-    for position, column in enumerate(table.body.columns):
-        longest = max((len(str(cell)) for cell in table.body[column]), default=0)
-        cells = table.body[column][table.body[column] != ""]
-        is_text = position == 0 or not cells.str.match(_NUMBER).all()
+    formats, width, columns = [], 0.0, []
+    for position, header in enumerate(table.body.columns):
+        cells = list(map(str, table.body.iloc[:, position]))
+        longest = max(map(len, cells), default=0)
+        is_text = position == 0 or not all(_NUMBER.match(cell) for cell in cells if cell)
         formats.append("p{4.3cm}" if longest > _WIDE_CELL else "l" if is_text else "r")
-        width += _LETTER * max(min(longest, _WIDE_CELL), len(str(column))) + _BETWEEN
-    body.columns = [_cell(str(column)) for column in body.columns]
-    tabular = body.to_latex(index=False, escape=False, column_format="".join(formats))
+        width += _LETTER * max(min(longest, _WIDE_CELL), len(str(header))) + _BETWEEN
+        columns.append(list(map(_cell, [str(header), *cells])))
+    head, *rows = (f"{' & '.join(row)} \\\\" for row in zip(*columns, strict=True))
+    tabular = "\n".join(
+        [
+            rf"\begin{{tabular}}{{{''.join(formats)}}}",
+            *(r"\toprule", head, r"\midrule", *rows, r"\bottomrule"),
+            r"\end{tabular}",
+        ]
+    )
     star = "*" if width * _LEAST > _COLUMN else ""
     return (
         f"{_HEAD}\\begin{{table{star}}}[htbp]\n\\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}\n"
         f"\\caption{{{_caption(table.caption)}}}\n\\label{{tab:{_key(name, table.name)}}}\n"
-        f"\\smallskip\n{_FITTED}%\n{tabular.rstrip()}}}\n\\end{{table{star}}}\n"
+        f"\\smallskip\n{_FITTED}%\n{tabular}}}\n\\end{{table{star}}}\n"
     )
 
 

@@ -1,13 +1,14 @@
 """HTML pages: a whole report in one file without external resources."""
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.drawn import Drawn
+from analysis.report.html_rows import escaped, html_rows
 from analysis.tables.table import Mark, Table, first_sentence, marked
 
 _COMMITS = ("trials ran at", "analysed at")
@@ -61,8 +62,7 @@ def render_page(
             {
                 "name": table.name,
                 "caption": first_sentence(table.caption),
-                "rows": _rows(table),
-                "kinds": [_kind(table.body.iloc[:, place]) for place in range(table.body.shape[1])],
+                **_cells(table),
             }
         )
     for item in drawn:
@@ -94,26 +94,41 @@ def _with_plus(commits: str) -> str:
     return f"{commits} (+: with uncommitted changes)" if "+" in commits else commits
 
 
-def _kind(cells: pd.Series) -> str:
-    """CSS class of a column: ``number`` (right), ``text`` (left) or ``long`` (left, wrapped)."""
-    if cells.str.len().max() > _LONG:
-        return "long"
-    plain = cells[cells != ""].str.replace(r"\*\*|__|^< ", "", regex=True)
-    return "number" if plain.str.match(r"[-+]?\d").all() else "text"
-
-
-def _rows(table: Table) -> list[list[Markup]]:
-    """Header and cells as HTML, with bold numbers in ``<b>`` and underlined ones in ``<u>``."""
-
-    def cell(text: str) -> Markup:
-        mark, number, rest = marked(text)
-        if mark is Mark.NONE:
-            return escape(rest)
-        element = "b" if mark is Mark.BOLD else "u"
-        return Markup(f"<{element}>{{}}</{element}>{{}}").format(number, rest)
-
+def _cells(table: Table) -> dict[str, Any]:
+    """The header, the number of rows, the kinds of the columns, and the rows as HTML."""
     body = table.body
-    return [
-        [escape(column) for column in body.columns],
-        *([cell(str(value)) for value in row] for row in body.itertuples(index=False)),
-    ]
+    columns = [list(map(str, body.iloc[:, place])) for place in range(body.shape[1])]
+    kinds = [_kind(column) for column in columns]
+    return {
+        "head": list(map(str, body.columns)),
+        "num_rows": len(body),
+        "kinds": kinds,
+        "body": html_rows([_with_marks(column) for column in columns], kinds),
+    }
+
+
+def _kind(cells: Sequence[str]) -> str:
+    """CSS class of a column: ``number`` (right), ``text`` (left) or ``long`` (left, wrapped)."""
+    if max(map(len, cells), default=0) > _LONG:
+        return "long"
+    is_number = all(_NUMBER.match(_MARKS.sub("", cell)) for cell in cells if cell)
+    return "number" if is_number else "text"
+
+
+_MARKS = re.compile(r"\*\*|__|^< ")
+_NUMBER = re.compile(r"[-+]?\d")
+
+
+def _with_marks(cells: Sequence[str]) -> list[str]:
+    """Cells as HTML, with bold numbers in ``<b>`` and underlined ones in ``<u>``."""
+    found = escaped(cells)
+    for place, cell in enumerate(cells):
+        if cell.startswith(_MARKED):
+            mark, number, rest = marked(cell)
+            if mark is not Mark.NONE:
+                element = "b" if mark is Mark.BOLD else "u"
+                found[place] = f"<{element}>{escape(number)}</{element}>{escape(rest)}"
+    return found
+
+
+_MARKED = (Mark.BOLD.value, Mark.UNDERLINED.value)

@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from analysis.columns import axis_columns
+from analysis.report.html_rows import escaped, html_rows
 from analysis.rounding import rho0_label
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
@@ -30,7 +31,22 @@ class TrialTable:
     head: tuple[str, ...]
     kinds: tuple[str, ...]
     """CSS class of each column: ``text`` or ``number``."""
-    rows: tuple[tuple[Markup, ...], ...]
+    columns: tuple[tuple[str, ...], ...]
+    """The cells of each column."""
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of each row."""
+        return list(zip(*self.columns, strict=True))
+
+    @property
+    def body(self) -> Markup:
+        """The rows as HTML; the cells of the state have its name as a second class."""
+        kinds = [
+            [f"{kind} {cell}" for cell in column] if name == "state" else kind
+            for name, kind, column in zip(self.head, self.kinds, self.columns, strict=True)
+        ]
+        return html_rows(self.columns, kinds)
 
 
 def trial_table(measurements: Measurements, links: Mapping[str, TrialLinks]) -> TrialTable:
@@ -59,20 +75,28 @@ def trial_table(measurements: Measurements, links: Mapping[str, TrialLinks]) -> 
     first_number = list(texts.columns).index("state") + 1
     numbers = {"ρ0", "seed", *texts.columns[first_number:]}
     kinds = ["number" if name in numbers else "text" for name in texts]
-    cells = [[escape(cell) for cell in row] for row in texts.itertuples(index=False, name=None)]
+    cells = [escaped(texts[name]) for name in texts]
     has_runs = any(of.run for of in links.values())
-    for row, trial in zip(cells, trials["trial_id"], strict=True):
-        own = links.get(trial, TrialLinks())
-        row.append(_link(own.folder, trial) if own.folder else escape(trial))
-        if has_runs:
-            row.append(_link(own.run, "run") if own.run else Markup(""))
+    own = [links.get(trial, TrialLinks()) for trial in trials["trial_id"]]
+    names = escaped(trials["trial_id"])
+    cells.append(
+        [_link(of.folder, name) if of.folder else name for of, name in zip(own, names, strict=True)]
+    )
+    if has_runs:
+        cells.append([_link(of.run, "run") if of.run else "" for of in own])
     head = [*texts.columns, "fingerprint", *(["MLflow"] if has_runs else [])]
     kinds += ["text"] * (len(head) - len(kinds))
     return TrialTable(tuple(map(str, head)), tuple(kinds), tuple(map(tuple, cells)))
 
 
-def _link(address: str, text: str) -> Markup:
-    return Markup('<a href="{}">{}</a>').format(address, text)
+def _link(address: str, text: str) -> str:
+    """A link as HTML.
+
+    Args:
+        address: where it leads to.
+        text: its text as HTML.
+    """
+    return f'<a href="{escape(address)}">{text}</a>'
 
 
 def _values(measurements: Measurements) -> dict[str, pd.Series]:

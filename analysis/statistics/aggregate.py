@@ -1,10 +1,10 @@
 """Configurations: mean, standard deviation and confidence intervals over the seeds of a recipe."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.columns import ADDED, AXIS_PREFIX, axis_columns
 from analysis.knobs.columns import column_of, knobs_of
@@ -118,9 +118,14 @@ def highest(rows: pd.DataFrame, column: str = "test_mean") -> pd.Series:
     Values that differ by less than `ROUNDING` are equal, as means of the same values in another
     order may differ by rounding. A missing value is lower than any other.
     """
-    values = rows[column].to_numpy(float)
+    return rows.iloc[place_of_highest(rows[column])]
+
+
+def place_of_highest(values: ArrayLike) -> int:
+    """The place of the value that `highest` takes."""
+    values = np.asarray(values, float)
     known = np.where(np.isnan(values), -np.inf, values)
-    return rows.iloc[int((known >= known.max() - rounding_of(values)).argmax())]
+    return int((known >= known.max() - rounding_of(values)).argmax())
 
 
 def rounding_of(scores: ArrayLike) -> float:
@@ -128,6 +133,29 @@ def rounding_of(scores: ArrayLike) -> float:
     sizes = np.abs(np.asarray(scores, float))
     finite = sizes[np.isfinite(sizes)]
     return ROUNDING * float(finite.max()) if finite.size else 0.0
+
+
+def places_by(
+    frame: pd.DataFrame, keys: Sequence[str]
+) -> Iterator[tuple[tuple[Hashable, ...], NDArray[np.intp]]]:
+    """The places of the rows that have the same keys, in the order in which the keys occur.
+
+    It is much faster than the groups of pandas if there are many and of few rows each.
+
+    Args:
+        frame: any table.
+        keys: columns without missing values.
+
+    Yields:
+        The values of the keys, and the places (rows,) in the order of the table.
+    """
+    if frame.empty:
+        return
+    numbers = frame.groupby(list(keys), sort=False).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    found = frame[list(keys)].iloc[order[starts]].itertuples(index=False, name=None)
+    yield from zip(found, np.split(order, starts[1:]), strict=True)
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Verdicts on whole methods, with the numbers behind them in a sentence."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,21 +164,22 @@ def _span(counts: pd.Series) -> str:
 
 def _by_set(part: pd.DataFrame) -> str:
     """The verdict on each set, from the worst: ``sensitive: binary; stable: ternary``."""
-    texts = [
-        f"{verdict}: {_named(of)}"
+    there = set(part["verdict"])
+    return "; ".join(
+        f"{verdict}: {_named(part[part['verdict'] == verdict])}"
         for verdict in [*VERDICTS, NO_RHO0]
-        if len(of := part[part["verdict"] == verdict])
-    ]
-    return "; ".join(texts)
+        if verdict in there
+    )
 
 
 def _named(part: pd.DataFrame) -> str:
     """The sets of some rows, with the values of further axes; how many if they are many."""
-    names = [_name(row) for _, row in part.iterrows()]
-    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} settings"
+    if len(part) > _NAMED:
+        return f"{len(part)} settings"
+    return ", ".join(map(_name, part.to_dict("records")))
 
 
-def _name(row: pd.Series) -> str:
+def _name(row: Mapping[Any, Any] | pd.Series) -> str:
     axes = [
         f"{str(name).removeprefix(AXIS_PREFIX)}={value}"
         for name, value in row.items()

@@ -1,6 +1,7 @@
 """What a choice of rho0 costs, and how likely each one is to be the best."""
 
 from collections.abc import Hashable
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import KEYS, completed, family_keys
+from analysis.statistics.aggregate import KEYS, completed, family_keys, places_by
 from analysis.statistics.intervals import NUM_RESAMPLES
 
 _SEED = 20211
@@ -53,11 +54,19 @@ def probabilities_best(
         keys: result of `aggregate.family_keys`.
         metric: what the trials are compared by.
     """
-    rng = np.random.default_rng(_SEED)
+    found = scores_by_rho0(trials, keys, metric)
+    scores = tuple(tuple(own.tobytes() for own in by_rho0.values()) for by_rho0 in found.values())
     return {
-        key: dict(zip(by_rho0, probability_best(list(by_rho0.values()), rng), strict=True))
-        for key, by_rho0 in scores_by_rho0(trials, keys, metric).items()
+        key: dict(zip(by_rho0, own, strict=True))
+        for (key, by_rho0), own in zip(found.items(), _probabilities(scores), strict=True)
     }
+
+
+@lru_cache(maxsize=2)  # a report asks twice
+def _probabilities(scores: tuple[tuple[bytes, ...], ...]) -> list[list[float]]:
+    """The result of `probability_best` for several families, whose scores are those of arrays."""
+    rng = np.random.default_rng(_SEED)
+    return [probability_best(list(map(np.frombuffer, family)), rng) for family in scores]
 
 
 def probability_best(values: list[Floats], rng: np.random.Generator) -> list[float]:
@@ -95,9 +104,11 @@ def scores_by_rho0(
         metric: what the trials are compared by.
     """
     annealed = completed(trials).dropna(subset="rho0")
+    all_rho0 = annealed["rho0"].to_numpy(float)
+    all_scores = metric.scores(annealed, "test").to_numpy(float)
     result = {}
-    for key, part in annealed.groupby(keys, sort=False):
-        rho0, places = np.unique(part["rho0"].to_numpy(float), return_inverse=True)
-        scores = metric.scores(part, "test").to_numpy(float)
+    for key, rows in places_by(annealed, keys):
+        rho0, places = np.unique(all_rho0[rows], return_inverse=True)
+        scores = all_scores[rows]
         result[key] = {value: scores[places == at] for at, value in enumerate(rho0.tolist())}
     return result

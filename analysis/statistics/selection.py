@@ -1,6 +1,6 @@
 """Selection of rho0 on validation or test images, and the bias of the latter."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -8,7 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import completed, family_keys, highest
+from analysis.statistics.aggregate import (
+    SPLITS,
+    completed,
+    family_keys,
+    place_of_highest,
+    places_by,
+)
 
 Split = Literal["validation", "test"]
 
@@ -36,30 +42,22 @@ def select(
             unfinished_rho0: number of other rho0 with trials that have not finished.
     """
     keys = family_keys(table) if keys is None else list(keys)
-    rows, chosen_on = [], []
+    rows: list[int] = []
+    chosen_on = []
     waits = table["rho0"].notna() & (table["unfinished"] > 0)
     families = [table[key] for key in keys]
     unfinished = waits.groupby(families, sort=False).transform("sum") - waits
-    for part in _families(table, keys):
-        is_there = wanted == "test" or (part["validation_n"] == part["n"]).all()
-        split: Split = wanted if is_there else "test"
-        rows.append(_best(part, split))
-        chosen_on.append(split if len(part) > 1 else "")
-    chosen = table.assign(unfinished_rho0=unfinished).loc[rows].reset_index(drop=True)
-    return chosen.assign(chosen_on=chosen_on)
-
-
-def _families(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Groups of finished configurations that have the same keys."""
     finished = table[table["n"] > 0]
-    for _, part in finished.groupby(list(keys), sort=False):
-        yield part
-
-
-def _best(part: pd.DataFrame, split: Split) -> Hashable:
-    """Index of the row with the highest mean among those with the fewest diverged seeds."""
-    steady = part[part["diverged"] == part["diverged"].min()]
-    return highest(steady, f"{split}_mean").name
+    has_validation = (finished["validation_n"] == finished["n"]).to_numpy()
+    diverged = finished["diverged"].to_numpy()
+    means = {split: finished[f"{split}_mean"].to_numpy(float) for split in SPLITS}
+    for _, places in places_by(finished, keys):
+        split: Split = "test" if not has_validation[places].all() else wanted
+        steady = places[diverged[places] == diverged[places].min()]
+        rows.append(int(steady[place_of_highest(means[split][steady])]))
+        chosen_on.append(split if len(places) > 1 else "")
+    chosen = finished.assign(unfinished_rho0=unfinished).iloc[rows].reset_index(drop=True)
+    return chosen.assign(chosen_on=chosen_on)
 
 
 def optimism(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
@@ -83,18 +81,21 @@ def optimism(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     keys = family_keys(trials)
     rows: list[dict[Hashable, Any]] = []
     annealed = completed(trials).dropna(subset="rho0")
-    annealed = annealed.assign(score=metric.scores(annealed, "test"))
-    scores = annealed.groupby([*keys, "rho0", "seed"], sort=False)["score"].mean()
-    for key, part in scores.groupby(keys, sort=False):
-        by_seed = part.droplevel([*keys]).unstack("rho0")
-        if by_seed.shape[1] < 2:
+    scores = metric.scores(annealed, "test").to_numpy(float)
+    rho0, seeds = annealed["rho0"].to_numpy(), annealed["seed"].to_numpy()
+    for key, places in places_by(annealed, keys):
+        choices, choice = np.unique(rho0[places], return_inverse=True)
+        if len(choices) < 2:
             continue
-        complete = by_seed.dropna().to_numpy()
+        _, seed = np.unique(seeds[places], return_inverse=True)
+        by_seed = np.full((seed.max() + 1, len(choices)), np.nan)
+        by_seed[seed, choice] = scores[places]
+        complete = by_seed[~np.isnan(by_seed).any(axis=1)]
         best, left_out = best_of_test(complete)
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
-                "choices": by_seed.shape[1],
+                "choices": len(choices),
                 "seeds": len(complete),
                 "best_of_test": best,
                 "left_out": left_out,

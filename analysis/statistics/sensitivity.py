@@ -12,7 +12,7 @@ from scipy import stats
 from analysis.knobs.knob import Scale
 from analysis.knobs.scales import places_on, span_of
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import OPEN, SETTING, family_keys, rounding_of
+from analysis.statistics.aggregate import OPEN, SETTING, family_keys, places_by, rounding_of
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.regrets import probabilities_best, scores_by_rho0
 from analysis.statistics.verdicts import COLLAPSE, MARGIN, verdict_of
@@ -76,8 +76,11 @@ def sensitivity(
     probabilities = {} if trials is None else probabilities_best(trials, keys, metric)
     seeds = {} if trials is None else scores_by_rho0(trials, keys, metric)
     rows: list[dict[Hashable, Any]] = []
-    for key, part in table[table["rho0"].notna()].groupby(keys, sort=False):
-        if part["rho0"].nunique() < 2:
+    annealed = table[table["rho0"].notna()]
+    columns = _numbers_of(annealed, metric)
+    for key, places in places_by(annealed, keys):
+        part = {name: values[places] for name, values in columns.items()}
+        if len(np.unique(part["rho0"])) < 2:
             continue
         row = _row(part, metric, scale)
         p_best = probabilities.get(key, {}).get(row["best_rho0"], np.nan)
@@ -105,7 +108,7 @@ def with_verdicts(
     if tested.any():
         found.loc[tested, "p_corrected"] = stats.false_discovery_control(found.loc[tested, "p"])
     found["verdict"] = [
-        verdict_of(row, metric.margin(margin, row["best"])) for _, row in found.iterrows()
+        verdict_of(row, metric.margin(margin, row["best"])) for row in found.to_dict("records")
     ]
     return found
 
@@ -133,20 +136,35 @@ _COLUMNS = (
 )
 
 
-def _row(part: pd.DataFrame, metric: Metric, scale: Scale) -> dict[Hashable, float]:
-    """The numbers of one method, set and setting that need no trials."""
-    guessing = metric.scores_of_guessing(part)
-    counts: dict[Hashable, float] = {
-        "grid": part["rho0"].nunique(),
-        "diverged": part["diverged"].sum(),
-        "missing": part[list(OPEN)].sum().sum(),
-        "chance": np.nan if guessing is None else guessing.iloc[0],
+def _numbers_of(table: pd.DataFrame, metric: Metric) -> dict[str, NDArray[Any]]:
+    """The columns of configurations that `_row` needs."""
+    guessing = metric.scores_of_guessing(table)
+    return {
+        **{name: table[name].to_numpy(float) for name in ("rho0", "test_mean", "test_std", "n")},
+        "diverged": table["diverged"].to_numpy(),
+        "missing": table[list(OPEN)].to_numpy().sum(axis=1),
+        "chance": np.full(len(table), np.nan) if guessing is None else guessing.to_numpy(float),
     }
-    part = part[part["n"] > 0]
-    rho0 = part["rho0"].to_numpy(float)
+
+
+def _row(part: Mapping[str, NDArray[Any]], metric: Metric, scale: Scale) -> dict[Hashable, float]:
+    """The numbers of one method, set and setting that need no trials.
+
+    Args:
+        part: its rows of `_numbers_of`.
+        metric: what the trials are compared by.
+        scale: of rho0.
+    """
+    counts: dict[Hashable, float] = {
+        "grid": len(np.unique(part["rho0"])),
+        "diverged": part["diverged"].sum(),
+        "missing": part["missing"].sum(),
+        "chance": part["chance"][0],
+    }
+    finished = part["n"] > 0
+    rho0, mean, std, n = (part[name][finished] for name in ("rho0", "test_mean", "test_std", "n"))
     if not len(rho0):
         return {**dict.fromkeys(_COLUMNS, np.nan), **counts, "choices": 0}
-    mean, std, n = (part[name].to_numpy(float) for name in ("test_mean", "test_std", "n"))
     best, worst = int(mean.argmax()), int(mean.argmin())
     places = places_on(rho0, scale)
     on_scale = ~np.isnan(places)  # zero has no place on a logarithmic scale

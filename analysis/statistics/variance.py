@@ -1,6 +1,6 @@
 """Decomposition of the variance over a grid: set, method, rho0, interactions, seed and noise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING, completed
+from analysis.statistics.aggregate import SETTING, completed, places_by
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
@@ -54,20 +54,30 @@ def variance_split(
     keys = [*SETTING, *axis_columns(trials), *(["method"] if by_method else [])]
     quantized = completed(trials)
     quantized = quantized[quantized["set"] != ""]
+    factors = {
+        name: pd.factorize(quantized[name], sort=True, use_na_sentinel=False)[0]
+        for name in ("set", "method", "rho0", "seed")
+    }
+    scores = metric.scores(quantized, "test").to_numpy(float)
     rows = []
-    quantized = quantized.assign(score=metric.scores(quantized, "test"))
-    for key, part in quantized.groupby(keys, sort=False):
-        rows += [{**dict(zip(keys, key, strict=True)), **row} for row in _split(part)]
+    for key, places in places_by(quantized, keys):
+        split = _split(scores[places], {name: codes[places] for name, codes in factors.items()})
+        rows += [{**dict(zip(keys, key, strict=True)), **row} for row in split]
     return pd.DataFrame(rows, columns=[*keys, "source", "degrees", "squares", "explained", "share"])
 
 
-def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
-    score = part["score"].to_numpy(float)
-    set_, method, seed = (_codes(part, [name]) for name in ("set", "method", "seed"))
-    of_method = _codes(part, ["method", "rho0"])
-    group = _codes(part, ["set", "method"])
-    configuration = _codes(part, ["set", "method", "rho0"])
-    whole = np.zeros(len(part), dtype=int)
+def _split(score: Floats, factors: Mapping[str, Codes]) -> list[dict[str, float | str]]:
+    """The rows of one decomposition.
+
+    Args:
+        score: (trials,).
+        factors: set, method, rho0 and seed of each trial, as numbers.
+    """
+    set_, method, seed = (_codes(factors, [name]) for name in ("set", "method", "seed"))
+    of_method = _codes(factors, ["method", "rho0"])
+    group = _codes(factors, ["set", "method"])
+    configuration = _codes(factors, ["set", "method", "rho0"])
+    whole = np.zeros(len(score), dtype=int)
     # Each model adds a source's columns to a saturated one, whose means are subtracted first.
     models: Sequence[tuple[str, Codes, Sequence[Codes]]] = (
         ("mean", whole, ()),
@@ -81,11 +91,13 @@ def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
     residual, rank = 0.0, 0
     found: list[tuple[str, int, float]] = []
     for source, saturated, further in models:
-        squares, columns = _fit(score, saturated, further)
+        # No column of ρ0 has trials of two methods, so that each method is a problem of its own.
+        blocks = method if source == "ρ0" else whole
+        squares, columns = _fit(score, saturated, further, blocks)
         if source != "mean" and columns > rank:
             found.append((source, columns - rank, residual - squares))
         residual, rank = squares, columns
-    degrees = len(part) - rank
+    degrees = len(score) - rank
     if degrees == 0 and found and found[-1][0] == "seed":  # it cannot be separated from the noise
         _, degrees, residual = found.pop()
     total = residual + sum(squares for _, _, squares in found)
@@ -109,25 +121,42 @@ def _split(part: pd.DataFrame) -> list[dict[str, float | str]]:
     return rows
 
 
-def _codes(part: pd.DataFrame, names: list[str]) -> Codes:
-    return part.groupby(names, dropna=False).ngroup().to_numpy()
+def _codes(factors: Mapping[str, Codes], names: Sequence[str]) -> Codes:
+    """The combinations of some factors, numbered from 0 in the order of their values."""
+    codes = factors[names[0]]
+    for name in names[1:]:
+        codes = codes * (factors[name].max() + 1) + factors[name]
+    return np.unique(codes, return_inverse=True)[1]
 
 
-def _fit(score: Floats, saturated: Codes, further: Sequence[Codes]) -> tuple[float, int]:
+def _fit(
+    score: Floats, saturated: Codes, further: Sequence[Codes], blocks: Codes
+) -> tuple[float, int]:
     """Residual sum of squares and rank of a model with group means and further main effects.
 
     Subtracting the group means leaves a regression on the few further columns alone (theorem of
     Frisch, Waugh and Lovell).
+
+    Args:
+        score: (trials,).
+        saturated: the group of each trial.
+        further: factors with main effects.
+        blocks: the part of the trials to which each belongs. Parts that share no group and no value
+            of a factor are fitted one by one.
     """
     residual = _centred(score[:, None], saturated)
     rank = int(saturated.max()) + 1
     if further:
-        columns = np.hstack([np.eye(codes.max() + 1)[codes] for codes in further])
-        solution, _, more, _ = np.linalg.lstsq(
-            (centred := _centred(columns, saturated)), residual, rcond=1e-10
-        )
-        residual = residual - centred @ solution
-        rank += int(more)
+        for block in np.unique(blocks):
+            rows = np.flatnonzero(blocks == block)
+            dummies = [np.unique(codes[rows], return_inverse=True)[1] for codes in further]
+            columns = np.hstack([np.eye(codes.max() + 1)[codes] for codes in dummies])
+            groups = np.unique(saturated[rows], return_inverse=True)[1]
+            solution, _, more, _ = np.linalg.lstsq(
+                (centred := _centred(columns, groups)), residual[rows], rcond=1e-10
+            )
+            residual[rows] -= centred @ solution
+            rank += int(more)
     return float((residual**2).sum()), rank
 
 

@@ -1,9 +1,9 @@
 """Verdicts: whether a method's rho0 can be left untuned."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analysis.metric import Metric
 from analysis.statistics.intervals import CONFIDENCE
@@ -40,7 +40,7 @@ def rules(metric: Metric) -> dict[str, str]:
     return {verdict: rule.format(**words) for verdict, rule in VERDICTS.items()}
 
 
-def verdict_of(row: pd.Series, margin: float) -> str:
+def verdict_of(row: Mapping[Any, Any], margin: float) -> str:
     """The verdict on one method, set and setting: the first rule of `VERDICTS` that applies.
 
     Args:

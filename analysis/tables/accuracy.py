@@ -1,6 +1,7 @@
 """Tables of accuracies or other values, in the layout of the ProxConnect paper."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -81,7 +82,7 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
             named = named + " " + in_full["method"]
         full = [
             f"{name} {_cell(row, usual, metric)}"
-            for name, (_, row) in zip(named, in_full.iterrows(), strict=True)
+            for name, row in zip(named, in_full.to_dict("records"), strict=True)
         ]
         if full:
             caption += f" In full precision: {', '.join(full)}."
@@ -152,38 +153,38 @@ def _pivot(
     """A row for each model, set and further axes, with the rows of `part` in the given columns."""
     axes = axis_columns(part)
     keys = ["model", "set", *axes]
-    cells = part.assign(column=columns)
     order = list(dict.fromkeys(columns))
     usual = int(part["n"].max()) if len(part) else 0
-    rows = []
-    for key, row in cells.groupby(keys, sort=False, dropna=False):
-        texts = dict.fromkeys(order, "")
-        for _, cell in row.iterrows():
-            text = _cell(cell, usual, metric)
-            mark = _mark(cell).value
-            text = f"{mark}{text}{mark}"
-            if name_rho0 and not pd.isna(cell["rho0"]):
-                text += f" at {rho0_label(cell['rho0'])}"
-            texts[cell["column"]] = text
-        rows.append({**dict(zip(keys, key, strict=True)), **texts})
-    body = pd.DataFrame(rows, columns=[*keys, *order])
+    rows: dict[tuple[Any, ...], dict[str, str]] = {}
+    for cell in part.assign(column=columns).to_dict("records"):
+        text = _cell(cell, usual, metric)
+        mark = _mark(cell).value
+        text = f"{mark}{text}{mark}"
+        if name_rho0 and not pd.isna(cell["rho0"]):
+            text += f" at {rho0_label(cell['rho0'])}"
+        key = tuple(cell[name] for name in keys)
+        texts = rows.setdefault(
+            key, {**dict(zip(keys, key, strict=True)), **dict.fromkeys(order, "")}
+        )
+        texts[cell["column"]] = text
+    body = pd.DataFrame(list(rows.values()), columns=[*keys, *order])
     taken = {"model", "set", *order}
     return body.rename(columns={axis: axis_label(axis, taken) for axis in axes})
 
 
-def _mark(row: pd.Series) -> Mark:
+def _mark(row: Mapping[Any, Any]) -> Mark:
     if row.get("wins", False):
         return Mark.BOLD
     return Mark.UNDERLINED if row.get("leads", False) else Mark.NONE
 
 
-def _cell(row: pd.Series, usual: int, metric: Metric) -> str:
+def _cell(row: Mapping[Any, Any], usual: int, metric: Metric) -> str:
     """``97.31 (0.21)``, followed by ``[n = 2; 1 diverged; 4 ρ0 unfinished]`` if any are missing."""
     missing = [f"{int(row[column])} {column}" for column in WITHOUT if row[column]]
     if row["n"] == 0:
         return ", ".join(missing)
     text = metric.mean_and_std(row["test_mean"], row["test_std"])
-    notes = [f"n = {int(row.n)}", ", ".join(missing)] if missing or row["n"] < usual else []
+    notes = [f"n = {int(row['n'])}", ", ".join(missing)] if missing or row["n"] < usual else []
     if others := row.get("unfinished_rho0", 0):
         notes.append(f"{int(others)} ρ0 unfinished")
     return f"{text} [{'; '.join(filter(None, notes))}]" if notes else text

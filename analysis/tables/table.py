@@ -30,8 +30,12 @@ class Table:
 
     def markdown(self) -> str:
         """The caption, with its first sentence in bold, and a pipe table."""
-        cells = self.body.map(lambda text: _markdown(str(text)))
-        cells.columns = [_markdown(str(column)) for column in cells.columns]
+        columns = [
+            [_markdown(str(text)) for text in self.body.iloc[:, place]]
+            for place in range(self.body.shape[1])
+        ]
+        cells = pd.DataFrame(dict(enumerate(columns)), index=self.body.index)
+        cells.columns = [_markdown(str(column)) for column in self.body.columns]
         title, rest = first_sentence(self.caption)
         caption = f"**{title}** {rest}".rstrip()
         return f"{caption}\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.columns import HISTORY
+from analysis.columns import HISTORY, IMPORTANCE, empty
 from analysis.findings import Findings, analyse
 from analysis.published import UnknownPaperError
 from analysis.report.failures import FailedTrial
@@ -17,6 +17,7 @@ from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select
 from analysis.tables import Mark, marked
 from analysis.tables.accuracy import method_tables, sensitivity_tables
+from analysis.tables.findings import all_tables
 from tests.analysis.frames import EXAMPLE, grid, trials
 
 
@@ -368,3 +369,22 @@ def test_details_are_asked_for_only_if_figures_are_drawn(tmp_path: Path) -> None
     report = written(frame, tmp_path / "figures", formats=["figures"], details=details)
     assert asked == [report.findings.selected["configuration_id"].tolist()]
     assert any(file.name.startswith("weights") for file in report.files)
+
+
+def test_of_many_methods_the_page_has_the_pairs_with_the_best() -> None:
+    frame = grid(
+        lambda method, levels, place, seed: 0.9 - 0.01 * int(method[1:]) + 0.001 * seed,
+        methods=[f"M{number}" for number in range(14)],
+        rho0=(0.1,),
+        sets=("binary",),
+        seeds=2,
+    )
+    few = frame[frame["method"].isin([f"M{number}" for number in range(12)])]
+    for part, pairs, shown in ((frame, 91, 13), (few, 66, 66)):
+        found = analyse(Measurements(part))
+        (table,) = (
+            one for one in all_tables(found, empty(IMPORTANCE)) if one.name == "comparisons"
+        )
+        assert (len(found.comparisons), len(table.body)) == (pairs, shown)
+        assert ("only the pairs with the best are shown" in table.caption) == (shown < pairs)
+        assert table.body["methods"].str.startswith("M0 - ").sum() == len(set(part["method"])) - 1
