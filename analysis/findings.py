@@ -12,6 +12,7 @@ from analysis.columns import ADDED, axis_columns
 from analysis.deciding.decisions import decisions
 from analysis.deciding.frames import added_frame, decisions_frame
 from analysis.deciding.verdicts import trials_of_looks, with_verdicts
+from analysis.knob_effects.knob_findings import knob_findings
 from analysis.metric import ACCURACY, Metric
 from analysis.protocol import recipes_of, training
 from analysis.published import (
@@ -55,6 +56,16 @@ class Findings:
     """How the test values depend on rho0 [`sensitivity.sensitivity`]."""
     regrets: pd.DataFrame
     """Cost of each choice of rho0 [`regrets.regrets`]."""
+    knob_verdicts: pd.DataFrame
+    """Whether each knob of each method can be left untuned [`knob_effects.verdicts.knob_verdicts`];
+    empty, as the next three tables are, if the table of trials names no knobs but rho0."""
+    knobs: pd.DataFrame
+    """How the test values depend on each knob [`knob_effects.effects.knob_effects`]."""
+    knob_regrets: pd.DataFrame
+    """Cost of each value of a knob [`knob_effects.effects.knob_regrets`]."""
+    interactions: pd.DataFrame
+    """How much the effect of a knob depends on another one
+    [`knob_effects.interactions.interactions`]."""
     variance: pd.DataFrame
     """Sources of variance in each setting [`variance.variance_split`]."""
     variance_by_method: pd.DataFrame
@@ -156,12 +167,19 @@ def analyse(
     recipes = dict(zip(first.index, recipes_of(first), strict=True))
     beside = pd.DataFrame() if paper is None else side_by_side(selected, table, paper, recipes)
     measured = metric.measured(table)
+    planned = trials[trials[ADDED] == ""] if is_decided else trials  # no look has chosen these
+    of_planned = _configurations(planned, metric) if len(planned) < len(trials) else table
+    of_knobs = knob_findings(of_planned, planned, metric, select_on=select_on, margin=margin)
     return Findings(
         configurations=measured,
         selected=metric.measured(selected),
         verdicts=method_verdicts(found, metric, table=measured, margin=margin),
         sensitivity=found,
         regrets=metric.measured(regrets(table, trials, metric)),
+        knob_verdicts=of_knobs.verdicts,
+        knobs=of_knobs.effects,
+        knob_regrets=of_knobs.regrets,
+        interactions=of_knobs.interactions,
         variance=variance_split(trials, metric),
         variance_by_method=variance_split(trials, metric, by_method=True),
         optimism=metric.measured(optimism(trials, metric)),

@@ -27,6 +27,8 @@ _VALUES: Final = (
     "single",
     "guess",
     "full_precision",
+    "change",
+    "other_change",
 )
 """Columns of the statistics that hold scores, or differences of two that may have either sign."""
 _INTERVALS: Final = (

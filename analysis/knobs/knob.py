@@ -31,6 +31,11 @@ class Knob:
     """Name of the axis; a sweep fills in that of its axis."""
 
     @property
+    def shown(self) -> str:
+        """The name in tables and sentences: ``lr``, but ``ρ0``."""
+        return "ρ0" if self.name == "rho0" else self.name
+
+    @property
     def problem(self) -> str:
         """What is wrong with the fields: a part of a sentence, and empty if nothing is."""
         if self.scale not in SCALES:

@@ -15,6 +15,7 @@ from analysis.statistics.intervals import bootstrap_coverage
 from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tables.across_settings import across_tables
 from analysis.tables.deciding import deciding_tables
+from analysis.tables.knobs import knob_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.sizes import sizes_table
 from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
@@ -40,6 +41,7 @@ def all_tables(findings: Findings, importance: pd.DataFrame) -> list[Table]:
         verdict_table(findings),
         rules_table(findings),
         *deciding_tables(findings),
+        *knob_tables(findings),
         *method_tables(findings.selected, findings.metric),
         sizes_table(findings),
         *sensitivity_tables(findings.configurations, findings.metric),

@@ -1,0 +1,186 @@
+"""Interactions of two knobs: whether the effect of one depends on the value of the other."""
+
+from collections.abc import Hashable, Mapping
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from analysis.knob_effects.double_differences import interaction_of
+from analysis.knob_effects.settings import KnobSettings
+from analysis.knobs.knob import Knob
+from analysis.metric import ACCURACY, Metric
+from analysis.statistics.aggregate import OPEN, completed
+from analysis.statistics.intervals import CONFIDENCE
+from analysis.statistics.verdicts import MARGIN
+
+INTERACTIONS: Mapping[str, str] = {
+    "depends": "The interaction is significant (p < 0.05), and its size exceeds the margin: the "
+    "knobs must be tuned together.",
+    "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
+    "untested": "Some pair of values has fewer than two finished seeds, or no two seeds differ.",
+    "none": "The upper limit of the size is within the margin: the knobs can be tuned one by one.",
+    "mild": "The interaction is significant and within the margin, but its upper limit is not.",
+    "noise": "The interaction is not significant, and its upper limit exceeds the margin. More "
+    "seeds are needed for an answer.",
+}
+"""Verdict on two knobs, in the order of the rules -> the rule behind it."""
+
+_COLUMNS = (
+    "first",
+    "second",
+    "first_values",
+    "second_values",
+    "cells",
+    "seeds",
+    "diverged",
+    "missing",
+    "best",
+    "size",
+    "size_low",
+    "size_high",
+    "first_from",
+    "first_to",
+    "second_from",
+    "second_to",
+    "change",
+    "other_change",
+    "p",
+    "p_corrected",
+    "verdict",
+)
+
+
+def interactions(
+    settings: KnobSettings, metric: Metric = ACCURACY, *, margin: float = MARGIN
+) -> pd.DataFrame:
+    """Interactions of all pairs of knobs, while the other knobs keep their chosen values.
+
+    The size is that of the largest double difference: how much the effect of changing one knob
+    changes with the other one. See `double_differences.interaction_of` for
+    the test and the limits.
+
+    Args:
+        settings: the configurations, with their knobs.
+        metric: what the trials are compared by.
+        margin: size up to which an interaction does not matter; see `metric.Metric.margin`.
+
+    Returns:
+        One row for each method, set, setting and pair of knobs that have at least two values each
+        in their ranges. The columns are the keys of `KnobSettings.families`, and
+            first, second: names of the knobs.
+            first_values, second_values: how many values they have.
+            cells: number of pairs of values with at least two finished seeds.
+            seeds: lowest number of finished seeds of a pair.
+            diverged: number of trials that diverged.
+            missing: number of trials that are failed, stopped, unfinished or absent.
+            best: highest mean score.
+            size, size_low, size_high: the largest double difference, and its 95 % limits.
+            first_from, first_to, second_from, second_to: the values that it compares.
+            change, other_change: change of the score from `first_from` to `first_to` at
+                `second_from` and at `second_to`; their difference is the size.
+            p, p_corrected: p value of no interaction, before and after the correction for the
+                number of rows (Benjamini and Hochberg).
+            verdict: a key of `INTERACTIONS`.
+    """
+    rows = [
+        row
+        for first, second in combinations(settings.knobs, 2)
+        for row in _of_pair(settings, first, second, metric)
+    ]
+    found = pd.DataFrame(rows, columns=[*settings.families, *_COLUMNS])
+    numbers = ["size", "size_low", "size_high", "change", "other_change", "p", "p_corrected"]
+    found[numbers] = found[numbers].astype(float)
+    tested = found["p"].notna()
+    if tested.any():
+        found.loc[tested, "p_corrected"] = stats.false_discovery_control(found.loc[tested, "p"])
+    found["verdict"] = [
+        _verdict(row, metric.margin(margin, row["best"])) for _, row in found.iterrows()
+    ]
+    return found
+
+
+def _of_pair(
+    settings: KnobSettings, first: Knob, second: Knob, metric: Metric
+) -> list[dict[Hashable, Any]]:
+    table, _ = settings.around_chosen([first, second])
+    values = [settings.value(first), settings.value(second)]
+    trials = completed(settings.trials)
+    trials = trials[trials["configuration_id"].isin(table["configuration_id"])]
+    scores = pd.DataFrame(
+        {
+            "configuration_id": trials["configuration_id"],
+            "seed": trials["seed"],
+            "score": metric.scores(trials, "test"),
+        }
+    )
+    rows: list[dict[Hashable, Any]] = []
+    for key, part in table.groupby(settings.families, sort=False):
+        if part[values].nunique().min() < 2:
+            continue
+        rows.append(
+            {
+                **dict(zip(settings.families, key, strict=True)),
+                "first": first.name,
+                "second": second.name,
+                "diverged": part["diverged"].sum(),
+                "missing": part[list(OPEN)].sum().sum(),
+                "best": part["test_mean"].max(),
+                **_row(part, scores, settings, first, second),
+            }
+        )
+    return rows
+
+
+def _row(
+    part: pd.DataFrame, scores: pd.DataFrame, settings: KnobSettings, first: Knob, second: Knob
+) -> dict[Hashable, Any]:
+    """The numbers of one method, set and setting."""
+    of_first, of_second = settings.value(first), settings.value(second)
+    places = part[["configuration_id", of_first, of_second]]
+    places = places.rename(columns={of_first: "first", of_second: "second"})
+    cells = scores.merge(places, on="configuration_id")
+    grid = [sorted(part[name].unique()) for name in (of_first, of_second)]
+    seeds = cells.pivot_table(index=["first", "second"], columns="seed", values="score")
+    seeds = seeds.reindex(pd.MultiIndex.from_product(grid))
+    counts = seeds.notna().sum(axis=1)
+    row: dict[Hashable, Any] = {
+        "first_values": len(grid[0]),
+        "second_values": len(grid[1]),
+        "cells": int((counts >= 2).sum()),
+        "seeds": int(counts.min()),
+    }
+    if counts.min() < 2:
+        return row
+    found = interaction_of(seeds.to_numpy(float).reshape(len(grid[0]), len(grid[1]), -1))
+    labels: list[dict[float, str]] = [
+        dict(zip(part[settings.value(knob)], part[settings.label(knob)], strict=True))
+        for knob in (first, second)
+    ]
+    return row | {
+        "size": found.size,
+        "size_low": found.size_low,
+        "size_high": found.size_high,
+        "first_from": labels[0][grid[0][found.first[0]]],
+        "first_to": labels[0][grid[0][found.first[1]]],
+        "second_from": labels[1][grid[1][found.second[0]]],
+        "second_to": labels[1][grid[1][found.second[1]]],
+        "change": found.change,
+        "other_change": found.other_change,
+        "p": found.p,
+    }
+
+
+def _verdict(row: pd.Series, margin: float) -> str:
+    """The first rule of `INTERACTIONS` that applies."""
+    is_significant = row["p_corrected"] < 1 - CONFIDENCE
+    if is_significant and row["size"] > margin:
+        return "depends"
+    if row["missing"] > 0:
+        return "unfinished"
+    if pd.isna(row["p"]):
+        return "untested"
+    if row["size_high"] <= margin:
+        return "none"
+    return "mild" if is_significant else "noise"
