@@ -56,7 +56,7 @@ LONG = {
     "quantized_nets.md": 2,
     "reproduction.md": 1,
     "results.md": 1,
-    "search.md": 9,
+    "search.md": 12,
     "slurm.md": 1,
     "training_core.md": 1,
     "your_own.md": 1,

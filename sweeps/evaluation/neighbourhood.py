@@ -8,7 +8,7 @@ from typing import Any
 from quantlab import ConfigurationError, Recipe, override
 from quantlab.errors import brief
 from quantlab.plain_values import finite_number
-from sweeps.axis import Axis
+from sweeps.axis import Axis, Knob
 from sweeps.labels import require_axis_name
 from sweeps.objective import Objective
 from sweeps.plain_values import in_order, items_of
@@ -87,7 +87,7 @@ class Neighbourhood:
         return _common(self.paths)
 
     def axis(self, recipe: Recipe, *, confirms: bool = False) -> Axis:
-        """Return the values of the knob around that of a recipe, as an axis.
+        """Return the values of the knob around that of a recipe, as an axis that is a knob.
 
         Args:
             recipe: the recipe of a configuration.
@@ -104,6 +104,7 @@ class Neighbourhood:
                 f"{self._moved(recipe, self.paths[0], change):.6g}": self._part(recipe, change)
                 for change in changes
             },
+            Knob("log" if self.factors else "linear"),
         )
 
     def _part(self, recipe: Recipe, change: float) -> object:

@@ -7,6 +7,7 @@ import pytest
 from quantlab import ConfigurationError, Recipe, override
 from quantlab.quantizers.growth import Geometric, Saturating
 from quantlab.quantizers.knots import Knots
+from sweeps.axis import Knob
 from sweeps.evaluation.neighbourhood import Neighbourhood
 from sweeps.evaluation.variants import variants
 from sweeps.study import VALIDATION_ACCURACY
@@ -26,6 +27,7 @@ def knots() -> Recipe:
 def test_a_knob_takes_multiples_of_a_setting() -> None:
     axis = RHO0.axis(quantized())
     assert axis.path == SHARPNESS
+    assert axis.knob == Knob("log", name="rho0")
     assert axis.labelled == pytest.approx({"0.005": 0.005, "0.05": 0.05, "0.5": 0.5})
 
 
@@ -43,6 +45,7 @@ def test_settings_of_one_part_move_together() -> None:
 def test_a_step_is_added_and_integers_stay_integers() -> None:
     epochs = Neighbourhood(name="epochs", paths=("epochs",), steps=(-1, 0, 2))
     assert list(epochs.axis(small_recipe()).labelled.values()) == [2, 3, 5]
+    assert epochs.axis(small_recipe()).knob == Knob("linear", name="epochs")
     halved = Neighbourhood(name="batch", paths=("batch_size",), factors=(0.5, 1))
     assert halved.axis(small_recipe()).labelled == {"16": 16, "32": 32}
     momentum = Neighbourhood(
