@@ -22,10 +22,10 @@ demo: $(READY)
 	$(BIN)/sweeps report digits
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-machines: $(READY)
-	$(BIN)/python -m pytest -m machines -rs
+	$(BIN)/python -m pytest -m machines -rs --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -73,8 +73,8 @@ chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \
 		tests/sweeps/worker/test_kill.py tests/sweeps/worker/test_data_parallel.py \
 		tests/sweeps/storage/test_damage.py \
-		tests/quantlab/packs/test_packs.py
-	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest -m machines -rs tests/machines/test_slurm.py
+		tests/quantlab/packs/test_packs.py tests/benchmarks/test_gpu_command.py
+	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest -m machines -rs tests/machines
 
 .venv/.ready-bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"

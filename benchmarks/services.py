@@ -31,16 +31,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(what: str, holds: Callable[[], bool], *, pause: float = 0.05) -> None:
+def wait_until(
+    what: str,
+    holds: Callable[[], bool],
+    *,
+    pause: float = 0.05,
+    seconds: float = DEADLINE_SECONDS,
+) -> None:
     """Wait for a condition.
 
     Raises:
-        TimeoutError: the condition does not hold after `DEADLINE_SECONDS`.
+        TimeoutError: the condition does not hold after so many seconds.
     """
-    end = time.monotonic() + DEADLINE_SECONDS
+    end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
-            raise TimeoutError(f"not within {DEADLINE_SECONDS:g} s: {what}")
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
         time.sleep(pause)
 
 

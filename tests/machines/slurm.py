@@ -28,8 +28,9 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=100000
 ReturnToService=2
-SlurmdTimeout=10
+SlurmdTimeout=40
 KillWait=15
+MinJobAge=100000
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MpiDefault=none
@@ -82,17 +83,21 @@ class Slurm:
 
     def field(self, job: str, name: str) -> str:
         """A field of ``scontrol show job``."""
-        said = self.login.run(f"scontrol --oneliner show job {job}").stdout
+        said = self.login.run(f"scontrol --oneliner show job {job}", check=False).stdout
         found = re.search(rf"\b{name}=(\S*)", said)
-        assert found is not None, said
+        assert found is not None, f"{said}\n{self.noted()}"
         return found[1]
+
+    def noted(self) -> str:
+        """The last lines of the controller's log."""
+        return self.login.run("tail -n 40 /var/log/slurmctld.log", user="root").stdout
 
     def wait(self, job: str, what: str, holds: Callable[[], bool], *, seconds: float = 400) -> None:
         """Wait for a condition, and fail with what the job has said if it does not hold in time."""
         end = time.monotonic() + seconds
         while not holds():
             said = f"not within {seconds:g} s: {what}; job {job} is {self.state(job)}"
-            assert time.monotonic() < end, f"{said}\n{self.said(job)}"
+            assert time.monotonic() < end, f"{said}\n{self.said(job)}\n{self.noted()}"
             time.sleep(0.2)
 
     def wait_for(self, job: str, *states: str) -> None:

@@ -1,5 +1,7 @@
 """Ray clusters on machines with SSH, as docs/cluster.md has them, and what fails there.
 
+``make chaos`` also starts a cluster by hand, and kills its control process.
+
 The machines are a head, two workers, and the user's own computer, which is none of the cluster.
 """
 
@@ -9,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,12 @@ from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.sqlite_uri import sqlite_uri
 from sweeps.worker.trial import run_trial
+from tests import services
 from tests.chaos.test_chaos import check_runs
 from tests.machines import Machine, Machines
 from tests.machines.machines import ROOT, USERS
 from tests.machines.own_environment import provide
 from tests.markdown import blocks
-from tests.services import wait_until
 from tests.sweeps.sweep_files import TINY, changed
 from tests.sweeps.trial_hash import trial_hash
 
@@ -87,6 +90,9 @@ class Typed:
 
 OF_OWN = Typed("Machines of your own")
 BY_HAND = Typed("A Ray cluster")
+
+wait_until = partial(services.wait_until, seconds=300)
+"""For three machines on two cores."""
 
 QUICK = {
     "RAY_health_check_period_ms": "1000",
@@ -257,6 +263,7 @@ def started_by_hand(machines: Machines) -> Iterator[None]:
             machine.run("ray stop --force", **AS_OTHER)
 
 
+@pytest.mark.skipif("QUANTLAB_CHAOS" not in os.environ, reason="runs with `make chaos`")
 def test_a_cluster_that_was_started_by_hand(
     machines: Machines,
     sweep: SweepSpec,
