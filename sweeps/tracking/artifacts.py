@@ -7,14 +7,36 @@ database are its administrator's.
 
 import os
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from quantlab import ConfigurationError
 from sweeps.storage.folder import Storage
 
 _COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+
+
+def log_files(files: Iterable[Path], location: str, tracking_uri: str) -> None:
+    """Log files as artifacts of a run.
+
+    MLflow's client has a method for it, but that keeps an object of some 20 KB for each of the last
+    1,024 runs, and asks the server for the run first.
+
+    Args:
+        files: the files, which all have other names.
+        location: the run's artifact URI.
+        tracking_uri: the tracking server, which may pass the artifacts on.
+
+    Raises:
+        Exception: the files cannot be written there; each kind of place raises its own.
+    """
+    repository = get_artifact_repository(location, tracking_uri=tracking_uri)
+    for file in files:
+        repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
 
 def follow_storage(storage: Storage) -> None:

@@ -24,6 +24,7 @@ from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Delivered, Epoch, History, Result
 from sweeps.tracking import earlier_releases
+from sweeps.tracking.artifacts import log_files
 from sweeps.tracking.comparison import (
     Folders,
     has_labels,
@@ -63,6 +64,8 @@ class _Progress:
     epoch: int
     """The last epoch that was delivered."""
     status: str
+    artifacts: str
+    """Where the run's artifacts are."""
 
 
 class Tracker:
@@ -235,7 +238,7 @@ class Tracker:
         last = fresh[-1].epoch if fresh else progress.epoch
         progress = replace(progress, epoch=last, status=recorded.status)
         if recorded.state in STATUS:
-            self._close(run_id, folder, recorded, history)
+            self._close(progress, folder, recorded, history)
             self._end(cell, folder, recorded, progress)
         else:
             self._record_delivery(folder, recorded, progress)
@@ -321,13 +324,13 @@ class Tracker:
         )
 
     def _close(
-        self, run_id: str, folder: TrialFolder, recorded: RecordedState, history: History
+        self, run: _Progress, folder: TrialFolder, recorded: RecordedState, history: History
     ) -> None:
         """Log the final metrics and artifacts, then the status, which marks the run complete."""
         when = int(1000 * time.time()) if recorded.end_time is None else recorded.end_time
         seconds = history.seconds if history.is_whole else None
         self._client.log_batch(
-            run_id,
+            run.run_id,
             metrics=[
                 Metric(key, value, when, len(history))
                 for key, value in final_metrics(recorded, seconds).items()
@@ -335,10 +338,9 @@ class Tracker:
             tags=[RunTag(key, value) for key, value in final_tags(recorded).items()],
             synchronous=True,
         )
-        for file in (folder.recipe, folder.weights, folder.failure.path):
-            if file.exists():
-                self._client.log_artifact(run_id, str(file))
-        self._client.set_terminated(run_id, status=recorded.status, end_time=when)
+        files = (folder.recipe, folder.weights, folder.failure.path)
+        log_files([file for file in files if file.exists()], run.artifacts, self.server.uri)
+        self._client.set_terminated(run.run_id, status=recorded.status, end_time=when)
 
     def _end(
         self, cell: Cell, folder: TrialFolder, recorded: RecordedState, run: RunInfo | _Progress
@@ -378,7 +380,8 @@ def _filter(cell: Cell) -> str:
 
 
 def _progress(run: Run, epoch: int) -> _Progress:
-    return _Progress(run.info.run_id, run.info.experiment_id, epoch, run.info.status)
+    info = run.info
+    return _Progress(info.run_id, info.experiment_id, epoch, info.status, info.artifact_uri)
 
 
 def _batches(epochs: Sequence[Epoch]) -> Iterator[list[Metric]]:
