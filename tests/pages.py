@@ -78,6 +78,20 @@ def contrast(browser: webdriver.Chrome, selector: str) -> float:
     return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
+def runs_text_as_code(browser: webdriver.Chrome) -> bool:
+    """Whether scripts of the page may run a text as code; those of the driver always may."""
+    attempt = "try { Function('window.ran = true')() } catch {} finally { window.tried = true }"
+    script = (
+        "const element = document.createElement('script');"
+        f'element.textContent = "setTimeout(() => {{ {attempt} }})";'
+        "document.head.append(element)"
+    )
+    browser.execute_script(script)
+    wait = WebDriverWait(browser, 30, 0.05)
+    wait.until(lambda page: page.execute_script("return window.tried"))
+    return bool(browser.execute_script("return window.ran === true"))
+
+
 def requested(browser: webdriver.Chrome) -> list[str]:
     """Addresses that pages asked for since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -22,7 +22,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from analysis.report.study import write_study_report
 from tests.analysis.studies import made_study
 from tests.conftest import SWEEPS, Ran, run_command
-from tests.pages import Explored, body, contrast, open_afresh, requested, screen
+from tests.pages import Explored, body, contrast, open_afresh, requested, runs_text_as_code, screen
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -74,6 +74,7 @@ def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome,
     addresses = requested(browser)
     assert addresses[0] == page
     assert all(address == page or address.startswith("data:") for address in addresses)
+    assert not runs_text_as_code(browser)
     assert browser.find_element(By.TAG_NAME, "h1").text == "Sweep tiny"
     figure = browser.find_element(By.CSS_SELECTOR, ".figure svg")
     assert figure.size["width"] > 200
