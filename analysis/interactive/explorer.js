@@ -126,7 +126,7 @@ class Explorer {
       for (const [value, label] of options) select.add(new Option(label, value, value === chosen, value === chosen));
       select.addEventListener("change", () => {
         set(select.value);
-        this.update();
+        this.values.draw();
       });
     };
     fill("setting", settings.map((name, place) => [String(place), name]), "0", (value) => {
@@ -149,7 +149,7 @@ class Explorer {
       this.control(end).addEventListener("input", ({ target }) => {
         const isDrawn = target.value !== "" && (target.valueAsNumber > 0 || !this.dimension(this.y).isLog);
         this[end] = isDrawn ? target.valueAsNumber : null;
-        this.update();
+        this.values.draw();
       });
     }
   }
