@@ -24,9 +24,10 @@ def deciding_tables(findings: Findings) -> Iterator[Table]:
         "Questions of the sweep, and their answers. It asks whether the ρ0 of a method can be left "
         f"untuned (the range over ρ0 and a margin of {metric.shown_margin(findings.margin)}), and "
         "whether two methods at their chosen ρ0 differ. Open questions get further seeds. The "
-        f"intervals{metric.in_unit} are those of a confidence sequence: for each question, the "
-        f"probability is {points(1 - ERROR_RATE, 0)} % that all of its intervals, of all looks, "
-        "hold the truth, if the noise is normal and the same at every ρ0. A tie lies within "
+        f"intervals, in {metric.in_points}, are those of a confidence sequence: for each question, "
+        f"the probability is {points(1 - ERROR_RATE, 0)} % that the upper ends at all looks lie "
+        "above the truth, and the same for the lower ends below it, if the noise is normal and "
+        "about the same at every ρ0. A tie lies within "
         "a third of the margin.",
         findings.decisions,
         {

@@ -38,7 +38,7 @@ from sweeps.searching.known_studies import study_data
 from sweeps.searching.results import cells_of, load, summary_lines
 from sweeps.selection.exclusions import Exclusions
 from sweeps.selection.names import part_name
-from sweeps.selection.part_of_sweep import report_name
+from sweeps.selection.part_of_sweep import PartOfSweep, report_name
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result
@@ -240,11 +240,22 @@ def _facts(
     where = (*SELECTION, "storage", "study_storage")
     return {
         "about": spec.description,
-        "reproduce": _call(made_by, options, *where, more=options_of(results)),
+        "reproduce": _call(
+            made_by, options, *where, more=[*_decided(spec, options), *options_of(results)]
+        ),
         "computed": description_of(results),
         **origin_of(results),
         "made by": _call("report", options, *where, *_OPTIONS),
     }
+
+
+def _decided(spec: SweepSpec | StudySpec, options: argparse.Namespace) -> list[str]:
+    """Return the options with which a sweep was run until its questions were decided."""
+    known = recorded(spec.name, Storage(options.storage))
+    if known is None or not isinstance(spec, PartOfSweep) or spec.added is None:
+        return []
+    margin, most = f"{known.margin:g}", str(known.most_seeds)
+    return ["--until-decided", "--margin", margin, "--most-seeds", most]
 
 
 def _call(command: str, options: argparse.Namespace, *names: str, more: Sequence[str] = ()) -> str:

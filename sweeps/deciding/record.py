@@ -9,7 +9,7 @@ the results of the trials::
 import fcntl
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from sweeps.selection.added import AddedTrial, added_to, with_added
@@ -28,7 +28,9 @@ class Deciding:
     sweep: str
     """Name of the sweep."""
     margin: float
-    """Margin of the last command that added trials, in points; see `sweeps run --margin`."""
+    """Margin of the last command that asked for it, in points; see `sweeps run --margin`."""
+    most_seeds: int
+    """Its largest number of seeds of a configuration."""
     added: tuple[AddedTrial, ...] = ()
     """The trials that were added, in the order in which they were."""
 
@@ -48,8 +50,15 @@ def recorded(name: str, storage: Storage) -> Deciding | None:
     return _file(name, storage).read()
 
 
-def record(name: str, storage: Storage, margin: float, added: Iterable[AddedTrial] = ()) -> None:
-    """Record trials that are about to be added to a sweep, and the margin of its questions.
+def record(
+    name: str,
+    storage: Storage,
+    *,
+    margin: float,
+    most_seeds: int,
+    added: Iterable[AddedTrial] = (),
+) -> None:
+    """Record trials that are about to be added to a sweep, and for what they are.
 
     Trials that another command has added meanwhile stay.
 
@@ -57,16 +66,23 @@ def record(name: str, storage: Storage, margin: float, added: Iterable[AddedTria
         name: name of the sweep.
         storage: the storage, which is writable.
         margin: see `Deciding`.
+        most_seeds: see `Deciding`.
         added: the trials.
     """
     file = _file(name, storage)
     file.path.parent.mkdir(parents=True, exist_ok=True)
     with sharing.locked(file.path.parent / ".lock", fcntl.LOCK_EX):
-        before = file.read() or Deciding(sweep=name, margin=margin)
-        known = {trial.fingerprint for trial in before.added}
-        new = tuple(trial for trial in added if trial.fingerprint not in known)
-        if new or margin != before.margin or not file.exists():
-            file.write(replace(before, margin=margin, added=(*before.added, *new)))
+        before = file.read()
+        known = () if before is None else before.added
+        names = {trial.fingerprint for trial in known}
+        found = Deciding(
+            sweep=name,
+            margin=margin,
+            most_seeds=most_seeds,
+            added=(*known, *(trial for trial in added if trial.fingerprint not in names)),
+        )
+        if found != before:
+            file.write(found)
 
 
 def grown(sweep: SweepSpec, storage: Storage) -> SweepSpec:

@@ -182,7 +182,9 @@ class _Run:
             states = states_of(self._sweep.cells, self._storage)
             self._failed |= {name for name in states if states[name] is TrialState.FAILED}
             found = round_of(self._sweep, self._storage, margin / 100, most)
-            record(self._sweep.name, self._storage, margin, found.added)
+            record(
+                self._sweep.name, self._storage, margin=margin, most_seeds=most, added=found.added
+            )
             self._sweep = found.sweep
             if found.added and not found.order:
                 continue  # another command has trained all of them

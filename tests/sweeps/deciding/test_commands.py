@@ -57,6 +57,8 @@ def test_rounds_are_trained_shown_and_removed(tiny_copy: Path, quick_command: Co
     tables = json.loads(report.stdout)["tables"]
     assert [row["seeds"] for row in tables["added"]] == ["2-4", "2-4"]
     assert [(row["seeds"], row["added"]) for row in tables["decisions"]] == [(5, 6)]
+    page = (tiny_copy / "runs/reports/tiny/report.md").read_text()
+    assert "The margin is 1 points of" in page  # that of the run
     exact = quick_command(tiny_copy, "status", "tiny.py", "--seeds", "0-1")
     assert exact.stdout.splitlines()[0] == "tiny: 6 COMPLETE"
 

@@ -55,7 +55,7 @@ def loaded(storage: Storage, sweep: SweepSpec = SWEEP) -> SweepSpec:
 def next_round(storage: Storage, sweep: SweepSpec | None = None) -> Round:
     """What one command does between two rounds."""
     found = round_of(sweep or loaded(storage), storage, MARGIN, MOST)
-    record("made", storage, 100 * MARGIN, found.added)
+    record("made", storage, margin=3.0, most_seeds=MOST, added=found.added)
     return found
 
 
@@ -148,7 +148,7 @@ def test_trials_of_changed_settings_have_additions_of_their_own(tmp_path: Path) 
     changed, _ = selected(SWEEP, settings=[setting], only=["method=PC"])
     finish(changed.cells, storage)
     found = round_of(changed, storage, MARGIN, MOST)
-    record(changed.name, storage, 3.0, found.added)
+    record(changed.name, storage, margin=3.0, most_seeds=MOST, added=found.added)
     assert recorded("made", storage) is None
     known = recorded("made-batch_size-32", storage)
     assert known is not None
