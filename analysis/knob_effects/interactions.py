@@ -4,7 +4,9 @@ from collections.abc import Hashable, Mapping
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.knob_effects.double_differences import interaction_of
@@ -14,6 +16,10 @@ from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import OPEN, completed
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.verdicts import MARGIN
+
+Numbers = NDArray[Any]
+
+_NO_RUN = (np.empty(0), np.empty(0))
 
 INTERACTIONS: Mapping[str, str] = {
     "depends": "The interaction is significant (p < 0.05), and its size exceeds the margin: the "
@@ -108,13 +114,9 @@ def _of_pair(
     values = [settings.value(first), settings.value(second)]
     trials = completed(settings.trials)
     trials = trials[trials["configuration_id"].isin(table["configuration_id"])]
-    scores = pd.DataFrame(
-        {
-            "configuration_id": trials["configuration_id"],
-            "seed": trials["seed"],
-            "score": metric.scores(trials, "test"),
-        }
-    )
+    ids, places = np.unique(trials["configuration_id"].to_numpy(str), return_inverse=True)
+    seeds, scores = trials["seed"].to_numpy(), metric.scores(trials, "test").to_numpy(float)
+    runs = {name: (seeds[places == at], scores[places == at]) for at, name in enumerate(ids)}
     rows: list[dict[Hashable, Any]] = []
     for key, part in table.groupby(settings.families, sort=False):
         if part[values].nunique().min() < 2:
@@ -127,24 +129,33 @@ def _of_pair(
                 "diverged": part["diverged"].sum(),
                 "missing": part[list(OPEN)].sum().sum(),
                 "best": part["test_mean"].max(),
-                **_row(part, scores, settings, first, second),
+                **_row(part, runs, settings, first, second),
             }
         )
     return rows
 
 
 def _row(
-    part: pd.DataFrame, scores: pd.DataFrame, settings: KnobSettings, first: Knob, second: Knob
+    part: pd.DataFrame,
+    runs: Mapping[str, tuple[Numbers, Numbers]],
+    settings: KnobSettings,
+    first: Knob,
+    second: Knob,
 ) -> dict[Hashable, Any]:
-    """The numbers of one method, set and setting."""
-    of_first, of_second = settings.value(first), settings.value(second)
-    places = part[["configuration_id", of_first, of_second]]
-    places = places.rename(columns={of_first: "first", of_second: "second"})
-    cells = scores.merge(places, on="configuration_id")
-    grid = [sorted(part[name].unique()) for name in (of_first, of_second)]
-    seeds = cells.pivot_table(index=["first", "second"], columns="seed", values="score")
-    seeds = seeds.reindex(pd.MultiIndex.from_product(grid))
-    counts = seeds.notna().sum(axis=1)
+    """The numbers of one method, set and setting, from the seeds and scores of configurations."""
+    grid, places = zip(
+        *(
+            np.unique(part[settings.value(knob)].to_numpy(float), return_inverse=True)
+            for knob in (first, second)
+        ),
+        strict=True,
+    )
+    known = [runs.get(name, _NO_RUN) for name in part["configuration_id"]]
+    seeds = np.unique(np.concatenate([own for own, _ in known]))
+    scores = np.full((len(grid[0]), len(grid[1]), len(seeds)), np.nan)
+    for row_place, column, (own, values) in zip(*places, known, strict=True):
+        scores[row_place, column, np.searchsorted(seeds, own)] = values
+    counts = (~np.isnan(scores)).sum(axis=2)
     row: dict[Hashable, Any] = {
         "first_values": len(grid[0]),
         "second_values": len(grid[1]),
@@ -153,7 +164,7 @@ def _row(
     }
     if counts.min() < 2:
         return row
-    found = interaction_of(seeds.to_numpy(float).reshape(len(grid[0]), len(grid[1]), -1))
+    found = interaction_of(scores)
     labels: list[dict[float, str]] = [
         dict(zip(part[settings.value(knob)], part[settings.label(knob)], strict=True))
         for knob in (first, second)

@@ -80,7 +80,7 @@ def _effects(findings: Findings) -> Table:
             **FAMILY,
             "knob": _shown("knob"),
             "verdict": "verdict",
-            "values": lambda row: f"{row['choices']:.0f} of {row['grid']:.0f}",
+            "values": _values,
             "failures": lambda row: ", ".join(
                 f"{row[name]:.0f} {name}"
                 for name in ("diverged", "collapsed", "missing")
@@ -182,6 +182,12 @@ def _tried(row: pd.Series) -> str:
     shown = rho0_label if row["knob"] == RHO0.name else "{:g}".format
     ends = f"{shown(row['lowest'])} to {shown(row['highest'])}"
     return f"{row['choices']} from {ends} ({_span(row)})" if _span(row) else str(row["choices"])
+
+
+def _values(row: pd.Series) -> str:
+    """``3 of 3``, or ``3 of 3 (2 outside)`` if the grid has values outside the range."""
+    text = f"{row['choices']:.0f} of {row['grid']:.0f}"
+    return f"{text} ({row['outside']:.0f} outside)" if row["outside"] else text
 
 
 def _span(row: pd.Series) -> str:
