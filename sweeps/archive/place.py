@@ -4,6 +4,7 @@ pyarrow reaches S3, Google Cloud Storage, Azure and local folders itself; fsspec
 which it may need a further package.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -204,6 +205,8 @@ def _file_system(url: str) -> tuple[FileSystem, str]:
             raise
     from fsspec.core import url_to_fs
 
+    # paramiko would also print the traceback of an error that it raises.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
         found, folder = url_to_fs(url)
     except (ImportError, ValueError, TypeError):
