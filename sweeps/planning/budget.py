@@ -78,7 +78,7 @@ def budget_of(
         "costs": _rows(found, unfinished),
         "time": {
             "seconds": None if known is None else known.seconds,
-            "slots": machine.slots if known is None or not differs else known.at_once,
+            "slots": (differs and known and known.at_once) or machine.slots,
             "pack": machine.pack,
             "device": machine.device,
             "differs": differs,

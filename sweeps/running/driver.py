@@ -44,6 +44,16 @@ _PAUSE_SECONDS = 0.5
 """Time between two looks whether trials were resumed, which read a file less often."""
 
 
+@contextmanager
+def _loss_told() -> Iterator[None]:
+    """Turn the loss of Ray into an error, which Tune must not see; see `RayLost`."""
+    try:
+        yield
+    except RayLost as error:
+        raise LostProcessError(str(error)) from error
+
+
+@_loss_told()
 def train(
     name: str,
     queue: TrialQueue,
@@ -136,8 +146,6 @@ def train(
                 tuner.fit()
         except ConfigurationError:
             raise
-        except RayLost as error:
-            raise LostProcessError(str(error)) from error
         except Exception as error:
             if stop.error is not None:
                 raise stop.error from error
