@@ -1,6 +1,7 @@
 """The sweeps that were run in a storage, as sources of a joined report."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -9,6 +10,7 @@ from sweeps.inventory.known_sweeps import KnownSweep, sweeps_of
 from sweeps.joining.source import SweepSource
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.outlines.kept import load_outlined
+from sweeps.selection.added import added_to
 from sweeps.selection.part_of_sweep import part_of, with_seeds
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
@@ -20,7 +22,8 @@ _SEED = re.compile(r" seed=(\d+)$")
 def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]]:
     """Return the sweeps that were run in a storage, and a sentence on each that cannot be loaded.
 
-    A sweep has the trials of its file, and those of other seeds that were chosen with ``--seeds``.
+    A sweep has the trials of its file, those of other seeds that were chosen with ``--seeds``, and
+    those that were added to it until it was decided.
 
     Args:
         folder: the storage.
@@ -40,7 +43,9 @@ def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]
             )
             continue
         try:
-            load = load_sweep if is_recorded(known.name, storage) else load_outlined
+            # The blocks of an outline have no recipes, from which further seeds are made.
+            has_more = bool(known.chosen) or is_recorded(known.name, storage)
+            load = load_sweep if has_more else load_outlined
             sweep = grown(load(known.source or known.name), storage)
         except ConfigurationError as error:
             notes.append(f"sweep {known.name} in {folder} is left out: {error}")
@@ -63,4 +68,4 @@ def _with_chosen(sweep: SweepSpec, known: KnownSweep) -> SweepSpec:
         return sweep
     more = with_seeds(sweep, tuple(sorted(seeds))).cells
     cells = [*sweep.cells, *(cell for cell in more if cell.fingerprint in chosen)]
-    return part_of(sweep, cells, sweep.name)
+    return replace(part_of(sweep, cells, sweep.name), added=added_to(sweep))

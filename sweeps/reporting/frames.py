@@ -1,6 +1,7 @@
 """Tables of `analysis.columns` from trial folders."""
 
 from collections.abc import Collection
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from sweeps.coordinates import bits, classes, level_set, network_bits, regime, r
 from sweeps.selection.added import added_to
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.records import values_of
+from sweeps.storage.records import Epoch
 
 _OF_RESULTS = (
     "selected_epoch",
@@ -51,8 +52,8 @@ def trials_frame(sweep: SweepSpec, storage: Storage) -> pd.DataFrame:
     rows = []
     for cell in sweep.cells:
         folder = storage.trial(cell.fingerprint)
-        state = folder.state()
         result = folder.result.read()
+        state = folder.state() if result is None else result.state
         values = {} if result is None else result.as_mapping()
         history = folder.read_history()
         rows.append(
@@ -145,12 +146,18 @@ def history_frame(sweep: SweepSpec, storage: Storage, metric: Metric = ACCURACY)
         storage: the folder of its trials.
         metric: the main metric of the trials.
     """
+    columns = {**history_columns(metric), **HISTORY_MAY_HAVE}
+    own = [field.name for field in fields(Epoch) if field.name in columns]
     rows = [
-        {"trial_id": cell.fingerprint, **values_of(record)}
+        {
+            "trial_id": cell.fingerprint,
+            **{name: getattr(record, name) for name in own},
+            "stage": record.stage.value,
+            **{f"validation_{name}": value for name, value in record.validation.items()},
+        }
         for cell in sweep.cells
         for record in storage.trial(cell.fingerprint).read_history()
     ]
-    columns = {**history_columns(metric), **HISTORY_MAY_HAVE}
     if not rows:
         return empty(columns)
     frame = pd.DataFrame(rows, columns=list(columns))
