@@ -42,6 +42,9 @@ _LEAST = 1e-300
 _FEW = 30.0
 """If the largest rho0 is at most this factor times the smallest, each rho0 has a labelled tick;
 powers of ten would be too few."""
+_MOST_TICKS = 20
+"""Up to this number of rho0, each has a tick. More are as close as the points, and drawing them
+takes most of the time of a figure."""
 _SHARE = 0.6
 """Share of the height that the stretched part has."""
 _LEAST_STRETCH = 3.0
@@ -146,6 +149,8 @@ def _panel(
         if tried[-1] / tried[0] <= _FEW:
             labels = [rho0_label(value, 3) for value in tried]
             axes.set_xticks(tried, labels_that_fit(tried, labels))
+            axes.minorticks_off()
+        elif len(tried) > _MOST_TICKS:
             axes.minorticks_off()
         else:
             axes.set_xticks(tried, minor=True)
