@@ -14,6 +14,8 @@ from analysis.statistics.aggregate import SETTING
 
 MOST_TRIALS = 500
 """Largest group; for twice as many trials, the random forest takes ten seconds."""
+MOST_OF_ALL = 2000
+"""Most trials of a report; those of its groups take about 3 ms each."""
 MOST_VALUES = 8
 """Most values of a set, method or seed; the time doubles with each one, to minutes for 12."""
 
@@ -23,7 +25,8 @@ def importance_frame(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.Data
 
     The factors are set, method, seed and the rank of rho0 in its method's grid, as methods have
     different values of rho0. Factors that do not vary are left out, and so are groups with more
-    than `MOST_TRIALS` complete trials or a factor with more than `MOST_VALUES` values.
+    than `MOST_TRIALS` complete trials or a factor with more than `MOST_VALUES` values. There are no
+    rows for more than `MOST_OF_ALL` complete trials in all.
 
     Args:
         trials: table with the columns of `analysis.columns.trials_columns`.
@@ -39,7 +42,7 @@ def importance_frame(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.Data
     for key, part in finished.groupby([*SETTING, *axes], sort=False):
         groups = [("", part), *part.groupby("method", sort=False)]
         for method, group in groups:
-            if len(group) <= MOST_TRIALS:
+            if len(group) <= MOST_TRIALS and len(finished) <= MOST_OF_ALL:
                 for factor, importance in _importances(group):
                     rows.append([*key, method, factor, importance])
     columns = [*SETTING, *axes, "method", "factor", "importance"]

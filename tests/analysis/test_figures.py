@@ -466,3 +466,5 @@ def test_a_narrow_range_of_rho0_is_named_at_what_was_tried() -> None:
     wide = trials([("PC", "binary", rho0, 0, 0.5) for rho0 in (0.002, 0.5, 2.0)])
     axes = sensitivity_figure(configurations(wide)).axes[0]
     assert list(axes.get_xticks(minor=True)) == [0.002, 0.5, 2.0]
+    many = trials([("PC", "binary", rho0, 0, 0.5) for rho0 in np.geomspace(0.001, 1, 21)])
+    assert not len(sensitivity_figure(configurations(many)).axes[0].get_xticks(minor=True))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -305,6 +306,8 @@ def test_fanova_agrees_with_the_variance_split_on_main_effects() -> None:
     assert whole["set"] == pytest.approx(ours["set"], abs=0.05)
     assert set(theirs["method"]) == {"", "PQ", "PC"}
     assert importance_frame(frame[frame["method"] == "none"]).empty
+    many = [frame.assign(model=f"Net{number}") for number in range(2000 // len(frame) + 1)]
+    assert importance_frame(pd.concat(many, ignore_index=True)).empty
 
 
 def test_no_number_is_cut_off_where_the_terminal_is_narrow(
