@@ -20,7 +20,7 @@ def test_the_lower_limit_of_a_range_is_that_of_tukeys_test() -> None:
     rng = np.random.default_rng(1)
     noise = rng.standard_normal((4, 6))
     noise /= noise.std(axis=1, ddof=1, keepdims=True)
-    scores = noise + np.array([[0.0], [1.0], [2.5], [0.3]])
+    scores = noise + np.array([[0.0], [1.0], [6.0], [0.3]])
     found = on_ranges(scores[None], margin=1.0, error_rate=0.01)
     test = stats.tukey_hsd(*scores).confidence_interval(0.99)
     best, worst = scores.mean(axis=1).argmax(), scores.mean(axis=1).argmin()
