@@ -75,8 +75,8 @@ class Drawn:
         `Figure.savefig` does so, too, but draws the figure once more, for the layout that a frozen
         figure has already.
         """
-        before = self.figure.dpi
-        self.figure.dpi = rcParams["savefig.dpi"]
+        before, wanted = self.figure.dpi, rcParams["savefig.dpi"]
+        self.figure.dpi = before if wanted == "figure" else wanted
         try:
             yield
         finally:
