@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from sweeps.deciding.record import grown, is_recorded
-from sweeps.inventory.known_sweeps import KnownSweep, sweeps_of
+from sweeps.inventory.known_sweeps import SWEEP, KnownSweep, ray_folders, recorded
 from sweeps.joining.source import SweepSource
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.outlines.kept import load_outlined
@@ -33,9 +33,7 @@ def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]
         ConfigurationError: no sweep was run there that can be loaded.
     """
     storage, found, notes = Storage(folder), [], []
-    for known in sweeps_of(storage):
-        if not known.time:
-            continue
+    for known in _run_in(storage):
         if not known.source and known.name not in named_sweeps():
             notes.append(
                 f"sweep {known.name} in {folder} is left out, because its trials were chosen or "
@@ -57,6 +55,18 @@ def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]
             + (f" ({notes[0]})" if notes else "; give a sweep, a table, or the folder of --storage")
         )
     return found, notes
+
+
+def _run_in(storage: Storage) -> list[KnownSweep]:
+    """The sweeps that were run in a storage, without loading those that were not."""
+    found = [known for known in recorded(storage) if known.kind == SWEEP]
+    names = {known.name for known in found if not known.source}
+    before_records = (  # which earlier versions did not write
+        KnownSweep(name=name, kind=SWEEP)
+        for name in named_sweeps()
+        if name not in names and ray_folders(name, storage)
+    )
+    return sorted([*found, *before_records], key=lambda known: known.name)
 
 
 def _with_chosen(sweep: SweepSpec, known: KnownSweep) -> SweepSpec:
