@@ -118,7 +118,7 @@ PUBLIC = {
     "sweeps.studies.cifar10_resnet20_quantizers": "BASE STUDY space",
     "sweeps.studies.digits_bits": "STUDY space",
     "sweeps.studies.digits_quantizers": "CLOCK LINEAR PC STRAIGHT STUDY space",
-    "sweeps.studies.digits_untuned": "LINEAR STUDY UNSEEN space",
+    "sweeps.studies.digits_untuned": "LINEAR STUDY UNSEEN patient space",
     "analysis.report": "Report write_report",
     "analysis.schema": "Measurements SchemaError",
     "analysis.reading": "read_trials",

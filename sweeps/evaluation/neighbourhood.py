@@ -96,14 +96,16 @@ class Neighbourhood:
         Raises:
             ConfigurationError: the recipe does not have one of the settings, or it is no number.
         """
-        changes = (self.confirmed if confirms else ()) or self.factors or self.steps
+        values: dict[str, object] = {}
+        for change in (self.confirmed if confirms else ()) or self.factors or self.steps:
+            value, part = self._moved(recipe, self.paths[0], change), self._part(recipe, change)
+            label = f"{value:.4g}"
+            is_new = values.setdefault(label, part) == part
+            values |= {} if is_new else {repr(value): part}
         return Axis(
             self.name,
             self.path,
-            {
-                f"{self._moved(recipe, self.paths[0], change):.6g}": self._part(recipe, change)
-                for change in changes
-            },
+            values,
             Knob("log" if self.factors else "linear"),
         )
 

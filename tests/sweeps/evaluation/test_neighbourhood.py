@@ -54,6 +54,12 @@ def test_a_step_is_added_and_integers_stay_integers() -> None:
     assert momentum.axis(small_recipe()).labelled == pytest.approx({"0.9": 0.9, "0.4": 0.4})
 
 
+def test_values_have_short_names_unless_these_are_alike() -> None:
+    start = override(quantized(), SHARPNESS, 0.0112477511)
+    knob = Neighbourhood(name="rho0", paths=(SHARPNESS,), factors=(0.1, 1, 1.000001))
+    assert list(knob.axis(start).values) == ["0.001125", "0.01125", repr(0.0112477511 * 1.000001)]
+
+
 def test_variants_are_all_combinations_in_all_settings() -> None:
     settings = {"narrow": {"model.width": 2}, "wide": {"model.width": 8, "epochs": 5}}
     rate = Neighbourhood(name="batch", paths=("batch_size",), factors=(1, 2))

@@ -345,10 +345,10 @@ def test_the_winner_is_confirmed_around_its_knob_and_where_the_search_never_was(
         assert cell.recipe.seed in (7, 8)
         assert cell.recipe.quantization is not None
         rho0 = cell.recipe.quantization.sharpness.at(0, 1)
-        assert float(cell.coordinates["rho0"]) == pytest.approx(rho0, rel=1e-5)
+        assert float(cell.coordinates["rho0"]) == pytest.approx(rho0, rel=1e-3)
     centre = {"PC": 0.06, "winner": best.params["rho0"]}
     for label, factor in itertools.product(centre, (0.1, 0.5, 1)):
-        wanted = f"{factor * centre[label]:.6g}"
+        wanted = f"{factor * centre[label]:.4g}"
         assert sum(
             cell.method == label and cell.coordinates["rho0"] == wanted for cell in sweep.cells
         ) == (2 * 2)
