@@ -97,13 +97,13 @@ def test_planted_interactions_are_found_and_others_are_not(spread: float) -> Non
     planted = np.zeros((3, 3, 1))
     planted[0, 0] = size = 8 * spread
     false, missed, outside = 0, 0, 0
-    for _ in range(500):
+    for _ in range(300):
         noise = sizes * rng.normal(size=(3, 3, 5)) + 3 * rng.normal(size=5)
         false += interaction_of(additive + noise).p < 0.05
         found = interaction_of(additive + planted + noise)
         missed += found.p >= 0.05
         outside += not found.size_low <= size <= found.size_high
-    most = 0.05 * 500 + 10  # two standard deviations
+    most = 0.05 * 300 + 8  # two standard deviations
     assert false <= most
     assert outside <= most
-    assert missed <= 0.05 * 500
+    assert missed <= 0.05 * 300
