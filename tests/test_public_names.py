@@ -94,7 +94,7 @@ PUBLIC = {
     "quantlab.models.transformers.vit": "ViT",
     "quantlab.tasks.language_modelling": "LanguageModelling",
     "sweeps.grids.bytes_gpt": "FULL_PRECISION PYTHON SWEEP Ternary adamw",
-    "sweeps.spec": "Axis Block Cell PublishedCost SweepSpec",
+    "sweeps.spec": "Axis Block Cell Knob PublishedCost SweepSpec",
     "sweeps.study": "BITS Constraint FILE_BYTES Neighbourhood Objective StudySpec "
     "VALIDATION_ACCURACY WINNER WholeSeeds better_half seed_halving tree_of_parzen_estimators "
     "validation_objective worst",
