@@ -6,7 +6,7 @@
 # make bench-sweep  measures the overhead of orchestration and tracking (about 25 minutes)
 # make bench-packs  compares packs with single trials (about 10 minutes)
 # make bench-gpu  measures training on a GPU, which it needs (8 minutes)
-# make bench-analysis  measures the time and memory of reports, the coverage of intervals, and the errors of --until-decided
+# make bench-analysis  measures the time of reports, and how often intervals and answers are wrong
 # make bench-search  compares searches with random sampling and Tune's OptunaSearch (12 minutes)
 # make architecture  redraws the picture in docs/architecture.md
 # make chaos  repeatedly kills the processes of a long sweep (about 10 minutes)
@@ -62,6 +62,8 @@ bench-analysis: $(READY)
 	$(BIN)/python benchmarks/analysis_scale.py
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/until_decided.py
+	$(BIN)/python benchmarks/interactions.py
+	$(BIN)/python benchmarks/tuning_intervals.py
 
 bench-search: $(READY)
 	$(BIN)/python benchmarks/search_against_random.py
