@@ -96,11 +96,13 @@ class RayProcesses:
 
     def _look(self) -> None:
         while not self._closed.wait(_LOOK_SECONDS):
+            lost = ""
             if self._raylet is not None and not _is_alive(self._raylet):
-                self._lost = NO_RAYLET
+                lost = NO_RAYLET
             elif not self._has_control():
-                self._lost = NO_CONTROL
-            if self._lost:
+                lost = NO_CONTROL
+            if lost and not self._closed.is_set():  # else this process has ended Ray meanwhile
+                self._lost = lost
                 self._end()
 
     def _has_control(self) -> bool:

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sweeps.connecting import ray_processes
@@ -77,6 +78,8 @@ def test_a_raylet_that_ends_is_noticed_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_processes, "_LOOK_SECONDS", 0.01)
+    # The thread would end this process, which the tests need, soon before Ray does.
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1e6")
     name = str(tmp_path / "socket")
     script = "import time; time.sleep(60)"
     raylet = tmp_path / "raylet"
@@ -97,3 +100,27 @@ def test_a_raylet_that_ends_is_noticed_at_once(
         processes.close()
         with pytest.raises(RayLost, match=re.escape(NO_RAYLET)):
             processes.require()
+
+
+class EndedAfterwards(psutil.Process):
+    """A process that ends while it is looked at, after this process has closed its connection."""
+
+    processes: RayProcesses
+
+    def is_running(self) -> bool:
+        self.processes.close()
+        return False
+
+
+def test_what_ends_after_the_connection_is_closed_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_processes, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1e6")
+    before = threading.enumerate()
+    raylet = EndedAfterwards()
+    raylet.processes = RayProcesses("127.0.0.1:1", raylet, is_own=True, kill=lambda: None)
+    (thread,) = set(threading.enumerate()) - set(before)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not raylet.processes.is_lost
