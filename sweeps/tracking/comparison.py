@@ -48,6 +48,14 @@ class Folders:
         record = self.delivered(folder)  # runs of earlier releases have no such tag
         return self._server.is_embedded or (record is not None and record.run_id == run.info.run_id)
 
+    def is_last(self, folder: TrialFolder, run_id: str, epoch: int) -> bool:
+        """Whether a trial was last delivered to a run, up to an epoch.
+
+        If not, another command has delivered it since, and the run may have further epochs.
+        """
+        record = folder.delivery.read()
+        return record is not None and (record.run_id, record.epoch) == (run_id, epoch)
+
     def delivered(self, folder: TrialFolder) -> Delivered | None:
         """Return the record of the last delivery to this server; None if there was none."""
         record = folder.delivery.read()

@@ -65,7 +65,6 @@ class _Progress:
     """The last epoch that was delivered."""
     status: str
     artifacts: str
-    """Where the run's artifacts are."""
 
 
 class Tracker:
@@ -223,7 +222,7 @@ class Tracker:
     def _deliver(self, cell: Cell, folder: TrialFolder) -> None:
         recorded, history = recorded_state(folder), folder.read_history()
         progress = self._progress.get(cell.fingerprint)
-        if progress is None:
+        if progress is None or not self._folders.is_last(folder, progress.run_id, progress.epoch):
             progress = self._find_or_create(cell, folder, recorded, history)
             if self._knows_end(cell, recorded):
                 return
@@ -235,8 +234,8 @@ class Tracker:
         fresh = [epoch for epoch in history if epoch.epoch > progress.epoch]
         for metrics in _batches(fresh):
             self._client.log_batch(run_id, metrics=metrics, synchronous=True)
-        last = fresh[-1].epoch if fresh else progress.epoch
-        progress = replace(progress, epoch=last, status=recorded.status)
+        end = fresh[-1].epoch if fresh else progress.epoch
+        progress = replace(progress, epoch=end, status=recorded.status)
         if recorded.state in STATUS:
             self._close(progress, folder, recorded, history)
             self._end(cell, folder, recorded, progress)

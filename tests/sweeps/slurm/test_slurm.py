@@ -134,14 +134,14 @@ def test_a_script_that_the_user_has_changed_is_kept(folder: Path, quick_command:
     script = folder / SCRIPT
     mask = os.umask(0o022)
     try:
-        for notice, mode in (((), 0o644), (("--", "--on-end", "curl secret"), 0o600)):
+        for notice, mode in (((), 0o644), (("--", "--on-end", "curl example.org"), 0o600)):
             script.unlink(missing_ok=True)
             for _ in range(2):
                 assert quick_command(folder, "slurm", "tiny.py", *notice).returncode == 0
             assert stat.S_IMODE(script.stat().st_mode) == mode
     finally:
         os.umask(mask)
-    assert script.read_text().count("secret") == 1
+    assert script.read_text().count("example.org") == 1
     changed = script.read_text() + "# mine\n"
     script.write_text(changed)
     done = quick_command(folder, "slurm", "tiny.py")

@@ -205,6 +205,36 @@ def test_the_run_of_a_pruned_trial_is_closed_until_it_continues(tiny: Ran, tmp_p
     assert (last.info.status, last.data.tags["state"]) == ("FINISHED", "COMPLETE")
 
 
+def test_epochs_that_another_command_has_delivered_are_not_delivered_again(
+    tiny: Ran, tmp_path: Path
+) -> None:
+    """One command takes a trial over from another, and again; epochs are repeated meanwhile."""
+    shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
+    storage = Storage(tmp_path / "runs")
+    sweep = load_sweep(str(tiny.folder / "tiny.py"))
+    cell = next(cell for cell in sweep.cells if cell.block == "MD")
+    one, other = (Tracker(sweep.name, storage, None) for _ in range(2))
+    folder = storage.trial(cell.fingerprint)
+    result, history = result_of(folder), folder.read_history()
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    (gone,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
+    client.delete_run(gone.info.run_id)
+    folder.delivery.remove()
+    folder.result.remove()
+    folder.rewind_history(1)
+    one.deliver(cell)
+    folder.append_history(history[1])
+    other.deliver(cell)
+    folder.rewind_history(1)
+    folder.append_history(replace(history[1], time=history[1].time + 9))
+    one.deliver(cell)
+    folder.append_history(history[2])
+    folder.result.write(result)
+    one.deliver(cell)
+    points = curves(storage)[f"{run_name(cell)} train_loss"]
+    assert points == [(epoch.epoch, epoch.train_loss) for epoch in history]
+
+
 def test_another_server_gets_everything(
     tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
 ) -> None:
