@@ -69,7 +69,7 @@ PLAN = (
     )
     if LONG
     else Plan(
-        2, 24, workers=2, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
+        1, 24, workers=1, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
     )
 )
 
