@@ -47,7 +47,7 @@ LONG = {
     "README.md": 5,
     "archive.md": 7,
     "cluster.md": 17,
-    "deciding.md": 2,
+    "deciding.md": 3,
     "kubernetes.md": 5,
     "language_models.md": 2,
     "long_sweeps.md": 9,
