@@ -101,12 +101,12 @@ class SweepSpec:
         start = block.base or self.base
         assert start is not None
         for path, value in block.overrides.items():
-            start = self._override(start, path, value, f"block {block.label!r}")
+            start = overridden(start, path, value, f"sweep {self.name}, block {block.label!r}")
         for labels in product(*(axis.labelled.items() for axis in block.axes)):
             recipe = start
             for axis, (label, value) in zip(block.axes, labels, strict=True):
                 where = f"block {block.label!r}, axis {axis.name!r}, value {label!r}"
-                recipe = self._override(recipe, axis.path, value, where)
+                recipe = overridden(recipe, axis.path, value, f"sweep {self.name}, {where}")
             try:
                 configuration = configuration_id(block.joined(recipe, configuration_id))
             except Exception as error:  # the user's code may raise anything
@@ -119,7 +119,7 @@ class SweepSpec:
             }
             knobs = {axis.name: axis.knob.text for axis in block.axes if axis.knob is not None}
             for seed in self.seeds if block.seeds is None else block.seeds:
-                seeded = self._override(recipe, "seed", seed, f"seed {seed}")
+                seeded = overridden(recipe, "seed", seed, f"sweep {self.name}, seed {seed}")
                 seeded = block.joined(seeded, fingerprint)
                 yield Cell(
                     sweep=self.name,
@@ -133,17 +133,28 @@ class SweepSpec:
                     knobs=knobs,
                 )
 
-    def _override(self, recipe: "Recipe", path: str, value: object, where: str) -> "Recipe":
-        from quantlab.recipe import override
 
-        try:
-            return override(recipe, path, value)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"sweep {self.name}, {where}: {error}") from error
-        except Exception as error:  # the user's classes may raise anything
-            raise ConfigurationError(
-                f"sweep {self.name}, {where}: path {path!r}: {described(error)}"
-            ) from error
+def overridden(recipe: "Recipe", path: str, value: object, where: str) -> "Recipe":
+    """Return a recipe with another value at a path; its message begins with what asks for it.
+
+    Args:
+        recipe: the recipe.
+        path: see `quantlab.override`.
+        value: see `quantlab.override`.
+        where: what asks for the value, such as ``"sweep mine, block 'PC'"``.
+
+    Raises:
+        ConfigurationError: the path names no field, or the value is not allowed there; also if a
+            class of the user's raises another error.
+    """
+    from quantlab.recipe import override
+
+    try:
+        return override(recipe, path, value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    except Exception as error:  # the user's classes may raise anything
+        raise ConfigurationError(f"{where}: path {path!r}: {described(error)}") from error
 
 
 def _culprit(block: Block, labels: Sequence[tuple[str, object]]) -> str:

@@ -18,7 +18,7 @@ from analysis.tables.deciding import deciding_tables
 from analysis.tables.knobs import knob_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.sizes import sizes_table
-from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, of
+from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, failures, of
 from analysis.tables.tuning_cost import tuning_table
 from analysis.tables.verdicts import rules_table, verdict_table
 
@@ -86,11 +86,7 @@ def _sensitivity(findings: Findings) -> Table:
             **FAMILY,
             "verdict": "verdict",
             "ρ0": lambda row: f"{row['choices']:.0f} of {row['grid']:.0f}",
-            "failures": lambda row: ", ".join(
-                f"{row[name]:.0f} {name}"
-                for name in ("diverged", "collapsed", "missing")
-                if row[name] > 0
-            ),
+            "failures": failures,
             "best at": of("best_rho0", rho0_label),
             "P(best)": of("p_best", probability),
             "range": of("range", metric.text),

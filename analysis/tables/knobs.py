@@ -9,7 +9,7 @@ from analysis.knob_effects.interactions import INTERACTIONS
 from analysis.knobs.knob import RHO0, Knob
 from analysis.rounding import decades, p_value, probability, rho0_label
 from analysis.statistics.aggregate import SETTING
-from analysis.tables.table import FAMILY, Columns, Format, Table, build, of
+from analysis.tables.table import FAMILY, Columns, Format, Table, build, failures, of
 
 KNOBS = "Which knobs can be left untuned?"
 """Section of a report."""
@@ -81,11 +81,7 @@ def _effects(findings: Findings) -> Table:
             "knob": _shown("knob"),
             "verdict": "verdict",
             "values": _values,
-            "failures": lambda row: ", ".join(
-                f"{row[name]:.0f} {name}"
-                for name in ("diverged", "collapsed", "missing")
-                if row[name] > 0
-            ),
+            "failures": failures,
             "best at": "best_at",
             "P(best)": of("p_best", probability),
             "range": of("range", metric.text),

@@ -1,7 +1,7 @@
 """Table: formatted text in rows and columns, with a caption."""
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -134,6 +134,12 @@ def build(name: str, section: str, caption: str, frame: pd.DataFrame, columns: C
             caption += f" {key.capitalize()}: {body[key].iloc[0]}."
             body = body.drop(columns=key)
     return Table(name, section, caption, body.astype(str))
+
+
+def failures(row: Mapping[str, Any]) -> str:
+    """A format of the trials without a usable result, such as ``2 diverged, 1 missing``."""
+    kinds = ("diverged", "collapsed", "missing")
+    return ", ".join(f"{row[kind]:.0f} {kind}" for kind in kinds if row[kind] > 0)
 
 
 def of(column: str, form: Callable[..., str], **options: bool) -> Format:

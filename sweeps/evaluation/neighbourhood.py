@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-from quantlab import ConfigurationError, Recipe, override
+from quantlab import ConfigurationError, Recipe
 from quantlab.errors import brief
 from quantlab.plain_values import finite_number
 from sweeps.axis import Axis, Knob
 from sweeps.labels import require_axis_name
 from sweeps.objective import Objective
 from sweeps.plain_values import in_order, items_of
+from sweeps.spec import overridden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,9 @@ class Neighbourhood:
         )
 
     def _part(self, recipe: Recipe, change: float) -> object:
+        where = f"neighbourhood {self.name!r}"
         for path in self.paths:
-            recipe = override(recipe, path, self._moved(recipe, path, change))
+            recipe = overridden(recipe, path, self._moved(recipe, path, change), where)
         return _setting(recipe, self.path)
 
     def _moved(self, recipe: Recipe, path: str, change: float) -> float:

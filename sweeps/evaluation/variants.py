@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from quantlab import ConfigurationError, Recipe, configuration_id, override
-from quantlab.errors import described
+from quantlab import ConfigurationError, Recipe, configuration_id
 from sweeps.evaluation.neighbourhood import Neighbourhood
 from sweeps.labels import require_label
 from sweeps.plain_values import mapping_of
+from sweeps.spec import overridden
 
 SETTING = "setting"
 """The coordinate of a trial of a study that names its setting."""
@@ -46,7 +46,8 @@ def variants(
         for values in product(*(axis.labelled.items() for axis in axes)):
             changed, coordinates = base, {SETTING: label} if label else {}
             for axis, (name, value) in zip(axes, values, strict=True):
-                changed = override(changed, axis.path, value)
+                where = f"neighbourhood {axis.name!r}, value {name}"
+                changed = overridden(changed, axis.path, value, where)
                 coordinates[axis.name] = name
             found.setdefault(configuration_id(changed), Variant(coordinates, changed))
     return tuple(found.values())
@@ -64,14 +65,7 @@ def in_setting(recipe: Recipe, label: str, overrides: Mapping[str, Any]) -> Reci
         ConfigurationError: a path names no field, or a value is not allowed.
     """
     for path, value in overrides.items():
-        try:
-            recipe = override(recipe, path, value)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"setting {label!r}: {error}") from error
-        except Exception as error:  # the user's classes may raise anything
-            raise ConfigurationError(
-                f"setting {label!r}: path {path!r}: {described(error)}"
-            ) from error
+        recipe = overridden(recipe, path, value, f"setting {label!r}")
     return recipe
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from functools import cache
+from typing import NoReturn
 
 import pytest
 
@@ -58,9 +59,12 @@ def what_is_missing(*programs: str) -> str | None:
 
 def require_machines(*programs: str) -> None:
     """Skip the test, and say why, if such machines cannot be made here."""
-    reason = what_is_missing(*programs)
-    if reason is None:
-        return
+    if (reason := what_is_missing(*programs)) is not None:
+        skip(reason)
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip the test, or let it fail where machines are required."""
     if os.environ.get(REQUIRED, "") not in ("", "0"):
         pytest.fail(f"{REQUIRED} is set, but {reason}")
     pytest.skip(reason)

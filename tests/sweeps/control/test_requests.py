@@ -21,6 +21,7 @@ from sweeps.spec import Block, SweepSpec
 from sweeps.storage import Storage
 from sweeps.storage.records import Origin
 from tests.conftest import SWEEPS
+from tests.machines.requirements import skip
 from tests.quantlab.recipes import small_recipe
 
 ORIGIN = Origin(command="sweeps run s", folder="/somewhere")
@@ -50,28 +51,35 @@ def test_a_pause_holds_all_trials_or_some_until_they_are_resumed(requests: Reque
     assert not own.look()  # nothing is new
 
 
+def read_only(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command for which a folder is mounted read-only."""
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, "sh", str(folder), *command],
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+    )
+
+
 def test_a_storage_that_is_read_only_is_refused_in_a_line(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     Storage(root).require_writable()
+    if (mounted := read_only(root, "true")).returncode != 0:
+        skip(f"no file system can be mounted here ({mounted.stderr.strip()})")
     sweep = SweepSpec(name="s", base=small_recipe(), blocks=(Block("b"),), seeds=(0,))
     remember_sweep(sweep, "s.py", Storage(root))
     Requests(Storage(root), "s").add(PAUSE, None)
-    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
-    for command in ("pause", "cancel", "resume"):
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", mount, "sh", str(root), SWEEPS, command, "s"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        if "unshare" in done.stderr or "mount:" in done.stderr:
-            pytest.skip(f"no file system can be mounted here ({done.stderr.strip()})")
-        if command == "cancel":  # there is nothing to cancel, which needs no request
-            assert done.returncode == 0
-            continue
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"sweeps: error: --storage {root}: is mounted read-only (")
-        assert done.stderr.count("\n") == 1
+    done = read_only(root, SWEEPS, "cancel", "s")
+    assert done.returncode == 0, "there is nothing to cancel, which needs no request"
+    with listening(Storage(root), "s", ORIGIN):
+        for command in ("pause", "cancel", "resume"):
+            done = read_only(root, SWEEPS, command, "s")
+            assert done.returncode == 2
+            assert done.stderr.startswith(
+                f"sweeps: error: --storage {root}: is mounted read-only ("
+            )
+            assert done.stderr.count("\n") == 1
 
 
 def test_some_trials_of_a_pause_can_be_resumed(requests: Requests) -> None:

@@ -1,5 +1,6 @@
 """Neighbourhoods of knobs, and the variants of a configuration."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from quantlab import ConfigurationError, Recipe, override
 from quantlab.quantizers.growth import Geometric, Saturating
 from quantlab.quantizers.knots import Knots
+from quantlab.schedules import Constant
 from sweeps.axis import Knob
 from sweeps.evaluation.neighbourhood import Neighbourhood
 from sweeps.evaluation.variants import variants
@@ -149,6 +151,23 @@ def test_settings_and_knobs_are_tried_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         spec(**changes).require_valid()
+
+
+@dataclass(frozen=True)
+class Picky(Constant):
+    """A schedule of a user's own, which says in its own way what it does not accept."""
+
+    def __post_init__(self) -> None:
+        if self.value > 0.1:
+            raise ValueError("above 0.1")
+
+
+def test_an_error_of_a_users_class_names_the_knob_whose_value_it_does_not_accept() -> None:
+    recipe = override(small_recipe(), "optimizer.learning_rate", Picky(0.05))
+    knob = Neighbourhood(name="rate", paths=("optimizer.learning_rate.value",), factors=(1, 10))
+    message = r"^neighbourhood 'rate': path 'optimizer.learning_rate.value': ValueError: above 0.1"
+    with pytest.raises(ConfigurationError, match=message):
+        variants(recipe, {}, (knob,))
 
 
 def test_a_study_is_tried_in_all_variants() -> None:

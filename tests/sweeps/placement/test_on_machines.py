@@ -16,6 +16,7 @@ from sweeps.loading import load_sweep
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Result
 from tests.machines import Machine, Machines
+from tests.machines.requirements import skip
 from tests.services import wait_until
 from tests.sweeps.sweep_files import TINY, changed
 
@@ -184,7 +185,7 @@ def limited(machine: Machine, gib: int) -> Iterator[str]:
     try:
         group.mkdir()
     except OSError as error:
-        pytest.skip(f"a control group for memory (version 1) cannot be made: {error}")
+        skip(f"a control group for memory (version 1) cannot be made: {error}")
     try:
         (group / "memory.limit_in_bytes").write_text(str(gib * 2**30))
         machine.run(f"mount --bind {group} {CONTROL_GROUPS}", user="root")
