@@ -159,13 +159,13 @@ class Picky(Constant):
 
     def __post_init__(self) -> None:
         if self.value > 0.1:
-            raise ValueError("above 0.1")
+            raise KeyError("above 0.1")
 
 
 def test_an_error_of_a_users_class_names_the_knob_whose_value_it_does_not_accept() -> None:
     recipe = override(small_recipe(), "optimizer.learning_rate", Picky(0.05))
     knob = Neighbourhood(name="rate", paths=("optimizer.learning_rate.value",), factors=(1, 10))
-    message = r"^neighbourhood 'rate': path 'optimizer.learning_rate.value': ValueError: above 0.1"
+    message = r"^neighbourhood 'rate': path 'optimizer.learning_rate.value': KeyError: 'above 0.1'"
     with pytest.raises(ConfigurationError, match=message):
         variants(recipe, {}, (knob,))
 
