@@ -102,7 +102,11 @@ def texts_of(values: pd.Series, write: Callable[[object], str]) -> list[str]:
     texts = []
     for value in values.tolist():
         key = (type(value), value)  # 1 and True are equal, but not the same
-        text = known.get(key)
+        try:
+            text = known.get(key)
+        except TypeError:  # such as a list
+            texts.append(write(value))
+            continue
         if text is None:
             text = known[key] = write(value)
         texts.append(text)

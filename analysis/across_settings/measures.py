@@ -100,7 +100,7 @@ def performance_profile(scores: Floats, counts: Floats, thresholds: Floats) -> F
 def improvement(own: Floats, others: Floats, counts: Floats, counts_of_others: Floats) -> Floats:
     """Probability that a run of one method beats one of another on the same task.
 
-    It is the mean over tasks of `comparison.probability_of_improvement`.
+    It is the mean over tasks of `comparison.improvements`.
 
     Args:
         own: (runs, tasks).

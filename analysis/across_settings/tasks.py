@@ -142,15 +142,28 @@ def _runs(rows: pd.DataFrame, trials: pd.DataFrame, metric: Metric) -> dict[str,
     }
 
 
+_MOST_CANDIDATES = 1000
+"""Sets of tasks that are tried. Their number could double with every method that lacks others."""
+
+
 def _largest(found: Mapping[str, Mapping[Task, Floats]]) -> tuple[list[str], list[Task]]:
-    """Names and tasks of the largest table without a gap that has all tasks of some method."""
-    best: tuple[int, int, list[str], list[Task]] = (0, 0, [], [])
-    for tasks in dict.fromkeys(tuple(own) for own in found.values()):
-        names = [name for name, own in found.items() if own.keys() >= set(tasks)]
-        size = len(names) * len(tasks)
-        if (size, len(tasks)) > best[:2]:
-            best = (size, len(tasks), names, list(tasks))
-    return best[2], best[3]
+    """Names and tasks of the largest table without a gap, which has two methods if any has.
+
+    Its tasks are those that some methods have in common; of many methods with different gaps, the
+    first `_MOST_CANDIDATES` such sets are tried.
+    """
+    candidates: dict[frozenset[Task], None] = {}
+    for own in found.values():
+        for other in [frozenset(own), *candidates]:
+            if len(candidates) < _MOST_CANDIDATES:
+                candidates[other & frozenset(own)] = None
+    best: tuple[tuple[bool, int, int], list[str], list[Task]] = ((False, 0, 0), [], [])
+    for chosen in filter(None, candidates):
+        names = [name for name, own in found.items() if own.keys() >= chosen]
+        rank = (len(names) > 1, len(names) * len(chosen), len(chosen))
+        if rank > best[0]:
+            best = (rank, names, [task for task in found[names[0]] if task in chosen])
+    return best[1], best[2]
 
 
 def _scale(

@@ -89,7 +89,7 @@ def _decide(question: Question, metric: Metric, margin: float, most: int | None)
         found, last = _look(question, look, metric, margin), look
     expected = None
     if last is None:
-        expected = look.seeds
+        expected = look.seeds if most is not None and look.seeds <= most else None
     elif most is not None and not found.is_decided and not math.isnan(found.estimate):
         expected = _expected(question, last.seeds, metric, margin, most)
     return Decision(
@@ -98,7 +98,7 @@ def _decide(question: Question, metric: Metric, margin: float, most: int | None)
         is_decided=found.is_decided,
         seeds=0 if last is None else last.seeds,
         estimate=found.estimate,
-        low=found.low,
+        low=max(found.low, -metric.span),
         high=min(found.high, metric.span),
         next_seeds=None if found.is_decided else look.seeds,
         expected_seeds=expected,

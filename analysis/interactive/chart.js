@@ -105,21 +105,24 @@ class Chart {
     this.root.dataset.asked = (this.asked = (this.asked ?? 0) + 1);
     if (this.isDrawing) return;
     this.isDrawing = true;
-    while (this.isOld) {
-      this.isOld = false;
-      const plan = this.plan(this.root.clientWidth, colours());
-      const next = document.createElement("div");
-      const shown = await this.embed(next, plan, plan.isLarge ? "canvas" : "svg");
-      this.shown?.finalize();
-      this.shown = shown;
-      const left = this.drawing.scrollLeft;
-      this.drawing.replaceChildren(next);
-      this.drawing.scrollLeft = left;
-      this.tip.hidden = true;
-      Object.assign(this, { targets: plan.targets, nearest: plan.nearest });
-      this.focused = Math.min(this.focused, this.targets.length - 1);
+    try {
+      while (this.isOld) {
+        this.isOld = false;
+        const plan = this.plan(this.root.clientWidth, colours());
+        const next = document.createElement("div");
+        const shown = await this.embed(next, plan, plan.isLarge ? "canvas" : "svg");
+        this.shown?.finalize();
+        this.shown = shown;
+        const left = this.drawing.scrollLeft;
+        this.drawing.replaceChildren(next);
+        this.drawing.scrollLeft = left;
+        this.tip.hidden = true;
+        Object.assign(this, { targets: plan.targets, nearest: plan.nearest });
+        this.focused = Math.min(this.focused, this.targets.length - 1);
+      }
+    } finally {
+      this.isDrawing = false;
     }
-    this.isDrawing = false;
     this.root.dataset.drawn = this.asked;
   }
 

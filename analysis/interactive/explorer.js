@@ -10,7 +10,8 @@ class Explorer {
     this.data = data;
     this.trialsOf = data.configurations.map(() => []);
     data.trials.configuration.forEach((configuration, trial) => this.trialsOf[configuration].push(trial));
-    this.axes = data.dimensions.filter((one) => new Set(one.values).size > 1);
+    const varied = data.dimensions.filter((one) => new Set(one.values).size > 1);
+    this.axes = varied.length ? varied : data.dimensions.filter((one) => one.key === data.metric.key);
     this.group = this.dimension(data.group);
     this.groups = new Set(this.group.names.keys());
     this.ranges = new Map();
@@ -237,7 +238,7 @@ class Explorer {
   /** Shows some trials in the table of all trials. */
   show(trials) {
     const { id } = this.data.trials;
-    this.filter.value = trials.length === id.length ? "" : `fingerprint=${trials.map((trial) => id[trial]).join("|")}`;
+    this.filter.value = trials.length === id.length ? "" : `fingerprint=${trials.map((trial) => pattern(id[trial])).join("|")}`;
     this.filter.dispatchEvent(new Event("input"));
     this.filter.focus();
     this.filter.scrollIntoView({ block: "center" });
@@ -256,6 +257,11 @@ function labelled(part, type, text, value) {
     label.append(text, input);
   }
   return input;
+}
+
+/** An id as the field of the table reads it, in which characters with a meaning stand for any. */
+function pattern(id) {
+  return id.replace(/[\s,|]/g, "*");
 }
 
 /** The place of the name for which a box stands; null for that of missing ones. */

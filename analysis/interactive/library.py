@@ -54,6 +54,7 @@ def _whole(file: Path) -> str | None:
 
 def _keep(script: str, file: Path) -> None:
     """Write the script under its name at once; a folder that cannot be written to is left alone."""
+    part = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
@@ -62,7 +63,8 @@ def _keep(script: str, file: Path) -> None:
             part.write(f"{_digest(script)}\n{script}")
         os.replace(part.name, file)
     except OSError:
-        return
+        if part is not None:
+            Path(part.name).unlink(missing_ok=True)
 
 
 def _digest(script: str) -> str:

@@ -68,7 +68,7 @@ function valuesPlan(explorer, width, theme) {
   const ends = shown.flatMap(({ of }) => (y.isLog ? [of.mean] : [of.mean - of.deviation, of.mean + of.deviation]));
   const yScale = scaleOf(y, ends, upward);
   yScale.domain = [explorer.low ?? yScale.domain[0], explorer.high ?? yScale.domain[1]];
-  const height = (value) => (yScale.type === "log" && value <= 0 ? PANEL.height : yScale.at(value));
+  const height = (value) => (yScale.type === "log" && value <= 0 ? PANEL.height : yScale.at(y.isLog ? Math.max(0, value) : value));
 
   const [marks, targets] = [[], []];
   panels.forEach((panel, number) => {

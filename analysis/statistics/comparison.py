@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
@@ -55,7 +55,7 @@ def compare_methods(
         found["seeds"] += seeds.tolist()
         found["difference"] += means.tolist()
         found["std"] += stds.tolist()
-        found["improvement"] += _improvements(scores[first], scores[second]).tolist()
+        found["improvement"] += improvements(scores[first], scores[second]).tolist()
     table = pd.DataFrame(found)
     low, high = t_interval(table["difference"], table["std"], table["seeds"])
     table = table.assign(low=low, high=high)
@@ -152,24 +152,21 @@ def _paired(own: Floats, others: Floats) -> tuple[NDArray[np.intp], Floats, Floa
     return counts, means, stds
 
 
-def _improvements(own: Floats, others: Floats) -> Floats:
-    """The result of `probability_of_improvement` for each row of scores; see `_paired`."""
+def improvements(own: Floats, others: Floats) -> Floats:
+    """Probabilities that a score of `own` exceeds one of `others`, with ties counted as one half.
+
+    Each is Mann and Whitney's U divided by the number of pairs.
+
+    Args:
+        own: (rows, columns), NaN where there is no score.
+        others: the same of the others.
+
+    Returns:
+        (rows,), NaN for rows without a pair.
+    """
     counts = (~np.isnan(own)).sum(axis=1) * (~np.isnan(others)).sum(axis=1)
     signs = np.zeros(len(own))
     for column in range(own.shape[1]):
         signs += np.nansum(np.sign(own[:, column, None] - others), axis=1)
     found: Floats = (signs / counts + 1) / 2
     return found
-
-
-def probability_of_improvement(own: ArrayLike, others: ArrayLike) -> float:
-    """Probability that a value of `own` exceeds one of `others`, with ties counted as one half.
-
-    This is Mann and Whitney's U divided by the number of pairs.
-
-    Args:
-        own: (n,).
-        others: (m,).
-    """
-    differences = np.subtract.outer(np.asarray(own, float), np.asarray(others, float))
-    return float((np.sign(differences).mean() + 1) / 2)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.aggregate import rounding_of
+from analysis.statistics.aggregate import place_of_highest, rounding_of
 from analysis.tuning_cost.curves import Curve
 from analysis.tuning_cost.family import Expected, half_widths
 
@@ -73,8 +73,7 @@ def leaders(expected: Sequence[Expected]) -> tuple[list[bool], list[bool]]:
         expected: one row of each method.
     """
     means = np.array([own.mean[0] for own in expected])
-    known = np.where(np.isnan(means), -np.inf, means)
-    best = int(known.argmax())
+    best = place_of_highest(means)
     seeds = np.unique(np.concatenate([own.seeds for own in expected]))
     deviations = np.zeros((len(expected), len(seeds)))
     for own, row in zip(expected, deviations, strict=True):

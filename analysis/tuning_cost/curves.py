@@ -69,7 +69,7 @@ def curves_of(
         seeds, chosen_scores, scores = runs.of(places, split)
         family = Family(
             seeds,
-            diverged,
+            np.where(n > 0, diverged, diverged.max() + 1),  # what has no result is chosen last
             np.where(n > 0, mean, -np.inf),
             chosen_scores,
             scores,

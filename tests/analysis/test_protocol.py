@@ -119,6 +119,12 @@ def test_differences_that_an_axis_or_the_method_explains_add_no_axis() -> None:
     assert tables["training"].body["epochs"].tolist() == ["200 + 100", "2 + 100"]
 
 
+def test_settings_may_be_lists() -> None:
+    frame = made(stop=4)
+    frame["recipe.full_precision_layers"] = [["conv1", "fc"]] * len(frame)
+    assert len(analysed(frame).configurations) == len(analysed(made(stop=4)).configurations)
+
+
 def test_the_papers_own_training_is_the_same_setting() -> None:
     found = analysed(made().assign(validation_accuracy=float("nan")))
     assert found.beside["same_setting"].all()

@@ -109,6 +109,20 @@ def test_methods_and_tasks_with_gaps_are_left_out() -> None:
     )
 
 
+def test_methods_that_lack_different_tasks_are_compared_on_those_they_share() -> None:
+    frame = made(sets=SETS[:3])
+    gaps = {"PQ": "binary", "PC": "quaternary", "BC": ""}
+    found = scored(frame[frame["set"] != frame["method"].map(gaps)])
+    assert list(found.variants) == ["BC", "PQ"]  # as many cells as BC and PC on two other sets
+    found = scored(frame[(frame["set"] != frame["method"].map(gaps)) & (frame["method"] != "BC")])
+    assert list(found.variants) == ["PQ", "PC"]
+    assert found.tasks.set_index("set")["compared"].to_dict() == {
+        "ternary": True,
+        "quaternary": False,
+        "binary": False,
+    }
+
+
 def test_a_run_that_diverged_counts_as_guessing() -> None:
     frame = made(noise=0.0)
     last = (frame["seed"] == 2) & (frame["method"] == "PC") & (frame["set"] == "binary")

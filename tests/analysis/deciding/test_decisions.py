@@ -87,6 +87,15 @@ def test_a_question_without_whole_looks_is_unfinished() -> None:
     found = by_name(frame)
     assert {one.answer for one in found.values()} == {"unfinished"}
     assert {one.next_seeds for one in found.values()} == {2}
+    for most, expected in ((None, None), (1, None), (2, 2)):
+        forecast = by_name(frame, **({} if most is None else {"most": most}))
+        assert {one.expected_seeds for one in forecast.values()} == {expected}
+
+
+def test_no_interval_is_wider_than_accuracies_are() -> None:
+    comparison = by_name(sweep(0.3, seeds=2))["PQ and PC on binary"]
+    assert comparison.low == -1.0
+    assert comparison.estimate < comparison.high <= 1.0
 
 
 def test_a_report_shows_the_answers_of_the_looks_and_what_was_added() -> None:

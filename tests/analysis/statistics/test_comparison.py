@@ -1,12 +1,13 @@
 """Methods against one another, against scipy and by hand."""
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.comparison import (
     compare_methods,
-    probability_of_improvement,
+    improvements,
     with_leaders,
 )
 from analysis.statistics.selection import select
@@ -55,9 +56,12 @@ def test_only_seeds_that_both_have_are_paired() -> None:
 
 
 def test_probability_of_improvement_counts_pairs() -> None:
-    assert probability_of_improvement([1, 2, 3], [1, 2, 3]) == 0.5
-    assert probability_of_improvement([3, 4], [1, 3]) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
-    assert probability_of_improvement([0.1], [0.2]) == 0.0
+    def improvement(own: list[float], others: list[float]) -> float:
+        return float(improvements(np.array([own]), np.array([others]))[0])
+
+    assert improvement([1, 2, 3], [1, 2, 3]) == 0.5
+    assert improvement([3, 4], [1, 3]) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert improvement([0.1], [0.2]) == 0.0
 
 
 def test_those_lead_whom_a_paired_interval_does_not_tell_from_the_best() -> None:

@@ -143,6 +143,16 @@ def test_what_diverged_is_chosen_last_and_is_as_good_as_guessing() -> None:
     assert unknown["test_mean"].isna().tolist() == [True, False, False]
 
 
+def test_what_has_no_result_is_chosen_after_all_that_have_one_as_in_the_report() -> None:
+    """It has fewer diverged seeds than another configuration, because it has fewer seeds."""
+    rows = [("PC", "binary", 0.01, seed, None if seed else 0.8) for seed in range(3)]
+    frame = trials([*rows, ("PC", "binary", 0.1, 0, None)], classes=10)
+    table = configurations(frame).assign(classes=10)
+    costs = tuning_cost(curves_of(table, frame))
+    assert costs["test_mean"].tolist() == pytest.approx([(0.8 + 0.1) / 2, 0.8])
+    assert costs["test_mean"].iloc[-1] == select(table)["test_mean"].item()
+
+
 def test_further_axes_are_tuned_if_they_are_knobs() -> None:
     frame = noisy(sets=("binary",))
     other = frame.assign(
