@@ -30,6 +30,7 @@ class Objective:
 
     It is the mean over the seeds and, if the study has them, over the values of its knobs; or what
     `cautious` or `quantile` put in its place. Settings count alike: it is the mean over them.
+    Those that give a configuration the same recipe are one.
     """
 
     name: str
@@ -222,7 +223,7 @@ class Objective:
         """
         if self.quantile is not None:
             worst_first = sorted(values, reverse=self.direction == "minimize")
-            return worst_first[int(self.quantile * len(values))]
+            return worst_first[int(self.quantile * len(values) + 1e-9)]  # 0.29 * 100 is below 29
         mean = math.fsum(values) / len(values)
         if not self.cautious or len(values) == 1 or math.isinf(mean):
             return mean
@@ -238,6 +239,9 @@ def worst(objective: Objective, quantile: float = 0.0) -> Objective:
     Args:
         objective: such as `VALIDATION_ACCURACY`.
         quantile: see `Objective.quantile`.
+
+    Raises:
+        ConfigurationError: the objective is cautious, or the quantile is not allowed.
     """
     name = f"{quantile:g} quantile of the {objective.name}" if quantile else objective.name
     return replace(objective, name=name if quantile else f"worst {name}", quantile=quantile)

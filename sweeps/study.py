@@ -254,7 +254,11 @@ class StudySpec:
             raise SpaceError(f"{at}: the space failed: {described(error)}") from error
         if not isinstance(recipe, Recipe):
             raise SpaceError(f"{where}: the space returned {brief(recipe)}: must be a Recipe")
-        self._require_usable(recipe, brief(trial.params))
+        self._require_validation_images(recipe)
+        try:
+            configuration_id(recipe)
+        except Exception as error:  # a value without a canonical form
+            raise SpaceError(f"{where}, {brief(trial.params)}: {described(error)}") from error
         return recipe
 
     def variants(self, recipe: Recipe, *, unseen: bool = False) -> tuple[Variant, ...]:
@@ -265,8 +269,9 @@ class StudySpec:
             unseen: in the `confirmation_settings`, not in those of the search.
 
         Raises:
-            ConfigurationError: a setting or a value of a knob is not possible for this recipe.
-            SpaceError: a setting leaves no validation images, or has no canonical form.
+            ConfigurationError: a setting or a value of a knob is not possible for this recipe, or
+                has no canonical form.
+            SpaceError: a setting leaves no validation images.
         """
         try:
             settings = self.confirmation_settings if unseen else self.settings
@@ -274,21 +279,15 @@ class StudySpec:
         except ConfigurationError as error:
             raise ConfigurationError(f"study {self.name}: {error}") from error
         for variant in found:
-            self._require_usable(variant.recipe, brief(dict(variant.coordinates)))
+            self._require_validation_images(variant.recipe)
         return found
 
-    def _require_usable(self, recipe: Recipe, point: str) -> None:
-        """Require validation images and a canonical form, or raise a `SpaceError`."""
-        where = f"study {self.name}"
+    def _require_validation_images(self, recipe: Recipe) -> None:
         if not recipe.dataset.has_validation_images:
             raise SpaceError(
-                f"{where}: {recipe.dataset.name}.validation_images = 0: must be at least 1, as a "
-                "search selects on validation images"
+                f"study {self.name}: {recipe.dataset.name}.validation_images = 0: must be at least "
+                "1, as a search selects on validation images"
             )
-        try:
-            configuration_id(recipe)
-        except Exception as error:  # a value without a canonical form
-            raise SpaceError(f"{where}, {point}: {described(error)}") from error
 
     @property
     def prunes(self) -> bool:

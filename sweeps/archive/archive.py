@@ -207,7 +207,7 @@ class Archive:
         what = "it is ignored"
         if isinstance(error, DamagedError):
             self._damaged.add(found.path)
-            what += "; `sweeps archive --check` in a storage that has the trial writes it again"
+            what += "; `sweeps archive --check` in the storage that wrote it writes it again"
         warn_of_damage(self._name(found), f"cannot be used ({error})", what)
 
 

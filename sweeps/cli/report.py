@@ -38,7 +38,7 @@ from sweeps.searching.known_studies import study_data
 from sweeps.searching.results import cells_of, load, summary_lines
 from sweeps.selection.exclusions import Exclusions
 from sweeps.selection.names import part_name
-from sweeps.selection.part_of_sweep import PartOfSweep, report_name
+from sweeps.selection.part_of_sweep import PartOfSweep, part_of, report_name
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result
@@ -176,6 +176,7 @@ def _of_sweep(
     measurements = sweep_report.measurements_of(sweep, storage, exclusions)
     left = set(measurements.trials["trial_id"])
     cells = [cell for cell in sweep.cells if cell.fingerprint in left]
+    part = part_of(sweep, cells, report_name(sweep))
     written = sweep_report.report(
         measurements,
         out,
@@ -184,7 +185,7 @@ def _of_sweep(
         | _facts(sweep, "run", options, results_of(cells, storage))
         | _data_facts(cells, storage),
         _named(chosen, name),
-        details=partial(sweep_report.details_of, sweep, storage),
+        details=partial(sweep_report.details_of, part, storage),
         links=sweep_report.links_of(cells, storage, out),
         failed=sweep_report.failed_in(cells, storage, out),
     )

@@ -5,12 +5,14 @@ with exit code 1 and without a chance to deliver or to tell anything. Calls of R
 control process wait until then.
 """
 
+import errno
 import os
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -108,8 +110,9 @@ class RayProcesses:
     def _has_control(self) -> bool:
         try:
             socket.create_connection(self._address, timeout=_LOOK_SECONDS).close()
-        except OSError:
-            return time.monotonic() - self._answered < self._patience
+        except OSError as error:
+            is_ours = error.errno in (errno.EMFILE, errno.ENFILE)  # too many files are open here
+            return is_ours or time.monotonic() - self._answered < self._patience
         self._answered = time.monotonic()
         return True
 
@@ -118,7 +121,8 @@ class RayProcesses:
         if self._closed.wait(_STUCK * self._rays_seconds):
             last = self._answered + _END * self._rays_seconds
             time.sleep(max(0.0, last - time.monotonic()))
-        self._kill()
+        with suppress(Exception):  # the main thread may do it, too, or Ray be of another version
+            self._kill()
         line = f"sweeps: error: {self._lost}; run the same command again to continue"
         print(line, file=sys.stderr, flush=True)
         os._exit(EXIT_CODE)

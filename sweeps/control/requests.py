@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from sweeps.storage import sharing
 from sweeps.storage.folder import Storage
 from sweeps.storage.record_files import RecordFile
+from sweeps.terminal.number_of import number_of
 
 PAUSE, CANCEL = "pause", "cancel"
 """Kinds of `Request`. A pause stands until `sweeps resume`. A cancellation concerns the commands
@@ -52,7 +53,7 @@ class Request:
         """What it concerns, such as ``12 trials (--only method=PC)``."""
         if not self.trials:
             return "all trials"
-        number = "1 trial" if self.trials == 1 else f"{self.trials} trials"
+        number = number_of(self.trials, "trial")
         return f"{number} ({self.conditions})" if self.conditions else number
 
     @property

@@ -5,9 +5,14 @@ from typing import Any
 
 from analysis.deciding.looks import last_seeds
 from sweeps.coordinates import level_set
-from sweeps.deciding.progress import named
+from sweeps.deciding.progress import NO_QUESTION, named
 from sweeps.deciding.round import Round, first_free_seed, further_seeds, round_of
-from sweeps.selection.added import own_cells
+from sweeps.selection.added import (
+    configuration_name,
+    own_cells,
+    parents_with_seeds,
+    with_seeds_of,
+)
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
@@ -69,7 +74,13 @@ def _most(found: Round, sweep: SweepSpec, storage: Storage, most: int) -> int:
         for configuration, first in count.items():
             last = max(last_seeds(first, most), first)
             wanted |= {(configuration, seed) for seed in range(start, start + last - first)}
-    return len(wanted - {(cell.configuration_id, cell.seed) for cell in sweep.cells})
+    names = {cell.configuration_id: configuration_name(cell.name) for cell in sweep.cells}
+    seeds: dict[str, list[int]] = {}
+    known = {(cell.configuration_id, cell.seed) for cell in sweep.cells}
+    for configuration, seed in sorted(wanted - known):
+        seeds.setdefault(names[configuration], []).append(seed)
+    new = with_seeds_of(sweep, seeds)
+    return len(new) + len(parents_with_seeds(sweep, new))
 
 
 def _lines(found: Round, data: dict[str, Any]) -> list[str]:
@@ -77,6 +88,8 @@ def _lines(found: Round, data: dict[str, Any]) -> list[str]:
     at_most = (
         f"at most {data['most_trials']} trials are added, for up to {data['most_seeds']} seeds"
     )
+    if not found.decisions and not data["most_trials"]:
+        return [f"--until-decided: the sweep {NO_QUESTION}."]
     if data["unfinished"] == len(found.decisions):
         return [f"--until-decided: nothing was looked at yet; {at_most}."]
     first = f"--until-decided: {data['decided']} of {data['questions']} questions are decided"

@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 from analysis.deciding.decisions import Decision
 from sweeps.deciding.round import Round
+from sweeps.terminal.number_of import number_of
 
 _NAMED = 3
+
+
+NO_QUESTION = "has no question: no method with several ρ0, and no two methods on a set"
+"""What is said of a sweep that asks nothing."""
 
 
 def round_line(found: Round, most: int) -> str:
@@ -17,12 +22,12 @@ def round_line(found: Round, most: int) -> str:
     """
     name, questions = found.sweep.name, found.decisions
     if not questions:
-        return f"{name}: has no question: no method with several ρ0, and no two methods on a set"
+        return f"{name}: {NO_QUESTION}"
     done = f"{name}: {len(questions) - len(found.open)} of {len(questions)} questions are decided"
     if not found.open:
         return done
     if found.order:
-        trials = "1 trial" if len(found.order) == 1 else f"{len(found.order)} trials"
+        trials = number_of(len(found.order), "trial")
         return f"{done}; the next round has {trials}: {named(found.waiting(most))}"
     return f"{done}; open after up to {most} seeds: {named(found.open)}"
 

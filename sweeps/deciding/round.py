@@ -1,6 +1,6 @@
 """Round: the answers to a sweep's questions so far, and the trials that the open ones need next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -149,3 +149,20 @@ def _added(cell: Cell, reason: str) -> AddedTrial:
 
 def _reason(questions: Sequence[Decision]) -> str:
     return "; ".join(one.about for one in questions)
+
+
+def with_dependants(failed: Set[str], cells: Sequence[Cell]) -> set[str]:
+    """Return trials that have failed, and all that need the network of one of them.
+
+    Args:
+        failed: fingerprints of the trials that have failed.
+        cells: the trials of the sweep.
+    """
+    found = set(failed)
+    while more := {
+        cell.fingerprint
+        for cell in cells
+        if cell.fingerprint not in found and not found.isdisjoint(cell.parents)
+    }:
+        found |= more
+    return found

@@ -14,6 +14,8 @@ from sweeps.objective import Objective
 from sweeps.plain_values import in_order, items_of
 from sweeps.spec import overridden
 
+_RESERVED = ("setting", "configuration", "trials", "mean", "worst")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbourhood:
@@ -40,6 +42,11 @@ class Neighbourhood:
 
     def __post_init__(self) -> None:
         where = f"neighbourhood {require_axis_name(self.name, 'Neighbourhood.name')!r}"
+        if self.name in _RESERVED:
+            raise ConfigurationError(
+                f"{where}: name: must be none of {', '.join(_RESERVED)}, which tables of a study "
+                "use for something else"
+            )
         paths = in_order(self.paths, f"{where}: paths", "('quantization.sharpness.rho0',)")
         if not paths or not all(isinstance(path, str) and path for path in paths):
             raise ConfigurationError(

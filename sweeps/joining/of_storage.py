@@ -1,6 +1,5 @@
 """The sweeps that were run in a storage, as sources of a joined report."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +9,10 @@ from sweeps.inventory.known_sweeps import SWEEP, KnownSweep, ray_folders, record
 from sweeps.joining.source import SweepSource
 from sweeps.loading import load_sweep, named_sweeps
 from sweeps.outlines.kept import load_outlined
-from sweeps.selection.added import added_to
-from sweeps.selection.part_of_sweep import part_of, with_seeds
+from sweeps.selection.added import added_to, with_seeds_of
+from sweeps.selection.part_of_sweep import part_of
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
-
-_SEED = re.compile(r" seed=(\d+)$")
-"""How the name of a trial ends."""
 
 
 def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]]:
@@ -73,9 +69,13 @@ def _with_chosen(sweep: SweepSpec, known: KnownSweep) -> SweepSpec:
     """Add the trials of further seeds that were run in the storage."""
     own = {cell.fingerprint for cell in sweep.cells}
     chosen = {one.fingerprint: one.name for one in known.chosen if one.fingerprint not in own}
-    seeds = {int(match[1]) for name in chosen.values() if (match := _SEED.search(name))}
+    seeds: dict[str, list[int]] = {}
+    for name in chosen.values():
+        configuration, _, seed = name.rpartition(" seed=")
+        if seed.isdecimal():
+            seeds.setdefault(configuration, []).append(int(seed))
     if not seeds:
         return sweep
-    more = with_seeds(sweep, tuple(sorted(seeds))).cells
+    more = with_seeds_of(sweep, seeds)
     cells = [*sweep.cells, *(cell for cell in more if cell.fingerprint in chosen)]
     return replace(part_of(sweep, cells, sweep.name), added=added_to(sweep))

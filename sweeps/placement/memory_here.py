@@ -1,12 +1,17 @@
 """The memory that trials can reserve on this machine, without asking Ray."""
 
+import math
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-_FOR_TRIALS = 0.7
-"""Ray keeps the rest of the free memory for its object store."""
+_FOR_OBJECTS = 0.3
+"""Share of the free memory that Ray keeps for its object store."""
+_MOST_FOR_OBJECTS, _ALWAYS_FOR_OBJECTS = 200e9, 10e9
+"""Bytes that this share does not exceed; and up to which it may exceed the room in /dev/shm."""
+_SHARED = Path("/dev/shm")
 _GROUPS = (
     ("memory.max", "memory.current", ""),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_"),
@@ -33,4 +38,13 @@ def memory_for_trials(groups: Path = Path("/sys/fs/cgroup")) -> float:
             # The system can drop pages of files.
             dropped = sum(int(pages[f"{prefix}{kind}_file"]) for kind in ("inactive", "active"))
             free = float(most - used + dropped)
-    return _FOR_TRIALS * max(0.0, free)
+    free = max(0.0, free)
+    return free - min(_FOR_OBJECTS * free, _MOST_FOR_OBJECTS, _most_shared())
+
+
+def _most_shared() -> float:
+    """How many bytes Ray puts into shared memory at most; see its `resolve_object_store_memory`."""
+    if not _SHARED.is_dir():
+        return math.inf
+    there = os.statvfs(_SHARED)
+    return max(_ALWAYS_FOR_OBJECTS, 0.95 * there.f_bavail * there.f_frsize)

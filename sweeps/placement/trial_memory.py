@@ -139,7 +139,7 @@ class TrialMemory:
 
         The number is what the measured memory allows, or else half of what it was. It is larger
         if a trial would otherwise reserve more than a smaller machine has, which would then stay
-        idle.
+        idle, although a trial fits there.
 
         Args:
             packs: the trials or packs that ran.
@@ -157,8 +157,9 @@ class TrialMemory:
         fit = int(gib / (MARGIN * peak)) if peak else most
         fewer = max(1, fit if fit < most else most // 2)
         share = math.floor(100 * gib / fewer) / 100
-        if share > smallest and (with_small := int(gib / smallest)) < most:
-            share, fewer = math.floor(100 * smallest) / 100, with_small
+        small = math.floor(100 * smallest) / 100 if smallest < math.inf else math.inf
+        if share > small >= MARGIN * peak and (with_small := int(gib / small)) < most:
+            share, fewer = small, with_small
         for pack in packs:
             key = _memory_key(pack[0])
             self._raised[key] = max(share, self._raised.get(key, 0.0))

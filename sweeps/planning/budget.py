@@ -69,9 +69,9 @@ def budget_of(
         for cell in sweep.cells
     }
     reserved = _Reserved(sweep, storage, machine)
-    limits = reserved.lacking(to_run) or reserved.limits_of_memory(to_run)
-    fits = bool(machine.slots) and not reserved.lacking(to_run)
-    jobs = _jobs(to_run, found, packing) if fits else None
+    lacking = reserved.lacking(to_run)
+    limits = lacking or reserved.limits_of_memory(to_run)
+    jobs = _jobs(to_run, found, packing) if machine.slots and not lacking else None
     known = None if jobs is None else reserved.together(jobs, packing)
     differs = reserved.differ(to_run)
     return {
@@ -121,8 +121,10 @@ class _Reserved:
     def lacking(self, cells: Iterable[Cell]) -> list[str]:
         """Return a line for each kind of trials that do not fit on this machine."""
         lines = {}
-        of_blocks = {cell.block if cell.resources else "": cell for cell in cells}
-        for block, cell in of_blocks.items():
+        kinds = {
+            (cell.block if cell.resources else "", cell.configuration_id): cell for cell in cells
+        }
+        for (block, _), cell in kinds.items():
             for name, needed in self.of([cell]).items():
                 if needed > (there := self._machine.has[name]):
                     which = f"Trials of block {block}" if block else "Trials"

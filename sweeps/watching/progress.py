@@ -114,6 +114,8 @@ class Progress:
         self._states = dict.fromkeys(TrialState, 0)
         self._before: Counter[TrialState] = Counter()
         self._running: dict[str, _Running] = {}
+        self._first: dict[str, int] = {}
+        """Fingerprint of a trial that is retried -> the epoch after which it had begun here."""
         self._waiting = 0
         self._waited_for: set[str] = set()
         self._interrupted = 0
@@ -192,7 +194,8 @@ class Progress:
         alike: dict[tuple[int, int], list[str]] = {}
         for fingerprint, epoch in after.items():
             if (own := self._running.get(fingerprint)) is not None:
-                own.first = own.finished = epoch
+                own.finished = epoch
+                own.first = min(epoch, self._first.pop(fingerprint, epoch))
                 alike.setdefault((epoch, own.epochs), []).append(own.name)
         for (epoch, epochs), names in alike.items():
             others = "" if len(names) == 1 else f" and {len(names) - 1} more"
@@ -213,7 +216,8 @@ class Progress:
 
     def interrupted(self, cell: Cell) -> None:
         """Count a trial whose process died and which will be retried."""
-        self._running.pop(cell.fingerprint, None)
+        if (own := self._running.pop(cell.fingerprint, None)) is not None:
+            self._first[cell.fingerprint] = own.first
         self._interrupted += 1
 
     def left(self, cell: Cell) -> None:
@@ -249,6 +253,7 @@ class Progress:
     def ended(self, cell: Cell, state: TrialState, *, waiting: int = 0) -> None:
         """Count a trial that has ended, perhaps without having started."""
         own = self._running.pop(cell.fingerprint, None)
+        self._first.pop(cell.fingerprint, None)
         if own is not None and state is not TrialState.FAILED:
             self._trained += 1
             self._worked += 1 - own.first / own.epochs

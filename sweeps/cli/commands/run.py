@@ -173,7 +173,7 @@ class _Run:
         """
         from sweeps.deciding.progress import round_line
         from sweeps.deciding.record import record
-        from sweeps.deciding.round import round_of
+        from sweeps.deciding.round import round_of, with_dependants
         from sweeps.storage.folder import TrialState
         from sweeps.storage.trial_states import states_of
 
@@ -186,6 +186,7 @@ class _Run:
                 self._sweep.name, self._storage, margin=margin, most_seeds=most, added=found.added
             )
             self._sweep = found.sweep
+            self._failed = with_dependants(self._failed, self._sweep.cells)
             if found.added and not found.order:
                 continue  # another command has trained all of them
             print(round_line(found, most), flush=True)

@@ -95,6 +95,7 @@ def together(
             heapq.heappush(running, (end, started, pack))
             started += 1
         if not running:
+            assert not any(ready.values()), "a pack needs more than there is"
             return Together(now, most)
         most = max(most, len(running))
         now, _, pack = heapq.heappop(running)

@@ -1,5 +1,6 @@
 """What happens if a process of Ray ends; tests of searches and of machines kill a real one."""
 
+import errno
 import re
 import shutil
 import socket
@@ -65,13 +66,35 @@ threading.Event().wait()
 """
 
 
+@pytest.mark.parametrize("kill", ['print("killed", flush=True)', "1 / 0"], ids=["killed", "error"])
 def test_a_main_thread_that_waits_for_ray_does_not_hold_up_the_end(
-    monkeypatch: pytest.MonkeyPatch,
+    kill: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1")
-    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True)
+    script = WAITING.replace('print("killed", flush=True)', kill)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     line = f"sweeps: error: {NO_CONTROL}; run the same command again to continue\n"
-    assert (done.returncode, done.stdout, done.stderr) == (EXIT_CODE, "killed\n", line)
+    printed = "killed\n" if "print" in kill else ""
+    assert (done.returncode, done.stdout, done.stderr) == (EXIT_CODE, printed, line)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_lost"), [(errno.EMFILE, False), (errno.ECONNREFUSED, True)], ids=["own", "other"]
+)
+def test_too_many_open_files_of_this_process_are_no_end_of_ray(
+    number: int, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, "no connection")
+
+    monkeypatch.setattr(ray_processes, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(ray_processes, "_OWN_SECONDS", 0.05)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1e6")
+    found = RayProcesses("127.0.0.1:1", None, is_own=True, kill=lambda: None)
+    time.sleep(0.5)
+    found.close()
+    assert found.is_lost == is_lost
 
 
 def test_a_raylet_that_ends_is_noticed_at_once(

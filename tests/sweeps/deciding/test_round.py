@@ -7,7 +7,7 @@ from random import Random
 
 from sweeps.deciding.expectation import expected
 from sweeps.deciding.record import grown, is_recorded, record, recorded
-from sweeps.deciding.round import Round, round_of
+from sweeps.deciding.round import Round, round_of, with_dependants
 from sweeps.selection.added import added_to, with_added
 from sweeps.selection.part_of_sweep import with_seeds
 from sweeps.selection.selected import selected
@@ -181,6 +181,14 @@ def test_networks_that_added_trials_need_are_added_too(tmp_path: Path) -> None:
     children = [cell for cell in found.sweep.cells if cell.parents and cell.seed > 2]
     assert len(children) == 4
     assert all(set(cell.parents) <= added for cell in children)
+    (failed,) = (one for one in found.sweep.cells if one.name == "FP seed=3")
+    lost = with_dependants({failed.fingerprint}, found.sweep.cells)
+    assert lost - {failed.fingerprint} == {one.fingerprint for one in children if one.seed == 3}
+    assert with_dependants({children[0].fingerprint}, found.sweep.cells) == {
+        children[0].fingerprint
+    }
+    _, data = expected(sweep, storage, MARGIN, MOST)
+    assert 0 < data["expected_trials"] <= data["most_trials"]
     same = with_added(sweep, found.added)
     assert {cell.fingerprint for cell in same.cells} == {
         cell.fingerprint for cell in found.sweep.cells
@@ -223,6 +231,17 @@ def test_a_plan_says_what_is_expected_and_what_is_the_most(tmp_path: Path) -> No
         f"{data['expected_trials']} added trials are expected; at most 72 trials are added, for up "
         "to 40 seeds."
     )
+
+
+def test_a_plan_of_a_sweep_that_asks_nothing_says_so(tmp_path: Path) -> None:
+    sweep = replace(SWEEP, blocks=SWEEP.blocks[:1])
+    storage = Storage(tmp_path)
+    finish(sweep.cells, storage)
+    _, data = expected(sweep, storage, MARGIN, MOST)
+    assert data["lines"] == [
+        "--until-decided: the sweep has no question: no method with several ρ0, and no two methods "
+        "on a set."
+    ]
 
 
 def test_a_page_that_is_open_sees_trials_that_are_added_later(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def test_variants_are_all_combinations_in_all_settings() -> None:
         ({"factors": (1, "2")}, "factors: '2': must be a finite number > 0"),
         ({"factors": (1, 1.0)}, r"factors = \(1, 1.0\): must have each value once"),
         ({"confirmed": (2, 3)}, r"confirmed = \(2, 3\): must have 1"),
+        ({"name": "setting"}, "neighbourhood 'setting': name: must be none of setting, config"),
         ({"name": "a b="}, "Neighbourhood.name 'a b=': the name must start"),
     ],
 )

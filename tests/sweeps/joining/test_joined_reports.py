@@ -63,10 +63,9 @@ def test_what_a_folder_has_and_cannot_be_loaded_is_told(
         "runs: no sweep was run in this folder that can be reported on (sweep tiny in runs is"
         in (done.stderr)
     )
-    done = quick_command(
-        tiny_copy, "report", "runs", "moved.py", "--format", "csv", "--where", "sweep == 'tini'"
-    )
+    done = quick_command(tiny_copy, "report", "moved.py", "--where", "sweep == 'tini'")
     assert done.returncode == 2
+    assert done.stderr.startswith("sweeps: error: --where sweep == 'tini': no trial has 'tini' in")
 
 
 @pytest.mark.parametrize(

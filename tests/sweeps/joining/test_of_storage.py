@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from sweeps.deciding.record import record
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.joining.of_storage import sweeps_in
 from sweeps.loading import load_sweep
+from sweeps.selection.added import AddedTrial, configuration_name, with_seeds_of
 from sweeps.selection.selected import selected
 from sweeps.storage import Storage
 
@@ -22,3 +24,18 @@ def test_a_sweep_has_the_seeds_that_were_chosen_and_others_are_told(tmp_path: Pa
     assert {cell.fingerprint for cell in source.sweep.cells} == cells
     assert len(source.sweep.cells) == len(cells) > len(sweep.cells)
     assert note.startswith(f"sweep pull_smoke-epochs-5 in {tmp_path} is left out, because its tri")
+
+
+def test_a_sweep_that_was_run_until_decided_has_the_chosen_seeds_too(tmp_path: Path) -> None:
+    storage, sweep = Storage(tmp_path), load_sweep("pull_smoke")
+    storage.require_writable()
+    chosen, _ = selected(sweep, only=["seed=7"], seeds="7")
+    for one in (sweep, chosen):
+        remember_sweep(one, "pull_smoke", storage)
+    name = configuration_name(sweep.cells[0].name)
+    (further,) = with_seeds_of(sweep, {name: [3]})
+    added = AddedTrial(fingerprint=further.fingerprint, name=f"{name} seed=3", reason="a question")
+    record(sweep.name, storage, margin=3.0, most_seeds=8, added=[added])
+    ((source,), _) = sweeps_in(tmp_path)
+    cells = {cell.fingerprint for cell in (*sweep.cells, *chosen.cells, further)}
+    assert {cell.fingerprint for cell in source.sweep.cells} == cells

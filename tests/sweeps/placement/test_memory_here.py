@@ -1,17 +1,46 @@
 """How much memory there is for trials, as Ray would count it."""
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
-from ray._private.utils import estimate_available_memory
+from ray._private.utils import estimate_available_memory, resolve_object_store_memory
 
 from sweeps.placement.memory_here import memory_for_trials
 
 
+class Memory(NamedTuple):
+    total: int
+    used: int
+
+
+class Room(NamedTuple):
+    f_bavail: int
+    f_frsize: int
+
+
 def test_it_is_what_ray_leaves_to_trials() -> None:
-    """Seven tenths of what is free, or some more where the object store is smaller."""
-    assert memory_for_trials() == pytest.approx(0.7 * estimate_available_memory(), rel=0.1)
+    free = estimate_available_memory()
+    left = free - resolve_object_store_memory(free)
+    assert memory_for_trials() == pytest.approx(left, rel=0.1)
+
+
+def test_the_object_store_has_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine of 1 TB, and in a container of 128 GB with little shared memory."""
+    (tmp_path / "memory.stat").write_text("inactive_file 0\nactive_file 0\n")
+    (tmp_path / "memory.current").write_text("0\n")
+    for gigabytes, shared in ((1000, 500), (128, 0.064)):
+        free = gigabytes * 10**9
+        (tmp_path / "memory.max").write_text(f"{free}\n")
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: Memory(free, 0))
+        monkeypatch.setattr(os, "statvfs", lambda path, shared=shared: Room(int(shared * 1e9), 1))
+        monkeypatch.setattr(
+            "ray._private.utils.get_shared_memory_bytes", lambda shared=shared: int(shared * 1e9)
+        )
+        left = free - resolve_object_store_memory(free)
+        assert memory_for_trials(tmp_path) == pytest.approx(left, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from quantlab.execution import DEFAULT_EXECUTION, Execution
 from sweeps.placement import needs as needs_module
 from sweeps.placement.needs import Needs
 from sweeps.placement.resources import Resources
-from sweeps.placement.trial_memory import GIB, TrialMemory
+from sweeps.placement.trial_memory import GIB, MARGIN, TrialMemory
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import quantized, small_recipe
@@ -120,6 +120,18 @@ def test_after_a_kill_as_many_run_as_the_measured_memory_allows_or_half() -> Non
     given = TrialMemory(3.0)
     assert given.fewer_at_once([pack] * 3, most=3, gib=10) == 1
     assert given.of(pack) == 10, "what was given was too little"
+
+
+def test_after_a_kill_a_small_machine_without_room_for_a_trial_decides_nothing() -> None:
+    pack = of("PC")[:1]
+    known = TrialMemory()
+    known.note(pack, 13.0)
+    fit = known.fewer_at_once([pack] * 10, most=10, gib=60, smallest=10)
+    assert fit == int(60 / (MARGIN * 13.0)) == 4
+    assert known.of(pack) == 60 / fit
+    unknown = TrialMemory()
+    assert unknown.fewer_at_once([pack] * 3, most=3, gib=100, smallest=33.335) == 1
+    assert unknown.of(pack) == 100
 
 
 def test_after_a_kill_no_machine_is_left_idle_unless_it_must_be(

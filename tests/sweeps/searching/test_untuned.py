@@ -133,6 +133,8 @@ def test_quantiles_are_on_the_bad_side() -> None:
         assert worst(VALIDATION_ACCURACY, quantile).over_seeds(values) == high
         assert worst(BITS, quantile).over_seeds(values) == low
     assert worst(BITS).name == "worst bits a weight"
+    # The product of 0.29 and 100 is a little less than 29 in floating point.
+    assert worst(VALIDATION_ACCURACY, 0.29).over_seeds([float(one) for one in range(100)]) == 29
     assert worst(BITS, 0.25).name == "0.25 quantile of the bits a weight"
     assert VALIDATION_ACCURACY.over_trials([[0.2, 0.4], [0.9]]) == pytest.approx(0.6)
     for quantile in (1.0, -0.1):

@@ -159,6 +159,30 @@ def test_a_pause_and_what_was_not_trained_here_count_for_no_rate(
     assert line == "2/4 finished · 0 running · 1 failed · 36 trials/h · 1.7 min left"
 
 
+def test_a_trial_that_is_retried_counts_with_all_that_was_trained_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch takes 33 s. The second trial continues after its last but one epoch."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    storage, stream = Storage(tmp_path), io.StringIO()
+    first, second, *_ = SWEEP.cells
+    progress = Progress(SWEEP.cells, storage, to_run=4, stream=stream, every_seconds=0)
+    for cell in (first, second):
+        progress.started(cell, waiting=0)
+        clock[0] += 66
+        progress.advanced({cell.fingerprint: 2})
+        if cell is second:
+            progress.interrupted(cell)
+            progress.started(cell, waiting=0)
+            progress.continued({cell.fingerprint: 2})
+        clock[0] += 33
+        finish(storage, cell, 0.5)
+        progress.ended(cell, TrialState.COMPLETE)
+    (line,) = [one for one in stream.getvalue().splitlines() if one.startswith("2/4")]
+    assert line == "2/4 finished · 0 running · 1 retried · 36 trials/h · 3.3 min left"
+
+
 def test_trials_outside_the_budget_are_not_counted(tmp_path: Path) -> None:
     storage, stream = Storage(tmp_path), io.StringIO()
     before, cell, *_ = SWEEP.cells
