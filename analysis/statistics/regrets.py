@@ -62,7 +62,7 @@ def probabilities_best(
     }
 
 
-@lru_cache(maxsize=2)  # a report asks twice
+@lru_cache(maxsize=16)  # a report asks twice for each knob
 def _probabilities(scores: tuple[tuple[bytes, ...], ...]) -> list[list[float]]:
     """The result of `probability_best` for several families, whose scores are those of arrays."""
     rng = np.random.default_rng(_SEED)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
-from sweeps.terminal.number_of import number_of
 
 if TYPE_CHECKING:
     from sweeps.archive.archive import Archive

@@ -10,12 +10,12 @@ from typing import ClassVar
 from sweeps.archive.archive import Archive, Object
 from sweeps.archive.place import ArchiveError
 from sweeps.archive.trial_file import digest_of
+from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.storage.record_files import read_text, write_atomically
 from sweeps.storage.sealed_json import DamagedError, decode, encode
 from sweeps.storage.trial_states import states_of
-from sweeps.terminal.number_of import number_of
 
 _AT_ONCE = 8
 """Trials that are read at the same time, as each waits for a few answers."""

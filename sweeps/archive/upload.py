@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from sweeps.archive.archive import Archive
 from sweeps.archive.place import ArchiveError
 from sweeps.archive.taking import missing_in
+from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder
-from sweeps.terminal.number_of import number_of
 from sweeps.tracking.delivery import Delivery
 
 

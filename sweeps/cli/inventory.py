@@ -13,9 +13,9 @@ from rich.text import Text
 from analysis.text import plain
 from sweeps.inventory.descriptions import when
 from sweeps.inventory.removal import Removal
+from sweeps.printing.number_of import number_of
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.output import for_terminal
-from sweeps.terminal.number_of import number_of
 from sweeps.terminal.table import Column, as_text, fitted
 
 _WIDEST = 100

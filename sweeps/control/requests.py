@@ -19,10 +19,10 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar
 
+from sweeps.printing.number_of import number_of
 from sweeps.storage import sharing
 from sweeps.storage.folder import Storage
 from sweeps.storage.record_files import RecordFile
-from sweeps.terminal.number_of import number_of
 
 PAUSE, CANCEL = "pause", "cancel"
 """Kinds of `Request`. A pause stands until `sweeps resume`. A cancellation concerns the commands

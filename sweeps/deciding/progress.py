@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analysis.deciding.decisions import Decision
 from sweeps.deciding.round import Round
-from sweeps.terminal.number_of import number_of
+from sweeps.printing.number_of import number_of
 
 _NAMED = 3
 

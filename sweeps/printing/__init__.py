@@ -1,1 +1,1 @@
-"""What commands print: their standard streams, and the secrets that are hidden in them."""
+"""What commands print: their streams, secrets that are hidden in them, and numbers of things."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.text import Text
 
+from sweeps.printing.number_of import number_of
 from sweeps.spending.spent import Command, Spending, Spent
 from sweeps.terminal.duration import duration
-from sweeps.terminal.number_of import number_of
 from sweeps.terminal.table import Column, as_text, fitted
 
 HOUR = 3600.0

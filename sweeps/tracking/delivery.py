@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from quantlab import ConfigurationError
+from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell
-from sweeps.terminal.number_of import number_of
 from sweeps.tracking.access.reason import reason
 from sweeps.tracking.tracker import Tracker
 from sweeps.tracking.uri import VARIABLE

@@ -65,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.archive.taking import missing_in, take_finished
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
+    from sweeps.printing.number_of import number_of
     from sweeps.spec import SweepSpec
     from sweeps.storage import damage
     from sweeps.storage.folder import Storage
-    from sweeps.terminal.number_of import number_of
 
     storage, archive = Storage(options.storage), Archive(options.archive)
     spec = load_chosen_or_study(options)
