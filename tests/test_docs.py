@@ -212,7 +212,7 @@ def test_the_files_of_your_own_are_whole_sweeps(folder: Path) -> None:
 
 
 OWN = {
-    "network": 0.4,
+    "network": 0.6,
     "arrays": 0.8,
     "dataset": 0.8,
     "images": 0.4,
