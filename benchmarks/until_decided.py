@@ -33,6 +33,12 @@ def normal(rng: np.random.Generator, means: Floats, noise: Floats, seeds: int = 
     return means[:, :, None] + noise[:, :, None] * rng.standard_normal((*means.shape, seeds))
 
 
+def common(rng: np.random.Generator, means: Floats, noise: Floats) -> Floats:
+    """The same, of which half of the variance is what a seed adds at all choices."""
+    own, shared = normal(rng, means, noise), rng.standard_normal((len(means), 1, LARGEST))
+    return means[:, :, None] + (own - means[:, :, None] + noise[:, :, None] * shared) / np.sqrt(2)
+
+
 def heavy(rng: np.random.Generator, means: Floats, noise: Floats) -> Floats:
     """The same with Student's t distribution of 3 degrees of freedom, scaled to this deviation."""
     draws = rng.standard_t(3, (*means.shape, LARGEST)) / np.sqrt(3)
@@ -141,6 +147,12 @@ def ranges() -> list[dict[str, Any]]:
         )
         scores = heavy(rng, two_groups(range_, rows), np.full((rows, 1), 0.3))
         found.append(of_range(f"range {range_:g}, noise 0.3 with heavy tails", scores, range_))
+    for range_ in (0.5, 0.99, 1.01, 1.5):
+        rng = np.random.default_rng(20226)
+        scores = common(rng, two_groups(range_, rows), np.full((rows, 1), 0.3))
+        found.append(
+            of_range(f"range {range_:g}, noise 0.3, half of it common to all ρ0", scores, range_)
+        )
     for share in (0.5, 0.2, 0.05):
         rng = np.random.default_rng(20223)
         scores = collapsing(share, rng, two_groups(0.0, rows), np.full((rows, 1), 0.1))

@@ -39,8 +39,10 @@ def on_ranges(
     largest of all one-sided t limits of a difference: it is no lower than the limit of these two
     (an intersection-union test, as in Berger and Hsu, Statistical Science 11, 1996, section 3). It
     lies above the lower end with the same probability, which is that of Tukey's simultaneous
-    intervals: the estimated range is the largest difference of many. Both are for noise that is the
-    same at every rho0. As a bad rho0 often has more of it, the variance is that of `variance_of`.
+    intervals: the estimated range is the largest difference of many. Both compare the rho0 on the
+    same seeds, so that a seed that is good or bad at every rho0 widens no interval, and are for
+    noise that is the same at every rho0. As a bad rho0 often has more of it, the variance is that
+    of `variance_of`.
     The answer is
 
         sensitive: if the whole interval exceeds the margin, or a trial has collapsed;
@@ -68,7 +70,7 @@ def on_ranges(
     variance = variance_of(scores)
     rounding = ROUNDING * np.abs(scores).max(axis=(1, 2))
     is_exact = np.sqrt(variance) <= rounding
-    below, above = quantiles(choices, choices * (seeds - 1), error_rate)
+    below, above = quantiles(choices, seeds, error_rate)
     unit = np.where(is_exact, np.where(range_ <= rounding, 0, np.nan), np.sqrt(variance / seeds))
     low, high = np.maximum(range_ - below * unit, 0.0), range_ + above * unit
     floor = scores[places, best].min(axis=1) - COLLAPSE * margin
@@ -90,15 +92,23 @@ def on_ranges(
 
 
 def variance_of(scores: Floats) -> Floats:
-    """Variance over seeds: the mean of those of all rho0, or of the best and the worst if larger.
+    """Variance over seeds of a score, without what a seed adds to the scores of all rho0.
+
+    That is the residual variance of all rho0 and seeds (a randomized block design), or half the
+    variance of the differences between the best and the worst rho0 if it is larger.
 
     Args:
         scores: (questions, rho0, seeds).
     """
-    mean, own = scores.mean(axis=2), scores.var(axis=2, ddof=1)
+    mean = scores.mean(axis=2)
+    centred = scores - mean[:, :, None]
+    residuals = centred - centred.mean(axis=1, keepdims=True)
+    _, choices, seeds = scores.shape
+    of_all = (residuals**2).sum(axis=(1, 2)) / ((choices - 1) * (seeds - 1))
     ends = np.stack([mean.argmax(axis=1), mean.argmin(axis=1)], axis=1)
-    of_ends: Floats = np.take_along_axis(own, ends, axis=1).mean(axis=1)
-    found: Floats = np.maximum(of_ends, own.mean(axis=1))
+    of_ends = np.take_along_axis(scores, ends[:, :, None], axis=1)
+    differences = of_ends[:, 0] - of_ends[:, 1]
+    found: Floats = np.maximum(differences.var(axis=1, ddof=1) / 2, of_all)
     return found
 
 
@@ -128,17 +138,18 @@ def on_differences(scores: Floats, margin: ArrayLike, error_rate: float) -> Answ
 
 
 @cache
-def quantiles(choices: int, degrees: int, error_rate: float) -> tuple[float, float]:
+def quantiles(choices: int, seeds: int, error_rate: float) -> tuple[float, float]:
     """How far the ends of the interval of a range are from it, in standard errors of a mean.
 
     Args:
         choices: number of means.
-        degrees: degrees of freedom of their common variance.
+        seeds: number of seeds behind each of them, the same for all.
         error_rate: probability that one of the ends is wrong.
 
     Returns:
         The quantile of the studentized range for the lower end, and that of Student's t, times the
         square root of 2, for the upper end.
     """
+    degrees = (choices - 1) * (seeds - 1)
     below = stats.studentized_range.ppf(1 - error_rate, choices, degrees)
     return float(below), float(stats.t.ppf(1 - error_rate, degrees) * np.sqrt(2))

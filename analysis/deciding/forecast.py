@@ -26,7 +26,7 @@ def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None
     deviation = math.sqrt(variance_of(scores[None])[0])
     for look in looks(first, most) if deviation > 0 else ():
         if look.seeds > seeds:
-            below, above = quantiles(choices, choices * (look.seeds - 1), look.error_rate)
+            below, above = quantiles(choices, look.seeds, look.error_rate)
             unit = deviation / math.sqrt(look.seeds)
             low, high = range_ - below * unit, range_ + above * unit
             if high <= margin or low > margin or (low > 0 and range_ <= margin):

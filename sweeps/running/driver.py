@@ -28,7 +28,6 @@ from sweeps.running.tune_hooks import (
     TrialCallback,
     folder_name_of,
     name_of,
-    place_of,
 )
 from sweeps.storage import source_archive
 from sweeps.storage.folder import Storage
@@ -110,10 +109,7 @@ def train(
     )
     stop = SweepStopper(queue, listener, agreement)
     metrics = MetricsCallback(name, queue, storage, progress, running)
-    trainable = tune.with_resources(
-        tune.with_parameters(Worker, work=work),
-        place_of,
-    )
+    trainable = tune.with_parameters(Worker, work=work)
     failures_of_ray = 0
     while not queue.is_over:
         _wait_while_paused(queue, stop, progress)

@@ -36,11 +36,6 @@ def name_of(trial: Trial) -> str:
     return str(next(iter(trial.config["trials"])))
 
 
-def place_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """Return what a trial of Tune reserves. Those that reserve the same share their processes."""
-    return tune.PlacementGroupFactory(config["bundles"])
-
-
 def folder_name_of(trial: Trial) -> str:
     """Return the name of Tune's folder of a trial; a retry is another trial in Tune."""
     return f"{name_of(trial)}_{trial.trial_id}"

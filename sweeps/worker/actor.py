@@ -39,6 +39,18 @@ class Worker(tune.Trainable):
     modules. Tune keeps no checkpoints: a retried trial continues from the checkpoint in its folder.
     """
 
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return what a pack reserves. Those that reserve the same share their processes.
+
+        It is here and not with the hooks of the driver, because processes import what it belongs
+        to, and the driver's hooks import MLflow.
+
+        Args:
+            config: see `setup`.
+        """
+        return tune.PlacementGroupFactory(config["bundles"])
+
     def setup(self, config: Mapping[str, Any], **parameters: Work) -> None:
         """Start a pack.
 

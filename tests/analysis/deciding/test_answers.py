@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from analysis.deciding.answers import (
@@ -15,26 +18,39 @@ from analysis.deciding.answers import (
 from analysis.deciding.forecast import of_difference, of_range
 from analysis.deciding.looks import ERROR_RATE, looks
 
+SHARES = st.integers(0, 360).map(lambda right: right / 360)
 
-def test_the_lower_limit_of_a_range_is_that_of_tukeys_test() -> None:
+def test_the_lower_limit_of_a_range_is_tukeys_with_the_residuals_of_rho0_and_seeds() -> None:
     rng = np.random.default_rng(1)
-    noise = rng.standard_normal((4, 6))
-    noise /= noise.std(axis=1, ddof=1, keepdims=True)
-    scores = noise + np.array([[0.0], [1.0], [6.0], [0.3]])
+    scores = rng.standard_normal((4, 6)) + np.array([[0.0], [1.0], [6.0], [0.3]])
+    rho0, seeds = np.indices(scores.shape).reshape(2, -1)
+    design = np.column_stack([np.eye(4)[rho0], np.eye(6)[seeds][:, 1:]])
+    (squares,) = np.linalg.lstsq(design, scores.ravel())[1]
     found = on_ranges(scores[None], margin=1.0, error_rate=0.01)
-    test = stats.tukey_hsd(*scores).confidence_interval(0.99)
-    best, worst = scores.mean(axis=1).argmax(), scores.mean(axis=1).argmin()
-    assert found.low[0] == pytest.approx(test.low[best, worst])
-    assert found.estimate[0] == pytest.approx(np.ptp(scores.mean(axis=1)))
+    mean = scores.mean(axis=1)
+    ends = scores[mean.argmax()] - scores[mean.argmin()]
+    variance = max(squares / (3 * 5), ends.var(ddof=1) / 2)
+    width = stats.studentized_range.ppf(0.99, 4, 3 * 5) * np.sqrt(variance / 6)
+    assert found.low[0] == pytest.approx(np.ptp(mean) - width)
+    assert found.estimate[0] == pytest.approx(np.ptp(mean))
 
 
 def test_the_upper_limit_of_a_range_is_one_sided_for_any_two_means() -> None:
-    """That of two rho0 is the limit of the usual t test of their difference."""
+    """That of two rho0 is the limit of the usual t test of their paired differences."""
     rng = np.random.default_rng(1)
     scores = rng.standard_normal((2, 6)) + np.array([[2.0], [0.0]])
     found = on_ranges(scores[None], margin=1.0, error_rate=0.01)
-    test = stats.ttest_ind(*scores, alternative="less").confidence_interval(0.99)
+    test = stats.ttest_rel(*scores, alternative="less").confidence_interval(0.99)
     assert found.high[0] == pytest.approx(test.high)
+
+
+@given(hnp.arrays(float, (3, 4), elements=SHARES), hnp.arrays(float, 4, elements=SHARES))
+def test_what_a_seed_adds_at_every_rho0_widens_no_interval(
+    scores: np.ndarray, seeds: np.ndarray
+) -> None:
+    found, other = (on_ranges(own[None], 0.03, 0.01) for own in (scores, scores + seeds))
+    assert other.low[0] == pytest.approx(found.low[0], abs=1e-6, nan_ok=True)
+    assert other.high[0] == pytest.approx(found.high[0], abs=1e-6, nan_ok=True)
 
 
 def test_the_interval_of_a_difference_is_that_of_the_paired_t_test() -> None:
@@ -47,15 +63,16 @@ def test_the_interval_of_a_difference_is_that_of_the_paired_t_test() -> None:
 
 def test_the_noise_of_the_ends_counts_if_it_is_larger_than_that_of_all() -> None:
     """A bad rho0 often has more of it."""
-    quiet = np.array([0.0, 0.1, -0.1])
-    scores = np.stack([quiet, quiet - 1, 10 * quiet - 2])
-    assert variance_of(scores[None])[0] == pytest.approx((0.01 + 1) / 2)
-    assert variance_of(scores[None, ::-1][:, 1:])[0] == pytest.approx(0.01)
+    good, bad = np.array([0.1, -0.2, 0.1]), np.array([1.0, 0.0, -1.0])
+    scores = np.stack([good, good - 1, bad - 2])
+    assert variance_of(scores[None])[0] == pytest.approx((good - bad).var(ddof=1) / 2)
+    assert variance_of(scores[None, :2])[0] == pytest.approx(0.0)
 
 
 def spread(means: list[float], noise: float) -> np.ndarray:
-    """Three seeds of each rho0, symmetric about the mean."""
-    return np.array([[[mean - noise, mean, mean + noise] for mean in means]])
+    """Three seeds of each rho0, symmetric about the mean, and each the best at another rho0."""
+    symmetric = np.array([-noise, 0.0, noise])
+    return np.array([[mean + np.roll(symmetric, at) for at, mean in enumerate(means)]])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +139,8 @@ def test_a_forecast_comes_true_if_nothing_changes() -> None:
     for look in looks(3, expected):
         means = three.mean(axis=1, keepdims=True)
         noise = np.resize([1.0, -1.0], look.seeds) - np.resize([1.0, -1.0], look.seeds).mean()
-        scores = means + deviation * noise / noise.std(ddof=1)
+        noise *= deviation / noise.std(ddof=1) / np.sqrt(2)
+        scores = means + np.array([[1.0], [-1.0]]) * noise
         found = on_ranges(scores[None], 0.03, look.error_rate)
         assert found.is_decided[0] == (look.seeds == expected)
 
