@@ -60,3 +60,15 @@ def _without_end(seeds: int) -> Iterator[Look]:
     while True:
         yield Look(seeds, rate)
         seeds, rate = math.ceil(GROWTH * seeds), KEPT * rate
+
+
+def unseen_share(seeds: int) -> float:
+    """Largest share of all seeds that may collapse although none of these has.
+
+    It is the upper limit of Clopper and Pearson (Biometrika 26, 1934) for none of the seeds, at the
+    level 1 - `ERROR_RATE`.
+
+    Args:
+        seeds: how many have not collapsed, at least 1.
+    """
+    return float(1 - ERROR_RATE ** (1 / seeds))

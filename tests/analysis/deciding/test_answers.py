@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
@@ -19,6 +19,7 @@ from analysis.deciding.forecast import of_difference, of_range
 from analysis.deciding.looks import ERROR_RATE, looks
 
 SHARES = st.integers(0, 360).map(lambda right: right / 360)
+
 
 def test_the_lower_limit_of_a_range_is_tukeys_with_the_residuals_of_rho0_and_seeds() -> None:
     rng = np.random.default_rng(1)
@@ -44,6 +45,7 @@ def test_the_upper_limit_of_a_range_is_one_sided_for_any_two_means() -> None:
     assert found.high[0] == pytest.approx(test.high)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(float, (3, 4), elements=SHARES), hnp.arrays(float, 4, elements=SHARES))
 def test_what_a_seed_adds_at_every_rho0_widens_no_interval(
     scores: np.ndarray, seeds: np.ndarray

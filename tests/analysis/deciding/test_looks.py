@@ -3,8 +3,9 @@
 from itertools import pairwise
 
 import pytest
+from scipy import stats
 
-from analysis.deciding.looks import ERROR_RATE, last_seeds, looks
+from analysis.deciding.looks import ERROR_RATE, last_seeds, looks, unseen_share
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 10])
@@ -22,3 +23,9 @@ def test_a_larger_number_of_seeds_changes_no_look_before() -> None:
     assert [look.seeds for look in looks(3, 20)] == [3, 5, 8, 12, 18]
     assert last_seeds(3, 20) == 18
     assert last_seeds(5, 4) == 0
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 10])
+def test_an_unseen_share_is_the_exact_limit_of_a_binomial_proportion(seeds: int) -> None:
+    limit = stats.binomtest(0, seeds, alternative="less").proportion_ci(1 - ERROR_RATE).high
+    assert unseen_share(seeds) == pytest.approx(limit)
