@@ -29,8 +29,8 @@ def deciding_tables(findings: Findings) -> Iterator[Table]:
         f"intervals, in {metric.in_points}, are those of a confidence sequence: for each question, "
         f"the probability is {points(1 - ERROR_RATE, 0)} % that the upper ends at all looks lie "
         "above the truth, and the same for the lower ends below it, if the noise is normal and "
-        f"about the same at every ρ0.{_unseen(findings.decisions)} A tie lies within a third of the "
-        "margin. The intervals and marks of all other tables are those of a single look, which "
+        f"about the same at every ρ0.{_unseen(findings.decisions)} A tie lies within a third of "
+        "the margin. The intervals and marks of all other tables are those of a single look, which "
         "promises more than it keeps where seeds were added because of earlier ones.",
         findings.decisions,
         {
