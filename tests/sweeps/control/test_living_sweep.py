@@ -18,7 +18,7 @@ from sweeps.spending.attempts import attempts_of
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Origin
 from sweeps.worker.trial import run_trial
-from tests.conftest import Command, run_command
+from tests.conftest import Command
 from tests.sweeps.sweep_files import TINY, changed
 
 
@@ -26,10 +26,10 @@ def slow(until: Path) -> str:
     """The tiny sweep with more trials, whose steps take a while until a file is there."""
     sleeps = (
         f"        if 'RAY_JOB_ID' in os.environ and not os.path.exists({str(until)!r}):\n"
-        "            time.sleep(0.1)\n"
+        "            time.sleep(0.2)\n"
         "        return torch.tanh("
     )
-    longer = changed(changed(TINY, "        return torch.tanh(", sleeps), "epochs=2,", "epochs=40,")
+    longer = changed(changed(TINY, "        return torch.tanh(", sleeps), "epochs=2,", "epochs=20,")
     return "import os\nimport time\n" + changed(longer, "(0.5, 1.0)", "(0.5, 1.0, 2.0)")
 
 
@@ -47,11 +47,7 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
     (folder / "tiny.py").write_text(slow(fast))
     storage = Storage(folder / "runs")
     requests = Requests(storage, "tiny")
-
-    def ask(*arguments: str) -> str:
-        done = run_command(folder, *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    recipes = {cell.fingerprint: cell.recipe for cell in load_sweep(str(folder / "tiny.py")).cells}
 
     def wait_until(holds: Callable[[], object]) -> None:
         deadline = time.monotonic() + 120
@@ -75,27 +71,28 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
         assert not answers.silent
         return [storage.trial(name).state() for name in names]
 
-    def others() -> tuple[str, list[TrialState], list[TrialState]]:
+    def others() -> tuple[list[TrialState], list[TrialState]]:
         wait_until(lambda: list(folder.glob("runs/control/tiny/commands/*.json")))
-        resumed = ask("resume", "tiny")
+        requests.resume(recipes, of=recipes)
         wait_until(lambda: len(list(folder.glob("runs/trials/*/checkpoint.pt"))) >= 2)
         cancelled = stop(CANCEL, "rho0=0.5")
         wait_until(lambda: len(list(folder.glob("runs/trials/*/running.json"))) >= 2)
         paused = stop(PAUSE, "MD")
         fast.touch()
         requests.resume(trials("MD"), of=trials(""))
-        return resumed, cancelled, paused
+        return cancelled, paused
 
-    paused = ask("pause", "tiny").splitlines()[-1]
+    done = quick_command(folder, "pause", "tiny")
+    assert done.returncode == 0, done.stderr
+    paused = done.stdout.splitlines()[-1]
     assert paused.startswith("All trials of tiny are paused. To go on, run: ")
     assert paused.endswith(" resume tiny")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(others)
         options = ("--concurrency", "2", "--first", "block=MD", "--on-end", "env > told")
         done = quick_command(folder, "run", "tiny.py", *options)
-        resumed, cancelled, stopped = asked.result()
+        cancelled, stopped = asked.result()
     assert done.returncode == 4, done.stderr
-    assert resumed == "All trials of tiny are resumed.\n"
     assert cancelled == 2 * [TrialState.INTERRUPTED]
     assert TrialState.RUNNING not in stopped
     assert stopped.count(TrialState.INTERRUPTED) >= 3
@@ -116,7 +113,6 @@ def test_pause_resume_and_cancel(tiny_copy: Path, quick_command: Command) -> Non
         epochs = [epoch.epoch for epoch in trial.read_history()]
         assert epochs == list(range(1, len(epochs) + 1))
     interrupted = next(trial for trial in ended if len(attempts_of(trial)) > 1)
-    recipes = {cell.fingerprint: cell.recipe for cell in load_sweep(str(folder / "tiny.py")).cells}
     undisturbed = Storage(folder / "undisturbed").trial(interrupted.fingerprint)
     run_trial(recipes[undisturbed.fingerprint], undisturbed, data_dir=folder / "data")
     assert digest(undisturbed) == digest(interrupted)
@@ -151,6 +147,7 @@ def test_some_trials_are_paused_and_resumed_by_their_conditions(
 def test_a_cancelled_trial_that_waits_in_ray_is_not_trained_after_the_others_have_stopped(
     tiny_copy: Path, quick_command: Command
 ) -> None:
+    """Those that are paused before are resumed, which a command that trains them sees itself."""
     storage, over = Storage(tiny_copy / "runs"), Event()
     requests = Requests(storage, "tiny")
     with listening(storage, "tiny", Origin(command="sweeps run tiny.py")) as listener:
@@ -163,9 +160,12 @@ def test_a_cancelled_trial_that_waits_in_ray_is_not_trained_after_the_others_hav
         with ThreadPoolExecutor(1) as pool:
             pool.submit(listen)
             try:
+                Requests(storage, "tiny").add(PAUSE, None)
+                resumed = quick_command(tiny_copy, "resume", "tiny")
                 done = quick_command(tiny_copy, "cancel", "tiny.py", "--only", "block=MD,seed=0")
             finally:
                 over.set()
+        assert (resumed.returncode, resumed.stdout) == (0, "All trials of tiny are resumed.\n")
         assert done.returncode == 0, done.stderr
         worker = pickle.loads(sent)
         worker.look()
