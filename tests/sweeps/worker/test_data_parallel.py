@@ -2,11 +2,12 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from sweeps.storage import Storage, TrialState
 from sweeps.storage.sqlite_uri import sqlite_uri
 from sweeps.tracking.experiment import mlflow  # with our settings, which it reads when imported
 from sweeps.worker.trial import run_trial
-from tests.conftest import SWEEPS, Command
+from tests.conftest import Command
 from tests.sweeps.sweep_files import TINY, changed
 
 pytestmark = pytest.mark.slow
@@ -28,15 +29,15 @@ KILLS = 6 if LONG else 1
 PROCESSES = ("Member.train", "ResourceTrainable.train")
 """Names that Ray gives the process that follows and, as Tune has wrapped it, the worker."""
 
-EPOCHS = 150 if LONG else 6
+EPOCHS = 150 if LONG else 12
 COMPARED = 7
 """Number of the first epochs whose losses are compared; later ones differ more and more."""
 
 
-def processes_of(driver: subprocess.Popen[str], name: str) -> list[psutil.Process]:
+def processes_of(name: str) -> list[psutil.Process]:
     """Actors of Ray that run this method, the newest one last."""
     found = []
-    for process in psutil.Process(driver.pid).children(recursive=True):
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if " ".join(process.cmdline()).startswith(f"ray::{name}"):
                 found.append(process)
@@ -44,20 +45,23 @@ def processes_of(driver: subprocess.Popen[str], name: str) -> list[psutil.Proces
 
 
 def test_a_trial_of_two_processes_survives_their_deaths(
-    storage_with_store: Callable[[Path], Path], tmp_path: Path
+    storage_with_store: Callable[[Path], Path], quick_command: Command, tmp_path: Path
 ) -> None:
     """It is one trial, with one MLflow run, and has the result of one process up to rounding.
 
     Until all deaths are over, the map takes its time at each step, and each death follows a
-    checkpoint.
+    checkpoint, with which the map waits for it.
     """
     storage_with_store(tmp_path / "runs")
-    slow = changed(
+    slow, hold = tmp_path / "slow", tmp_path / "hold"
+    text = changed(
         TINY,
         "        return torch.tanh(",
-        f"        if os.path.exists({str(tmp_path / 'slow')!r}):\n"
+        f"        if os.path.exists({str(slow)!r}):\n"
         "            print('the map is slow')\n"
         "            time.sleep(0.1)\n"
+        f"        while os.path.exists({str(hold)!r}):\n"
+        "            time.sleep(0.05)\n"
         "        return torch.tanh(",
     )
     for old, new in {
@@ -66,42 +70,51 @@ def test_a_trial_of_two_processes_survives_their_deaths(
         "epochs=2,": f"epochs={EPOCHS},",
         '        Block("FP"),\n': "",
     }.items():
-        slow = changed(slow, old, new)
-    (tmp_path / "tiny.py").write_text("import os\nimport time\n" + slow)
+        text = changed(text, old, new)
+    (tmp_path / "tiny.py").write_text("import os\nimport time\n" + text)
     (tmp_path / "alone").mkdir()
     (cell,) = load_sweep(str(tmp_path / "tiny.py")).cells
     folder = Storage(tmp_path / "runs").trial(cell.fingerprint)
-    driver = subprocess.Popen(
-        [SWEEPS, "run", "tiny.py", "--execution", "replicas=2", "--retries", str(KILLS)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 200
-    killed: set[int] = set()
-    while len(killed) < KILLS:
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline
-        if folder.recipe.exists():
-            (tmp_path / "slow").touch()  # only now, so that checks before training are fast
-        found = processes_of(driver, PROCESSES[len(killed) % 2])
-        has_checkpoint = (
-            found
-            and folder.checkpoint.exists()
-            and folder.checkpoint.stat().st_mtime > found[-1].create_time() + 1
-        )
-        # Between two calls, a process has another name for a moment.
-        attempt = [one for name in PROCESSES for one in processes_of(driver, name)]
-        if has_checkpoint and len(attempt) == 2 and found[-1].pid not in killed:
-            killed.add(found[-1].pid)
-            os.kill(found[-1].pid, signal.SIGKILL)
-            _, left = psutil.wait_procs(attempt, timeout=20)
-            assert not left, "the next attempt has new processes"
-        time.sleep(0.05)
-    (tmp_path / "slow").unlink()
-    output, errors = driver.communicate(timeout=120)
-    assert driver.returncode == 0, errors
+    over = Event()
+
+    def kill() -> None:
+        """Cause the deaths while the sweep runs in this process."""
+        killed: set[int] = set()
+        while len(killed) < KILLS:
+            assert not over.is_set(), "the sweep ended too early to be disturbed"
+            if folder.recipe.exists():
+                slow.touch()  # only now, so that checks before training are fast
+            found = processes_of(PROCESSES[len(killed) % 2])
+            has_checkpoint = (
+                found
+                and found[-1].pid not in killed
+                and folder.checkpoint.exists()
+                and folder.checkpoint.stat().st_mtime > found[-1].create_time() + 1
+            )
+            if has_checkpoint:
+                hold.touch()
+            # Between two calls, a process has another name for a moment.
+            attempt = [one for name in PROCESSES for one in processes_of(name)]
+            if has_checkpoint and len(attempt) == 2:
+                killed.add(found[-1].pid)
+                os.kill(found[-1].pid, signal.SIGKILL)
+                _, left = psutil.wait_procs(attempt, timeout=20)
+                assert not left, "the next attempt has new processes"
+                hold.unlink()
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill)
+        for file in (slow, hold):
+            killing.add_done_callback(lambda _, file=file: file.unlink(missing_ok=True))
+        options = ("--execution", "replicas=2", "--retries", str(KILLS))
+        try:
+            done = quick_command(tmp_path, "run", "tiny.py", *options)
+        finally:
+            over.set()
+        killing.result()
+    output = done.stdout
+    assert done.returncode == 0, done.stderr
     for rank in (0, 1):  # the one that leads, and the one that follows
         printed = folder.output_of(rank).read_text()
         assert printed.startswith("--- 20")
