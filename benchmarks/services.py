@@ -114,10 +114,19 @@ class PostgreSQL:
         connection.autocommit = True
         return connection
 
-    def create(self, database: str) -> str:
-        """Create a database and return its URI."""
+    def create(self, database: str, template: str = "template1") -> str:
+        """Create a database as a copy of another one, and return its URI.
+
+        Args:
+            database: its name.
+            template: name of the other one, whose connections are closed.
+        """
         connection = self.connect()
-        connection.cursor().execute(f'CREATE DATABASE "{database}"')
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (template,)
+        )
+        cursor.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
         connection.close()
         return self.uri(database)
 

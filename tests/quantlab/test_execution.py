@@ -90,7 +90,7 @@ def test_weights_stay_in_float32_under_autocast() -> None:
 
 
 OUT_OF_MEMORY = """
-import resource, sys
+import os, resource, sys
 from quantlab import MemoryExhaustedError, TrainingRun
 from quantlab.models.convnet import ConvNet
 from tests.quantlab.recipes import small_recipe
@@ -98,34 +98,35 @@ import torch
 
 torch.set_num_threads(1)
 run = TrainingRun(small_recipe(model=ConvNet(width=512), batch_size=200))
-in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-cap = in_use + int(sys.argv[1]) * 2**20
-resource.setrlimit(resource.RLIMIT_AS, (cap, resource.RLIM_INFINITY))
-try:
-    list(run)
-except MemoryExhaustedError as error:
-    print(error)
+for mebibytes in map(int, sys.argv[1:]):
+    if not (child := os.fork()):
+        in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        cap = in_use + mebibytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (cap, resource.RLIM_INFINITY))
+        try:
+            list(run)
+        except MemoryExhaustedError as error:
+            print(error, flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, (mebibytes, status)
 """
 
 
-@pytest.mark.parametrize("mebibytes", [32, 64, 128])
-def test_exhausted_memory_is_one_clear_error(mebibytes: int) -> None:
-    """A real cap on the process's address space, so much above what the idle run has.
+def test_exhausted_memory_is_one_clear_error() -> None:
+    """A real cap on a process's address space, so many MiB above what the idle run has.
 
     Which allocation fails first, torch's or oneDNN's, differs from cap to cap.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", OUT_OF_MEMORY, str(mebibytes)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    caps = ("32", "64", "128")
+    program = [sys.executable, "-c", OUT_OF_MEMORY, *caps]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
-        "out of memory while training ConvNet at batch size 200 on cpu ("
-    ), done.stdout
-    assert "a smaller batch_size needs less memory" in done.stdout
-    assert done.stdout.count("\n") == 1
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(caps), done.stdout
+    for line in lines:
+        assert line.startswith("out of memory while training ConvNet at batch size 200 on cpu (")
+        assert "a smaller batch_size needs less memory" in line
 
 
 def test_a_model_that_no_memory_holds_is_named() -> None:

@@ -4,7 +4,6 @@ import math
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,8 +109,9 @@ def test_a_class_is_the_same_beside_the_file_and_in_it(tmp_path: Path) -> None:
 ELSEWHERE = """
 import pickle, sys, torch
 from quantlab import fingerprint
-recipe = pickle.load(open(sys.argv[1], "rb"))
-print(fingerprint(recipe), recipe.quantization.quantizer.prox(torch.tensor(0.5), 1.0).item())
+for path in sys.argv[1:]:
+    recipe = pickle.load(open(path, "rb"))
+    print(fingerprint(recipe), recipe.quantization.quantizer.prox(torch.tensor(0.5), 1.0).item())
 """
 
 
@@ -127,20 +127,26 @@ def packages_with(root: Path, map_of_it: str) -> Path:
     return root / "own.py"
 
 
-@pytest.mark.parametrize("beside", [folder_with, packages_with])
-def test_what_a_class_uses_reaches_machines_that_have_no_such_module(
-    tmp_path: Path, beside: Callable[[Path, str], Path]
-) -> None:
-    text = changed(MAP, "GAIN = 1", "GAIN = 2") if beside is folder_with else MAP
-    cell = load_sweep(str(beside(tmp_path / "a", text))).cells[-1]
-    for module in users_modules.reached():
-        cloudpickle.register_pickle_by_value(module)
-    (tmp_path / "sent").write_bytes(cloudpickle.dumps(cell.recipe))
-    program = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "sent")]
+def test_what_a_class_uses_reaches_machines_that_have_no_such_module(tmp_path: Path) -> None:
+    """Another process gets the classes of two files."""
+    files = (
+        folder_with(tmp_path / "beside", changed(MAP, "GAIN = 1", "GAIN = 2")),
+        packages_with(tmp_path / "in_packages", MAP),
+    )
+    names, sent = [], []
+    for file in files:
+        cell = load_sweep(str(file)).cells[-1]
+        for module in users_modules.reached():
+            cloudpickle.register_pickle_by_value(module)
+        (file.parent / "sent").write_bytes(cloudpickle.dumps(cell.recipe))
+        names.append(cell.fingerprint)
+        sent.append(str(file.parent / "sent"))
+    program = [sys.executable, "-c", ELSEWHERE, *sent]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
-    name, value = done.stdout.split()
-    assert name == cell.fingerprint
-    assert float(value) == pytest.approx(2 * math.tanh(2 * 0.5))
+    for name, line in zip(names, done.stdout.splitlines(), strict=True):
+        found, value = line.split()
+        assert found == name
+        assert float(value) == pytest.approx(2 * math.tanh(2 * 0.5))
 
 
 def test_names_of_modules_of_torch_may_be_those_of_attributes() -> None:

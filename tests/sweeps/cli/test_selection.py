@@ -73,7 +73,8 @@ def test_changed_trials_are_trained_as_another_sweep(
     (tiny_copy / "child.py").write_text(WITH_CHILD)
     before = set((tiny_copy / "runs" / "trials").iterdir())
     options = ("--only", "block=child", "--set", "epochs=1")
-    done = quick_command(tiny_copy, "run", "child.py", *options, "--quiet")
+    quietly = ("--quiet", "--concurrency", "1")
+    done = quick_command(tiny_copy, "run", "child.py", *options, *quietly)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "tiny-epochs-1: 2 trials, 2 to run\ntiny-epochs-1: 2 COMPLETE\n"
     assert "sweeps: with epochs=1, the trials are those of another sweep, tiny-epochs-1" in (

@@ -33,7 +33,7 @@ from sweeps.storage.trial_states import states_of
 from sweeps.worker.trial import run_trial
 from tests.quantlab.recipes import quantized
 
-DAMAGES = 1000 if "QUANTLAB_CHAOS" in os.environ else 200
+DAMAGES = 1000 if "QUANTLAB_CHAOS" in os.environ else 100
 
 
 def tiny(**changes: object) -> Recipe:

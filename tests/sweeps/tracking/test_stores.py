@@ -42,7 +42,7 @@ from tests.services import (
 pytestmark = pytest.mark.slow
 
 PROCESSES = 4
-EPOCHS = 30
+EPOCHS = 15
 SWEEP = SweepSpec(
     name="stores",
     base=small_recipe(
@@ -228,7 +228,9 @@ def trained(processes: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgreSQL]:
+    """With MLflow's tables in the database `tables`, which takes seconds for each anew."""
     with postgresql() as server:
+        mlflow.MlflowClient(tracking_uri=server.create("tables")).search_experiments()
         yield server
 
 
@@ -236,7 +238,9 @@ def database() -> Iterator[PostgreSQL]:
 def server(
     database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MlflowServer]:
-    with mlflow_server(database.create("server"), tmp_path_factory.mktemp("server")) as running:
+    with mlflow_server(
+        database.create("server", "tables"), tmp_path_factory.mktemp("server")
+    ) as running:
         yield running
 
 
@@ -258,7 +262,7 @@ def test_four_processes_at_once(
     if store == "sqlite":
         uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     elif store == "postgresql":
-        uri = request.getfixturevalue("database").create("direct")
+        uri = request.getfixturevalue("database").create("direct", "tables")
     else:
         uri = request.getfixturevalue("server").uri
     Tracker(SWEEP.name, Storage(tmp_path), uri).connected()
@@ -331,7 +335,7 @@ def test_a_database_that_is_stopped_within_a_batch(
     """
     storage = copied(trained, tmp_path)
     cells = SWEEP.cells[:3]
-    uri = database.create("stopped")
+    uri = database.create("stopped", "tables")
     delivery = Delivery(connected("stopped", storage, uri), retry_seconds=0.5)
     lock = database.connect("stopped")
     lock.autocommit = False
@@ -402,7 +406,7 @@ def test_deleted_and_renamed_runs_are_brought_up_to_date(
 ) -> None:
     """The same as with SQLite in `test_folders_are_the_truth`."""
     if store == "postgresql":
-        uri = request.getfixturevalue("database").create("truth")
+        uri = request.getfixturevalue("database").create("truth", "tables")
     else:
         uri = request.getfixturevalue("server").uri
     storage, cells = copied(trained, tmp_path), SWEEP.cells[:2]
