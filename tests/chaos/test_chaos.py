@@ -306,7 +306,7 @@ class Monkey:
 
 def is_trial(process: psutil.Process) -> bool:
     """Return whether a process trains a trial, by the title that Ray gives to workers."""
-    return " ".join(process.cmdline()).startswith(("ray::ResourceTrainable", "ray::Worker"))
+    return " ".join(process.cmdline()).startswith(("ray::_Inner", "ray::Worker"))
 
 
 def holds_a_trial(process: psutil.Process) -> bool:

@@ -26,7 +26,7 @@ LONG = "QUANTLAB_CHAOS" in os.environ
 KILLS = 6 if LONG else 1
 """Alternately of the process that follows and of the worker that leads."""
 
-PROCESSES = ("Member.train", "ResourceTrainable.train")
+PROCESSES = ("Member.train", "_Inner.train")
 """Names that Ray gives the process that follows and, as Tune has wrapped it, the worker."""
 
 EPOCHS = 150 if LONG else 12
