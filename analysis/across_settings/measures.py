@@ -92,8 +92,9 @@ def performance_profile(scores: Floats, counts: Floats, thresholds: Floats) -> F
     Returns:
         (resamples, thresholds).
     """
-    above = scores.reshape(-1, 1) > thresholds
-    shares: Floats = counts.reshape(len(counts), -1) @ above / scores.size
+    # As floats, whole numbers are exact, and their product is that of a fast library.
+    above = (scores.reshape(-1, 1) > thresholds).astype(float)
+    shares: Floats = counts.reshape(len(counts), -1).astype(float) @ above / scores.size
     return shares
 
 

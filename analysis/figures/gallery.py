@@ -7,7 +7,16 @@ import pandas as pd
 
 from analysis.figures.comparison.profiles import profile_figure
 from analysis.figures.comparison.tuning_curves import tuning_curves
-from analysis.figures.curves import (
+from analysis.figures.drawn import Drawn
+from analysis.figures.emphasis import note_of
+from analysis.figures.heat_map import heat_map
+from analysis.figures.histograms import histogram_figure
+from analysis.figures.maps import maps_figure
+from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
+from analysis.figures.pull_map import pull_map, pull_settings
+from analysis.figures.sensitivity import sensitivity_figure
+from analysis.figures.style import drawable_labels, freeze_layout, setting_name, settings_of
+from analysis.figures.training.curves import (
     decay_figure,
     decay_rows,
     distance_curves,
@@ -17,14 +26,6 @@ from analysis.figures.curves import (
     learning_curves,
     loss_curves,
 )
-from analysis.figures.drawn import Drawn
-from analysis.figures.heat_map import heat_map
-from analysis.figures.histograms import histogram_figure
-from analysis.figures.maps import maps_figure
-from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
-from analysis.figures.pull_map import pull_map, pull_settings
-from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import drawable_labels, freeze_layout, setting_name, settings_of
 from analysis.findings import Findings
 from analysis.labels import names_of, renamed
 from analysis.schema import Measurements
@@ -75,7 +76,8 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
     )
     for figure in _drawn(measurements, findings):
         freeze_layout(figure.figure)
-        yield figure
+        note = note_of(figure.figure)
+        yield replace(figure, caption=f"{figure.caption} {note}") if note else figure
 
 
 def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
@@ -154,7 +156,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 TRAINING,
                 "Training loss, each method at its chosen ρ0. Lines are means over seeds, and "
                 "bands span the lowest to the highest seed.",
-                loss_curves(page, trials, history),
+                loss_curves(page, trials, history, metric),
             )
         if (history["quantization_gap"] > 0).any():
             yield Drawn(
@@ -163,7 +165,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "Distance of the weights from the quantization set: root mean square of w − "
                 "P_Q(w*). Lines are means over seeds, and bands span the lowest to the highest "
                 "seed.",
-                gap_curves(page, trials, history),
+                gap_curves(page, trials, history, metric),
             )
         if "latent_distance" in history and (history["latent_distance"] > 0).any():
             yield Drawn(
@@ -172,7 +174,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "Mean distance of the hard weights w_b from the latent weights w_r. Where steps "
                 "start from w, it is the distance over which the last step was rounded. Lines are "
                 "means over seeds, and bands span the lowest to the highest seed.",
-                distance_curves(page, trials, history),
+                distance_curves(page, trials, history, metric),
             )
             if decay_rows(page):
                 yield Drawn(
@@ -192,7 +194,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "Share of the quantized weights whose level after an epoch differs from that "
                 "before it. Lines are means over seeds, and bands span the lowest to the highest "
                 "seed.",
-                flip_curves(page, trials, history),
+                flip_curves(page, trials, history, metric),
             )
     settings = settings_of(
         selected[selected["configuration_id"].isin(histograms["configuration_id"])]

@@ -35,7 +35,7 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     quantized = selected[selected["set"] != ""]
     settings, sets = settings_of(quantized), sets_of(quantized)
     further = axis_columns(quantized)
-    names = [variant(row, further) for _, row in quantized.iterrows()]
+    names = [variant(row, further) for row in quantized.to_dict("records")]
     columns = min(len(settings), 2) or 1
     figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
     longest = max((len(setting_name(key)) for key, _ in settings), default=0)
@@ -48,15 +48,16 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
         axes.set_axis_off()
     values = metric.factor * quantized["test_mean"]
     shown = None
+    methods = list(dict.fromkeys(names))
+    rows_of, columns_of = ({name: place for place, name in enumerate(of)} for of in (methods, sets))
     for axes, (key, part) in zip(row, settings, strict=False):
-        methods = list(dict.fromkeys(names))
         fewer = set()
-        cells = pd.DataFrame(np.nan, index=methods, columns=sets)
-        for _, cell in part.iterrows():
-            cells.loc[variant(cell, further), cell["set"]] = cell["test_mean"]
+        means = np.full((len(methods), len(sets)), np.nan)
+        for cell in part.to_dict("records"):
+            place = rows_of[variant(cell, further)], columns_of[cell["set"]]
+            means[place] = cell["test_mean"]
             if cell["n"] < cell["seeds"]:
-                fewer.add((methods.index(variant(cell, further)), sets.index(cell["set"])))
-        means = cells.to_numpy(float)
+                fewer.add(place)
         heights = metric.factor * means
         shown = axes.imshow(
             heights,

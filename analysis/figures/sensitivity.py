@@ -12,10 +12,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLoca
 from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
+from analysis.figures.emphasis import Emphasis, draw_others, emphasis_of
 from analysis.figures.style import (
     DASHES,
     SOFT,
     Styles,
+    draw_bands,
     label_of,
     labels_that_fit,
     method_styles,
@@ -63,7 +65,8 @@ def sensitivity_figure(
     """Plot the mean test value against rho0, with a band of one standard deviation over seeds.
 
     There is a panel for each set, and a row for each dataset, model and regime. The axis of rho0 is
-    logarithmic. A method without rho0 is a horizontal line. Where good methods differ by much less
+    logarithmic. A method without rho0 is a horizontal line. Of more variants than `emphasis.MOST`,
+    the best are in colour and the others are grey. Where good methods differ by much less
     than all methods do, the part of the vertical axis that has the good ones is stretched; a dotted
     line marks its end.
 
@@ -78,10 +81,12 @@ def sensitivity_figure(
     settings, sets = settings_of(finished), sets_of(finished)
     figure, grid = panels(len(settings), len(sets), sharey="row")
     styles = method_styles([*methods, *table["method"]])
-    places = places_of_variants(finished, styles)
+    emphasis = emphasis_of(finished, metric)
+    places = places_of_variants(emphasis.split(finished)[0], styles)
     for row, (key, part) in zip(grid, settings, strict=True):
         for axes, name in zip(row, sets, strict=True):
-            _panel(axes, part[part["set"].isin((name, ""))], styles, places, metric)
+            of_set = part[part["set"].isin((name, ""))]
+            _panel(axes, of_set, styles, places, metric, emphasis)
             axes.set_title(name)
         label = label_of("test", metric)
         if scale := _stretched(part, sets, metric, margin):
@@ -113,13 +118,20 @@ def _stretched(
 
 
 def _panel(
-    axes: Axes, part: pd.DataFrame, styles: Styles, places: Mapping[str, int], metric: Metric
+    axes: Axes,
+    part: pd.DataFrame,
+    styles: Styles,
+    places: Mapping[str, int],
+    metric: Metric,
+    emphasis: Emphasis,
 ) -> None:
     least, most = (
         None if end is None else metric.factor * end for end in (metric.least, metric.most)
     )
     further = axis_columns(part)
-    for _, rows in part.groupby(["method", *further], sort=False):
+    shown, others = emphasis.split(part)
+    bands = []
+    for _, rows in shown.groupby(["method", *further], sort=False):
         method, label = rows["method"].iloc[0], variant(rows.iloc[0], further)
         colour, marker = styles[method]
         dash = DASHES[places[label] % len(DASHES)]
@@ -131,14 +143,11 @@ def _panel(
         mean = metric.factor * rows["test_mean"]
         std = metric.factor * rows["test_std"].fillna(0)
         axes.plot(rows["rho0"], mean, color=colour, marker=marker, label=label, linestyle=(0, dash))
-        axes.fill_between(
-            rows["rho0"],
-            (mean - std).clip(lower=least),
-            (mean + std).clip(upper=most),
-            color=colour,
-            alpha=0.2,
-            linewidth=0,
-        )
+        low, high = (mean - std).clip(lower=least), (mean + std).clip(upper=most)
+        bands.append((rows["rho0"], low, high, colour))
+    draw_bands(axes, bands)
+    ends = (part["rho0"].min(), part["rho0"].max()) if part["rho0"].notna().any() else (0.0, 1.0)
+    draw_others(axes, others, emphasis, ("rho0", "test_mean"), ends, metric.factor)
     positive = part.loc[part["rho0"] >= _LEAST, "rho0"]
     first = max(positive.min(), _MOST_APART * positive.max()) if len(positive) else 1.0
     if (part["rho0"] < first).any():  # a logarithmic axis cannot show zero

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.columns import axis_columns
 from analysis.labels import labels_of, variant
@@ -203,13 +204,32 @@ def panels(rows: int, columns: int, **options: Any) -> tuple[Figure, NDArray[Any
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **options))
 
 
+def draw_bands(axes: Axes, bands: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, str]]) -> None:
+    """Fill the room between two curves for each of some lines.
+
+    The limits of the axes are computed once for all; matplotlib would compute them for each.
+
+    Args:
+        axes: where to draw.
+        bands: places on the horizontal axis, lower and upper ends, and colour of each.
+    """
+    if not bands:
+        return
+    axes.set_autoscale_on(False)
+    for places, low, high, colour in bands:
+        axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.set_autoscale_on(True)
+    axes.autoscale_view()
+
+
 def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """Draw one legend with all labels of the panels above them."""
+    """Draw one legend with all labels of the panels above them, those of collections last."""
     handles = {
         label: handle
         for each in axes
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True)
     }
+    handles = dict(sorted(handles.items(), key=lambda item: isinstance(item[1], Collection)))
     if handles:
         widest = _HANDLE_WIDTH + _LETTER_WIDTH * max(map(len, handles))
         columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))

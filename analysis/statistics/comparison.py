@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING, completed, highest, rounding_of
+from analysis.statistics.aggregate import (
+    SETTING,
+    completed,
+    place_of_highest,
+    places_by,
+    rounding_of,
+)
 from analysis.statistics.intervals import t_interval
 
 Floats = NDArray[np.float64]
@@ -83,14 +89,18 @@ def with_leaders(
         metric: what the trials are compared by.
     """
     runs = _Runs(rows, trials, metric)
+    finished = rows[rows["n"] > 0]
+    of_rows = finished["configuration_id"].to_numpy(object)
+    test_means = finished["test_mean"].to_numpy(float)
     names, ends, paired = [], [], []
-    for _, part in rows[rows["n"] > 0].groupby(list(keys), sort=False, dropna=False):
-        best = highest(part)["configuration_id"]
-        others = [name for name in part["configuration_id"] if name != best]
+    for _, places in places_by(finished, keys):
+        own = test_means[places]
+        best = of_rows[places[place_of_highest(own)]]
+        others = [name for name in of_rows[places] if name != best]
         scores = runs.of([best, *others])
         paired.append(_paired(np.broadcast_to(scores[:1], scores[1:].shape), scores[1:]))
         names.append((best, others))
-        ends.append(rounding_of(part["test_mean"]))
+        ends.append(rounding_of(own))
     seeds, means, stds = (
         np.concatenate([one[place] for one in paired]) if paired else np.zeros(0)
         for place in range(3)

@@ -1,6 +1,6 @@
 """Verdicts on whole methods, with the numbers behind them in a sentence."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,11 @@ import pandas as pd
 
 from analysis.columns import AXIS_PREFIX
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import OPEN, SETTING, highest
+from analysis.statistics.aggregate import OPEN, SETTING, place_of_highest, places_by
 from analysis.statistics.verdicts import FAILS, MARGIN, NO_RHO0, VERDICTS, is_chance
+
+Rows = Sequence[Mapping[Any, Any]]
+"""Rows of a table, which are few for each method."""
 
 _NAMED = 4
 """Sets up to this number are named one by one; of more, the sentences have a summary."""
@@ -66,9 +69,10 @@ def method_verdicts(
                 `sensitivity.sensitivity`.
             reason: the numbers behind the verdict, in a sentence.
     """
+    records = found.to_dict("records")
     rows = [
-        _with_rho0(key, part, metric, knob)
-        for key, part in found.groupby([*SETTING, "method"], sort=False)
+        _with_rho0(key, [records[place] for place in places], metric, knob)
+        for key, places in places_by(found, [*SETTING, "method"])
     ]
     if table is not None and len(found):
         rows += _without_rho0(table, found, metric, margin)
@@ -78,42 +82,55 @@ def method_verdicts(
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _with_rho0(
-    key: Sequence[Hashable], part: pd.DataFrame, metric: Metric, knob: str
-) -> dict[Any, Any]:
-    widest = highest(part, "range")
+def _with_rho0(key: Sequence[Hashable], part: Rows, metric: Metric, knob: str) -> dict[Any, Any]:
+    widest = _widest(part)
     where = _name(widest)
-    failing = part[part["verdict"] == FAILS]
-    verdict = min(part["verdict"], key=list(VERDICTS).index)
+    failing = [row for row in part if row["verdict"] == FAILS]
+    verdict = min((row["verdict"] for row in part), key=list(VERDICTS).index)
     if verdict == FAILS and len(failing) < len(part):
         verdict += f" on {_named(failing)}"
     return {
         **dict(zip([*SETTING, "method"], key, strict=True)),
         "verdict": verdict,
         "sets": _by_set(part),
-        "choices": f"{_span(part['choices'])} of {_span(part['grid'])}",
-        "lowest_rho0": part["lowest_rho0"].min(),
-        "highest_rho0": part["highest_rho0"].max(),
-        "decades": part["decades"].max(),
-        "least_decades": part["decades"].mask(_is_awaited(part), 0.0).min(),
+        "choices": f"{_span(part, 'choices')} of {_span(part, 'grid')}",
+        "lowest_rho0": _least(row["lowest_rho0"] for row in part),
+        "highest_rho0": _most(row["highest_rho0"] for row in part),
+        "decades": _most(row["decades"] for row in part),
+        "least_decades": _least(0.0 if _is_awaited(row) else row["decades"] for row in part),
         "range": widest["range"],
         "at": where,
         "equal_span_decades": widest["equal_span_decades"],
-        "equal_span_range": part["equal_span_range"].max(),
+        "equal_span_range": _most(row["equal_span_range"] for row in part),
         "reason": _failure(part, metric, knob)
         if verdict == FAILS
         else _range(part, where, metric, knob),
     }
 
 
-def _is_awaited(part: pd.DataFrame) -> pd.Series:
-    """Whether each set has no finished trial yet; trials that all diverged are a result."""
-    return (part["choices"] == 0) & (part["missing"] > 0)
+def _widest(part: Rows) -> Mapping[Any, Any]:
+    """The row with the largest range, or the first of several."""
+    return part[place_of_highest([row["range"] for row in part])]
 
 
-def _failure(part: pd.DataFrame, metric: Metric, knob: str) -> str:
+def _least(values: Iterable[float]) -> float:
+    """The smallest of the values that are not missing; NaN if all are."""
+    return float(np.fmin.reduce(list(values)))
+
+
+def _most(values: Iterable[float]) -> float:
+    """The largest of the values that are not missing; NaN if all are."""
+    return float(np.fmax.reduce(list(values)))
+
+
+def _is_awaited(row: Mapping[Any, Any]) -> bool:
+    """Whether a set has no finished trial yet; trials that all diverged are a result."""
+    return bool(row["choices"] == 0 and row["missing"] > 0)
+
+
+def _failure(part: Rows, metric: Metric, knob: str) -> str:
     """A sentence on a method of which no rho0 works on any set."""
-    best = highest(part.assign(score=metric.sign * part["best"]), "score")
+    best = part[place_of_highest([metric.sign * row["best"] for row in part])]
     if np.isnan(best["best"]):
         return f"No {knob} that was tried works: all trials diverged."
     value, guess = (metric.shown(best[name], fewer=1) for name in ("best", "chance"))
@@ -123,9 +140,9 @@ def _failure(part: pd.DataFrame, metric: Metric, knob: str) -> str:
     )
 
 
-def _range(part: pd.DataFrame, where: str, metric: Metric, knob: str) -> str:
+def _range(part: Rows, where: str, metric: Metric, knob: str) -> str:
     """A sentence on the largest range over rho0, and on trials that ended early."""
-    widest = highest(part, "range")
+    widest = _widest(part)
     ends = _ended(part)
     if widest["choices"] < 2:
         return f"{_joined([f'Fewer than two {knob} have a finished trial', *ends])}."
@@ -139,13 +156,13 @@ def _range(part: pd.DataFrame, where: str, metric: Metric, knob: str) -> str:
     return f"{_joined([change, *ends])}."
 
 
-def _ended(part: pd.DataFrame) -> list[str]:
+def _ended(part: Rows) -> list[str]:
     """How many trials diverged, collapsed, or have not finished."""
-    counts = part[["diverged", "collapsed", "missing"]].sum()
     ends = {"diverged": "diverged", "collapsed": "collapsed", "missing": "have not finished"}
+    counts = {name: sum(row[name] for row in part if not np.isnan(row[name])) for name in ends}
     return [
         f"{count:.0f} trial{'s' if count > 1 else ''} "
-        + (ends[str(name)] if count > 1 else ends[str(name)].replace("have", "has"))
+        + (ends[name] if count > 1 else ends[name].replace("have", "has"))
         for name, count in counts.items()
         if count
     ]
@@ -157,29 +174,29 @@ def _joined(parts: Sequence[str]) -> str:
     return f"{', '.join(others)}, and {last}" if others else last
 
 
-def _span(counts: pd.Series) -> str:
-    low, high = int(counts.min()), int(counts.max())
+def _span(part: Rows, column: str) -> str:
+    counts = [int(row[column]) for row in part]
+    low, high = min(counts), max(counts)
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _by_set(part: pd.DataFrame) -> str:
+def _by_set(part: Rows) -> str:
     """The verdict on each set, from the worst: ``sensitive: binary; stable: ternary``."""
-    there = set(part["verdict"])
     return "; ".join(
-        f"{verdict}: {_named(part[part['verdict'] == verdict])}"
+        f"{verdict}: {_named(having)}"
         for verdict in [*VERDICTS, NO_RHO0]
-        if verdict in there
+        if (having := [row for row in part if row["verdict"] == verdict])
     )
 
 
-def _named(part: pd.DataFrame) -> str:
+def _named(part: Rows) -> str:
     """The sets of some rows, with the values of further axes; how many if they are many."""
     if len(part) > _NAMED:
         return f"{len(part)} settings"
-    return ", ".join(map(_name, part.to_dict("records")))
+    return ", ".join(map(_name, part))
 
 
-def _name(row: Mapping[Any, Any] | pd.Series) -> str:
+def _name(row: Mapping[Any, Any]) -> str:
     axes = [
         f"{str(name).removeprefix(AXIS_PREFIX)}={value}"
         for name, value in row.items()
@@ -195,9 +212,11 @@ def _without_rho0(
     settings = set(found[[*SETTING]].itertuples(index=False, name=None))
     rows = []
     quantized = table[table["set"] != ""]
-    for key, part in quantized.groupby([*SETTING, "method"], sort=False):
-        if key[:-1] not in settings or part["rho0"].notna().any() or not part["n"].any():
+    has_rho0, n = quantized["rho0"].notna().to_numpy(), quantized["n"].to_numpy()
+    for key, places in places_by(quantized, [*SETTING, "method"]):
+        if key[:-1] not in settings or has_rho0[places].any() or not n[places].any():
             continue
+        part = quantized.iloc[places]
         is_open = part[list(OPEN)].any(axis=1)
         is_whole, part = not is_open.any(), part[part["n"] > 0]
         # Distances are those of scores, of which higher ones are better.
@@ -212,7 +231,7 @@ def _without_rho0(
                 **dict.fromkeys(_COLUMNS, np.nan),
                 **dict(zip([*SETTING, "method"], key, strict=True)),
                 "verdict": FAILS if all(fails) and is_whole else NO_RHO0,
-                "sets": _by_set(part) if any(fails) else "",
+                "sets": _by_set(part.to_dict("records")) if any(fails) else "",
                 "choices": "",
                 "at": "",
                 "reason": f"There is no ρ0 to tune; {_levels(part, metric)}.",
@@ -234,7 +253,7 @@ def _levels(part: pd.DataFrame, metric: Metric) -> str:
     if len(part) <= _NAMED:
         texts = [
             f"{metric.shown(row['test_mean'], fewer=1)} ({_name(row)})"
-            for _, row in part.iterrows()
+            for row in part.to_dict("records")
         ]
         return f"test {metric.label} is {', '.join(texts)}"
     low, high = part["test_mean"].min(), part["test_mean"].max()

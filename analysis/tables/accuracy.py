@@ -15,6 +15,10 @@ _FEW_SEEDS = 3
 """Up to this number of seeds, a comparison paired by seed misses large differences."""
 
 
+_SHOWN = ("rho0", "n", "test_mean", "test_std", "leads", "wins", "unfinished_rho0")
+"""Columns of a configuration that `_pivot` writes, besides its keys and `WITHOUT`."""
+
+
 def section(metric: Metric) -> str:
     """The section of a report with a value for each method: ``Accuracy``."""
     return metric.title
@@ -156,7 +160,8 @@ def _pivot(
     order = list(dict.fromkeys(columns))
     usual = int(part["n"].max()) if len(part) else 0
     rows: dict[tuple[Any, ...], dict[str, str]] = {}
-    for cell in part.assign(column=columns).to_dict("records"):
+    wanted = [name for name in (*keys, *_SHOWN, *WITHOUT) if name in part]
+    for cell, column in zip(part[wanted].to_dict("records"), columns, strict=True):
         text = _cell(cell, usual, metric)
         mark = _mark(cell).value
         text = f"{mark}{text}{mark}"
@@ -166,10 +171,11 @@ def _pivot(
         texts = rows.setdefault(
             key, {**dict(zip(keys, key, strict=True)), **dict.fromkeys(order, "")}
         )
-        texts[cell["column"]] = text
-    body = pd.DataFrame(list(rows.values()), columns=[*keys, *order])
+        texts[column] = text
     taken = {"model", "set", *order}
-    return body.rename(columns={axis: axis_label(axis, taken) for axis in axes})
+    labels = [axis_label(axis, taken) for axis in axes]
+    cells = [[texts[name] for name in [*keys, *order]] for texts in rows.values()]
+    return pd.DataFrame(cells, columns=["model", "set", *labels, *order])
 
 
 def _mark(row: Mapping[Any, Any]) -> Mark:

@@ -31,7 +31,7 @@ class Table:
     def markdown(self) -> str:
         """The caption, with its first sentence in bold, and a pipe table."""
         columns = [
-            [_markdown(str(text)) for text in self.body.iloc[:, place]]
+            _markdown_cells(list(map(str, self.body.iloc[:, place])))
             for place in range(self.body.shape[1])
         ]
         cells = pd.DataFrame(dict(enumerate(columns)), index=self.body.index)
@@ -67,6 +67,15 @@ def marked(cell: str) -> tuple[Mark, str, str]:
 
 
 _MARKED = re.compile(r"(\*\*|__)(-?\d[^*_]*)\1(.*)", re.DOTALL)
+
+
+def _markdown_cells(cells: list[str]) -> list[str]:
+    """The cells of a column with all Markdown escaped. Most columns have none."""
+    return list(map(_markdown, cells)) if _MAY_CHANGE.search("\n".join(cells)) else cells
+
+
+_MAY_CHANGE = re.compile(r"[\\|*`$~<\]]|__")
+"""What every cell has that `_markdown` changes."""
 
 
 def _markdown(cell: str) -> str:

@@ -8,13 +8,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from analysis.figures.curves import flip_curves, learning_curves
 from analysis.figures.front import front_figure
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.pareto import pareto_figure
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
+from analysis.figures.training.curves import flip_curves, learning_curves
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.selection import select

@@ -9,14 +9,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.columns import HISTORY
-from analysis.figures.curves import (
-    decay_figure,
-    decay_rows,
-    flip_curves,
-    gap_curves,
-    learning_curves,
-    loss_curves,
-)
 from analysis.figures.gallery import all_figures
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -25,6 +17,14 @@ from analysis.figures.pareto import axis_of_bits, pareto_figure
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print, freeze_layout, labels_that_fit, method_styles
+from analysis.figures.training.curves import (
+    decay_figure,
+    decay_rows,
+    flip_curves,
+    gap_curves,
+    learning_curves,
+    loss_curves,
+)
 from analysis.findings import Findings, analyse
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations

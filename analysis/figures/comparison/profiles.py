@@ -5,13 +5,24 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import DASHES, drawable_labels, method_styles, panels, shared_legend
+from analysis.figures.emphasis import add_others, emphasis_by
+from analysis.figures.style import (
+    DASHES,
+    draw_bands,
+    drawable_labels,
+    method_styles,
+    panels,
+    shared_legend,
+)
 
 _WIDTH, _HEIGHT = 4.2, 2.6
 
 
 def profile_figure(profiles: pd.DataFrame, methods: Iterable[str] = ()) -> Figure:
     """Plot the performance profile of each method, with its interval as a band.
+
+    Of more methods than `emphasis.MOST`, those with the largest area under the profile, which is
+    the mean score, are in colour and the others are grey.
 
     Args:
         profiles: result of `across_settings.AcrossSettings.profiles`.
@@ -22,8 +33,15 @@ def profile_figure(profiles: pd.DataFrame, methods: Iterable[str] = ()) -> Figur
     (axes,) = grid.flat
     styles = method_styles([*methods, *profiles["method"]])
     labels = drawable_labels(profiles["variant"])
+    areas = profiles.groupby("variant", sort=False)["share"].mean()
+    ranks = {str(name): -float(area) for name, area in areas.items()}
+    emphasis = emphasis_by(ranks, "largest area under the profile")
     used: dict[str, int] = {}
+    others, bands = [], []
     for name, profile in profiles.groupby("variant", sort=False):
+        if name not in emphasis.names:
+            others.append(100 * profile[["threshold", "share"]].to_numpy(float))
+            continue
         colour, _ = styles[profile["method"].iloc[0]]
         place = used.setdefault(colour, 0)
         used[colour] += 1
@@ -35,14 +53,10 @@ def profile_figure(profiles: pd.DataFrame, methods: Iterable[str] = ()) -> Figur
             linestyle=(0, DASHES[place % len(DASHES)]),
             label=labels[str(name)],
         )
-        axes.fill_between(
-            scores,
-            100 * profile["share_low"],
-            100 * profile["share_high"],
-            color=colour,
-            alpha=0.2,
-            linewidth=0,
-        )
+        low, high = 100 * profile["share_low"], 100 * profile["share_high"]
+        bands.append((scores, low, high, colour))
+    draw_bands(axes, bands)
+    add_others(axes, others, [], emphasis)
     axes.set_xlabel("score (%)")
     axes.set_ylabel("runs above it (%)")
     axes.grid()

@@ -6,8 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
+from analysis.figures.emphasis import draw_others, emphasis_of
 from analysis.figures.style import (
     DASHES,
+    draw_bands,
     label_of,
     labels_that_fit,
     method_styles,
@@ -33,7 +35,8 @@ def tuning_curves(
     """Plot the expected test value of each method against the number of tries.
 
     Bands are 95 % intervals over seeds. A method with a single configuration is a dashed line; one
-    in full precision stands in all panels of its setting.
+    in full precision stands in all panels of its setting. Of more variants than `emphasis.MOST`,
+    the best are in colour and the others are grey.
 
     Args:
         costs: result of `tuning_cost.curves.tuning_cost`, with values.
@@ -44,13 +47,15 @@ def tuning_curves(
     figure, grid = panels(len(settings), len(sets), sharey="row", sharex="row")
     styles = method_styles([*methods, *costs["method"]])
     further = axis_columns(costs)
-    places = places_of_variants(costs, styles)
+    emphasis = emphasis_of(costs, metric)
+    places = places_of_variants(emphasis.split(costs)[0], styles)
     for row, (key, part) in zip(grid, settings, strict=True):
         most = int(part["tries"].max())
         ticks = _ticks(most)
         for axes, name in zip(row, sets, strict=True):
-            of_set = part[part["set"].isin((name, ""))]
-            for _, curve in of_set.groupby(["set", "method", *further], sort=False):
+            shown, others = emphasis.split(part[part["set"].isin((name, ""))])
+            bands = []
+            for _, curve in shown.groupby(["set", "method", *further], sort=False):
                 label = variant(curve.iloc[0], further)
                 colour, marker = styles[curve["method"].iloc[0]]
                 means = metric.factor * curve["test_mean"]
@@ -67,7 +72,10 @@ def tuning_curves(
                     label=label,
                 )
                 low, high = (metric.factor * curve[end] for end in ("low", "high"))
-                axes.fill_between(curve["tries"], low, high, color=colour, alpha=0.2, linewidth=0)
+                bands.append((curve["tries"], low, high, colour))
+            draw_bands(axes, bands)
+            others = others.assign(tries=others["tries"].where(others["configurations"] > 1))
+            draw_others(axes, others, emphasis, ("tries", "test_mean"), (1, most), metric.factor)
             axes.set_title(name)
             axes.set_xscale("log")
             axes.set_xticks(ticks, labels_that_fit(ticks, [str(tick) for tick in ticks]))

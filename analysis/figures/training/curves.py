@@ -5,18 +5,13 @@ from dataclasses import replace
 from typing import Final
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from analysis.columns import AXIS_PREFIX, axis_columns
+from analysis.columns import AXIS_PREFIX
 from analysis.figures.style import (
-    DASHES,
-    SOFT,
     label_of,
-    method_styles,
     panels,
-    places_of_variants,
     row_label,
     sets_of,
     setting_name,
@@ -24,9 +19,8 @@ from analysis.figures.style import (
     shared_legend,
     whole_epochs,
 )
-from analysis.labels import variant
+from analysis.figures.training.epoch_lines import EpochLines
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import completed
 
 _DECAY: Final = f"{AXIS_PREFIX}weight_decay"
 
@@ -49,16 +43,26 @@ def learning_curves(
         history: columns of `columns.history_columns`.
         metric: what the trials are compared by.
     """
-    label = label_of("validation", metric)
-    return _curves(selected, trials, history, metric.column_at("hard"), metric.factor, label)
+    column, label = metric.column_at("hard"), label_of("validation", metric)
+    return _curves(selected, trials, history, metric, column, label, factor=metric.factor)
 
 
-def loss_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+def loss_curves(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> Figure:
     """Mean training loss of each epoch. The layout is that of `learning_curves`."""
-    return _curves(selected, trials, history, "train_loss", 1, "training loss")
+    return _curves(selected, trials, history, metric, "train_loss", "training loss")
 
 
-def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+def gap_curves(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> Figure:
     """Root mean square of w - P_Q(w*) after each epoch, on a logarithmic axis.
 
     The gap is 0, and not drawn, once w is in Q: in the second stage, and for BinaryConnect, where
@@ -68,15 +72,20 @@ def gap_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFra
         selected: result of `selection.select`.
         trials: the trials behind it.
         history: columns of `columns.HISTORY`.
+        metric: what the trials are compared by.
     """
-    figure = _curves(
-        selected, trials, history, "quantization_gap", 1, "RMS of w − P_Q(w*)", positive=True
-    )
+    label = "RMS of w − P_Q(w*)"
+    figure = _curves(selected, trials, history, metric, "quantization_gap", label, positive=True)
     _make_logarithmic(figure)
     return figure
 
 
-def flip_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+def flip_curves(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> Figure:
     """Share of the quantized weights that change level in each epoch, on a logarithmic axis.
 
     Epochs without a change are not drawn. The layout is that of `learning_curves`.
@@ -85,13 +94,21 @@ def flip_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFr
         selected: result of `selection.select`.
         trials: the trials behind it.
         history: columns of `columns.HISTORY`, and ``flip_rate``.
+        metric: what the trials are compared by.
     """
-    figure = _curves(selected, trials, history, "flip_rate", 100, "flips (%)", positive=True)
+    figure = _curves(
+        selected, trials, history, metric, "flip_rate", "flips (%)", factor=100, positive=True
+    )
     _make_logarithmic(figure)
     return figure
 
 
-def distance_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> Figure:
+def distance_curves(
+    selected: pd.DataFrame,
+    trials: pd.DataFrame,
+    history: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> Figure:
     """Mean distance of the hard weights from the latent weights after each epoch.
 
     Epochs without a distance, such as those of the second stage, are not drawn. The layout is that
@@ -101,9 +118,10 @@ def distance_curves(selected: pd.DataFrame, trials: pd.DataFrame, history: pd.Da
         selected: result of `selection.select`.
         trials: the trials behind it.
         history: columns of `columns.HISTORY`, and ``latent_distance``.
+        metric: what the trials are compared by.
     """
     return _curves(
-        selected, trials, history, "latent_distance", 1, "mean |w_b − w_r|", positive=True
+        selected, trials, history, metric, "latent_distance", "mean |w_b − w_r|", positive=True
     )
 
 
@@ -150,7 +168,8 @@ def decay_figure(
     rows = decay_rows(selected)
     decays = sorted({value for _, part in rows for value in part[_DECAY]}, key=_number_of)
     figure, grid = panels(len(rows), 1 + len(decays), sharex="row")
-    lines = _Lines(selected, trials, history)
+    lines = EpochLines(selected, trials, history, metric)
+    lines.emphasize(pd.concat([part for _, part in rows]), metric.column_at("hard"))
     for line, (heading, part) in zip(grid, rows, strict=True):
         lines.draw(line[0], part, metric.column_at("hard"), factor, offset=offset)
         line[0].set_ylabel(f"{heading}\n{label_of('validation', error_of(metric))}")
@@ -198,10 +217,11 @@ def _curves(
     selected: pd.DataFrame,
     trials: pd.DataFrame,
     history: pd.DataFrame,
+    metric: Metric,
     column: str,
-    factor: float,
     label: str,
     *,
+    factor: float = 1.0,
     positive: bool = False,
 ) -> Figure:
     """Curves in the layout of `learning_curves`.
@@ -210,14 +230,16 @@ def _curves(
         selected: see `learning_curves`.
         trials: see `learning_curves`.
         history: see `learning_curves`.
+        metric: see `learning_curves`.
         column: column of the history to plot.
-        factor: values are multiplied by it.
         label: label of the vertical axis.
+        factor: values are multiplied by it.
         positive: whether values <= 0 are left out.
     """
     settings, sets = settings_of(selected), sets_of(selected)
     figure, grid = panels(max(len(settings), 1), len(sets), sharey="row", sharex="row")
-    lines = _Lines(selected, trials, history)
+    lines = EpochLines(selected, trials, history, metric)
+    lines.emphasize(selected, column, positive=positive)
     for row, (key, part) in zip(grid, settings, strict=False):
         for axes, name in zip(row, sets, strict=True):
             of_set = part[part["set"].isin((name, ""))]
@@ -229,58 +251,3 @@ def _curves(
         whole_epochs(axes)
     shared_legend(figure, grid.flat)
     return figure
-
-
-class _Lines:
-    """Lines over the epochs, one for each selected configuration."""
-
-    def __init__(self, selected: pd.DataFrame, trials: pd.DataFrame, history: pd.DataFrame) -> None:
-        self._styles = method_styles(trials["method"])
-        self._further = axis_columns(selected)
-        self._places = places_of_variants(selected, self._styles)
-        configuration = completed(trials).set_index("trial_id")["configuration_id"]
-        epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
-        epochs = epochs.dropna(subset="configuration_id")
-        self._records = dict(iter(epochs.groupby("configuration_id")))
-
-    def draw(
-        self,
-        axes: Axes,
-        chosen: pd.DataFrame,
-        column: str,
-        factor: float,
-        *,
-        offset: float = 0.0,
-        positive: bool = False,
-    ) -> None:
-        """Draw a line for each row, with a band, and the ends of the first stage.
-
-        Args:
-            axes: where to draw.
-            chosen: rows of the selected configurations.
-            column: column of the history to plot.
-            factor: values are multiplied by it.
-            offset: number that is added to them.
-            positive: whether values <= 0 are left out.
-        """
-        boundaries = set()
-        for _, row in chosen.iterrows():
-            records = self._records.get(row["configuration_id"])
-            if records is None:
-                continue
-            if "batchnorm" in set(records["stage"]):
-                boundaries.add(records.loc[records["stage"] == "quantize", "epoch"].max())
-            values = records if not positive else records[records[column] > 0]
-            curve = offset + factor * values.groupby("epoch")[column].agg(["mean", "min", "max"])
-            if curve.empty:
-                continue
-            colour, _ = self._styles[row["method"]]
-            name = variant(row, self._further)
-            dash = DASHES[self._places[name] % len(DASHES)]
-            axes.plot(curve["mean"], color=colour, label=name, linestyle=(0, dash))
-            axes.fill_between(
-                curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, linewidth=0
-            )
-        for boundary in boundaries:
-            axes.axvline(boundary, color=SOFT, linestyle=":", linewidth=0.8)
-        axes.grid()

@@ -1,0 +1,115 @@
+"""EpochLines: lines over the epochs, one for each selected configuration."""
+
+import math
+from collections.abc import Hashable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.columns import axis_columns
+from analysis.figures.emphasis import add_others, emphasis_of
+from analysis.figures.style import DASHES, SOFT, draw_bands, method_styles, places_of_variants
+from analysis.labels import variant
+from analysis.metric import Metric
+from analysis.statistics.aggregate import completed
+
+
+class EpochLines:
+    """Lines over the epochs, one for each selected configuration."""
+
+    def __init__(
+        self,
+        selected: pd.DataFrame,
+        trials: pd.DataFrame,
+        history: pd.DataFrame,
+        metric: Metric,
+    ) -> None:
+        """Take the values of the COMPLETE trials.
+
+        Args:
+            selected: result of `selection.select`.
+            trials: the trials behind it.
+            history: columns of `columns.history_columns`.
+            metric: what the trials are compared by.
+        """
+        self._selected, self._metric = selected, metric
+        self._styles = method_styles(trials["method"])
+        self._further = axis_columns(selected)
+        configuration = completed(trials).set_index("trial_id")["configuration_id"]
+        epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
+        self._epochs = epochs.dropna(subset="configuration_id")
+        by_stage = self._epochs.groupby(["stage", "configuration_id"])["epoch"].max()
+        self._last = {stage: dict(of.droplevel(0)) for stage, of in by_stage.groupby(level=0)}
+        self._known: dict[tuple[str, bool], dict[Hashable, pd.DataFrame]] = {}
+
+    def emphasize(self, chosen: pd.DataFrame, column: str, *, positive: bool = False) -> None:
+        """Choose what is drawn in colour.
+
+        Args:
+            chosen: rows of the selected configurations that the figure shows.
+            column: see `draw`.
+            positive: see `draw`.
+        """
+        curves = self._curves(column, positive)
+        drawn = chosen[chosen["configuration_id"].isin(curves)]
+        self._emphasis = emphasis_of(drawn, self._metric)
+        self._places = places_of_variants(self._emphasis.split(self._selected)[0], self._styles)
+
+    def draw(
+        self,
+        axes: Axes,
+        chosen: pd.DataFrame,
+        column: str,
+        factor: float,
+        *,
+        offset: float = 0.0,
+        positive: bool = False,
+    ) -> None:
+        """Draw a line for each row, with a band if it is in colour, and the ends of stages.
+
+        Args:
+            axes: where to draw.
+            chosen: rows of the selected configurations.
+            column: column of the history to plot.
+            factor: values are multiplied by it.
+            offset: number that is added to them.
+            positive: whether values <= 0 are left out.
+        """
+        known, wanted = self._curves(column, positive), chosen["configuration_id"]
+        curves = {name: offset + factor * known[name] for name in wanted if name in known}
+        shown, others = self._emphasis.split(chosen)
+        bands = []
+        for _, row in shown.iterrows():
+            curve = curves.get(row["configuration_id"])
+            if curve is None:
+                continue
+            colour, _ = self._styles[row["method"]]
+            name = variant(row, self._further)
+            dash = DASHES[self._places[name] % len(DASHES)]
+            axes.plot(curve["mean"], color=colour, label=name, linestyle=(0, dash))
+            bands.append((curve.index, curve["min"], curve["max"], colour))
+        draw_bands(axes, bands)
+        grey = [curves[name]["mean"] for name in others["configuration_id"] if name in curves]
+        lines = [np.column_stack([mean.index, mean]) for mean in grey]
+        add_others(axes, lines, [], self._emphasis)
+        for boundary in self._boundaries(chosen):
+            axes.axvline(boundary, color=SOFT, linestyle=":", linewidth=0.8)
+        axes.grid()
+
+    def _curves(self, column: str, positive: bool) -> dict[Hashable, pd.DataFrame]:
+        """Configuration -> mean, min and max over its trials (epochs, 3), of those with values."""
+        if (column, positive) not in self._known:
+            epochs = self._epochs
+            values = epochs[epochs[column] > 0] if positive else epochs
+            of_epochs = values.groupby(["configuration_id", "epoch"])[column]
+            found = of_epochs.agg(["mean", "min", "max"])
+            self._known[column, positive] = {
+                name: curve.droplevel(0) for name, curve in found.groupby(level=0)
+            }
+        return self._known[column, positive]
+
+    def _boundaries(self, chosen: pd.DataFrame) -> set[float]:
+        """The last epochs of first stages that a second stage follows."""
+        first, second = (self._last.get(stage, {}) for stage in ("quantize", "batchnorm"))
+        return {first.get(name, math.nan) for name in chosen["configuration_id"] if name in second}

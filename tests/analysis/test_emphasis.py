@@ -1,0 +1,197 @@
+"""Figures of many methods: the best are in colour, and the others are grey lines."""
+
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from analysis.across_settings.across_settings import across_settings
+from analysis.across_settings.tasks import scores_of
+from analysis.columns import HISTORY
+from analysis.figures.comparison.profiles import profile_figure
+from analysis.figures.comparison.tuning_curves import tuning_curves
+from analysis.figures.emphasis import MOST, OtherLines, emphasis_of, note_of
+from analysis.figures.gallery import all_figures
+from analysis.figures.sensitivity import sensitivity_figure
+from analysis.figures.style import for_print
+from analysis.figures.training.curves import learning_curves
+from analysis.findings import analyse
+from analysis.metric import ACCURACY, Metric
+from analysis.schema import Measurements
+from analysis.statistics.aggregate import configurations
+from analysis.statistics.selection import select
+from analysis.tuning_cost.curves import curves_of, tuning_cost
+from tests.analysis.frames import Row, trials
+
+LOSS = Metric("loss", "loss", higher_is_better=False)
+
+
+def many(count: int, sets: Sequence[str] = ("binary", "ternary")) -> pd.DataFrame:
+    """M0, the best, to the last, with two rho0 and seeds, and two methods without rho0 among them.
+
+    Every third row is that of a worse rho0.
+    """
+    rows: list[Row] = []
+    for number in range(count):
+        for levels in sets:
+            all_rho0 = [None] if number in (1, count - 1) else [0.01, 0.1]
+            for place, rho0 in enumerate(all_rho0):
+                for seed in (0, 1):
+                    accuracy = 0.9 - 0.01 * number - 0.05 * place + 0.0001 * seed
+                    rows.append((f"M{number}", levels, rho0, seed, accuracy))
+    return trials(rows)
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def lines_of(figure: Figure) -> list[list[OtherLines]]:
+    """The collections of grey lines of each panel."""
+    return [
+        [lines for lines in axes.collections if isinstance(lines, OtherLines)]
+        for axes in figure.axes
+    ]
+
+
+def history_of(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        (trial, "quantize", epoch, epoch, 0.1, 1.0, 1 / epoch, 0.5, 0.5, 0.5, 0.1, 1.0)
+        for trial in frame["trial_id"]
+        for epoch in (1, 2, 3)
+    ]
+    return pd.DataFrame(rows, columns=list(HISTORY))
+
+
+def figures_of(count: int) -> dict[str, Figure]:
+    frame = many(count)
+    table = configurations(frame)
+    chosen = select(table)
+    across = across_settings(scores_of(chosen, frame))
+    return {
+        "sensitivity": sensitivity_figure(table),
+        "tuning": tuning_curves(tuning_cost(curves_of(table, frame))),
+        "curves": learning_curves(chosen, frame, history_of(frame)),
+        "profiles": profile_figure(across.profiles),
+    }
+
+
+def test_of_many_methods_the_best_are_in_colour_and_the_others_are_one_collection() -> None:
+    best = {f"M{number}" for number in range(MOST)}
+    for name, figure in figures_of(20).items():
+        *shown, last = legend_of(figure)
+        assert (len(shown), set(shown), last) == (MOST, best, "8 other methods"), name
+        for (lines,) in lines_of(figure):
+            assert len(lines.get_segments()) == 8
+        assert "The 12 methods with the" in note_of(figure)
+        assert "the 8 others are grey" in note_of(figure)
+        figure.draw_without_rendering()
+
+
+def test_of_twelve_methods_all_are_in_colour() -> None:
+    for figure in figures_of(MOST).values():
+        assert set(legend_of(figure)) == {f"M{number}" for number in range(MOST)}
+        assert not any(lines_of(figure))
+        assert note_of(figure) == ""
+
+
+def test_grey_lines_have_the_values_of_the_others_in_percent() -> None:
+    figure = sensitivity_figure(configurations(many(MOST + 2)))
+    (lines,), _ = lines_of(figure)
+    first, last = (np.asarray(segment) for segment in lines.get_segments())
+    assert first == pytest.approx(np.array([[0.01, 78.005], [0.1, 73.005]]))
+    assert last == pytest.approx(np.array([[0.01, 77.005], [0.1, 77.005]]))  # without rho0
+    styles = [pattern for _, pattern in lines.get_linestyle()]
+    assert styles[0] is None
+    assert styles[1] is not None
+    assert legend_of(figure)[-1] == "2 other methods"
+    low, high = figure.axes[0].get_ylim()
+    assert low < 73
+    assert high > 90
+
+
+def test_a_report_says_how_many_methods_are_grey_only_if_some_are() -> None:
+    for count, expected in ((MOST, False), (MOST + 1, True)):
+        measured = Measurements(many(count))
+        with for_print():
+            captions = {
+                item.name: item.caption for item in all_figures(measured, analyse(measured))
+            }
+        assert ("the other one is grey" in captions["sensitivity"]) is expected
+        assert "grey" not in captions["heat_map"]
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0.1, 0.5, 0.50000000001, 0.7]), min_size=3, max_size=3),
+        min_size=MOST + 1,
+        max_size=2 * MOST,
+    ),
+    st.randoms(use_true_random=False),
+    st.sampled_from([ACCURACY, LOSS]),
+)
+def test_the_best_are_chosen_whatever_the_order_of_rows(
+    values: list[list[float]], random: Random, metric: Metric
+) -> None:
+    rows = [
+        {"dataset": "D", "model": "N", "regime": "E", "method": f"M{number}", "set": levels}
+        | {"axis.lr": "", "test_mean": value}
+        for number, own in enumerate(values)
+        for levels, value in zip(("binary", "ternary", ""), own, strict=True)
+    ]
+    best = [
+        {**row, "method": "the best", "test_mean": 0.9 if metric.higher_is_better else 0.05}
+        for row in rows[:3]
+    ]
+    table = pd.DataFrame([*rows, *best])
+    found = emphasis_of(table, metric)
+    assert "the best" in found.names
+    assert len(found.names) == MOST
+    assert found.num_others == len(values) + 1 - MOST
+    order = list(range(len(table)))
+    random.shuffle(order)
+    assert emphasis_of(table.iloc[order], metric) == found
+    shown, others = found.split(table)
+    assert set(shown["method"]) == found.names
+    assert len(shown) + len(others) == len(table)
+
+
+def test_the_choice_is_by_hand_the_mean_rank_over_panels() -> None:
+    """FP stands in both panels; a method that was run on one set only is ranked there."""
+    names = [f"M{number:02}" for number in range(MOST + 2)]
+    rows = [("D", "N", "E", name, "binary", 0.5) for name in names]  # all have the same rank
+    rows += [("D", "N", "E", name, "ternary", 0.5) for name in names[:-1]]
+    rows += [("D", "N", "E", "FP", "", 0.9), ("D", "N", "E", "FP", "", 0.1)]
+    rows += [("D", "N", "E", names[-1], "ternary", None)]
+    columns = ["dataset", "model", "regime", "method", "set", "test_mean"]
+    found = emphasis_of(pd.DataFrame(rows, columns=columns))
+    # Ranks of the others are 8.5 and 8, and that of the last one, on one set, is 8.5.
+    assert found.names == {"FP", *names[: MOST - 1]}
+    assert found.num_others == 3
+
+
+def test_variants_of_further_axes_are_chosen_one_by_one() -> None:
+    frames = []
+    for place, lr in enumerate(("0.1", "0.2")):
+        frame = many(7).assign(**{"axis.lr": lr})
+        frame[["test_accuracy", "validation_accuracy"]] -= 0.001 * place
+        frame[["trial_id", "configuration_id"]] += lr
+        frames.append(frame)
+    figure = sensitivity_figure(configurations(pd.concat(frames, ignore_index=True)))
+    *shown, last = legend_of(figure)
+    assert last == "2 other methods"
+    assert set(shown) == {f"M{number} lr={lr}" for number in range(6) for lr in ("0.1", "0.2")}
+
+
+def test_a_method_with_one_rho0_is_a_mark_among_the_grey_lines() -> None:
+    rows = [(f"M{number:02}", "binary", 0.1, 0, 0.9 - 0.01 * number) for number in range(14)]
+    ((lines,),) = lines_of(sensitivity_figure(configurations(trials(rows))))
+    for segment in lines.get_segments():
+        (left, low), (right, high) = segment
+        assert 0.09 < left < 0.1 < right < 0.11
+        assert low == high
