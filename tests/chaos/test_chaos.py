@@ -5,8 +5,8 @@ bit-identical if trials are trained one by one. Packs are formed anew after each
 sums are added in another order: there, networks are in float64, and results nearly equal.
 
 The short form runs with the other tests. ``make chaos`` runs the long one: 64 trials, 12 workers
-and 4 drivers killed, 3 nodes lost, and the tracking server and the archive of finished trials
-stopped twice for 20 s.
+and 4 drivers killed, 3 nodes lost, and the tracking server, over PostgreSQL, and the archive of
+finished trials stopped twice for 20 s.
 """
 
 import os
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,8 @@ from tests.sweeps.trial_hash import trial_hash
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 LONG = "QUANTLAB_CHAOS" in os.environ
+if LONG:
+    pytestmark.append(needs_postgresql)
 DEADLINE_SECONDS = 1200
 
 
@@ -69,7 +71,7 @@ PLAN = (
     )
     if LONG
     else Plan(
-        1, 24, workers=1, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
+        1, 12, workers=1, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
     )
 )
 
@@ -202,9 +204,13 @@ class Driver:
 @contextmanager
 def cluster_of_nodes(count: int) -> Iterator[Cluster]:
     """Start a head node without CPUs and nodes of one CPU, as processes of this machine."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )
+    settings = {
+        "enable_worker_prestart": False,  # or a node starts a process for each of its CPUs
+        "prestart_worker_first_driver": False,
+        "health_check_period_ms": 1000,  # a lost node is missed in seconds
+    }
+    options = {"num_cpus": 0, "include_dashboard": False, "_system_config": settings}
+    cluster = Cluster(initialize_head=True, head_node_args=options)
     try:
         for _ in range(count):
             cluster.add_node(num_cpus=1)
@@ -350,7 +356,16 @@ def calm(folder: Path, empty_store: Path) -> Storage:
     return storage
 
 
-@needs_postgresql
+@pytest.fixture
+def store(empty_database: Callable[[Path], str], tmp_path: Path) -> Iterator[str]:
+    """The database of the tracking server."""
+    if not LONG:
+        yield empty_database(tmp_path / "mlflow.db")
+        return
+    with postgresql() as database:
+        yield database.create("chaos")
+
+
 @pytest.mark.parametrize(
     "pack",
     [
@@ -361,7 +376,7 @@ def calm(folder: Path, empty_store: Path) -> Storage:
     ],
 )
 def test_a_sweep_survives_failures_of_a_cluster(
-    pack: str, folder: Path, calm: Storage, monkeypatch: pytest.MonkeyPatch
+    pack: str, folder: Path, calm: Storage, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = load_sweep(str(folder / "chaos.py"))
     assert len(set(hashes(sweep, calm).values())) == len(sweep.cells)
@@ -374,8 +389,7 @@ def test_a_sweep_survives_failures_of_a_cluster(
     chance = random.Random(20)
     chance.shuffle(events)
     with (
-        postgresql() as database,
-        mlflow_server(database.create("chaos"), folder) as server,
+        mlflow_server(store, folder) as server,
         s3_server() as s3,
         cluster_of_nodes(2) as cluster,
     ):
