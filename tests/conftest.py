@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 FIRST = (
     "test_browser.py",
+    "test_page_controls.py",
     "test_docs.py",
     "chaos/test_chaos.py",
     "sweeps/running/test_faults.py",
@@ -42,7 +44,7 @@ FIRST = (
     "quantlab/packs/test_packs.py",
 )
 """Files that take longest. They come first, so that the processes of pytest, each of which takes
-one file after another, end at the same time. The first two load no more than one processor."""
+one file after another, end at the same time. The first three load no more than one processor."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -161,3 +163,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             assert done.returncode == 0, done.stdout + done.stderr
             output.write_text(done.stdout)
         return Ran(folder, output.read_text())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    from tests.pages import chromium  # imports selenium, which few tests need
+
+    with chromium() as driver:
+        yield driver

@@ -1,4 +1,4 @@
-"""What a browser shows: the report from disk, and MLflow's UI on a sweep's storage."""
+"""What a browser shows: the report of a command, and MLflow's UI on a sweep's storage."""
 
 import os
 import re
@@ -10,52 +10,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-from xml.etree import ElementTree
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from analysis.report.study import write_study_report
 from tests.analysis.studies import made_study
-from tests.conftest import SWEEPS, Ran, run_command
-from tests.pages import Explored, body, contrast, open_afresh, requested, runs_text_as_code, screen
+from tests.conftest import SWEEPS, Ran, run_here
+from tests.pages import (
+    NEEDS_BROWSER,
+    Explored,
+    body,
+    fits_and_is_legible,
+    open_afresh,
+    requested,
+    runs_text_as_code,
+    screen,
+)
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER) and "QUANTLAB_REQUIRE_BROWSER" not in os.environ,
-        reason="chromium and chromedriver are not installed",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    assert CHROMIUM, "chromium is required and not installed"
-    assert DRIVER, "chromedriver is required and not installed"
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1600,1000",
-    ):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +40,7 @@ def page(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     shutil.copytree(tiny.folder, folder / "tiny")
     arguments = ("report", "tiny.py", "--compare", "proxconnect", "--format", "html")
-    done = run_command(folder / "tiny", *arguments)
+    done = run_here(folder / "tiny", *arguments)
     assert done.returncode == 0, done.stderr
     return (folder / "tiny" / "runs" / "reports" / "tiny" / "report.html").as_uri()
 
@@ -85,24 +62,18 @@ def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome,
     assert not errors
 
 
-def test_tables_are_sorted_by_a_click(browser: webdriver.Chrome, page: str) -> None:
-    browser.get(page)
-    table = browser.find_element(By.CSS_SELECTOR, "table[data-name=regrets]")
-    headers = table.find_elements(By.TAG_NAME, "th")
-    column = [header.text for header in headers].index("accuracy %")
-    for direction in ("ascending", "descending"):
-        headers[column].find_element(By.TAG_NAME, "button").click()
-        assert headers[column].get_attribute("aria-sort") == direction
-        shown = [
-            float(row.find_elements(By.TAG_NAME, "td")[column].text)
-            for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")
-        ]
-        assert len(shown) > 1
-        assert shown == sorted(shown, reverse=direction == "descending")
+@pytest.fixture
+def opened(browser: webdriver.Chrome, page: str) -> Explored:
+    """The page of `tiny`, which is loaded only if it is not there."""
+    part = Explored(browser)
+    if browser.current_url.partition("#")[0] != page:
+        browser.get(page)
+    part.reset()
+    return part
 
 
-def test_trials_are_filtered_and_linked(browser: webdriver.Chrome, page: str) -> None:
-    browser.get(page)
+def test_trials_are_filtered_and_linked(opened: Explored) -> None:
+    browser = opened.browser
     field = browser.find_element(By.CSS_SELECTOR, "input[data-filters=trials]")
     output = browser.find_element(By.CSS_SELECTOR, ".filter output")
     assert output.text == "6 of 6 rows"
@@ -117,129 +88,49 @@ def test_trials_are_filtered_and_linked(browser: webdriver.Chrome, page: str) ->
         field.send_keys(words)
         assert output.text == found, words
     rows = browser.find_elements(By.CSS_SELECTOR, "table[data-name=trials] tbody tr")
-    folder, run = (link.get_attribute("href") for link in rows[0].find_elements(By.TAG_NAME, "a"))
+    lead_to_a_trial(rows[0])
+
+
+def test_a_mark_leads_to_its_trials(opened: Explored) -> None:
+    opened.find("[data-chart=values] .mark-symbol path[fill='#cc79a7']").click()
+    tip = opened.find("[data-chart=values] .tip")
+    assert re.search(r"^MD.*\ntest accuracy: \d+\.\d\d % .*n = 2\nfrom ", tip.text)
+    lead_to_a_trial(opened.rows("values")[1])
+
+
+def lead_to_a_trial(row: WebElement) -> None:
+    """Require that the links of a row are those of a trial's folder and of its run."""
+    folder, run = (link.get_attribute("href") for link in row.find_elements(By.TAG_NAME, "a"))
     assert folder is not None
     assert (Path(url2pathname(urlsplit(folder).path)) / "result.json").exists()
     assert run is not None
     assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", run)
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids="{0[0]}-{0[1]}".format)
-def explored(
-    browser: webdriver.Chrome, page: str, request: pytest.FixtureRequest
-) -> Iterator[Explored]:
-    requested(browser)
-    part = Explored(browser)
-    with screen(browser, *request.param):
-        browser.get(page)
-        part.drawn()
-        yield part
-    assert not [address for address in requested(browser)[1:] if not address.startswith("data:")]
-    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-def test_a_mark_tells_its_values_and_leads_to_its_trials(explored: Explored) -> None:
-    mark = explored.find("[data-chart=values] .mark-symbol path[fill='#cc79a7']")
-    ActionChains(explored.browser).move_to_element(mark).click().perform()
-    tip = explored.find("[data-chart=values] .tip")
-    assert re.search(r"^MD.*\ntest accuracy: \d+\.\d\d % .*n = 2\nfrom ", tip.text)
-    folder, run = (
-        link.get_attribute("href")
-        for link in explored.rows("values")[1].find_elements(By.TAG_NAME, "a")
-    )
-    assert folder is not None
-    assert (Path(url2pathname(urlsplit(folder).path)) / "result.json").exists()
-    assert run is not None
-    assert "/runs/" in run
-    explored.find("[data-chosen=values] button").click()
-    assert explored.browser.find_element(By.CSS_SELECTOR, ".filter output").text == "2 of 6 rows"
-
-
-def test_every_mark_can_be_reached_with_the_keyboard(explored: Explored) -> None:
-    for name, marks, rows in (("values", 3, 2), ("parallel", 6, 1)):
-        chart = explored.find(f"[data-chart={name}]")
+def test_every_mark_can_be_reached_with_the_keyboard(opened: Explored) -> None:
+    for name, marks, of in (
+        ("values", 3, "test"),
+        ("curves", 5, "validation"),
+        ("parallel", 6, "test"),
+    ):
+        chart = opened.find(f"[data-chart={name}]")
         said = set()
         for key in (Keys.HOME, *[Keys.ARROW_RIGHT] * (marks - 1)):
             chart.send_keys(key)
             said.add(chart.find_element(By.CSS_SELECTOR, "[role=status]").text)
         assert len(said) == marks
-        assert all("test accuracy: " in text for text in said)
-        chart.send_keys(Keys.ARROW_UP, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.END, Keys.ENTER)
-        assert len(explored.rows(name)) == rows
-        chart.send_keys(Keys.ESCAPE)
-        assert not explored.rows(name)
-        assert not chart.find_element(By.CLASS_NAME, "tip").is_displayed()
+        assert all(f"{of} accuracy: " in text for text in said)
 
 
-def test_trials_are_kept_by_methods_ranges_and_dragging(explored: Explored) -> None:
-    kept = explored.control("kept")
-    marks = "[data-chart=values] .mark-symbol path[fill='#cc79a7']"
-    assert kept.text == "6 of 6 trials are kept."
-    everything, nothing = explored.control("groups").find_elements(By.TAG_NAME, "button")
-    nothing.send_keys(Keys.SPACE)
-    assert kept.text == "0 of 6 trials are kept."
-    everything.click()
-    for method in explored.control("groups").find_elements(By.TAG_NAME, "label"):
-        if method.text == "MD":
-            method.find_element(By.TAG_NAME, "input").send_keys(Keys.SPACE)
-    explored.drawn()
-    assert kept.text == "2 of 6 trials are kept."
-    assert not explored.browser.find_elements(By.CSS_SELECTOR, marks)
-    explored.control("reset").send_keys(Keys.ENTER)
-    explored.drawn()
-    assert explored.browser.find_elements(By.CSS_SELECTOR, marks)
-    explored.find("summary").send_keys(Keys.ENTER)
-    for key, text, count in (("rho0", "1", 2), ("seed", "1", 1), ("seed", "", 2), ("rho0", "", 6)):
-        explored.write(explored.find(f"[data-range={key}] input"), text)
-        assert kept.text == f"{count} of 6 trials are kept."
-    explored.find("[data-range=set] input").send_keys(Keys.SPACE)
-    explored.drawn()
-    assert kept.text == "2 of 6 trials are kept."  # those without a set
-    explored.control("reset").click()
-    explored.drawn()
-    axis = explored.axis(1)  # of the method
-    drag = ActionChains(explored.browser).move_to_element_with_offset(axis, 0, -128)
-    drag.click_and_hold().move_by_offset(0, 128).release().perform()
-    explored.drawn()
-    assert kept.text in ("2 of 6 trials are kept.", "4 of 6 trials are kept.")
-    explored.control("show").click()
-    output = explored.browser.find_element(By.CSS_SELECTOR, ".filter output")
-    assert output.text == f"{kept.text[:6]} rows"
-    axis = explored.axis(1)
-    ActionChains(explored.browser).move_to_element(axis).click().perform()
-    explored.drawn()
-    assert kept.text == "6 of 6 trials are kept."
-
-
-@pytest.mark.parametrize("explored", [(390, "light")], ids=["390-light"], indirect=True)
-def test_each_choice_of_axes_is_drawn(explored: Explored) -> None:
+def test_each_choice_of_axes_is_drawn(opened: Explored) -> None:
     for name in ("x", "y"):
-        options = explored.control(name).find_elements(By.TAG_NAME, "option")
+        options = opened.control(name).find_elements(By.TAG_NAME, "option")
         assert len(options) > 2
         for option in options:
             option.click()
-            explored.drawn()
-            labels = explored.find("[data-chart=values] svg").text
+            opened.drawn()
+            labels = opened.find("[data-chart=values] svg").text
             assert option.text in labels, option.text
-    for name, text in (("low", "0.1"), ("high", "9")):
-        explored.write(explored.control(name), text)
-
-
-@pytest.mark.parametrize("explored", [(1280, "dark")], ids=["1280-dark"], indirect=True)
-def test_figures_are_saved_as_svg(explored: Explored, tmp_path: Path) -> None:
-    behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
-    explored.browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-    for button in explored.browser.find_elements(By.CLASS_NAME, "download"):
-        explored.browser.execute_script("arguments[0].scrollIntoView()", button)
-        button.send_keys(Keys.ENTER)
-    names = {"values", "parallel", "sensitivity", "heat_map"}
-    WebDriverWait(explored.browser, 30).until(
-        lambda _: names <= {path.stem for path in tmp_path.glob("*.svg")}
-    )
-    for name in names:
-        text = (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
-        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
-        assert "var(--" not in text
 
 
 @pytest.fixture(scope="module")
@@ -287,25 +178,13 @@ def test_a_print_has_the_figures_and_no_controls(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("which", ["page", "study_page"])
-def test_a_report_fits_the_screen_and_is_legible(
-    browser: webdriver.Chrome,
-    request: pytest.FixtureRequest,
-    which: str,
-    scheme: str,
-    width: int,
+def test_a_study_fits_the_screen_and_is_legible(
+    browser: webdriver.Chrome, study_page: str, scheme: str, width: int
 ) -> None:
-    page = request.getfixturevalue(which)
     with screen(browser, width, scheme):
-        browser.get(page)
+        browser.get(study_page)
         Explored(browser).drawn()
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        if width >= 1280:  # on a narrower one, tables that are wider can be moved
-            hidden = "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > "
-            hidden += "e.clientWidth).map(e => e.firstChild.dataset.name)"
-            assert browser.execute_script(hidden) == []
-        for selector in ("p.about", "td", "a", "dd", *(["pre"] if which == "study_page" else [])):
-            assert contrast(browser, selector) >= 4.5, selector
+        fits_and_is_legible(browser, width, "pre")
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,19 @@ function scaleOf(dimension, values, [start, end]) {
     log: [Math.log, Math.exp],
     symlog: [(value) => Math.log1p(value / constant), (height) => constant * Math.expm1(height)],
   }[type];
-  const ticks = dimension.role !== "result" && found.length <= FEW ? found : undefined;
+  const ticks = dimension.role !== "result" && found.length <= FEW ? found : type === "log" ? powers(low, high) : undefined;
   const made = { type, domain: [low, high], constant, ticks };
   const ends = () => made.domain.map(forward);
   made.at = (value) => start + ((forward(value) - ends()[0]) / (ends()[1] - ends()[0])) * (end - start);
   made.invert = (place) => backward(ends()[0] + ((place - start) / (end - start)) * (ends()[1] - ends()[0]));
   return made;
+}
+
+/** The powers of ten between two numbers; undefined if there are less than two, which would not tell the scale. */
+function powers(low, high) {
+  const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  const step = Math.ceil((last - first + 1) / FEW);
+  return last > first ? Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, place) => Number(`1e${first + place * step}`)) : undefined;
 }
 
 /** The same scale as a part of a specification. */
@@ -68,7 +75,8 @@ class Chart {
   /**
    * @param {HTMLElement} root the element that shows the chart.
    * @param {(width: number, colours: object) => object} plan returns `spec` for Vega, and `targets` in the order of
-   *   the keyboard, each with its place `x`, `y`, `series`, `text` and perhaps `path`; and perhaps `nearest(x, y)`.
+   *   the keyboard, each with its place `x`, `y`, its `series`, its place `across` the panel, `text` and perhaps
+   *   `path`; and perhaps `nearest(x, y)`.
    * @param {(target: object | null) => void} choose is called with the target that a reader chooses.
    */
   constructor(root, plan, choose) {
@@ -82,6 +90,9 @@ class Chart {
     root.setAttribute("aria-roledescription", "chart");
     this.drawing = root.appendChild(document.createElement("div"));
     this.drawing.className = "drawing";
+    // If it is wider than the screen, the tabulator stops here, so that keys can move it.
+    this.drawing.setAttribute("role", "group");
+    this.drawing.setAttribute("aria-label", "drawing");
     this.tip = root.appendChild(document.createElement("div"));
     this.tip.className = "tip";
     this.tip.hidden = true;
@@ -91,12 +102,13 @@ class Chart {
     button.type = "button";
     button.className = "download";
     button.textContent = "Download SVG";
+    button.setAttribute("aria-label", `Download SVG: ${root.dataset.chart}`);
     button.addEventListener("click", () => this.download());
     root.addEventListener("keydown", (event) => event.target === root && this.press(event));
     root.addEventListener("blur", () => this.mark(null));
     this.drawing.addEventListener("pointermove", (event) => this.mark(this.under(event)));
     this.drawing.addEventListener("pointerleave", () => this.mark(null));
-    this.drawing.addEventListener("click", (event) => !this.isDragged && this.choose(this.under(event)));
+    this.drawing.addEventListener("click", (event) => this.isDragged || this.tap(this.under(event)));
   }
 
   /** Draws the chart; a call while it is drawn draws it once more afterwards. */
@@ -108,7 +120,8 @@ class Chart {
     try {
       while (this.isOld) {
         this.isOld = false;
-        const plan = this.plan(this.root.clientWidth, colours());
+        // A drawing that is wider by a part of a pixel could be scrolled, and the tabulator would stop at it.
+        const plan = this.plan(Math.floor(this.root.getBoundingClientRect().width), colours());
         const next = document.createElement("div");
         const shown = await this.embed(next, plan, plan.isLarge ? "canvas" : "svg");
         this.shown?.finalize();
@@ -163,9 +176,14 @@ class Chart {
     this.tip.style.top = `${target.y + 14}px`;
   }
 
+  /** Chooses a target and shows its values, which a finger cannot point at. */
+  tap(target) {
+    this.choose(target);
+    this.mark(target);
+  }
+
   press(event) {
     const { targets, focused } = this;
-    const series = targets[focused]?.series;
     const last = targets.length - 1;
     const of = (place) => Math.max(0, Math.min(last, place));
     let next = null;
@@ -173,13 +191,8 @@ class Chart {
     if (event.key === "ArrowLeft") next = of(focused - 1);
     if (event.key === "Home") next = 0;
     if (event.key === "End") next = last;
-    if (event.key === "ArrowDown") {
-      next = focused < 0 ? 0 : targets.findIndex((each, place) => place > focused && each.series !== series);
-    }
-    if (event.key === "ArrowUp") {
-      const before = targets.findLastIndex((each, place) => place < focused && each.series !== series);
-      next = before < 0 ? before : targets.findIndex((each) => each.series === targets[before].series);
-    }
+    if (event.key === "ArrowDown") next = this.beside(1);
+    if (event.key === "ArrowUp") next = this.beside(-1);
     const isChoice = event.key === "Enter" || event.key === " ";
     const isEnd = event.key === "Escape";
     if (next === null && !isChoice && !isEnd) return;
@@ -191,6 +204,18 @@ class Chart {
       this.mark(null);
     }
     if (next !== null && targets[next]) this.focus(next);
+  }
+
+  /** The place of the nearest target of the next series, or of the one before for -1; -1 if there is none. */
+  beside(step) {
+    const { targets, focused } = this;
+    if (focused < 0) return 0;
+    const { series, across: from } = targets[focused];
+    const isOther = (each, place) => step * (place - focused) > 0 && each.series !== series;
+    const other = step > 0 ? targets.find(isOther) : targets.findLast(isOther);
+    const distance = (place) => Math.abs(targets[place].across - from);
+    const places = [...targets.keys()].filter((place) => targets[place].series === other?.series);
+    return places.length ? places.reduce((best, place) => (distance(place) < distance(best) ? place : best)) : -1;
   }
 
   /** Goes to a target with the keyboard: shows it, says it, and scrolls to it. */

@@ -2,7 +2,7 @@
 for (const figure of document.querySelectorAll(".figure")) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "download", textContent: "Download SVG" });
-  button.setAttribute("aria-label", `Download the figure ${figure.dataset.name} as SVG`);
+  button.setAttribute("aria-label", `Download SVG: ${figure.dataset.name}`);
   button.addEventListener("click", () => {
     const text = new XMLSerializer().serializeToString(figure.querySelector("svg"));
     const printed = { "var(--ink)": "#000000", "var(--soft)": "#555555", "var(--paper)": "#ffffff" };

@@ -67,12 +67,15 @@ class Explorer {
     const chart = (name, plan) =>
       new Chart(this.root.querySelector(`[data-chart="${name}"]`), plan, (target) => this.choose(target, name));
     this.values = chart("values", (width, theme) => valuesPlan(this, width, theme));
-    this.parallel = chart("parallel", (width, theme) => {
+    this.charts = [this.values];
+    if (this.data.curves) this.charts.push(chart("curves", (width, theme) => curvesPlan(this, width, theme)));
+    const parallel = chart("parallel", (width, theme) => {
       const plan = parallelPlan(this, width, theme);
       this.placed = plan.placed;
       return plan;
     });
-    brush(this.parallel, this);
+    this.charts.push(parallel);
+    brush(parallel, this);
     this.control("reset").addEventListener("click", () => {
       this.ranges.clear();
       this.axes.forEach((dimension) => this.write(dimension));
@@ -96,8 +99,7 @@ class Explorer {
   update() {
     const { id } = this.data.trials;
     this.control("kept").textContent = `${this.keptTrials().length} of ${id.length} ${this.data.plural} are kept.`;
-    this.values.draw();
-    this.parallel.draw();
+    this.charts.forEach((chart) => chart.draw());
   }
 
   makeGroups() {
@@ -127,7 +129,7 @@ class Explorer {
       for (const [value, label] of options) select.add(new Option(label, value, value === chosen, value === chosen));
       select.addEventListener("change", () => {
         set(select.value);
-        this.values.draw();
+        (name === "setting" ? this.charts : [this.values]).forEach((chart) => chart.draw());
       });
     };
     fill("setting", settings.map((name, place) => [String(place), name]), "0", (value) => {

@@ -11,12 +11,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis.figures.style import DASHES, method_styles
+from analysis.interactive.curves import curves_document
 from analysis.interactive.dimensions import dimensions
 from analysis.interactive.library import chart_library
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
 
-_SCRIPTS = ("chart.js", "values.js", "parallel.js", "explorer.js")
+_SCRIPTS = ("chart.js", "panels.js", "values.js", "curves.js", "parallel.js", "explorer.js")
 SHAPES: Mapping[str, str] = {
     "s": "M-.9,-.9H.9V.9H-.9Z",
     "o": "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",
@@ -47,18 +48,22 @@ class Explorer:
     """What a line stands for, in sentences."""
     has_seeds: bool = True
     """Whether a mark is the mean over several lines."""
+    has_curves: bool = False
+    """Whether there are learning curves."""
 
 
-def explorer(measurements: Measurements) -> Explorer | None:
+def explorer(measurements: Measurements, selected: pd.DataFrame) -> Explorer | None:
     """Prepare the interactive part of a page; None if no trial has a value of the metric.
 
     Args:
-        measurements: the trials, and their metrics, with labels in place of names.
+        measurements: the trials, their metrics and histories, with labels in place of names.
+        selected: result of `selection.select`; the configurations that have learning curves.
     """
     trials, metric = measurements.trials, measurements.metric
     if trials[metric.column("test")].isna().all():
         return None
-    return with_scripts(_document(measurements))
+    document = _document(measurements, selected)
+    return with_scripts(document, has_curves=document["curves"] is not None)
 
 
 def with_scripts(document: Mapping[str, Any], **words: Any) -> Explorer:
@@ -81,7 +86,7 @@ def _script(name: str) -> str:
     return files("analysis.interactive").joinpath(name).read_text(encoding="utf-8")
 
 
-def _document(measurements: Measurements) -> dict[str, Any]:
+def _document(measurements: Measurements, selected: pd.DataFrame) -> dict[str, Any]:
     trials, metric = measurements.trials, measurements.metric
     found = list(dimensions(measurements))
     (methods,) = (each.names for each in found if each.key == "method")
@@ -89,7 +94,8 @@ def _document(measurements: Measurements) -> dict[str, Any]:
     columns = [trials[key] for key in SETTING]
     # Columns of text are added, as joining each row would take long for thousands of trials.
     settings, names = pd.factorize(reduce(lambda one, other: one + " · " + other, columns))
-    configurations, _ = pd.factorize(trials["configuration_id"])
+    configurations, ids = pd.factorize(trials["configuration_id"])
+    places = {name: place for place, name in enumerate(ids)}
     first = trials.drop_duplicates("configuration_id")
     return {
         "group": "method",
@@ -114,6 +120,7 @@ def _document(measurements: Measurements) -> dict[str, Any]:
         "table": "trials",
         "metric": {"key": metric.column("test"), "higherIsBetter": metric.higher_is_better},
         "dimensions": [each.document() for each in found],
+        "curves": curves_document(measurements, selected, places),
     }
 
 

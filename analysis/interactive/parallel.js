@@ -1,6 +1,6 @@
 // The chart of parallel coordinates: a line for each trial, and an axis for each dimension.
 
-const ROOM = { left: 84, right: 46, top: 44, bottom: 34, height: 260, narrowest: 84, none: 16 };
+const ROOM = { left: 84, right: 46, top: 58, bottom: 34, height: 260, narrowest: 84, none: 16 };
 const LARGE = 1500;
 const LETTERS = 11;
 const MANY = 14;
@@ -26,7 +26,7 @@ function parallelPlan(explorer, width, theme) {
   }));
   const kept = lines.filter((line) => line.isKept);
   const targets = bestFirst(data, kept).map(({ trial, path }) => ({
-    x: placed[gaps].x, y: heights[gaps][trial], path, trials: [trial], series: trial,
+    x: placed[gaps].x, across: 0, y: heights[gaps][trial], path, trials: [trial], series: trial,
     text: axes.map((dimension) => `${dimension.label}: ${written(dimension, dimension.values[trial])}`).join("\n"),
   }));
   const spec = frame(Math.max(width, ROOM.left + ROOM.right + space * gaps), ROOM.top + ROOM.height + ROOM.bottom, theme);
@@ -57,6 +57,7 @@ function linesOf(data, stroke, opacity) {
 
 function axisSpec(explorer, { dimension, x, made }, place, theme) {
   const isMissing = dimension.values.some((value) => value === null);
+  const lines = inLines(dimension.label);
   const names = namesOf(dimension).encode?.labels.update;
   const halo = { stroke: { value: theme.paper }, strokeWidth: { value: 3 }, strokeJoin: { value: "round" } };
   const text = (value, enter) => ({ type: "text", encode: { enter: { text: { value }, ...enter } } });
@@ -73,8 +74,8 @@ function axisSpec(explorer, { dimension, x, made }, place, theme) {
       { type: "rect", from: { data: "spans" }, encode: { enter: {
         x: { value: -7 }, width: { value: 14 }, y: { field: "top" }, y2: { field: "bottom" },
         fill: { value: theme.soft }, fillOpacity: { value: 0.35 }, stroke: { value: theme.ink } } } },
-      text(inLines(dimension.label), {
-        y: { value: -26 }, align: { value: "center" }, fill: { value: theme.ink }, fontSize: { value: 12 },
+      text(lines, {
+        y: { value: lines.length > 2 ? -41 : -26 }, align: { value: "center" }, fill: { value: theme.ink }, fontSize: { value: 12 },
         fontWeight: { value: "bold" }, limit: { value: ROOM.narrowest - 4 } }),
       ...(isMissing ? [text("none", {
         x: { value: -6 }, y: { value: ROOM.height + ROOM.none + 4 }, align: { value: "right" },
@@ -83,12 +84,16 @@ function axisSpec(explorer, { dimension, x, made }, place, theme) {
   };
 }
 
-/** A label in at most two lines. */
+/** A label in at most three lines. */
 function inLines(label) {
-  const words = label.split(" ");
-  const fits = words.findLastIndex((_, place) => place > 0 && words.slice(0, place).join(" ").length <= LETTERS);
-  if (label.length <= LETTERS || fits < 0) return label;
-  return [words.slice(0, fits).join(" "), words.slice(fits).join(" ")];
+  const lines = [];
+  for (const word of label.split(" ")) {
+    const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : word;
+    const isShort = longer.length <= LETTERS && lines.length > 0;
+    if (isShort || lines.length === 3) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** The parts of an axis that are kept. */

@@ -66,6 +66,7 @@ def _document(study: StudyMeasurements) -> dict[str, Any]:
             "higherIsBetter": study.objectives[0].higher_is_better,
         },
         "dimensions": [each.document() for each in found],
+        "curves": None,
     }
 
 

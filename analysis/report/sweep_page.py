@@ -67,7 +67,7 @@ def render_report(
         recipes=recipes,
         trials=trial_table(measurements, links),
         failures=by_reason(failed),
-        explorer=explorer(measurements),
+        explorer=explorer(measurements, findings.selected),
         metric=findings.metric.label,
         recompute=recompute,
     )

@@ -1,8 +1,5 @@
 """EpochLines: lines over the epochs, one for each selected configuration."""
 
-import math
-from collections.abc import Hashable
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +9,7 @@ from analysis.figures.emphasis import add_others, emphasis_of
 from analysis.figures.style import DASHES, SOFT, draw_bands, method_styles, places_of_variants
 from analysis.labels import variant
 from analysis.metric import Metric
-from analysis.statistics.aggregate import completed
+from analysis.statistics.curves import Curves
 
 
 class EpochLines:
@@ -36,12 +33,7 @@ class EpochLines:
         self._selected, self._metric = selected, metric
         self._styles = method_styles(trials["method"])
         self._further = axis_columns(selected)
-        configuration = completed(trials).set_index("trial_id")["configuration_id"]
-        epochs = history.assign(configuration_id=history["trial_id"].map(configuration))
-        self._epochs = epochs.dropna(subset="configuration_id")
-        by_stage = self._epochs.groupby(["stage", "configuration_id"])["epoch"].max()
-        self._last = {stage: dict(of.droplevel(0)) for stage, of in by_stage.groupby(level=0)}
-        self._known: dict[tuple[str, bool], dict[Hashable, pd.DataFrame]] = {}
+        self._curves = Curves(trials, history)
 
     def emphasize(self, chosen: pd.DataFrame, column: str, *, positive: bool = False) -> None:
         """Choose what is drawn in colour.
@@ -51,7 +43,7 @@ class EpochLines:
             column: see `draw`.
             positive: see `draw`.
         """
-        curves = self._curves(column, positive)
+        curves = self._curves.of(column, positive=positive)
         drawn = chosen[chosen["configuration_id"].isin(curves)]
         self._emphasis = emphasis_of(drawn, self._metric)
         self._places = places_of_variants(self._emphasis.split(self._selected)[0], self._styles)
@@ -76,7 +68,7 @@ class EpochLines:
             offset: number that is added to them.
             positive: whether values <= 0 are left out.
         """
-        known, wanted = self._curves(column, positive), chosen["configuration_id"]
+        known, wanted = self._curves.of(column, positive=positive), chosen["configuration_id"]
         curves = {name: offset + factor * known[name] for name in wanted if name in known}
         shown, others = self._emphasis.split(chosen)
         bands = []
@@ -93,23 +85,7 @@ class EpochLines:
         grey = [curves[name]["mean"] for name in others["configuration_id"] if name in curves]
         lines = [np.column_stack([mean.index, mean]) for mean in grey]
         add_others(axes, lines, [], self._emphasis)
-        for boundary in self._boundaries(chosen):
-            axes.axvline(boundary, color=SOFT, linestyle=":", linewidth=0.8)
+        for end in {self._curves.end_of_first_stage(name) for name in wanted}:
+            if end is not None:
+                axes.axvline(end, color=SOFT, linestyle=":", linewidth=0.8)
         axes.grid()
-
-    def _curves(self, column: str, positive: bool) -> dict[Hashable, pd.DataFrame]:
-        """Configuration -> mean, min and max over its trials (epochs, 3), of those with values."""
-        if (column, positive) not in self._known:
-            epochs = self._epochs
-            values = epochs[epochs[column] > 0] if positive else epochs
-            of_epochs = values.groupby(["configuration_id", "epoch"])[column]
-            found = of_epochs.agg(["mean", "min", "max"])
-            self._known[column, positive] = {
-                name: curve.droplevel(0) for name, curve in found.groupby(level=0)
-            }
-        return self._known[column, positive]
-
-    def _boundaries(self, chosen: pd.DataFrame) -> set[float]:
-        """The last epochs of first stages that a second stage follows."""
-        first, second = (self._last.get(stage, {}) for stage in ("quantize", "batchnorm"))
-        return {first.get(name, math.nan) for name in chosen["configuration_id"] if name in second}

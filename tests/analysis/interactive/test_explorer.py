@@ -7,14 +7,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.columns import HISTORY
+from analysis.findings import analyse
 from analysis.interactive.dimensions import dimensions
-from analysis.interactive.explorer import explorer
+from analysis.interactive.explorer import Explorer, explorer
 from analysis.interactive.library import chart_library
 from analysis.interactive.study import study_explorer
 from analysis.metric import Metric
 from analysis.schema import Measurements
 from tests.analysis.frames import EXAMPLE, trials
 from tests.analysis.studies import made_study
+
+
+def explored(measurements: Measurements) -> Explorer | None:
+    return explorer(measurements, analyse(measurements).selected)
 
 
 def test_dimensions_are_what_trials_differ_in_with_the_results() -> None:
@@ -56,13 +62,38 @@ def test_another_metric_is_shown_as_it_is_printed() -> None:
         columns={f"{split}_accuracy": f"{split}_loss" for split in ("validation", "test")}
     )
     metric = Metric("loss", "loss", higher_is_better=False)
-    made = explorer(Measurements(frame, metric=metric))
+    made = explored(Measurements(frame, metric=metric))
     assert made is not None
     document = json.loads(made.data)
     assert document["metric"] == {"key": "test_loss", "higherIsBetter": False}
     (test,) = (each for each in document["dimensions"] if each["key"] == "test_loss")
     assert test["values"][0] == pytest.approx(frame["test_loss"][0])
     assert test["unit"] == ""
+
+
+def test_curves_are_those_of_each_method_at_its_chosen_rho0() -> None:
+    frame = trials(EXAMPLE)
+    epochs = pd.DataFrame({"epoch": [1, 2, 3], "stage": ["quantize", "quantize", "batchnorm"]})
+    history = frame[["trial_id", "test_accuracy"]].merge(epochs, how="cross")
+    history["validation_accuracy_hard"] = history["test_accuracy"] * history["epoch"] / 3
+    measurements = Measurements(frame, history=history.reindex(columns=list(HISTORY)))
+    made = explored(measurements)
+    assert made is not None
+    assert made.has_curves
+    document = json.loads(made.data)
+    lines = {
+        document["configurations"][line["configuration"]]: line
+        for line in document["curves"]["lines"]
+    }
+    assert list(lines) == ["FP  None", "BC binary None", "PC binary 0.01", "PQ binary 1e-06"]
+    line = lines["PC binary 0.01"]
+    assert (line["epoch"], line["end"], line["n"]) == ([1, 2, 3], 2, 2)
+    for name, last in (("low", 93), ("mean", 94), ("high", 95)):
+        assert line[name] == pytest.approx([last / 3, 2 * last / 3, last], abs=1e-3)
+    assert lines["PQ binary 1e-06"]["n"] == 1  # the other one has diverged
+    without = explored(Measurements(frame))
+    assert without is not None
+    assert not without.has_curves
 
 
 def test_a_study_shows_its_parameters_and_objectives() -> None:
@@ -90,7 +121,7 @@ def test_a_study_shows_its_parameters_and_objectives() -> None:
 
 def test_names_cannot_leave_the_data_of_the_page() -> None:
     frame = trials([("</script><b>", "<!--<script>", 0.1, 0, 0.9)])
-    made = explorer(Measurements(frame))
+    made = explored(Measurements(frame))
     assert made is not None
     assert "<" not in made.data
     assert json.loads(made.data)["styles"][0]["name"] == "</script><b>"
@@ -100,7 +131,7 @@ def test_without_results_there_is_nothing_to_explore() -> None:
     frame = trials(EXAMPLE, state="WAITING", validation_accuracy=None, test_accuracy=None)
     columns = ["validation_accuracy", "test_accuracy"]
     frame[columns] = frame[columns].astype(float)
-    assert explorer(Measurements(frame)) is None
+    assert explored(Measurements(frame)) is None
 
 
 def test_a_damaged_library_in_the_cache_is_made_again(
