@@ -75,7 +75,7 @@ architecture: $(READY)
 chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \
 		tests/sweeps/worker/test_kill.py tests/sweeps/worker/test_data_parallel.py \
-		tests/sweeps/storage/test_damage.py \
+		tests/sweeps/storage/test_damage.py tests/test_page_controls.py \
 		tests/quantlab/packs/test_packs.py tests/benchmarks/test_gpu_command.py
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest -m machines -rs tests/machines
 
