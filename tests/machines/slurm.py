@@ -89,8 +89,9 @@ class Slurm:
         return found[1]
 
     def noted(self) -> str:
-        """The last lines of the controller's log."""
-        return self.login.run("tail -n 40 /var/log/slurmctld.log", user="root").stdout
+        """The last lines of the controller's log, without what it says of changes by these tests."""
+        last = "grep -v update_job /var/log/slurmctld.log | tail -n 60"
+        return self.login.run(last, user="root").stdout
 
     def wait(self, job: str, what: str, holds: Callable[[], bool], *, seconds: float = 400) -> None:
         """Wait for a condition, and fail with what the job has said if it does not hold in time."""
@@ -140,6 +141,8 @@ class Slurm:
         def is_running() -> bool:
             now = f"scontrol update JobId={job} StartTime=now"
             self.login.run(now, user="root", check=False)  # while it ends, it cannot be changed
-            return self.state(job) == "RUNNING"
+            state = self.state(job)
+            assert state != "FAILED", f"{self.said(job)}\n{self.noted()}"
+            return state == "RUNNING"
 
         self.wait(job, "it starts again", is_running)
