@@ -1,5 +1,6 @@
 """A SLURM cluster on machines: a controller, from which users submit, and nodes that run jobs."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -89,7 +90,7 @@ class Slurm:
         return found[1]
 
     def noted(self) -> str:
-        """The last lines of the controller's log, without what it says of changes by these tests."""
+        """The last lines of the controller's log, without those on changes by these tests."""
         last = "grep -v update_job /var/log/slurmctld.log | tail -n 60"
         return self.login.run(last, user="root").stdout
 
@@ -136,11 +137,18 @@ class Slurm:
         self.login.run(f"scontrol update JobId={job} {change}", user="root")
 
     def start_again(self, job: str) -> None:
-        """Start a job that has been requeued; SLURM would let it wait for two minutes."""
+        """Start a job that has been requeued; SLURM would let it wait for two minutes.
+
+        Nodes refuse a job that starts within a second of its end, whose credential is revoked.
+        """
+        asked = -math.inf
 
         def is_running() -> bool:
-            now = f"scontrol update JobId={job} StartTime=now"
-            self.login.run(now, user="root", check=False)  # while it ends, it cannot be changed
+            nonlocal asked
+            if time.monotonic() - asked > 8:  # again, as it cannot be changed while it ends
+                asked = time.monotonic()
+                soon = f"scontrol update JobId={job} StartTime=now+3"
+                self.login.run(soon, user="root", check=False)
             state = self.state(job)
             assert state != "FAILED", f"{self.said(job)}\n{self.noted()}"
             return state == "RUNNING"
