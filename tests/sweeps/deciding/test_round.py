@@ -37,7 +37,12 @@ def score(cell: Cell) -> float:
     return 0.8 + noise - 0.3 * (cell.name.startswith("PQ rho0=1"))
 
 
-def finish(cells: Iterable[Cell], storage: Storage) -> None:
+def contrary(cell: Cell) -> float:
+    """A seed that is good at one rho0 is bad at the other."""
+    return 0.8 + 0.008 * (-1) ** (cell.seed + ("rho0=1" in cell.name))
+
+
+def finish(cells: Iterable[Cell], storage: Storage, score: Callable[[Cell], float] = score) -> None:
     """Write the results of cells as if they had been trained."""
     for cell in cells:
         folder = storage.trial(cell.fingerprint)
@@ -173,7 +178,7 @@ def test_networks_that_added_trials_need_are_added_too(tmp_path: Path) -> None:
         seeds=(0, 1, 2),
     )
     storage = Storage(tmp_path)
-    finish(sweep.cells, storage)
+    finish(sweep.cells, storage, contrary)
     found = next_round(storage, sweep)
     names = [one.name for one in found.added]
     assert names[:2] == ["FP seed=3", "FP seed=4"]
