@@ -30,8 +30,6 @@ from quantlab.update_rules import POST_TRAINING
 from tests.quantlab.packs.test_packs import DOUBLE_DIGITS, Double, alone, assert_alike, packed
 
 EPOCHS, STEPS_PER_EPOCH = 5, 10
-SGD_TOLERANCE = 1e-10
-"""Steep maps amplify rounding, which differs from processor to processor."""
 RATES = {torch.optim.SGD: 0.05, torch.optim.Adam: 0.01}
 SETTING = Setting(1.0, beta_scale=1.3, beta_scale_interval=4)
 NUMBERS = {
@@ -69,7 +67,9 @@ def quantizations(rate: Staircase) -> list[Quantization]:
             replace(method.quantization(BINARY, 0.02), pull=pull)
             for method, pull in ((proxconnect.PC, 0.3), (proxconnect.PC, None))
         ),
-        proxconnect.PQ.quantization(TERNARY, 0.01),
+        # PQ applies its map again and again to the same weight. A steep one would multiply the
+        # difference of two ways to add up, which depends on the processor, at every step.
+        proxconnect.PQ.quantization(TERNARY, 0.002),
         replace(proxconnect.PC.quantization(TERNARY, 0.02), rule=POST_TRAINING, pull=0.1),
     ]
 
@@ -105,7 +105,7 @@ def recipes(
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "tolerance"), [(torch.optim.SGD, SGD_TOLERANCE), (torch.optim.Adam, 1e-8)]
+    ("algorithm", "tolerance"), [(torch.optim.SGD, 1e-12), (torch.optim.Adam, 1e-8)]
 )
 def test_each_method_is_trained_in_a_mixed_pack_as_alone(
     algorithm: type[torch.optim.Optimizer], tolerance: float
@@ -123,7 +123,7 @@ def test_each_method_is_trained_in_a_mixed_pack_as_alone(
 
 @pytest.mark.parametrize(
     ("algorithm", "tolerance", "sizes"),
-    [(torch.optim.SGD, SGD_TOLERANCE, [1, 2, 2, 3, 7]), (torch.optim.Adam, 1e-8, [1, 2, 2])],
+    [(torch.optim.SGD, 1e-12, [1, 2, 2, 3, 7]), (torch.optim.Adam, 1e-8, [1, 2, 2])],
 )
 def test_each_method_with_a_scale_is_trained_in_a_mixed_pack_as_alone(
     algorithm: type[torch.optim.Optimizer], tolerance: float, sizes: list[int]
