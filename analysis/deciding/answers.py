@@ -47,7 +47,7 @@ def on_ranges(
 
         sensitive: if the whole interval exceeds the margin, or a trial has collapsed;
         fails: if no rho0 is better than guessing (see `verdicts.is_chance`);
-        untested: if there is no interval, because no two seeds differ;
+        untested: if there is no interval, because all seeds have the same differences;
         stable: if no part of the interval exceeds the margin;
         mild: if it holds the margin, but not 0;
         noise: if it holds both.

@@ -18,7 +18,8 @@ def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None
         most: largest number of seeds.
 
     Returns:
-        The number; None if no look up to `most` is expected to decide, or if no two seeds differ.
+        The number; None if no look up to `most` is expected to decide, or if all seeds have
+        the same differences.
     """
     choices, seeds = scores.shape
     means = scores.mean(axis=1)

@@ -173,6 +173,17 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
     assert after == before
 
 
+def begin_again(storage: Storage, cell: Cell) -> None:
+    """Take a finished trial back to its first epoch, without a run on the server."""
+    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
+    (gone,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
+    client.delete_run(gone.info.run_id)
+    folder = storage.trial(cell.fingerprint)
+    folder.delivery.remove()
+    folder.result.remove()
+    folder.rewind_history(1)
+
+
 def test_the_run_of_a_pruned_trial_is_closed_until_it_continues(tiny: Ran, tmp_path: Path) -> None:
     shutil.copytree(tiny.folder / "runs", tmp_path / "runs")
     storage = Storage(tmp_path / "runs")
@@ -186,12 +197,7 @@ def test_the_run_of_a_pruned_trial_is_closed_until_it_continues(tiny: Ran, tmp_p
         (found,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
         return found
 
-    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
-    (gone,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
-    client.delete_run(gone.info.run_id)
-    folder.delivery.remove()
-    folder.result.remove()
-    folder.rewind_history(1)
+    begin_again(storage, cell)
     assert run().info.status == "RUNNING"
     folder.stopped.write(Stopped(by="study mine", time=history[0].time))
     stopped = run()
@@ -216,12 +222,7 @@ def test_epochs_that_another_command_has_delivered_are_not_delivered_again(
     one, other = (Tracker(sweep.name, storage, None) for _ in range(2))
     folder = storage.trial(cell.fingerprint)
     result, history = result_of(folder), folder.read_history()
-    client = mlflow.MlflowClient(tracking_uri=storage.default_tracking_uri)
-    (gone,) = [run for run in runs_of(storage) if run.info.run_name == run_name(cell)]
-    client.delete_run(gone.info.run_id)
-    folder.delivery.remove()
-    folder.result.remove()
-    folder.rewind_history(1)
+    begin_again(storage, cell)
     one.deliver(cell)
     folder.append_history(history[1])
     other.deliver(cell)
