@@ -100,7 +100,7 @@ class Slurm:
         while not holds():
             said = f"not within {seconds:g} s: {what}; job {job} is {self.state(job)}"
             assert time.monotonic() < end, f"{said}\n{self.said(job)}\n{self.noted()}"
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def wait_for(self, job: str, *states: str) -> None:
         """Wait until a job has one of the given states."""
