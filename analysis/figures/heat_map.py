@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
+from analysis.figures.emphasis import Emphasis, emphasis_of
 from analysis.figures.style import (
     LOW,
     label_of,
@@ -20,13 +21,16 @@ from analysis.metric import ACCURACY, Metric
 
 _CELL_WIDTH, _LETTER_WIDTH = 0.8, 0.055
 """Width in inches of a cell, and of a letter of a title."""
+_ROW, _LOW_ROW = 0.26, 0.14
+"""Height in inches of a row, and if there are more rows than have numbers."""
 
 
 def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     """Plot the mean test accuracy, or value of another metric, of each method on each set.
 
     There is a panel for each dataset, model and regime. Better values are brighter. A star marks
-    cells in which some seeds have no value.
+    cells in which some seeds have no value. Of more variants than `emphasis.MOST`, only the best
+    have numbers.
 
     Args:
         selected: result of `selection.select`, with values.
@@ -40,7 +44,9 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
     longest = max((len(setting_name(key)) for key, _ in settings), default=0)
     is_narrow = columns > 1 and _LETTER_WIDTH * longest > _CELL_WIDTH * len(sets)
-    height = 0.26 * max(len(set(names)), 1) + 0.4 + 0.3 * is_narrow
+    emphasis = emphasis_of(quantized, metric)
+    row_height = _LOW_ROW if emphasis.num_others else _ROW
+    height = row_height * max(len(set(names)), 1) + 0.4 + 0.3 * is_narrow
     width = _CELL_WIDTH * len(sets) * columns + 1.4 + 0.07 * max(map(len, names), default=0)
     figure.set_size_inches(width, height * len(grid) + 0.3)
     row = grid.flat
@@ -67,20 +73,36 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
             aspect="auto",
         )
         middle = (values.min() + values.max()) / 2
-        for y in range(len(methods)):
+        for y, name in enumerate(methods):
             for x in range(len(sets)):
-                value = float(means[y, x])
-                axes.text(
-                    x,
-                    y,
-                    f"{metric.text(value, fewer=1) or '–'}{'*' if (y, x) in fewer else ''}",
-                    ha="center",
-                    va="center",
-                    color=text_colour(float(heights[y, x]), middle, metric),
-                )
+                text = _text(float(means[y, x]), name, emphasis, metric)
+                text += "*" if (y, x) in fewer else ""
+                if text:
+                    colour = text_colour(float(heights[y, x]), middle, metric)
+                    axes.text(x, y, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(sets)), sets)
         axes.set_yticks(range(len(methods)), methods)
         axes.set_title("\n".join(map(str, key)) if is_narrow else setting_name(key))
     if shown is not None:
         figure.colorbar(shown, ax=list(grid.flat), label=label_of("test", metric, LOW))
     return figure
+
+
+def _text(mean: float, name: str, emphasis: Emphasis, metric: Metric) -> str:
+    """The text of a cell: a number, a dash without one, or nothing if the method is no best one."""
+    if np.isnan(mean):
+        return "–"
+    return metric.text(mean, fewer=1) if name in emphasis.names else ""
+
+
+def note_on_numbers(selected: pd.DataFrame, metric: Metric = ACCURACY) -> str:
+    """A sentence for the caption of `heat_map`; empty if all cells have numbers.
+
+    Args:
+        selected: see `heat_map`.
+        metric: see `heat_map`.
+    """
+    emphasis = emphasis_of(selected[selected["set"] != ""], metric)
+    if not emphasis.num_others:
+        return ""
+    return f" Numbers are those of the {len(emphasis.names)} methods with the {emphasis.reason}."

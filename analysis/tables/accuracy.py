@@ -1,6 +1,6 @@
 """Tables of accuracies or other values, in the layout of the ProxConnect paper."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,8 +13,8 @@ from analysis.tables.table import Mark, Table, axis_label
 
 _FEW_SEEDS = 3
 """Up to this number of seeds, a comparison paired by seed misses large differences."""
-
-
+_MOST_METHODS = 12
+"""Up to this number of methods, each has tables of its own over rho0."""
 _SHOWN = ("rho0", "n", "test_mean", "test_std", "leads", "wins", "unfinished_rho0")
 """Columns of a configuration that `_pivot` writes, besides its keys and `WITHOUT`."""
 
@@ -33,7 +33,8 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
     """Values over rho0 for each dataset, regime and annealed method: the layout of Tables 6-11.
 
     Rows are models and sets, columns are rho0. The one that wins a row is bold; otherwise,
-    the leaders are underlined.
+    the leaders are underlined. If there are many methods, those of a dataset and regime share a
+    table, in which they are rows, too.
 
     Args:
         table: result of `aggregate.configurations` with `comparison.with_leaders`, and with
@@ -41,28 +42,32 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
         metric: what the trials are compared by.
     """
     annealed = table[table["rho0"].notna()]
+    own = [] if annealed["method"].nunique() > _MOST_METHODS else ["method"]
+    rows = ["model", "set"] if own else ["method", "model", "set"]
     finds = ", and the verdict, which uses all ρ0 together, may find that they do"
-    return [
-        Table(
-            f"over_rho0_{number}",
-            section_over_rho0(metric),
-            f"Test {metric.with_unit} over ρ0: {method}, {regime}, {dataset}. Values are means and "
-            f"standard deviations over {_seeds(part)}.{(note := _mark_note(part, metric, finds))}",
-            _pivot(part, [rho0_label(value) for value in part["rho0"]], metric),
-            note,
+    tables = []
+    for number, (key, part) in enumerate(
+        annealed.groupby(["dataset", "regime", *own], sort=False), start=1
+    ):
+        dataset, regime, *of = key
+        note = _mark_note(part, metric, finds)
+        caption = (
+            f"Test {metric.with_unit} over ρ0: {', '.join([*of, regime, dataset])}. Values are "
+            f"means and standard deviations over {_seeds(part)}.{note}"
         )
-        for number, ((dataset, regime, method), part) in enumerate(
-            annealed.groupby(["dataset", "regime", "method"], sort=False), start=1
-        )
-    ]
+        labels = [rho0_label(value) for value in part["rho0"]]
+        headers = dict.fromkeys(map(rho0_label, sorted(part["rho0"])))
+        body = _pivot(part, labels, metric, rows=rows, headers=headers)
+        tables.append(Table(f"over_rho0_{number}", section_over_rho0(metric), caption, body, note))
+    return tables
 
 
 def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Table]:
     """The methods side by side for each dataset and regime: the layout of Tables 2-3.
 
     Each method has its selected rho0, which its cell states; the caption states on which images it
-    was chosen. The one that wins a row is bold; otherwise,
-    the leaders are underlined.
+    was chosen. The one that wins a row is bold; otherwise, the leaders are underlined. Many methods
+    are rows instead of columns, unless there are further axes.
 
     Args:
         selected: result of `selection.select` with `comparison.with_leaders`, and with values.
@@ -72,8 +77,11 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
     settings = selected.groupby(["dataset", "regime"], sort=False)
     for number, ((dataset, regime), part) in enumerate(settings, start=1):
         quantized = part[part["set"] != ""]
-        body = _pivot(quantized, list(quantized["method"]), metric, name_rho0=True)
-        note = _mark_note(quantized, metric)
+        are_rows = quantized["method"].nunique() > _MOST_METHODS and not axis_columns(part)
+        columns = quantized["model"] + " " + quantized["set"] if are_rows else quantized["method"]
+        rows = ["method"] if are_rows else ["model", "set"]
+        body = _pivot(quantized, list(columns), metric, rows=rows, name_rho0=True)
+        note = _mark_note(quantized, metric, of="column" if are_rows else "row")
         caption = (
             f"Test {metric.with_unit} of the methods at their best ρ0: {regime}, {dataset}. "
             f"Values are means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
@@ -116,13 +124,14 @@ def _unfinished_note(part: pd.DataFrame) -> str:
     return " In brackets: how many other ρ0 of a method have trials that have not finished."
 
 
-def _mark_note(part: pd.DataFrame, metric: Metric, verdict: str = "") -> str:
+def _mark_note(part: pd.DataFrame, metric: Metric, verdict: str = "", of: str = "row") -> str:
     """What bold and underlined numbers are, as far as there are any.
 
     Args:
         part: configurations with `comparison.with_leaders`.
         metric: what they are compared by.
         verdict: a clause about the verdict, to add if few seeds make the comparison weak.
+        of: where those that are compared stand, ``row`` or ``column``.
     """
     if "leads" not in part or not part["leads"].any():
         return ""
@@ -134,11 +143,11 @@ def _mark_note(part: pd.DataFrame, metric: Metric, verdict: str = "") -> str:
         )
     if not part["wins"].any():
         return (
-            f" Underlined are the {metric.highest} mean of a row and all that do not differ "
+            f" Underlined are the {metric.highest} mean of a {of} and all that do not differ "
             f"significantly from it (paired 95 % interval).{weak}"
         )
     bold = (
-        f" Bold marks the {metric.highest} mean of a row if it differs significantly from all "
+        f" Bold marks the {metric.highest} mean of a {of} if it differs significantly from all "
         "others (paired 95 % interval)"
     )
     if (part["leads"] & ~part["wins"]).any():
@@ -152,14 +161,29 @@ def _seeds(part: pd.DataFrame) -> str:
 
 
 def _pivot(
-    part: pd.DataFrame, columns: Sequence[str], metric: Metric, *, name_rho0: bool = False
+    part: pd.DataFrame,
+    columns: Sequence[str],
+    metric: Metric,
+    *,
+    rows: Sequence[str] = ("model", "set"),
+    headers: Iterable[str] = (),
+    name_rho0: bool = False,
 ) -> pd.DataFrame:
-    """A row for each model, set and further axes, with the rows of `part` in the given columns."""
+    """Show the configurations of `part` in the given columns, and in rows.
+
+    Args:
+        part: configurations.
+        columns: header of the column of each.
+        metric: what they are compared by.
+        rows: columns of `part` that, with further axes, define a row.
+        headers: those of the columns, in their order; by default, as they come.
+        name_rho0: whether cells have the rho0.
+    """
     axes = axis_columns(part)
-    keys = ["model", "set", *axes]
-    order = list(dict.fromkeys(columns))
+    keys = [*rows, *axes]
+    order = list(dict.fromkeys([*headers, *columns]))
     usual = int(part["n"].max()) if len(part) else 0
-    rows: dict[tuple[Any, ...], dict[str, str]] = {}
+    found: dict[tuple[Any, ...], dict[str, str]] = {}
     wanted = [name for name in (*keys, *_SHOWN, *WITHOUT) if name in part]
     for cell, column in zip(part[wanted].to_dict("records"), columns, strict=True):
         text = _cell(cell, usual, metric)
@@ -168,14 +192,14 @@ def _pivot(
         if name_rho0 and not pd.isna(cell["rho0"]):
             text += f" at {rho0_label(cell['rho0'])}"
         key = tuple(cell[name] for name in keys)
-        texts = rows.setdefault(
+        texts = found.setdefault(
             key, {**dict(zip(keys, key, strict=True)), **dict.fromkeys(order, "")}
         )
         texts[column] = text
-    taken = {"model", "set", *order}
+    taken = {*rows, *order}
     labels = [axis_label(axis, taken) for axis in axes]
-    cells = [[texts[name] for name in [*keys, *order]] for texts in rows.values()]
-    return pd.DataFrame(cells, columns=["model", "set", *labels, *order])
+    cells = [[texts[name] for name in [*keys, *order]] for texts in found.values()]
+    return pd.DataFrame(cells, columns=[*rows, *labels, *order])
 
 
 def _mark(row: Mapping[Any, Any]) -> Mark:

@@ -17,6 +17,7 @@ from analysis.figures.comparison.profiles import profile_figure
 from analysis.figures.comparison.tuning_curves import tuning_curves
 from analysis.figures.emphasis import MOST, OtherLines, emphasis_of, note_of
 from analysis.figures.gallery import all_figures
+from analysis.figures.heat_map import heat_map, note_on_numbers
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print
 from analysis.figures.training.curves import learning_curves
@@ -24,7 +25,9 @@ from analysis.findings import analyse
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
+from analysis.statistics.comparison import with_leaders
 from analysis.statistics.selection import select
+from analysis.tables.accuracy import method_tables, sensitivity_tables
 from analysis.tuning_cost.curves import curves_of, tuning_cost
 from tests.analysis.frames import Row, trials
 
@@ -113,6 +116,65 @@ def test_grey_lines_have_the_values_of_the_others_in_percent() -> None:
     low, high = figure.axes[0].get_ylim()
     assert low < 73
     assert high > 90
+
+
+def test_of_many_methods_the_best_have_numbers_in_the_heat_map() -> None:
+    frame = many(20)
+    of_last = (frame["method"] == "M19") & (frame["set"] == "ternary")
+    chosen = select(configurations(frame[~of_last]))
+    cells = heat_map(chosen).axes[0]
+    assert len(cells.get_yticklabels()) == 20
+    assert cells.images[0].get_array().count() == 39
+    numbers = {text.get_position(): text.get_text() for text in cells.texts}
+    assert numbers.pop((1, 19)) == "–"
+    assert set(numbers) == {(x, y) for x in (0, 1) for y in range(MOST)}
+    assert numbers[0, 3] == "87.0"
+    assert note_on_numbers(chosen) == (
+        " Numbers are those of the 12 methods with the best mean rank by test accuracy over the "
+        "panels."
+    )
+
+
+def test_of_twelve_methods_all_have_numbers_in_the_heat_map() -> None:
+    chosen = select(configurations(many(MOST)))
+    assert len(heat_map(chosen).axes[0].texts) == 2 * MOST
+    assert note_on_numbers(chosen) == ""
+
+
+def test_of_many_methods_tables_over_rho0_are_shared() -> None:
+    frame = many(MOST + 3)
+    finer = frame[frame["rho0"] == 0.1].assign(rho0=0.02)
+    finer[["trial_id", "configuration_id"]] += "f"
+    frame = pd.concat([frame, finer[finer["method"] == "M4"]], ignore_index=True)
+    table = with_leaders(configurations(frame), frame, ["method", "set"])
+    (shared,) = sensitivity_tables(table)
+    assert "over ρ0: end-to-end, Digits. Values" in shared.caption
+    assert list(shared.body.columns) == ["method", "model", "set", "1e-2", "2e-2", "0.1"]
+    assert len(shared.body) == 2 * (MOST + 1)  # two methods have no rho0
+    m4 = shared.body[(shared.body["method"] == "M4") & (shared.body["set"] == "binary")]
+    assert m4.iloc[0].tolist() == [
+        "M4",
+        "ConvNet",
+        "binary",
+        "**86.00 (0.01)**",
+        "81.00 (0.01)",
+        "81.00 (0.01)",
+    ]
+    alone = configurations(many(MOST + 2))  # twelve with rho0
+    assert len(sensitivity_tables(alone)) == MOST
+
+
+def test_many_methods_are_rows_of_the_table_of_methods() -> None:
+    frame = many(MOST + 1)
+    chosen = with_leaders(select(configurations(frame)), frame, ["set"])
+    (table,) = method_tables(chosen)
+    assert list(table.body.columns) == ["method", "ConvNet binary", "ConvNet ternary"]
+    best = "**90.00 (0.01)** at 1e-2"
+    assert table.body.iloc[0].tolist() == ["M0", best, best]
+    assert table.body.iloc[1].tolist() == ["M1", "89.00 (0.01)", "89.00 (0.01)"]
+    assert "mean of a column if it differs" in table.caption
+    (few,) = method_tables(select(configurations(many(MOST))))
+    assert list(few.body.columns) == ["model", "set", *(f"M{number}" for number in range(MOST))]
 
 
 def test_a_report_says_how_many_methods_are_grey_only_if_some_are() -> None:
