@@ -142,14 +142,23 @@ class OptimizerSpec:
             members[place].append(model.get_parameter(name))
         return members
 
-    def _built(self, parameters: Any, options: Mapping[str, Any]) -> Optimizer:
+    def _built(
+        self,
+        parameters: Any,
+        options: Mapping[str, Any],
+        algorithm: type[Optimizer] | None = None,
+    ) -> Optimizer:
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
-        return self.algorithm(parameters, **{"lr": rate, **options})
+        return (algorithm or self.algorithm)(parameters, **{"lr": rate, **options})
 
     def _tried(self, where: str, options: Mapping[str, Any]) -> Optimizer:
         """Build the optimizer of one number, to check options."""
         try:
-            return self._built([nn.Parameter(torch.zeros(1))], {**self.options, **options})
+            return self._built(
+                [nn.Parameter(torch.zeros(1))],
+                {**self.options, **options},
+                _without_compiler(self.algorithm),
+            )
         except ConfigurationError:
             raise
         except Exception as error:  # torch's and users' optimizers raise errors of many types
@@ -157,6 +166,21 @@ class OptimizerSpec:
                 f"{where} = {brief(dict(options))}: must be keyword arguments that "
                 f"{self.algorithm.__name__} accepts; it raised: {error}"
             ) from error
+
+
+def _without_compiler(algorithm: type[Optimizer]) -> type[Optimizer]:
+    """A class that checks its arguments as one of torch does, to be built and not to be used.
+
+    `Optimizer.add_param_group` imports torch's compiler, which takes a second in each process.
+    Optimizers of users stay as they are, because theirs may do anything.
+    """
+    if not algorithm.__module__.startswith("torch.optim."):
+        return algorithm
+
+    def add_param_group(self: Optimizer, param_group: dict[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **param_group})
+
+    return type(algorithm.__name__, (algorithm,), {"add_param_group": add_param_group})
 
 
 def group_of_parameters(model: nn.Module, groups: Sequence[Sequence[str]]) -> dict[str, int]:

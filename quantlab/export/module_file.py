@@ -1,19 +1,22 @@
 """Files of networks that a `ProxOptimizer` has trained in somebody's loop, without a recipe."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from quantlab.errors import ConfigurationError
 from quantlab.export.layout import Layout, QuantizedEntry, first_names
 from quantlab.export.network_file import NetworkFile
-from quantlab.optim import ProxOptimizer
 from quantlab.optim.standalone.chosen_weights import unwrapped
 from quantlab.training.checkpoint import replacing
 from quantlab.update_rules import Point
 
+if TYPE_CHECKING:  # it imports torch's compiler, which takes a second in each process
+    from quantlab.optim import ProxOptimizer
 
-def save_module(path: Path | str, model: nn.Module, optimizer: ProxOptimizer) -> NetworkFile:
+
+def save_module(path: Path | str, model: nn.Module, optimizer: "ProxOptimizer") -> NetworkFile:
     """Write a network with hard weights to a file, which `load` reads ``into`` a network.
 
     The model is as before afterwards, so that training can go on.
@@ -40,7 +43,7 @@ def save_module(path: Path | str, model: nn.Module, optimizer: ProxOptimizer) ->
     return file
 
 
-def _layout(model: nn.Module, optimizer: ProxOptimizer) -> Layout:
+def _layout(model: nn.Module, optimizer: "ProxOptimizer") -> Layout:
     first = first_names(model)
     names = {id(parameter): first[name] for name, parameter in model.named_parameters()}
     quantized = {}

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from quantlab.datasets import ImageSet
 from quantlab.distillation.teacher import loaded_teacher
-from quantlab.distributed.batch_norm import share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.distributed.gradient_sum import GradientSum, require_equal
 from quantlab.distributed.shared_batch import SharedBatch
@@ -109,7 +108,11 @@ class TrainingRun(TrainingState):
             self._statistics.require_last_batch_fits(self.model, count, parts_of_batches(recipe))
             self._bits, self._network_bits = mean_bits(self.model, recipe.quantization)
             self.optimizer = optimizer_of(recipe, self.model, self.steps_per_epoch)
-            self.model = share_batch_norm(self.model, self._batch, recipe.batchnorm_shards)
+            if recipe.batchnorm_shards > 1 or replicas.size > 1:
+                # It imports torch's compiler, which takes a second in each process.
+                from quantlab.distributed.batch_norm import share_batch_norm
+
+                self.model = share_batch_norm(self.model, self._batch, recipe.batchnorm_shards)
             self._gradients = GradientSum(self.model, replicas)
             if recipe.distillation is not None:
                 self.teacher = loaded_teacher(

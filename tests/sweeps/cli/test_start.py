@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SWEEPS, Command, run_command
+from tests.sweeps.sweep_files import TINY
 
 HEAVY = {
     *("torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "PIL"),
@@ -64,6 +65,14 @@ def test_commands_that_look_import_little_once_the_sweep_has_an_outline(
         assert code == (arguments[0] == "status")
         assert not modules & HEAVY
         assert len(modules) <= 350, sorted(modules)
+
+
+def test_status_of_a_users_own_sweep_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    code, modules = imported(tmp_path, "status", "tiny.py")
+    assert code == 1  # nothing has finished
+    assert "torch" in modules
+    assert not modules & {"torch._dynamo", "mlflow", "ray", "optuna", "pandas"}
 
 
 def test_the_version_is_that_of_everything_that_matters(tmp_path: Path) -> None:
