@@ -52,7 +52,7 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
         dataset, regime, *of = key
         note = _mark_note(part, metric, finds)
         caption = (
-            f"Test {metric.with_unit} over ρ0: {', '.join([*of, regime, dataset])}. Values are "
+            f"Test {metric.with_unit} over ρ0: {', '.join(map(str, (*of, regime, dataset)))}. Values are "
             f"means and standard deviations over {_seeds(part)}.{note}"
         )
         labels = [rho0_label(value) for value in part["rho0"]]
