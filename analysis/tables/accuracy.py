@@ -51,9 +51,10 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
     ):
         dataset, regime, *of = key
         note = _mark_note(part, metric, finds)
+        where = ", ".join(map(str, (*of, regime, dataset)))
         caption = (
-            f"Test {metric.with_unit} over ρ0: {', '.join(map(str, (*of, regime, dataset)))}. Values are "
-            f"means and standard deviations over {_seeds(part)}.{note}"
+            f"Test {metric.with_unit} over ρ0: {where}. Values are means and standard deviations "
+            f"over {_seeds(part)}.{note}"
         )
         labels = [rho0_label(value) for value in part["rho0"]]
         headers = dict.fromkeys(map(rho0_label, sorted(part["rho0"])))
