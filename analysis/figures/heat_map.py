@@ -23,6 +23,9 @@ _CELL_WIDTH, _LETTER_WIDTH = 0.8, 0.055
 """Width in inches of a cell, and of a letter of a title."""
 _ROW, _LOW_ROW = 0.26, 0.14
 """Height in inches of a row, and if there are more rows than have numbers."""
+_BAR, _USUAL_HEIGHT = 20.0, 5.0
+"""Height of the bar of colours divided by its width, and height in inches of a figure from which on
+the bar becomes no wider."""
 
 
 def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
@@ -84,7 +87,9 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
         axes.set_yticks(range(len(methods)), methods)
         axes.set_title("\n".join(map(str, key)) if is_narrow else setting_name(key))
     if shown is not None:
-        figure.colorbar(shown, ax=list(grid.flat), label=label_of("test", metric, LOW))
+        label = label_of("test", metric, LOW)
+        aspect = max(_BAR, _BAR / _USUAL_HEIGHT * figure.get_figheight())
+        figure.colorbar(shown, ax=list(grid.flat), label=label, aspect=aspect)
     return figure
 
 
