@@ -76,7 +76,7 @@ def print_sweep(shown: Mapping[str, Any]) -> None:
     """Print a sweep: its trials by block, and the settings that all of them share.
 
     Args:
-        shown: see `sweeps.reporting.shown.sweep_data`.
+        shown: see `sweeps.inventory.descriptions.sweep_data`.
     """
     console = Console(highlight=False)
     about = shown["description"]
