@@ -132,7 +132,7 @@ def sweep_argument(
         "sources" if several else "sweep",
         metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else "") + ("|DIR" if several else ""),
         help=f"one of {', '.join(names)}; or the path of a Python file"
-        + (", or of a table of trials (.csv, .parquet)" if tables else "")
+        + (", or of a table of trials (.csv, .tsv, .parquet)" if tables else "")
         + (
             ", or of a folder of results; several are joined, and each may be TAG=NAME"
             if several

@@ -5,7 +5,7 @@ folder has a hard link to it, ``sources.zip``. So a folder that is copied has it
 trials need no more space than one::
 
     tiny.py, helpers.py     the user's sweep file, and the modules beside it that it uses
-    quantlab/changes.diff   how the code of this package differs from its commit
+    release/changes.diff    how the code of this package differs from its commit
     left_out.txt            files that are too large, and files in which secrets are hidden
 """
 
