@@ -142,7 +142,6 @@ def _scores(question: Question, seeds: int) -> Floats:
 def _expected(
     question: Question, seeds: int, metric: Metric, margin: float, most: int
 ) -> int | None:
-    scores = _scores(question, seeds)
-    own = metric.margin(margin, scores.mean(axis=1).max())
+    own = metric.margin(margin, _scores(question, seeds).mean(axis=1).max())
     forecast = of_range if question.kind == RANGE else of_difference
-    return forecast(scores, own, len(question.first), most)
+    return forecast(question.scores[:, :seeds], own, len(question.first), most)

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 from scipy import stats
 
 from analysis.deciding.answers import TIE_SHARE, Floats, quantiles, variance_of
-from analysis.deciding.looks import looks
+from analysis.deciding.looks import FEWEST_SEEDS, looks
+from analysis.statistics.aggregate import rounding_of
 
 
 def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None:
@@ -25,7 +27,7 @@ def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None
     means = scores.mean(axis=1)
     range_ = float(means.max() - means.min())
     deviation = math.sqrt(variance_of(scores[None])[0])
-    for look in looks(first, most) if deviation > 0 else ():
+    for look in looks(first, most) if deviation > rounding_of(scores) else ():
         if look.seeds > seeds:
             below, above = quantiles(choices, look.seeds, look.error_rate)
             unit = deviation / math.sqrt(look.seeds)
@@ -36,20 +38,25 @@ def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None
 
 
 def of_difference(scores: Floats, margin: float, first: int, most: int) -> int | None:
-    """The same for two methods.
+    """The same for two methods, if as large a share of the seeds diverges as so far.
 
     Args:
-        scores: (2, seeds), those of both methods at the last look.
+        scores: (2, seeds), those of both methods at the last look; NaN for seeds that diverged.
         margin: see `answers.on_differences`.
         first: see `of_range`.
         most: see `of_range`.
     """
+    seeds = scores.shape[1]
     differences = scores[0] - scores[1]
+    differences = differences[~np.isnan(differences)]
+    known = len(differences)
+    if known < FEWEST_SEEDS:
+        return None
     mean, deviation = abs(float(differences.mean())), float(differences.std(ddof=1))
-    for look in looks(first, most) if deviation > 0 else ():
-        if look.seeds > len(differences):
-            half = float(stats.t.ppf(1 - look.error_rate / 2, look.seeds - 1))
-            half *= deviation / math.sqrt(look.seeds)
+    for look in looks(first, most) if deviation > rounding_of(scores) else ():
+        if look.seeds > seeds:
+            n = known * look.seeds // seeds
+            half = float(stats.t.ppf(1 - look.error_rate / 2, n - 1)) * deviation / math.sqrt(n)
             if half < mean or mean + half <= TIE_SHARE * margin:
                 return look.seeds
     return None

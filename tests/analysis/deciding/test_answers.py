@@ -153,3 +153,30 @@ def test_what_is_not_expected_within_the_largest_number_has_no_forecast() -> Non
     assert of_range(scores, 0.03, 3, 5) is None
     assert of_difference(scores, 0.0, 3, 5) is None
     assert of_difference(np.full((2, 3), 0.9), 0.03, 3, 20) is None
+
+
+def test_a_forecast_expects_as_many_seeds_to_diverge_as_before() -> None:
+    """Of eight seeds, half have diverged: the next look has twelve, and six of them count."""
+    four = np.array([[0.9, 0.92, 0.88, 0.91], [0.89, 0.885, 0.875, 0.9]])
+    scores = np.full((2, 8), np.nan)
+    scores[:, ::2] = four
+    expected = of_difference(scores, 0.03, 3, 200)
+    assert expected is not None
+    assert expected > 8
+    differences = four[0] - four[1]
+    mean, deviation = abs(differences.mean()), differences.std(ddof=1)
+    for look in looks(3, expected):
+        n = look.seeds // 2
+        half = stats.t.ppf(1 - look.error_rate / 2, n - 1) * deviation / np.sqrt(n)
+        if look.seeds > 8:
+            assert (half < mean) == (look.seeds == expected)
+    scores[:, 2:] = np.nan
+    assert of_difference(scores, 0.03, 3, 200) is None
+
+
+def test_without_a_spread_there_is_no_forecast_whatever_the_rounding() -> None:
+    base = np.array([0.9, 0.3, 0.07])
+    scores = np.stack([base + 0.01, base])
+    assert np.ptp(scores[0] - scores[1]) > 0
+    assert of_difference(scores, 0.03, 3, 20) is None
+    assert of_range(scores, 0.03, 3, 20) is None

@@ -82,6 +82,25 @@ def test_a_diverged_trial_makes_a_method_sensitive() -> None:
     assert (one.answer, one.is_decided, one.seeds) == ("sensitive", True, 3)
 
 
+def test_seeds_that_diverged_are_not_expected_to_decide_a_comparison() -> None:
+    """The forecast is of a later look, although fewer seeds than those of the last one count."""
+    differences = {0: 0.04, 2: 0.02, 5: 0.04, 7: 0.02}
+    rows = [
+        *(("BC", "binary", None, seed, 0.9) for seed in range(8)),
+        *(
+            ("rBC", "binary", None, seed, 0.9 + differences[seed] if seed in differences else None)
+            for seed in range(8)
+        ),
+    ]
+    frame = trials(rows)
+    frame[ADDED] = np.where(frame["seed"] < FIRST, "", "BC and rBC on binary")
+    (one,) = decisions(frame, most=200)
+    assert (one.seeds, one.answer, one.next_seeds) == (8, "open", 12)
+    assert one.expected_seeds is not None
+    assert one.expected_seeds >= 12
+    assert one.distance > 0
+
+
 def test_a_question_without_whole_looks_is_unfinished() -> None:
     frame = sweep(0.003, seeds=1)
     found = by_name(frame)
