@@ -55,7 +55,12 @@ def priorities_of(
 
 
 def within_budget(
-    sweep: SweepSpec, unfinished: Sequence[Cell], budget: Budget | None, first: Sequence[str] = ()
+    sweep: SweepSpec,
+    unfinished: Sequence[Cell],
+    budget: Budget | None,
+    first: Sequence[str] = (),
+    *,
+    num_failed: int = 0,
 ) -> list[Cell]:
     """Return the trials to train with a budget of trials: those of the highest priority.
 
@@ -63,9 +68,11 @@ def within_budget(
 
     Args:
         sweep: the sweep.
-        unfinished: its trials that have not finished.
+        unfinished: its trials that are to be trained, as they have not finished.
         budget: what may be spent; None, or a time, for all trials.
         first: see `priorities_of`.
+        num_failed: number of its trials that have failed and are not trained again, none of which
+            counts as finished.
 
     Raises:
         ConfigurationError: see `priorities_of`.
@@ -73,7 +80,8 @@ def within_budget(
     priorities = priorities_of(sweep, unfinished, first)
     if budget is None or budget.trials is None:
         return list(unfinished)
-    most = max(0, budget.trials - (len(sweep.cells) - len(unfinished)))
+    finished = len(sweep.cells) - len(unfinished) - num_failed
+    most = max(0, budget.trials - finished)
     ordered = sorted(
         unfinished,
         key=lambda cell: priorities[cell.fingerprint],

@@ -113,15 +113,18 @@ class _Run:
             take_finished(archive, sweep.cells, storage)
         states = states_of(sweep.cells, storage)
         places = {name: place for place, name in enumerate(order)}
+        without_result = [cell for cell in sweep.cells if not states[cell.fingerprint].is_finished]
         unfinished = sorted(
-            (
-                cell
-                for cell in sweep.cells
-                if not states[cell.fingerprint].is_finished and cell.fingerprint not in self._failed
-            ),
+            (cell for cell in without_result if cell.fingerprint not in self._failed),
             key=lambda cell: places.get(cell.fingerprint, len(places)),
         )
-        cells = within_budget(sweep, unfinished, options.budget, options.first)
+        cells = within_budget(
+            sweep,
+            unfinished,
+            options.budget,
+            options.first,
+            num_failed=len(without_result) - len(unfinished),
+        )
         self._left = len(unfinished) - len(cells)
         print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
         if not self._warnings:

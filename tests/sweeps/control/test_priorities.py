@@ -84,6 +84,8 @@ def test_a_budget_of_trials_counts_the_finished_and_chooses_parents_too() -> Non
     rest = tuple(cell for cell in SWEEP.cells if cell.block != "parent")
     assert chosen(1, unfinished=rest) == []
     assert chosen(2, unfinished=rest) == ["alone"]
+    failed = within_budget(SWEEP, rest, Budget.parse("1trials"), num_failed=1)
+    assert [cell.block for cell in failed] == ["alone"]
     assert len(within_budget(SWEEP, rest, None)) == 4
     assert len(within_budget(SWEEP, rest, Budget.parse("1h"))) == 4
 
