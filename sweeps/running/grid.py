@@ -1,6 +1,7 @@
 """Train the unfinished trials of a sweep."""
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive
 from sweeps.connecting.ray_cluster import cluster_address
 from sweeps.connecting.services import services
-from sweeps.control.listener import Ending, listening
+from sweeps.control.listener import Ending, Listener, listening
 from sweeps.control.priorities import priorities_of
 from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
@@ -41,6 +42,7 @@ def run_cells(
     origin: Origin = NO_ORIGIN,
     archive: Archive | None = None,
     steering: Steering = UNSTEERED,
+    listener: Listener | None = None,
 ) -> Ending | None:
     """Train the given cells, and write their results to the trial folders.
 
@@ -56,6 +58,7 @@ def run_cells(
         origin: the command, which is recorded with each trial.
         archive: where finished trials are written; None for no archive.
         steering: the budget, the order of the trials, and notices.
+        listener: listens to requests, also before and after this call; None for one of this call.
 
     Returns:
         Why some cells have not ended, although nothing is wrong; None if all have.
@@ -68,7 +71,8 @@ def run_cells(
     resources = resources.for_trials(len(cells))
     priorities = priorities_of(sweep, cells, steering.first)
     storage.require_writable()
-    with storage.locked(shared=True), listening(storage, sweep.name, origin) as listener:
+    listens = listening(storage, sweep.name, origin) if listener is None else nullcontext(listener)
+    with storage.locked(shared=True), listens as listener:
         steering.limit(
             listener,
             lambda: sweep.cells,

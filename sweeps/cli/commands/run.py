@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sweeps.cli.exit_codes import EXIT_CUT_SHORT, EXIT_ENDED_EARLY, EXIT_INCOMPLETE
@@ -22,7 +23,7 @@ from sweeps.cli.parsing.deciding import (
 )
 
 if TYPE_CHECKING:
-    from sweeps.control.listener import Ending
+    from sweeps.control.listener import Ending, Listener
     from sweeps.control.notices import Notices
     from sweeps.spec import SweepSpec
     from sweeps.storage.folder import Storage
@@ -60,9 +61,11 @@ def run(options: argparse.Namespace) -> int:
         facts=run_.facts,
     ) as notices:
         run_.notices = notices
-        ending = run_.train()
         if options.until_decided:
-            ending = run_.train_until_decided(ending)
+            with run_.listening():
+                ending = run_.train_until_decided(run_.train())
+        else:
+            ending = run_.train()
         return run_.end(ending)
 
 
@@ -82,6 +85,8 @@ class _Run:
         self._training = training
         self._sweep = sweep
         self._storage = storage
+        self._listener: Listener | None = None
+        """Listens to requests during all rounds; None if there is only one."""
         self._has_trained = False
         self._failed: set[str] = set()
         """Trials that have failed in this command."""
@@ -142,7 +147,13 @@ class _Run:
                 on_failure=self.notices.failed,
             )
             return run_cells(
-                sweep, cells, storage, source=options.sweep, steering=steering, **self._training
+                sweep,
+                cells,
+                storage,
+                source=options.sweep,
+                steering=steering,
+                listener=self._listener,
+                **self._training,
             )
         if not self._has_trained:
             self._bring_up_to_date()
@@ -164,6 +175,19 @@ class _Run:
 
             with uploading(archive, sweep.cells, storage):
                 pass
+
+    @contextmanager
+    def listening(self) -> "Iterator[None]":
+        """Listen to requests, and keep `sweeps rm` away, also between two rounds."""
+        from sweeps.control.listener import listening
+
+        storage, origin = self._storage, self._training["origin"]
+        storage.require_writable()
+        with (
+            storage.locked(shared=True),
+            listening(storage, self._sweep.name, origin) as self._listener,
+        ):
+            yield
 
     def train_until_decided(self, ending: "Ending | None") -> "Ending | None":
         """Train further seeds of the configurations of open questions, in rounds.
@@ -195,7 +219,10 @@ class _Run:
             print(round_line(found, most), flush=True)
             if not set(found.order) - self._failed:
                 break
-            ending = self.train(found.order)
+            if self._listener is not None:
+                self._listener.look()
+                ending = self._listener.ending
+            ending = ending or self.train(found.order)
         return ending
 
     def end(self, ending: "Ending | None") -> int:

@@ -1,13 +1,25 @@
 """`--until-decided` in the commands, on a sweep of a user's file that has been trained."""
 
 import json
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from sweeps.cli.commands.run import _Run
+from sweeps.control import gate
+from sweeps.control.commands import live_commands
+from sweeps.control.listener import CANCELLED
+from sweeps.control.notices import Notices
+from sweeps.control.requests import CANCEL, Requests
 from sweeps.deciding.record import recorded
+from sweeps.spec import Cell
 from sweeps.storage import Storage
+from sweeps.storage.records import Origin
 from tests.conftest import Command
+from tests.sweeps.deciding.test_round import SWEEP, contrary
+from tests.sweeps.deciding.test_round import finish as finish_cells
 from tests.sweeps.trial_files import ended
 
 BUDGET = ("--until-decided", "--margin", "1", "--budget")
@@ -68,6 +80,42 @@ def test_rounds_are_trained_shown_and_removed(tiny_copy: Path, quick_command: Co
     removed = json.loads(quick_command(tiny_copy, "rm", "tiny.py", "--yes", "--json").stdout)
     assert len(removed["trials"]) == 8
     assert added(storage) == {}
+
+
+def test_a_command_is_cancelled_between_two_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, requests = Storage(tmp_path), Requests(Storage(tmp_path), "made")
+    finish_cells(SWEEP.cells, storage, contrary)
+    rounds = []
+
+    def trained(sweep: object, cells: Sequence[Cell], *_: object, **__: object) -> None:
+        finish_cells(cells, storage, contrary)
+        rounds.append(len(cells))
+        assert len(live_commands(requests)) == 1
+        requests.add(CANCEL, None)
+
+    monkeypatch.setattr(gate, "LOOK_SECONDS", 0)
+    monkeypatch.setattr("sweeps.running.grid.run_cells", trained)
+    monkeypatch.setattr("sweeps.planning.data_changes.data_warnings", lambda *_: [])
+    options = Namespace(
+        until_decided=True,
+        margin=0.5,
+        most_seeds=20,
+        budget=None,
+        first=[],
+        data=tmp_path,
+        sweep="made",
+    )
+    training = {"archive": None, "origin": Origin(command="sweeps run made")}
+    run = _Run(options, training, SWEEP, storage)
+    run.notices = Notices("made", on_end=None, on_failure=None, facts=dict)
+    with run.listening():
+        ending = run.train_until_decided(None)
+    assert ending is not None
+    assert ending.state == CANCELLED
+    assert len(rounds) == 1
+    assert not requests.standing()
 
 
 @pytest.mark.parametrize(
