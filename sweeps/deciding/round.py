@@ -68,8 +68,8 @@ def round_of(
         at_once: whether each question gets all seeds that it is expected to need, to plan with.
 
     Raises:
-        ConfigurationError: trials have different main metrics, or two configurations have the same
-            columns.
+        ConfigurationError: trials have different main metrics, two configurations have the same
+            columns, or a further seed needs a network that there is not.
     """
     if added_to(sweep) is None:
         sweep = extended(sweep, (), {})
@@ -90,6 +90,7 @@ def round_of(
     known = {cell.fingerprint for cell in sweep.cells}
     new = [cell for cell in cells if cell.fingerprint not in known]
     parents = parents_with_seeds(sweep, new)
+    _require_networks(new, {*known, *(cell.fingerprint for cell in (*parents, *new))}, storage)
     added = [
         *(_added(cell, "trials that need its network") for cell in parents),
         *(_added(cell, reasons[configuration_name(cell.name), cell.seed]) for cell in new),
@@ -141,6 +142,24 @@ def _cells(sweep: SweepSpec, wanted: Iterable[tuple[str, int]]) -> list[Cell]:
     made = with_seeds_of(sweep, missing)
     known |= {(configuration_name(cell.name), cell.seed): cell for cell in made}
     return [known[key] for key in wanted]
+
+
+def _require_networks(new: Iterable[Cell], known: Set[str], storage: Storage) -> None:
+    """Require the networks of further trials: none of these could be trained without them.
+
+    Args:
+        new: the further trials.
+        known: fingerprints of all trials of the sweep, the further ones included.
+        storage: the storage of the trials, which may have those of other sweeps.
+    """
+    for cell in new:
+        for parent in cell.parents:
+            if parent not in known and not storage.has_finished(parent):
+                raise ConfigurationError(
+                    f"--until-decided: {cell.name!r} would need the network of trial {parent}, "
+                    "which is neither a trial of the sweep nor has finished in this storage; train "
+                    f"that trial with seed {cell.seed} first, or make it one of the sweep"
+                )
 
 
 def _added(cell: Cell, reason: str) -> AddedTrial:

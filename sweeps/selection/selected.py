@@ -59,9 +59,10 @@ def selected(
     others = needed_by(trials, (*sweep.cells, *original.cells))
     notes = []
     if changes:
-        from sweeps.selection.settings import with_settings
+        from sweeps.selection.settings import blocks_of, with_settings
 
         changed = with_settings(trials, others, changes, blocks=sweep.blocks, name=name)
+        blocks = blocks_of(sweep.blocks, (*trials, *others), changed)
         before = added_to(sweep) or {}
         kept = {trial.fingerprint: trial.reason for trial in further or ()}
         trials = [
@@ -71,7 +72,7 @@ def selected(
             or cell.fingerprint not in before
         ]
         others = [changed[cell.fingerprint] for cell in others]
-        sweep = replace(sweep, name=name, experiment="")
+        sweep = replace(sweep, name=name, experiment="", blocks=blocks)
         if isinstance(sweep, PartOfSweep) and further is not None:
             sweep = replace(sweep, added=kept)
         notes.append(

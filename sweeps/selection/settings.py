@@ -97,6 +97,37 @@ def with_settings(
     return {cell: change.changed(cell) for cell in change.originals}
 
 
+def blocks_of(
+    blocks: Iterable[Block], originals: Iterable[Cell], changed: Mapping[str, Cell]
+) -> tuple[Block, ...]:
+    """Return blocks of which further seeds start from, and learn from, changed trials.
+
+    Args:
+        blocks: the blocks.
+        originals: trials before the settings.
+        changed: result of `with_settings`, with all of them.
+    """
+    recipes = {cell.fingerprint: cell.recipe for cell in changed.values()}
+    examples: dict[str, Cell] = {}
+    for cell in originals:
+        examples.setdefault(cell.block, cell)
+
+    def network(before: str | None, now: str | None, of_block: Recipe | None) -> Recipe | None:
+        if of_block is None or now is None:  # a setting has replaced it
+            return None
+        return recipes.get(now, of_block if now == before else None)
+
+    found = []
+    for block in blocks:
+        if (before := examples.get(block.label)) is not None:
+            now = changed[before.fingerprint]
+            start = network(before.starts_from, now.starts_from, block.starts_from)
+            teacher = network(before.taught_by, now.taught_by, block.taught_by)
+            block = replace(block, starts_from=start, taught_by=teacher)
+        found.append(block)
+    return tuple(found)
+
+
 class _Change:
     """The changed trials, each of which is made after those that it needs."""
 

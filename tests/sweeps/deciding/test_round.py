@@ -5,6 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import pytest
+
+from quantlab import ConfigurationError
 from sweeps.deciding.expectation import expected
 from sweeps.deciding.record import grown, is_recorded, record, recorded
 from sweeps.deciding.round import Round, round_of, with_dependants
@@ -198,6 +201,49 @@ def test_networks_that_added_trials_need_are_added_too(tmp_path: Path) -> None:
     assert {cell.fingerprint for cell in same.cells} == {
         cell.fingerprint for cell in found.sweep.cells
     }
+
+
+def fine_tuned(*blocks: Block) -> SweepSpec:
+    """Trials that start from those of their seed in full precision, and these if they are given."""
+    base = quantized(batch_size=16)
+    child = Block("PC", base=base, starts_from=small_recipe(), axes=(RHO0,))
+    return SweepSpec(name="made", base=small_recipe(), blocks=(*blocks, child), seeds=(0, 1, 2))
+
+
+def test_added_trials_of_changed_settings_start_from_changed_trials(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    sweep = fine_tuned(Block("FP"))
+    changed, _ = selected(sweep, settings=["epochs=7"])
+    finish(changed.cells, storage, contrary)
+    found = round_of(changed, storage, MARGIN, MOST)
+    assert [one.name for one in found.added][:2] == ["FP seed=3", "FP seed=4"]
+    recipes = {cell.fingerprint: cell.recipe for cell in found.sweep.cells}
+    children = [cell for cell in found.sweep.cells if cell.block == "PC"]
+    assert len(children) == 2 * 5
+    for cell in children:
+        (parent,) = cell.parents
+        assert (recipes[parent].epochs, recipes[parent].seed) == (7, cell.seed)
+    again, _ = selected(sweep, settings=["epochs=7"], added=lambda name: found.added)
+    assert {cell.fingerprint for cell in again.cells} == set(recipes)
+    alone, _ = selected(sweep, settings=["initial_weights=None"], only=["block=PC"])
+    finish(alone.cells, storage, contrary)
+    found = round_of(alone, storage, MARGIN, MOST)
+    assert len(found.added) == 4
+    assert not any(cell.parents for cell in found.sweep.cells)
+
+
+def test_seeds_of_which_the_networks_are_nowhere_are_refused_before_they_are_added(
+    tmp_path: Path,
+) -> None:
+    storage = Storage(tmp_path)
+    sweep = fine_tuned()
+    finish(sweep.cells, storage, contrary)
+    with pytest.raises(ConfigurationError, match=r"'PC rho0=0.1 seed=3' would need the network"):
+        next_round(storage, sweep)
+    assert not is_recorded("made", storage)
+    others = with_seeds(replace(SWEEP, blocks=(Block("FP"),)), (3, 4))
+    finish(others.cells, storage)  # by another sweep
+    assert len(next_round(storage, sweep).added) == 4
 
 
 def test_a_failed_trial_holds_back_its_own_questions_only(tmp_path: Path) -> None:
