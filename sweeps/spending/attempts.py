@@ -146,7 +146,7 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
         return [*earlier, result.attempt]
     kept = _kept(folder)
     running = folder.running.read() if result is None else None
-    if running is None or running.attempt is None:
+    if running is None or running.attempt is None or _is_among(running.attempt, kept):
         return kept
     if folder.state() is TrialState.RUNNING:
         return [*kept, _until(running, time.time())]
@@ -156,13 +156,21 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
 def _keep_earlier(folder: TrialFolder) -> None:
     """Record an attempt whose process died, and that of a result which is about to be replaced."""
     with suppress(OSError, ConfigurationError):  # the disk may be full, or a record be newer
+        result, kept = folder.result.read(), _kept(folder)
+        finished = [] if result is None or result.attempt is None else [result.attempt]
         running = folder.running.read()
         if running is not None and running.attempt is not None:
-            _append(folder, _died(folder, running))
+            if not _is_among(running.attempt, [*kept, *finished]):
+                _append(folder, _died(folder, running))
             folder.running.remove()
-        result = folder.result.read()
-        if result is not None and result.attempt is not None:
-            _append(folder, result.attempt)
+        for attempt in finished:
+            if not _is_among(attempt, kept):
+                _append(folder, attempt)
+
+
+def _is_among(attempt: Attempt, others: Iterable[Attempt]) -> bool:
+    """Whether an attempt was recorded already: its process may die between two records of it."""
+    return any((attempt.began, attempt.machine) == (other.began, other.machine) for other in others)
 
 
 def _died(folder: TrialFolder, running: Running) -> Attempt:
@@ -210,8 +218,11 @@ def _file(folder: TrialFolder) -> Path:
 
 
 def _append(folder: TrialFolder, attempt: Attempt) -> None:
-    with _file(folder).open("a", encoding="utf-8") as file:
-        file.write(encode(attempt, folder.fingerprint) + "\n")
+    with _file(folder).open("a+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        is_cut = file.read(1) not in (b"", b"\n")  # by a disk that was full, or a power failure
+        line = encode(attempt, folder.fingerprint) + "\n"
+        file.write(b"\n" * is_cut + line.encode())
 
 
 def _kept(folder: TrialFolder) -> list[Attempt]:

@@ -1,6 +1,6 @@
 """What was spent, as lines and tables for the terminal and as JSON data."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,8 +54,9 @@ def spending_tables(spending: Spending, width: int) -> str:
         spending: what was spent.
         width: letters of a line.
     """
-    blocks = {name: spent for name, spent in spending.blocks.items() if spent.attempts}
-    commands = {_shown(command): spent for command, spent in spending.commands.items()}
+    blocks = [(name, spent) for name, spent in spending.blocks.items() if spent.attempts]
+    # In containers, two commands may have the same process number on machines of the same name.
+    commands = [(_shown(command), spent) for command, spent in spending.commands.items()]
     tables = [
         _table(first, rows, width)
         for first, rows in (("block", blocks), ("command", commands))
@@ -76,18 +77,19 @@ def spending_data(spending: Spending) -> dict[str, Any]:
     }
 
 
-def _table(first: str, rows: Mapping[str, Spent], width: int) -> str:
+def _table(first: str, rows: Sequence[tuple[str, Spent]], width: int) -> str:
+    names, values = zip(*rows, strict=True)
     numbers = {
-        "trials": [f"{spent.trials:,}" for spent in rows.values()],
-        "slots": [hours(spent.slot_seconds) for spent in rows.values()],
-        "GPUs": [hours(spent.gpu_seconds) for spent in rows.values()],
-        "retries": [f"{spent.retries:,}" for spent in rows.values()],
-        "lost": [hours(spent.lost_seconds) for spent in rows.values()],
+        "trials": [f"{spent.trials:,}" for spent in values],
+        "slots": [hours(spent.slot_seconds) for spent in values],
+        "GPUs": [hours(spent.gpu_seconds) for spent in values],
+        "retries": [f"{spent.retries:,}" for spent in values],
+        "lost": [hours(spent.lost_seconds) for spent in values],
     }
-    if not any(spent.gpu_seconds for spent in rows.values()):
+    if not any(spent.gpu_seconds for spent in values):
         del numbers["GPUs"]
     columns = [
-        Column(first, list(map(Text, rows)), is_text=True),
+        Column(first, list(map(Text, names)), is_text=True),
         *(Column(header, list(map(Text, cells))) for header, cells in numbers.items()),
     ]
     return as_text(fitted(columns, width), width)

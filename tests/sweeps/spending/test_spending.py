@@ -238,6 +238,42 @@ def test_lines_tables_and_data() -> None:
     assert data["lost_seconds"] == 600
 
 
+def test_commands_that_look_the_same_have_a_row_each() -> None:
+    """In containers, machines may have one name, and commands the same process number."""
+    told = {"process": 1}
+    attempts = (attempt(30, command_id="a", **told), attempt(50, command_id="b", **told))
+    lines = spending_tables(summed([("FP", [one]) for one in attempts]), 80).splitlines()
+    assert [line.split()[-5:-3] for line in lines[2:]] == [["30", "s"], ["50", "s"]]
+
+
+def test_an_attempt_counts_once_if_its_process_died_while_it_was_recorded(tmp_path: Path) -> None:
+    """Between the result, or the line of the attempt, and the end of ``running.json``."""
+    train(RECIPE, root=tmp_path)
+    folder = folder_of(RECIPE, tmp_path)
+    (first,) = attempts_of(folder)
+    folder.running.write(replace(RUNNING, attempt=first))
+    folder.weights.write_bytes(b"damaged")
+    train(RECIPE, root=tmp_path, epochs=1)
+    assert attempts_of(folder)[0] == first
+    stopped = attempts_of(folder)[1]
+    folder.running.write(replace(RUNNING, attempt=stopped))
+    assert attempts_of(folder) == [first, stopped]
+    train(RECIPE, root=tmp_path)
+    assert [one.number for one in attempts_of(folder)] == [1, 2, 3]
+
+
+def test_an_attempt_follows_a_line_that_was_cut(tmp_path: Path) -> None:
+    train(RECIPE, root=tmp_path, epochs=1)
+    folder = folder_of(RECIPE, tmp_path)
+    lines = folder.path / "attempts.jsonl"
+    (first,) = attempts_of(folder)
+    with lines.open("a") as file:
+        file.write(lines.read_text()[:40])
+    train(RECIPE, root=tmp_path, epochs=1)
+    assert [one.state for one in attempts_of(folder)] == 2 * [TrialState.INTERRUPTED]
+    assert attempts_of(folder)[0] == first
+
+
 def test_nothing_was_spent_and_one_row_is_no_table() -> None:
     assert spent_line(Spending()) == spending_tables(Spending(), 80) == ""
     one = summed([("FP", [attempt(3)]), ("FP", [attempt(3)])])
