@@ -100,8 +100,15 @@ def _directives(name: str, job: SlurmJob, folder: Path) -> list[str]:
         "signal": f"B:USR1@{job.stop_before}",
         "requeue": "",
     }
-    options = {key: value for key, value in own.items() if value is not None} | job.further
+    further = {key: _whole(value) for key, value in job.further.items()}
+    options = {key: value for key, value in own.items() if value is not None} | further
     return [f"--{key}={value}" if value else f"--{key}" for key, value in options.items()]
+
+
+def _whole(value: str) -> str:
+    """Put a value between quotes that SLURM would end at a space or a comment."""
+    is_cut = re.search(r"[\s#]", value) and not re.search(r"[\"'\\]", value)
+    return f'"{value}"' if is_cut else value
 
 
 def _quoted(word: str) -> str:

@@ -1,6 +1,7 @@
 """The command `sweeps slurm`."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,10 @@ def run(options: argparse.Namespace) -> int:
         job,
         setup=options.setup,
         folder=Path.cwd(),
-        written_by=options.recorded_command,
+        # So that a script that was written before can be submitted by the same options.
+        written_by=shlex.join(
+            word for word in shlex.split(options.recorded_command) if word != "--submit"
+        ),
     )
     has_notices = without_notices(command) != command  # which may hold a secret address
     is_new = submission.write(script, text, is_private=has_notices)

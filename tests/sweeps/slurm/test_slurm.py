@@ -169,3 +169,25 @@ def test_without_slurm_nothing_is_submitted(
     assert done.returncode == 2
     assert "--submit: this machine has no command sbatch" in done.stderr
     assert not (folder / SCRIPT).exists()
+
+
+def test_a_script_that_was_written_before_is_submitted(
+    folder: Path, quick_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = folder / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 77\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    assert quick_command(folder, "slurm", "tiny.py").returncode == 0
+    done = quick_command(folder, "slurm", "tiny.py", "--submit")
+    assert done.returncode == 0, done.stderr
+    assert "submitted as job 77" in done.stdout
+
+
+def test_a_value_with_spaces_is_one_value_for_slurm(folder: Path, quick_command: Command) -> None:
+    comments = {"two words #12": '"two words #12"', '"quoted by hand"': '"quoted by hand"'}
+    for given, written in comments.items():
+        done = quick_command(folder, "slurm", "tiny.py", "--sbatch", f"comment={given}")
+        assert done.returncode == 0, done.stderr
+        assert directives((folder / SCRIPT).read_text())["comment"] == written
+        (folder / SCRIPT).unlink()
