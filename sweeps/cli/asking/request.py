@@ -13,6 +13,7 @@ from sweeps.control.commands import LiveCommand, live_commands
 from sweeps.control.listener import forget_cancellations
 from sweeps.control.requests import CANCEL, PAUSE, Requests
 from sweeps.inventory.known_sweeps import STUDY, counted
+from sweeps.printing.number_of import number_of
 from sweeps.storage.folder import Storage
 
 
@@ -73,13 +74,15 @@ def resume(options: argparse.Namespace) -> int:
     paused = requests.paused()
     if to.trials is None:
         requests.remove(paused)
-        was_paused = bool(paused)
+        resumed = subject(to) if paused else ""
     else:
-        was_paused = requests.resume(to.trials, of=to.known.all_trials) > 0
-    if not was_paused:
+        number = requests.resume(to.trials, of=to.known.all_trials)
+        verb = "is" if number == 1 else "are"
+        resumed = f"{number_of(number, 'trial')} of {to.known.name} {verb}" if number else ""
+    if not resumed:
         print(f"Nothing of {to.known.name} that was named is paused.")
         return 0
-    print(f"{subject(to)} resumed.")
+    print(f"{resumed} resumed.")
     if not live_commands(requests):
         verb = "search" if to.known.kind == STUDY else "run"
         print(f"No command trains it now; to go on, run `sweeps {verb}`.")

@@ -137,7 +137,7 @@ def test_some_trials_are_paused_and_resumed_by_their_conditions(
     assert pause["trials"] == 2
     assert pause["conditions"] == "--only block=MD,seed=0"
     done = quick_command(tiny_copy, "resume", "tiny.py", "--only", "rho0=0.5")
-    assert done.stdout.startswith("2 trials of tiny are resumed.\nNo command trains it now; ")
+    assert done.stdout.startswith("1 trial of tiny is resumed.\nNo command trains it now; ")
     (pause,) = json.loads(status("--json"))["paused"]
     assert pause["trials"] == 1
     quick_command(tiny_copy, "resume", "tiny.py")
