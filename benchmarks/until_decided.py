@@ -138,6 +138,10 @@ def ranges() -> list[dict[str, Any]]:
             rng = np.random.default_rng(20221)
             scores = normal(rng, means, np.full((rows, 1), noise))
             found.append(of_range(f"range {range_:g}, noise {noise:g}", scores, range_))
+    for noise in (4.0, 8.0):
+        rng = np.random.default_rng(20227)
+        scores = normal(rng, two_groups(0.0, rows), np.full((rows, 1), noise))
+        found.append(of_range(f"range 0, noise {noise:g}", scores, 0.0))
     for range_ in (0.99, 1.01):
         rng = np.random.default_rng(20222)
         noise = np.tile([0.1, 0.1, 0.1, 0.1, 0.5], (rows, 1))

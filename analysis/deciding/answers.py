@@ -45,7 +45,8 @@ def on_ranges(
     of `variance_of`.
     The answer is
 
-        sensitive: if the whole interval exceeds the margin, or a trial has collapsed;
+        sensitive: if the whole interval exceeds the margin, or a trial has collapsed (see
+            `collapse_below`);
         fails: if no rho0 is better than guessing (see `verdicts.is_chance`);
         untested: if there is no interval, because all seeds have the same differences;
         stable: if no part of the interval exceeds the margin;
@@ -73,7 +74,7 @@ def on_ranges(
     below, above = quantiles(choices, seeds, error_rate)
     unit = np.where(is_exact, np.where(range_ <= rounding, 0, np.nan), np.sqrt(variance / seeds))
     low, high = np.maximum(range_ - below * unit, 0.0), range_ + above * unit
-    floor = scores[places, best].min(axis=1) - COLLAPSE * margin
+    floor = collapse_below(scores[places, best], margin, error_rate / 2 / ((choices - 1) * seeds))
     has_collapsed = (scores < floor[:, None, None]).any(axis=(1, 2))
     is_chance = mean.max(axis=1) - chance <= np.minimum(margin, np.abs(chance))
     answer = np.select(
@@ -89,6 +90,25 @@ def on_ranges(
     )
     is_open = np.isin(answer, ("noise", "untested")) | ((answer == "mild") & (range_ > margin))
     return Answers(answer, range_, low, high, ~is_open)
+
+
+def collapse_below(best: Floats, margin: ArrayLike, error_rate: float) -> Floats:
+    """Score below which a trial has collapsed.
+
+    That is `verdicts.COLLAPSE` margins below all seeds of the best rho0, and below the prediction
+    limit of Student's t for a further seed of it: if the noise is many margins, a trial lies so low
+    by chance alone.
+
+    Args:
+        best: (questions, seeds), scores of the best rho0.
+        margin: see `on_ranges`.
+        error_rate: probability that a trial with the noise of the best rho0 is below the limit.
+    """
+    seeds = best.shape[1]
+    quantile = stats.t.ppf(1 - error_rate, seeds - 1) * np.sqrt(1 + 1 / seeds)
+    predicted = best.mean(axis=1) - quantile * best.std(axis=1, ddof=1)
+    found: Floats = np.minimum(best.min(axis=1) - COLLAPSE * np.asarray(margin, float), predicted)
+    return found
 
 
 def variance_of(scores: Floats) -> Floats:

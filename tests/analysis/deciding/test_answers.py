@@ -132,6 +132,21 @@ def test_looking_again_and_again_errs_no_more_often_than_stated(truth: float, wr
     assert errors / rows <= ERROR_RATE
 
 
+def test_noise_of_many_margins_is_no_collapse() -> None:
+    """Ten margins are a deviation here, so that some trial always lies that low."""
+    rng = np.random.default_rng(5)
+    rows = 1000
+    scores = 10 * rng.standard_normal((rows, 5, 12))
+    active, errors = np.arange(rows), 0
+    for look in looks(3, 12):
+        found = on_ranges(scores[active, :, : look.seeds], 1.0, look.error_rate)
+        errors += int((found.answer == "sensitive").sum())
+        active = active[~found.is_decided]
+    assert errors / rows <= ERROR_RATE
+    scores[:, -1, 0] -= 1000
+    assert set(on_ranges(scores, 1.0, 0.01).answer) == {"sensitive"}
+
+
 def test_a_forecast_comes_true_if_nothing_changes() -> None:
     """Scores with the same mean and deviation at the expected look are decided, and not before."""
     three = np.array([[0.9, 0.92, 0.88], [0.91, 0.89, 0.9]])
