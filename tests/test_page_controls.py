@@ -373,3 +373,19 @@ def test_the_tabulator_goes_through_all_controls_in_order(explored: Explored) ->
         assert explored.has_ring(), control.get_attribute("outerHTML")
         assert control.accessible_name, control.get_attribute("outerHTML")
         assert explored.is_in_view(control), control.get_attribute("outerHTML")
+
+
+def test_settings_are_written_in_full_and_results_with_few_digits(explored: Explored) -> None:
+    """Seeds may be dates, and averages differ in their fourth nine."""
+    script = """
+    const dimension = (role) => ({ role, names: null, digits: null, unit: "" });
+    const texts = (role, values) => values.map((value) => written(dimension(role), value));
+    const scale = scaleOf({ ...dimension("knob"), isLog: true }, [0.999, 0.99995], [0, 9]);
+    return [...texts("seed", [20240101]), ...texts("knob", [0.99995, 1048576]),
+            ...texts("result", [1234567, 12.34567]), formatOf(dimension("knob")), scale.ticks];
+    """
+    assert explored.browser.execute_script(script) == [
+        *("20240101", "0.99995", "1048576", "1234567", "12.35"),
+        ".12~g",
+        [0.999, 0.99995],
+    ]

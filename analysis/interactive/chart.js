@@ -8,17 +8,19 @@ function colours(isPrint = false) {
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-/** A number without digits that nobody reads, or with those of its dimension. */
+/** A number with the digits of its dimension. Without any, a fraction of a result has few, and others have all. */
 function written(dimension, value) {
   if (value === null || value === undefined) return "none";
   if (dimension.names) return dimension.names[value];
-  const number = dimension.digits === null ? String(Number(value.toPrecision(4))) : value.toFixed(dimension.digits);
+  const isShort = dimension.role === "result" && !Number.isInteger(value);
+  const plain = String(isShort ? Number(value.toPrecision(4)) : value);
+  const number = dimension.digits === null ? plain : value.toFixed(dimension.digits);
   return dimension.unit ? `${number} ${dimension.unit}` : number;
 }
 
-/** The format of d3 for the labels of an axis. */
+/** The format of d3 for the labels of an axis; those of settings, such as seeds, stand for single values. */
 function formatOf(dimension) {
-  return dimension.names ? undefined : dimension.role === "result" ? "~s" : ".3~g";
+  return dimension.names ? undefined : dimension.role === "result" ? "~s" : ".12~g";
 }
 
 const FEW = 6;

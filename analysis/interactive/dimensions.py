@@ -15,7 +15,7 @@ from analysis.statistics.aggregate import SETTING
 from analysis.tables.table import axis_label
 
 _DIGITS = 6
-"""Significant digits of a number in a chart."""
+"""Significant digits of a number in a chart that is not whole."""
 _WIDE = 10.0
 """If the largest number is at least this many times the smallest, the axis is logarithmic."""
 _RESULTS = {
@@ -172,7 +172,7 @@ def numbered(key: str, label: str, role: str, values: pd.Series, scale: str = ""
 
 
 def _rounded(values: pd.Series) -> tuple[float | int | None, ...]:
-    """Numbers with `_DIGITS` significant digits, whole ones without a point."""
+    """Whole numbers as they are, such as seeds, and others with `_DIGITS` significant digits."""
     return tuple(
         None if math.isnan(value) or math.isinf(value) else _short(value)
         for value in values.astype(float)
@@ -180,5 +180,5 @@ def _rounded(values: pd.Series) -> tuple[float | int | None, ...]:
 
 
 def _short(value: float) -> float | int:
-    short = float(f"{value:.{_DIGITS}g}")
+    short = value if value.is_integer() else float(f"{value:.{_DIGITS}g}")
     return int(short) if short.is_integer() and abs(short) < 2**53 else short

@@ -160,6 +160,10 @@ function brush(chart, explorer) {
 /** The values of an axis between two heights. */
 function rangeBetween({ dimension, made }, top, bottom) {
   if (dimension.names) return new Set(made.domain.filter((place) => made.at(place) >= top && made.at(place) <= bottom));
-  const value = (height) => Number(made.invert(Math.max(0, Math.min(ROOM.height, height))).toPrecision(6));
+  const [low, high] = made.domain;
+  const value = (height) => {
+    if (height <= 0) return high;
+    return height >= ROOM.height ? low : Number(made.invert(height).toPrecision(6));
+  };
   return { low: value(bottom), high: value(top) };
 }

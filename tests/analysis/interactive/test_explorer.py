@@ -45,6 +45,16 @@ def test_dimensions_are_what_trials_differ_in_with_the_results() -> None:
     assert next(dimensions(both)).key == "dataset"
 
 
+def test_whole_numbers_are_exact() -> None:
+    """Seeds such as dates differ in their last digits only."""
+    frame = trials(EXAMPLE, **{"axis.batch": "1048576"})
+    frame["seed"] += 20240101
+    frame.loc[frame["method"] == "FP", "axis.batch"] = "0.12345678"
+    found = {each.key: each for each in dimensions(Measurements(frame))}
+    assert found["seed"].values[:2] == (20240101, 20240102)
+    assert found["axis.batch"].values[1:3] == (0.123457, 1048576)
+
+
 def test_a_knob_has_its_scale() -> None:
     for scale, is_log, is_named in (
         ("log", True, False),
