@@ -76,13 +76,14 @@ class Meter:
         total = NOTHING
         for cell in self._cells():
             name = cell.fingerprint
-            if name in self._finished:
-                total += self._finished[name]
-            elif name in there:
-                folder = self._storage.trial(name)
-                has_result = folder.result.exists()
-                spent = spent_on(attempts_of(folder))
-                if has_result:
-                    self._finished[name] = spent
-                total += spent
+            if name not in there:
+                continue
+            folder = self._storage.trial(name)
+            if not folder.result.exists():  # or no more, as its network is needed and was lost
+                self._finished.pop(name, None)
+                total += spent_on(attempts_of(folder))
+                continue
+            if name not in self._finished:
+                self._finished[name] = spent_on(attempts_of(folder))
+            total += self._finished[name]
         return total.gpu_seconds if self._counts_gpus else total.slot_seconds

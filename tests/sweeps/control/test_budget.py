@@ -9,6 +9,7 @@ from sweeps.control.budget import Budget
 from sweeps.control.listener import OVER_BUDGET
 from sweeps.control.meter import Meter
 from sweeps.spec import Block, SweepSpec
+from sweeps.spending.attempts import OngoingAttempts
 from sweeps.storage import Storage
 from sweeps.storage.records import Attempt, TrialState
 from tests.conftest import Command
@@ -19,11 +20,15 @@ from tests.sweeps.trial_files import ended
 SWEEP = SweepSpec(name="s", blocks=(Block("b", base=small_recipe()),), seeds=(0, 1, 2))
 
 
-def spend(storage: Storage, place: int, seconds: float, *, gpus: float = 0.0) -> None:
+def spend(
+    storage: Storage, place: int, seconds: float, *, gpus: float = 0.0, number: int = 1
+) -> None:
     """Finish a trial after a time."""
     folder = storage.trial(SWEEP.cells[place].fingerprint)
     folder.make()
-    attempt = Attempt(began=0.0, seconds=seconds, slot_seconds=seconds, gpus=gpus)
+    attempt = Attempt(
+        began=number - 1, seconds=seconds, slot_seconds=seconds, gpus=gpus, number=number
+    )
     folder.result.write(ended(TrialState.COMPLETE, attempt=attempt))
 
 
@@ -48,6 +53,28 @@ def test_what_all_commands_spent_counts(
         f"the budget of {budget} is spent: {spent} in all; to continue, run the same command with "
         "a larger --budget"
     )
+
+
+def test_a_trial_that_is_trained_again_counts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the network of a finished trial is damaged, and others start from it."""
+    monkeypatch.setattr(meter, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(meter, "_MOST_OF_THE_TIME", 1e9)
+    storage = Storage(tmp_path)
+    own = Meter(Budget.parse("2h"), lambda: SWEEP.cells, storage, counts_gpus=False)
+    spend(storage, 0, 3600)
+    assert own.ending() is None
+    folder = storage.trial(SWEEP.cells[0].fingerprint)
+    first = folder.result.read()
+    assert first is not None
+    assert first.attempt is not None
+    folder.recipe.touch()
+    OngoingAttempts([folder], None).stop()  # keeps the earlier one
+    folder.clear()
+    assert own.ending() is None
+    spend(storage, 0, 3600, number=3)
+    assert own.ending() is not None
 
 
 def test_a_spent_budget_ends_the_command_before_anything_starts(
