@@ -79,6 +79,9 @@ class TrialFile:
             raise ConfigurationError(f"{folder.result.path}: is missing or damaged")
         self.digest = digest_of(folder)
         """Identifies the training of the trial."""
+        for path in (folder.path / name for name in _FILES[:3]):
+            if not path.is_file():
+                raise ConfigurationError(f"{path}: is missing")
         folder.read_history()  # which warns of damage
         self._small = {
             name: (folder.path / name).read_bytes()

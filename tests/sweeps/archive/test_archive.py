@@ -183,6 +183,19 @@ def test_a_damaged_object_keeps_no_trial_out_that_was_trained_again(
     assert contents(new.trial(name)) == contents(again)
 
 
+def test_a_trial_without_its_recipe_keeps_no_other_one_out(
+    tiny_copy: Path, quick_command: Command, tmp_path: Path
+) -> None:
+    first, *_ = load_sweep(str(tiny_copy / "tiny.py")).cells
+    folder = Storage(tiny_copy / "runs").trial(first.fingerprint)
+    folder.recipe.unlink()
+    url = (tmp_path / "archive").as_uri()
+    done = quick_command(tiny_copy, "archive", "tiny.py", "--archive", url)
+    assert done.returncode == 1
+    assert done.stdout.startswith("tiny: 5 trials written\n")
+    assert f"sweeps: error: {first.name}: {folder.recipe}: is missing" in done.stderr
+
+
 def test_a_check_writes_damaged_objects_again_that_the_storage_has(
     local: Archive, sweep: SweepSpec, tiny: Ran, quick_command: Command, tmp_path: Path
 ) -> None:
