@@ -132,3 +132,17 @@ def test_a_lock_of_a_read_only_file_system_can_be_taken(
     monkeypatch.setattr(os, "open", read_only)
     with locked(tmp_path / ".lock", fcntl.LOCK_SH):
         pass
+
+
+def test_who_looks_at_a_trial_does_not_seem_to_train_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking shares the lock for a moment, which ends while the trial's process waits."""
+    folder = Storage(tmp_path).trial("abc")
+    folder.make()
+    looking = sharing.lock(folder.path / ".lock", fcntl.LOCK_SH)
+    monkeypatch.setattr("sweeps.storage.folder.time.sleep", lambda seconds: looking.close())
+    own = folder.locked_at_once()
+    assert own is not None
+    with own:
+        assert folder.locked_at_once() is None
