@@ -145,6 +145,11 @@ class _Reading:
                     f"{self._shown(left)} and {self._shown(right)} are text, which has no order; "
                     "compare them by == != in"
                 )
+            if self._column(left) is None and self._column(right) is None:
+                raise ConditionError(
+                    f"{self._shown(left)} and {self._shown(right)} are both text in quotes; write "
+                    "the column without them"
+                )
             texts = [self._text(side) for side in sides]
             for place, other in ((0, 1), (1, 0)):
                 if (column := self._column(sides[place])) is not None:

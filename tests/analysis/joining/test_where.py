@@ -65,6 +65,7 @@ def test_axes_and_settings_are_numbers_or_text_as_they_are_compared(
         ("seed == '1'", "column 'seed' has numbers; write them without quotes"),
         ("method == 3", "column 'method' has text, such as 'BC', 'FP', 'PC', ...; compare it wit"),
         ("method < 'PQ'", "text, which has no order"),
+        ("'method' != 'PC' and seed < 3", "'method' and 'PC' are both text in quotes; write"),
         ("seed == [1]", r"\[1\] must be one value"),
         ("'P' in method", r"method must be a list such as \['PC', 'PQ'\] after `in`"),
         ("seed is 1", "`is` compares no values"),
