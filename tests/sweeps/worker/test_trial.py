@@ -50,14 +50,13 @@ def result_of(folder: TrialFolder) -> Result:
 
 
 def comparable(folder: TrialFolder) -> tuple[Any, ...]:
-    """All results but for times."""
+    """All results but for times and the memory of the process."""
+    measured = ("time", "warning", "memory_gib", "gpu_memory_gib")
     history = [
         {k: v for k, v in plain(record).items() if k not in ("seconds", "time")}
         for record in folder.read_history()
     ]
-    result = {
-        k: v for k, v in result_of(folder).as_mapping().items() if k not in ("time", "warning")
-    }
+    result = {k: v for k, v in result_of(folder).as_mapping().items() if k not in measured}
     weights = torch.load(folder.weights, weights_only=True)
     return history, result, {name: value.tolist() for name, value in weights.items()}
 
