@@ -30,7 +30,6 @@ import hashlib
 import os
 import platform
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -46,9 +45,6 @@ from sweeps.storage.records import TrialState as TrialState
 from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 from sweeps.storage.sharing import adopt_group, require_writable, share
 from sweeps.storage.sqlite_uri import sqlite_uri
-
-_PAUSES = (0.002, 0.02, 0.1)
-"""Seconds between attempts to hold the lock of a trial."""
 
 
 class TrialFolder:
@@ -132,17 +128,8 @@ class TrialFolder:
             yield
 
     def locked_at_once(self) -> AbstractContextManager[object] | None:
-        """Hold the lock for training; None if another process holds it.
-
-        Whoever looks at the state of the trial shares the lock for a moment, which is waited for.
-        """
-        for pause in (*_PAUSES, None):
-            try:
-                return sharing.lock(self.path / ".lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if pause is not None:
-                    time.sleep(pause)
-        return None
+        """Hold the lock for training; None if another process holds it."""
+        return sharing.lock_at_once(self.path / ".lock")
 
     def trained_by(self) -> Running | None:
         """Return the command that trains the trial now; None if none does or it is unknown."""

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import BinaryIO
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import set_aside
 from sweeps.file_system.probe import is_read_only, not_writable, without_locks
+
+_PAUSES = (0.002, 0.02, 0.1)
+"""Seconds between attempts to lock a file that somebody may only look at."""
 
 
 def adopt_group(folder: Path) -> None:
@@ -79,6 +83,20 @@ def lock(path: Path, how: int) -> BinaryIO:
             raise
         raise ConfigurationError(f"{path}: {without_locks(path, error)}") from error
     return file
+
+
+def lock_at_once(path: Path) -> BinaryIO | None:
+    """Lock a file for this process alone; None if another process holds it for longer.
+
+    Whoever looks with `is_held` shares the lock for a moment, which is waited for.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            return lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if pause is not None:
+                time.sleep(pause)
+    return None
 
 
 @contextmanager
