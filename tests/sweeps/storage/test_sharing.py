@@ -141,7 +141,7 @@ def test_who_looks_at_a_trial_does_not_seem_to_train_it(
     folder = Storage(tmp_path).trial("abc")
     folder.make()
     looking = sharing.lock(folder.path / ".lock", fcntl.LOCK_SH)
-    monkeypatch.setattr("sweeps.storage.folder.time.sleep", lambda seconds: looking.close())
+    monkeypatch.setattr("sweeps.storage.sharing.time.sleep", lambda seconds: looking.close())
     own = folder.locked_at_once()
     assert own is not None
     with own:
