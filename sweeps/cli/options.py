@@ -142,7 +142,7 @@ def sweep_argument(
         nargs="+" if several else "?" if default is not None else None,
         default=default,
     )
-    completed_by(argument, names_or_files(names, ("py", "csv", "parquet")[: 3 if tables else 1]))
+    completed_by(argument, names_or_files(names, ("py", "csv", "tsv", "parquet")[: 4 if tables else 1]))
 
 
 def storage_folder(command: argparse.ArgumentParser) -> None:

@@ -85,6 +85,8 @@ def _run(
     from sweeps.searching.promotion import write_confirmation
     from sweeps.searching.results import cells_of, is_over, load, recipe_of, summary_lines, winner
     from sweeps.searching.search import run_study
+    from sweeps.storage.folder import TrialState
+    from sweeps.storage.trial_states import states_of
 
     print(f"{spec.name}: {spec.configurations} configurations", flush=True)
     ending = run_study(
@@ -96,10 +98,11 @@ def _run(
         **training,
     )
     study = load(spec, storage, options.study_storage)
+    cells = cells_of(spec, study, storage)
     if not options.quiet:
-        print_spent_in_line(cells_of(spec, study, storage), storage, options.recorded_command)
+        print_spent_in_line(cells, storage, options.recorded_command)
     print("\n".join(summary_lines(spec, study, storage)))
-    print_failures(cells_of(spec, study, storage), storage)
+    print_failures(cells, storage)
     if not is_over(spec, study):
         if ending is not None:
             print(f"sweeps: {ending.line}", file=sys.stderr)
@@ -109,7 +112,8 @@ def _run(
             "sweeps: some configurations have not finished; run the same command again to continue",
             file=sys.stderr,
         )
-        notices.ended("FAILED")
+        have_failed = TrialState.FAILED in states_of(cells, storage).values()
+        notices.ended("FAILED" if have_failed else "INTERRUPTED")
         return EXIT_INCOMPLETE
     recipe = recipe_of(spec, winner(spec, study))
     print(f"\n{formula(recipe)}\n\n{snippet(recipe)}")
