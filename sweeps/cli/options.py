@@ -142,7 +142,8 @@ def sweep_argument(
         nargs="+" if several else "?" if default is not None else None,
         default=default,
     )
-    completed_by(argument, names_or_files(names, ("py", "csv", "tsv", "parquet")[: 4 if tables else 1]))
+    endings = ("py", "csv", "tsv", "parquet") if tables else ("py",)
+    completed_by(argument, names_or_files(names, endings))
 
 
 def storage_folder(command: argparse.ArgumentParser) -> None:
