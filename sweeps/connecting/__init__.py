@@ -19,3 +19,5 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 # Tune would report every failed attempt, even if a retry succeeds.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
+# Nothing reads what Tune saves beside the trials, so that a full disk is told of by them alone.
+logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)

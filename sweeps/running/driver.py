@@ -150,11 +150,12 @@ def train(
             line = callback.memory_ran_out() if is_memory else ""
             if not line:
                 failures_of_ray += 1
+                reason = _why_tune_failed(error, storage)
                 if failures_of_ray > resources.retries:
                     raise LostProcessError(
-                        f"Ray Tune failed more than {resources.retries} times ({reason_of(error)})"
+                        f"Ray Tune failed more than {resources.retries} times ({reason})"
                     ) from error
-                line = f"Ray Tune failed ({reason_of(error)}); starting it again"
+                line = f"Ray Tune failed ({reason}); starting it again"
             print(f"sweeps: {line}", file=sys.stderr, flush=True)
             for cell in queue.pending:
                 queue.retry(cell, counts=False)
@@ -166,6 +167,13 @@ def train(
     if stop.requested:
         raise KeyboardInterrupt
     return listener.ending or cancelled_trials(queue.cancelled.values())
+
+
+def _why_tune_failed(error: Exception, storage: Storage) -> str:
+    """The reason, also if Tune reads an error of a trial that a full disk has cut short."""
+    if isinstance(error, EOFError):
+        return f"a file in {storage.root / 'ray'} is cut short; is the disk full?"
+    return reason_of(error)
 
 
 def _wait_while_paused(queue: TrialQueue, stop: SweepStopper, progress: Progress) -> None:
