@@ -1,6 +1,6 @@
 # make demo   runs the digits sweep, in packs of nine trials, and prints its tables
 # make test   runs all tests, except those on several machines
-# make test-machines  runs those, as root, on machines that it makes of namespaces (some 6 minutes)
+# make test-machines  runs those, as root, on machines that it makes of namespaces (4 to 8 minutes)
 # make lint   runs the linters and the type checker
 # make bench  compares the speed of training with that of other libraries (about 20 minutes)
 # make bench-sweep  measures the overhead of orchestration and tracking (about 25 minutes)
