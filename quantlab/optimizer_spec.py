@@ -116,7 +116,7 @@ class OptimizerSpec:
             execution: keyword arguments that choose an implementation, such as ``fused``. Those in
                 `options` take precedence.
         """
-        optimizer = self._built(parameters, {**execution, **self.options})
+        optimizer = self._built(self.algorithm, parameters, {**execution, **self.options})
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
         set_learning_rate(optimizer.param_groups, rate)
         return optimizer
@@ -143,21 +143,17 @@ class OptimizerSpec:
         return members
 
     def _built(
-        self,
-        parameters: Any,
-        options: Mapping[str, Any],
-        algorithm: type[Optimizer] | None = None,
+        self, algorithm: type[Optimizer], parameters: Any, options: Mapping[str, Any]
     ) -> Optimizer:
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
-        return (algorithm or self.algorithm)(parameters, **{"lr": rate, **options})
+        return algorithm(parameters, **{"lr": rate, **options})
 
     def _tried(self, where: str, options: Mapping[str, Any]) -> Optimizer:
         """Build the optimizer of one number, to check options."""
         try:
+            algorithm = _without_compiler(self.algorithm)
             return self._built(
-                [nn.Parameter(torch.zeros(1))],
-                {**self.options, **options},
-                _without_compiler(self.algorithm),
+                algorithm, [nn.Parameter(torch.zeros(1))], {**self.options, **options}
             )
         except ConfigurationError:
             raise

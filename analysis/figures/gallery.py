@@ -9,7 +9,7 @@ from analysis.figures.comparison.profiles import profile_figure
 from analysis.figures.comparison.tuning_curves import tuning_curves
 from analysis.figures.drawn import Drawn
 from analysis.figures.emphasis import note_of
-from analysis.figures.heat_map import heat_map, note_on_numbers
+from analysis.figures.heat_map import heat_map, note_on_numbers, numbered
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
@@ -111,12 +111,13 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
         )
     for suffix, _, page in pages:
         if (page["set"] != "").any():
+            emphasis = numbered(page, metric)
             yield Drawn(
                 f"heat_map{suffix}",
                 section(metric),
                 f"Mean test {metric.label} of each method at its chosen ρ0. A star marks cells in "
-                f"which some seeds have no {metric.label}.{note_on_numbers(page, metric)}",
-                heat_map(page, metric),
+                f"which some seeds have no {metric.label}.{note_on_numbers(emphasis)}",
+                heat_map(page, metric, emphasis),
             )
         if (by := axis_of_bits(page)) is not None:
             full = " Parameters that are not quantized have 32." if by == "network_bits" else ""

@@ -28,7 +28,9 @@ _BAR, _USUAL_HEIGHT = 20.0, 5.0
 the bar becomes no wider."""
 
 
-def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
+def heat_map(
+    selected: pd.DataFrame, metric: Metric = ACCURACY, emphasis: Emphasis | None = None
+) -> Figure:
     """Plot the mean test accuracy, or value of another metric, of each method on each set.
 
     There is a panel for each dataset, model and regime. Better values are brighter. A star marks
@@ -38,6 +40,7 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     Args:
         selected: result of `selection.select`, with values.
         metric: what the trials are compared by.
+        emphasis: the variants with numbers; by default those of `numbered`.
     """
     quantized = selected[selected["set"] != ""]
     settings, sets = settings_of(quantized), sets_of(quantized)
@@ -47,7 +50,7 @@ def heat_map(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Figure:
     figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
     longest = max((len(setting_name(key)) for key, _ in settings), default=0)
     is_narrow = columns > 1 and _LETTER_WIDTH * longest > _CELL_WIDTH * len(sets)
-    emphasis = emphasis_of(quantized, metric)
+    emphasis = emphasis or numbered(selected, metric)
     row_height = _LOW_ROW if emphasis.num_others else _ROW
     height = row_height * max(len(set(names)), 1) + 0.4 + 0.3 * is_narrow
     width = _CELL_WIDTH * len(sets) * columns + 1.4 + 0.07 * max(map(len, names), default=0)
@@ -100,14 +103,18 @@ def _text(mean: float, name: str, emphasis: Emphasis, metric: Metric) -> str:
     return metric.text(mean, fewer=1) if name in emphasis.names else ""
 
 
-def note_on_numbers(selected: pd.DataFrame, metric: Metric = ACCURACY) -> str:
-    """A sentence for the caption of `heat_map`; empty if all cells have numbers.
+def numbered(selected: pd.DataFrame, metric: Metric = ACCURACY) -> Emphasis:
+    """The variants whose cells have numbers: all, or the best of many.
 
     Args:
         selected: see `heat_map`.
         metric: see `heat_map`.
     """
-    emphasis = emphasis_of(selected[selected["set"] != ""], metric)
+    return emphasis_of(selected[selected["set"] != ""], metric)
+
+
+def note_on_numbers(emphasis: Emphasis) -> str:
+    """A sentence for the caption of `heat_map`; empty if all cells have numbers."""
     if not emphasis.num_others:
         return ""
     return f" Numbers are those of the {len(emphasis.names)} methods with the {emphasis.reason}."

@@ -30,14 +30,9 @@ from sweeps.storage.records import Result
 from sweeps.storage.sealed_json import DamagedError, decode, encode
 
 _CONTENTS, _RESULT, _WEIGHTS = "contents.json", "result.json", "weights.pt"
-_FILES = (
-    _RESULT,
-    "recipe.json",
-    "history.jsonl",
-    "attempts.jsonl",
-    "sources.zip",
-    _WEIGHTS,
-)
+_NEEDED = (_RESULT, "recipe.json", "history.jsonl")
+"""Files that each finished trial has."""
+_FILES = (*_NEEDED, "attempts.jsonl", "sources.zip", _WEIGHTS)
 _DIGITS = 16
 _BLOCK_BYTES = 1 << 20
 _MOST_BYTES_OF_RECORD = 64 << 20
@@ -79,14 +74,14 @@ class TrialFile:
             raise ConfigurationError(f"{folder.result.path}: is missing or damaged")
         self.digest = digest_of(folder)
         """Identifies the training of the trial."""
-        for path in (folder.path / name for name in _FILES[:3]):
+        for path in (folder.path / name for name in _NEEDED):
             if not path.is_file():
                 raise ConfigurationError(f"{path}: is missing")
         folder.read_history()  # which warns of damage
         self._small = {
             name: (folder.path / name).read_bytes()
             for name in _FILES
-            if name != _WEIGHTS and (name in _FILES[:3] or (folder.path / name).exists())
+            if name != _WEIGHTS and (name in _NEEDED or (folder.path / name).exists())
         }
         files = [
             PackedFile(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -219,7 +214,7 @@ def _checked(
 
 def _require_whole(result: Result | None, names: Collection[str]) -> Result:
     """Require the files that every trial has, and the network of a complete one."""
-    needed = set(_FILES[:3])
+    needed = set(_NEEDED)
     if result is not None and result.state is TrialState.COMPLETE:
         needed.add(_WEIGHTS)
     if missing := needed - set(names):

@@ -17,7 +17,7 @@ from analysis.figures.comparison.profiles import profile_figure
 from analysis.figures.comparison.tuning_curves import tuning_curves
 from analysis.figures.emphasis import MOST, OtherLines, emphasis_of, note_of
 from analysis.figures.gallery import all_figures
-from analysis.figures.heat_map import heat_map, note_on_numbers
+from analysis.figures.heat_map import heat_map, note_on_numbers, numbered
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import for_print
 from analysis.figures.training.curves import learning_curves
@@ -129,7 +129,7 @@ def test_of_many_methods_the_best_have_numbers_in_the_heat_map() -> None:
     assert numbers.pop((1, 19)) == "–"
     assert set(numbers) == {(x, y) for x in (0, 1) for y in range(MOST)}
     assert numbers[0, 3] == "87.0"
-    assert note_on_numbers(chosen) == (
+    assert note_on_numbers(numbered(chosen)) == (
         " Numbers are those of the 12 methods with the best mean rank by test accuracy over the "
         "panels."
     )
@@ -138,7 +138,7 @@ def test_of_many_methods_the_best_have_numbers_in_the_heat_map() -> None:
 def test_of_twelve_methods_all_have_numbers_in_the_heat_map() -> None:
     chosen = select(configurations(many(MOST)))
     assert len(heat_map(chosen).axes[0].texts) == 2 * MOST
-    assert note_on_numbers(chosen) == ""
+    assert note_on_numbers(numbered(chosen)) == ""
 
 
 def test_of_many_methods_tables_over_rho0_are_shared() -> None:
