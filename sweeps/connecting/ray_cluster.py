@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError
 
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
-from sweeps.connecting import signals
+from sweeps.connecting import signals, unused_processes
 from sweeps.connecting.ray_processes import RayProcesses, raylet_of
 from sweeps.nodes.users import require_own_cluster
 from sweeps.placement.pack_probe import alive_nodes
@@ -73,7 +73,8 @@ def connect(resources: Resources) -> int:
         cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
         try:
             # None would also connect to any cluster that happens to run on this machine.
-            _init("local", num_cpus=cpus, num_gpus=mig_instances(), include_dashboard=False)
+            with unused_processes.not_started():
+                _init("local", num_cpus=cpus, num_gpus=mig_instances(), include_dashboard=False)
         except Exception as error:  # Ray raises many types
             is_long = "AF_UNIX" in str(error)
             hint = "; set TMPDIR to a shorter path, such as /tmp" if is_long else ""

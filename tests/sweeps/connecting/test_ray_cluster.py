@@ -1,18 +1,36 @@
-"""Leaving Ray."""
+"""A Ray of one command: its start, signals meanwhile, and leaving it."""
 
+import json
 import subprocess
 import sys
+from typing import Any
+
+import pytest
 
 PROGRAM = """
 import gc
+import json
+import os
+import signal
 import threading
 
+import psutil
 import ray
 
-from sweeps.connecting.ray_cluster import disconnect
+from sweeps.connecting.ray_cluster import connect, disconnect
+from sweeps.placement.resources import Resources
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+connect(Resources(concurrency=1))
+seen = {"started": [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True)]}
+
+os.kill(os.getpid(), signal.SIGTERM)
+try:
+    os.kill(os.getpid(), signal.SIGUSR1)
+except KeyboardInterrupt:
+    seen["told"] = "once"
 
 gc.disable()
-ray.init(num_cpus=1, log_to_driver=False, logging_level=40, include_dashboard=False)
 
 
 class Cycle:
@@ -50,13 +68,42 @@ gc.set_threshold(1_000_000)
 gc.enable()
 disconnect()
 assert gc.isenabled()
-print("disconnected")
+print(json.dumps(seen))
 """
 
 
-def test_a_garbage_collection_of_another_thread_does_not_end_the_process() -> None:
-    """Ray ends a process that frees a reference while the worker is being shut down."""
-    ended = subprocess.run(
+@pytest.fixture(scope="module")
+def ended() -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=120
     )
-    assert (ended.returncode, ended.stdout) == (0, "disconnected\n"), ended.stderr
+
+
+@pytest.fixture
+def seen(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert ended.stdout, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+def test_a_garbage_collection_of_another_thread_does_not_end_the_process(
+    ended: subprocess.CompletedProcess[str],
+) -> None:
+    """Ray ends a process that frees a reference while the worker is being shut down."""
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+
+
+def test_what_a_batch_script_ignores_stays_ignored_after_ray_has_started(
+    seen: dict[str, Any],
+) -> None:
+    """Such as SIGTERM, which SLURM sends to all processes of a job, and the script on its own."""
+    assert seen["told"] == "once"
+
+
+def test_no_process_is_started_that_a_sweep_has_no_use_for(seen: dict[str, Any]) -> None:
+    started = "\n".join(seen["started"])
+    assert "gcs_server" in started
+    assert "/raylet " in started
+    for unused in ("monitor.py", "dashboard.py", "log_monitor.py"):
+        assert f"/{unused} " not in started

@@ -31,26 +31,6 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_what_a_batch_script_ignores_stays_ignored_after_ray_has_started() -> None:
-    """Such as SIGTERM, which SLURM sends to all processes of a job, and the script on its own."""
-    program = """
-import os, signal
-from sweeps.placement.resources import Resources
-from sweeps.connecting.ray_cluster import connect, disconnect
-
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-connect(Resources(concurrency=1))
-os.kill(os.getpid(), signal.SIGTERM)
-try:
-    os.kill(os.getpid(), signal.SIGUSR1)
-except KeyboardInterrupt:
-    print("told once")
-disconnect()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "told once\n", done.stderr
-
-
 def test_processes_that_are_started_meanwhile_take_no_notice() -> None:
     sleep = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
     with signals.blocked_in_children():
