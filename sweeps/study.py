@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
@@ -357,9 +356,30 @@ class StudySpec:
         return recipes
 
     def _at_random(self) -> list[Recipe]:
-        """Return the recipe of the first random point that the space does not prune, if any."""
+        """Return the recipe of the first random point that can be trained, if any.
+
+        A search passes over the others, too.
+
+        Raises:
+            SpaceError: the space failed at a point.
+            ConfigurationError: no point can be trained, and the space does not prune all of them.
+        """
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        first: ConfigurationError | None = None
         for _ in range(_TRIES):
-            with suppress(optuna.TrialPruned):
-                return [self.recipe(study.ask())]
+            try:
+                recipe = self.recipe(study.ask())
+                self.variants(recipe)
+                if self.confirmation_settings:
+                    self.variants(recipe, unseen=True)
+            except optuna.TrialPruned:
+                continue
+            except (SpaceError, DatabaseError):
+                raise
+            except ConfigurationError as error:
+                first = first or error
+                continue
+            return [recipe]
+        if first is not None:
+            raise first
         return []

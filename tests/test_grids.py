@@ -148,7 +148,7 @@ TRIALS = {
         ("CIFAR-10 MobileNetV2", "CIFAR-100 MobileNetV2"),
         ("FP", "BC", "MD-softmax-s", "MD-tanh-s"),
     ),
-    "mirror_descent_search": {"CIFAR-10 ResNet-18 MD-tanh-s": 4 * 4 * 5 * 5},
+    "mirror_descent_hyperparameters": {"CIFAR-10 ResNet-18 MD-tanh-s": 4 * 4 * 5 * 5},
     "mirror_descent_smoke": MIRROR_DESCENT_SMOKE,
     "mirror_descent_ternary": cells_of(
         COLUMNS, ("FP", "PQ", "PQ*", "GD-tanh", "MD-softmax-s", "MD-tanh-s")

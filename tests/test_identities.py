@@ -41,7 +41,7 @@ GRIDS: dict[str, str] = {
     "mirror_descent_binary": "6f9f0bcaaa14e32b",
     "mirror_descent_imagenet": "f94f7fa5f2d3484c",
     "mirror_descent_mobilenet": "b53da4011f64d8f6",
-    "mirror_descent_search": "2c1f1197c6a9cbd7",
+    "mirror_descent_hyperparameters": "2c1f1197c6a9cbd7",
     "mirror_descent_smoke": "56657d46ba3a98e0",
     "mirror_descent_ternary": "9bfaa22e8a7b10cb",
     "quantized_nets": "30e30ff397ee2c5a",

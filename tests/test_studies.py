@@ -13,7 +13,7 @@ from quantlab.quantizers import Quantizer
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.update_rules import PROX_CONNECT
-from sweeps.loading import load_study, load_sweep, named_studies
+from sweeps.loading import load_study, load_sweep, named_studies, named_sweeps
 from sweeps.quantizer_space import SCALES, suggest_levels, suggest_quantizer, suggest_scale
 from sweeps.reporting.snippet import formula, snippet
 
@@ -117,9 +117,15 @@ def test_these_ship() -> None:
     ]
 
 
+def test_no_study_has_the_name_of_a_sweep() -> None:
+    """Both would share their reports and records, and commands could reach only one of them."""
+    assert not set(named_studies()) & set(named_sweeps())
+
+
 def test_the_mirror_descent_search_is_its_grid() -> None:
     """Table 7: every point is one of the 400 trials, and the first one is the choice of Table 8."""
-    spec, cells = load_study("mirror_descent_search"), load_sweep("mirror_descent_search").cells
+    spec = load_study("mirror_descent_search")
+    cells = load_sweep("mirror_descent_hyperparameters").cells
     configurations = {cell.configuration_id for cell in cells}
     assert len(configurations) == 400
     for trial in random_trials(20):

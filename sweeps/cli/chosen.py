@@ -64,19 +64,22 @@ def load_chosen_or_study(
         outlined: whether an outline of a sweep is enough; see `sweeps.outlines`.
 
     Raises:
-        ConfigurationError: see `load_chosen`; or trials of a study are to be chosen.
+        ConfigurationError: see `load_chosen`; or trials of a study are to be chosen, or a sweep is
+            to have a storage of studies.
     """
-    from sweeps.loading import named_studies, named_sweeps
+    from sweeps.loading import named_sweeps
     from sweeps.spec import SweepSpec
 
-    # Only a name of a sweep alone has an outline.
-    if options.sweep in set(named_sweeps()) - set(named_studies()):
-        return _chosen(_load(options, outlined), options, with_parents=False)
-    from sweeps.loading import load_either
+    spec: SweepSpec | StudySpec
+    if options.sweep in named_sweeps():  # which has an outline
+        spec = _load(options, outlined)
+    else:
+        from sweeps.loading import load_either
 
-    refuse_name_of_file(options)
-    spec = load_either(options.sweep)
+        refuse_name_of_file(options)
+        spec = load_either(options.sweep)
     if isinstance(spec, SweepSpec):
+        refuse_study_storage(options)
         return _chosen(spec, options, with_parents=False)
     refuse_selection(options, "a study")
     return spec
@@ -144,6 +147,23 @@ def refuse_selection(
 
         raise ConfigurationError(
             f"{given[0]}: applies to sweeps, but {options.sweep} is {what}; omit the option"
+        )
+
+
+def refuse_study_storage(options: argparse.Namespace) -> None:
+    """Refuse ``--study-storage`` for something else than a study.
+
+    Args:
+        options: the parsed command line, of a command that need not have the option.
+
+    Raises:
+        ConfigurationError: the option is given.
+    """
+    if getattr(options, "study_storage", None):
+        from quantlab.errors import ConfigurationError
+
+        raise ConfigurationError(
+            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
         )
 
 

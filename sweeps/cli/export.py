@@ -34,10 +34,6 @@ def export(options: argparse.Namespace) -> int:
         ConfigurationError: there is no such trial, or it has no network. Nothing is written then.
     """
     spec, storage = load_chosen_or_study(options), Storage(options.storage)
-    if isinstance(spec, SweepSpec) and options.study_storage:
-        raise ConfigurationError(
-            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
-        )
     cells = _cells(spec, storage, options)
     cell = _best(cells, storage) if options.best else cell_named(cells, options.trial, storage)
     data, full_bytes = _content(cell, storage, options)

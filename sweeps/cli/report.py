@@ -17,7 +17,7 @@ from analysis.report.study import StudyReport
 from analysis.report.sweep import Report
 from quantlab import ConfigurationError
 from quantlab.errors import suggestion
-from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
+from sweeps.cli.chosen import load_chosen_or_study, refuse_selection, refuse_study_storage
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.joining.joined_report import report_joined
 from sweeps.cli.joining.sources import is_plain
@@ -102,11 +102,8 @@ def _of_one(options: argparse.Namespace, chosen: sweep_report.ReportOptions) -> 
         )
     if isinstance(spec, StudySpec):
         return _of_study(spec, options, chosen)
-    if options.study_storage:
-        raise ConfigurationError(
-            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
-        )
     if spec is None:
+        refuse_study_storage(options)
         refuse_selection(options, "a table of trials", ("seeds", "set"))
         return _of_table(options, chosen)
     known = recorded(spec.name, Storage(options.storage))

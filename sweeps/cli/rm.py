@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
+from sweeps.cli.chosen import load_chosen_or_study, refuse_selection, refuse_study_storage
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.cli.inventory import print_removal
@@ -35,7 +35,7 @@ from sweeps.inventory.removal import (
     size_of,
 )
 from sweeps.loading import load_either, named_studies, named_sweeps
-from sweeps.searching.known_studies import delete_study, studies_of
+from sweeps.searching.known_studies import delete_study, is_in_optuna, studies_of
 from sweeps.searching.results import cells_of, load
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import Cell, SweepSpec
@@ -59,7 +59,10 @@ class _Wanted:
     """Folders that go with all of the trials."""
     name: str = ""
     """Name of the sweep or study, of which nothing stays; empty for orphans and for a part."""
-    is_study: bool = False
+    kind: str = SWEEP
+    """``sweep`` or ``study``."""
+    in_optuna: bool = False
+    """Whether it is a study that Optuna's storage has."""
     is_recorded: bool = False
     """Whether the record of this name is that of the sweep or study."""
 
@@ -162,25 +165,53 @@ def _wanted(options: argparse.Namespace, storage: Storage) -> _Wanted:
     spec = None if found else load_chosen_or_study(options)
     name = options.sweep if spec is None else spec.name
     if isinstance(spec, PartOfSweep) and spec.report != name:
-        others = [one for one in known if one.name != name]
+        others = [one for one in known if (one.name, one.kind) != (name, SWEEP)]
         trials = {cell.fingerprint: cell.name for cell in spec.cells}
         return _Wanted(f"a part of {SWEEP} {name}", trials, others)
-    own = found or [one for one in known if one.name == name and _is_same(one, options.sweep)]
+    kind = found[0].kind if spec is None else _kind(spec)
+    own = found or [
+        one
+        for one in known
+        if (one.name, one.kind) == (name, kind) and _is_same(one, options.sweep)
+    ]
     others = [one for one in known if one not in own]
     trials = {trial.fingerprint: trial.name for one in own for trial in one.all_trials.values()}
+    in_optuna = False
+    if kind == STUDY:
+        in_optuna = is_in_optuna(name, storage, options.study_storage)
+        has_begun = in_optuna or any(one.time for one in own)
+        if spec is not None and (in_optuna or not has_begun):
+            trials |= {cell.fingerprint: cell.name for cell in _cells(spec, storage, options)}
+    else:
+        refuse_study_storage(options)
+        if spec is not None:
+            trials |= {cell.fingerprint: cell.name for cell in _cells(spec, storage, options)}
+    return _Wanted(
+        f"{kind} {name}",
+        trials,
+        others,
+        _folders(name, kind, others, storage),
+        name,
+        kind,
+        in_optuna,
+        is_recorded=bool(own),
+    )
+
+
+def _folders(name: str, kind: str, others: Sequence[KnownSweep], storage: Storage) -> list[Path]:
+    """Return the folders of a sweep or study besides its trials.
+
+    In storages of earlier releases, a sweep and a study may have the same name, and share some.
+    """
+    own = [storage.root / "studies" / name] if kind == STUDY else []
+    if any(one.name == name and one.kind != kind and one.time for one in others):
+        return own
     of_name = [storage.root / part / name for part in ("reports", "control", "deciding")]
-    folders = [*of_name, *ray_folders(name, storage)]
-    is_study = isinstance(spec, StudySpec) or any(one.kind == STUDY for one in found)
-    if not is_study and options.study_storage:
-        raise ConfigurationError(
-            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
-        )
-    if is_study:
-        folders.append(storage.root / "studies" / name)
-    if spec is not None:
-        trials |= {cell.fingerprint: cell.name for cell in _cells(spec, storage, options)}
-    what = f"{STUDY if is_study else SWEEP} {name}"
-    return _Wanted(what, trials, others, folders, name, is_study, is_recorded=bool(own))
+    return [*own, *of_name, *ray_folders(name, storage)]
+
+
+def _kind(spec: SweepSpec | StudySpec) -> str:
+    return SWEEP if isinstance(spec, SweepSpec) else STUDY
 
 
 def _is_same(known: KnownSweep, given: str) -> bool:
@@ -196,10 +227,20 @@ def _is_same(known: KnownSweep, given: str) -> bool:
 
 
 def _recorded(name: str, known: Sequence[KnownSweep]) -> list[KnownSweep]:
-    """Return the sweeps or studies of a name that was recorded, but is not one of the release."""
+    """Return the sweeps or studies of a name that was recorded, but is not one of the release.
+
+    Raises:
+        ConfigurationError: a sweep and a study have this name.
+    """
     if name.endswith(".py") or name in (*named_sweeps(), *named_studies()):
         return []
-    return [one for one in known if one.name == name]
+    found = [one for one in known if one.name == name]
+    if len({one.kind for one in found}) > 1:
+        raise ConfigurationError(
+            f"{name}: the storage has a sweep and a study of this name; give the file of the one "
+            "to remove"
+        )
+    return found
 
 
 def _cells(
@@ -212,9 +253,8 @@ def _cells(
 
 def _kept(name: str, storage: Storage, options: argparse.Namespace) -> KnownSweep:
     spec = load_either(name)
-    kind = SWEEP if isinstance(spec, SweepSpec) else STUDY
     trials = known_trials(_cells(spec, storage, options))
-    return KnownSweep(name=spec.name, kind=kind, trials=trials)
+    return KnownSweep(name=spec.name, kind=_kind(spec), trials=trials)
 
 
 def _spare_unknown_sweeps(
@@ -260,9 +300,9 @@ def _remove_rest(
     wanted: _Wanted, found: Removal, storage: Storage, options: argparse.Namespace
 ) -> None:
     """Remove what a sweep or a study has besides its trials."""
+    if wanted.in_optuna:
+        delete_study(wanted.name, storage, options.study_storage)
     for path in found.others:
         shutil.rmtree(path, ignore_errors=True)
-    if wanted.is_study:
-        delete_study(wanted.name, storage, options.study_storage)
     if wanted.is_recorded:
-        forget(wanted.name, storage)
+        forget(wanted.name, wanted.kind, storage)

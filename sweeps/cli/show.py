@@ -43,10 +43,6 @@ def show(options: argparse.Namespace) -> int:
     spec = load_chosen_or_study(options)
     if not isinstance(spec, SweepSpec):
         return _show_study(spec, options, storage)
-    if options.study_storage:
-        raise ConfigurationError(
-            f"--study-storage: applies to studies, but {options.sweep} is not one; omit the option"
-        )
     if options.trial is not None:
         return _show_trial(spec.cells, options, storage)
     data = sweep_data(spec, storage)

@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
-from sweeps.loading import named_studies, named_sweeps
+from quantlab.errors import ConfigurationError
+from sweeps.loading import RENAMED_SWEEPS, named_studies, named_sweeps
 from sweeps.outlines.kept import load_outlined
 from sweeps.selection.added import added_to
 from sweeps.selection.part_of_sweep import PartOfSweep
@@ -115,8 +116,12 @@ def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
         sweep: the sweep.
         source: its name, or the path of its file, as the user gave it.
         storage: the storage, whose folder exists.
+
+    Raises:
+        ConfigurationError: see `require_free_name`.
     """
-    before = _file(storage, sweep.name).read() or KnownSweep(name=sweep.name, kind=SWEEP)
+    require_free_name(sweep.name, SWEEP, storage)
+    before = _record_of(sweep.name, storage) or KnownSweep(name=sweep.name, kind=SWEEP)
     added = added_to(sweep) or {}
     own = [cell for cell in sweep.cells if cell.fingerprint not in added]
     trials, chosen = known_trials(own), before.chosen
@@ -129,6 +134,7 @@ def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
 
 def remember_study(name: str, source: str, cells: Sequence[Cell], storage: Storage) -> None:
     """Record the trials of a study in the storage; see `remember_sweep`."""
+    require_free_name(name, STUDY, storage)
     _record(KnownSweep(name=name, kind=STUDY, trials=known_trials(cells)), source, storage)
 
 
@@ -137,12 +143,41 @@ def _record(known: KnownSweep, source: str, storage: Storage) -> None:
     path = os.path.relpath(source, storage.root) if source.endswith(".py") else ""
     file = _file(storage, known.name)
     file.path.parent.mkdir(exist_ok=True)
+    _keep_renamed(known.name, storage)
     file.write(replace(known, source=path, time=time.time()))
 
 
-def forget(name: str, storage: Storage) -> None:
-    """Remove the record of a sweep or study."""
-    _file(storage, name).remove()
+def require_free_name(name: str, kind: str, storage: Storage) -> None:
+    """Require that a storage has no study of the name of a sweep, and no sweep of that of a study.
+
+    Both would have the same reports, requests and record.
+
+    Args:
+        name: name of the sweep or study.
+        kind: ``sweep`` or ``study``.
+        storage: the storage.
+
+    Raises:
+        ConfigurationError: it has one, or a later version of this program wrote its record.
+    """
+    known = _record_of(name, storage)
+    if known is not None and known.kind != kind:
+        file = f" of {os.path.normpath(storage.root / known.source)}" if known.source else ""
+        raise ConfigurationError(
+            f"{kind} {name!r}: {storage.root} has a {known.kind} of this name{file}; give the "
+            f"{kind} another name or another --storage, or remove the {known.kind} with `sweeps rm`"
+        )
+
+
+def forget(name: str, kind: str, storage: Storage) -> None:
+    """Remove the record of a sweep or study, unless it is that of one of the other kind."""
+    _keep_renamed(name, storage)
+    known = _record_of(name, storage)
+    if known is None or known.kind == kind:
+        _file(storage, name).remove()
+    for old, new in RENAMED_SWEEPS.items():
+        if (kind, new) == (SWEEP, name) and _is_renamed(_file(storage, old).read()):
+            _file(storage, old).remove()
 
 
 def recorded(storage: Storage) -> list[KnownSweep]:
@@ -152,12 +187,45 @@ def recorded(storage: Storage) -> list[KnownSweep]:
         ConfigurationError: a later version of this program wrote a record.
     """
     files = sorted((storage.root / "sweeps").glob("*.json"))
-    found = (_file(storage, path.stem).read() for path in files)
+    names = [path.stem for path in files]
+    names += [RENAMED_SWEEPS[name] for name in names if name in RENAMED_SWEEPS]
+    found = (_record_of(name, storage) for name in sorted(set(names)))
     return [
         replace(known, source=known.source and os.path.normpath(storage.root / known.source))
         for known in found
         if known is not None
     ]
+
+
+def _record_of(name: str, storage: Storage) -> KnownSweep | None:
+    """Return the record of a sweep or study, also if an earlier release gave it another name."""
+    known = _file(storage, name).read()
+    if known is not None and not _is_renamed(known):
+        return known
+    for old, new in RENAMED_SWEEPS.items():
+        if new == name and _is_renamed(known := _file(storage, old).read()):
+            return replace(known, name=new)
+    return None
+
+
+def _is_renamed(known: KnownSweep | None) -> TypeGuard[KnownSweep]:
+    """Whether a record is that of a sweep of the release which has another name now."""
+    return (
+        known is not None
+        and known.kind == SWEEP
+        and not known.source
+        and known.name in RENAMED_SWEEPS
+    )
+
+
+def _keep_renamed(name: str, storage: Storage) -> None:
+    """Write the record of a sweep under its name now, before that of its old name is replaced."""
+    file = _file(storage, name)
+    if _is_renamed(known := file.read()):
+        new = RENAMED_SWEEPS[name]
+        if not _file(storage, new).exists():
+            _file(storage, new).write(replace(known, name=new))
+        file.remove()
 
 
 def of_release() -> list[KnownSweep]:

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.loading.names import named_studies, named_sweeps
+from sweeps.loading.names import RENAMED_SWEEPS, named_studies, named_sweeps
 
 if TYPE_CHECKING:
     from sweeps.loading.files import FILE_MODULE_PREFIX, load_either, load_study, load_sweep
 
 __all__ = [
     "FILE_MODULE_PREFIX",
+    "RENAMED_SWEEPS",
     "load_either",
     "load_study",
     "load_sweep",

@@ -18,7 +18,7 @@ from quantlab.canonical import NAMED, canonical
 from quantlab.errors import described, suggestion
 from quantlab.identity.code_origin import SOURCE, is_installed, is_users
 from quantlab.identity.source_identity import Reach
-from sweeps.loading.names import named_studies, named_sweeps
+from sweeps.loading.names import RENAMED_SWEEPS, named_studies, named_sweeps
 from sweeps.spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -103,8 +103,10 @@ def _load(
         module = importlib.import_module(f"{package}.{name_or_path}")
     else:
         if what == "sweep" and name_or_path in named_studies():
+            renamed = RENAMED_SWEEPS.get(name_or_path)
             raise ConfigurationError(
                 f"{name_or_path!r} is a study; use `sweeps search`, or give a sweep"
+                + (f"; the sweep of this name is {renamed!r} now" if renamed else "")
             )
         if what == "study" and name_or_path in named_sweeps():
             raise ConfigurationError(
@@ -136,6 +138,20 @@ def _require_plain_absence(module: ModuleType) -> None:
         raise ConfigurationError(
             f"__getattr__ raises {described(error)} for an unknown name: must raise AttributeError"
         ) from error
+
+
+def _require_two_names(module: ModuleType) -> None:
+    """Require that a sweep and a study in one file have different names.
+
+    Raises:
+        ConfigurationError: they have the same name, under which both would keep their reports,
+            requests and records.
+    """
+    sweep, study = vars(module).get("SWEEP"), vars(module).get("STUDY")
+    if isinstance(sweep, SweepSpec) and sweep.name == getattr(study, "name", None):
+        raise ConfigurationError(
+            f"SWEEP and STUDY have the same name {sweep.name!r}; give one of them another name"
+        )
 
 
 def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, kind: type[T]) -> T:
@@ -171,6 +187,7 @@ def _load_file(path: Path, what: str) -> ModuleType:
                         canonical(kind)  # determine its identity before any of its code runs
         for each in (module, *(sys.modules[name] for name in _beside)):
             _require_plain_absence(each)
+        _require_two_names(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         raise ConfigurationError(f"{_place(error, path)}: {_reason(error)}") from error

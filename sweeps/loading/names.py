@@ -5,6 +5,9 @@ import pkgutil
 import sweeps.grids
 import sweeps.studies
 
+RENAMED_SWEEPS = {"mirror_descent_search": "mirror_descent_hyperparameters"}
+"""Name that a sweep had in earlier releases -> its name; the first one is that of a study now."""
+
 
 def named_sweeps() -> list[str]:
     """Return the names of the sweeps in `sweeps.grids`."""

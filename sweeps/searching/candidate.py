@@ -32,6 +32,8 @@ class Candidate:
     """The last step that was reported to the pruner."""
     is_over: bool = field(init=False, default=False)
     """Whether its outcome is stored; trials of it that have not ended do not count any more."""
+    is_repeated: bool = field(init=False, default=False)
+    """Whether it has failed, so that the next search needs its trials."""
 
     def __post_init__(self) -> None:
         self.seeds = seeds_of(self.spec, self.trial.number, self.recipe)
@@ -44,8 +46,9 @@ class Candidate:
 
     @property
     def epochs(self) -> int:
-        """Epochs of one trial."""
-        return self.recipe.epochs + self.recipe.batchnorm_epochs
+        """Epochs of one trial, in the first setting if there are several."""
+        trained = self.seeds[0][0].recipe  # which may have others than the recipe of the space
+        return trained.epochs + trained.batchnorm_epochs
 
     @property
     def num_seeds(self) -> int:

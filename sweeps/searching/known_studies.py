@@ -20,6 +20,7 @@ from sweeps.searching.results import (
     states_of,
     winner,
 )
+from sweeps.searching.study_identity import elsewhere, identity_file, identity_of, missing
 from sweeps.spending.description import spending_data
 from sweeps.spending.spent import spending_of
 from sweeps.storage.folder import Storage
@@ -98,21 +99,47 @@ def study_data(
     }
 
 
-def delete_study(name: str, storage: Storage, study_storage: str | None) -> None:
-    """Delete a study from Optuna's storage.
+def is_in_optuna(name: str, storage: Storage, study_storage: str | None) -> bool:
+    """Return whether Optuna's storage has a study whose trials are in a storage.
 
     Args:
         name: name of the study.
         storage: the storage of its trials.
         study_storage: URL of Optuna's storage; None for the SQLite file in `storage`.
+
+    Raises:
+        ConfigurationError: it has none, although the study was begun and not deleted; or the trials
+            of the one that it has are in another folder.
     """
+    own = identity_of(name, storage)
+    if name not in _names(storage, study_storage):
+        if own:
+            raise ConfigurationError(missing(name, storage, study_storage))
+        return False
+    found = optuna.load_study(
+        study_name=name, storage=open_storage(url_of(storage, study_storage))
+    ).user_attrs.get("folder")
+    if found != own and (own or not (storage.root / "studies" / name).is_dir()):
+        raise ConfigurationError(elsewhere(name, storage, study_storage))
+    return True
+
+
+def delete_study(name: str, storage: Storage, study_storage: str | None) -> None:
+    """Delete a study from Optuna's storage; if this is interrupted, it can be repeated.
+
+    Args:
+        name: name of the study, see `is_in_optuna`.
+        storage: the storage of its trials.
+        study_storage: URL of Optuna's storage; None for the SQLite file in `storage`.
+    """
+    identity_file(name, storage).unlink(missing_ok=True)  # now the study need not be there
     optuna.delete_study(study_name=name, storage=open_storage(url_of(storage, study_storage)))
 
 
-def _names(storage: Storage) -> list[str]:
-    if not (storage.root / "optuna.db").exists():
+def _names(storage: Storage, study_storage: str | None = None) -> list[str]:
+    if study_storage is None and not (storage.root / "optuna.db").exists():
         return []
     found: list[str] = [
-        study.study_name for study in open_storage(url_of(storage, None)).get_all_studies()
+        study.study_name for study in open_storage(url_of(storage, study_storage)).get_all_studies()
     ]
     return found

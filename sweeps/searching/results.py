@@ -1,6 +1,5 @@
 """The results of a study so far, read from Optuna's storage and the trial folders."""
 
-import fcntl
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -13,29 +12,30 @@ from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError, Recipe, configuration_id, fingerprint
 from sweeps.evaluation.variants import Variant
+from sweeps.searching.snapshot import Snapshot
+from sweeps.searching.study_identity import missing
 from sweeps.spec import Cell
-from sweeps.storage import sharing
 from sweeps.storage.folder import Storage, TrialState
-from sweeps.storage.optuna_database import open_storage, url_of, without_password
+from sweeps.storage.optuna_database import open_storage, url_of
 from sweeps.study import StudySpec
 
 
-def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> optuna.Study:
-    """Load a study from Optuna's storage.
+def load(spec: StudySpec, storage: Storage, study_storage: str | None) -> Snapshot:
+    """Load a study from Optuna's storage, as it is at this moment.
 
     Raises:
         ConfigurationError: the storage does not exist, or does not contain the study.
     """
-    url = url_of(storage, study_storage)
-    missing = (
-        f"study {spec.name}: not found in {without_password(url)}; start it with `sweeps search`"
-    )
     if study_storage is None and not (storage.root / "optuna.db").exists():
-        raise ConfigurationError(missing)  # SQLite would create the file
+        # SQLite would create the file.
+        raise ConfigurationError(missing(spec.name, storage, study_storage))
     try:
-        return optuna.load_study(study_name=spec.name, storage=open_storage(url))
+        study = optuna.load_study(
+            study_name=spec.name, storage=open_storage(url_of(storage, study_storage))
+        )
     except KeyError as error:
-        raise ConfigurationError(missing) from error
+        raise ConfigurationError(missing(spec.name, storage, study_storage)) from error
+    return Snapshot(study, storage.root / "studies" / spec.name)
 
 
 def seeds_of(spec: StudySpec, number: int, recipe: Recipe) -> list[list[Cell]]:
@@ -123,6 +123,24 @@ def trials_of(
         yield frozen, begun
 
 
+def left_over(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[Cell]:
+    """Return the interrupted trials that only pruned configurations have: nobody needs them."""
+    pruned: dict[str, Cell] = {}
+    needed: set[str] = set()
+    for frozen, cells in trials_of(spec, study, storage):
+        found = {cell.fingerprint: cell for cell in cells}
+        if frozen.state is OptunaState.PRUNED:
+            pruned |= found
+        elif frozen.state is not OptunaState.COMPLETE:  # a failed one is repeated
+            needed |= found.keys()
+    return [
+        cell
+        for cell in pruned.values()
+        if cell.fingerprint not in needed
+        and storage.trial(cell.fingerprint).state() is TrialState.INTERRUPTED
+    ]
+
+
 def cells_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[Cell]:
     """Return every trial that any driver of a study has started, each once."""
     found: dict[str, Cell] = {}
@@ -168,17 +186,30 @@ def winner(spec: StudySpec, study: optuna.Study) -> FrozenTrial:
     If all complete configurations are known points, the best of them is returned.
 
     Raises:
-        ConfigurationError: no configuration is complete yet.
+        ConfigurationError: no configuration is complete and keeps the limits.
     """
     complete = best_first(spec, study)
     if not complete:
-        raise ConfigurationError(
-            f"study {spec.name}: no configuration is complete "
-            f"({_counted(_state_of(trial) for trial in study.get_trials(deepcopy=False))}); "
-            "continue the search with `sweeps search`"
-        )
+        raise ConfigurationError(why_none_wins(spec, study))
     new = [trial for trial in complete if not known_label(spec, trial.params)]
     return (new or complete)[0]
+
+
+def why_none_wins(spec: StudySpec, study: optuna.Study) -> str:
+    """Return why a study has no winner, with the numbers of its configurations, and what to do."""
+    states = [_state_of(trial) for trial in study.get_trials(deepcopy=False)]
+    text = f"study {spec.name}: no configuration is complete ({_counted(states)})"
+    if not is_over(spec, study):
+        return f"{text}; continue the search with `sweeps search`"
+    if "INFEASIBLE" in states:
+        text = text.replace("is complete", "is complete and keeps all limits")
+        change = "loosen the limits in a study with another name"
+    else:
+        change = "change the space or the pruner in a study with another name"
+    return (
+        f"{text}, and the search is over; {change}, or enlarge `configurations` beyond "
+        f"{spec.configurations} and search again"
+    )
 
 
 def values_text(spec: StudySpec, trial: FrozenTrial) -> str:
@@ -194,18 +225,18 @@ def states_of(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[st
 
     It is the state in Optuna's storage, except that a RUNNING configuration is INTERRUPTED if no
     driver holds its claim, and one that has ended is INFEASIBLE if it exceeds a limit.
+
+    Args:
+        spec: the study.
+        study: it, as `load` returns it; drivers change another one at any time.
+        storage: the storage of its trials.
     """
-    folder = storage.root / "studies" / spec.name
-    if not (folder / ".lock").exists():  # the claims are in another --storage
-        return [_state_of(trial) for trial in study.get_trials(deepcopy=False)]
-    with sharing.locked(folder / ".lock", fcntl.LOCK_SH):  # no driver claims one meanwhile
-        return [
-            "INTERRUPTED"
-            if trial.state is OptunaState.RUNNING
-            and not sharing.is_held(folder / "claims" / str(trial.number))
-            else _state_of(trial)
-            for trial in study.get_trials(deepcopy=False)
-        ]
+    if not isinstance(study, Snapshot):
+        study = Snapshot(study, storage.root / "studies" / spec.name)
+    return [
+        "INTERRUPTED" if trial.number in study.interrupted else _state_of(trial)
+        for trial in study.get_trials(deepcopy=False)
+    ]
 
 
 def _state_of(trial: FrozenTrial) -> str:
@@ -218,7 +249,10 @@ def _counted(states: Iterable[str]) -> str:
 
 
 def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> list[str]:
-    """Summarize a study in lines: counts by state, the winner, and the known points beside it."""
+    """Summarize a study in lines: counts by state, the winner, and the known points beside it.
+
+    The arguments are those of `states_of`.
+    """
     trials = study.get_trials(deepcopy=False)
     states = states_of(spec, study, storage)
     lines = [f"{spec.name}: {_counted(states)}"]

@@ -13,7 +13,7 @@ from sweeps.control.listener import Ending, listening
 from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.evaluation.variants import Variant
-from sweeps.inventory.known_sweeps import remember_study
+from sweeps.inventory.known_sweeps import STUDY, remember_study, require_free_name
 from sweeps.placement.needs import Needs
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
@@ -62,8 +62,9 @@ def run_study(
         Why the budget of configurations is not spent, although nothing is wrong; None if it is.
 
     Raises:
-        ConfigurationError: see `StudySpec.require_valid`, `preflight` and `Tracker`, which run
-            before anything is trained; or the sampler, the pruner or a database failed meanwhile.
+        ConfigurationError: see `StudySpec.require_valid`, `require_free_name`, `preflight` and
+            `Tracker`, which run before anything is trained; or the sampler, the pruner or a
+            database failed meanwhile.
         KeyboardInterrupt: the user stopped the search; every trial keeps its last checkpoint.
     """
     if resources.pack is None:
@@ -78,6 +79,7 @@ def run_study(
         cell_of(spec, 0, Variant({}, recipe), spec.seeds[0]) for recipe in spec.require_valid()
     ]
     storage.require_writable()
+    require_free_name(spec.name, STUDY, storage)
     with (
         storage.locked(shared=True),
         listening(storage, spec.name, origin) as listener,
@@ -107,6 +109,7 @@ def run_study(
         )
         if listener.ending is not None:
             return listener.ending
+        queue.stop_left_over()
         _record(queue, source, storage)
         stack.callback(_record, queue, source, storage)
         experiment = spec.experiment or spec.name
@@ -137,18 +140,22 @@ def run_study(
                 for line in needs.require_room(examples, is_fixed=is_fixed):
                     progress.log(f"warning: {line}")
                 needs.settle(resources, queue.cells, storage, limit=resources.concurrency)
-                return train(
-                    spec.name,
-                    queue,
-                    storage,
-                    data_dir,
-                    needs,
-                    delivery,
-                    progress,
-                    origin,
-                    listener,
-                    agreement,
-                )
+                try:
+                    return train(
+                        spec.name,
+                        queue,
+                        storage,
+                        data_dir,
+                        needs,
+                        delivery,
+                        progress,
+                        origin,
+                        listener,
+                        agreement,
+                    )
+                finally:
+                    for cell in queue.stop_unneeded():
+                        delivery.announce(cell)
 
 
 def _record(queue: StudyQueue, source: str, storage: Storage) -> None:

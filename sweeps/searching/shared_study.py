@@ -16,6 +16,7 @@ from quantlab import ConfigurationError
 from quantlab.canonical import canonical_key
 from quantlab.errors import described, first_line
 from sweeps.searching.results import failed_points, num_finished, recipe_of
+from sweeps.searching.study_identity import elsewhere, identity_file, identity_of
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import DatabaseLostError, open_storage, url_of, without_password
 from sweeps.storage.record_files import write_atomically
@@ -58,26 +59,24 @@ class SharedStudy:
                 earlier and later configurations cannot be compared.
         """
         self._spec = spec
-        self._root = storage.root
         self._folder = storage.root / "studies" / spec.name
         try:
             (self._folder / "claims").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"--storage {self._root}: the folder cannot be written to ({error})"
+                f"--storage {storage.root}: the folder cannot be written to ({error})"
             ) from error
-        url = url_of(storage, study_storage)
         self.num_finished = 0
         """Configurations that any driver has completed or pruned; failed ones do not count."""
         with self._exclusively(), self.errors_from("sampler"):
             self.study = optuna.create_study(
-                storage=open_storage(url),
+                storage=open_storage(url_of(storage, study_storage)),
                 study_name=spec.name,
                 directions=spec.directions,
                 pruner=spec.pruner,
                 load_if_exists=True,
             )
-            self._require_own(url)
+            self._require_own(storage, study_storage)
             self._require_unchanged()
             for point in spec.known.values():
                 self.study.enqueue_trial(dict(point), skip_if_exists=True)
@@ -182,31 +181,28 @@ class SharedStudy:
         with locked(self._folder / ".lock", fcntl.LOCK_EX):
             yield
 
-    def _require_own(self, url: str) -> None:
+    def _require_own(self, storage: Storage, study_storage: str | None) -> None:
         """Require that the trials and the claims of the study are in this storage folder.
 
         Raises:
             ConfigurationError: they are in another folder, or `sweeps search` did not create the
                 study in Optuna's storage.
         """
-        file = self._folder / "identity"
-        own = file.read_text(encoding="utf-8") if file.exists() else ""
+        name = self._spec.name
+        own = identity_of(name, storage)
         known = self.study.user_attrs.get("folder")
         if known is None and self.study.get_trials(deepcopy=False):
+            url = without_password(url_of(storage, study_storage))
             raise ConfigurationError(
-                f"study {self._spec.name}: {without_password(url)} contains a study of this name "
-                "that `sweeps search` did not create; give the study another name"
+                f"study {name}: {url} contains a study of this name that `sweeps search` did not "
+                "create; give the study another name"
             )
         if known is None:
             own = own or uuid.uuid4().hex
-            write_atomically(file, own)
+            write_atomically(identity_file(name, storage), own)
             self.study.set_user_attr("folder", own)
         elif known != own:
-            raise ConfigurationError(
-                f"--storage {self._root}: the trials of study {self._spec.name} in "
-                f"{without_password(url)} are in another folder; give all drivers of a study the "
-                "same --storage"
-            )
+            raise ConfigurationError(elsewhere(name, storage, study_storage))
 
     def _require_unchanged(self) -> None:
         """Require that earlier and later configurations can be compared."""

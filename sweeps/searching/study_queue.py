@@ -5,8 +5,8 @@ its driver was killed.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from typing import Any
 
@@ -17,10 +17,10 @@ from quantlab import ConfigurationError, configuration_id
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import TrialQueue
 from sweeps.searching.candidate import Candidate
-from sweeps.searching.results import cells_of, describe, values_text
+from sweeps.searching.results import cells_of, describe, left_over, values_text
 from sweeps.searching.shared_study import SharedStudy
 from sweeps.spec import Cell
-from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.optuna_database import DatabaseError
 from sweeps.storage.records import Stopped
 from sweeps.study import SpaceError, StudySpec
@@ -69,6 +69,8 @@ class StudyQueue(TrialQueue):
         self._candidates: dict[str, list[Candidate]] = {}
         """Fingerprint of a ready or pending trial -> the configurations that need it."""
         self._ready: list[Cell] = []
+        self._dropped: list[Cell] = []
+        """Trials that were ready when the last configuration ended that needed them."""
         self._is_spent = False
         self._cells: dict[str, Cell] = {}
         self._failures_in_a_row = 0
@@ -130,12 +132,49 @@ class StudyQueue(TrialQueue):
     def close(self) -> None:
         """Release every claim, so that other drivers can continue these configurations.
 
-        Trials that are ready or pending are forgotten; the queue cannot be used afterwards.
+        Trials that are ready or pending are forgotten, see `stop_unneeded`; the queue cannot be
+        used afterwards.
         """
+        self.stop_unneeded()
         for candidate in self._claimed:
             candidate.claim.release()
         self._candidates.clear()
         self._ready.clear()
+
+    def stop_unneeded(self) -> list[Cell]:
+        """Mark begun trials as STOPPED that no configuration needs any more, and return them.
+
+        They were handed out before their configurations ended, and nobody will train them to their
+        end: this search stops, or an earlier one was killed.
+        """
+        found = {
+            fingerprint: self._cells[fingerprint]
+            for fingerprint, needing in self._candidates.items()
+            if fingerprint in self._cells and _is_unneeded(needing)
+        }
+        found |= {cell.fingerprint: cell for cell in self._dropped}
+        self._dropped.clear()
+        return [cell for cell in found.values() if self._stop(cell)]
+
+    def stop_left_over(self) -> None:
+        """Mark trials as STOPPED that earlier searches have left to nobody; see `stop_unneeded`."""
+        for cell in left_over(self.spec, self.study, self._storage):
+            self._stop(cell)
+
+    def _stop(self, cell: Cell) -> bool:
+        """Mark a trial as STOPPED if it is INTERRUPTED; return whether it is STOPPED then."""
+        folder = self._storage.trial(cell.fingerprint)
+        with suppress(OSError, ConfigurationError):  # the next search repeats it
+            if folder.state() is TrialState.INTERRUPTED:
+                with folder.locked_at_once() or nullcontext() as lock:
+                    # Another command may have begun or ended it meanwhile. Our lock counts as one.
+                    if lock is not None and folder.state() is TrialState.RUNNING:
+                        self._mark(folder)
+            return folder.state() is TrialState.STOPPED
+        return False
+
+    def _mark(self, folder: TrialFolder) -> None:
+        folder.stopped.write(Stopped(by=f"study {self.spec.name}", time=time.time()))
 
     @property
     def _claimed(self) -> list[Candidate]:
@@ -186,7 +225,7 @@ class StudyQueue(TrialQueue):
         result = folder.result.read()
         if result is None or not state.is_finished:
             if state is TrialState.STOPPED:
-                folder.stopped.write(Stopped(by=f"study {self.spec.name}", time=time.time()))
+                self._mark(folder)
                 self._tell(candidate, state=OptunaState.PRUNED)
                 return
             failure = folder.failure.read()
@@ -242,6 +281,7 @@ class StudyQueue(TrialQueue):
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
         self._failures_in_a_row += 1
+        candidate.is_repeated = True
         self._tell(candidate, f": {reason}", state=OptunaState.FAIL)
         self._report_last_failure()
 
@@ -269,6 +309,8 @@ class StudyQueue(TrialQueue):
             if needing and all(candidate.is_over for candidate in needing):
                 self._ready.remove(cell)
                 del self._candidates[cell.fingerprint]
+                if _is_unneeded(needing) and self._stop(cell):
+                    self._dropped.append(cell)
 
     def _add_candidate(self) -> bool:
         """Claim another configuration; return whether there was one."""
@@ -297,3 +339,8 @@ class StudyQueue(TrialQueue):
         claim.trial.set_user_attr("recipe", configuration_id(recipe))
         self._continue(candidate)
         return True
+
+
+def _is_unneeded(needing: Sequence[Candidate]) -> bool:
+    """Whether a trial of these configurations counts for none of them, nor when it is repeated."""
+    return all(candidate.is_over and not candidate.is_repeated for candidate in needing)

@@ -1,7 +1,7 @@
 """The mirror-descent paper's search space, Table 7, sampled instead of searched exhaustively.
 
-It is that of MD-tanh-S for a binary ResNet-18 on CIFAR-10, as in the grid of the same name. The
-paper's own choice (Table 8) is evaluated first.
+It is that of MD-tanh-S for a binary ResNet-18 on CIFAR-10, as in the grid
+`mirror_descent_hyperparameters`. The paper's own choice (Table 8) is evaluated first.
 """
 
 from optuna.trial import BaseTrial
@@ -9,7 +9,7 @@ from optuna.trial import BaseTrial
 from quantlab import Recipe, override
 from quantlab.papers.mirror_descent import MD_TANH_S
 from quantlab.papers.mirror_descent_settings import SEARCH_SPACE
-from sweeps.grids.mirror_descent_search import SWEEP, paths
+from sweeps.grids.mirror_descent_hyperparameters import SWEEP, paths
 from sweeps.study import StudySpec, better_half
 
 BASE = SWEEP.blocks[0].base

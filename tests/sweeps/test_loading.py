@@ -11,10 +11,10 @@ import torch
 from ray import cloudpickle
 
 from quantlab import ConfigurationError
-from sweeps.loading import load_sweep
+from sweeps.loading import load_either, load_study, load_sweep
 from sweeps.running import users_modules
 from sweeps.worker.sent_modules import send_modules_by_name
-from tests.sweeps.sweep_files import TINY, changed
+from tests.sweeps.sweep_files import STUDY, TINY, changed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAP = changed(
@@ -169,3 +169,18 @@ def test_what_changes_after_a_fingerprint_was_asked_for_is_refused(tmp_path: Pat
     file.write_text(file.read_text() + "GAIN = 3\n")
     with pytest.raises(ConfigurationError, match="class Tanh: the code that it uses changed after"):
         load_sweep(str(file))
+
+
+def test_a_sweep_and_a_study_of_one_file_have_two_names(tmp_path: Path) -> None:
+    file = tmp_path / "both.py"
+    file.write_text(changed(STUDY, 'name="tiny-study"', 'name="tiny"'))
+    for load in (load_sweep, load_study, load_either):
+        with pytest.raises(
+            ConfigurationError, match="SWEEP and STUDY have the same name 'tiny'; give one of them"
+        ):
+            load(str(file))
+
+
+def test_a_renamed_sweep_is_found_by_its_message() -> None:
+    with pytest.raises(ConfigurationError, match="is 'mirror_descent_hyperparameters' now"):
+        load_sweep("mirror_descent_search")

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler
-from optuna.trial import BaseTrial
+from optuna.trial import BaseTrial, FixedTrial
 
 from quantlab import ConfigurationError, Recipe, override
 from quantlab.tasks.language_modelling import LanguageModelling, SymbolAccuracy
@@ -19,9 +19,11 @@ from sweeps.study import (
     BITS,
     FILE_BYTES,
     VALIDATION_ACCURACY,
+    Neighbourhood,
     Objective,
     SpaceError,
     validation_objective,
+    worst,
 )
 from tests.quantlab.recipes import quantized
 from tests.sweeps.made_studies import space, spec
@@ -206,9 +208,9 @@ def test_objectives_of_any_metric_and_size() -> None:
         bits.require_value(quantized())
     with pytest.raises(ConfigurationError, match="curve = 'validation_accuracy_hard': the task La"):
         spec(space=lambda trial: replace(space(trial), task=LanguageModelling())).require_valid()
-    for worst in (-math.inf, math.nan):
+    for lowest in (-math.inf, math.nan):
         with pytest.raises(ConfigurationError, match=r"of_diverged = .*: must be a finite number"):
-            replace(bits, of_diverged=worst)
+            replace(bits, of_diverged=lowest)
 
 
 def test_an_objective_may_return_a_number_of_numpy() -> None:
@@ -236,3 +238,33 @@ def test_the_promoted_file_is_checked_before_the_search(tmp_path: Path) -> None:
             require_free(tmp_path / name)
     require_free(tmp_path / "new.py")
     assert not list(tmp_path.glob("*new*"))
+
+
+def test_points_that_cannot_be_trained_are_passed_over() -> None:
+    """As in a search, unless no point can be trained; what the space itself does wrong is told."""
+
+    def strict(trial: BaseTrial) -> Recipe:
+        recipe = space(trial)
+        if trial.number < 2:
+            return override(recipe, "epochs", -1 - trial.number)
+        return replace(recipe, quantization=None) if trial.number < 4 else recipe
+
+    rho0 = {"quantization.sharpness.rho0": 0.5}
+    for settings in (
+        {"settings": {"a": rho0}},
+        {"confirmation_settings": {"a": rho0}},
+        {"neighbourhoods": (Neighbourhood(name="rho0", paths=tuple(rho0), factors=(1, 2)),)},
+    ):
+        spec(space=strict, objectives=(worst(VALIDATION_ACCURACY),), **settings).require_valid()
+
+    def never(trial: BaseTrial) -> Recipe:
+        return override(space(trial), "epochs", -1 - trial.number)
+
+    with pytest.raises(ConfigurationError, match="epochs = -1"):
+        spec(space=never).require_valid()
+
+    def failing(trial: BaseTrial) -> Recipe:
+        return strict(trial) if trial.number < 2 else space(FixedTrial({}))
+
+    with pytest.raises(SpaceError, match="the space failed"):
+        spec(space=failing).require_valid()

@@ -123,7 +123,7 @@ def _cells(
         options: that of this command.
         storage: the storage of the trials.
     """
-    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.cli.chosen import load_chosen_or_study, refuse_study_storage
     from sweeps.loading import load_study
     from sweeps.study import StudySpec
 
@@ -132,6 +132,8 @@ def _cells(
     is_search = named.run.__module__.endswith(".search")  # a file may also define a sweep
     spec = load_study(named.sweep) if is_search else load_chosen_or_study(named)
     if not isinstance(spec, StudySpec):
+        named.study_storage = options.study_storage
+        refuse_study_storage(named)
         return spec.cells
     from sweeps.searching.results import cells_of, load
 

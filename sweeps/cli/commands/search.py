@@ -83,7 +83,16 @@ def _run(
     from sweeps.control.steering import Steering
     from sweeps.reporting.snippet import formula, snippet
     from sweeps.searching.promotion import write_confirmation
-    from sweeps.searching.results import cells_of, is_over, load, recipe_of, summary_lines, winner
+    from sweeps.searching.results import (
+        best_first,
+        cells_of,
+        is_over,
+        load,
+        recipe_of,
+        summary_lines,
+        why_none_wins,
+        winner,
+    )
     from sweeps.searching.search import run_study
     from sweeps.storage.folder import TrialState
     from sweeps.storage.trial_states import states_of
@@ -114,6 +123,11 @@ def _run(
         )
         have_failed = TrialState.FAILED in states_of(cells, storage).values()
         notices.ended("FAILED" if have_failed else "INTERRUPTED")
+        return EXIT_INCOMPLETE
+    if not best_first(spec, study):
+        unwritten = "" if options.promote is None else f"; {options.promote} was not written"
+        print(f"sweeps: {why_none_wins(spec, study)}{unwritten}", file=sys.stderr)
+        notices.ended("FAILED")
         return EXIT_INCOMPLETE
     recipe = recipe_of(spec, winner(spec, study))
     print(f"\n{formula(recipe)}\n\n{snippet(recipe)}")

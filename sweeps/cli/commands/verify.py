@@ -38,7 +38,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: `options.sweep` is invalid, or has no study to which an option applies.
     """
-    from quantlab import ConfigurationError
     from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
     from sweeps.planning.verification import verified
@@ -48,11 +47,6 @@ def run(options: argparse.Namespace) -> int:
 
     spec, storage = load_chosen_or_study(options), Storage(options.storage)
     if isinstance(spec, SweepSpec):
-        if options.study_storage:
-            raise ConfigurationError(
-                f"--study-storage: applies to studies, but {options.sweep} is not one; omit the "
-                "option"
-            )
         cells = list(spec.cells)
     else:
         from sweeps.searching.results import cells_of, load

@@ -2,15 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
+from quantlab import ConfigurationError
+from sweeps.cli import rm
 from sweeps.inventory.known_sweeps import (
     KnownSweep,
+    forget,
     known_trials,
     ray_folders,
+    recorded,
+    remember_study,
     remember_sweep,
     sweeps_of,
 )
@@ -19,11 +26,13 @@ from sweeps.loading import load_sweep
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.selection.selected import selected
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.record_files import RecordFile
 from sweeps.storage.sqlite_uri import sqlite_uri
 from sweeps.tracking.experiment import mlflow  # with our settings, which it reads when imported
 from sweeps.worker.trial import run_trial
 from tests.conftest import Command, Ran
 from tests.sweeps import made_studies
+from tests.sweeps.cli.test_command import assert_one_line
 from tests.sweeps.sweep_files import TINY, WITH_CHILD, changed
 
 pytestmark = pytest.mark.slow
@@ -345,3 +354,98 @@ def test_rm_removes_a_study(tmp_path: Path, quick_command: Command) -> None:
     assert not list((storage.root / "trials").iterdir())
     status = quick_command(tmp_path, "status", "made.py")
     assert "study made: not found in " in status.stderr
+
+
+def test_rm_of_a_study_needs_its_optuna_storage_and_can_be_repeated(
+    tmp_path: Path, quick_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made.py").write_text(MADE_STUDY)
+    storage, url = Storage(tmp_path / "runs"), f"sqlite:///{tmp_path / 'other.db'}"
+    storage.require_writable()
+    queue = StudyQueue(made_studies.spec(configurations=3), storage, url)
+    made_studies.run(queue, storage)
+    remember_study("made", str(tmp_path / "made.py"), queue.cells, storage)
+    before = paths(storage.root)
+    for name in ("made", "made.py"):
+        refused = quick_command(tmp_path, "rm", name, "--yes")
+        assert refused.returncode == 2
+        assert "but its trials are in" in refused.stderr
+        assert "give the --study-storage with which it was started" in refused.stderr
+    other = ("rm", "made", "--yes", "--storage", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere" / "trials").mkdir(parents=True)
+    remember_study("made", "made.py", queue.cells, Storage(tmp_path / "elsewhere"))
+    assert "are in another folder" in quick_command(tmp_path, *other, "--study-storage", url).stderr
+    assert paths(storage.root) == before
+    assert not (storage.root / "optuna.db").exists()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    again = ("rm", "made", "--yes", "--study-storage", url)
+    for module, part in ((optuna, "delete_study"), (rm, "forget")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, part, killed)
+            assert quick_command(tmp_path, *again).returncode == 130
+        assert not list((storage.root / "trials").iterdir())
+    done = quick_command(tmp_path, *again)
+    assert done.returncode == 0, done.stderr
+    assert not paths(storage.root)
+    assert not optuna.get_all_study_names(url)
+
+
+def test_a_sweep_and_a_study_need_two_names(tmp_path: Path, quick_command: Command) -> None:
+    """Earlier releases let both have one; `sweeps rm` removes the one that is given."""
+    (tmp_path / "made.py").write_text(MADE_STUDY)
+    (tmp_path / "tiny.py").write_text(changed(TINY, 'name="tiny"', 'name="made"'))
+    storage, sweep = Storage(tmp_path / "runs"), load_sweep(str(tmp_path / "tiny.py"))
+    storage.require_writable()
+    remember_sweep(sweep, str(tmp_path / "tiny.py"), storage)
+    with pytest.raises(ConfigurationError, match=r"study 'made': .*has a sweep of this name of .*"):
+        remember_study("made", str(tmp_path / "made.py"), (), storage)
+    started = quick_command(tmp_path, "search", "made.py")
+    assert started.returncode == 2
+    assert "give the study another name or another --storage" in started.stderr
+    assert not (storage.root / "optuna.db").exists()
+    queue = StudyQueue(made_studies.spec(configurations=1, seeds=(0,)), storage)
+    made_studies.run(queue, storage)
+    trained = storage.trial(sweep.cells[0].fingerprint)
+    trained.make()
+    refused = quick_command(tmp_path, "rm", "made", "--yes")
+    assert "has a sweep and a study of this name; give the file" in refused.stderr
+    expected = [cell.fingerprint for cell in queue.cells]
+    removed = data_of(quick_command, tmp_path, "rm", "made.py", "--yes")["trials"]
+    assert [trial["fingerprint"] for trial in removed] == expected
+    assert trained.path.is_dir()
+    assert [known.kind for known in recorded(storage)] == ["sweep"]
+
+
+def test_a_record_of_a_renamed_sweep_is_found_by_both_names(tmp_path: Path) -> None:
+    """Until a study takes the old name, and then too."""
+    storage, (cell, *_) = Storage(tmp_path), load_sweep("digits").cells
+    (trial,) = known_trials([cell])
+    old, new = "mirror_descent_search", "mirror_descent_hyperparameters"
+    earlier = KnownSweep(name="x", kind="sweep", chosen=(trial,))
+    file = tmp_path / "sweeps" / f"{old}.json"
+    remember_study("x", "", (), storage)
+    RecordFile(file, KnownSweep, if_damaged="").write(replace(earlier, name=old, time=7.0))
+
+    def known() -> list[tuple[str, str, int]]:
+        found = [one for one in recorded(storage) if one.name != "x"]
+        return [(one.name, one.kind, len(one.chosen)) for one in found]
+
+    assert known() == [(new, "sweep", 1)]
+    remember_study(old, old, (), storage)
+    assert known() == [(new, "sweep", 1), (old, "study", 0)]
+    forget(old, "sweep", storage)
+    forget(new, "sweep", storage)
+    assert known() == [(old, "study", 0)]
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "archive", "verify", "show", "rm"])
+def test_a_storage_of_studies_is_refused_for_a_sweep(
+    command: str, tmp_path: Path, quick_command: Command
+) -> None:
+    (tmp_path / "runs" / "trials").mkdir(parents=True)
+    archive = ("--archive", "memory://none") if command == "archive" else ()
+    done = quick_command(tmp_path, command, "digits", *archive, "--study-storage", "sqlite://")
+    assert_one_line(done, "--study-storage: applies to studies, but digits is not one", tmp_path)

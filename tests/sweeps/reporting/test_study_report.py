@@ -9,9 +9,10 @@ from analysis.figures.style import for_print
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.reporting.study_figures import optuna_figures
 from sweeps.reporting.study_report import measurements_of_study
+from sweeps.searching.known_studies import study_data
 from sweeps.searching.results import is_over, load, summary_lines, winner
 from sweeps.searching.study_queue import StudyQueue
-from sweeps.storage import Storage
+from sweeps.storage import Storage, sharing
 from sweeps.study import BITS, VALIDATION_ACCURACY, StudySpec
 from tests.sweeps.made_studies import finish, run, space, spec
 
@@ -102,3 +103,41 @@ def test_a_missing_study_is_named(tmp_path: Path) -> None:
     ):
         load(spec(), Storage(tmp_path), None)
     assert not (tmp_path / "optuna.db").exists()
+
+
+def test_a_loaded_study_stays_as_it_is_while_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of an answer is of one moment; what ends at that moment has not lost its driver."""
+    made = spec(configurations=4, known={"PC": {"rho0": 0.1}}, seeds=(0,))
+    storage = Storage(tmp_path)
+    queue = StudyQueue(made, storage)
+    known, first, second = (queue.next()[0] for _ in range(3))
+    queue.ended(first, finish(storage, first))
+    is_held = sharing.is_held
+
+    def late(path: Path) -> bool:
+        if path.name == "2" and queue.is_pending(second):
+            queue.ended(second, finish(storage, second))
+        return is_held(path)
+
+    monkeypatch.setattr(sharing, "is_held", late)
+    study = load(made, storage, None)
+
+    def answers() -> tuple[object, ...]:
+        described = study_data(made, study, storage)
+        report = measurements_of_study(made, study, storage)
+        return (
+            described["states"],
+            described["configuration_list"],
+            summary_lines(made, study, storage),
+            list(report.configurations["state"]),
+            is_over(made, study),
+        )
+
+    before = answers()
+    assert before[0] == {"RUNNING": 1, "COMPLETE": 2}
+    queue.ended(known, finish(storage, known))
+    run(queue, storage)
+    assert answers() == before
+    assert study_data(made, load(made, storage, None), storage)["finished"] == 4

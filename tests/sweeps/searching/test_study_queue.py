@@ -376,3 +376,21 @@ def test_a_trial_whose_process_died_is_handed_out_again(tmp_path: Path) -> None:
     assert queue.next() == [cell]
     assert not queue.retry(cell)
     assert queue.retry(cell, counts=False)
+
+
+def test_the_steps_of_the_pruner_are_the_epochs_that_are_trained(tmp_path: Path) -> None:
+    """Not those of the recipe of the space, which the only setting replaces."""
+    storage = Storage(tmp_path)
+    longer = spec(settings={"longer": {"epochs": 7}}, configurations=1, seeds=(0, 1))
+    queue = StudyQueue(longer, storage)
+    (cell,) = queue.next()
+    folder = storage.trial(cell.fingerprint)
+    folder.make()
+    total = 7 + cell.recipe.batchnorm_epochs
+    for number in range(1, total + 1):
+        folder.append_history(epoch(number))
+    queue.should_prune(cell.fingerprint)
+    queue.ended(cell, finish(storage, cell))
+    run(queue, storage)
+    (trial,) = queue.study.trials
+    assert sorted(trial.intermediate_values) == [*range(1, total + 1), 2 * total]

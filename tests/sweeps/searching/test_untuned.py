@@ -19,10 +19,12 @@ from sweeps.evaluation.neighbourhood import Neighbourhood
 from sweeps.loading import load_sweep
 from sweeps.placement.packing import Packing
 from sweeps.reporting.study_report import measurements_of_study
+from sweeps.searching import search
 from sweeps.searching.promotion import write_confirmation
 from sweeps.searching.results import (
     exceeds_limits,
     is_over,
+    load,
     recipe_of,
     seeds_of,
     states_of,
@@ -32,6 +34,7 @@ from sweeps.searching.results import (
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.spec import Cell
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.folder import TrialFolder
 from sweeps.storage.optuna_database import open_storage
 from sweeps.study import (
     BITS,
@@ -43,6 +46,7 @@ from sweeps.study import (
     seed_halving,
     worst,
 )
+from tests.conftest import Command
 from tests.sweeps.made_studies import counts, run, spec, trained
 from tests.sweeps.trial_files import ended, epoch
 
@@ -354,3 +358,73 @@ def test_the_winner_is_confirmed_around_its_knob_and_where_the_search_never_was(
         assert sum(
             cell.method == label and cell.coordinates["rho0"] == wanted for cell in sweep.cells
         ) == (2 * 2)
+
+
+HEAVY = {"constraints": (Constraint(FILE_BYTES, -1),), "seeds": (0,), "configurations": 2}
+"""A study in which the first trial of each configuration shows that it exceeds a limit."""
+
+
+def begin(storage: Storage, cell: Cell) -> TrialFolder:
+    folder = storage.trial(cell.fingerprint)
+    folder.make()
+    folder.recipe.write_text("{}")
+    return folder
+
+
+def test_trials_that_no_configuration_needs_any_more_are_stopped(tmp_path: Path) -> None:
+    """Whether the search that began them ends, is killed, or drops them before they go on."""
+    made, storage = untuned(**HEAVY), Storage(tmp_path)
+    queue = StudyQueue(made, storage, packing=Packing(3))
+    first, second, third = queue.next()
+    folder = begin(storage, second)
+    queue.ended(first, finish(storage, first))
+    later = StudyQueue(made, storage)
+    with folder.locked():
+        later.stop_left_over()
+    assert folder.state() is TrialState.INTERRUPTED
+    later.stop_left_over()
+    assert folder.state() is TrialState.STOPPED
+    folder.clear()  # it was killed at another moment
+    assert queue.stop_unneeded() == [second]
+    assert folder.state() is TrialState.STOPPED
+    assert storage.trial(third.fingerprint).state() is TrialState.WAITING
+    folder.clear()
+    queue.halt(second)  # as after `sweeps pause`
+    assert folder.state() is TrialState.STOPPED
+    assert queue.stop_unneeded() == [second]
+    failed, sibling, _ = queue.next()
+    folder = begin(storage, sibling)
+    queue.ended(failed, TrialState.FAILED)
+    queue.close()
+    later.stop_left_over()
+    assert folder.state() is TrialState.INTERRUPTED  # the next search repeats its configuration
+
+
+HEAVY_FILE = """
+from tests.sweeps.searching.test_untuned import HEAVY, untuned
+
+STUDY = untuned(**HEAVY)
+"""
+
+
+def test_a_search_without_a_winner_says_why(
+    tmp_path: Path, quick_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made.py").write_text(HEAVY_FILE)
+    searched(untuned(**HEAVY), Storage(tmp_path))
+    monkeypatch.setattr(search, "run_study", lambda *_, **__: None)  # which would start Ray
+    why = "no configuration is complete and keeps all limits (2 INFEASIBLE), and the search is over"
+    where = ("made.py", "--storage", str(tmp_path))
+    told = ("--on-end", "echo it is $QUANTLAB_STATE")
+    done = quick_command(tmp_path, "search", *where, *told, "--promote", "confirm.py")
+    assert done.returncode == 1
+    assert f"sweeps: study made: {why}; loosen the limits" in done.stderr
+    assert "beyond 2 and search again; confirm.py was not written\n" in done.stderr
+    assert "it is FAILED" in done.stderr
+    for command in (("report",), ("export", "--best", "--out", "out")):
+        done = quick_command(tmp_path, *command, *where)
+        assert done.returncode == 2
+        assert why in done.stderr
+    more = untuned(**(HEAVY | {"configurations": 3}))
+    with pytest.raises(ConfigurationError, match=r"2 INFEASIBLE.*; continue the search"):
+        winner(more, load(more, Storage(tmp_path), None))

@@ -1,7 +1,7 @@
 """The mirror-descent paper's search for hyper-parameters: Table 7, for MD-tanh-S on CIFAR-10.
 
 The paper searches this grid for every method, dataset and network. `search` gives the others. The
-study of the same name samples the grid.
+study `mirror_descent_search` samples the grid.
 """
 
 from quantlab.papers.mirror_descent import MD_TANH_S, Algorithm, Annealing, recipe
@@ -48,8 +48,9 @@ def search(
 
 
 SWEEP = SweepSpec(
-    name="mirror_descent_search",
+    name="mirror_descent_hyperparameters",
     description="The mirror-descent paper's Table 7: 400 configurations of MD-tanh-S",
+    # The study has its runs there, and so have earlier releases, whose name for the grid it was.
     experiment="mirror_descent_search",
     blocks=(search(MD_TANH_S),),
     seeds=(0,),
