@@ -192,7 +192,8 @@ class RandomLevels(InitialWeights):
             ConfigurationError: see `quantlab.models.weights.quantized_weights`.
         """
         levels = torch.tensor(self.levels)
-        for weight in quantized_weights(model, self.exclude).values():
+        owner = type(self).__name__
+        for weight in quantized_weights(model, self.exclude, owner=owner).values():
             weight.copy_(levels[torch.randint(len(levels), weight.shape)])
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
+from quantlab.models.weights import type_of_layer
 from quantlab.plain_values import require_items, require_number, require_options
 from quantlab.schedules import Schedule, value_at
 from quantlab.schedules.constant import set_schedule
@@ -196,7 +197,7 @@ def group_of_parameters(model: nn.Module, groups: Sequence[Sequence[str]]) -> di
             only some of the names of a shared parameter are in a group.
     """
     names = dict(model.named_parameters(remove_duplicate=False))
-    kinds = {name: type(model.get_submodule(name.rpartition(".")[0])).__name__ for name in names}
+    kinds = {name: type_of_layer(model.get_submodule(name.rpartition(".")[0])) for name in names}
     member_of: dict[str, int] = {}
     for position, patterns in enumerate(groups):
         where = f"optimizer.groups[{position}].parameters"

@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.base import ImageSet
 from quantlab.datasets.gathered import GatheredDataset
 from quantlab.datasets.images.spec import ImageDatasetSpec
+from quantlab.errors import ConfigurationError, brief
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,22 @@ class InMemoryDataset(GatheredDataset, ImageDatasetSpec):
     """A dataset that is read once per process. Whole batches are augmented at once."""
 
     augmentation: CropFlip | None = None
-    """Augmentation of training images; None for none."""
+    """Augmentation of training images; None for none. It may be of another class that has the
+    methods `draw` and `apply` of `CropFlip`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own: Any = type(self)
+        if self.augmentation is None or own.batches is not GatheredDataset.batches:
+            return
+        for name, used_by in (("draw", "draw"), ("apply", "drawn_batch")):
+            if getattr(own, used_by) is not getattr(InMemoryDataset, used_by):
+                continue  # a subclass may augment in another way
+            if not _has_method(self.augmentation, name):
+                raise ConfigurationError(
+                    f"{own.__name__}.augmentation = {brief(self.augmentation)}: must be None, or "
+                    "an instance with the methods draw and apply, such as CropFlip(padding=4)"
+                )
 
     @abstractmethod
     def read(self, data_dir: Path) -> tuple[Images, Images, int]:
@@ -99,3 +117,11 @@ class InMemoryDataset(GatheredDataset, ImageDatasetSpec):
             return self.normalize(pixels)
         # Signals have no width.
         return self.normalize(pixels.flatten(2).unsqueeze(3)).view(pixels.shape)
+
+
+def _has_method(value: object, name: str) -> bool:
+    """Whether a method can be called. That of a class cannot if it needs an instance."""
+    method = getattr(value, name, None)
+    if isinstance(value, type) and isinstance(method, FunctionType):
+        return method.__code__.co_varnames[:1] != ("self",)
+    return callable(method)

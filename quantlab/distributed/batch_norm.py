@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quantlab.distributed.data_parallel import Replicas
 from quantlab.distributed.shared_batch import SharedBatch
 from quantlab.errors import ConfigurationError
+from quantlab.models.weights import type_of_layer
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -43,6 +44,7 @@ class SharedBatchNorm(_BatchNorm):
         self.running_mean, self.running_var = layer.running_mean, layer.running_var
         self.num_batches_tracked = layer.num_batches_tracked
         self.training = layer.training
+        self.stands_for = type_of_layer(layer)
         self._batch = batch
 
     def _check_input_dim(self, input: Tensor) -> None:

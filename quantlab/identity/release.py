@@ -106,7 +106,8 @@ RELEASE = {
     "quantlab.models.transformers.vit": "ViT",
     "quantlab.models.vgg": "VGG16 VGG9 VGGBC",
     "quantlab.models.weights": (
-        "called_layers full_precision_weights group_of_weights quantized_weights weight_layers"
+        "called_layers full_precision_weights group_of_weights quantized_weights type_of_layer "
+        "weight_layers"
     ),
     "quantlab.optim.bop": "Bop",
     "quantlab.optim.bits": "bits_by_weight bits_of mean_bits",
@@ -224,7 +225,8 @@ RELEASE = {
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",
     "quantlab.settings.step_functions": (
-        "AtStep AveragingWeight NoAnnealing PullAtStep averaging_of pull_of sharpness_of"
+        "AtStep AveragingWeight NoAnnealing PullAtStep averaging_of pull_of require_end "
+        "require_pull sharpness_of"
     ),
     "quantlab.settings.suggestions": "such_as",
     "quantlab.tasks.base": "Fraction LowerIsBetter Metric Task described_outputs",
@@ -253,7 +255,7 @@ RELEASE = {
     "quantlab.training.networks.averaged": "AveragedNetwork",
     "quantlab.training.networks.selection": "BestNetwork",
     "quantlab.training.records": "EpochRecord Outcome Stage measured",
-    "quantlab.training.rehearsal": "rehearse rehearse_schedules",
+    "quantlab.training.rehearsal": "rehearse rehearse_schedules require_effective",
     "quantlab.training.run": "TrainingRun",
     "quantlab.training.state": "TrainingState",
     "quantlab.update_rules": "Point UpdateRule",

@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -131,6 +132,13 @@ class ScaledLayers(ModelSpec, ABC):
 
     def __post_init__(self) -> None:
         require_instance(self, "base", ModelSpec)
+        given: Any = self.exclude  # kept as it is, because an empty list has another fingerprint
+        is_text = isinstance(given, str) or not isinstance(given, Iterable)
+        if is_text or not all(isinstance(pattern, str) for pattern in given):
+            raise ConfigurationError(
+                f"{type(self).__name__}.exclude = {brief(given)}: must be a sequence of patterns, "
+                'such as ("Linear",)'
+            )
 
     @abstractmethod
     def add_scales(self, model: nn.Module) -> None:

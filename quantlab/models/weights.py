@@ -8,17 +8,32 @@ from torch import nn
 from quantlab.errors import ConfigurationError
 
 _WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_OWNER = "quantization"
+"""Name of the owner of patterns in messages, unless another one is given."""
 _SHOWN = 40
 """Largest number of names in a message."""
 
 
-def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Module]:
+def type_of_layer(layer: nn.Module) -> str:
+    """Return the type of a layer by which patterns match it.
+
+    A layer that replaces one of the network during training stands for it, and has a text
+    ``stands_for`` that says so.
+    """
+    replaced: object = getattr(layer, "stands_for", None)
+    return replaced if isinstance(replaced, str) else type(layer).__name__
+
+
+def weight_layers(
+    model: nn.Module, exclude: Sequence[str] = (), *, owner: str = _OWNER
+) -> dict[str, nn.Module]:
     """Return all convolution and linear layers except the excluded ones.
 
     Args:
         model: any module.
         exclude: module types (``"Linear"``) and shell-style patterns of layer names (``"conv1"``,
             ``"layer3.*"``).
+        owner: name of what `exclude` is a field of, for messages.
 
     Returns:
         Names with the layers, in the order of the model.
@@ -29,9 +44,8 @@ def weight_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn
     layers = {
         name: module for name, module in model.named_modules() if isinstance(module, _WEIGHT_LAYERS)
     }
-    excluded = {
-        name for pattern in exclude for name in _matching(layers, pattern, "quantization.exclude")
-    }
+    where = f"{owner}.exclude"
+    excluded = {name for pattern in exclude for name in _matching(layers, pattern, where)}
     return {name: layer for name, layer in layers.items() if name not in excluded}
 
 
@@ -47,7 +61,7 @@ def called_layers(model: nn.Module, exclude: Sequence[str], owner: str) -> list[
         ConfigurationError: see `weight_layers`. It is also raised if the network uses the weight of
             a layer without calling it, so that nothing would be changed.
     """
-    layers = weight_layers(model, exclude)
+    layers = weight_layers(model, exclude, owner=owner)
     for name in layers:
         if isinstance(model.get_submodule(_layer_of(name)), nn.MultiheadAttention):
             raise ConfigurationError(
@@ -58,7 +72,11 @@ def called_layers(model: nn.Module, exclude: Sequence[str], owner: str) -> list[
 
 
 def quantized_weights(
-    model: nn.Module, exclude: Sequence[str] = (), include: Sequence[str] = ()
+    model: nn.Module,
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
+    *,
+    owner: str = _OWNER,
 ) -> dict[str, nn.Parameter]:
     """Return the weights of all convolution and linear layers that are not excluded.
 
@@ -75,6 +93,7 @@ def quantized_weights(
             two or more dimensions that it matches (``"*.in_proj_weight"``); if it only matches
             parameters of fewer dimensions, such as biases (``"*.bias"``), it selects these. It does
             not matter whether the layer of such a parameter is excluded.
+        owner: see `weight_layers`.
 
     Returns:
         Parameter names with the parameters, in the order of the model's layers.
@@ -84,7 +103,7 @@ def quantized_weights(
             weight are excluded, if a weight cannot be quantized, or if no weight is left.
     """
     weights: dict[int, tuple[str, nn.Parameter]] = {}
-    for name, weight in _weights_under_all_names(model, exclude, include).items():
+    for name, weight in _weights_under_all_names(model, exclude, include, owner).items():
         weights.setdefault(id(weight), (name, weight))
     return dict(weights.values())
 
@@ -179,11 +198,11 @@ def full_precision_weights(
 
 
 def _weights_under_all_names(
-    model: nn.Module, exclude: Sequence[str], include: Sequence[str]
+    model: nn.Module, exclude: Sequence[str], include: Sequence[str], owner: str = _OWNER
 ) -> dict[str, nn.Parameter]:
     """Return the weights of `quantized_weights`, with a shared weight under each of its names."""
-    layers, left = weight_layers(model), weight_layers(model, exclude)
-    chosen = {f"{name}.weight": _weight_of(name, layer) for name, layer in left.items()}
+    layers, left = weight_layers(model), weight_layers(model, exclude, owner=owner)
+    chosen = {f"{name}.weight": _weight_of(name, layer, owner) for name, layer in left.items()}
     further = {
         name: parameter
         for name, parameter in model.named_parameters(remove_duplicate=False)
@@ -193,7 +212,8 @@ def _weights_under_all_names(
         matches = [
             name
             for name in further
-            if fnmatchcase(name, pattern) or _type_of_layer(model, name) == pattern
+            if fnmatchcase(name, pattern)
+            or type_of_layer(model.get_submodule(_layer_of(name))) == pattern
         ]
         if not matches:
             raise ConfigurationError(
@@ -209,42 +229,44 @@ def _weights_under_all_names(
         shared = [_layer_of(other) for other, same in trained.items() if same is weight]
         if shared:
             raise ConfigurationError(
-                f"quantization.exclude = {tuple(exclude)}: {name} shares its weight with "
+                f"{owner}.exclude = {tuple(exclude)}: {name} shares its weight with "
                 f"{shared[0]}, which is not excluded; exclude both or neither"
             )
     if not trained and not layers:
+        advice = "choose other initial weights"
+        if owner == _OWNER:
+            advice = (
+                f"name other parameters in {owner}.include, which are {_listed(further)}, or set "
+                f"{owner} to None"
+            )
         raise ConfigurationError(
-            f"quantization: {type(model).__name__} has no convolution or linear layer with weights "
-            "to quantize; name other parameters in quantization.include, which are "
-            f"{_listed(further)}, or set quantization to None"
+            f"{owner}: {type(model).__name__} has no convolution or linear layer with weights to "
+            f"quantize; {advice}"
         )
     if not trained:
         frozen = " that the model has not frozen" if chosen else ""
         raise ConfigurationError(
-            f"quantization.exclude = {tuple(exclude)}: leaves no layer to quantize{frozen}; must "
+            f"{owner}.exclude = {tuple(exclude)}: leaves no layer to quantize{frozen}; must "
             f"leave at least one of {', '.join(layers)}"
         )
     for name, weight in trained.items():
         if weight.is_complex():
+            or_not = f", or do not name the parameter in {owner}.include" if include else ""
             raise ConfigurationError(
                 f"{name}: has complex numbers and cannot be quantized; name the layer in "
-                "quantization.exclude, or do not name the parameter in quantization.include"
+                f"{owner}.exclude{or_not}"
             )
     return trained
 
 
-def _weight_of(name: str, layer: nn.Module) -> nn.Parameter:
+def _weight_of(name: str, layer: nn.Module, owner: str) -> nn.Parameter:
     weight = layer._parameters.get("weight")
     if weight is None:
         raise ConfigurationError(
             f"{name or type(layer).__name__}.weight: is computed by a parametrization and cannot "
-            "be quantized; name the layer in quantization.exclude, or remove the parametrization"
+            f"be quantized; name the layer in {owner}.exclude, or remove the parametrization"
         )
     return weight
-
-
-def _type_of_layer(model: nn.Module, name: str) -> str:
-    return type(model.get_submodule(_layer_of(name))).__name__
 
 
 def _layer_of(name: str) -> str:
@@ -253,7 +275,7 @@ def _layer_of(name: str) -> str:
 
 
 def _is_match(name: str, module: nn.Module, pattern: str) -> bool:
-    return type(module).__name__ == pattern or fnmatchcase(name, pattern)
+    return type_of_layer(module) == pattern or fnmatchcase(name, pattern)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -266,7 +288,7 @@ def _matching(layers: Mapping[str, nn.Module], pattern: str, where: str) -> list
     """Return the names of layers whose type or name matches a pattern."""
     names = [name for name, module in layers.items() if _is_match(name, module, pattern)]
     if not names:
-        types = sorted({type(module).__name__ for module in layers.values()})
+        types = sorted(set(map(type_of_layer, layers.values())))
         raise ConfigurationError(
             f"{where}: {pattern!r} matches no layer; must match a name ({', '.join(layers)}) or a "
             f"type ({', '.join(types)})"

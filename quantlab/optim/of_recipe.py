@@ -21,7 +21,13 @@ from quantlab.recipe import OptimizerSpec, Recipe
 from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract
 from quantlab.schedules import Schedule, StepFunction
-from quantlab.settings.step_functions import AtStep, averaging_of, pull_of, sharpness_of
+from quantlab.settings.step_functions import (
+    AtStep,
+    averaging_of,
+    pull_of,
+    require_end,
+    sharpness_of,
+)
 from quantlab.update_rules import POST_TRAINING
 
 
@@ -37,8 +43,9 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
         ConfigurationError: if a name in the recipe matches no layer, if a quantizer or the
             backward map violates its contract (see `require_contract`, `require_backward_contract`
             and `require_scale_contract`), if the optimizer does not fit (see
-            `require_optimizer_fits`), if the pull exceeds 1 at the first step or after the last
-            one, or if a stage has no parameters to train.
+            `require_optimizer_fits`), if the sharpness after the last step is no number, if the
+            pull exceeds 1 at the first step or after the last one, or if a stage has no parameters
+            to train.
     """
     quantization = recipe.quantization
     require_optimizer_fits(recipe)
@@ -69,6 +76,8 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
         )
     common = sharpness_of(quantization, quantization.quantizer, None, steps_per_epoch)
     num_steps = recipe.epochs * steps_per_epoch
+    for sharpness in (common, *annealing.values()):
+        require_end(sharpness, num_steps)
     require_maps(
         quantization.backward,
         zip(

@@ -30,7 +30,7 @@ def stacked_metric(
     Args:
         network: stacked networks, which are left in training mode.
         weights: parameter names with tensors (count, *shape).
-        images: examples, on the device of the networks.
+        images: examples whose batches are on the device of the networks.
         dataset: dataset whose batches normalize the examples.
         metric: the metric.
         count: number of networks.
@@ -38,7 +38,8 @@ def stacked_metric(
         execution: memory format, autocast and number of loader processes.
 
     Returns:
-        The metric of each network; NaN if there are no examples, or if outputs are not finite.
+        The metric of each network; NaN if there are no examples. For outputs that are not finite,
+        see `quantlab.training.evaluation.evaluate`.
 
     Raises:
         ConfigurationError: if the metric does not return numbers.
@@ -47,12 +48,13 @@ def stacked_metric(
         return [math.nan] * count
 
     def sums(*, numbers: bool = False) -> Tensor:
-        total = torch.zeros(count, dtype=torch.float64, device=images.labels.device)
+        total = torch.zeros(count, dtype=torch.float64)
         batches = dataset.batches(images, batch_size=batch_size, workers=execution.workers)
         for inputs, targets in batches:
             outputs = network(weights, inputs.expand(count, *inputs.shape), execution)
             stacked = targets.expand(count, *targets.shape)
             each = each_value(metric, outputs.flatten(0, 1), stacked.flatten(0, 1), number=numbers)
+            total = total.to(outputs.device)  # labels of files are on the CPU
             total += each.unflatten(0, stacked.shape[:2]).sum(dim=1, dtype=torch.float64)
         return total
 

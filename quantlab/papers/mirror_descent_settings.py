@@ -1,10 +1,11 @@
 """The hyper-parameters of the mirror-descent paper's experiments: its Tables 6 to 11.
 
-The numbers were typed from the paper. In two places they are not those of the paper's public
-scripts or not printed:
+The numbers were typed from the paper. In three places sources disagree, or a number is not printed:
 
 - MD-softmax on CIFAR-100 with VGG-16 has a learning rate of 1e-3 in Table 8, and of 1e-4 in the
   script.
+- Binary PQ on CIFAR-100 with VGG-16 has no `lr_scale` here, as in a second transcription of Table
+  8; the text of the paper that was at hand has 0.5.
 - Table 9 has no weight decay for TinyImageNet. Here it is that of the table's other networks: 1e-4
   for REF and PQ*, and 0 for the others.
 """

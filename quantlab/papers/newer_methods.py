@@ -152,13 +152,14 @@ class NewerMethod:
             case FreeNumber.STEEPNESS:
                 return replace(chosen, sharpness=Linear(number))
             case FreeNumber.ORDER:
-                period = round(epochs * steps_per_epoch / (number - 1))
+                period = max(1, round(epochs * steps_per_epoch / (number - 1)))
                 return replace(chosen, sharpness=Linear(1.0, period))
             case FreeNumber.GAMMA:
                 pull = Product((learning_rate, Constant(1 / number)))
                 return replace(chosen, sharpness=Linear(rho0), pull=pull)
             case _:
-                ramp = Ramp(number, start=round(CAGE_SILENCE * epochs), end=epochs)
+                start = min(round(CAGE_SILENCE * epochs), epochs - 1)  # at least an epoch is left
+                ramp = Ramp(number, start=start, end=epochs)
                 return replace(chosen, pull=Product((learning_rate, ramp)))
 
 

@@ -1,6 +1,8 @@
 """Schedule, the base class of all schedules, and the check of their values.
 
-Steps are counted from 0. The value at step t is used when the gradient of step t is computed.
+Steps are counted from 0. The value at step t is used when the gradient of step t is computed. The
+weights after the last of T steps are mapped with the sharpness and the pull of step T, which a
+schedule of them must therefore have, too: with B steps per epoch, the first step of epoch T / B.
 Schedules are pure functions, so they have no state to checkpoint.
 """
 

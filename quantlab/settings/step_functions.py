@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from quantlab.errors import ConfigurationError
 from quantlab.quantizers import Quantizer
+from quantlab.remembering import remembering
 from quantlab.schedules import Constant, Schedule, StepFunction, value_at
 from quantlab.settings.quantization import Averaging, Quantization, pull_at
 
@@ -79,6 +80,25 @@ def sharpness_of(
     return AtStep(own or quantization.sharpness, steps_per_epoch, "quantization.sharpness")
 
 
+def require_end(sharpness: StepFunction, last_step: int) -> None:
+    """Check the sharpness of the step after the last one, which no gradient is computed at.
+
+    Args:
+        sharpness: function of the step that `sharpness_of` returned.
+        last_step: the number of gradient steps.
+
+    Raises:
+        ConfigurationError: see `value_at`.
+    """
+    try:
+        sharpness(last_step)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error}; the weights after the last step are mapped with the sharpness of the next, "
+            f"so it must have steps 0 to {last_step}"
+        ) from error
+
+
 def pull_of(
     pull: Schedule | None, steps_per_epoch: int, last_step: int
 ) -> StepFunction | float | None:
@@ -98,6 +118,23 @@ def pull_of(
     share(0)
     share(last_step)
     return share
+
+
+@remembering(32)
+def require_pull(pull: Schedule | None, steps_per_epoch: int, last_step: int) -> None:
+    """Check the pull at all steps. A million of them take seconds, once for trials with equal ones.
+
+    Args:
+        pull: see `Quantization.pull`.
+        steps_per_epoch: number of gradient steps per epoch.
+        last_step: the last step whose pull is used.
+
+    Raises:
+        ConfigurationError: if the pull exceeds 1 at one of the steps.
+    """
+    if pull is not None and not isinstance(pull, Constant):
+        for step in range(last_step + 1):
+            pull_at(pull, step, steps_per_epoch)
 
 
 def averaging_of(

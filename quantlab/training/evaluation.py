@@ -41,7 +41,8 @@ def evaluate(
             of them call this function.
 
     Returns:
-        Names with values; NaN if there are no examples, or if outputs are not finite.
+        Names with values; NaN if there are no examples. Of outputs that are not finite, losses are
+        infinite or NaN, but an accuracy is a number: the class of NaN is the first that is NaN.
 
     Raises:
         ConfigurationError: if a metric does not return numbers.

@@ -1,22 +1,25 @@
 """Rehearsal: one gradient step of a recipe on random images, to find errors before training."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.base import Dimensions
 from quantlab.distillation.teacher import Teacher
-from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, described
+from quantlab.errors import OF_DEVICES, ConfigurationError, ElsewhereError, brief, described
 from quantlab.execution import Execution
 from quantlab.models import ModelSpec
 from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
+from quantlab.plain_values import plain
 from quantlab.recipe import Recipe, pull_at
 from quantlab.schedules import Schedule, value_at
+from quantlab.settings.step_functions import AtStep, require_end
 from quantlab.tasks.checked import mean_loss, require_task
 
 LARGEST_STEP = 30_000_000
@@ -29,8 +32,33 @@ _STEPS_PER_EPOCH = 100
 """Number of steps per epoch that schedules are evaluated with, if a recipe does not say it."""
 
 
+def require_effective(recipe: Recipe) -> None:
+    """Check that no setting of a recipe would be ignored, or taken for another one.
+
+    Recipes themselves allow such settings, because finished trials may have them.
+
+    Raises:
+        ConfigurationError: if the options of the optimizer have a learning rate, or if ``flip`` of
+            the augmentation is neither true nor false.
+    """
+    options = recipe.optimizer.options
+    if "lr" in options:
+        raise ConfigurationError(
+            f"OptimizerSpec.options = {brief(options)}: must not have 'lr', which has no effect; "
+            "remove it, and set OptimizerSpec.learning_rate to the learning rate"
+        )
+    augmentation = getattr(recipe.dataset, "augmentation", None)
+    if isinstance(augmentation, CropFlip) and plain(augmentation.flip) not in (True, False):
+        raise ConfigurationError(
+            f"CropFlip.flip = {brief(augmentation.flip)}: must be True or False; it would be taken "
+            f"for {bool(augmentation.flip)}"
+        )
+
+
 def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
     """Evaluate all schedules of a recipe at some steps from the first to the last.
+
+    Those of a quantization are evaluated in the first stage only, which they have an effect in.
 
     Args:
         recipe: any recipe.
@@ -39,32 +67,50 @@ def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
         For each schedule, the dotted name of its field and its values.
 
     Raises:
-        ConfigurationError: see `quantlab.schedules.value_at`.
+        ConfigurationError: see `quantlab.schedules.value_at`. It is also raised if the pull exceeds
+            1 at the first or the last step of an epoch.
     """
-    schedules: dict[str, Schedule] = {
-        "optimizer.learning_rate": recipe.optimizer.learning_rate,
-    }
-    if (quantization := recipe.quantization) is not None:
-        schedules["quantization.sharpness"] = quantization.sharpness
-        for position, group in enumerate(quantization.groups):
-            if group.sharpness is not None:
-                schedules[f"quantization.groups.{position}.sharpness"] = group.sharpness
-        if quantization.averaging is not None:
-            schedules["quantization.averaging.weight"] = quantization.averaging.weight
-        if quantization.pull is not None:
-            schedules["quantization.pull"] = quantization.pull
-        if quantization.step_scale is not None:
-            schedules["quantization.step_scale"] = quantization.step_scale
-    epochs = recipe.epochs + recipe.batchnorm_epochs
     per_epoch = recipe.steps_per_epoch or _STEPS_PER_EPOCH
-    places = {0, 1, epochs * per_epoch - 1}
-    places |= {epoch * per_epoch for epoch in range(0, epochs, -(-epochs // 8))}
-    if quantization is not None and quantization.pull is not None:
-        last = recipe.epochs * per_epoch  # the final weights have the pull of the next step
-        for step in {step for step in places if step < last} | {last}:
-            pull_at(quantization.pull, step, per_epoch)
+    both = recipe.epochs + recipe.batchnorm_epochs
+    found = _values({"optimizer.learning_rate": recipe.optimizer.learning_rate}, both, per_epoch)
+    if (quantization := recipe.quantization) is None:
+        return found
+    schedules = {"quantization.sharpness": quantization.sharpness}
+    # The weights after the last step have the sharpness and the pull of the next one.
+    last, end = recipe.epochs * per_epoch, {}
+    if quantization.quantizer.annealed or quantization.backward.annealed:
+        end["quantization.sharpness"] = quantization.sharpness
+    for position, group in enumerate(quantization.groups):
+        field = f"quantization.groups.{position}.sharpness"
+        if group.sharpness is not None:
+            schedules[field] = group.sharpness
+        if group.quantizer.annealed or quantization.backward.annealed:
+            used = field if group.sharpness is not None else "quantization.sharpness"
+            end[used] = schedules[used]
+    if quantization.averaging is not None:
+        schedules["quantization.averaging.weight"] = quantization.averaging.weight
+    if quantization.pull is not None:
+        schedules["quantization.pull"] = quantization.pull
+        for epoch in range(recipe.epochs + 1):
+            for step in (max(0, epoch * per_epoch - 1), epoch * per_epoch):
+                pull_at(quantization.pull, step, per_epoch)
+    if quantization.step_scale is not None:
+        schedules["quantization.step_scale"] = quantization.step_scale
+    found |= _values(schedules, recipe.epochs, per_epoch)
+    for field, schedule in end.items():
+        require_end(AtStep(schedule, per_epoch, field), last)
+    return found
+
+
+def _values(
+    schedules: Mapping[str, Schedule], epochs: int, steps_per_epoch: int
+) -> dict[str, list[float]]:
+    """Return values of each schedule at the first and the last step, and in some of the epochs."""
+    last = epochs * steps_per_epoch - 1
+    places = {0, min(1, last), last}
+    places |= {epoch * steps_per_epoch for epoch in range(0, epochs, -(-epochs // 8))}
     return {
-        field: [value_at(schedule, step, per_epoch, field) for step in sorted(places)]
+        field: [value_at(schedule, step, steps_per_epoch, field) for step in sorted(places)]
         for field, schedule in schedules.items()
     }
 
@@ -92,9 +138,10 @@ def rehearse(
             torch says that shapes do not fit.
 
     Raises:
-        ConfigurationError: if a part of the recipe fails. The message contains the original error
-            if the user's code raised one.
+        ConfigurationError: if a part of the recipe fails; see also `require_effective`. The message
+            contains the original error if the user's code raised one.
     """
+    require_effective(recipe)
     name = recipe.model.name
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.default_generator.manual_seed(0)

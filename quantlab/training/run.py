@@ -24,6 +24,7 @@ from quantlab.optim.weight_measures import WeightMeasures, weight_measures
 from quantlab.optimizer_spec import set_learning_rate
 from quantlab.random_numbers import RandomNumbers, part_seed
 from quantlab.recipe import Recipe
+from quantlab.settings.step_functions import require_pull
 from quantlab.tasks import Metric
 from quantlab.tasks.checked import mean_loss
 from quantlab.training.accumulation import accumulate, require_one_process
@@ -90,6 +91,9 @@ class TrainingRun(TrainingState):
             )
         self.steps_per_epoch = steps_of(recipe, len(self.splits.train))
         self.learning_rate = learning_rate_of(recipe.optimizer, self.steps_per_epoch)
+        if recipe.quantization is not None:
+            last = recipe.epochs * self.steps_per_epoch
+            require_pull(recipe.quantization.pull, self.steps_per_epoch, last)
         seed = part_seed(recipe.seed, "initial weights")
         initial = RandomNumbers(self.device, seed=seed, default_seed=seed)
         with (
@@ -174,7 +178,8 @@ class TrainingRun(TrainingState):
 
         Raises:
             RuntimeError: if not all epochs are trained.
-            NonFiniteLossError: if a weight is infinite or NaN after the last step.
+            NonFiniteLossError: if a weight is infinite or NaN after the last step, or in the
+                finished network, such as the average of latents that became infinite.
         """
         self.execution.prepare(self.device)
         if not self.is_trained:
@@ -183,12 +188,12 @@ class TrainingRun(TrainingState):
                 f"only {self.epoch} of {total} epochs are trained; train the others before calling "
                 "outcome()"
             )
-        if not all(weight.isfinite().all() for weight in self.model.parameters()):
-            raise NonFiniteLossError(self.step, self.last_loss)
+        self._require_finite()
         evaluating = naming_exhausted_memory(f"evaluating {self.what}")
         outputs = self.splits.num_classes
         metrics = [one for one in self.recipe.task.metrics if one.applies(outputs)]
         with evaluating, self._finished():
+            self._require_finite()
             validation = self._evaluated(self.splits.validation, metrics)
             test = self._evaluated(self.splits.test, metrics)
         return Outcome(
@@ -203,6 +208,10 @@ class TrainingRun(TrainingState):
             dimensions=self.dimensions,
             training_images=len(self.splits.train),
         )
+
+    def _require_finite(self) -> None:
+        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+            raise NonFiniteLossError(self.step, self.last_loss)
 
     def final_weights(self) -> dict[str, Tensor]:
         """Return the state dict of the finished network, hard-quantized, on the CPU."""
@@ -276,6 +285,7 @@ class TrainingRun(TrainingState):
         self._harden()
         if is_wanted:
             self._statistics.reestimate(self.model)
+            self._begin_average(start=0)  # of these statistics instead of the previous ones
 
     def _train_epoch(self, pause_steps: int | None) -> Iterator[EpochRecord | None]:
         """Train the epoch in progress, with pauses, and yield its record at the end."""

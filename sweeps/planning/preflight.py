@@ -1,6 +1,6 @@
 """Preflight: find errors that would make trials fail, before any trial starts."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -26,7 +26,7 @@ from quantlab.quantizers.contract import require_contract
 from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract
 from quantlab.training.accumulation import require_one_process
-from quantlab.training.rehearsal import rehearse, rehearse_schedules
+from quantlab.training.rehearsal import rehearse, rehearse_schedules, require_effective
 from sweeps.planning.network_notes import notes_on, require_last_batches_fit
 from sweeps.planning.teachers import require_networks_of_teachers
 from sweeps.spec import Cell
@@ -138,8 +138,10 @@ def notes_by_cell(cells: Iterable[Cell], data_dir: Path | None = None) -> list[l
     return _rehearse(recipes, dimensions_of, None, runs_here=False)
 
 
-def _check_maps(recipes: Iterable[Recipe], runs_here: bool) -> None:
+def _check_maps(recipes: Sequence[Recipe], runs_here: bool) -> None:
     """Check optimizers and schedules, and maps at the sharpnesses that the schedules give."""
+    for recipe in recipes:
+        require_effective(recipe)
     tried: dict[str, tuple[Quantizer, BackwardMap, set[float]]] = {}
     scales: dict[str, tuple[Scale, tuple[float, ...]]] = {}
     for recipe in _distinct(recipes, _key_of_schedules):

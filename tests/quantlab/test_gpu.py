@@ -8,6 +8,7 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from quantlab import (
     TrainingRun,
 )
 from quantlab.backward_maps import InsideLevels, Jacobian, SignSwishDerivative
+from quantlab.datasets.imagenet import ImageNet
 from quantlab.errors import naming_exhausted_memory
 from quantlab.execution import Execution, parse_execution
 from quantlab.kernels.grouped_convolution import grouped_convolution
@@ -43,8 +45,10 @@ from quantlab.update_rules import (
     PROX_CONNECT,
     PROX_QUANT,
     REVERSE_PROX_CONNECT,
+    Point,
     UpdateRule,
 )
+from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import ADAM, AUGMENTED_DIGITS, SGD, quantized
 
 DEVICE = os.environ.get("QUANTLAB_GPU_TESTS_ON", "cuda")
@@ -236,6 +240,20 @@ def test_a_member_that_diverges_leaves_the_others_as_they_are() -> None:
     for place, own in zip((0, 2, 3), expected, strict=True):
         for record, other in zip(records[place], own, strict=True):
             assert record.train_loss == pytest.approx(other.train_loss, rel=1e-3)
+
+
+def test_a_pack_reads_files_and_evaluates_them(tmp_path: Path) -> None:
+    """Whose labels are on the CPU."""
+    write_images(tmp_path / "pets", {"train": 12, "val": 4})
+    dataset = ImageNet(folder="pets", validation_images=8, crop=16, resize=20)
+    recipes = [replace(one, dataset=dataset, batch_size=8) for one in MEMBERS[:2]]
+    pack = PackedRun(recipes, data_dir=tmp_path, device=DEVICE)
+    records = [event.record for event in pack if event.record is not None]
+    assert len(records) == 6
+    for run in pack.members:
+        found = run.metric_at(Point.HARD)
+        own = [one for one in records if one.epoch == 3][run.recipe.seed]
+        assert own.validation_accuracy_hard == pytest.approx(found, abs=0.13)
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="the CPU has more memory than this asks for")

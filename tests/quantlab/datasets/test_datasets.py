@@ -3,6 +3,7 @@ import multiprocessing
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -341,3 +342,51 @@ def test_a_lost_loader_process_is_told_apart_from_our_own_errors(imagenet: Path)
     loader.kill()
     with pytest.raises(LostProcessError, match="a loader process was killed"):
         list(batches)
+
+
+class Mirror:
+    """An augmentation of the user's, whose methods need no instance."""
+
+    @staticmethod
+    def draw(count: int, *generators: torch.Generator) -> Tensor:
+        return torch.zeros(count)
+
+    @staticmethod
+    def apply(pixels: Tensor, drawn: Tensor) -> Tensor:
+        return pixels.flip(3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnWay(Digits):
+    """A dataset of the user's, whose augmentation is a number."""
+
+    def draw(self, count: int, generators: object) -> Tensor | None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnBatches(OwnWay):
+    def drawn_batch(self, images: object, indices: Tensor, drawn: object) -> tuple[Tensor, Tensor]:
+        return super().drawn_batch(images, indices, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [CropFlip, True, "flip", OwnWay], ids=str)
+def test_what_is_no_augmentation_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"Digits\.augmentation = .*such as CropFlip\("):
+        Digits(augmentation=wrong)
+    with pytest.raises(ConfigurationError, match=r"CIFAR10\.augmentation = "):
+        CIFAR10(augmentation=wrong)
+
+
+@pytest.mark.parametrize("own", [Mirror, Mirror(), CropFlip(padding=1)], ids=str)
+def test_augmentations_of_users_are_used(own: Any) -> None:
+    dataset = Digits(augmentation=own)
+    splits = dataset.load(Path("unused"))
+    generator = torch.Generator().manual_seed(0)
+    inputs, _ = next(iter(dataset.batches(splits.train, batch_size=3, generator=generator)))
+    plain, _ = next(iter(dataset.batches(splits.train, batch_size=3)))
+    assert inputs.shape == plain.shape
+    assert not isinstance(own, Mirror) or torch.equal(inputs, plain.flip(3))
+    OwnBatches(augmentation=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"OwnWay\.augmentation = 0\.5"):
+        OwnWay(augmentation=0.5)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Shares of batches, shards, and batch normalization in them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantlab import ConfigurationError, Recipe, TrainingRun, fingerprint, override
+from quantlab import (
+    ConfigurationError,
+    ParameterGroup,
+    Recipe,
+    TrainingRun,
+    fingerprint,
+    override,
+)
 from quantlab.datasets.base import DatasetSpec
 from quantlab.datasets.imagenet import ImageNet
 from quantlab.datasets.images.decoding import read_image
@@ -17,9 +25,10 @@ from quantlab.distributed.batch_norm import SharedBatchNorm, share_batch_norm
 from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.distributed.gradient_sum import GradientSum, require_equal
 from quantlab.distributed.shared_batch import SharedBatch, own_batches, require_shares
+from quantlab.models.weights import quantized_weights
 from tests.quantlab.distributed.pairs import Noisy
 from tests.quantlab.image_trees import write_images
-from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
+from tests.quantlab.recipes import SGD, SMALL_DIGITS, quantized, small_recipe
 
 
 def batch_of(rank: int, size: int, *, shards: int = 1) -> SharedBatch:
@@ -261,3 +270,26 @@ def test_layers_whose_statistics_cannot_be_shared_are_refused() -> None:
     layer = share_batch_norm(nn.BatchNorm1d(4), batch, 2)
     with pytest.raises(ConfigurationError, match="received 24 rows for 8 images"):
         layer(torch.randn(24, 4))
+
+
+def test_patterns_match_the_types_of_the_network_where_other_layers_stand_for_them() -> None:
+    """In the second stage, and in every other search for layers by their type."""
+    group = ParameterGroup(parameters=("BatchNorm2d",), options={"weight_decay": 0.0})
+    recipe = quantized(
+        optimizer=replace(SGD, groups=(group,)), epochs=1, batchnorm_epochs=1, batchnorm_shards=2
+    )
+    run, plain = TrainingRun(recipe), TrainingRun(override(recipe, "batchnorm_shards", 1))
+    assert any(isinstance(layer, SharedBatchNorm) for layer in run.model.modules())
+    include = ("BatchNorm2d",)
+    names = [*quantized_weights(plain.model, (), include)]
+    assert "bn1.weight" in names
+    assert [*quantized_weights(run.model, (), include)] == names
+    assert len(list(run)) == 2
+    decays = {
+        sum(target.numel() for target in one["params"]): one["weight_decay"]
+        for one in run.optimizer.param_groups
+    }
+    norms = [one for one in plain.model.modules() if isinstance(one, nn.BatchNorm2d)]
+    of_norms = sum(number.numel() for one in norms for number in one.parameters())
+    assert len(decays) == 2
+    assert decays[of_norms] == 0

@@ -1,14 +1,18 @@
 """Layers with a constant scale: their weights act as weights times sqrt(2 / fan-in)."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from quantlab import ConfigurationError
+from quantlab.canonical import canonical_key
+from quantlab.models.base import ScaledLayers
 from quantlab.models.convnet import ConvNet
 from quantlab.models.he_scales import HeScales
+from quantlab.models.learned_scales import LearnedScales
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.models.vgg import VGG16
 from quantlab.models.weights import quantized_weights
@@ -74,3 +78,26 @@ def test_name_and_base() -> None:
     assert HeScales(base=ConvNet()).name == "ConvNet with He scales"
     with pytest.raises(ConfigurationError, match=r"HeScales\.base = 'resnet18': must be an inst"):
         HeScales(base="resnet18")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [HeScales, LearnedScales])
+@pytest.mark.parametrize("wrong", ["*", "fc", "", 3, None, (1,)], ids=repr)
+def test_patterns_are_a_sequence_of_text(kind: type[ScaledLayers], wrong: Any) -> None:
+    """A text is not read letter by letter."""
+    with pytest.raises(
+        ConfigurationError, match=rf"{kind.__name__}\.exclude = .*: must be a sequence of patterns"
+    ):
+        kind(base=ConvNet(width=4), exclude=wrong)
+
+
+@pytest.mark.parametrize("kind", [HeScales, LearnedScales])
+def test_a_pattern_without_a_match_is_named_with_its_field(kind: type[ScaledLayers]) -> None:
+    spec = kind(base=ConvNet(width=4), exclude=("fc",))
+    with pytest.raises(
+        ConfigurationError, match=rf"^{kind.__name__}\.exclude: 'fc' matches no layer; must match a"
+    ):
+        spec.build(num_classes=10, num_channels=1)
+    listed: Any = ["Linear"]
+    assert canonical_key(kind(base=spec.base, exclude=listed)) == canonical_key(
+        kind(base=spec.base, exclude=("Linear",))
+    )

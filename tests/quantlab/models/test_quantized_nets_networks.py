@@ -151,7 +151,7 @@ def test_bad_random_levels_are_named(tmp_path: Any) -> None:
         RandomLevels(levels=(1, -1))
     with pytest.raises(ConfigurationError, match=r"RandomLevels\.exclude = 'Linear': must be"):
         RandomLevels(exclude="Linear")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="'Conv3d' matches no layer"):
+    with pytest.raises(ConfigurationError, match=r"^RandomLevels\.exclude: 'Conv3d' matches no"):
         RandomLevels(exclude=("Conv3d",)).load(built(VGG9(width=2)), tmp_path, no_other_trials)
 
 

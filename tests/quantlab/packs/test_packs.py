@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ from quantlab.models.mlp import MLP
 from quantlab.models.resnet import ResNet
 from quantlab.packs import PackedRun
 from quantlab.packs.compatibility import pack_key, require_compatible
+from quantlab.packs.evaluation import stacked_metric
 from quantlab.packs.network import Stacking
 from quantlab.packs.stacking import choose_stacking
 from quantlab.probing.pack_sizes import PackTimes, measure_packs, seconds_a_step
@@ -52,6 +54,7 @@ from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.recipe import Averaging, WeightGroup
 from quantlab.schedules import Constant, Linear, StepDecay
+from quantlab.tasks.classification import TopAccuracy
 from quantlab.update_rules import (
     POST_TRAINING,
     PROX_CONNECT,
@@ -701,3 +704,24 @@ def test_accuracies_over_seeds_are_the_same() -> None:
     one_by_one = [alone(recipe).outcome.test_accuracy for recipe in recipes]
     assert sum(in_packs) / 16 == pytest.approx(sum(one_by_one) / 16, abs=0.005)
     assert sum(one_by_one) / 16 > 0.9
+
+
+def test_metrics_are_summed_where_the_outputs_are() -> None:
+    """Labels of files are on the CPU. Without a GPU, a device whose numbers cannot be read."""
+    recipe = method(0)
+    images = recipe.dataset.load(Path("data")).validation
+
+    class Elsewhere:
+        def __call__(self, weights: Any, inputs: Tensor, execution: Any) -> Tensor:
+            return torch.zeros(*inputs.shape[:2], 10, device="meta")
+
+        def train(self, mode: bool = True) -> None:
+            pass
+
+    class FirstLogit(TopAccuracy):
+        def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+            return outputs[:, 0]
+
+    network: Any = Elsewhere()
+    with pytest.raises(NotImplementedError, match="no data"):
+        stacked_metric(network, {}, images, recipe.dataset, FirstLogit(), count=2)

@@ -18,7 +18,7 @@ from quantlab.papers.newer_methods import (
     NewerMethod,
 )
 from quantlab.quantization_sets import BINARY, TERNARY
-from quantlab.schedules import Constant
+from quantlab.schedules import Constant, Linear, Product, Ramp
 
 
 def on(
@@ -65,3 +65,22 @@ def test_binary_maps_are_refused_on_other_sets(method: NewerMethod) -> None:
     with pytest.raises(ConfigurationError, match=rf"levels = .*two levels for {method.name[:3]}"):
         on(method, number, TERNARY)
     assert on(BNN, None, TERNARY).quantizer.levels == TERNARY
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 200])
+def test_cage_has_an_epoch_at_least_in_which_lambda_grows(epochs: int) -> None:
+    pull = CAGE.quantization(
+        BINARY, 2.0, learning_rate=Constant(0.1), epochs=epochs, steps_per_epoch=5
+    ).pull
+    start = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 200: 160}[epochs]
+    assert pull == Product((Constant(0.1), Ramp(2.0, start=start, end=epochs)))
+
+
+@pytest.mark.parametrize(("epochs", "order", "period"), [(1, 11.0, 1), (1, 3.5, 2), (10, 3.0, 25)])
+def test_an_order_of_a_short_training_grows_by_1_in_each_step(
+    epochs: int, order: float, period: int
+) -> None:
+    sharpness = RESTE.quantization(
+        BINARY, order, learning_rate=Constant(0.1), epochs=epochs, steps_per_epoch=5
+    ).sharpness
+    assert sharpness == Linear(1.0, period)

@@ -75,3 +75,11 @@ def test_an_outcome_has_both() -> None:
         assert found == evaluate(run.model, images, dataset, Classification().metrics)
         assert 0 < found["accuracy"] < found["accuracy_top5"] < 1
     assert outcome.test_accuracy == outcome.test["accuracy"]
+
+
+def test_of_outputs_that_are_not_finite_accuracies_are_numbers_and_losses_are_not() -> None:
+    """The class of NaN is the first that is NaN, as torch orders numbers."""
+    images, model = SMALL_DIGITS.load(Path("data"), "cpu").test, Logits(math.nan)
+    found = evaluate(model, images, SMALL_DIGITS, Classification().metrics)
+    assert found["accuracy"] == (images.labels == 0).double().mean()
+    assert found["accuracy"] < found["accuracy_top5"] < 1

@@ -1,16 +1,24 @@
 """The moving average of the weights: by hand, and what is evaluated and stored with it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from quantlab import ConfigurationError, Quantization, Recipe, TrainingRun
+from quantlab import (
+    ConfigurationError,
+    NonFiniteLossError,
+    OptimizerSpec,
+    Quantization,
+    Recipe,
+    TrainingRun,
+)
 from quantlab.canonical import fingerprint
 from quantlab.mirror_maps.softmax import Softmax
+from quantlab.models import ModelSpec
 from quantlab.packs import PackedRun
 from quantlab.packs.compatibility import pack_key
 from quantlab.quantization_sets import TERNARY
@@ -30,6 +38,7 @@ from tests.quantlab.packs.test_packs import (
     method,
     packed,
 )
+from tests.quantlab.recipes import quantized
 
 DECAY = 0.8
 SHORT: dict[str, Any] = {
@@ -221,3 +230,57 @@ def test_identity_and_limits() -> None:
         with_average(method(0, averaging=Averaging()))
     with pytest.raises(ConfigurationError, match=r"Recipe\.moving_average = 0\.9: must be"):
         replace(recipe, moving_average=0.9)
+
+
+def test_the_second_stage_averages_the_recomputed_statistics() -> None:
+    """From the first step on, the average is that of the statistics it begins with."""
+    recipe = with_average(method(0, reestimate_batchnorm=True))
+    recipe = replace(recipe, **{**SHORT, "batchnorm_epochs": 1})
+    run, pack = TrainingRun(recipe), PackedRun([recipe, replace(recipe, seed=1)])
+    training = run.train(pause_steps=1)
+    while run.epoch < recipe.epochs:
+        next(training)
+    run.begin_epoch()
+    expected = {name: value.clone() for name, value in run.model.state_dict().items()}
+    with run.averaged():
+        for name, value in run.model.state_dict().items():
+            assert torch.equal(value, expected[name])
+    next(training)  # one step
+    for name, value in run.model.state_dict().items():
+        if value.is_floating_point():
+            expected[name].lerp_(value, 1 - DECAY)
+    with run.averaged():
+        for name in ("bn1.running_mean", "bn3.running_var", "bn2.weight"):
+            found = run.model.state_dict()[name]
+            torch.testing.assert_close(found, expected[name], rtol=1e-12, atol=1e-14)
+    list(training)
+    list(pack)
+    for name, value in pack.members[0].final_weights().items():
+        torch.testing.assert_close(value, run.final_weights()[name], rtol=1e-9, atol=1e-9)
+
+
+@dataclass(frozen=True)
+class Bare(ModelSpec):
+    """A linear layer without biases."""
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes, bias=False))
+
+
+@pytest.mark.parametrize("select", ["last", "best"])
+def test_an_average_of_infinite_latents_is_no_result(select: str) -> None:
+    """The network itself has levels as its weights, and its loss is finite."""
+    recipe = quantized(
+        model=Bare(),
+        optimizer=OptimizerSpec(learning_rate=3e38, options={"momentum": 0.9}),
+        quantization=Quantization(rule=PROX_CONNECT, quantizer=Nearest()),
+        epochs=2,
+        batchnorm_epochs=0,
+        select=select,
+    )
+    plain, averaged = TrainingRun(recipe), TrainingRun(with_average(recipe))
+    for own, other in zip(averaged, plain, strict=True):
+        assert own.train_loss == other.train_loss
+    assert plain.outcome().validation_accuracy > 0
+    with pytest.raises(NonFiniteLossError):
+        averaged.outcome()

@@ -10,15 +10,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantlab import ConfigurationError, OptimizerSpec, Recipe, TrainingRun, override
+from quantlab import (
+    ConfigurationError,
+    OptimizerSpec,
+    Quantizer,
+    Recipe,
+    TrainingRun,
+    WeightGroup,
+    fingerprint,
+    override,
+)
+from quantlab.datasets.augmentation import CropFlip
 from quantlab.datasets.base import Dimensions
 from quantlab.datasets.digits import Digits
 from quantlab.models import ModelSpec
 from quantlab.models.mlp import MLP
 from quantlab.packs import PackedRun
+from quantlab.papers.newer_methods import NORMAL_MAP
+from quantlab.quantization_sets import TERNARY
+from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
-from quantlab.schedules import Constant, Schedule
+from quantlab.schedules import Constant, Cosine, Schedule
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
+from quantlab.update_rules import POST_TRAINING
 from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
 
 DIGITS = Dimensions(10, (1, 8, 8))
@@ -262,3 +276,88 @@ def test_recipes_with_lists_in_their_fields_are_trained() -> None:
     assert len(list(run)) == 1
     pack = PackedRun([recipe, override(recipe, "quantization.quantizer", Listed(notes=[3]))])
     assert sum(len(events) for events in pack.train()) == 2
+
+
+@dataclass(frozen=True)
+class Table(Schedule):
+    """A value of each epoch."""
+
+    values: tuple[float, ...]
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        return self.values[step // steps_per_epoch]
+
+
+def grouped(own: Schedule | None, quantizer: Quantizer = PiecewiseLinear()) -> Recipe:  # noqa: B008
+    group = WeightGroup(layers=("conv2",), quantizer=quantizer, sharpness=own)
+    return override(quantized(), "quantization.groups", (group,))
+
+
+def test_the_sharpness_after_the_last_step_is_tried() -> None:
+    """It is used for the weights after that step, but not in the second stage."""
+    short, long = Table((0.1, 0.2, 0.3)), Table((0.1, 0.2, 0.3, 0.4))
+    sharpness = "quantization.sharpness"
+    for recipe, field in (
+        (override(quantized(), sharpness, short), sharpness),
+        (override(quantized(batchnorm_epochs=0), sharpness, short), sharpness),
+        (override(quantized(POST_TRAINING), sharpness, short), sharpness),
+        (grouped(short), "quantization.groups.0.sharpness"),
+    ):
+        says = rf"^{field} = .*IndexError.* at step 300; the weights after the last step are mapped"
+        with pytest.raises(ConfigurationError, match=says):
+            rehearse_schedules(recipe)
+        with pytest.raises(ConfigurationError, match=r"IndexError.* at step 21; the weights after"):
+            TrainingRun(recipe)
+    nearest = override(quantized(), "quantization.quantizer", Nearest())
+    for recipe in (
+        override(quantized(), sharpness, long),
+        override(quantized(), "quantization.step_scale", short),
+        override(nearest, sharpness, short),
+        grouped(short, Nearest()),
+    ):
+        rehearse_schedules(recipe)
+        assert len(list(TrainingRun(recipe))) == 5
+
+
+def test_a_pull_that_exceeds_1_in_between_is_found_before_training() -> None:
+    """With a warm-up, it is largest at the end of an epoch in the middle."""
+    rate = Cosine(0.1, epochs=30, warmup_epochs=3)
+    for gamma, is_refused in ((0.0999, True), (0.1001, False)):
+        recipe = quantized(epochs=30, batchnorm_epochs=0)
+        quantization = NORMAL_MAP.quantization(
+            TERNARY, gamma, learning_rate=rate, epochs=30, steps_per_epoch=7
+        )
+        recipe = replace(recipe, quantization=quantization)
+        if not is_refused:
+            rehearse_schedules(recipe)
+            TrainingRun(recipe)
+            continue
+        with pytest.raises(ConfigurationError, match=r"pull = .*returned 1\.001 at step 299; must"):
+            rehearse_schedules(recipe)
+        with pytest.raises(ConfigurationError, match=r"returned 1\.001 at step 20; must return"):
+            TrainingRun(recipe)
+    recipe = override(quantized(), "quantization.pull", Own(lambda step: 1.5 if step == 9 else 0.5))
+    with pytest.raises(ConfigurationError, match=r"returned 1\.5 at step 9; must return"):
+        TrainingRun(recipe)
+
+
+def test_settings_without_an_effect_are_refused_before_training_only() -> None:
+    """Recipes of finished trials may have them."""
+    options = {"lr": 0.001, "momentum": 0.9}
+    spec = OptimizerSpec(learning_rate=Constant(0.05), options=options)
+    says = r"OptimizerSpec\.options = \{'lr': 0\.001.*'lr', which has no effect; remove it, and set"
+    with pytest.raises(ConfigurationError, match=says):
+        rehearse(quantized(optimizer=spec), DIGITS)
+    augmented = replace(SMALL_DIGITS, augmentation=CropFlip(flip="no"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"CropFlip\.flip = 'no': must be True or False"):
+        rehearse(quantized(dataset=augmented), DIGITS)
+    for flip in (True, False, 1, np.bool_(False)):
+        known = replace(SMALL_DIGITS, augmentation=CropFlip(flip=flip))  # type: ignore[arg-type]
+        rehearse(quantized(dataset=known), DIGITS)
+    without = replace(spec, options={"momentum": 0.9})
+    with_lr, plain = (
+        TrainingRun(quantized(optimizer=one, epochs=1, batchnorm_epochs=0))
+        for one in (spec, without)
+    )
+    assert [record.train_loss for record in with_lr] == [record.train_loss for record in plain]
+    assert fingerprint(with_lr.recipe) != fingerprint(plain.recipe)
