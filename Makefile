@@ -76,7 +76,9 @@ chaos: $(READY)
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/sweeps/searching/test_search.py \
 		tests/sweeps/worker/test_kill.py tests/sweeps/worker/test_data_parallel.py \
 		tests/sweeps/storage/test_damage.py tests/test_page_controls.py \
-		tests/quantlab/packs/test_packs.py tests/benchmarks/test_gpu_command.py
+		tests/quantlab/packs/test_packs.py tests/quantlab/packs/test_recorded_steps.py \
+		tests/quantlab/papers/test_methods_in_packs.py tests/benchmarks/test_gpu_command.py \
+		tests/sweeps/test_wrong_files.py tests/analysis/test_reading.py
 	QUANTLAB_CHAOS=1 $(BIN)/python -m pytest -m machines -rs tests/machines
 
 .venv/.ready-bench: $(READY)

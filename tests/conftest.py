@@ -159,7 +159,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         if is_new:
             (folder / "tiny.py").write_text(TINY)
             (folder / "quantlab").mkdir()  # as beside a clone; workers take it for no package
-            done = run_here(folder, "run", "tiny.py", "--concurrency", "2")
+            done = run_here(folder, "run", "tiny.py", "--concurrency", "1")
             assert done.returncode == 0, done.stdout + done.stderr
             output.write_text(done.stdout)
         return Ran(folder, output.read_text())

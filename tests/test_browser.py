@@ -7,6 +7,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -215,17 +216,29 @@ def links(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
         server.communicate(timeout=30)
 
 
-def test_the_link_to_mlflow_shows_the_trials_by_accuracy(
-    browser: webdriver.Chrome, links: dict[str, str]
-) -> None:
+@dataclass(frozen=True)
+class Table:
+    """What MLflow shows of the trials."""
+
+    rows: list[dict[str, str]]
+    """Name of a column -> text."""
+    link: str
+    """To one of the runs."""
+
+
+@pytest.fixture(scope="module")
+def table(browser: webdriver.Chrome, links: dict[str, str]) -> Table:
+    """Where the link leads, which takes seconds to load."""
     shown = {"method", "set", "rho0", "seed", "test_accuracy", "validation_accuracy"}
     header = "return [...document.querySelectorAll('.ag-header-cell')].map(e => e.innerText.trim())"
+    by_name = "//a[contains(., 'MD rho0=')]"
     open_afresh(browser, links["tiny"])
     WebDriverWait(browser, 60).until(
         lambda page: (
             "6 matching runs" in body(page)
             # MLflow orders the columns of a view only sometimes, as the page is loaded in parts.
             and shown < set(page.execute_script(header))
+            and page.find_elements(By.XPATH, by_name)
         )
     )
     rows = browser.execute_script(
@@ -233,12 +246,16 @@ def test_the_link_to_mlflow_shows_the_trials_by_accuracy(
         "(rows[cell.closest('.ag-row').getAttribute('row-index')] ??= {})"
         "[cell.getAttribute('col-id')] = cell.innerText.trim(); return Object.values(rows)"
     )
-    assert len(rows) == 6
-    accuracies = [float(row["metrics.`test_accuracy`"]) for row in rows]
+    return Table(rows, str(browser.find_element(By.XPATH, by_name).get_attribute("href")))
+
+
+def test_the_link_to_mlflow_shows_the_trials_by_accuracy(table: Table) -> None:
+    assert len(table.rows) == 6
+    accuracies = [float(row["metrics.`test_accuracy`"]) for row in table.rows]
     assert accuracies == sorted(accuracies, reverse=True)
     assert all(accuracy == round(accuracy, 5) for accuracy in accuracies)
-    assert {row["params.`method`"] for row in rows} == {"MD", "FP"}
-    for row in rows:
+    assert {row["params.`method`"] for row in table.rows} == {"MD", "FP"}
+    for row in table.rows:
         assert f"\nseed={row['params.`seed`']} " in row["attributes.`Run Name`"]
 
 
@@ -264,15 +281,8 @@ def test_mlflow_groups_the_trials_of_a_configuration(
     WebDriverWait(browser, 60).until(lambda page: "Group: MD rho0=0.5" in body(page))
 
 
-def test_a_moved_storage_shows_its_artifacts(
-    browser: webdriver.Chrome, links: dict[str, str]
-) -> None:
-    open_afresh(browser, links["tiny"])
-    by_name = "//a[contains(., 'MD rho0=')]"
-    WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.XPATH, by_name))
-    run = browser.find_element(By.XPATH, by_name).get_attribute("href")
-    assert run is not None
-    browser.get(f"{run.partition('?')[0]}/artifacts/recipe.json")
+def test_a_moved_storage_shows_its_artifacts(browser: webdriver.Chrome, table: Table) -> None:
+    open_afresh(browser, f"{table.link.partition('?')[0]}/artifacts/recipe.json")
     WebDriverWait(browser, 60).until(
         lambda page: "weights.pt" in body(page) and '"algorithm"' in body(page)
     )

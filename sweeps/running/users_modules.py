@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import suppress
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +11,7 @@ from quantlab.canonical import NAMED
 from quantlab.identity.code_origin import OURS, SOURCE, is_added_module
 from quantlab.identity.module_source import tree_of
 from sweeps.loading.files import FILE_MODULE_PREFIX, last_file, modules_beside
-from sweeps.storage.provenance import uncommitted_changes
+from sweeps.storage.provenance import distributions, uncommitted_changes
 from sweeps.worker.sent_modules import send_modules_by_name
 
 
@@ -70,7 +69,7 @@ def _travels(module: ModuleType) -> bool:
     if not is_added_module(module) or tree_of(module) is None:
         return False
     package = module.__name__.split(".")[0]
-    return package in OURS or package not in packages_distributions()
+    return package in OURS or package not in distributions()
 
 
 def _content(module: ModuleType) -> bytes | None:

@@ -4,6 +4,7 @@ import getpass
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -114,6 +115,15 @@ def batch_job() -> str:
     return f"SLURM job {job}" if job else ""
 
 
+@lru_cache(maxsize=1)
+def distributions() -> Mapping[str, list[str]]:
+    """Return the names of the installed distributions by the packages that they have.
+
+    Lists of the files of all distributions are read, which takes a second or more.
+    """
+    return packages_distributions()
+
+
 @lru_cache(maxsize=8)
 def package_versions(*further: str) -> dict[str, str]:
     """Return the versions of Python and of the packages that affect results.
@@ -123,7 +133,7 @@ def package_versions(*further: str) -> dict[str, str]:
     """
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     for package in further:
-        for name in packages_distributions().get(package, ()):
+        for name in distributions().get(package, ()):
             versions.setdefault(name, version(name))
     return versions
 

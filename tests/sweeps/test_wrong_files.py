@@ -1,6 +1,7 @@
 """Files of sweeps and studies made wrong at random: one line each, never a traceback."""
 
 import ast
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ WRONG = (
     *("sys.exit()", "1 / 0", "undefined", "[][0]", "deep()", "open('no file')", "exec('1 +')"),
 )
 """Expressions that stand, one at a time, in the place of what a user would have written."""
+FILES = 320 if "QUANTLAB_CHAOS" in os.environ else 80  # `make chaos` makes more
 
 BESIDE = """
 import sys
@@ -125,7 +127,7 @@ def test_sweeps_made_wrong_are_told_of_in_a_line(
     file = tmp_path / "wrong.py"
     (tmp_path / "runs").mkdir()
     codes = []
-    for seed in range(320):
+    for seed in range(FILES):
         text = wrong_text(WITH_CHILD if seed % 4 == 0 else TINY, seed)
         file.write_text(text, encoding="utf-8", errors="surrogatepass")
         try:
@@ -144,7 +146,7 @@ def test_sweeps_made_wrong_are_told_of_in_a_line(
             assert len(lines) == 1, (seed, lines, text)
             assert lines[0].startswith("sweeps: error: "), (seed, lines)
             assert len(lines[0]) < 1500, (seed, lines)
-    assert 150 < codes.count(2) < 310  # most of them are wrong, and not all
+    assert 0.47 * FILES < codes.count(2) < 0.968 * FILES  # most of them are wrong, and not all
     assert not list(tmp_path.glob("runs/*"))
 
 

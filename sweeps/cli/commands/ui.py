@@ -78,8 +78,14 @@ def run(options: argparse.Namespace) -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # only the links are the command's output
     command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--port", str(options.port), "--workers", "1"]
-    # The URI may hold a password, and other users of this machine can read a command line.
-    os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": server.uri})
+    environment = {
+        # MLflow would start seven more processes for jobs, of which sweeps have none.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **os.environ,
+        # The URI may hold a password, and other users of this machine can read a command line.
+        "MLFLOW_BACKEND_STORE_URI": server.uri,
+    }
+    os.execve(sys.executable, command, environment)
 
 
 def _require_free(number: int) -> None:

@@ -1,6 +1,8 @@
 """Trials -> a folder: what is in it, that its numbers can be computed again, and what it says."""
 
 import re
+import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,13 @@ from tests.analysis.frames import EXAMPLE, grid, trials
 
 def written(frame: pd.DataFrame, folder: Path, **options: Any) -> Report:
     return write_report(Measurements(frame), folder, title="Made", facts={}, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report on `EXAMPLE` in all formats; nobody changes what is in its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return written(trials(EXAMPLE), folder, paper="proxconnect")
 
 
 def test_tables_have_the_papers_layout() -> None:
@@ -108,17 +117,17 @@ def test_further_axes_stay_apart() -> None:
     assert '"axis.lr"' in recompute(Measurements(first))
 
 
-def test_every_format_has_its_files(tmp_path: Path) -> None:
-    report = written(trials(EXAMPLE), tmp_path, paper="proxconnect")
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!.]*") if path.is_file()}
-    assert files == {str(path.relative_to(tmp_path)) for path in report.files}
-    tables = {"trials", "history", *(name for name, _ in report.findings.tables())}
+def test_every_format_has_its_files(whole: Report) -> None:
+    folder = whole.directory
+    files = {str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file()}
+    assert files == {str(path.relative_to(folder)) for path in whole.files}
+    tables = {"trials", "history", *(name for name, _ in whole.findings.tables())}
     assert tables >= {"configurations", "selected", "verdicts", "sensitivity", "claims", "beside"}
     assert files == {
         "report.html",
         "report.md",
         "latex/report.tex",
-        *(f"latex/{table.name}.tex" for table in report.tables),
+        *(f"latex/{table.name}.tex" for table in whole.tables),
         *(f"latex/figure_{name}.tex" for name in ("sensitivity", "heat_map")),
         *(f"latex/{name}.pdf" for name in ("sensitivity", "heat_map")),
         *(f"tables/{name}.{ending}" for name in tables for ending in ("csv", "parquet")),
@@ -130,14 +139,12 @@ def test_every_format_has_its_files(tmp_path: Path) -> None:
     }
 
 
-def test_top5_accuracies_are_shown_where_there_are_any(tmp_path: Path) -> None:
+def test_top5_accuracies_are_shown_where_there_are_any(whole: Report, tmp_path: Path) -> None:
     frame = trials(EXAMPLE)
-    for folder, name, changes in (
-        ("a", "", {}),
-        ("b", "test top-5 %", {"test_accuracy_top5": [0.987] + [float("nan")] * (len(frame) - 1)}),
-    ):
-        written(frame.assign(**changes), tmp_path / folder, formats=["html"])
-        text = (tmp_path / folder / "report.html").read_text()
+    top5 = [0.987] + [float("nan")] * (len(frame) - 1)
+    written(frame.assign(test_accuracy_top5=top5), tmp_path, formats=["html"])
+    for folder, name in ((whole.directory, ""), (tmp_path, "test top-5 %")):
+        text = (folder / "report.html").read_text()
         header = re.search(r'data-name="trials">\s*<thead><tr>(.*?)</tr>', text, re.DOTALL)
         assert header is not None
         assert ('<th class="number">test top-5 %</th>' in header[1]) == bool(name)
@@ -160,12 +167,11 @@ def test_a_format_by_itself(tmp_path: Path, name: str) -> None:
     assert top == expected[name]
 
 
-def test_accuracies_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = trials(EXAMPLE)
-    report = written(frame, tmp_path)
-    lines = recompute(Measurements(frame))
-    assert lines in (tmp_path / "report.md").read_text()
-    monkeypatch.chdir(tmp_path)
+def test_accuracies_can_be_recomputed(whole: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = whole.directory
+    lines = recompute(Measurements(trials(EXAMPLE)))
+    assert lines in (folder / "report.md").read_text()
+    monkeypatch.chdir(folder)
     load, compute = lines.split("\n")
     scope: dict[str, Any] = {"pd": pd}
     exec(load, scope)
@@ -173,13 +179,13 @@ def test_accuracies_can_be_recomputed(tmp_path: Path, monkeypatch: pytest.Monkey
     pc = recomputed[(recomputed["method"] == "PC") & (recomputed["rho0"] == 0.01)].iloc[0]
     text = f"{pc['mean']:.2f} ({pc['std']:.2f})"
     assert text == "94.00 (1.41)"
-    assert text in (tmp_path / "report.md").read_text()
-    assert text in (tmp_path / "report.html").read_text()
-    assert text in (tmp_path / "latex" / "methods_1.tex").read_text()
+    assert text in (folder / "report.md").read_text()
+    assert text in (folder / "report.html").read_text()
+    assert text in (folder / "latex" / "methods_1.tex").read_text()
     for read, ending in ((pd.read_csv, "csv"), (pd.read_parquet, "parquet")):
-        again = read(tmp_path / "tables" / f"configurations.{ending}")
+        again = read(folder / "tables" / f"configurations.{ending}")
         assert again["test_mean"].tolist() == pytest.approx(
-            report.findings.configurations["test_mean"].tolist()
+            whole.findings.configurations["test_mean"].tolist()
         )
 
 
@@ -192,39 +198,49 @@ def test_the_written_trials_are_trials_again(tmp_path: Path, ending: str) -> Non
     assert again.loc[0, "set"] == ""
 
 
-def test_another_report_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
-    written(trials(EXAMPLE), tmp_path, paper="proxconnect")
-    (tmp_path / "tables" / "mine.csv").write_text("of somebody else")
-    report = written(trials(EXAMPLE), tmp_path, formats=["csv"])
-    left = {path for path in tmp_path.rglob("[!.]*") if path.is_file()}
-    assert left == {*report.files, tmp_path / "tables" / "mine.csv"}
-    assert not (tmp_path / "tables" / "claims.csv").exists()
+def test_another_report_leaves_nothing_of_the_one_before(whole: Report, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole.directory, tmp_path / "copy")
+    assert (folder / "tables" / "claims.csv").exists()
+    (folder / "tables" / "mine.csv").write_text("of somebody else")
+    report = written(trials(EXAMPLE), folder, formats=["csv"])
+    left = {path for path in folder.rglob("[!.]*") if path.is_file()}
+    assert left == {*report.files, folder / "tables" / "mine.csv"}
+    assert not (folder / "tables" / "claims.csv").exists()
 
 
-def test_numbers_are_the_same_in_every_format(tmp_path: Path) -> None:
-    report = written(trials(EXAMPLE), tmp_path)
-    for table in report.tables:
+def test_numbers_are_the_same_in_every_format(whole: Report) -> None:
+    for table in whole.tables:
         for cell in table.body.to_numpy().flatten():
             mark, number, rest = marked(cell)
             shown = f"<ins>{number}</ins>{rest}" if mark is Mark.UNDERLINED else cell
             assert f" {shown} " in table.markdown()
 
 
-def test_the_same_trials_give_the_same_files(tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        written(trials(EXAMPLE), tmp_path / folder, formats=["html", "figures", "csv"])
-    for path in (tmp_path / "a").rglob("[!.]*.*"):
-        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+def test_the_same_trials_give_the_same_files(whole: Report, tmp_path: Path) -> None:
+    formats = ["html", "figures", "csv"]
+    report = written(trials(EXAMPLE), tmp_path, paper="proxconnect", formats=formats)
+    for path in report.files:
+        other = whole.directory / path.relative_to(tmp_path)
         assert path.read_bytes() == other.read_bytes(), path.name
 
 
-@pytest.mark.parametrize("open_methods", [{"PC"}, {"PC", "PQ", "BC"}, {"FP", "BC", "PQ"}])
-def test_a_half_finished_sweep_has_a_report(tmp_path: Path, open_methods: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("open_methods", "formats"),
+    [
+        ({"PC"}, ["markdown", "html"]),
+        ({"PC", "PQ", "BC"}, FORMATS),
+        ({"FP", "BC", "PQ"}, ["markdown", "html"]),
+    ],
+)
+def test_a_half_finished_sweep_has_a_report(
+    tmp_path: Path, open_methods: set[str], formats: Collection[str]
+) -> None:
+    """Its page has all figures and tables, which other formats only write in other ways."""
     frame = trials(EXAMPLE)
     open_ones = frame["method"].isin(open_methods)
     frame.loc[open_ones, "state"] = "WAITING"
     frame.loc[open_ones, ["validation_accuracy", "test_accuracy"]] = None
-    written(frame, tmp_path, paper="proxconnect")
+    written(frame, tmp_path, paper="proxconnect", formats=formats)
     text = (tmp_path / "report.md").read_text()
     assert f"{open_ones.sum()} WAITING" in text
     assert "unfinished" in text
@@ -258,7 +274,7 @@ def test_what_a_paper_does_not_have_is_named(tmp_path: Path) -> None:
         (name, "binary", None, seed, 0.9) for name in ("MD-tanh-S", "Mine", "BC") for seed in (0, 1)
     ]
     frame = trials(rows, **{"axis.theta": "0.5"})
-    report = written(frame, tmp_path, paper="mirror-descent-view")
+    report = written(frame, tmp_path, paper="mirror-descent-view", formats=["markdown"])
     captions = {table.name: table.caption for table in report.tables}
     assert "The paper does not have MD-tanh-S (but MD-tanh-s), Mine." in captions["claims"]
     assert "which the paper does not have: theta." in captions["beside"]
@@ -266,7 +282,8 @@ def test_what_a_paper_does_not_have_is_named(tmp_path: Path) -> None:
 
 def test_an_axis_may_be_called_as_a_column_is(tmp_path: Path) -> None:
     frame = trials(EXAMPLE[2:8], **{"axis.model": "small", "axis.n": "7"})
-    report = written(frame, tmp_path, paper="proxconnect")
+    formats = ["html", "parquet"]
+    report = written(frame, tmp_path, paper="proxconnect", formats=formats)
     (table,) = [table for table in report.tables if table.name == "configurations"]
     assert {"model", "axis model", "n", "axis n"} <= set(table.body.columns)
 

@@ -29,6 +29,7 @@ from tests.quantlab.packs.test_packs import (
     LIFTED_STEPS,
     OTHER_SGD,
     STEPS_OF_ALL_KINDS,
+    STEPS_PER_EPOCH,
     Choosy,
     ChoosySoftmax,
     Double,
@@ -36,6 +37,9 @@ from tests.quantlab.packs.test_packs import (
     method,
 )
 from tests.quantlab.recipes import SGD
+
+CHUNK_STEPS, PAUSE_STEPS = STEPS_PER_EPOCH - 2, 2 * STEPS_PER_EPOCH - 3
+"""Neither divides an epoch."""
 
 
 class Recording(Operations):
@@ -90,7 +94,9 @@ def trained(
 
     monkeypatch.setattr("quantlab.packs.run.Stack", make)
     pack = PackedRun(recipes, execution=DEFAULT_EXECUTION, stacking=Stacking.FOLDED)
-    records = [(event.member, event.record) for events in pack.train(17) for event in events]
+    records = [
+        (event.member, event.record) for events in pack.train(PAUSE_STEPS) for event in events
+    ]
     assert all(record is not None for _, record in records)
     same = [(place, replace(one, seconds=0)) for place, one in records if one is not None]
     return same, [run.final_weights() for run in pack.members], stacks
@@ -156,11 +162,11 @@ def test_recorded_steps_are_the_steps(
     recipes: list[Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the bit; with batches that are drawn ahead, a smaller last one, and both stages."""
-    dataset = replace(recipes[0].dataset, train_images=310)
+    dataset = replace(recipes[0].dataset, train_images=32 * STEPS_PER_EPOCH - 10)
     recipes = [replace(recipe, dataset=dataset) for recipe in recipes]
     one_by_one = trained(recipes, monkeypatch)
-    ahead = trained(recipes, monkeypatch, chunk_steps=8)
-    recorded = trained(recipes, monkeypatch, chunk_steps=8, record=record)
+    ahead = trained(recipes, monkeypatch, chunk_steps=CHUNK_STEPS)
+    recorded = trained(recipes, monkeypatch, chunk_steps=CHUNK_STEPS, record=record)
     assert all(stack._recorded is not None for stack in recorded[2])
     for found in (ahead, recorded):
         assert found[0] == one_by_one[0]

@@ -27,9 +27,16 @@ from quantlab.papers.scaled_methods import SCALED_METHODS
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.schedules import Constant, Staircase
 from quantlab.update_rules import POST_TRAINING
-from tests.quantlab.packs.test_packs import DOUBLE_DIGITS, Double, alone, assert_alike, packed
+from tests.quantlab.packs.test_packs import (
+    FEW_DIGITS,
+    STEPS_PER_EPOCH,
+    Double,
+    alone,
+    assert_alike,
+    packed,
+)
 
-EPOCHS, STEPS_PER_EPOCH = 5, 10
+EPOCHS = 5
 RATES = {torch.optim.SGD: 0.05, torch.optim.Adam: 0.01}
 SETTING = Setting(1.0, beta_scale=1.3, beta_scale_interval=4)
 NUMBERS = {
@@ -92,7 +99,7 @@ def recipes(
     return [
         Recipe(
             model=Double(ConvNet(width=3)),
-            dataset=DOUBLE_DIGITS,
+            dataset=FEW_DIGITS,
             optimizer=OptimizerSpec(algorithm=algorithm, learning_rate=rate, options=options),
             quantization=quantization,
             epochs=EPOCHS,
@@ -143,7 +150,7 @@ def test_each_method_with_a_scale_is_trained_in_a_mixed_pack_as_alone(
 
 
 def binary(method: Algorithm, seed: int) -> Recipe:
-    """30 steps with Adam."""
+    """With Adam."""
     rate = OptimizerSpec(algorithm=torch.optim.Adam, learning_rate=Constant(0.01))
     return replace(
         recipes(torch.optim.Adam)[0],

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Command, Ran
-from tests.sweeps.sweep_files import WITH_CHILD
+from tests.sweeps.sweep_files import WITH_CHILD, changed
 
 pytestmark = pytest.mark.slow
 
@@ -67,32 +67,52 @@ def test_a_report_on_some_trials_stands_beside_that_on_all(
     assert "--only rho0=7: no trial of table trials.csv has rho0 '7'; there are m" in done.stderr
 
 
-def test_changed_trials_are_trained_as_another_sweep(
-    tiny_copy: Path, quick_command: Command
+def test_changed_and_further_trials_are_trained(
+    tiny_copy: Path, quick_command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tiny_copy / "child.py").write_text(WITH_CHILD)
-    before = set((tiny_copy / "runs" / "trials").iterdir())
-    options = ("--only", "block=child", "--set", "epochs=1")
-    quietly = ("--quiet", "--concurrency", "1")
-    done = quick_command(tiny_copy, "run", "child.py", *options, *quietly)
+    """They are those of another sweep; with more seeds, only their cells are trained.
+
+    With two epochs, the trials of this file are those of `tiny`, but for two seeds and a child.
+    """
+    text = changed(WITH_CHILD, "epochs=2,", "epochs=1,")
+    text = changed(text, "seeds=(0, 1),", "seeds=(0, 1, 2, 3),")
+    text = changed(text, '"MD rho0=0.5 seed=0"', '"MD rho0=0.5 seed=2"')
+    (tiny_copy / "child.py").write_text(changed(text, "seeds=(0,))", "seeds=(2,))"))
+    before = {folder.name for folder in (tiny_copy / "runs" / "trials").iterdir()}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    options = ("--only", "block=FP|child", "--set", "epochs=2")
+    automatic = ("--pack", "auto", "--gpus-per-trial", "auto", "--concurrency", "1")
+    done = quick_command(tiny_copy, "run", "child.py", *options, *automatic)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "tiny-epochs-1: 2 trials, 2 to run\ntiny-epochs-1: 2 COMPLETE\n"
-    assert "sweeps: with epochs=1, the trials are those of another sweep, tiny-epochs-1" in (
+    lines = done.stdout.splitlines()
+    assert lines[0] == "tiny-epochs-2: 6 trials, 4 to run"
+    # Two trials for one slot are measured, and are too short for more than that.
+    assert lines[1].startswith(
+        "--gpus-per-trial auto: this machine has no GPU, so trials run on CPUs"
+    )
+    measured = r"2 trials of ConvNet on Digits are trained one by one \(.*: 1: 1\.00 \(.*\)\)"
+    assert any(re.fullmatch(measured, line) for line in lines), lines
+    assert lines[-1] == "tiny-epochs-2: 6 COMPLETE"
+    assert "sweeps: with epochs=2, the trials are those of another sweep, tiny-epochs-2" in (
         done.stderr
     )
-    assert "sweeps: 'MD rho0=0.5 seed=0': included, because chosen trials need" in done.stderr
-    new = set((tiny_copy / "runs" / "trials").iterdir()) - before
-    recipes = [json.loads((folder / "recipe.json").read_text())["recipe"] for folder in new]
-    assert {recipe["epochs"] for recipe in recipes} == {1}
+    assert "sweeps: 'MD rho0=0.5 seed=2': included, because chosen trials need" in done.stderr
+    after = {folder.name for folder in (tiny_copy / "runs" / "trials").iterdir()}
+    assert before < after
+    new = after - before
+    assert len(new) == 4
+    files = [tiny_copy / "runs" / "trials" / name / "recipe.json" for name in new]
+    recipes = [json.loads(file.read_text())["recipe"] for file in files]
+    assert {recipe["epochs"] for recipe in recipes} == {2}
     parents = [(recipe["initial_weights"] or {}).get("fingerprint") for recipe in recipes]
-    assert {folder.name for folder in new} & set(parents)
+    assert new & set(parents)
     status = quick_command(tiny_copy, "status", "child.py", *options)
     assert status.returncode == 0
-    first, spent = status.stdout.splitlines()
-    assert first == "tiny-epochs-1: 1 COMPLETE"
-    assert spent.endswith(" of slots on 1 trial")
+    first, spent, *_ = status.stdout.splitlines()
+    assert first == "tiny-epochs-2: 5 COMPLETE"
+    assert spent.endswith(" of slots on 5 trials")
     report = quick_command(tiny_copy, "report", "child.py", *options, "--format", "csv")
-    assert "ui tiny-epochs-1, run 'sweep tiny-epochs-1" in report.stdout
+    assert "ui tiny-epochs-2, run 'sweep tiny-epochs-2" in report.stdout
 
 
 @pytest.mark.parametrize(

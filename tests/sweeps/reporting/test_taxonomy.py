@@ -1,11 +1,15 @@
 """The tables that `sweeps taxonomy` prints."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from quantlab import ConfigurationError
 from sweeps.cli import main
 from sweeps.loading import load_sweep
 from sweeps.reporting.taxonomy import properties_table
+from tests.sweeps.sweep_files import TINY
 
 
 def test_a_row_for_each_method_and_each_kind_of_it() -> None:
@@ -42,10 +46,16 @@ def test_full_precision_is_refused() -> None:
         properties_table("digits", cells)
 
 
-def test_the_command_prints_both_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["taxonomy", "digits"]) == 0
+def test_the_command_prints_both_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the user's own sweep, and of the papers'."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.py").write_text(TINY)
+    assert main(["taxonomy", "tiny.py"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Properties of the methods of digits." in shown
+    assert "Properties of the methods of tiny." in shown
+    assert re.search(r"\bMD binary\b", shown)
     assert "ProxQuant-Binary-L1 PQ ✗ ✓ ✗ ↗, ↗" in shown
     assert "ProxQuant-Ternary PQ-Ternary ✗ ✓ (✗) ✓ (✗) ✗" in shown
     assert "BinaryRelax BinaryRelax ✓ ✓ ✗ 0, ↗" in shown

@@ -29,7 +29,7 @@ def test_a_trial_of_a_sweep_is_reproduced_to_the_last_bit(
     for folder in folders:
         result = folder.result.read()
         assert result is not None
-        assert result.command == "sweeps run tiny.py --concurrency 2"
+        assert result.command == "sweeps run tiny.py --concurrency 1"
         assert result.folder == str(tiny.folder)
         assert result.processor
         assert not folder.running.exists()
@@ -53,7 +53,7 @@ def test_a_trial_of_a_sweep_is_reproduced_to_the_last_bit(
     assert "it was trained again before; remove " in told.stderr
     content = json.loads(told.stdout)
     assert content["identical"] is True
-    assert content["command"] == "sweeps run tiny.py --concurrency 2"
+    assert content["command"] == "sweeps run tiny.py --concurrency 1"
     assert content["weights"] == content["history"] == content["result"] == ""
 
 

@@ -42,7 +42,7 @@ from tests.services import (
 pytestmark = pytest.mark.slow
 
 PROCESSES = 4
-EPOCHS = 15
+EPOCHS = 9
 SWEEP = SweepSpec(
     name="stores",
     base=small_recipe(
@@ -256,11 +256,12 @@ def test_four_processes_at_once(
     store: str,
     processes: ProcessPoolExecutor,
     trained: Storage,
+    empty_database: Callable[[Path], str],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
     if store == "sqlite":
-        uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+        uri = empty_database(tmp_path / "mlflow.db")
     elif store == "postgresql":
         uri = request.getfixturevalue("database").create("direct", "tables")
     else:
@@ -300,9 +301,9 @@ def test_a_server_that_is_killed_within_a_batch_and_started_again(
     storage = Storage(tmp_path)
     cells = SWEEP.cells[:5]
     first, others = cells[0], cells[1:]
-    delivery = Delivery(connected("killed", storage, server.uri), retry_seconds=0.1)
+    delivery = Delivery(connected("killed", storage, server.uri), retry_seconds=0.02)
     folder = storage.trial(first.fingerprint)
-    copy(trained.trial(first.fingerprint), folder, epochs=10)
+    copy(trained.trial(first.fingerprint), folder, epochs=2 * EPOCHS // 3)
     delivery.announce(first)
     wait_until("the epochs so far are delivered", partial(has_delivered_epochs, folder))
     lock = database.connect("server")
@@ -363,7 +364,7 @@ def test_answers_that_are_lost(server: MlflowServer, trained: Storage, tmp_path:
     storage = copied(trained, tmp_path)
     cells = SWEEP.cells[:1]
     with network(server.port) as between:
-        delivery = Delivery(connected("lost", storage, between.uri), retry_seconds=0.1)
+        delivery = Delivery(connected("lost", storage, between.uri), retry_seconds=0.01)
         between.answers_to_lose += [b"runs/create", *[b"runs/log-batch"] * 4]
         between.answers_to_lose += [b"mlflow-artifacts/artifacts", b"runs/update"]
         delivery.announce(cells[0])
