@@ -210,10 +210,11 @@ def test_another_report_leaves_nothing_of_the_one_before(whole: Report, tmp_path
 
 def test_numbers_are_the_same_in_every_format(whole: Report) -> None:
     for table in whole.tables:
+        markdown = table.markdown()
         for cell in table.body.to_numpy().flatten():
             mark, number, rest = marked(cell)
             shown = f"<ins>{number}</ins>{rest}" if mark is Mark.UNDERLINED else cell
-            assert f" {shown} " in table.markdown()
+            assert f" {shown} " in markdown
 
 
 def test_the_same_trials_give_the_same_files(whole: Report, tmp_path: Path) -> None:
