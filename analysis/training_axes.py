@@ -55,19 +55,18 @@ def with_training_axes(frame: pd.DataFrame) -> pd.DataFrame:
         )
         for column in _MEANT.keys() & set(texts):
             texts[column] = texts[column].replace("", _MEANT[column])
-        texts_varying = texts.loc[:, [texts[column].nunique() > 1 for column in columns]]
-        if texts_varying.empty:  # as most often; the groups below take long
+        several = [column for column in columns if texts[column].nunique() > 1]
+        if not several:  # as most often; the groups below take long
             continue
         keys = [*setting, "method", "set", *axes]
-        within = texts_varying.groupby(frame["configuration_id"]).transform("nunique")
-        of_seeds = {column for column in within if (within[column] > 1).any()}
+        within = texts[several].groupby(frame["configuration_id"]).transform("nunique")
+        of_seeds = {column for column in several if (within[column] > 1).any()}
         columns = [column for column in columns if column not in of_seeds]
-        several = texts_varying.groupby([frame[key] for key in keys]).transform("nunique")
-        varying = [column for column in several if (several[column] > 1).any()]
-        varying = [column for column in varying if column not in of_seeds]
+        counts = texts[several].groupby([frame[key] for key in keys]).transform("nunique")
+        varying = [column for column in columns if column in counts and (counts[column] > 1).any()]
         if not varying:
             continue
-        where = (several[varying] > 1).any(axis="columns")
+        where = (counts[varying] > 1).any(axis="columns")
         where = where.groupby([frame[key] for key in setting]).transform("any")
         rows = texts[varying].itertuples(index=False, name=None)
         values = [
