@@ -34,6 +34,7 @@ wait in vain for a dead one, so the program that started the processes must watc
 
 import io
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -62,6 +63,10 @@ process that dies is noticed earlier; see the module's docstring."""
 
 _NOTE = "error"
 """Key of the note that a replica leaves for the others when it fails."""
+
+_READY = "ready"
+"""Beginning of the keys with which replicas say that they are about to connect."""
+_POLL_SECONDS = 0.05
 
 _ERRORS = {
     kind.__name__: kind for kind in (ConfigurationError, MemoryExhaustedError, LostProcessError)
@@ -153,16 +158,35 @@ class Replicas:
 
         Raises:
             LostProcessError: if a replica does not connect within `TIMEOUT`.
+            Exception: the error of a replica that has failed before.
         """
         if self.size == 1 or self._is_connected:
             return
         self._device = device
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         with self._together():
+            self._meet()
             dist.init_process_group(
                 backend, store=self._store, rank=self.rank, world_size=self.size, timeout=TIMEOUT
             )
         self._is_connected = True
+
+    def _meet(self) -> None:
+        """Wait until all replicas are about to connect. To connect to one that has failed hangs.
+
+        Raises:
+            RuntimeError: a replica has left a note, or does not come within `TIMEOUT`.
+        """
+        assert self._store is not None
+        self._store.set(f"{_READY}{self.rank}", "")
+        ready = [f"{_READY}{rank}" for rank in range(self.size)]
+        until = time.monotonic() + TIMEOUT.total_seconds()
+        while not self._store.check(ready):
+            if self._store.check([_NOTE]):
+                raise RuntimeError("a replica has failed")
+            if time.monotonic() > until:
+                raise RuntimeError(f"not all processes have started within {TIMEOUT}")
+            time.sleep(_POLL_SECONDS)
 
     def add(self, tensor: Tensor) -> None:
         """Add up a tensor over all replicas, in place. All get the same bits."""

@@ -207,7 +207,7 @@ def print_removal(found: Removal, *, what: str, runs: int, run_bytes: int, is_do
     """
     verb = "removed" if is_done else "would be removed"
     size = sum(trial.size for trial in found.trials) + run_bytes + sum(found.others.values())
-    mlflow = f" and {runs} MLflow runs" if runs else ""
+    mlflow = f" and {number_of(runs, 'MLflow run')}" if runs else ""
     counts: dict[str, int] = {}
     for trial in found.trials:
         counts[trial.state.value] = counts.get(trial.state.value, 0) + 1
@@ -220,7 +220,7 @@ def print_removal(found: Removal, *, what: str, runs: int, run_bytes: int, is_do
         print(f"  {_relative(path)} ({decimal(found.others[path])})")
     warned = [f"{trial.fingerprint}: {trial.warning}" for trial in found.trials if trial.warning]
     if warned:
-        print(f"{len(warned)} of these are needed:")
+        print(f"{len(warned)} of these {'is' if len(warned) == 1 else 'are'} needed:")
         _print_some(warned)
     if found.kept:
         print(f"{number_of(len(found.kept), 'trial')} kept:")

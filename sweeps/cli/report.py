@@ -276,7 +276,10 @@ def _log(
     written: Report | StudyReport,
     options: argparse.Namespace,
 ) -> dict[str, str | None] | None:
-    """Log the report to MLflow if the trials are there, and return where; None otherwise."""
+    """Log the report to MLflow if the trials are there, and return where; None otherwise.
+
+    The report has been written before. If MLflow does not answer, a warning says so.
+    """
     storage = Storage(options.storage)
     name = spec.experiment or spec.name
     tracker = Tracker(name, storage, options.tracking_uri, main_metric(cells))
@@ -287,7 +290,11 @@ def _log(
                 "its trials"
             )
         return None
-    page = log_report(tracker, run_name, spec.description, written.directory, written.files)
+    try:
+        page = log_report(tracker, run_name, spec.description, written.directory, written.files)
+    except ConfigurationError as error:
+        print_warnings([f"{error}; run the same command again to log the report"])
+        return None
     # A file may be loaded with other settings, or not at all, where the name is known.
     ui = command_line("ui", name, *changed_options(options, "storage", "tracking_uri"))
     if not options.json:

@@ -90,14 +90,18 @@ def remove(options: argparse.Namespace) -> int:
         runs = server.find({trial.fingerprint for trial in found.trials})
         if options.orphans:
             _spare_unknown_sweeps(found, runs, wanted.others)
-            fingerprints = {trial.fingerprint for trial in found.trials}
-            runs = {name: each for name, each in runs.items() if name in fingerprints}
-        of_runs = [run for each in runs.values() for run in each]
+        chosen = {trial.fingerprint for trial in found.trials}
+        own = {
+            name: [run for run in each if run.is_own]
+            for name, each in runs.items()
+            if name in chosen
+        }
+        of_runs = [run for each in own.values() for run in each]
         run_bytes = sum(map(server.size, of_runs))
         if not found.kept:
             found.others = {path: size_of(path) for path in wanted.folders if path.is_dir()}
         if options.yes:
-            _carry_out(found, runs, server, storage)
+            _carry_out(found, own, server, storage)
             if wanted.name and not found.kept:
                 _remove_rest(wanted, found, storage, options)
     if options.json:
@@ -284,7 +288,14 @@ def _spare_unknown_sweeps(
 def _carry_out(
     found: Removal, runs: dict[str, list[TrialRun]], server: TrialRuns, storage: Storage
 ) -> None:
-    """Remove the trials and their runs; those that cannot be removed move to the kept ones."""
+    """Remove the trials and their own runs; what cannot be removed moves to the kept ones.
+
+    Args:
+        found: the trials.
+        runs: fingerprint -> the runs to delete.
+        server: the server of the runs.
+        storage: the storage of the trials.
+    """
     removed = []
     for trial in found.trials:
         delete_runs = partial(server.delete, runs.get(trial.fingerprint, []))

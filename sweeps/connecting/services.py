@@ -1,6 +1,6 @@
 """Connect to Ray and to the tracking server at the same time, and disconnect at the end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ def services(
     cells: Sequence[Cell],
     resources: Resources,
     archive: Archive | None = None,
+    cells_at_end: Callable[[], Sequence[Cell]] | None = None,
 ) -> Iterator[tuple[int, "Announced", Agreement | None]]:
     """Connect to the tracking server, the archive and Ray, and disconnect at the end.
 
@@ -45,6 +46,7 @@ def services(
         cells: trials whose records may be missing on the server.
         resources: the resources of each trial.
         archive: the archive of finished trials; None for none.
+        cells_at_end: see `sweeps.tracking.delivery.delivering`.
 
     Yields:
         How many trials may be pending in Ray, the deliveries to the server and the archive, and
@@ -77,7 +79,7 @@ def services(
 
             with (
                 _agreement(storage, resources) as agreement,
-                delivering(tracker, cells) as delivery,
+                delivering(tracker, cells, cells_at_end) as delivery,
                 uploading(archive, cells, storage) as uploads,
             ):
                 try:

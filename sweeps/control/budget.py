@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from quantlab.errors import ConfigurationError
+from sweeps.printing.number_of import number_of
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0}
 _TRIALS = "trials"
@@ -43,7 +44,7 @@ class Budget:
 
     def __str__(self) -> str:
         if self.seconds is None:
-            return f"{self.trials} trials"
+            return number_of(self.trials or 0, "trial")
         return f"{hours(self.seconds)} h"
 
 

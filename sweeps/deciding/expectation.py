@@ -85,9 +85,8 @@ def _most(found: Round, sweep: SweepSpec, storage: Storage, most: int) -> int:
 
 def _lines(found: Round, data: dict[str, Any]) -> list[str]:
     """Return sentences on what is expected."""
-    at_most = (
-        f"at most {data['most_trials']} trials are added, for up to {data['most_seeds']} seeds"
-    )
+    added = "1 trial is" if data["most_trials"] == 1 else f"{data['most_trials']} trials are"
+    at_most = f"at most {added} added, for up to {data['most_seeds']} seeds"
     if not found.decisions and not data["most_trials"]:
         return [f"--until-decided: the sweep {NO_QUESTION}."]
     if data["unfinished"] == len(found.decisions):

@@ -10,6 +10,7 @@ from analysis.text import plain
 from sweeps.cell import fact
 from sweeps.planning.budget import budget_of
 from sweeps.planning.costs.machine import ONE_BY_ONE, Machine
+from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.trial_states import states_of
@@ -117,7 +118,8 @@ def describe(plan: dict[str, Any], width: int = 80) -> str:
     head = f"{plan['name']}: {about}" if about else plan["name"]
     tables = [as_text(fitted(own, width), width) for own in (_counts(plan), _costs(plan))]
     alone = [
-        f"--pack does not apply to {row['trials']} trials: {row['reason']}" for row in plan["alone"]
+        f"--pack does not apply to {number_of(row['trials'], 'trial')}: {row['reason']}"
+        for row in plan["alone"]
     ]
     notes = ["", *plan["notes"]] if plan.get("notes") else []
     decided = plan.get("until_decided") or {"lines": []}

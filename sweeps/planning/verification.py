@@ -6,6 +6,7 @@ from pathlib import Path
 
 from quantlab import ConfigurationError
 from sweeps.planning.data_changes import FinishedData
+from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 
@@ -52,8 +53,8 @@ def verified(cells: Sequence[Cell], storage: Storage, data_dir: Path) -> Verifie
     data = FinishedData.of(cells, storage)
     if data.num_unknown:
         found.notes.append(
-            f"{data.num_unknown} finished trials have no hash of their data, which an earlier "
-            "version did not record; their data is not compared"
+            f"{number_of(data.num_unknown, 'finished trial')} without a hash of the data, which an "
+            "earlier version did not record; this data is not compared"
         )
     now = data.now(data_dir)
     found.problems += now.problems + data.differences(data_dir, now)

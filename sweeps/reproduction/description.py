@@ -3,6 +3,7 @@
 from typing import Any
 
 from sweeps.cell import Cell
+from sweeps.printing.number_of import number_of
 from sweeps.reproduction.comparison import Comparison
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.records import Result
@@ -17,10 +18,12 @@ def lines_of(comparison: Comparison, again: TrialFolder, result: Result) -> list
         result: the result of the original.
     """
     same = "bit-identical"
-    network = f"{same} ({comparison.tensors} tensors)" if comparison.tensors else "none, as before"
+    tensors = comparison.tensors
+    network = f"{same} ({number_of(tensors, 'tensor')})" if tensors else "none, as before"
+    epochs = f"{same} ({number_of(comparison.epochs, 'epoch')})"
     lines = [
         f"weights  {comparison.weights or network}",
-        f"history  {comparison.history or f'{same} ({comparison.epochs} epochs)'}",
+        f"history  {comparison.history or epochs}",
         f"result   {comparison.result or same}",
     ]
     if not comparison.is_identical:

@@ -1,7 +1,8 @@
 """Retries: whether a trial whose process died is retried, and whether it is trained alone.
 
 `TrialCallback.on_trial_error` asks for a retry after a process has died, or after an error in
-`sweeps.worker.trial.TRANSIENT`. All other errors of a trial are final.
+`sweeps.worker.trial.TRANSIENT`. All other errors of a trial are final, also if its process dies
+afterwards.
 """
 
 

@@ -24,6 +24,7 @@ from sweeps.placement.needs import Needs
 from sweeps.running.queue import TrialQueue
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
+from sweeps.storage.records import Failure
 from sweeps.tracking.delivery import Announced
 from sweeps.watching.progress import Progress
 from sweeps.worker.failure_reason import reason_of
@@ -281,7 +282,10 @@ class TrialCallback(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Retry trials whose process died or met an error that may not occur again."""
+        """Retry trials whose process died or met an error that may not occur again.
+
+        A trial is not retried if its process has recorded another error before it died.
+        """
         if trial.trial_id in self._lost:  # Tune reports a process that dies between trials twice
             return
         self._lost.add(trial.trial_id)
@@ -294,6 +298,10 @@ class TrialCallback(tune.Callback):
             return
         cells = [cell for cell in self._pack(trial) if self._queue.is_pending(cell)]
         for cell in cells:
+            failure = self._failure(cell)
+            if failure is not None and not failure.is_transient:
+                self._ended(cell, TrialState.FAILED)
+                continue
             if self._queue.retry(cell, counts=not preempted, of_pack=len(cells) > 1):
                 self._progress.interrupted(cell)
                 continue
@@ -330,11 +338,14 @@ class TrialCallback(tune.Callback):
 
     def _failed(self, cell: Cell, reason: str) -> TrialState:
         """Record the failure of a trial, unless its worker has already done so."""
-        folder = self._storage.trial(cell.fingerprint)
-        failure = folder.failure.read()
-        if failure is None or failure.time < self._started:
-            record_failure(folder, reason)
+        if self._failure(cell) is None:
+            record_failure(self._storage.trial(cell.fingerprint), reason)
         return TrialState.FAILED
+
+    def _failure(self, cell: Cell) -> Failure | None:
+        """Return the failure that a worker has recorded in this sweep; None if there is none."""
+        failure = self._storage.trial(cell.fingerprint).failure.read()
+        return None if failure is None or failure.time < self._started else failure
 
     def _pack(self, trial: Trial) -> list[Cell]:
         return [self._queue.cell(fingerprint) for fingerprint in trial.config["trials"]]

@@ -115,7 +115,14 @@ def run_study(
         experiment = spec.experiment or spec.name
         metric = main_metric(examples)
         with services(
-            experiment, storage, tracking_uri, metric, queue.cells, resources, archive
+            experiment,
+            storage,
+            tracking_uri,
+            metric,
+            queue.cells,
+            resources,
+            archive,
+            cells_at_end=lambda: queue.cells,
         ) as (_, delivery, agreement):
             from sweeps.running.driver import train  # imports Ray Tune and MLflow
 

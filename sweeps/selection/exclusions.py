@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.joining.where import ConditionError, counts_by_method, fulfilled
 from quantlab import ConfigurationError
+from sweeps.printing.number_of import number_of
 
 
 class Exclusions:
@@ -36,9 +37,10 @@ class Exclusions:
             except ConditionError as error:
                 raise ConfigurationError(f"--where {condition}: {error}") from error
             if not kept.any():
+                number = number_of(len(trials), "trial")
                 raise ConfigurationError(
-                    f"--where {condition}: none of the {len(trials)} trials fulfils it; give a "
-                    "condition that some fulfil"
+                    f"--where {condition}: none of the {number} fulfils it; give a condition "
+                    "that some fulfil"
                 )
             others = trials[~kept]
             of = f": {counts_by_method(others)}" if len(others) else ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from quantlab import ConfigurationError
 from sweeps.placement.resources import Resources
+from sweeps.printing.number_of import number_of
 from sweeps.slurm.time_limit import require_long_enough
 
 STOP_BEFORE_SECONDS = 120
@@ -115,12 +116,14 @@ class SlurmJob:
 
     def describe(self) -> str:
         """Return what the job asks for in a line."""
-        what = f"{self.array} jobs of 1 node" if self.array else f"{self.nodes} node"
-        cpus = "SLURM's default of CPUs" if self.cpus_per_node is None else self.cpus_per_node
+        what = number_of(self.nodes, "node")
+        if self.array:
+            what = f"{number_of(self.array, 'job')} of 1 node"
+        each = {"CPU": self.cpus_per_node, "GPU": self.gpus_per_node}
         parts = [
-            what + "s" * (not self.array and self.nodes > 1),
-            f"{cpus} CPUs each" if self.cpus_per_node else str(cpus),
-            *([f"{self.gpus_per_node} GPUs each"] if self.gpus_per_node else []),
+            what,
+            *([] if self.cpus_per_node else ["SLURM's default of CPUs"]),
+            *(f"{number_of(count, name)} each" for name, count in each.items() if count),
             "the time limit of the partition" if self.time is None else f"time limit {self.time}",
         ]
         return ", ".join(parts)

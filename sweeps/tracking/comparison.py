@@ -1,6 +1,6 @@
 """Compare MLflow runs with trial folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from mlflow.entities import Metric, Run
@@ -8,7 +8,7 @@ from mlflow.entities import Metric, Run
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder
 from sweeps.storage.records import Delivered, History
-from sweeps.tracking.run import FINAL_TAGS, STATUS, RecordedState, labels, tags
+from sweeps.tracking.run import FINAL_TAGS, FINISHED, RUNNING, STATUS, RecordedState, labels, tags
 from sweeps.tracking.uri import TrackingServer, identity_of
 
 NOTE = "mlflow.note.content"
@@ -47,6 +47,26 @@ class Folders:
             return bool(storage == self.storage_identity)
         record = self.delivered(folder)  # runs of earlier releases have no such tag
         return self._server.is_embedded or (record is not None and record.run_id == run.info.run_id)
+
+    def chosen(
+        self, runs: Iterable[Run], cell: Cell, folder: TrialFolder, recorded: RecordedState
+    ) -> Run | None:
+        """Return the run of a trial; of several, prefer one that is up to date.
+
+        A run of another storage is chosen only if there is none of this one, if it has a result,
+        and if this trial may still get one. It is not to be changed.
+        """
+
+        def is_up_to_date(run: Run) -> bool:
+            return self.is_up_to_date(run, cell, folder, recorded)
+
+        own, others = [], []
+        for run in runs:
+            if self.is_own(run, folder):
+                own.append(run)
+            elif is_up_to_date(run) or (run.info.status, recorded.status) == (FINISHED, RUNNING):
+                others.append(run)
+        return max(own or others, key=is_up_to_date, default=None)
 
     def is_last(self, folder: TrialFolder, run_id: str, epoch: int) -> bool:
         """Whether a trial was last delivered to a run, up to an epoch.

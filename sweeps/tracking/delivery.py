@@ -6,7 +6,7 @@ A slow server does not delay training, and nothing is lost while the server cann
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from quantlab import ConfigurationError
@@ -60,12 +60,15 @@ class Delivery:
         Args:
             receiver: takes one trial at a time.
             cells: trials that are compared with the server first, and delivered if they differ.
-            prepare: called with `cells`, if there are any, before they are compared.
+            prepare: called with `cells`, if there are any, before they are compared; otherwise with
+                the first trial that was delivered. If it fails, it is called again later.
             retry_seconds: pause after a failure.
         """
         self._receiver = receiver
         self._to_compare = cells
         self._prepare = prepare
+        self.is_prepared = False
+        """Whether `prepare` was called and has not failed."""
         self._retry_seconds = retry_seconds
         self._pending: dict[str, Cell] = {}
         self._changed = threading.Condition()
@@ -99,12 +102,17 @@ class Delivery:
         outdated = self._to_compare
         try:
             if outdated:
-                self._prepare(outdated)
+                self._prepare_with(outdated)
                 outdated = self._receiver.outdated(outdated)
         except Exception as error:  # no failure of the server may stop training
             self.last_error = reason(error)
         for cell in outdated:
             self.announce(cell)
+
+    def _prepare_with(self, cells: Sequence[Cell]) -> None:
+        if not self.is_prepared:
+            self._prepare(cells)
+            self.is_prepared = True
 
     def _work(self) -> None:
         self._compare()
@@ -121,6 +129,8 @@ class Delivery:
             try:
                 self._receiver.deliver(cell)
                 failures_in_a_row, pause = 0, self._retry_seconds
+                with suppress(Exception):  # the trial is delivered all the same
+                    self._prepare_with(self._to_compare or [cell])
             except Exception as error:  # no failure of the server may stop training
                 failures_in_a_row += 1
                 self.last_error = f"{cell.name}: {reason(error)}"
@@ -181,12 +191,18 @@ def bring_up_to_date(tracker: Tracker, cells: Sequence[Cell]) -> None:
 
 
 @contextmanager
-def delivering(tracker: Tracker, cells: Sequence[Cell]) -> Iterator[Delivery]:
+def delivering(
+    tracker: Tracker,
+    cells: Sequence[Cell],
+    cells_at_end: Callable[[], Sequence[Cell]] | None = None,
+) -> Iterator[Delivery]:
     """Deliver trials during the training, and print at the end what was not delivered.
 
     Args:
         tracker: delivers the trials; see `reach`.
         cells: trials whose runs may be out of date.
+        cells_at_end: returns the trials that there are at the end, which the views of MLflow's UI
+            then show; None if no trials are added.
     """
     delivery = Delivery(tracker, cells, prepare=tracker.prepare_views)
     try:
@@ -197,9 +213,15 @@ def delivering(tracker: Tracker, cells: Sequence[Cell]) -> Iterator[Delivery]:
         delivery.finish()
         if tracker.num_replaced:
             _print(
-                f"{tracker.num_replaced} MLflow runs were replaced, as their trials were trained "
-                "again or have other labels now; the old runs are marked as deleted"
+                f"{number_of(tracker.num_replaced, 'MLflow run')} replaced: a trial that was "
+                "trained again, or has other labels now, gets a new run, and the old one is marked "
+                "as deleted"
             )
+        if cells_at_end is not None and delivery.is_prepared:
+            try:
+                tracker.prepare_views(cells_at_end())
+            except Exception as error:  # the search itself is over, and has its results
+                _print(f"the views of MLflow's UI could not be written ({reason(error)})")
         if delivery.undelivered:
             _print(
                 f"{number_of(delivery.undelivered, 'trial')} not up to date on the tracking server "

@@ -1,6 +1,7 @@
 """Log a report's files to MLflow, as one run for the whole sweep or study."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -32,14 +33,19 @@ def log_report(
         The URL of the run in a server's UI; empty for a database.
 
     Raises:
-        ConfigurationError: the server cannot be used.
+        ConfigurationError: the server cannot be used, or does not accept a file.
     """
     connected = tracker.connected()
     try:
         run_id = _run(connected, name, description)
-        for file in files:
-            folder = Path("report") / file.parent.relative_to(directory)
-            connected.client.log_artifact(run_id, str(file), folder.as_posix())
+        try:
+            for file in files:
+                folder = Path("report") / file.parent.relative_to(directory)
+                connected.client.log_artifact(run_id, str(file), folder.as_posix())
+        except BaseException:  # an interruption, too
+            with suppress(Exception):  # the first error is the reason
+                connected.client.set_terminated(run_id, "FAILED")
+            raise
         connected.client.set_terminated(run_id)
     except Exception as error:  # each kind of store raises its own
         raise ConfigurationError(

@@ -9,11 +9,11 @@ sweep's is replaced (see `sweeps.tracking.tracker`).
 import json
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 
 from quantlab import EpochRecord, flatten
 from sweeps.coordinates import level_set, rho0
@@ -23,13 +23,15 @@ from sweeps.storage.records import Epoch, Failure, Result, Stopped, TrialState, 
 from sweeps.storage.sealed_json import plain
 from sweeps.tracking.views import CONFIGURATION
 
+RUNNING, FINISHED = "RUNNING", "FINISHED"
+"""Status of a run whose trial has not ended, and of one whose trial has a result."""
 STATUS = {
-    TrialState.COMPLETE: "FINISHED",
-    TrialState.DIVERGED: "FINISHED",
+    TrialState.COMPLETE: FINISHED,
+    TrialState.DIVERGED: FINISHED,
     TrialState.FAILED: "FAILED",
     TrialState.STOPPED: "KILLED",
 }
-"""State of a trial that has ended -> status of its run; the status of any other is RUNNING."""
+"""State of a trial that has ended -> status of its run; the status of any other is `RUNNING`."""
 EPOCH_METRICS = tuple(field.name for field in fields(EpochRecord) if field.type is float)
 """Metrics of an epoch besides those of the task: every measured number of the core's record."""
 
@@ -55,6 +57,8 @@ FINAL_TAGS = (
 )
 """Tags of a trial that has ended, besides ``package.NAME`` for the versions of packages."""
 
+METRICS_A_BATCH = 1000
+"""MLflow's limit. A batch is stored as a whole or not at all, and so is each epoch."""
 LONGEST_KEY = 250
 LONGEST_NAME = 250
 """Longest name of a run, in characters, that every database accepts."""
@@ -73,7 +77,7 @@ class RecordedState:
     @property
     def status(self) -> str:
         """Status of its MLflow run."""
-        return STATUS.get(self.state, "RUNNING")
+        return STATUS.get(self.state, RUNNING)
 
     @property
     def end_time(self) -> int | None:
@@ -169,6 +173,22 @@ def epoch_metrics(epoch: Epoch) -> dict[str, float]:
     values = values_of(epoch)
     names = (*EPOCH_METRICS, *(f"validation_{name}" for name in epoch.validation))
     return {name: values[name] for name in names if values[name] is not None}
+
+
+def epoch_batches(epochs: Sequence[Epoch]) -> Iterator[list[Metric]]:
+    """Yield the metrics of the epochs in batches of whole epochs."""
+    batch: list[Metric] = []
+    for epoch in epochs:
+        points = [
+            Metric(key, value, int(1000 * epoch.time), epoch.epoch)
+            for key, value in epoch_metrics(epoch).items()
+        ]
+        if len(batch) + len(points) > METRICS_A_BATCH:
+            yield batch
+            batch = []
+        batch += points
+    if batch:
+        yield batch
 
 
 def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, float]:

@@ -6,12 +6,15 @@ runs of a sweep with them at once. A repeated delivery changes nothing, as each 
 at which it was trained.
 
 Metrics and params of a run cannot be changed. A run whose trial was trained again, or has other
-labels now, is deleted (MLflow can restore it) and replaced by a new one. Runs that another storage
-delivered for the same trial are left as they are.
+labels now, is deleted (MLflow can restore it) and replaced by a new one.
+
+Several storages may have the same trial on a server. A storage never changes the run of another
+one. If that run has a result, it is shared, and the trial gets no second one. Otherwise the storage
+adds a run of its own, for example while both train the trial.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
@@ -22,7 +25,7 @@ from quantlab.tasks import Metric as TaskMetric
 from sweeps.printing.secrets import hide
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
-from sweeps.storage.records import Delivered, Epoch, History, Result
+from sweeps.storage.records import Delivered, History, Result
 from sweeps.tracking import earlier_releases
 from sweeps.tracking.artifacts import log_files
 from sweeps.tracking.comparison import (
@@ -35,7 +38,7 @@ from sweeps.tracking.experiment import ACCURACY, Connected, connect, write_views
 from sweeps.tracking.run import (
     STATUS,
     RecordedState,
-    epoch_metrics,
+    epoch_batches,
     final_metrics,
     final_tags,
     params,
@@ -46,8 +49,6 @@ from sweeps.tracking.run import (
 from sweeps.tracking.uri import identity_of, tracking_server
 from sweeps.tracking.views import results_of
 
-METRICS_A_BATCH = 1000
-"""MLflow's limit. A batch is stored as a whole or not at all, and so is each epoch."""
 RUNS_A_PAGE = 500
 """Runs of one search request; each takes about 0.1 MB with its params, tags and metrics."""
 
@@ -139,7 +140,8 @@ class Tracker:
 
         All runs of the experiment are requested, page by page, with those of other experiments that
         share trials with it; there is no request for each trial. Runs of earlier releases are
-        brought up to date.
+        brought up to date. Where this storage has a run of its own, that run counts, and not one of
+        another storage.
 
         Raises:
             ConfigurationError: see `connected`.
@@ -155,14 +157,25 @@ class Tracker:
                 if record is not None and record.experiment_id:
                     experiments.add(record.experiment_id)
         earlier: list[Run] = []
+        shared: dict[str, RunInfo | None] = {}  # None where there is an own run, too
         for run in self._runs(sorted(experiments)) if open_ else ():
             if (found := open_.get(run.data.tags.get("fingerprint", ""))) is not None:
                 cell, folder, recorded = found
-                if earlier_releases.is_earlier(run) and self._folders.is_own(run, folder):
+                is_up_to_date = self._folders.is_up_to_date(run, cell, folder, recorded)
+                if not self._folders.is_own(run, folder):
+                    if is_up_to_date:
+                        shared.setdefault(cell.fingerprint, run.info)
+                    continue
+                shared[cell.fingerprint] = None
+                if earlier_releases.is_earlier(run):
                     earlier.append(run)
-                if self._folders.is_up_to_date(run, cell, folder, recorded):
+                if is_up_to_date:
                     del open_[cell.fingerprint]
                     self._end(cell, folder, recorded, run.info)
+        for fingerprint, info in shared.items():
+            if info is not None:
+                cell, folder, recorded = open_.pop(fingerprint)
+                self._end(cell, folder, recorded, info)
         earlier_releases.update(self._client, earlier, results_of(self._metric.name))
         return [cell for cell, _, _ in open_.values()]
 
@@ -224,7 +237,7 @@ class Tracker:
         progress = self._progress.get(cell.fingerprint)
         if progress is None or not self._folders.is_last(folder, progress.run_id, progress.epoch):
             progress = self._find_or_create(cell, folder, recorded, history)
-            if self._knows_end(cell, recorded):
+            if progress is None:
                 return
         run_id = progress.run_id
         if progress.status not in ("RUNNING", recorded.status):  # its training continued
@@ -232,7 +245,7 @@ class Tracker:
             if "error" in self._client.get_run(run_id).data.tags:
                 self._client.delete_tag(run_id, "error")
         fresh = [epoch for epoch in history if epoch.epoch > progress.epoch]
-        for metrics in _batches(fresh):
+        for metrics in epoch_batches(fresh):
             self._client.log_batch(run_id, metrics=metrics, synchronous=True)
         end = fresh[-1].epoch if fresh else progress.epoch
         progress = replace(progress, epoch=end, status=recorded.status)
@@ -245,29 +258,31 @@ class Tracker:
 
     def _find_or_create(
         self, cell: Cell, folder: TrialFolder, recorded: RecordedState, history: History
-    ) -> _Progress:
-        """Find, replace, restore or create the trial's run."""
+    ) -> _Progress | None:
+        """Find, replace, restore or create the trial's run; None if nothing is to be delivered."""
         kept_tags: dict[str, str] = {}
         run = self._find(cell, folder, recorded)
         if run is not None:
             if self._folders.is_up_to_date(run, cell, folder, recorded):
                 self._end(cell, folder, recorded, run.info)
-                return _progress(run, 0)
+                return None
+            if not self._folders.is_own(run, folder):  # it is shared once this trial has ended, too
+                return None
             points = self._client.get_metric_history(run.info.run_id, "train_loss")
-            is_current = has_labels(run, cell) and not is_of_another_training(points, history)
-            if is_current or not self._folders.is_own(run, folder):
+            if has_labels(run, cell) and not is_of_another_training(points, history):
                 self._describe(run, cell)
-                # Epochs that were repeated from a checkpoint, or trained in another storage, have
-                # other times: to log them again would add second points to the curves.
+                # Epochs that were repeated from a checkpoint have other times: to log them again
+                # would add second points to the curves.
                 return _progress(run, max((point.step for point in points), default=0))
             kept_tags = user_tags(run, cell)
             self._client.delete_run(run.info.run_id)
             self.num_replaced += 1
         for deleted in self._runs([self._experiment_id], _filter(cell), ViewType.DELETED_ONLY):
-            if self._folders.is_up_to_date(deleted, cell, folder, recorded):
+            is_own = self._folders.is_own(deleted, folder)
+            if is_own and self._folders.is_up_to_date(deleted, cell, folder, recorded):
                 self._client.restore_run(deleted.info.run_id)
                 self._end(cell, folder, recorded, deleted.info)
-                return _progress(deleted, 0)
+                return None
         start = int(1000 * (history[0].time - history[0].seconds)) if history else None
         run = self._client.create_run(
             self._experiment_id,
@@ -279,38 +294,29 @@ class Tracker:
         return _progress(run, 0)
 
     def _find(self, cell: Cell, folder: TrialFolder, recorded: RecordedState) -> Run | None:
-        """Find the run with the trial's fingerprint; of several, prefer one that is up to date.
+        """Find the run of a trial, see `Folders.chosen`.
 
         A trial that two sweeps share has a run in the experiment of one of them only.
         """
         found = list(self._runs([self._experiment_id], _filter(cell)))
-        if found:
-            return max(
-                found,
-                key=lambda run: (
-                    self._folders.is_up_to_date(run, cell, folder, recorded),
-                    self._folders.is_own(run, folder),
-                ),
-            )
         record = self._folders.delivered(folder)
-        if record is None or not record.run_id:
-            return None
-        try:
-            run = self._client.get_run(record.run_id)
-        except MlflowException as error:
-            if error.error_code in _RUN_IS_GONE:
-                return None
-            raise
-        is_same = run.data.tags.get("fingerprint") == cell.fingerprint
-        return run if is_same and run.info.lifecycle_stage == LifecycleStage.ACTIVE else None
+        known = {"", *(run.info.run_id for run in found)}
+        if record is not None and record.run_id not in known:
+            try:
+                run = self._client.get_run(record.run_id)
+            except MlflowException as error:
+                if error.error_code not in _RUN_IS_GONE:
+                    raise
+            else:
+                is_same = run.data.tags.get("fingerprint") == cell.fingerprint
+                if is_same and run.info.lifecycle_stage == LifecycleStage.ACTIVE:
+                    found.append(run)
+        return self._folders.chosen(found, cell, folder, recorded)
 
     def _describe(self, run: Run, cell: Cell) -> None:
         """Log the params, tags and numbers of the trial that the run does not have yet."""
         if run.data.tags.get("sweep", cell.sweep) != cell.sweep:
             return  # see `has_labels`
-        own_tags = tags(cell, self._folders.storage_identity)
-        if "storage" in run.data.tags:
-            del own_tags["storage"]  # the run keeps the storage that created it
         self._client.log_batch(
             run.info.run_id,
             params=[
@@ -318,7 +324,10 @@ class Tracker:
                 for key, value in params(cell).items()
                 if key not in run.data.params
             ],
-            tags=[RunTag(key, value) for key, value in own_tags.items()],
+            tags=[
+                RunTag(key, value)
+                for key, value in tags(cell, self._folders.storage_identity).items()
+            ],
             synchronous=True,
         )
 
@@ -381,19 +390,3 @@ def _filter(cell: Cell) -> str:
 def _progress(run: Run, epoch: int) -> _Progress:
     info = run.info
     return _Progress(info.run_id, info.experiment_id, epoch, info.status, info.artifact_uri)
-
-
-def _batches(epochs: Sequence[Epoch]) -> Iterator[list[Metric]]:
-    """Yield the metrics of the epochs in batches of whole epochs."""
-    batch: list[Metric] = []
-    for epoch in epochs:
-        points = [
-            Metric(key, value, int(1000 * epoch.time), epoch.epoch)
-            for key, value in epoch_metrics(epoch).items()
-        ]
-        if len(batch) + len(points) > METRICS_A_BATCH:
-            yield batch
-            batch = []
-        batch += points
-    if batch:
-        yield batch

@@ -13,15 +13,16 @@ from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, first_line
 from sweeps.printing.secrets import hide
 from sweeps.storage.folder import Storage
+from sweeps.tracking.comparison import Folders
 from sweeps.tracking.run import trial_name
-from sweeps.tracking.uri import TrackingServer, identity_of
+from sweeps.tracking.uri import TrackingServer
 
 _RUNS_A_PAGE = 500
 
 
 @dataclass(frozen=True)
 class TrialRun:
-    """The run of a trial that this storage has delivered."""
+    """The run of a trial."""
 
     run_id: str
     fingerprint: str
@@ -29,6 +30,8 @@ class TrialRun:
     """Name of the sweep that created the run; empty if it is unknown."""
     name: str
     """Name of the run, which is that of the trial in the sweep."""
+    is_own: bool
+    """Whether this storage has delivered it, and not another one that has the same trial."""
 
 
 class TrialRuns:
@@ -37,12 +40,14 @@ class TrialRuns:
     def __init__(self, server: TrackingServer, storage: Storage) -> None:
         self._server = server
         self._storage = storage
+        self._folders = Folders(server, storage)
         self._client = MlflowClient(tracking_uri=server.uri)
 
     def find(self, fingerprints: Collection[str]) -> dict[str, list[TrialRun]]:
-        """Return the runs of trials by their fingerprints, those that this storage has delivered.
+        """Return the runs of trials by their fingerprints: own ones, and those that they share.
 
-        Nothing is written, and a database that does not exist is not created.
+        A trial shares the run of another storage that had finished it before. Nothing is written,
+        and a database that does not exist is not created.
 
         Raises:
             ConfigurationError: the server does not answer.
@@ -51,23 +56,19 @@ class TrialRuns:
             return {}
         experiments, delivered = set(), set()
         for fingerprint in fingerprints:
-            record = self._storage.trial(fingerprint).delivery.read()
-            is_here = record is not None and self._server.identity in (
-                record.uri,
-                identity_of(record.uri, self._storage),
-            )
-            if record is not None and is_here:
+            record = self._folders.delivered(self._storage.trial(fingerprint))
+            if record is not None:
                 experiments.add(record.experiment_id)
                 delivered.add(record.run_id)
         found: dict[str, list[TrialRun]] = {}
         try:
             for run in self._runs(sorted(experiments - {""})):
                 fingerprint = run.data.tags.get("fingerprint", "")
-                is_own = run.info.run_id in delivered or (
-                    run.data.tags.get("storage") == self._storage.mark()
-                )
-                if fingerprint in fingerprints and is_own:
-                    found.setdefault(fingerprint, []).append(_trial_run(run, fingerprint))
+                if fingerprint not in fingerprints:
+                    continue
+                is_own = self._folders.is_own(run, self._storage.trial(fingerprint))
+                if is_own or run.info.run_id in delivered:
+                    found.setdefault(fingerprint, []).append(_trial_run(run, fingerprint, is_own))
         except MlflowException as error:
             raise ConfigurationError(
                 f"{self._server.named}: cannot be used ({hide(first_line(error))}); start the "
@@ -83,7 +84,7 @@ class TrialRuns:
         return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
     def delete(self, runs: Iterable[TrialRun]) -> None:
-        """Delete runs, and their artifacts if they are in the storage.
+        """Delete own runs, and their artifacts if they are in the storage.
 
         MLflow can restore a deleted run without its artifacts, until ``mlflow gc`` removes it.
 
@@ -118,10 +119,11 @@ class TrialRuns:
                 return
 
 
-def _trial_run(run: Run, fingerprint: str) -> TrialRun:
+def _trial_run(run: Run, fingerprint: str, is_own: bool) -> TrialRun:
     return TrialRun(
         run_id=run.info.run_id,
         fingerprint=fingerprint,
         sweep=run.data.tags.get("sweep", ""),
         name=trial_name(run),
+        is_own=is_own,
     )

@@ -5,10 +5,12 @@ of them. The worker, Tune's actor in the first bundle, leads: it trains with `tr
 writes the trial folder, as for any trial. The others are actors that it creates in the other
 bundles. They follow (`quantlab.training.following`), and write only what they print.
 
-If one of them dies, or its machine is lost, the worker raises `LostProcessError`, so that the trial
-is retried from its checkpoint. If the worker itself still waits for the dead process some seconds
-later, as it may on GPUs, it ends its process, with the same consequence. If the worker dies, Ray
-ends the actors that it has created.
+If one of them raises an error, the worker raises it, too. If one of them dies, or its machine is
+lost, the worker raises `LostProcessError`, so that the trial is retried from its checkpoint. If the
+worker itself has not noticed some seconds later, as on GPUs, where it may wait for the other one,
+it writes the reason to its output and ends its process. The trial is then retried, too, unless the
+reason is an error that would occur again, which is recorded as the trial's failure. If the worker
+dies, Ray ends the actors that it has created.
 """
 
 import os
@@ -19,6 +21,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayTaskError
 from ray.util import get_current_placement_group, get_node_ip_address
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -26,8 +29,12 @@ from quantlab import Recipe, TrainingRun
 from quantlab.distributed.data_parallel import Replicas
 from quantlab.training.following import follow
 from sweeps.storage.folder import TrialFolder
+from sweeps.storage.records import NO_ORIGIN
+from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.output import output_kept
 from sweeps.worker.staging import stage
+from sweeps.worker.trial import TRANSIENT
+from sweeps.worker.trial_writer import record_failure
 from sweeps.worker.work import Work
 
 GRACE_SECONDS = 10.0
@@ -110,7 +117,9 @@ class Team:
             for rank, member in enumerate(self._members, start=1)
         ]
         has_ended = threading.Event()
-        threading.Thread(target=_watch, args=(running, has_ended), daemon=True).start()
+        threading.Thread(
+            target=_watch, args=(running, has_ended, self._work, folder), daemon=True
+        ).start()
         try:
             with replicas:
                 yield replicas
@@ -142,15 +151,42 @@ class Team:
         self._members = []
 
 
-def _watch(running: Sequence[Any], has_ended: threading.Event) -> None:
+def _watch(
+    running: Sequence[Any], has_ended: threading.Event, work: Work, folder: TrialFolder
+) -> None:
     """End this process if another one has failed and the main thread does not notice."""
     left = list(running)
     while left and not has_ended.is_set():
         done, left = ray.wait(left, timeout=_POLL_SECONDS)
         for one in done:
-            with suppress(Exception):
+            try:
                 ray.get(one)
-                continue
-            if not has_ended.wait(GRACE_SECONDS):
-                os._exit(1)
-            return
+            except Exception as error:
+                if not has_ended.wait(GRACE_SECONDS):
+                    with suppress(OSError):  # the disk may be full
+                        _tell(error, work, folder)
+                    os._exit(1)
+                return
+
+
+def _tell(error: Exception, work: Work, folder: TrialFolder) -> None:
+    """Write why another process has failed to the output and, if it would fail again, as a record.
+
+    Args:
+        error: what Ray raised.
+        work: the settings of the trial.
+        folder: the folder of the trial.
+    """
+    reason = f"another process of the trial has failed: {reason_of(error)}"
+    # As the main thread may wait with a lock of Python's stream.
+    os.write(2, f"{reason}\n".encode())
+    cause = error.cause if isinstance(error, RayTaskError) else None
+    if isinstance(cause, Exception) and not isinstance(cause, TRANSIENT):
+        record_failure(
+            folder,
+            reason,
+            str(error),
+            work.device,
+            work.execution,
+            work.running or NO_ORIGIN,
+        )

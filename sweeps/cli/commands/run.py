@@ -21,6 +21,7 @@ from sweeps.cli.parsing.deciding import (
     most_seeds_of,
     require_until_decided,
 )
+from sweeps.printing.number_of import number_of
 
 if TYPE_CHECKING:
     from sweeps.control.listener import Ending, Listener
@@ -131,7 +132,8 @@ class _Run:
             num_failed=len(without_result) - len(unfinished),
         )
         self._left = len(unfinished) - len(cells)
-        print(f"{sweep.name}: {len(sweep.cells)} trials, {len(cells)} to run", flush=True)
+        trials = number_of(len(sweep.cells), "trial")
+        print(f"{sweep.name}: {trials}, {len(cells)} to run", flush=True)
         if not self._warnings:
             self._warnings = data_warnings(sweep.cells, storage, options.data)
             print_warnings(self._warnings)

@@ -16,6 +16,7 @@ from sweeps.cli.options import (
     training_options,
 )
 from sweeps.cli.parsing.control import budget_option, notice_options
+from sweeps.printing.number_of import number_of
 
 if TYPE_CHECKING:
     from sweeps.control.notices import Notices
@@ -97,7 +98,7 @@ def _run(
     from sweeps.storage.folder import TrialState
     from sweeps.storage.trial_states import states_of
 
-    print(f"{spec.name}: {spec.configurations} configurations", flush=True)
+    print(f"{spec.name}: {number_of(spec.configurations, 'configuration')}", flush=True)
     ending = run_study(
         spec,
         storage,

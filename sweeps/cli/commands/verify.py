@@ -11,6 +11,7 @@ from sweeps.cli.options import (
     study_storage,
     sweep_argument,
 )
+from sweeps.printing.number_of import number_of
 
 NAME = "verify"
 HELP = "Check finished trials, their files and their data."
@@ -71,6 +72,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"sweeps: error: {line}", file=sys.stderr, flush=True)
     for line in found.notes:
         print(line)
-    what = f"{spec.name}: {found.num_finished} finished trials"
-    print(f"{what}, {problems} problem{'s' if problems != 1 else ''}")
+    finished = number_of(found.num_finished, "finished trial")
+    print(f"{spec.name}: {finished}, {number_of(problems, 'problem')}")
     return 1 if problems else 0

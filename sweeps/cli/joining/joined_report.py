@@ -11,6 +11,7 @@ from sweeps.joining.measurements import JoinedTrials, joined_trials
 from sweeps.joining.naming import joined_name
 from sweeps.joining.source import SweepSource
 from sweeps.planning.data_changes import data_warnings
+from sweeps.printing.number_of import number_of
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, origin_of
 from sweeps.reporting.metric import metric_named
@@ -102,7 +103,7 @@ def _title(names: Sequence[str], only: Sequence[str]) -> str:
 def _facts(joined: JoinedTrials, notes: Sequence[str]) -> dict[str, str]:
     """Return the lines of the report's head."""
     counted = zip(joined.names, joined.counts, strict=True)
-    facts = {"joined": "; ".join(f"{name}: {count} trials" for name, count in counted)}
+    facts = {"joined": "; ".join(f"{name}: {number_of(count, 'trial')}" for name, count in counted)}
     if notes:
         facts["note"] = "; ".join(notes)
     if results := joined.results():

@@ -35,9 +35,11 @@ class Workload:
     @property
     def length(self) -> str:
         """The number of epochs, such as ``"30 + 10 epochs of 500 steps"``."""
-        both = f"{self.epochs} + {self.batchnorm_epochs}"
-        steps = "" if self.steps_per_epoch is None else f" of {self.steps_per_epoch} steps"
-        return f"{both if self.batchnorm_epochs else self.epochs} epochs{steps}"
+        epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        if self.batchnorm_epochs:
+            epochs = f"{self.epochs} + {self.batchnorm_epochs} epochs"
+        steps = self.steps_per_epoch
+        return epochs if steps is None else f"{epochs} of {steps} step{'s' * (steps != 1)}"
 
 
 def workload_of(cell: Cell) -> Workload:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from quantlab import ConfigurationError, Recipe, TrainingRun
 from quantlab.datasets.digits import Digits
+from quantlab.datasets.in_memory import Images
 from quantlab.distributed.data_parallel import Replicas
 from quantlab.execution import Execution
 from quantlab.initial_weights import InitialWeights
@@ -132,11 +133,16 @@ class AsBuilt(InitialWeights):
 
 @dataclass(frozen=True, kw_only=True)
 class Failing(Digits):
-    """Fails at a batch, in one of the processes."""
+    """Fails at a batch or, before training, when the data is read; in one of the processes."""
 
     at: int = 3
     in_other: bool = True
     how: str = "raise"
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        if self.how == "read" and in_the_other_process() == self.in_other:
+            raise ConfigurationError("Failing.how: the data is missing on this machine")
+        return super().read(data_dir)
 
     def batches(self, *arguments: Any, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
         for position, batch in enumerate(super().batches(*arguments, **options)):

@@ -186,6 +186,15 @@ def test_an_error_of_the_other_process_reaches_the_first(tmp_path: Path) -> None
     assert together.last_words() == "ConfigurationError: Failing.at: an image cannot be read"
 
 
+def test_an_error_before_training_reaches_the_first_process(tmp_path: Path) -> None:
+    """Which has nobody to connect to."""
+    failing = recipe(dataset=Failing(train_images=97, validation_images=60, how="read"))
+    with pair(failing, tmp_path) as together:
+        with pytest.raises(ConfigurationError, match=r"Failing\.how: the data is missing on this"):
+            list(together.run)
+        assert together.last_words().startswith("ConfigurationError: Failing.how: the data is")
+
+
 def test_an_error_of_the_first_process_reaches_the_other(tmp_path: Path) -> None:
     failing = recipe(dataset=Failing(train_images=97, validation_images=60, in_other=False))
     with pair(failing, tmp_path) as together:

@@ -111,6 +111,20 @@ def test_a_storage_that_does_not_exist_is_told(tmp_path: Path, quick_command: Co
     assert not quick_command(tmp_path, "status", "digits", "--storage", "nope").stderr
 
 
+def test_a_report_is_printed_if_mlflow_does_not_answer(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    (tiny_copy / "runs" / "mlflow.db").write_text("not a database")
+    done = quick_command(tiny_copy, "report", "tiny.py", "--format", "csv", "--json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert found["mlflow"] is None
+    assert Path(found["files"][0]).is_file()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sweeps: warning: --storage ")
+    assert line.endswith("; run the same command again to log the report")
+
+
 def test_a_table_from_elsewhere_is_reported_on(
     tiny_copy: Path, quick_command: Command, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,29 @@ def test_rm_removes_a_sweep_with_its_runs(tiny_copy: Path, quick_command: Comman
     assert not client.search_runs([experiment.experiment_id])
     known = {row["name"] for row in data_of(quick_command, tiny_copy, "list")["sweeps"]}
     assert "tiny" not in known
+
+
+def test_rm_keeps_the_runs_of_another_storage(
+    tiny_copy: Path,
+    quick_command: Command,
+    empty_database: Callable[[Path], str],
+    tmp_path: Path,
+) -> None:
+    """Which count for this one's trials at the same server, too."""
+    uri = empty_database(tmp_path / "shared.db")
+    server = ("--tracking-uri", uri)
+    shutil.copytree(tiny_copy / "runs" / "trials", tiny_copy / "theirs" / "trials")
+    for storage in ("runs", "theirs"):
+        done = quick_command(tiny_copy, "run", "tiny.py", "--storage", storage, *server)
+        assert done.returncode == 0, done.stderr
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    arguments = ("rm", "tiny.py", "--yes", *server)
+    for storage, num_runs, left in (("theirs", 0, 6), ("runs", 6, 0)):
+        done = data_of(quick_command, tiny_copy, *arguments, "--storage", storage)
+        assert (len(done["trials"]), len(done["mlflow_runs"])) == (6, num_runs)
+        assert len(client.search_runs([experiment.experiment_id])) == left
 
 
 def test_rm_keeps_what_is_trained_or_needed(tiny_copy: Path, quick_command: Command) -> None:

@@ -25,6 +25,7 @@ from sweeps.spec import Block, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Origin, TrialState
 from sweeps.worker.pack_report import PackReport
+from sweeps.worker.trial_writer import record_failure
 from tests.conftest import Ran
 from tests.quantlab.recipes import small_recipe
 
@@ -104,6 +105,21 @@ def test_an_error_that_another_attempt_may_survive_costs_a_retry(tmp_path: Path)
     assert driver.ended == []
     driver.fail(driver.start(), RayTaskError("step", f"OSError: {error}", error))
     assert driver.ended == [TrialState.FAILED]
+
+
+def test_an_error_that_was_recorded_before_the_process_died_is_final(tmp_path: Path) -> None:
+    """Unless another attempt may survive it."""
+    driver = Driver(tmp_path, trials=1, retries=5)
+    for is_transient, ended in ((True, []), (False, [TrialState.FAILED])):
+        trial = driver.start()
+        (fingerprint,) = trial.config["trials"]
+        folder = driver.storage.trial(fingerprint)
+        record_failure(folder, "the data is missing", is_transient=is_transient)
+        driver.fail(trial, ActorDiedError())
+        assert driver.ended == ended
+    failure = folder.failure.read()
+    assert failure is not None
+    assert failure.error == "the data is missing"
 
 
 def test_a_preempted_machine_costs_none(tmp_path: Path) -> None:

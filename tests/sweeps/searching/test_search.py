@@ -23,6 +23,7 @@ from sweeps.connecting.ray_processes import EXIT_CODE, NO_CONTROL
 from tests.conftest import SWEEPS, Command
 from tests.services import wait_until
 from tests.sweeps.sweep_files import STUDY, changed
+from tests.sweeps.tracking.test_views import state_of
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,11 @@ def test_a_search_from_the_command_line(
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert len({run.data.tags["fingerprint"] for run in runs}) == len(runs) == finished(tmp_path)
+    columns = state_of(experiment.tags, "trials")["selectedColumns"]
+    assert {"params.`configuration`", "params.`rho0`"} < set(columns)
+    groups = state_of(experiment.tags, "configurations")["groupsExpanded"]
+    names = {run.data.tags["configuration"] for run in runs}
+    assert groups.keys() == {f"tag.configuration.{name}" for name in names}
     assert "QUANTIZATION = Quantization(" in done.stdout
     assert "quantizer=Tanh(levels=(-1.0, 1.0))" in done.stdout
     # The other commands start no processes, so they run in this one.

@@ -202,7 +202,7 @@ def test_a_trial_that_was_trained_again_gets_a_new_run(
     assert place.curve() == [(number, 5000.0 / number) for number in (1, 2, 3)]
     assert place.run().data.tags["mine"] == "look here"
     assert tracker.num_replaced == 1
-    assert "1 MLflow runs were replaced" in capsys.readouterr().err
+    assert "sweeps: 1 MLflow run replaced: a trial" in capsys.readouterr().err
     assert place.run(CELLS[1]).info.run_id == untouched
     (deleted,) = place.runs(ViewType.DELETED_ONLY)
     assert deleted.info.run_id == old.info.run_id
@@ -308,6 +308,80 @@ def test_two_storages_at_one_server_keep_each_others_runs(
     assert len(runs) == len(CELLS)
     assert {run.data.tags["storage"] for run in runs} == {place.storage.mark()}
     assert place.deliver(uri=uri).num_replaced == 0
+
+
+def test_two_storages_that_train_a_trial_at_the_same_time_have_a_run_each(
+    place: Place, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
+    """A third one, which trains it later, adds none, unless its trial fails."""
+    uri = empty_database(tmp_path / "shared.db")
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    places = [place, Place.__new__(Place), Place.__new__(Place)]
+    for number in (1, 2):
+        places[number].storage = Storage(tmp_path / f"storage {number}")
+        places[number].storage.root.mkdir()
+    marks = [one.storage.mark() for one in places]
+
+    def deliver(number: int, epochs: int, error: str = "") -> None:
+        folder = places[number].folder()
+        train(folder, begun=1000.0 * (2 + number), epochs=epochs)
+        if epochs < EPOCHS:
+            folder.result.remove()
+        if error:
+            folder.failure.write(Failure(error=error, time=9000.0))
+        assert places[number].deliver((FIRST,), uri).num_replaced == 0
+
+    def runs() -> dict[str, tuple[str, list[float]]]:
+        """Storage -> status of its run and the losses in it."""
+        found: dict[str, tuple[str, list[float]]] = {}
+        experiment = client.get_experiment_by_name("truth")
+        assert experiment is not None
+        for run in client.search_runs([experiment.experiment_id]):
+            points = client.get_metric_history(run.info.run_id, "train_loss")
+            losses = [point.value for point in points]
+            assert run.data.tags["storage"] not in found
+            found[run.data.tags["storage"]] = (run.info.status, losses)
+        return found
+
+    deliver(0, 1)
+    deliver(1, 1)
+    assert runs() == {marks[0]: ("RUNNING", [2000.0]), marks[1]: ("RUNNING", [3000.0])}
+    deliver(0, EPOCHS)
+    deliver(1, EPOCHS)
+    ended = {
+        marks[0]: ("FINISHED", [2000.0, 1000.0, 2000.0 / 3]),
+        marks[1]: ("FINISHED", [3000.0, 1500.0, 1000.0]),
+    }
+    assert runs() == ended
+    record = place.folder().delivery.read()
+    assert record is not None
+    client.update_run(record.run_id, status="RUNNING")  # as if the driver had died
+    place.deliver((FIRST,), uri)
+    assert runs() == ended
+    deliver(2, 1)
+    deliver(2, EPOCHS)
+    assert runs() == ended
+    deliver(2, 1, error="no disk")
+    assert runs() == ended | {marks[2]: ("FAILED", [4000.0])}
+
+
+def test_a_run_that_another_storage_has_removed_is_not_restored(
+    place: Place, tmp_path: Path, empty_database: Callable[[Path], str]
+) -> None:
+    uri = empty_database(tmp_path / "shared.db")
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    other = Place.__new__(Place)
+    other.storage = Storage(tmp_path / "other")
+    train(other.folder(), begun=9000.0)
+    place.deliver((FIRST,), uri)
+    other.deliver((FIRST,), uri)
+    record = other.folder().delivery.read()
+    assert record is not None
+    assert client.get_run(record.run_id).data.tags["storage"] == place.storage.mark()
+    client.delete_run(record.run_id)
+    other.deliver((FIRST,), uri)
+    (run,) = client.search_runs([record.experiment_id])
+    assert run.data.tags["storage"] == other.storage.mark()
 
 
 # Moved storages

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,7 +100,12 @@ def test_a_report_is_logged_to_one_run_of_the_sweep(tiny: Ran, tmp_path: Path) -
     tracker = Tracker(sweep.name, storage, None)
     assert tracker.has_delivered(sweep.cells)
     (tmp_path / "report").mkdir()
+    missing = [tmp_path / "report" / "missing.html"]
     for text in ("first", "second"):
+        with pytest.raises(ConfigurationError, match="could not be logged"):
+            log_report(tracker, "sweep tiny", "small", tmp_path / "report", missing)
+        (failed,) = [run for run in runs_of(storage) if "report_of" in run.data.tags]
+        assert failed.info.status == "FAILED"
         (tmp_path / "report" / "report.html").write_text(text)
         (tmp_path / "report" / "mine.txt").write_text("not of the report")
         files = [tmp_path / "report" / "report.html"]
@@ -127,7 +132,10 @@ def test_a_report_that_cannot_be_logged_is_still_there(tiny: Ran, tmp_path: Path
 def test_the_same_trials_of_another_storage_are_the_same_runs(
     tiny: Ran, tmp_path: Path, empty_database: Callable[[Path], str]
 ) -> None:
-    """They were trained elsewhere at another time, and delivered to the same server."""
+    """They were trained elsewhere at another time, and delivered to the same server.
+
+    A run that was not closed there is not changed, and the second storage adds its own.
+    """
     uri = empty_database(tmp_path / "shared.db")
     sweep = load_sweep(str(tiny.folder / "tiny.py"))
     cells = sweep.cells[:3]
@@ -150,14 +158,20 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
     before = curves(uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     (run,) = [r for r in runs_of(uri) if r.info.run_name == run_name(unfinished)]
+    theirs = {r.info.run_id for r in runs_of(uri)}
     client.update_run(run.info.run_id, status="RUNNING")
     tracker = Tracker(sweep.name, second, uri)
     assert tracker.outdated(cells) == [unfinished]
     for cell in cells:
         tracker.deliver(cell)
     assert tracker.num_replaced == 0
-    assert not Tracker(sweep.name, first, uri).outdated(cells[1:])
+    assert Tracker(sweep.name, first, uri).outdated(cells) == [unfinished]
+    (own,) = [r for r in runs_of(uri) if r.info.run_id not in theirs]
+    assert (own.info.run_name, own.info.status) == (run.info.run_name, "FINISHED")
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
+    Tracker(sweep.name, first, uri).deliver(unfinished)
     assert {r.info.status for r in runs_of(uri)} == {"FINISHED"}
+    client.delete_run(own.info.run_id)
     after = curves(uri)
     for name in (
         "test_accuracy",
@@ -168,7 +182,7 @@ def test_the_same_trials_of_another_storage_are_the_same_runs(
         "file_bytes",
         "code_bits",
         "compression",
-    ):  # of the run that was not closed
+    ):  # of the run that was closed again
         after[f"{run_name(unfinished)} {name}"] = before[f"{run_name(unfinished)} {name}"]
     assert after == before
 
@@ -276,6 +290,25 @@ def deliver_all(tracker: Unreliable, cells: tuple[Cell, ...]) -> Delivery:
     for cell in cells:
         delivery.announce(cell)
     return delivery
+
+
+def test_what_is_prepared_is_prepared_with_the_first_trial_if_there_was_none() -> None:
+    """As the views of MLflow's UI are; a failure is repeated and holds up no trial."""
+    cells = load_sweep("digits").cells[:3]
+    prepared: list[tuple[Cell, ...]] = []
+
+    def prepare(some: Sequence[Cell]) -> None:
+        prepared.append(tuple(some))
+        if len(prepared) == 1:
+            raise ConnectionError("server away")
+
+    tracker = Unreliable()
+    delivery = Delivery(tracker, prepare=prepare)  # type: ignore[arg-type]
+    for cell in cells:
+        delivery.announce(cell)
+    delivery.finish()
+    assert len(tracker.delivered) == 3
+    assert prepared == [(cells[0],), (cells[1],)]
 
 
 def test_delivery_tries_again_when_the_server_is_back() -> None:
