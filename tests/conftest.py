@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from sweeps.cli import main
 from sweeps.storage.sqlite_uri import sqlite_uri
@@ -25,6 +26,8 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # somebody's server is not for test
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 torch.set_num_threads(1)  # as in trials; more would fight with what the tests start
+settings.register_profile("without deadlines", deadline=None)  # a machine may be busy
+settings.load_profile("without deadlines")
 
 SWEEPS = str(Path(sys.executable).with_name("sweeps"))
 """The command as it is installed."""

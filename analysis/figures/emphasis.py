@@ -17,7 +17,9 @@ from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import SETTING, places_by, rounding_of
 
 MOST = 12
-"""Up to this number of variants, a figure shows all in colour; of more, so many of them."""
+"""Up to this number of variants, a figure shows all in colour."""
+BEST = 6
+"""Of more variants, it shows so many: their bands can still be told apart on the grey lines."""
 _DASHES = (0, (8, 4))
 """Of grey lines, in widths of a line."""
 _HALF_TICK = 1.06
@@ -69,7 +71,10 @@ class Emphasis:
 
 
 class OtherLines(LineCollection):
-    """The grey lines of a panel."""
+    """The grey lines of a panel.
+
+    Those of a style are one line with gaps, which is drawn much faster than many lines.
+    """
 
     def __init__(
         self, solid: Sequence[Floats], dashed: Sequence[Floats], emphasis: Emphasis
@@ -81,20 +86,27 @@ class OtherLines(LineCollection):
             dashed: dashed ones.
             emphasis: names the other variants in the legend and the caption.
         """
+        styles = [(lines, style) for lines, style in ((solid, "solid"), (dashed, _DASHES)) if lines]
         super().__init__(
-            [*solid, *dashed],
+            [_with_gaps(lines) for lines, _ in styles],
             colors=_GREY,
             alpha=_OPACITY,
             linewidths=_WIDTH,
-            linestyles=["solid"] * len(solid) + [_DASHES] * len(dashed),
+            linestyles=[style for _, style in styles],
             zorder=_BELOW_BANDS,
             label=emphasis.label,
         )
         self.note = emphasis.note
 
 
+def _with_gaps(lines: Sequence[Floats]) -> Floats:
+    """Join lines to one with a missing point after each, at which it is interrupted."""
+    gap = np.full((1, 2), np.nan)
+    return np.concatenate([part for line in lines for part in (line, gap)])
+
+
 def emphasis_of(table: pd.DataFrame, metric: Metric = ACCURACY) -> Emphasis:
-    """Choose the variants with the best mean rank over the panels of a figure.
+    """Choose the `BEST` variants by their mean rank over the panels of a figure, or all of `MOST`.
 
     In a panel, which is a set of a setting, variants are ranked by their best test value there. A
     method in full precision stands in all panels of its setting. Of equal mean ranks, the first by
@@ -121,14 +133,17 @@ def emphasis_of(table: pd.DataFrame, metric: Metric = ACCURACY) -> Emphasis:
 
 
 def emphasis_by(ranks: Mapping[str, float], reason: str) -> Emphasis:
-    """Choose the variants with the lowest ranks; of equal ones, the first by name.
+    """Choose the `BEST` variants with the lowest ranks, or all of up to `MOST`.
+
+    Of equal ranks, the first by name goes before.
 
     Args:
         ranks: name of each variant -> its rank.
         reason: see `Emphasis`.
     """
     best_first = sorted(ranks, key=lambda name: (ranks[name], name))
-    return Emphasis(frozenset(best_first[:MOST]), max(0, len(best_first) - MOST), reason)
+    shown = best_first if len(best_first) <= MOST else best_first[:BEST]
+    return Emphasis(frozenset(shown), len(best_first) - len(shown), reason)
 
 
 def draw_others(
@@ -196,8 +211,7 @@ def note_of(figure: Figure) -> str:
 def _variants(table: pd.DataFrame) -> NDArray[np.object_]:
     """The name of each row's variant, as `labels.variant` returns it."""
     further = axis_columns(table)
-    names = np.empty(len(table), object)
     keys = ["method", *further]
-    for key, places in places_by(table, keys):
-        names[places] = variant(dict(zip(keys, key, strict=True)), further)
-    return names
+    numbers = table.groupby(keys, sort=False).ngroup().to_numpy()
+    found = [variant(row, further) for row in table[keys].drop_duplicates().to_dict("records")]
+    return np.array(found, object)[numbers]

@@ -87,7 +87,10 @@ def heat_map(
                     colour = text_colour(float(heights[y, x]), middle, metric)
                     axes.text(x, y, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(sets)), sets)
-        axes.set_yticks(range(len(methods)), methods)
+        if axes in grid[:, 0]:
+            axes.set_yticks(range(len(methods)), methods)
+        else:  # the names stand on the left; making many ticks takes most of the time of a figure
+            axes.yaxis.set_visible(False)
         axes.set_title("\n".join(map(str, key)) if is_narrow else setting_name(key))
     if shown is not None:
         label = label_of("test", metric, LOW)

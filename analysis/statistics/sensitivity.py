@@ -193,10 +193,9 @@ def _over_equal_spans(found: pd.DataFrame, table: pd.DataFrame, scale: Scale) ->
     keys = family_keys(table)
     finished = table[table["n"] > 0]
     finished = finished.assign(place=places_on(finished["rho0"].to_numpy(float), scale))
-    curves = {
-        key: (part["place"].to_numpy(float), part["test_mean"].to_numpy(float))
-        for key, part in finished[finished["place"].notna()].groupby(keys, sort=False)
-    }
+    finished = finished[finished["place"].notna()]
+    place, mean = (finished[name].to_numpy(float) for name in ("place", "test_mean"))
+    curves = {key: (place[rows], mean[rows]) for key, rows in places_by(finished, keys)}
     spans = found["decades"].where(found["decades"] > 0)
     spans = spans.groupby([found[key] for key in SETTING]).transform("min")
     ranges = [

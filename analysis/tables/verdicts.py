@@ -97,11 +97,12 @@ def spans_tried(findings: Findings) -> str:
         findings: result of `findings.analyse`.
     """
     known = findings.verdicts.dropna(subset="least_decades")
+    widest = known["decades"].fillna(known["least_decades"])
+    spans_of = known.assign(widest=widest).groupby("method", sort=False)
+    ends_of = spans_of.agg(least=("least_decades", "min"), most=("widest", "max"))
     methods: dict[str, list[str]] = {}
-    for method, part in known.groupby("method", sort=False):
-        widest = part["decades"].fillna(part["least_decades"])
-        ends = map(decades, (part["least_decades"].min(), widest.max()))
-        methods.setdefault(" to ".join(dict.fromkeys(ends)), []).append(str(method))
+    for method, *ends in ends_of.itertuples(name=None):
+        methods.setdefault(" to ".join(dict.fromkeys(map(decades, ends))), []).append(str(method))
     if not methods:
         return ""
     if len(methods) == 1:
