@@ -22,9 +22,9 @@ from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.models.convnet import ConvNet
 from quantlab.training.following import follow
+from tests.forked import PROCESSES
 
 TOGETHER = Execution(replicas=2)
-PROCESSES = multiprocessing.get_context("forkserver")
 
 
 def in_the_other_process() -> bool:
@@ -61,7 +61,6 @@ class Pair:
 @contextmanager
 def pair(recipe: Recipe, folder: Path) -> Iterator[Pair]:
     """A run that another process of this machine follows."""
-    PROCESSES.set_forkserver_preload([__name__, "sklearn.datasets"])
     said = folder / "said"
     with Replicas.leading(2) as replicas:
         other = PROCESSES.Process(target=serve, args=(recipe, replicas.address, said))

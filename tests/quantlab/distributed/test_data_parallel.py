@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from quantlab import (
     ConfigurationError,
@@ -127,27 +128,39 @@ def test_in_float32_they_equal_one_up_to_rounding(optimizer: OptimizerSpec, tmp_
     assert records[-1].train_loss == pytest.approx(expected[-1].train_loss, rel=1e-4)
 
 
+WHOLE = recipe(optimizer=ADAM, quantization=ROUNDED, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, list[Tensor]]:
+    """The last loss of two processes that nobody stops, and all tensors of their state."""
+    with pair(WHOLE, tmp_path_factory.mktemp("whole")) as together:
+        *_, last = together.run
+        return last.train_loss, tensors_of(together.run.state_dict())
+
+
 @pytest.mark.parametrize("steps", [2, 4, 6])
-def test_a_stopped_run_goes_on_bit_for_bit(steps: int, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_bit_for_bit(
+    steps: int, uninterrupted: tuple[float, list[Tensor]], tmp_path: Path
+) -> None:
     """Within an epoch, and at its end; the process that follows ends with the one that leads."""
-    whole = recipe(optimizer=ADAM, quantization=ROUNDED, epochs=2)
-    with pair(whole, tmp_path) as uninterrupted:
-        expected = list(uninterrupted.run)
-    with pair(whole, tmp_path) as first:
+    with pair(WHOLE, tmp_path) as first:
         training = first.run.train(pause_steps=1)
         while first.run.step < steps:
             next(training)
         state = first.run.state_dict()
         training.close()
         assert first.last_words() == ""
-    with pair(whole, tmp_path) as second:
+    with pair(WHOLE, tmp_path) as second:
         second.run.load_state_dict(state)
         records = list(second.run)
         end = second.run.state_dict()
-    assert records[-1].train_loss == expected[-1].train_loss
-    ends = tensors_of(end), tensors_of(uninterrupted.run.state_dict())
-    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
-    alone = TrainingRun(whole)  # which one process may continue, too
+    loss, expected = uninterrupted
+    assert records[-1].train_loss == loss
+    assert all(
+        torch.equal(one, other) for one, other in zip(tensors_of(end), expected, strict=True)
+    )
+    alone = TrainingRun(WHOLE)  # which one process may continue, too
     alone.load_state_dict(state)
     list(alone)
     assert distance(alone, second.run) < 1e-9

@@ -1,12 +1,12 @@
 """The measurement of processes that share a GPU, with simulated processes and on the CPU."""
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from quantlab.models.mlp import MLP
 from quantlab.probing.gpu_sharing import Pace, SharedPaces, Sharer, measure_sharing
+from tests.forked import PROCESSES
 from tests.quantlab.recipes import quantized
 
 
@@ -99,11 +99,9 @@ class Processes:
         self.processes: list[Any] = []
 
     def grow(self, number: int) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["sklearn.datasets", "tests.quantlab.recipes"])
         for _ in range(number - len(self.ends)):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs,), daemon=True)
+            ours, theirs = PROCESSES.Pipe()
+            process = PROCESSES.Process(target=work, args=(theirs,), daemon=True)
             process.start()
             theirs.close()
             self.ends.append(ours)

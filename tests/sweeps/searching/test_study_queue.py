@@ -1,6 +1,5 @@
 """The queue of a study's configurations, with made-up results: nothing is trained."""
 
-import multiprocessing
 import os
 import random
 import re
@@ -26,6 +25,7 @@ from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure
 from sweeps.storage.sharing import is_held
 from sweeps.study import BITS, VALIDATION_ACCURACY, Objective, better_half
+from tests.forked import PROCESSES
 from tests.services import PostgreSQL, needs_postgresql, postgresql
 from tests.sweeps.made_studies import counts, finish, run, space, spec, trained
 from tests.sweeps.trial_files import epoch
@@ -103,11 +103,8 @@ def drive(folder: Path, url: str | None, seconds: float) -> None:
 @pytest.mark.slow
 def test_two_drivers_share_the_work_and_one_is_killed(tmp_path: Path, url: str | None) -> None:
     StudyQueue(spec(configurations=16), Storage(tmp_path), url)  # the database
-    # Forked from a server that has everything imported, so that they start at once.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
     first, second = (
-        context.Process(target=drive, args=(tmp_path, url, seconds)) for seconds in (0.05, 0.03)
+        PROCESSES.Process(target=drive, args=(tmp_path, url, seconds)) for seconds in (0.05, 0.03)
     )
     first.start()
     second.start()

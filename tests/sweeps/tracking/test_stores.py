@@ -3,7 +3,6 @@
 Processes, PostgreSQL and MLflow's server are real; a proxy makes the network fail.
 """
 
-import multiprocessing
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from sweeps.tracking.report import log_report
 from sweeps.tracking.run import FINAL_METRICS
 from sweeps.tracking.tracker import Tracker
 from sweeps.worker.trial import run_trial
+from tests import forked
 from tests.quantlab.recipes import quantized, small_recipe
 from tests.reverse_proxy import Authority, Proxy, reverse_proxy
 from tests.services import (
@@ -210,11 +210,8 @@ def deliver_share(number: int, trained: Path, root: Path, uri: str) -> int:
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[ProcessPoolExecutor]:
-    # Forked from a server that has everything imported; four imports of torch would take longest.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    barrier = context.Barrier(PROCESSES)
-    with ProcessPoolExecutor(PROCESSES, context, set_barrier, (barrier,)) as pool:
+    barrier = forked.PROCESSES.Barrier(PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, forked.PROCESSES, set_barrier, (barrier,)) as pool:
         yield pool
 
 

@@ -84,11 +84,13 @@ def test_a_trial_of_two_processes_survives_their_deaths(
             assert not over.is_set(), "the sweep ended too early to be disturbed"
             if folder.recipe.exists():
                 slow.touch()  # only now, so that checks before training are fast
+            if not folder.checkpoint.exists():
+                time.sleep(0.05)
+                continue
             found = processes_of(PROCESSES[len(killed) % 2])
             has_checkpoint = (
                 found
                 and found[-1].pid not in killed
-                and folder.checkpoint.exists()
                 and folder.checkpoint.stat().st_mtime > found[-1].create_time() + 1
             )
             if has_checkpoint:

@@ -1,10 +1,10 @@
 """A trial that is killed with SIGKILL again and again ends as if it had never been interrupted."""
 
-import multiprocessing
 import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 from sweeps.storage import Storage, TrialState
 from sweeps.worker.trial import run_trial
+from tests.forked import PROCESSES
 from tests.quantlab.recipes import ADAM, quantized
 from tests.sweeps.trial_hash import trial_hash
 
@@ -59,12 +60,9 @@ def test_sigkill_at_random_moments_changes_nothing(
         batchnorm_epochs=2,
         batch_size=8,
     )
-    # Processes are forked from a server that has everything imported, so that they train at once.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.sweeps.worker.test_kill", "sklearn.datasets"])
 
-    def start(root: Path) -> multiprocessing.process.BaseProcess:
-        process = processes.Process(target=train, args=(recipe, root))
+    def start(root: Path) -> BaseProcess:
+        process = PROCESSES.Process(target=train, args=(recipe, root))
         process.start()
         return process
 

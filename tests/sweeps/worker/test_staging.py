@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import TrialWeights, WeightsFile
 from sweeps.worker import staging
 from sweeps.worker.staging import stage
+from tests.forked import PROCESSES
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import small_recipe
 
@@ -114,9 +114,7 @@ def test_data_that_is_nowhere_is_named(data: Path, tmp_path: Path) -> None:
 def test_processes_of_a_machine_wait_for_the_one_that_brings_it(data: Path, tmp_path: Path) -> None:
     """The copy is made once: its files are those of the first process, for all."""
     scratch = tmp_path / "scratch"
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.sweeps.worker.test_staging"])
-    with context.Pool(4) as pool:
+    with PROCESSES.Pool(4) as pool:
         found = pool.starmap(stage_in_a_process, [(RECIPE, data, scratch)] * 8)
     assert found == [scratch] * 8
     assert not list(scratch.glob(".*unfinished"))

@@ -1,6 +1,5 @@
 """Two processes that train a network with DistributedDataParallel."""
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from quantlab.scales.absolute_mean import AbsoluteMean
 from quantlab.update_rules import PROX_CONNECT
 from tests.quantlab.optim.standalone.loops import Net, batches, prox, train
 
-PROCESSES = multiprocessing.get_context("forkserver")
 WITHOUT_HEAD = Quantization(
     rule=PROX_CONNECT,
     quantizer=PiecewiseLinear(TERNARY),

@@ -16,6 +16,7 @@ from quantlab.optim.bop import Bop
 from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.update_rules import PROX_CONNECT
+from tests.forked import PROCESSES
 from tests.quantlab.optim.standalone.loops import (
     CONNECTED,
     STEPS,
@@ -27,7 +28,6 @@ from tests.quantlab.optim.standalone.loops import (
     train,
 )
 from tests.quantlab.optim.standalone.shares import (
-    PROCESSES,
     WITHOUT_HEAD,
     other_share,
     share_of,
@@ -35,7 +35,6 @@ from tests.quantlab.optim.standalone.shares import (
 
 
 def test_two_processes_with_half_a_batch_each_equal_one(tmp_path: Path) -> None:
-    PROCESSES.set_forkserver_preload([share_of.__module__])
     store = str(tmp_path / "store")
     other = PROCESSES.Process(target=other_share, args=(store, tmp_path / "answer"))
     other.start()
