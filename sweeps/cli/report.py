@@ -43,8 +43,6 @@ from sweeps.spec import Cell, SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result
 from sweeps.study import StudySpec
-from sweeps.tracking.report import log_report
-from sweeps.tracking.tracker import Tracker
 
 _OPTIONS = ("where", "by", "metric", "select", "compare", "margin", "columns", "format", "out")
 """Options of the report, as attributes of the parsed command line."""
@@ -280,6 +278,10 @@ def _log(
 
     The report has been written before. If MLflow does not answer, a warning says so.
     """
+    # These import MLflow, which takes seconds that a report on tables can spare.
+    from sweeps.tracking.report import log_report
+    from sweeps.tracking.tracker import Tracker
+
     storage = Storage(options.storage)
     name = spec.experiment or spec.name
     tracker = Tracker(name, storage, options.tracking_uri, main_metric(cells))

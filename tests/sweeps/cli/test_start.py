@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.frames import trials
 from tests.conftest import SWEEPS, Command, run_command
 from tests.sweeps.sweep_files import TINY
 
@@ -73,6 +74,15 @@ def test_status_of_a_users_own_sweep_does_not_import_torchs_compiler(tmp_path: P
     assert code == 1  # nothing has finished
     assert "torch" in modules
     assert not modules & {"torch._dynamo", "mlflow", "ray", "optuna", "pandas"}
+
+
+def test_a_report_on_a_table_does_not_import_mlflow(tmp_path: Path) -> None:
+    rows = [("PC", "binary", rho0, seed, 0.9) for rho0 in (0.1, 0.2) for seed in (0, 1)]
+    trials(rows).to_csv(tmp_path / "mine.csv", index=False)
+    code, modules = imported(tmp_path, "report", "mine.csv", "--format", "csv")
+    assert code == 0
+    assert "pandas" in modules
+    assert not modules & {"mlflow", "ray"}
 
 
 def test_the_version_is_that_of_everything_that_matters(tmp_path: Path) -> None:
