@@ -168,6 +168,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         return Ran(folder, output.read_text())
 
 
+@pytest.fixture(scope="session")
+def reported(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A copy of it after `sweeps report` with all formats; nobody changes what is in it."""
+    with made_once(tmp_path_factory, "reported") as (folder, is_new):
+        if is_new:
+            shutil.copytree(tiny.folder, folder / "tiny")
+            done = run_here(folder / "tiny", "report", "tiny.py", "--compare", "proxconnect")
+            assert done.returncode == 0, done.stderr
+            (folder / "output").write_text(done.stdout)
+        return Ran(folder / "tiny", (folder / "output").read_text())
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium without a window."""

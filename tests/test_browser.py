@@ -21,7 +21,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from analysis.report.study import write_study_report
 from tests.analysis.studies import made_study
-from tests.conftest import SWEEPS, Ran, run_here
+from tests.conftest import SWEEPS, Ran
 from tests.pages import (
     NEEDS_BROWSER,
     Explored,
@@ -37,13 +37,8 @@ pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
-def page(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("report")
-    shutil.copytree(tiny.folder, folder / "tiny")
-    arguments = ("report", "tiny.py", "--compare", "proxconnect", "--format", "html")
-    done = run_here(folder / "tiny", *arguments)
-    assert done.returncode == 0, done.stderr
-    return (folder / "tiny" / "runs" / "reports" / "tiny" / "report.html").as_uri()
+def page(reported: Ran) -> str:
+    return (reported.folder / "runs" / "reports" / "tiny" / "report.html").as_uri()
 
 
 def test_the_report_opens_from_disk_without_a_network(browser: webdriver.Chrome, page: str) -> None:

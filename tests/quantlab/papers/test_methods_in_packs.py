@@ -99,12 +99,12 @@ def recipes(
     return [
         Recipe(
             model=Double(ConvNet(width=3)),
-            dataset=FEW_DIGITS,
+            dataset=replace(FEW_DIGITS, train_images=16 * STEPS_PER_EPOCH),
             optimizer=OptimizerSpec(algorithm=algorithm, learning_rate=rate, options=options),
             quantization=quantization,
             epochs=EPOCHS,
             batchnorm_epochs=1,
-            batch_size=32,
+            batch_size=16,
             seed=seed,
         )
         for seed, quantization in enumerate(quantizations(rate))

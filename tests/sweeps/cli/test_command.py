@@ -70,22 +70,19 @@ def test_the_same_command_again_trains_nothing(tiny: Ran, quick_command: Command
     assert after == files
 
 
-def test_status_and_report(tiny_copy: Path, quick_command: Command, tmp_path: Path) -> None:
-    status = quick_command(tiny_copy, "status", "tiny.py")
+def test_status_and_report(tiny: Ran, reported: Ran, quick_command: Command) -> None:
+    status = quick_command(tiny.folder, "status", "tiny.py")
     assert status.returncode == 0
     first, spent, _, head, _, *rows = status.stdout.splitlines()
     assert first == "tiny: 6 COMPLETE"
     assert re.fullmatch(r"spent: [\d.]+ m?s of slots on 6 trials", spent)
     assert head.split() == ["block", "trials", "slots", "retries", "lost"]
     assert [row.split()[:2] for row in rows] == [["FP", "2"], ["MD", "4"]]
-    out = tmp_path / "out"
-    options = ("--out", str(out), "--compare", "proxconnect")
-    done = quick_command(tiny_copy, "report", "tiny.py", *options)
-    assert done.returncode == 0, done.stderr
-    shown = " ".join(done.stdout.split())
+    out = reported.folder / "runs" / "reports" / "tiny"
+    shown = " ".join(reported.output.split())
     assert "Test accuracy (%) over ρ0: MD, end-to-end, Digits" in shown
     assert re.search(r"MD (sensitive|stable|mild|noise|untested|fails) ", shown)
-    assert str(out / "report.html") in done.stdout
+    assert "runs/reports/tiny/report.html" in reported.output
     assert "ui tiny, run 'sweep tiny'" in shown
     frame = pd.read_csv(out / "tables" / "trials.csv")
     assert len(frame) == 6
@@ -126,18 +123,16 @@ def test_a_report_is_printed_if_mlflow_does_not_answer(
 
 
 def test_a_table_from_elsewhere_is_reported_on(
-    tiny_copy: Path, quick_command: Command, tmp_path: Path
+    reported: Ran, quick_command: Command, tmp_path: Path
 ) -> None:
     """The trials that one report wrote are the input of another."""
-    first = quick_command(tiny_copy, "report", "tiny.py", "--format", "csv,parquet")
-    assert first.returncode == 0, first.stderr
-    tables = tiny_copy / "runs" / "reports" / "tiny" / "tables"
+    tables = reported.folder / "runs" / "reports" / "tiny" / "tables"
     for ending in ("csv", "parquet"):
         shutil.copy(tables / f"trials.{ending}", tmp_path / f"mine.{ending}")
-        done = quick_command(
-            tmp_path, "report", f"mine.{ending}", "--out", ending, "--format", "csv"
-        )
+        options = ("--out", str(tmp_path / ending), "--format", "csv")
+        done = quick_command(tmp_path, "report", f"mine.{ending}", *options)
         assert done.returncode == 0, done.stderr
+        assert str(tmp_path / ending) in done.stdout
         again = pd.read_csv(tmp_path / ending / "tables" / "configurations.csv")
         pd.testing.assert_frame_equal(again, pd.read_csv(tables / "configurations.csv"))
     frame = pd.read_csv(tmp_path / "mine.csv").drop(columns="rho0")
