@@ -5,6 +5,7 @@ it has imported, so that one list serves all tests.
 """
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ PROCESSES.set_forkserver_preload(
         "tests.quantlab.recipes",
     ]
 )
+
+
+def begin() -> None:
+    """Let the server import what it has to, while the caller does something else."""
+    multiprocessing.forkserver.ensure_running()
 
 
 class ForkedCommand:

@@ -12,11 +12,11 @@ finished trials stopped twice for 20 s.
 import os
 import random
 import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,11 +28,13 @@ from ray.cluster_utils import Cluster
 
 from sweeps.archive.archive import Archive
 from sweeps.archive.taking import take_finished
+from sweeps.connecting import unused_processes
 from sweeps.loading import load_sweep
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage, TrialState
 from sweeps.worker.trial import run_trial
-from tests.conftest import SWEEPS
+from tests import forked
+from tests.forked import ForkedCommand
 from tests.services import (
     MlflowServer,
     S3Server,
@@ -71,7 +73,7 @@ PLAN = (
     )
     if LONG
     else Plan(
-        1, 12, workers=1, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
+        1, 8, workers=1, drivers=1, nodes=1, outages=1, outage_seconds=3, most_pause_seconds=1
     )
 )
 
@@ -178,16 +180,13 @@ class Driver:
 
     def __init__(self, folder: Path, storage: Storage, *options: str, log: str = "log") -> None:
         where = ["--storage", str(storage.root), "--retries", "100"]
-        self._command = [SWEEPS, "run", "chaos.py", *where, *options]
+        self._arguments = ("run", "chaos.py", *where, *options)
         self._folder = folder
         self._log = storage.root.with_suffix(f".{log}")
         self.start()
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
-            )
+        self.process = ForkedCommand(self._folder, *self._arguments, log=self._log)
 
     def kill(self) -> None:
         self.process.kill()
@@ -210,13 +209,14 @@ def cluster_of_nodes(count: int) -> Iterator[Cluster]:
         "health_check_period_ms": 1000,  # a lost node is missed in seconds
     }
     options = {"num_cpus": 0, "include_dashboard": False, "_system_config": settings}
-    cluster = Cluster(initialize_head=True, head_node_args=options)
-    try:
-        for _ in range(count):
-            cluster.add_node(num_cpus=1)
-        yield cluster
-    finally:
-        cluster.shutdown()
+    with unused_processes.not_started():
+        cluster = Cluster(initialize_head=True, head_node_args=options)
+        try:
+            for _ in range(count):
+                cluster.add_node(num_cpus=1)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 @dataclass
@@ -344,6 +344,7 @@ def assert_nearly_the_same(sweep: SweepSpec, found: Storage, expected: Storage) 
 @pytest.fixture(scope="module")
 def calm(folder: Path, empty_store: Path) -> Storage:
     """The storage of the sweep without failures."""
+    forked.begin()
     (folder / "gate").touch()
     storage = Storage(folder / "calm")
     storage.root.mkdir()
@@ -388,11 +389,10 @@ def test_a_sweep_survives_failures_of_a_cluster(
     events += ["node"] * PLAN.nodes + ["outage"] * PLAN.outages
     chance = random.Random(20)
     chance.shuffle(events)
-    with (
-        mlflow_server(store, folder) as server,
-        s3_server() as s3,
-        cluster_of_nodes(2) as cluster,
-    ):
+    with s3_server() as s3, ExitStack() as services, ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(services.enter_context, mlflow_server(store, folder))
+        cluster = services.enter_context(cluster_of_nodes(2))
+        server = starting.result()
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
         archive = Archive(f"s3://{s3.bucket}/chaos-{pack}")

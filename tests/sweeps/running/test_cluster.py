@@ -359,8 +359,8 @@ def with_fake_nodes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def growing(prepared: dict[str, Any]) -> Iterator[RayCluster]:
-    """A head without CPUs, and an autoscaler that brings up cluster.yaml's workers."""
-    with head_node("--num-cpus=0", config=with_fake_nodes(prepared)) as cluster:
+    """A head with one CPU, and an autoscaler that brings up cluster.yaml's workers."""
+    with head_node("--num-cpus=1", config=with_fake_nodes(prepared)) as cluster:
         yield cluster
 
 
@@ -458,20 +458,20 @@ def collected(cluster: RayCluster) -> Iterator[Mapping[tuple[str, str], list[flo
 
 @pytest.mark.slow
 def test_a_submitted_job_runs_a_sweep(
-    storage_with_store: Callable[[Path], Path], tmp_path: Path
+    growing: RayCluster, storage_with_store: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     """It finds its own cluster, and the file in the folder that was sent along.
 
-    All on one node: nodes that share a machine clear away each other's copy of that folder.
+    All on the head: nodes that share a machine clear away each other's copy of that folder.
     """
     file = tmp_path / "laptop" / "tiny.py"
     file.parent.mkdir()
     file.write_text(ONE_SEED)
     storage = storage_with_store(tmp_path / "runs")
-    with head_node("--num-cpus=1") as cluster, collected(cluster) as metrics:
-        done = cluster.run(
-            *("ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", "."),
-            *("--", "sweeps", "run", "tiny.py", "--storage", str(storage)),
+    with collected(growing) as metrics:
+        done = growing.run(
+            *("ray", "job", "submit", "--address", growing.dashboard, "--working-dir", "."),
+            *("--", "sweeps", "run", "tiny.py", "--storage", str(storage), "--concurrency", "1"),
             cwd=file.parent,
         )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -510,7 +510,10 @@ def test_nodes_come_with_trials_and_go_with_them(growing: RayCluster, tmp_path: 
 def test_a_sweep_runs_on_nodes_that_come_for_it(
     growing: RayCluster, storage_with_store: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    """Its quantizer's class is in a folder that they cannot import from."""
+    """Its quantizer's class is in a folder that they cannot import from.
+
+    A trial has two CPUs, so that none runs on the head.
+    """
     (tmp_path / "driver").mkdir()
     (tmp_path / "sweep").mkdir()
     file = tmp_path / "sweep" / "tiny.py"
@@ -518,7 +521,7 @@ def test_a_sweep_runs_on_nodes_that_come_for_it(
     storage = storage_with_store(tmp_path / "runs")
     done = growing.run(
         *(SWEEPS, "run", str(file), "--address", growing.address),
-        *("--storage", str(storage), "--concurrency", "2"),
+        *("--storage", str(storage), "--concurrency", "1", "--execution", "threads=2"),
         cwd=tmp_path / "driver",
     )
     assert done.returncode == 0, done.stdout + done.stderr
