@@ -42,7 +42,7 @@ class ForkedCommand:
             folder: its working directory.
             arguments: of the command.
             log: file to which what it prints is appended.
-            environment: variables beside those of this process.
+            environment: variables beside those of this process; none of Ray's.
         """
         given = (folder, arguments, log, {**os.environ, **environment})
         self._process = PROCESSES.Process(target=_run, args=given)
@@ -77,8 +77,11 @@ def _run(
 
     os.setsid()
     os.chdir(folder)
+    # Ray has read its variables when it was imported, and sets others in a process that uses it.
+    read = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    given = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(given | read)
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
