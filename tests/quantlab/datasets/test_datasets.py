@@ -378,7 +378,9 @@ def test_what_is_no_augmentation_is_refused(wrong: Any) -> None:
         CIFAR10(augmentation=wrong)
 
 
-@pytest.mark.parametrize("own", [Mirror, Mirror(), CropFlip(padding=1)], ids=str)
+@pytest.mark.parametrize(
+    "own", [Mirror, Mirror(), CropFlip(padding=1)], ids=["a class", "an instance", "ours"]
+)
 def test_augmentations_of_users_are_used(own: Any) -> None:
     dataset = Digits(augmentation=own)
     splits = dataset.load(Path("unused"))
