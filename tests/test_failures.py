@@ -52,6 +52,13 @@ TRIED: dict[str, tuple[str, ...]] = {
     "A machine is preempted, and Ray reports it.": (
         "sweeps/running/test_tune_hooks.py::test_a_preempted_machine_costs_none",
     ),
+    "One of the processes of a trial on several devices raises an error, for example because data "
+    "is missing on its machine.": (
+        "quantlab/distributed/test_data_parallel.py"
+        "::test_an_error_before_training_reaches_the_first_process",
+        "sweeps/running/test_tune_hooks.py"
+        "::test_an_error_that_was_recorded_before_the_process_died_is_final",
+    ),
     "One of the processes of a trial on several devices dies.": (
         "sweeps/worker/test_data_parallel.py::test_a_trial_of_two_processes_survives_their_deaths",
     ),
@@ -90,13 +97,13 @@ TRIED: dict[str, tuple[str, ...]] = {
         "::test_a_network_that_others_start_from_is_trained_again_if_it_is_damaged",
     ),
     "A trial raises any other error.": (
-        "sweeps/running/test_faults.py::test_a_failing_trial_does_not_stop_the_others",
+        "sweeps/running/test_faults.py::test_failing_trials_do_not_stop_the_others",
     ),
     "The loss of a trial becomes infinite or NaN.": (
         "sweeps/worker/test_trial.py::test_divergence_is_a_result",
     ),
     "A trial fails, and other trials start from its network or have it as their teacher.": (
-        "sweeps/running/test_faults.py::test_a_failing_trial_does_not_stop_the_others",
+        "sweeps/running/test_faults.py::test_failing_trials_do_not_stop_the_others",
         "sweeps/running/test_cell_queue.py::test_a_failed_parent_fails_its_descendants",
         "sweeps/running/test_cell_queue.py::test_a_student_fails_once_with_either_of_both",
     ),
