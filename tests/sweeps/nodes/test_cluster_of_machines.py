@@ -249,7 +249,9 @@ def test_a_sweep_on_a_disk_that_becomes_full_continues_when_there_is_room(
         assert driver.stdout is not None
         printed = driver.stdout.read()
         assert driver.wait() in (1, 3), printed
-        assert "No space left on device" in printed
+        # A trial says so, unless the file in which Tune reads the error of a trial is cut short.
+        cut_short = "(a file in /runs/ray is cut short; is the disk full?)" in printed
+        assert cut_short or "No space left on device" in printed
         assert "Traceback" not in printed
         assert "Ran out of input" not in printed  # of a file of Tune that is cut short
     cluster.one.run("rm /runs/full")
