@@ -9,7 +9,7 @@
 # make bench-analysis  measures the time of reports, and how often intervals and answers are wrong
 # make bench-search  compares searches with random sampling and Tune's OptunaSearch (12 minutes)
 # make architecture  redraws the picture in docs/architecture.md
-# make chaos  repeatedly kills the processes of a long sweep (about 10 minutes)
+# make chaos  repeatedly kills the processes of long sweeps (about half an hour)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
