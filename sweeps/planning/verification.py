@@ -53,8 +53,8 @@ def verified(cells: Sequence[Cell], storage: Storage, data_dir: Path) -> Verifie
     data = FinishedData.of(cells, storage)
     if data.num_unknown:
         found.notes.append(
-            f"{number_of(data.num_unknown, 'finished trial')} without a hash of the data, which an "
-            "earlier version did not record; this data is not compared"
+            f"the data of {number_of(data.num_unknown, 'finished trial')} is not compared, because "
+            "an earlier version recorded no hash of it"
         )
     now = data.now(data_dir)
     found.problems += now.problems + data.differences(data_dir, now)

@@ -734,5 +734,6 @@ def test_metrics_are_summed_where_the_outputs_are() -> None:
             return outputs[:, 0]
 
     network: Any = Elsewhere()
+    # To read the sums fails, as they are on that device; sums on the CPU would be read.
     with pytest.raises(NotImplementedError, match="no data"):
         stacked_metric(network, {}, images, recipe.dataset, FirstLogit(), count=2)

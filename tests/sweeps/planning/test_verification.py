@@ -224,6 +224,6 @@ def test_what_is_not_compared_is_said(
     content._of_files.cache_clear()
     main(command("verify", folder))
     unknown, arrays, torch_dataset, _ = capsys.readouterr().out.splitlines()
-    assert unknown.startswith("1 finished trial without a hash of the data, which an earlier")
+    assert unknown.startswith("the data of 1 finished trial is not compared, because an earlier")
     assert arrays == "data of x: of its 0.0 GiB of files, names and sizes are compared"
     assert torch_dataset == "data of Random: of its 60 examples, 4 of each split are compared"
