@@ -59,7 +59,7 @@ function panelsPlan(explorer, width, theme, shown, axes, fill) {
       title: title && { text: title, anchor: "middle", color: theme.ink, fontSize: 13, offset: 6 },
       data: filled.data,
       axes: [
-        { scale: "x", orient: "bottom", format: formatOf(x), values: xScale.ticks,
+        { scale: "x", orient: "bottom", format: formatOf(x), values: xScale.ticks, labelSeparation: 6,
           title: number + columns >= panels.length ? x.label : undefined, ...namesOf(x), ...axes.xAxis },
         { scale: "y", orient: "left", format: formatOf(y), grid: true, labels: isFirst,
           title: isFirst ? (y.unit ? `${y.label} (${y.unit})` : y.label) : undefined, titleLimit: PANEL.height },
