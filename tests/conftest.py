@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import json
 import os
 import shutil
 import signal
@@ -155,8 +156,8 @@ def empty_database(empty_store: Path) -> Callable[[Path], str]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Nobody changes what is in it; see `tiny_copy`."""
+def shared_tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """See `tiny`; for fixtures that several tests share."""
     with made_once(tmp_path_factory, "tiny") as (folder, is_new):
         output = folder / "output"
         if is_new:
@@ -168,12 +169,37 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         return Ran(folder, output.read_text())
 
 
+@pytest.fixture
+def tiny(shared_tiny: Ran) -> Iterator[Ran]:
+    """What `sweeps run` left, which no test changes; see `tiny_copy`."""
+    before = _what_tests_share(shared_tiny.folder)
+    yield shared_tiny
+    assert _what_tests_share(shared_tiny.folder) == before, "the test changed what others read"
+
+
+def _what_tests_share(folder: Path) -> dict[str, object]:
+    """The user's file, the trials, and what the storage remembers of the sweep.
+
+    MLflow's database and the time of the last command change when a finished sweep runs again.
+    """
+    trials = sorted((folder / "runs" / "trials").rglob("*"))
+    record = json.loads((folder / "runs" / "sweeps" / "tiny.json").read_text())
+    return {
+        "file": (folder / "tiny.py").read_text(),
+        "trials": {str(path): path.stat().st_size for path in trials if path.is_file()},
+        "remembered": {
+            key: value for key, value in record.items() if key not in ("digest", "time")
+        },
+        "reports": sorted((folder / "runs" / "reports").rglob("*")),
+    }
+
+
 @pytest.fixture(scope="session")
-def reported(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def reported(shared_tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A copy of it after `sweeps report` with all formats; nobody changes what is in it."""
     with made_once(tmp_path_factory, "reported") as (folder, is_new):
         if is_new:
-            shutil.copytree(tiny.folder, folder / "tiny")
+            shutil.copytree(shared_tiny.folder, folder / "tiny")
             done = run_here(folder / "tiny", "report", "tiny.py", "--compare", "proxconnect")
             assert done.returncode == 0, done.stderr
             (folder / "output").write_text(done.stdout)

@@ -184,10 +184,10 @@ def test_a_study_fits_the_screen_and_is_legible(
 
 
 @pytest.fixture(scope="module")
-def links(tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def links(shared_tiny: Ran, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What `sweeps ui` prints in a copy of the storage: the name of each page, and its address."""
     folder = tmp_path_factory.mktemp("moved")
-    shutil.copytree(tiny.folder / "runs", folder / "elsewhere")
+    shutil.copytree(shared_tiny.folder / "runs", folder / "elsewhere")
     (folder / "link").symlink_to("elsewhere")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

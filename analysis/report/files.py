@@ -37,21 +37,17 @@ class ReportFiles:
     def __init__(
         self, directory: Path, formats: Collection[str], latex: LatexOptions | None = None
     ) -> None:
-        """Make the folder if it does not exist.
+        """Read what an earlier report has left; the first file that is written makes the folder.
 
         Args:
             directory: folder of the report; files with the same names are replaced.
             formats: keys of `FORMATS`; the methods write nothing for other formats.
             latex: options of the LaTeX files.
-
-        Raises:
-            OSError: the folder cannot be made.
         """
         self.directory = directory
         self.formats = tuple(formats)
         self._latex = latex or LatexOptions()
         self.written: list[Path] = []
-        directory.mkdir(parents=True, exist_ok=True)
         self._list = directory / ".report-files"
         self._older = (
             self._list.read_text(encoding="utf-8").splitlines() if self._list.exists() else []
@@ -145,7 +141,7 @@ class ReportFiles:
 
     def _path(self, name: str) -> Path:
         path = self.directory / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.written.append(path)
         return path
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 HALF = ("--only", "method=MD,rho0=0.5")
 
 
-def test_commands_see_the_chosen_trials_only(tiny: Ran, quick_command: Command) -> None:
-    plan = json.loads(quick_command(tiny.folder, "plan", "tiny.py", "--json", *HALF).stdout)
+def test_commands_see_the_chosen_trials_only(tiny_copy: Path, quick_command: Command) -> None:
+    plan = json.loads(quick_command(tiny_copy, "plan", "tiny.py", "--json", *HALF).stdout)
     names = ["MD rho0=0.5 seed=0", "MD rho0=0.5 seed=1"]
     assert [trial["name"] for trial in plan["trial_list"]] == names
     assert (plan["name"], plan["finished"]) == ("tiny", 2)
@@ -26,7 +26,7 @@ def test_commands_see_the_chosen_trials_only(tiny: Ran, quick_command: Command) 
         ("verify", "tiny: 2 finished trials, 0 problems\n"),
         ("run", "tiny: 2 trials, 0 to run\ntiny: 2 COMPLETE\n"),
     ):
-        done = quick_command(tiny.folder, command, "tiny.py", *HALF)
+        done = quick_command(tiny_copy, command, "tiny.py", *HALF)
         shown = re.sub(r"(?<=spent: )[\d.]+ m?s", "TIME", done.stdout)
         assert (done.returncode, shown) == (0, says), done.stderr
 
