@@ -22,7 +22,7 @@ from analysis.published import (
     training_beside,
 )
 from analysis.schema import Measurements
-from analysis.statistics.aggregate import SETTING, configurations, family_keys, tuned_axes
+from analysis.statistics.aggregate import SETTING, configurations, family_keys, without_tuned
 from analysis.statistics.comparison import compare_methods, with_leaders
 from analysis.statistics.method_verdicts import method_verdicts
 from analysis.statistics.regrets import regrets
@@ -151,9 +151,8 @@ def analyse(
     leaders = with_leaders(quantized, trials, [*SETTING, "set", *axis_columns(table)], metric)
     for mark in ("leads", "wins"):
         selected[mark] = leaders[mark].reindex(selected.index, fill_value=False)
-    tuned = tuned_axes(trials)
-    untuned = [key for key in family_keys(table) if key not in tuned]
-    at_best = select(table, select_on, untuned) if tuned else selected
+    untuned = without_tuned(table, trials)
+    at_best = selected if untuned is table else select(untuned, select_on)
     scores = scores_of(at_best, trials, metric, margin=margin)
     over_tasks = across_settings(scores)
     curves = curves_of(table, trials, metric, select_on)

@@ -11,7 +11,7 @@ from analysis.across_settings.measures import Floats
 from analysis.columns import axis_columns
 from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import task_keys, tuned_axes
+from analysis.statistics.aggregate import task_keys, without_tuned
 from analysis.statistics.verdicts import MARGIN, is_chance
 
 Task = tuple[Hashable, ...]
@@ -64,9 +64,9 @@ def scores_of(
         metric: what they are compared by.
         margin: how far full precision must be above guessing, see `verdicts.is_chance`.
     """
+    selected = without_tuned(selected, trials)
     keys = task_keys(selected)
-    apart = {*keys, *tuned_axes(trials)}
-    further = [axis for axis in axis_columns(selected) if axis not in apart]
+    further = [axis for axis in axis_columns(selected) if axis not in keys]
     guesses = metric.scores_of_guessing(selected)
     rows = selected.assign(
         guess=np.nan if guesses is None else guesses,

@@ -11,11 +11,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.columns import axis_columns
 from analysis.knobs.columns import column_of, knob_columns, knobs_of, values_of
 from analysis.knobs.knob import RHO0, Knob, knob_column
 from analysis.rounding import rho0_label
-from analysis.statistics.aggregate import family_keys
+from analysis.statistics.aggregate import family_keys, without_tuned
 from analysis.statistics.selection import Split, select
 
 _ROUNDING = 1e-9
@@ -124,8 +123,4 @@ def knob_settings(
         labels = table[column].map(rho0_label) if knob.name == RHO0.name else table[column]
         columns[f"value of {knob.name}"] = values.where(has)
         columns[f"label of {knob.name}"] = labels.where(has, "")
-        if knob.name != RHO0.name:
-            columns[column] = table[column].where(~has, "")
-    table = table.assign(**columns)
-    unused = [name for name in axis_columns(table) if (table[name] == "").all()]
-    return KnobSettings(table.drop(columns=unused), trials, knobs, select_on)
+    return KnobSettings(without_tuned(table.assign(**columns), trials), trials, knobs, select_on)

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.columns import ADDED, AXIS_PREFIX, axis_columns
-from analysis.knobs.columns import column_of, knobs_of
+from analysis.knobs.columns import knob_columns
+from analysis.knobs.knob import KNOB_PREFIX
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import validate_trials
 from analysis.statistics.intervals import bootstrap_interval, t_interval
@@ -54,14 +55,27 @@ def task_keys(frame: pd.DataFrame) -> list[str]:
     return [*SETTING, "set", *(axis for axis in axis_columns(frame) if axis in apart)]
 
 
-def tuned_axes(trials: pd.DataFrame) -> list[str]:
-    """The columns of further axes that are knobs, of which one value is chosen.
+def without_tuned(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The table with an empty text for every axis that is a knob, as one value of it is chosen.
+
+    An axis may be a knob of one method only: the rows of the others keep its values, which set them
+    apart. Axes that are empty everywhere are left out.
 
     Args:
+        table: the trials, or one row for each of some configurations, with `configuration_id`.
         trials: checked columns of `columns.trials_columns`.
     """
-    knobs = {column_of(knob) for knob in knobs_of(trials)}
-    return [axis for axis in axis_columns(trials) if axis in knobs]
+    columns = knob_columns(trials)
+    if not columns:
+        return table
+    first = trials.drop_duplicates("configuration_id").set_index("configuration_id")
+    texts = first[columns].reindex(table["configuration_id"]).set_axis(table.index)
+    is_knob = {
+        f"{AXIS_PREFIX}{name.removeprefix(KNOB_PREFIX)}": texts[name] != "" for name in columns
+    }
+    axes = [axis for axis in axis_columns(table) if axis in is_knob]
+    table = table.assign(**{axis: table[axis].mask(is_knob[axis], "") for axis in axes})
+    return table.drop(columns=[axis for axis in axis_columns(table) if (table[axis] == "").all()])
 
 
 def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import family_keys, tuned_axes
+from analysis.statistics.aggregate import family_keys, without_tuned
 from analysis.statistics.intervals import t_interval
 from analysis.statistics.selection import Split
 from analysis.tuning_cost.family import Expected, Family, expected_of, half_widths
@@ -20,8 +20,8 @@ class Curve:
     """What tuning a method on a task yields."""
 
     where: Mapping[str, Any]
-    """Values of the columns of `aggregate.family_keys` without knobs, configurations, unfinished
-    and chosen_on."""
+    """Values of the columns of `aggregate.family_keys` (an empty text of an axis that is a knob of
+    the method), configurations, unfinished and chosen_on."""
     expected: Expected
 
 
@@ -33,12 +33,12 @@ def curves_of(
 ) -> list[Curve]:
     """Expected test scores after n tries, for each method, set and setting.
 
-    A try is a configuration: a value of rho0, and of each further axis that is a knob. The tries
-    are drawn at random without replacement from the configurations that have finished, and the best
-    of them is chosen as `selection.select` does: fewest diverged seeds first, then the highest mean
-    score; of equal ones, the first that was tried. The expectation is exact, see
-    `few_tries.expected_values`. A configuration of which all seeds diverged has the score of
-    guessing.
+    A try is a configuration: a value of rho0, and of each further axis that is a knob of the method
+    (see `aggregate.without_tuned`). The tries are drawn at random without replacement from the
+    configurations that have finished, and the best of them is chosen as `selection.select` does:
+    fewest diverged seeds first, then the highest mean score; of equal ones, the first that was
+    tried. The expectation is exact, see `few_tries.expected_values`. A configuration of which all
+    seeds diverged has the score of guessing.
 
     Args:
         table: result of `aggregate.configurations`, with `classes` or `chance` if they are known.
@@ -46,8 +46,8 @@ def curves_of(
         metric: what they are compared by.
         wanted: see `selection.select`.
     """
-    tuned = tuned_axes(trials)
-    keys = [key for key in family_keys(table) if key not in tuned]
+    table = without_tuned(table, trials)
+    keys = family_keys(table)
     is_over = (table["n"] > 0) | (table["diverged"] == table["seeds"])
     guess = metric.scores_of_guessing(table)
     guesses = np.full(len(table), np.nan) if guess is None else guess.to_numpy(float)
@@ -125,7 +125,7 @@ def tuning_cost(curves: Sequence[Curve]) -> pd.DataFrame:
 
     Returns:
         One row for each method, set and setting, and number of tries. Its columns are those of
-        `aggregate.family_keys` without knobs, and
+        `aggregate.family_keys`, with an empty text of an axis that is a knob of the method, and
             configurations: number of those that have finished.
             unfinished: number of those that have not.
             chosen_on: the split of the choice; empty for a single configuration.

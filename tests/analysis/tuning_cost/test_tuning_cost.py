@@ -168,6 +168,22 @@ def test_further_axes_are_tuned_if_they_are_knobs() -> None:
     assert "axis.lr" not in together
 
 
+def test_an_axis_that_is_a_knob_of_one_method_is_tuned_for_this_one_only() -> None:
+    frame = noisy()
+    other = frame.assign(
+        trial_id=frame["trial_id"] + "b",
+        configuration_id=frame["configuration_id"] + "b",
+        test_accuracy=frame["test_accuracy"] - 0.1,
+    )
+    both = pd.concat([frame.assign(**{"axis.lr": "1"}), other.assign(**{"axis.lr": "2"})])
+    both["knob.lr"] = np.where(both["method"] == "PC", "log", "")
+    found = analyse(Measurements(both))
+    costs = found.tuning_cost.drop_duplicates(["method", "set", "axis.lr"])
+    sizes = costs[costs["set"] == "binary"].set_index(["method", "axis.lr"])["configurations"]
+    assert sizes.to_dict() == {("PQ", "1"): 4, ("PC", ""): 8, ("PQ", "2"): 4}
+    assert set(found.across_settings["variant"]) == {"PQ lr=1", "PC", "PQ lr=2"}
+
+
 def test_unfinished_configurations_are_left_out_and_counted() -> None:
     frame = noisy(sets=("binary",), methods=("PC",))
     late = frame["rho0"] == 1.0
