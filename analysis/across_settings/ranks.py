@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics.aggregate import rounding_of
 from analysis.statistics.intervals import CONFIDENCE
+from analysis.statistics.ties import with_ties
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +37,11 @@ def ranks(scores: Floats) -> Ranks:
     Data Sets, JMLR 2006, section 3.2). They are exact for many tasks only, and cautious for few.
 
     Args:
-        scores: (methods, tasks), for at least two methods; equal ones share their ranks.
+        scores: (methods, tasks), for at least two methods; equal ones share their ranks. Tasks may
+            have scores of very different size.
     """
     methods, tasks = scores.shape
-    scores = np.round(scores / (rounding_of(scores) or 1.0))
+    scores = with_ties(scores)
     mean: Floats = stats.rankdata(-scores, axis=0).mean(axis=1)
     critical = critical_difference(methods, tasks)
     if methods < _FEWEST or critical >= methods - 1:

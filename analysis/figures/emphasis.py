@@ -14,7 +14,8 @@ from analysis.columns import axis_columns
 from analysis.figures.style import sets_of
 from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING, places_by, rounding_of
+from analysis.statistics.aggregate import SETTING, places_by
+from analysis.statistics.ties import with_ties
 
 MOST = 12
 """Up to this number of variants, a figure shows all in colour."""
@@ -118,9 +119,7 @@ def emphasis_of(table: pd.DataFrame, metric: Metric = ACCURACY) -> Emphasis:
         metric: what the trials are compared by.
     """
     known = table[table["test_mean"].notna()]
-    scores = metric.sign * known["test_mean"].to_numpy(float)
-    # Equal means may differ by rounding.
-    scores = np.round(scores / (rounding_of(scores) or 1.0))
+    scores = with_ties(metric.sign * known["test_mean"].to_numpy(float))
     rows = known[[*SETTING, "set"]].assign(name=_variants(known), score=scores)
     panels = pd.concat(
         [rows[rows["set"].isin((name, ""))].assign(set=name) for name in sets_of(known)]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.statistics.aggregate import rounding_of
+from analysis.statistics.aggregate import ROUNDING
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -35,7 +35,8 @@ def expected_values(values: Floats, failures: Floats, scores: Floats) -> Floats:
 def ordered(failures: Floats, scores: Floats) -> tuple[Integers, Integers]:
     """The order of choices from the worst to the best, and the number of each one's tie.
 
-    Scores that differ by rounding only are equal, see `aggregate.highest`.
+    Scores that differ by rounding only are equal. It is the size of the two that tells, so that a
+    choice whose loss exploded does not make others equal.
 
     Args:
         failures: (choices, columns).
@@ -50,7 +51,8 @@ def ordered(failures: Floats, scores: Floats) -> tuple[Integers, Integers]:
     ascending = np.take_along_axis(scores, order, axis=0)
     known = np.isfinite(ascending)
     finite = np.where(known, ascending, 0.0)
-    higher = (np.diff(finite, axis=0) > rounding_of(finite)) | (known[1:] != known[:-1])
+    sizes = np.maximum(np.abs(finite[1:]), np.abs(finite[:-1]))
+    higher = (np.diff(finite, axis=0) > ROUNDING * sizes) | (known[1:] != known[:-1])
     ties = np.zeros(order.shape, dtype=np.intp)
     np.cumsum(fewer | higher, axis=0, out=ties[1:])
     return order, ties

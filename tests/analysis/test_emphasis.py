@@ -106,6 +106,19 @@ def test_of_many_methods_the_best_are_in_colour_and_the_others_are_one_collectio
         figure.draw_without_rendering()
 
 
+def test_panels_whose_losses_have_another_size_count_alike() -> None:
+    """The first panel has the order of the numbers, and the two others the reverse."""
+    size = {"binary": 1e10, "ternary": -0.1, "quaternary": -0.1}
+    rows: list[Row] = [
+        (f"M{number:02}", levels, None, 0, 20 * abs(of) + number * of)
+        for number in range(MOST + 1)
+        for levels, of in size.items()
+    ]
+    frame = trials(rows).rename(columns=lambda name: name.replace("accuracy", "loss"))
+    found = emphasis_of(LOSS.measured(configurations(frame, LOSS)), LOSS)
+    assert found.names == {f"M{number:02}" for number in range(MOST + 1 - BEST, MOST + 1)}
+
+
 def test_of_twelve_methods_all_are_in_colour() -> None:
     for figure in figures_of(MOST).values():
         assert set(legend_of(figure)) == {f"M{number}" for number in range(MOST)}

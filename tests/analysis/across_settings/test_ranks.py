@@ -25,6 +25,13 @@ def test_ranks_by_hand_and_by_scipy() -> None:
     assert found.critical == critical_difference(3, 4)
 
 
+def test_the_size_of_the_scores_of_another_task_or_method_does_not_matter() -> None:
+    errors = np.array([[2e10, 0.1, 0.1, 0.1], [1e10, 0.2, 0.2, 0.2], [3e10, 0.3, 0.3, 3e10]])
+    found = ranks(-errors)
+    assert found.mean.tolist() == [1.25, 1.75, 3.0]
+    assert found.p == pytest.approx(stats.friedmanchisquare(*errors).pvalue)
+
+
 def test_too_few_tasks_or_methods_are_not_tested() -> None:
     two_tasks = ranks(np.array([[0.9, 0.8], [0.8, 0.7], [0.7, 0.6]]))
     assert two_tasks.mean.tolist() == [1, 2, 3]

@@ -62,3 +62,9 @@ def test_scores_that_differ_by_rounding_are_equal() -> None:
     scores = np.array([[0.3], [0.1 + 0.2], [0.0]])
     found = expected_values(np.array([[1.0], [3.0], [0.0]]), np.zeros((3, 1)), scores)
     assert found[2, 0] == 2  # and not that of the second alone
+
+
+def test_a_choice_that_exploded_does_not_make_the_others_equal() -> None:
+    scores = np.array([[-0.2, -0.2], [-0.1, -0.1], [-1e10, -0.3]])
+    found = expected_values(np.array([[2.0], [1.0], [9.0]]).repeat(2, 1), np.zeros((3, 2)), scores)
+    assert found[2].tolist() == [1, 1]
