@@ -35,10 +35,11 @@ def curves_of(
 
     A try is a configuration: a value of rho0, and of each further axis that is a knob of the method
     (see `aggregate.without_tuned`). The tries are drawn at random without replacement from the
-    configurations that have finished, and the best of them is chosen as `selection.select` does:
-    fewest diverged seeds first, then the highest mean score; of equal ones, the first that was
-    tried. The expectation is exact, see `few_tries.expected_values`. A configuration of which all
-    seeds diverged has the score of guessing.
+    configurations that have finished, none of whose seeds still runs or waits, and the best of them
+    is chosen as `selection.select` does: fewest diverged seeds first, then the highest mean score;
+    of equal ones, the first that was tried. The expectation is exact, see
+    `few_tries.expected_values`. A configuration of which all seeds diverged has the score of
+    guessing.
 
     Args:
         table: result of `aggregate.configurations`, with `classes` or `chance` if they are known.
@@ -48,7 +49,8 @@ def curves_of(
     """
     table = without_tuned(table, trials)
     keys = family_keys(table)
-    is_over = (table["n"] > 0) | (table["diverged"] == table["seeds"])
+    has_result = (table["n"] > 0) | (table["diverged"] == table["seeds"])
+    is_over = has_result & (table["unfinished"] == 0)
     guess = metric.scores_of_guessing(table)
     guesses = np.full(len(table), np.nan) if guess is None else guess.to_numpy(float)
     columns = {
@@ -127,11 +129,13 @@ def tuning_cost(curves: Sequence[Curve]) -> pd.DataFrame:
         One row for each method, set and setting, and number of tries. Its columns are those of
         `aggregate.family_keys`, with an empty text of an axis that is a knob of the method, and
             configurations: number of those that have finished.
-            unfinished: number of those that have not.
+            unfinished: number of those that have not: a seed still runs or waits, or none has a
+                result.
             chosen_on: the split of the choice; empty for a single configuration.
             tries: 1 to the number of configurations.
             test_mean: expected test score of the chosen configuration. That of the last row is the
-                score at the choice of `selection.select` over rho0 and all knobs.
+                score at the choice of `selection.select` over rho0 and all knobs, if all of them
+                have finished.
             low, high: its 95 % interval over seeds (Student's t), see `family.expected_of`.
             single: expected test score of the network that is chosen if each configuration is
                 trained with one seed; the mean over seeds that all configurations have finished.

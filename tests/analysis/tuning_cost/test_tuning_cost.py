@@ -194,6 +194,20 @@ def test_unfinished_configurations_are_left_out_and_counted() -> None:
     assert costs[["low", "single_low"]].notna().all(axis=None)  # of the seeds that are there
 
 
+def test_a_configuration_with_a_seed_that_waits_has_not_finished() -> None:
+    frame = noisy()
+    result = ["state", "test_accuracy", "validation_accuracy"]
+    late = (frame["rho0"] == 1.0) & (frame["seed"] > 0) & (frame["method"] == "PQ")
+    frame.loc[late, result] = ["WAITING", None, None]
+    findings = analyse(Measurements(frame))
+    costs = findings.tuning_cost.drop_duplicates(["set", "method"]).set_index("method")
+    assert set(costs.loc["PQ", "configurations"]) == {3}
+    assert set(costs.loc["PQ", "unfinished"]) == {1}
+    assert set(costs.loc["PC", "unfinished"]) == {0}
+    assert findings.tuning_budgets["low"].notna().all()  # a single seed has no interval
+    assert "Configurations that have not finished are left out." in tuning_table(findings).caption
+
+
 def test_lower_values_can_be_better() -> None:
     frame = noisy(sets=("binary",))
     loss = Metric("loss", "loss", higher_is_better=False)
