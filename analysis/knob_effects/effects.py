@@ -43,7 +43,7 @@ def knob_effects(
         The p values are corrected for all rows together. Further columns are
             knob, scale: name and scale of the knob.
             low, high: its range; missing if the method has none.
-            outside: number of values in the grid that are outside the range.
+            outside: number of values of the knob that are outside the range.
             lowest, highest: least and greatest of the values with a finished trial; missing on a
                 nominal scale.
             span: their distance: decades, or the difference on a linear scale.
@@ -53,6 +53,7 @@ def knob_effects(
                 of `KnobSettings`, together with the values of the other knobs.
             equal_span, equal_span_range: the largest change of the score over any part of the span
                 that is as wide as the narrowest span of this knob in the setting.
+            chosen_on: the split of the choice, see `selection.select`; empty without a choice.
             chosen_regret: distance of the mean at the chosen value from the best mean.
             mean_regret: expected distance from the best mean, if the value is drawn at random from
                 the span (uniformly on the scale of the knob; of the values on a nominal one). In
@@ -106,25 +107,25 @@ def _of_knob(settings: KnobSettings, knob: Knob, metric: Metric, margin: float) 
     if found.empty:
         return found
     of_family = dict(iter(table.groupby(keys, sort=False)))
-    all_values = settings.table[settings.table[value].notna()].groupby(keys)[value].nunique()
+    beyond = settings.table[~settings.is_within(settings.table, knob)]
+    outside = beyond.groupby(keys)[value].nunique().to_dict()
     regret = regrets(table, trials, metric).set_index([*keys, "rho0"])["regret"]
-    value_chosen = chosen.set_index(keys)[value]
+    of_chosen = chosen.set_index(keys)[[value, "chosen_on"]]
     retuned = _retuned_ranges(settings, knob)
     rows: list[dict[Hashable, Any]] = []
-    for key, grid in zip(
-        found[keys].itertuples(index=False, name=None), found["grid"], strict=True
-    ):
+    for key in found[keys].itertuples(index=False, name=None):
         own = settings.of_method[str(key[keys.index("method")]), knob.name]
         part = of_family[key]
-        at = value_chosen.loc[key]
+        at, split = of_chosen.loc[key]
         rows.append(
             {
                 "knob": knob.name,
                 "scale": knob.scale,
                 "low": np.nan if own.low is None else own.low,
                 "high": np.nan if own.high is None else own.high,
-                "outside": all_values.loc[key] - grid,
+                "outside": outside.get(key, 0),
                 "chosen": at,
+                "chosen_on": split if isinstance(split, str) else "",
                 "chosen_regret": regret.get((*key, at), np.nan),
                 "mean_regret": _mean_regret(part, knob),
                 "retuned_range": retuned.get(key, np.nan),

@@ -101,6 +101,19 @@ def test_values_outside_the_range_are_left_out() -> None:
     assert knob_effects(settings_of(whole))["verdict"].tolist() == ["sensitive"]
 
 
+def test_values_that_an_incomplete_grid_lacks_are_not_outside() -> None:
+    """At the chosen rate of 0.01, theta = 0.5 was not tried."""
+    thetas = (0.0, 0.25, 0.5, 1.0)
+    frame = with_knobs(lambda rate, theta: 0.5 + 0.1 * theta - 0.05 * rate, thetas=thetas)
+    lacks = (frame["axis.rate"] == "0.01") & (frame["axis.theta"] == "0.5")
+    found = knob_effects(settings_of(frame[~lacks])).set_index("knob")
+    assert found["chosen"].to_dict() == {"rate": "0.01", "theta": "1"}
+    assert found["grid"].to_dict() == {"rate": 3, "theta": 3}
+    assert found["outside"].to_dict() == {"rate": 0, "theta": 0}
+    limited = frame[~lacks].assign(**{"knob.theta": "linear from 0.1 to 2"})
+    assert knob_effects(settings_of(limited)).set_index("knob").loc["theta", "outside"] == 1
+
+
 def test_values_without_an_order_have_a_range_and_no_slope() -> None:
     means = {0.01: 0.9, 0.1: 0.8, 1.0: 0.85}
     frame = with_knobs(
