@@ -1,18 +1,17 @@
-"""Record the attempts to train a trial in its folder, and read them.
+"""Read the attempts to train a trial from its folder, and record those whose process has died.
 
 The attempt that finishes a trial is in ``result.json``, so that most trials need no further file.
 An attempt that ends otherwise is a line of ``attempts.jsonl``. An attempt in progress is in
-``running.json``, and the time of this file is its last sign of life. If the process dies, the file
-stays, and the next attempt turns it into a line. Time is that of a wall clock, from the moment at
-which a process holds the lock of the trial.
+``running.json``, which its process writes again every few seconds as a sign of life. If the process
+dies, the file stays, and the next attempt turns it into a line. Time is that of a wall clock, from
+the moment at which a process holds the lock of the trial. See `sweeps.spending.ongoing`.
 """
 
 import os
-import platform
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from quantlab import ConfigurationError
@@ -23,110 +22,17 @@ from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 
 SIGN_SECONDS = 10.0
 """Minimum time between two signs of life."""
+_SECONDS_OF_A_TRIAL = 1.0
+"""The same for each trial of a pack, as each of them has a file."""
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """What is reserved for a trial, or for the pack in which it is trained."""
+def sign_seconds(trials: int) -> float:
+    """Return the time between two signs of life, in seconds.
 
-    cpus: float = 0.0
-    """Number of CPUs; 0 if it is unknown."""
-    gpus: float = 0.0
-    """Number of GPUs, which may be a fraction."""
-
-
-UNKNOWN = Reserved()
-
-
-class OngoingAttempts:
-    """The attempts of the trials of a pack, which one process trains now."""
-
-    def __init__(
-        self,
-        folders: Iterable[TrialFolder],
-        running: Running | None,
-        reserved: Reserved = UNKNOWN,
-    ) -> None:
-        """Begin the attempts, and record those whose process has died.
-
-        Args:
-            folders: the folders of the trials, whose locks this process holds.
-            running: the command that trains the trials; None for a program of the user.
-            reserved: what is reserved for all of them together.
-        """
-        self._folders = {folder.fingerprint: folder for folder in folders}
-        self._running = running
-        self._began = self._counted = self._shown = time.time()
-        self._slot_seconds = dict.fromkeys(self._folders, 0.0)
-        self._attempts = {}
-        for fingerprint, folder in self._folders.items():
-            _keep_earlier(folder)
-            self._attempts[fingerprint] = Attempt(
-                began=self._began,
-                cpus=reserved.cpus,
-                gpus=reserved.gpus,
-                pack=len(self._folders),
-                number=len(_kept(folder)) + 1,
-                machine=platform.node(),
-            )
-
-    def running(self, folder: TrialFolder) -> Running | None:
-        """Return the record of the command with the attempt of a trial; None without a command."""
-        attempt = self._attempts[folder.fingerprint]
-        return self._running and replace(self._running, attempt=attempt)
-
-    def show_life(self) -> None:
-        """Renew the sign of life if it is old; called regularly while the pack is trained."""
-        now = time.time()
-        if self._running is None or now - self._shown < SIGN_SECONDS:
-            return
-        self._shown = now
-        for fingerprint in self._attempts:
-            with suppress(OSError):  # somebody may have removed the folder
-                os.utime(self._folders[fingerprint].running.path, (now, now))
-
-    def finish(self, folder: TrialFolder, state: TrialState) -> Attempt:
-        """End the attempt of a trial that has a result, and return it for the result.
-
-        Args:
-            folder: the folder of the trial.
-            state: COMPLETE or DIVERGED.
-        """
-        self._count()
-        attempt = self._attempts.pop(folder.fingerprint)
-        return self._ended(folder, attempt, state)
-
-    def stop(self, *, failed: bool = False) -> None:
-        """End the attempts of the trials that have no result, and record them.
-
-        Args:
-            failed: whether an error ended them, so that what follows the last checkpoints is lost.
-        """
-        self._count()
-        state = TrialState.FAILED if failed else TrialState.INTERRUPTED
-        for fingerprint in list(self._attempts):
-            folder, attempt = self._folders[fingerprint], self._attempts.pop(fingerprint)
-            ended = self._ended(folder, attempt, state)
-            if failed:
-                ended = replace(ended, lost_seconds=_lost(folder, ended))
-            with suppress(OSError):  # the disk may be full
-                _append(folder, ended)
-
-    def _count(self) -> None:
-        """Add the time since the last count to the shares of the trials that have not ended."""
-        now = time.time()
-        for fingerprint in self._attempts:
-            self._slot_seconds[fingerprint] += max(0.0, now - self._counted) / len(self._attempts)
-        self._counted = now
-
-    def _ended(self, folder: TrialFolder, attempt: Attempt, state: TrialState) -> Attempt:
-        ended = replace(
-            attempt,
-            seconds=max(0.0, self._counted - self._began),
-            slot_seconds=self._slot_seconds[folder.fingerprint],
-            state=state,
-        )
-        return ended if self._running is None else _by(self._running, ended)
+    Args:
+        trials: number of trials that share a slot.
+    """
+    return max(SIGN_SECONDS, trials * _SECONDS_OF_A_TRIAL)
 
 
 def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attempt]:
@@ -142,30 +48,30 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
     if result is None:
         result = folder.result.read()
     if result is not None and result.attempt is not None:
-        earlier = _kept(folder) if result.attempt.number > 1 else []
+        earlier = kept_attempts(folder) if result.attempt.number > 1 else []
         return [*earlier, result.attempt]
-    kept = _kept(folder)
+    kept = kept_attempts(folder)
     running = folder.running.read() if result is None else None
     if running is None or running.attempt is None or _is_among(running.attempt, kept):
         return kept
-    if folder.state() is TrialState.RUNNING:
-        return [*kept, _until(running, time.time())]
-    return [*kept, _died(folder, running)]
+    if folder.state() is not TrialState.RUNNING:
+        return [*kept, _died(folder, running)]
+    return [*kept, _until(running, time.time())]
 
 
-def _keep_earlier(folder: TrialFolder) -> None:
+def keep_earlier(folder: TrialFolder) -> None:
     """Record an attempt whose process died, and that of a result which is about to be replaced."""
     with suppress(OSError, ConfigurationError):  # the disk may be full, or a record be newer
-        result, kept = folder.result.read(), _kept(folder)
+        result, kept = folder.result.read(), kept_attempts(folder)
         finished = [] if result is None or result.attempt is None else [result.attempt]
         running = folder.running.read()
         if running is not None and running.attempt is not None:
             if not _is_among(running.attempt, [*kept, *finished]):
-                _append(folder, _died(folder, running))
+                keep(folder, _died(folder, running))
             folder.running.remove()
         for attempt in finished:
             if not _is_among(attempt, kept):
-                _append(folder, attempt)
+                keep(folder, attempt)
 
 
 def _is_among(attempt: Attempt, others: Iterable[Attempt]) -> bool:
@@ -174,23 +80,40 @@ def _is_among(attempt: Attempt, others: Iterable[Attempt]) -> bool:
 
 
 def _died(folder: TrialFolder, running: Running) -> Attempt:
+    attempt = _until(running, _last_sign(folder, running))
+    attempt = replace(attempt, state=TrialState.INTERRUPTED, died=True)
+    saved = running.saved if running.last_sign else _time_of(folder.checkpoint) or 0.0
+    return replace(attempt, lost_seconds=lost_seconds(attempt, saved))
+
+
+def _last_sign(folder: TrialFolder, running: Running) -> float:
+    """Return the time of the last sign of life, which is that of the file in older releases."""
+    return running.last_sign or _time_of(folder.running.path) or time.time()
+
+
+def _time_of(path: Path) -> float | None:
     try:
-        last = folder.running.path.stat().st_mtime
-    except OSError:  # it has ended meanwhile
-        last = time.time()
-    attempt = replace(_until(running, last), state=TrialState.INTERRUPTED, died=True)
-    return replace(attempt, lost_seconds=_lost(folder, attempt))
+        return path.stat().st_mtime
+    except OSError:  # there is no such file, or it has gone meanwhile
+        return None
 
 
 def _until(running: Running, end: float) -> Attempt:
     """Return the attempt of a command as if it had ended at a time."""
-    assert running.attempt is not None
-    seconds = max(0.0, end - running.attempt.began)
-    share = seconds / max(1, running.attempt.pack)
-    return _by(running, replace(running.attempt, seconds=seconds, slot_seconds=share))
+    attempt = running.attempt
+    assert attempt is not None
+    since = max(0.0, end - (running.last_sign or attempt.began))
+    share = since / max(1, running.sharing or attempt.pack)
+    return by(
+        running,
+        replace(
+            attempt, seconds=attempt.seconds + since, slot_seconds=attempt.slot_seconds + share
+        ),
+    )
 
 
-def _by(running: Running, attempt: Attempt) -> Attempt:
+def by(running: Running, attempt: Attempt) -> Attempt:
+    """Return an attempt with the fields that the record of its command has."""
     return replace(
         attempt,
         command=running.command,
@@ -202,22 +125,27 @@ def _by(running: Running, attempt: Attempt) -> Attempt:
     )
 
 
-def _lost(folder: TrialFolder, attempt: Attempt) -> float:
-    """Return the part of an attempt's share that followed the last checkpoint, in seconds."""
+def lost_seconds(attempt: Attempt, saved: float) -> float:
+    """Return the part of an attempt's share that followed the last checkpoint, in seconds.
+
+    Args:
+        attempt: an attempt that has ended.
+        saved: time of the last checkpoint in seconds since 1970; that of an earlier attempt, or 0,
+            if there is none of this one.
+    """
+    if not attempt.seconds:
+        return 0.0
     end = attempt.began + attempt.seconds
-    try:
-        saved = folder.checkpoint.stat().st_mtime
-    except OSError:  # there is none
-        saved = attempt.began
     part = min(max(0.0, end - max(saved, attempt.began)), attempt.seconds)
-    return attempt.slot_seconds * part / attempt.seconds if attempt.seconds else 0.0
+    return attempt.slot_seconds * part / attempt.seconds
 
 
 def _file(folder: TrialFolder) -> Path:
     return folder.path / "attempts.jsonl"
 
 
-def _append(folder: TrialFolder, attempt: Attempt) -> None:
+def keep(folder: TrialFolder, attempt: Attempt) -> None:
+    """Append an attempt to ``attempts.jsonl``."""
     with _file(folder).open("a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         is_cut = file.read(1) not in (b"", b"\n")  # by a disk that was full, or a power failure
@@ -225,7 +153,7 @@ def _append(folder: TrialFolder, attempt: Attempt) -> None:
         file.write(b"\n" * is_cut + line.encode())
 
 
-def _kept(folder: TrialFolder) -> list[Attempt]:
+def kept_attempts(folder: TrialFolder) -> list[Attempt]:
     """Return the lines of ``attempts.jsonl``; damaged ones are left out, as nothing needs them."""
     try:
         lines = (read_text(_file(folder)) or "").splitlines()

@@ -79,14 +79,19 @@ def write_atomically(path: Path, text: str) -> None:
 def read_text(path: Path) -> str | None:
     """Return the content of a text file; None if there is no file.
 
+    On NFS, a file that is replaced just now may be gone once it is open. Then the new one is read.
+
     Raises:
         DamagedError: the content is not text, or the path is not that of a file.
         OSError: the file cannot be read now.
     """
     try:
-        # Do not wait for data if there is, for example, a pipe in place of the file.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            return file.read().decode("utf-8")
+        try:
+            return _content(path).decode("utf-8")
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            return _content(path).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError as error:
@@ -95,3 +100,9 @@ def read_text(path: Path) -> str | None:
         if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
             raise DamagedError("not a file") from error
         raise
+
+
+def _content(path: Path) -> bytes:
+    # Do not wait for data if there is, for example, a pipe in place of the file.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read()

@@ -291,7 +291,16 @@ class Running(Origin):
     """Random text that identifies the command, also among those on machines of the same name with
     equal numbers of their processes, as in containers; empty in older records."""
     attempt: Attempt | None = field(default=None, compare=False)
-    """The attempt in progress, without the fields that this record has; None in older records."""
+    """The attempt in progress, without the fields that this record has; its times are those of
+    `last_sign`. None in older records."""
+    last_sign: float = field(default=0.0, compare=False)
+    """Time of the last sign of life of the process that trains, in seconds since 1970; 0 in older
+    records, which have no times of the attempt either."""
+    sharing: int = field(default=0, compare=False)
+    """Number of trials that shared the slot then: those of the pack that had not ended; 0 in older
+    records."""
+    saved: float = field(default=0.0, compare=False)
+    """Time of the last checkpoint of the attempt; 0 if there was none yet, and in older records."""
 
     @property
     def identity(self) -> tuple[str, int, str]:

@@ -16,7 +16,7 @@ from ray import tune
 
 from quantlab import Recipe
 from quantlab.errors import MemoryExhaustedError
-from sweeps.spending.attempts import UNKNOWN, Reserved
+from sweeps.spending.ongoing import UNKNOWN, Reserved
 from sweeps.worker.data_parallel import Team
 from sweeps.worker.output import output_kept
 from sweeps.worker.pack_report import PackReport

@@ -17,7 +17,7 @@ from quantlab.distributed.data_parallel import ALONE, Replicas
 from quantlab.errors import described
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 from quantlab.packs.run import PackedRun, PackEvent
-from sweeps.spending.attempts import UNKNOWN, OngoingAttempts, Reserved
+from sweeps.spending.ongoing import UNKNOWN, OngoingAttempts, Reserved
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.records import NO_ORIGIN, Origin, Running
@@ -133,17 +133,20 @@ def train_trials(
         if not places:
             return
         attempts = OngoingAttempts((trials[place][1] for place in places), running, reserved)
-        locks.callback(attempts.stop)
-        for recipe, folder in (trials[place] for place in places):
+        own = [trials[place] for place in places]
+        for _, folder in own:
+            locks.callback(folder.running.remove)
+        locks.callback(attempts.stop)  # first: a process that dies meanwhile has one record or both
+        for _, folder in own:
             folder.clear()
-            if (record := attempts.running(folder)) is not None:
-                folder.running.write(record)
-                give(path_of(folder.path.parents[1], record.sources), folder.sources)
-                locks.callback(folder.running.remove)
+        attempts.show()
+        for recipe, folder in own:
+            if running is not None:
+                give(path_of(folder.path.parents[1], running.sources), folder.sources)
             write_atomically(folder.recipe, canonical_json(recipe) + "\n")
         try:
-            with output([trials[place][1] for place in places]) as keep:
-                for recipe, folder in (trials[place] for place in places):
+            with output([folder for _, folder in own]) as keep:
+                for recipe, folder in own:
                     _require_same_code(recipe, folder)
                     here = stage(recipe, data_dir, scratch)
                 with (
@@ -163,7 +166,6 @@ def train_trials(
                 ):
                     for events in training:
                         keep()
-                        attempts.show_life()
                         yield events
         except Exception as error:
             attempts.stop(failed=True)

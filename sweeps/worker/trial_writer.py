@@ -22,7 +22,7 @@ from quantlab.training.checkpoint import (
     save_atomically,
     save_checkpoint,
 )
-from sweeps.spending.attempts import OngoingAttempts
+from sweeps.spending.ongoing import OngoingAttempts
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.provenance import device_name, git_commit, package_versions, processor_name
 from sweeps.storage.records import NO_ORIGIN, Computed, Epoch, Failure, Origin, Result
@@ -143,6 +143,7 @@ class TrialWriter:
                 self._run.state_dict(),
                 fingerprint=self._folder.fingerprint,
             )
+            self._attempts.saved(self._folder)
 
     def complete(self) -> None:
         """Evaluate the finished network, and write its weights and the result."""

@@ -9,7 +9,7 @@ from sweeps.control.budget import Budget
 from sweeps.control.listener import OVER_BUDGET
 from sweeps.control.meter import Meter
 from sweeps.spec import Block, SweepSpec
-from sweeps.spending.attempts import OngoingAttempts
+from sweeps.spending.ongoing import OngoingAttempts
 from sweeps.storage import Storage
 from sweeps.storage.records import Attempt, TrialState
 from tests.conftest import Command

@@ -1,8 +1,8 @@
 """What is recorded of attempts to train a trial, and what they add up to."""
 
-import os
 import shutil
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from quantlab.models.mlp import MLP
 from quantlab.schedules import Linear
 from quantlab.update_rules import PROX_CONNECT
 from sweeps.spec import Block, SweepSpec
-from sweeps.spending.attempts import Reserved, attempts_of
+from sweeps.spending.attempts import attempts_of
 from sweeps.spending.description import hours, spending_data, spending_tables, spent_line
+from sweeps.spending.ongoing import Reserved
 from sweeps.spending.spent import Command, Spending, Spent, spending_of, spent_on, summed
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Attempt, Running
@@ -74,7 +75,10 @@ def test_a_trial_that_was_stopped_is_no_retry(tmp_path: Path) -> None:
 
 
 def test_a_process_that_died_has_lost_what_followed_its_checkpoint(tmp_path: Path) -> None:
-    """The copy is what a power cut leaves: no process holds its lock."""
+    """The copy is what a power cut leaves: no process holds its lock.
+
+    Its times are those of a process whose last sign of life was 100 s after its begin.
+    """
     folder = folder_of(RECIPE, tmp_path / "cut")
     training = train_trials(
         [(RECIPE, folder_of(RECIPE, tmp_path / "on"))],
@@ -90,8 +94,18 @@ def test_a_process_that_died_has_lost_what_followed_its_checkpoint(tmp_path: Pat
         next(training)
         shutil.copytree(tmp_path / "on", tmp_path / "cut")
     began = running.began
-    for path, seconds in ((folder.checkpoint, 60), (folder.running.path, 100)):
-        set_time(path, began + seconds)
+    sign = folder.running.read()
+    assert sign is not None
+    assert sign.last_sign >= began
+    assert sign.sharing == 1
+    folder.running.write(
+        replace(
+            sign,
+            attempt=replace(running, seconds=100, slot_seconds=100),
+            last_sign=began + 100,
+            saved=began + 60,
+        )
+    )
     (died,) = attempts_of(folder)
     assert died.died
     assert died.seconds == pytest.approx(100)
@@ -102,10 +116,6 @@ def test_a_process_that_died_has_lost_what_followed_its_checkpoint(tmp_path: Pat
     spent = spent_on([kept, finished])
     assert (spent.retries, spent.lost_seconds) == (1, died.lost_seconds)
     assert not folder.running.exists()
-
-
-def set_time(path: Path, seconds: float) -> None:
-    os.utime(path, (seconds, seconds))
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,26 @@ def test_a_trial_that_fails_has_lost_what_followed_its_checkpoint(tmp_path: Path
     assert [attempt.number for attempt in attempts] == [1, 2]
     assert all(0 < attempt.lost_seconds <= attempt.slot_seconds for attempt in attempts)
     assert spent_on(attempts).retries == 1
+
+
+def test_a_trial_that_fails_has_not_lost_what_its_checkpoint_has(tmp_path: Path) -> None:
+    epochs = iter([None])
+
+    @contextmanager
+    def failing_after_an_epoch(folders: object) -> Iterator[Callable[[], None]]:
+        yield lambda: next(epochs)
+
+    training = train_trials(
+        [(RECIPE, folder_of(RECIPE, tmp_path))],
+        data_dir=tmp_path,
+        checkpoint_seconds=0,
+        output=failing_after_an_epoch,
+    )
+    with pytest.raises(RuntimeError), closing(training):
+        list(training)
+    (attempt,) = attempts_of(folder_of(RECIPE, tmp_path))
+    assert attempt.state is TrialState.FAILED
+    assert 0 < attempt.lost_seconds < attempt.slot_seconds
 
 
 def test_the_trials_of_a_pack_share_its_time(tmp_path: Path) -> None:

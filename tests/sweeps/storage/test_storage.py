@@ -1,5 +1,6 @@
 """Trial folders and the storage."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from quantlab import ConfigurationError
 from sweeps.storage import Storage, TrialState
+from sweeps.storage.record_files import read_text
 from sweeps.storage.records import Failure, Result, Stopped, values_of
 from sweeps.storage.sealed_json import plain
 from tests.sweeps.trial_files import ended, epoch
@@ -33,6 +35,24 @@ def test_states_are_read_off_the_files(tmp_path: Path) -> None:
     assert folder.state() is TrialState.INTERRUPTED
     folder.result.write(ended())
     assert folder.state() is TrialState.COMPLETE
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS, the open file is gone then."""
+    file = tmp_path / "file"
+    file.write_text("old")
+    open_file = os.open
+
+    def replaced_meanwhile(path: Path, flags: int) -> int:
+        monkeypatch.undo()
+        file.write_text("new")
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "open", replaced_meanwhile)
+    assert read_text(file) == "new"
+    assert os.open is open_file
 
 
 def test_the_path_of_a_storage_has_no_way_back(tmp_path: Path) -> None:
