@@ -24,6 +24,8 @@ SIGN_SECONDS = 10.0
 """Minimum time between two signs of life."""
 _SECONDS_OF_A_TRIAL = 1.0
 """The same for each trial of a pack, as each of them has a file."""
+_DELAY_SECONDS = 60.0
+"""How much later a machine may see a sign of life, on a network file system."""
 
 
 def sign_seconds(trials: int) -> float:
@@ -39,7 +41,7 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
     """Return the attempts to train a trial in their order; those of earlier releases are unknown.
 
     That of a trial which is trained now ends now. That of a trial whose process has died ends with
-    its last sign of life.
+    its last sign of life, also while the next process holds the lock and has recorded nothing yet.
 
     Args:
         folder: the folder of the trial.
@@ -56,7 +58,9 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
         return kept
     if folder.state() is not TrialState.RUNNING:
         return [*kept, _died(folder, running)]
-    return [*kept, _until(running, time.time())]
+    now, last = time.time(), _last_sign(folder, running)
+    is_silent = now - last > _DELAY_SECONDS + 2 * sign_seconds(running.sharing)
+    return [*kept, _until(running, last if is_silent else now)]
 
 
 def keep_earlier(folder: TrialFolder) -> None:

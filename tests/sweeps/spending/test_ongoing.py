@@ -10,12 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeps.control.budget import Budget
+from sweeps.control.meter import Meter
+from sweeps.spec import Block, SweepSpec
 from sweeps.spending import attempts as recorded
 from sweeps.spending import ongoing
 from sweeps.spending.attempts import attempts_of, sign_seconds
 from sweeps.spending.ongoing import OngoingAttempts, Reserved
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Attempt, Running
+from tests.quantlab.recipes import small_recipe
 from tests.services import wait_until
 
 HOUR = 3600.0
@@ -85,6 +89,36 @@ def test_a_copy_or_a_touched_file_changes_nothing_of_a_process_that_died(
     shutil.copytree(tmp_path / "runs", tmp_path / "copy")
     (copied,) = folders(tmp_path / "copy", 1)
     assert attempts_of(copied) == [died]
+
+
+@pytest.mark.parametrize("record", ["of this release", "of an earlier release"])
+def test_a_process_that_died_weeks_ago_has_spent_nothing_since_when_the_next_one_begins(
+    tmp_path: Path, clock: Clock, record: str
+) -> None:
+    """The next one holds the lock, and has not recorded its own attempt yet."""
+    sweep = SweepSpec(name="s", blocks=(Block("b", base=small_recipe()),), seeds=(0,))
+    storage = Storage(tmp_path)
+    folder = storage.trial(sweep.cells[0].fingerprint)
+    folder.make()
+    folder.recipe.touch()
+    if record == "of this release":
+        dies_after_an_hour(folder, clock)
+    else:
+        folder.running.write(replace(OLD, attempt=Attempt(began=BEGIN, gpus=1.0)))
+        os.utime(folder.running.path, (BEGIN + HOUR, BEGIN + HOUR))
+    clock.now = BEGIN + 504 * HOUR
+
+    def spent() -> str:
+        own = Meter(Budget.parse("200h"), lambda: sweep.cells, storage, counts_gpus=True)
+        assert own.ending() is None
+        return own.spent
+
+    assert spent() == "1 GPU hours"
+    with folder.locked():
+        assert spent() == "1 GPU hours"
+        OngoingAttempts([folder], RUNNING)
+        (kept,) = attempts_of(folder)
+    assert (kept.seconds, kept.died) == (HOUR, True)
 
 
 def test_a_trial_that_is_trained_counts_until_now(tmp_path: Path, clock: Clock) -> None:
