@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.models.weights import type_of_layer
+from quantlab.optim.uncompiled import uncompiled
 from quantlab.plain_values import require_items, require_number, require_options
 from quantlab.schedules import Schedule, value_at
 from quantlab.schedules.constant import set_schedule
@@ -117,7 +118,7 @@ class OptimizerSpec:
             execution: keyword arguments that choose an implementation, such as ``fused``. Those in
                 `options` take precedence.
         """
-        optimizer = self._built(self.algorithm, parameters, {**execution, **self.options})
+        optimizer = self._built(parameters, {**execution, **self.options})
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
         set_learning_rate(optimizer.param_groups, rate)
         return optimizer
@@ -143,19 +144,15 @@ class OptimizerSpec:
             members[place].append(model.get_parameter(name))
         return members
 
-    def _built(
-        self, algorithm: type[Optimizer], parameters: Any, options: Mapping[str, Any]
-    ) -> Optimizer:
+    def _built(self, parameters: Any, options: Mapping[str, Any]) -> Optimizer:
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
-        return algorithm(parameters, **{"lr": rate, **options})
+        algorithm: Any = self.algorithm  # its constructor has further arguments
+        return uncompiled(algorithm)(parameters, **{"lr": rate, **options})
 
     def _tried(self, where: str, options: Mapping[str, Any]) -> Optimizer:
         """Build the optimizer of one number, to check options."""
         try:
-            algorithm = _without_compiler(self.algorithm)
-            return self._built(
-                algorithm, [nn.Parameter(torch.zeros(1))], {**self.options, **options}
-            )
+            return self._built([nn.Parameter(torch.zeros(1))], {**self.options, **options})
         except ConfigurationError:
             raise
         except Exception as error:  # torch's and users' optimizers raise errors of many types
@@ -163,21 +160,6 @@ class OptimizerSpec:
                 f"{where} = {brief(dict(options))}: must be keyword arguments that "
                 f"{self.algorithm.__name__} accepts; it raised: {error}"
             ) from error
-
-
-def _without_compiler(algorithm: type[Optimizer]) -> type[Optimizer]:
-    """A class that checks its arguments as one of torch does, to be built and not to be used.
-
-    `Optimizer.add_param_group` imports torch's compiler, which takes a second in each process.
-    Optimizers of users stay as they are, because theirs may do anything.
-    """
-    if not algorithm.__module__.startswith("torch.optim."):
-        return algorithm
-
-    def add_param_group(self: Optimizer, param_group: dict[str, Any]) -> None:
-        self.param_groups.append({**self.defaults, **param_group})
-
-    return type(algorithm.__name__, (algorithm,), {"add_param_group": add_param_group})
 
 
 def group_of_parameters(model: nn.Module, groups: Sequence[Sequence[str]]) -> dict[str, int]:

@@ -16,7 +16,6 @@ PROCESSES.set_forkserver_preload(
     [
         "pytest",
         "sklearn.datasets",
-        "torch._dynamo",  # which optimizers import at their first step
         "sweeps.cli.command",
         "sweeps.running.grid",
         "sweeps.searching.search",

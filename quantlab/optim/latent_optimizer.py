@@ -1,5 +1,6 @@
 """LatentOptimizer: a torch optimizer of latent weights, whose proximal map the model uses."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -146,6 +147,9 @@ class LatentOptimizer(Optimizer):
         self.param_groups = self.base.param_groups
         self.state = self.base.state
         self.refresh()
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    """torch's own imports torch's compiler; see `uncompiled`."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Reset the gradients of all parameters, quantized or not."""

@@ -56,7 +56,7 @@ def test_options_are_refused_exactly_if_torch_refuses_them(algorithm: type[Optim
         else:
             spec = OptimizerSpec(algorithm=algorithm, learning_rate=0.1, options=options)
             built = spec.build([nn.Parameter(torch.zeros(1))])
-            assert type(built) is algorithm
+            assert isinstance(built, algorithm)
             assert built.defaults == expected
 
 
