@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError
 
 from quantlab import ConfigurationError
 from quantlab.errors import in_full
-from sweeps.connecting import signals, unused_processes
+from sweeps.connecting import early_workers, signals, unused_processes
 from sweeps.connecting.ray_processes import RayProcesses, raylet_of
 from sweeps.nodes.users import require_own_cluster
 from sweeps.placement.pack_probe import alive_nodes
@@ -54,11 +54,12 @@ def cluster_address(resources: Resources) -> str | None:
     return resources.address or os.environ.get("RAY_ADDRESS")
 
 
-def connect(resources: Resources) -> int:
+def connect(resources: Resources, trials: int) -> int:
     """Start Ray on this machine, or connect to a cluster.
 
     Args:
         resources: the address, and the resources of each trial.
+        trials: how many are to be trained, >= 1.
 
     Returns:
         How many trials may be pending in Ray.
@@ -72,8 +73,9 @@ def connect(resources: Resources) -> int:
         limit = resources.concurrency
         cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
         try:
+            early = early_workers.started(_first_workers(resources, cpus, trials))
             # None would also connect to any cluster that happens to run on this machine.
-            with unused_processes.not_started():
+            with unused_processes.not_started(), early:
                 _init("local", num_cpus=cpus, num_gpus=mig_instances(), include_dashboard=False)
         except Exception as error:  # Ray raises many types
             is_long = "AF_UNIX" in str(error)
@@ -121,6 +123,17 @@ def connect(resources: Resources) -> int:
                 file=sys.stderr,
             )
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
+
+
+def _first_workers(resources: Resources, cpus: int, trials: int) -> int:
+    """Return how many processes the first trials or packs need; 0 if they use GPUs.
+
+    A process learns which GPU it has with its trial, which may be too late for imported libraries.
+    """
+    if resources.gpus_per_trial != 0:
+        return 0
+    packs = math.ceil(trials / resources.pack) if resources.pack else 1
+    return min(int(cpus / resources.cpus), packs) * resources.execution.replicas
 
 
 def disconnect() -> None:

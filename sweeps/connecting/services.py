@@ -30,6 +30,7 @@ def services(
     metric: Metric,
     cells: Sequence[Cell],
     resources: Resources,
+    trials: int,
     archive: Archive | None = None,
     cells_at_end: Callable[[], Sequence[Cell]] | None = None,
 ) -> Iterator[tuple[int, "Announced", Agreement | None]]:
@@ -45,6 +46,7 @@ def services(
         metric: the main metric of the trials' task.
         cells: trials whose records may be missing on the server.
         resources: the resources of each trial.
+        trials: how many are to be trained.
         archive: the archive of finished trials; None for none.
         cells_at_end: see `sweeps.tracking.delivery.delivering`.
 
@@ -71,7 +73,7 @@ def services(
         try:
             if is_server:
                 tracking.result()  # a server answers, or refuses, at once
-            slots = connect(resources)
+            slots = connect(resources, trials)
             tracker = tracking.result()
             storage.share_databases()
             from sweeps.archive.upload import uploading

@@ -11,6 +11,7 @@ from secrets import token_hex
 
 from ray import tune
 from ray.exceptions import OutOfMemoryError
+from ray.tune.execution.class_cache import DEFAULT_ENV_VARS
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
@@ -38,6 +39,9 @@ from sweeps.watching.progress import Progress
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.work import Work
+
+# A variable for PyTorch Lightning, with which Tune's workers could not be those of `early_workers`.
+DEFAULT_ENV_VARS.clear()
 
 _PAUSE_SECONDS = 0.5
 """Time between two looks whether trials were resumed, which read a file less often."""

@@ -92,7 +92,7 @@ def run_cells(
         experiment = sweep.experiment or sweep.name
         metric = main_metric(sweep.cells)
         with services(
-            experiment, storage, tracking_uri, metric, sweep.cells, resources, archive
+            experiment, storage, tracking_uri, metric, sweep.cells, resources, len(cells), archive
         ) as (slots, delivery, agreement):
             from sweeps.running.driver import train  # imports Ray Tune and MLflow
 

@@ -121,6 +121,7 @@ def run_study(
             metric,
             queue.cells,
             resources,
+            spec.configurations,
             archive,
             cells_at_end=lambda: queue.cells,
         ) as (_, delivery, agreement):

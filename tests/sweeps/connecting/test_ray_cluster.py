@@ -21,7 +21,7 @@ from sweeps.connecting.ray_cluster import connect, disconnect
 from sweeps.placement.resources import Resources
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-connect(Resources(concurrency=1))
+connect(Resources(concurrency=1), 1)
 seen = {"started": [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True)]}
 
 os.kill(os.getpid(), signal.SIGTERM)
