@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.models.weights import type_of_layer
-from quantlab.optim.uncompiled import uncompiled
 from quantlab.plain_values import require_items, require_number, require_options
 from quantlab.schedules import Schedule, value_at
 from quantlab.schedules.constant import set_schedule
+from quantlab.uncompiled import uncompiled
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch implements as a single kernel, on the CPU too. On one flat tensor it is the
