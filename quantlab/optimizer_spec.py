@@ -1,8 +1,10 @@
 """OptimizerSpec: a torch optimizer with its settings, and groups of parameters with their own."""
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,12 +16,13 @@ from quantlab.models.weights import type_of_layer
 from quantlab.plain_values import require_items, require_number, require_options
 from quantlab.schedules import Schedule, value_at
 from quantlab.schedules.constant import set_schedule
-from quantlab.uncompiled import uncompiled
 
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 """Optimizers that torch implements as a single kernel, on the CPU too. On one flat tensor it is the
 fastest of torch's implementations; results differ by rounding."""
 
+_EXEMPT = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+"""Methods that torch exempts from compilation, for which it imports the compiler when they run."""
 _SHOWN = 12
 """Largest number of names in a message."""
 _FACTOR = "learning_rate_factor"
@@ -160,6 +163,32 @@ class OptimizerSpec:
                 f"{where} = {brief(dict(options))}: must be keyword arguments that "
                 f"{self.algorithm.__name__} accepts; it raised: {error}"
             ) from error
+
+
+@cache
+def uncompiled(algorithm: type[Optimizer]) -> type[Optimizer]:
+    """Return an optimizer of torch that computes the same, and does not import torch's compiler.
+
+    The import takes a second or two in each process. torch's optimizers need it only in a step that
+    is compiled. Those of users stay as they are, because their methods may do anything.
+
+    Args:
+        algorithm: any optimizer.
+
+    Returns:
+        A subclass of it, or `algorithm` itself if it is none of torch's.
+    """
+    if not algorithm.__module__.startswith("torch.optim."):
+        return algorithm
+    plain = inspect.unwrap(algorithm.step)
+
+    def step(self: Optimizer, *arguments: Any, **options: Any) -> Any:
+        with torch.set_grad_enabled(self.defaults.get("differentiable", False)):
+            return plain(self, *arguments, **options)
+
+    methods = {name: inspect.unwrap(getattr(algorithm, name)) for name in _EXEMPT}
+    names = {name: getattr(algorithm, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(algorithm.__name__, (algorithm,), {**names, **methods, "step": step})
 
 
 def group_of_parameters(model: nn.Module, groups: Sequence[Sequence[str]]) -> dict[str, int]:

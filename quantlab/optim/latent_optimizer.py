@@ -149,7 +149,7 @@ class LatentOptimizer(Optimizer):
         self.refresh()
 
     add_param_group = inspect.unwrap(Optimizer.add_param_group)
-    """torch's own imports torch's compiler; see `uncompiled`."""
+    """That of torch imports torch's compiler; see `quantlab.optimizer_spec.uncompiled`."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Reset the gradients of all parameters, quantized or not."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from quantlab.uncompiled import uncompiled
+from quantlab.optimizer_spec import uncompiled
 from tests.quantlab.optim.test_optimizer_spec import ALGORITHMS
 
 TRAINS = """
