@@ -136,7 +136,7 @@ RELEASE = {
     "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
     "quantlab.optim.weight_measures": "WeightMeasures histogram_of latent_distance weight_measures",
     "quantlab.optimizer_spec": (
-        "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate"
+        "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate uncompiled"
     ),
     "quantlab.packs.averages": "AveragedShare StackedAverage",
     "quantlab.packs.chunk": "Chunk",
