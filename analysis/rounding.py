@@ -1,6 +1,8 @@
 """Numbers as text: accuracies in percent, rho0, probabilities and p values."""
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable
 
 
 def points(fraction: float, decimals: int = 2, *, sign: bool = False) -> str:
@@ -34,6 +36,29 @@ def rho0_label(value: float, digits: int = 6) -> str:
         return f"{value:.{digits}g}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def rho0_labels(values: Iterable[float]) -> dict[float, str]:
+    """The label of each of several rho0; those that would be the same get the digits that differ.
+
+    So 0.3 and 0.1 * 3 stay apart, which differ in the last of 17 digits.
+
+    Args:
+        values: >= 0, with repetitions; missing ones have no label.
+
+    Returns:
+        Value -> label, in the order of the values.
+    """
+    known = dict.fromkeys(float(value) for value in values if not math.isnan(value))
+    alike: dict[str, list[float]] = defaultdict(list)
+    for value in known:
+        alike[rho0_label(value)].append(value)
+    labels: dict[float, str] = {}
+    for label, own in alike.items():
+        several = ([rho0_label(value, digits) for value in own] for digits in range(7, 17))
+        apart = next((each for each in several if len(set(each)) == len(own)), list(map(repr, own)))
+        labels |= dict(zip(own, apart if len(own) > 1 else [label], strict=True))
+    return {value: labels[value] for value in known}
 
 
 def probability(value: float) -> str:

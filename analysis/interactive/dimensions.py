@@ -12,7 +12,7 @@ from analysis.knobs.knob import knob_column, knob_of
 from analysis.metric import Metric
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
-from analysis.tables.table import axis_label
+from analysis.tables.table import axis_labels
 
 _DIGITS = 6
 """Significant digits of a number in a chart that is not whole."""
@@ -73,11 +73,12 @@ def dimensions(measurements: Measurements) -> Iterator[Dimension]:
     if (trials["set"] != "").any():
         yield named(trials, "set", "set", "set")
     yield named(trials, "method", "method", "method")
-    headers = {"method", "set", "ρ0", "seed", "state"}
     if trials["rho0"].nunique() > 0:
         yield numbered("rho0", "ρ0", "knob", trials["rho0"])
-    for column in axis_columns(trials):
-        label = axis_label(column, headers)
+    measured = list(_measured(measurements))
+    others = ["sweep", *SETTING, "method", "set", "ρ0", "seed", "state", *_RESULTS.values()]
+    others += [one.label for one in measured]
+    for column, label in axis_labels(axis_columns(trials), others).items():
         texts = trials[column].replace("", None)
         numbers = pd.to_numeric(texts, errors="coerce")
         if trials[column].nunique(dropna=False) < 2:
@@ -91,7 +92,7 @@ def dimensions(measurements: Measurements) -> Iterator[Dimension]:
         yield numbered("seed", "seed", "seed", trials["seed"])
     if trials["state"].nunique() > 1:
         yield named(trials, "state", "state", "state")
-    yield from _measured(measurements)
+    yield from measured
     for column, label in _RESULTS.items():
         if column in trials and trials[column].nunique() > 1:
             yield numbered(column, label, "result", trials[column])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.knobs.columns import column_of, knob_columns, knobs_of, values_of
 from analysis.knobs.knob import RHO0, Knob, knob_column
-from analysis.rounding import rho0_label
+from analysis.rounding import rho0_labels
 from analysis.statistics.aggregate import family_keys, without_tuned
 from analysis.statistics.selection import Split, select
 
@@ -115,12 +115,13 @@ def knob_settings(
     texts = texts[knob_columns(trials)].reindex(table["configuration_id"])
     table = table.reset_index(drop=True)
     columns: dict[str, pd.Series] = {}
+    of_rho0 = rho0_labels(table["rho0"])
     for knob in knobs:
         column = column_of(knob)
         values = pd.Series(values_of(table, knob))
         has = values.notna() if knob.name == RHO0.name else texts[knob_column(knob.name)] != ""
         has = pd.Series(np.asarray(has)) & values.notna()
-        labels = table[column].map(rho0_label) if knob.name == RHO0.name else table[column]
+        labels = table[column].map(of_rho0) if knob.name == RHO0.name else table[column]
         columns[f"value of {knob.name}"] = values.where(has)
         columns[f"label of {knob.name}"] = labels.where(has, "")
     return KnobSettings(without_tuned(table.assign(**columns), trials), trials, knobs, select_on)

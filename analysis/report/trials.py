@@ -11,7 +11,7 @@ from analysis.report.html_rows import escaped, html_rows
 from analysis.rounding import rho0_label
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import SETTING
-from analysis.tables.table import axis_label
+from analysis.tables.table import axis_labels
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class TrialLinks:
     """Its folder, relative to the page; empty for none."""
     run: str = ""
     """Its run in MLflow's UI; empty for none."""
+
+
+_LAST = ("fingerprint", "MLflow")
+"""Headers of the columns with links."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,16 @@ def trial_table(measurements: Measurements, links: Mapping[str, TrialLinks]) -> 
         columns["set"] = trials["set"]
     if trials["rho0"].notna().any():
         columns["ρ0"] = trials["rho0"].map(rho0_label)
-    for axis in axis_columns(trials):
-        columns[axis_label(axis, {*columns, "seed", "state"})] = trials[axis]
-    columns |= {"seed": trials["seed"].astype(str), "state": trials["state"]}
-    columns |= _values(measurements)
-    columns["epochs"] = trials["epochs"].map("{:.0f}".format)
-    columns["seconds"] = trials["seconds"].map("{:.1f}".format)
-    texts = pd.DataFrame(columns).astype(str)
+    results = {
+        "seed": trials["seed"].astype(str),
+        "state": trials["state"],
+        **_values(measurements),
+        "epochs": trials["epochs"].map("{:.0f}".format),
+        "seconds": trials["seconds"].map("{:.1f}".format),
+    }
+    labels = axis_labels(axis_columns(trials), [*columns, *results, *_LAST])
+    columns |= {label: trials[axis] for axis, label in labels.items()}
+    texts = pd.DataFrame(columns | results).astype(str)
     first_number = list(texts.columns).index("state") + 1
     numbers = {"ρ0", "seed", *texts.columns[first_number:]}
     kinds = ["number" if name in numbers else "text" for name in texts]
@@ -84,7 +91,7 @@ def trial_table(measurements: Measurements, links: Mapping[str, TrialLinks]) -> 
     )
     if has_runs:
         cells.append([_link(of.run, "run") if of.run else "" for of in own])
-    head = [*texts.columns, "fingerprint", *(["MLflow"] if has_runs else [])]
+    head = [*texts.columns, *(_LAST if has_runs else _LAST[:1])]
     kinds += ["text"] * (len(head) - len(kinds))
     return TrialTable(tuple(map(str, head)), tuple(kinds), tuple(map(tuple, cells)))
 

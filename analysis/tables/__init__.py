@@ -1,5 +1,5 @@
 """Tables of formatted text, which a report shows."""
 
-from analysis.tables.table import Mark, Table, axis_label, build, marked, of
+from analysis.tables.table import Mark, Table, axis_labels, build, marked, of
 
-__all__ = ["Mark", "Table", "axis_label", "build", "marked", "of"]
+__all__ = ["Mark", "Table", "axis_labels", "build", "marked", "of"]

@@ -1,15 +1,15 @@
 """Tables of accuracies or other values, in the layout of the ProxConnect paper."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
-from analysis.rounding import rho0_label
+from analysis.rounding import rho0_label, rho0_labels
 from analysis.statistics.aggregate import WITHOUT
-from analysis.tables.table import Mark, Table, axis_label
+from analysis.tables.table import Mark, Table, axis_labels, headers_apart
 
 _FEW_SEEDS = 3
 """Up to this number of seeds, a comparison paired by seed misses large differences."""
@@ -56,9 +56,8 @@ def sensitivity_tables(table: pd.DataFrame, metric: Metric = ACCURACY) -> list[T
             f"Test {metric.with_unit} over ρ0: {where}. Values are means and standard deviations "
             f"over {_seeds(part)}.{note}"
         )
-        labels = [rho0_label(value) for value in part["rho0"]]
-        headers = dict.fromkeys(map(rho0_label, sorted(part["rho0"])))
-        body = _pivot(part, labels, metric, rows=rows, headers=headers)
+        headers = rho0_labels(sorted(part["rho0"]))
+        body = _pivot(part, list(part["rho0"]), headers, metric, rows=rows)
         tables.append(Table(f"over_rho0_{number}", section_over_rho0(metric), caption, body, note))
     return tables
 
@@ -79,9 +78,14 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
     for number, ((dataset, regime), part) in enumerate(settings, start=1):
         quantized = part[part["set"] != ""]
         are_rows = quantized["method"].nunique() > _MOST_METHODS and not axis_columns(part)
-        columns = quantized["model"] + " " + quantized["set"] if are_rows else quantized["method"]
-        rows = ["method"] if are_rows else ["model", "set"]
-        body = _pivot(quantized, list(columns), metric, rows=rows, name_rho0=True)
+        rows, across = ["model", "set"], ["method"]
+        if are_rows:
+            rows, across = across, rows
+        columns = list(quantized[across].itertuples(index=False, name=None))
+        names = {column: " ".join(column) for column in columns}
+        labels = headers_apart(names.values(), rows, "network" if are_rows else "method")
+        headers = dict(zip(names, labels, strict=True))
+        body = _pivot(quantized, columns, headers, metric, rows=rows, name_rho0=True)
         note = _mark_note(quantized, metric, of="column" if are_rows else "row")
         caption = (
             f"Test {metric.with_unit} of the methods at their best ρ0: {regime}, {dataset}. "
@@ -163,28 +167,27 @@ def _seeds(part: pd.DataFrame) -> str:
 
 def _pivot(
     part: pd.DataFrame,
-    columns: Sequence[str],
+    columns: Sequence[Hashable],
+    headers: Mapping[Any, str],
     metric: Metric,
     *,
-    rows: Sequence[str] = ("model", "set"),
-    headers: Iterable[str] = (),
+    rows: Sequence[str],
     name_rho0: bool = False,
 ) -> pd.DataFrame:
     """Show the configurations of `part` in the given columns, and in rows.
 
     Args:
         part: configurations.
-        columns: header of the column of each.
+        columns: what tells the column of each.
+        headers: the header of every column, in their order.
         metric: what they are compared by.
         rows: columns of `part` that, with further axes, define a row.
-        headers: those of the columns, in their order; by default, as they come.
         name_rho0: whether cells have the rho0.
     """
     axes = axis_columns(part)
     keys = [*rows, *axes]
-    order = list(dict.fromkeys([*headers, *columns]))
     usual = int(part["n"].max()) if len(part) else 0
-    found: dict[tuple[Any, ...], dict[str, str]] = {}
+    found: dict[tuple[Any, ...], dict[Hashable, str]] = {}
     wanted = [name for name in (*keys, *_SHOWN, *WITHOUT) if name in part]
     for cell, column in zip(part[wanted].to_dict("records"), columns, strict=True):
         text = _cell(cell, usual, metric)
@@ -193,14 +196,10 @@ def _pivot(
         if name_rho0 and not pd.isna(cell["rho0"]):
             text += f" at {rho0_label(cell['rho0'])}"
         key = tuple(cell[name] for name in keys)
-        texts = found.setdefault(
-            key, {**dict(zip(keys, key, strict=True)), **dict.fromkeys(order, "")}
-        )
-        texts[column] = text
-    taken = {*rows, *order}
-    labels = [axis_label(axis, taken) for axis in axes]
-    cells = [[texts[name] for name in [*keys, *order]] for texts in found.values()]
-    return pd.DataFrame(cells, columns=[*rows, *labels, *order])
+        found.setdefault(key, dict.fromkeys(headers, ""))[column] = text
+    labels = axis_labels(axes, [*rows, *headers.values()])
+    cells = [[*key, *texts.values()] for key, texts in found.items()]
+    return pd.DataFrame(cells, columns=[*rows, *labels.values(), *headers.values()])
 
 
 def _mark(row: Mapping[Any, Any]) -> Mark:

@@ -6,8 +6,8 @@ import pandas as pd
 
 from analysis.deciding.looks import ERROR_RATE, unseen_share
 from analysis.findings import Findings
-from analysis.rounding import points, rho0_label
-from analysis.tables.table import FAMILY, WHERE, Table, build, of
+from analysis.rounding import points
+from analysis.tables.table import FAMILY, WHERE, Table, build, of, rho0_of
 
 DECIDING = "Seeds until decided"
 """Section of a report."""
@@ -56,7 +56,7 @@ def deciding_tables(findings: Findings) -> Iterator[Table]:
         findings.added,
         {
             **FAMILY,
-            "ρ0": of("rho0", rho0_label),
+            "ρ0": rho0_of(findings.added),
             "seeds": "seeds",
             "trials": "trials",
             "finished": "finished",

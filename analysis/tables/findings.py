@@ -9,7 +9,7 @@ from analysis.columns import axis_columns
 from analysis.findings import Findings
 from analysis.metric import Metric
 from analysis.protocol import PARTS, differing_parts
-from analysis.rounding import decades, p_value, points, probability, rho0_label
+from analysis.rounding import decades, p_value, points, probability
 from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
 from analysis.tables.accuracy import method_tables, sensitivity_tables
@@ -18,7 +18,7 @@ from analysis.tables.deciding import deciding_tables
 from analysis.tables.knobs import knob_tables
 from analysis.tables.paper import paper_tables
 from analysis.tables.sizes import sizes_table
-from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, failures, of
+from analysis.tables.table import FAMILY, WHERE, Columns, Table, build, failures, of, rho0_of
 from analysis.tables.tuning_cost import tuning_table
 from analysis.tables.verdicts import rules_table, verdict_table
 
@@ -65,12 +65,14 @@ def _sensitivity(findings: Findings) -> Table:
     chosen = findings.selected.set_index(keys)["rho0"].to_dict()
     regrets = findings.regrets.set_index([*keys, "rho0"])["regret"].to_dict()
 
+    label = rho0_of(findings.configurations)
+
     def choice(row: Mapping[Hashable, Any]) -> str:
         key = tuple(row[name] for name in keys)
         if not row["choices"]:
             return ""
         rho0 = chosen[key]
-        return f"{rho0_label(rho0)} ({metric.text(regrets[*key, rho0])})"
+        return f"{label({'rho0': rho0})} ({metric.text(regrets[*key, rho0])})"
 
     return build(
         "sensitivity",
@@ -87,7 +89,7 @@ def _sensitivity(findings: Findings) -> Table:
             "verdict": "verdict",
             "ρ0": lambda row: f"{row['choices']:.0f} of {row['grid']:.0f}",
             "failures": failures,
-            "best at": of("best_rho0", rho0_label),
+            "best at": rho0_of(findings.configurations, "best_rho0"),
             "P(best)": of("p_best", probability),
             "range": of("range", metric.text),
             "upper limit": of("range_upper", metric.text),
@@ -121,7 +123,7 @@ def _regrets(findings: Findings) -> Table:
         findings.regrets,
         {
             **FAMILY,
-            "ρ0": of("rho0", rho0_label),
+            "ρ0": rho0_of(findings.regrets),
             "n": "n",
             metric.labelled: of("test_mean", metric.text),
             "regret": of("regret", metric.text),
@@ -293,7 +295,7 @@ def configuration_table(findings: Findings) -> Table:
         table,
         {
             **FAMILY,
-            "ρ0": of("rho0", rho0_label),
+            "ρ0": rho0_of(table),
             "n": "n",
             "not finished": lambda row: ", ".join(
                 f"{row[name]} {name}" for name in WITHOUT if row[name]

@@ -1,7 +1,7 @@
 """Table: formatted text in rows and columns, with a caption."""
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.columns import AXIS_PREFIX, axis_columns
+from analysis.rounding import rho0_labels
 from analysis.statistics.aggregate import SETTING
 
 
@@ -90,15 +91,40 @@ def _markdown(cell: str) -> str:
     return f"{before}{number}{after}{rest}"
 
 
-def axis_label(column: str, others: Container[str]) -> str:
-    """The header of a further axis: its name, or ``axis NAME`` if another column has that header.
+def axis_labels(columns: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """The headers of further axes: their names, or ``axis NAME`` if another column has that header.
 
     Args:
-        column: name of the axis's column.
+        columns: names of the axes' columns.
         others: headers of the other columns.
+
+    Returns:
+        Column -> header.
     """
-    name = column.removeprefix(AXIS_PREFIX)
-    return f"axis {name}" if name in others else name
+    columns = list(columns)
+    names = [column.removeprefix(AXIS_PREFIX) for column in columns]
+    return dict(zip(columns, headers_apart(names, others, "axis"), strict=True))
+
+
+def headers_apart(names: Iterable[str], others: Iterable[str], kind: str) -> list[str]:
+    """Headers that differ from each other and from those of other columns.
+
+    Args:
+        names: what the headers are, unless another column has the same: then ``KIND NAME`` and, if
+            that is not enough, a number.
+        others: headers of the other columns.
+        kind: what the names are of, such as ``method``.
+    """
+    taken, found = set(others), []
+    for name in names:
+        own = header = f"{kind} {name}" if name in taken else name
+        number = 1
+        while header in taken:
+            number += 1
+            header = f"{own} ({number})"
+        taken.add(header)
+        found.append(header)
+    return found
 
 
 Format = Callable[[Any], str]
@@ -127,7 +153,8 @@ def build(name: str, section: str, caption: str, frame: pd.DataFrame, columns: C
     for header, source in columns.items():
         wanted[header] = source
         if header == after:
-            wanted |= {axis_label(axis, columns): axis for axis in axis_columns(frame)}
+            labels = axis_labels(axis_columns(frame), columns)
+            wanted |= {label: axis for axis, label in labels.items()}
     body = pd.DataFrame(
         [
             {
@@ -149,6 +176,17 @@ def failures(row: Mapping[str, Any]) -> str:
     """A format of the trials without a usable result, such as ``2 diverged, 1 missing``."""
     kinds = ("diverged", "collapsed", "missing")
     return ", ".join(f"{row[kind]:.0f} {kind}" for kind in kinds if row[kind] > 0)
+
+
+def rho0_of(rows: pd.DataFrame, column: str = "rho0") -> Format:
+    """A format of the rho0 in a column; different ones have different labels.
+
+    Args:
+        rows: has all rho0 that a reader may compare in its column `rho0`, if it has rows.
+        column: name in the table of findings.
+    """
+    labels = rho0_labels(rows.get("rho0", ()))
+    return lambda row: labels.get(row[column], "")
 
 
 def of(column: str, form: Callable[..., str], **options: bool) -> Format:

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.columns import axis_columns
 from analysis.findings import Findings
 from analysis.metric import Metric
-from analysis.tables.table import Mark, Table, axis_label
+from analysis.tables.table import Mark, Table, axis_labels, headers_apart
 
 TUNING = "What tuning costs"
 """Section of a report."""
@@ -34,12 +34,13 @@ def tuning_table(findings: Findings) -> Table:
         key = tuple(row[name] for name in [*shown, "budget"])
         texts = rows.setdefault(key, dict.fromkeys(methods, ""))
         texts[str(row["method"])] = _cell(row, metric)
+    first = [*(key for key in shown if key not in axes), "tries"]
+    names = headers_apart(methods, first, "method")
+    labels = axis_labels(axes, [*first, *names])
     body = pd.DataFrame(
         [[*key, *texts.values()] for key, texts in rows.items()],
-        columns=[*shown, "tries", *methods],
+        columns=[*(labels.get(key, key) for key in shown), "tries", *names],
     )
-    taken = {*shown, "tries", *methods}
-    body = body.rename(columns={axis: axis_label(axis, taken) for axis in axes})
     where = "".join(f" {key.capitalize()}: {found[key].iloc[0]}." for key in constant)
     return Table("tuning_cost", TUNING, _caption(found, findings) + where, body)
 
