@@ -37,6 +37,8 @@ _SPECIAL = {
 }
 _LAST_KNOWN = "\u017f"
 """Last code point that pdflatex typesets without help: Latin letters with accents."""
+_UNKNOWN = frozenset("«»ÐðÞþĐđĄąĘęĮįŲųŊŋĦħĸĿŀŉŦŧſ")
+"""Those before it that it does not: its usual fonts lack them, and a paper may have no others."""
 PACKAGES = ("booktabs", "graphicx")
 """What the files of tables and figures need besides LaTeX itself."""
 _PREAMBLE = r"""\documentclass[10pt]{article}
@@ -102,7 +104,7 @@ def _letter(letter: str) -> str:
     """One letter in LaTeX, or its code point if pdflatex does not know it."""
     if letter in _SPECIAL:
         return _SPECIAL[letter]
-    if letter <= _LAST_KNOWN and letter.isprintable():
+    if letter <= _LAST_KNOWN and letter.isprintable() and letter not in _UNKNOWN:
         return letter
     return f"[U+{ord(letter):04X}]"
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.report import write_report
-from analysis.report.latex import latex_table, latex_text
+from analysis.report.latex import latex_document, latex_table, latex_text
 from analysis.report.latex_columns import LatexOptions, UnknownColumnError, with_columns
 from analysis.schema import Measurements
 from analysis.tables import Table
@@ -32,6 +32,7 @@ needs_latex = pytest.mark.skipif(
         ("< 0.001, -0.5", r"$<$ 0.001, $-$0.5"),
         ("{-1, 1}", r"\{$-$1, 1\}"),
         ("é 漢", "é [U+6F22]"),
+        ("Łódź «þ» ęħ", "Łódź [U+00AB][U+00FE][U+00BB] [U+0119][U+0127]"),
     ],
 )
 def test_text(text: str, expected: str) -> None:
@@ -111,6 +112,19 @@ def test_a_report_compiles(tmp_path: Path) -> None:
     output = compiled(tmp_path / "latex" / "report.tex")
     assert (tmp_path / "latex" / "report.pdf").stat().st_size > 20_000
     assert "undefined" not in output.lower()
+
+
+@needs_latex
+@pytest.mark.slow
+def test_every_letter_compiles(tmp_path: Path) -> None:
+    """Each is a letter that pdflatex knows, or its code point."""
+    codes = [*range(0x1000), *range(0x2000, 0x2700)]
+    text = "\n\n".join(f"x{latex_text(chr(code))}" for code in codes)
+    document = tmp_path / "letters.tex"
+    whole = latex_document("Letters", (), (), ()).replace(r"\end{", text + "\n\\end{")
+    document.write_text(whole, encoding="utf-8")
+    compiled(document)
+    assert "Missing character" not in document.with_suffix(".log").read_text(encoding="latin-1")
 
 
 PAPER = r"""\documentclass[10pt,twocolumn]{article}
