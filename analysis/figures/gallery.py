@@ -105,8 +105,12 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             f"Test {metric.label} over θ and ρ0: {setting_name(key)}. Steps start from "
             f"(1 - θ) w* + θ w. A star marks cells in which some seeds have no {metric.label}. "
             "Beside each map is "
-            "the range over ρ0 at each θ; lines end at its upper limit, by simultaneous 95 % "
-            "intervals.",
+            "the range over ρ0 at each θ; lines end at its upper limit, by "
+            + (
+                "simultaneous 95 % intervals."
+                if findings.decisions.empty
+                else "the 95 % intervals of all looks together."
+            ),
             pull_map(setting, findings.sensitivity, metric),
         )
     for suffix, _, page in pages:

@@ -89,7 +89,7 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
         note = _mark_note(quantized, metric, of="column" if are_rows else "row")
         caption = (
             f"Test {metric.with_unit} of the methods at their best ρ0: {regime}, {dataset}. "
-            f"Values are means and standard deviations over {_seeds(part)}.{_choice_note(part)}"
+            f"Values are means and standard deviations over {_seeds(part)}.{choice_note(part)}"
             f"{note}{_unfinished_note(quantized)}"
         )
         usual = int(part["n"].max())
@@ -107,19 +107,25 @@ def method_tables(selected: pd.DataFrame, metric: Metric = ACCURACY) -> list[Tab
     return tables
 
 
-def _choice_note(part: pd.DataFrame) -> str:
-    splits = set(part["chosen_on"]) - {""}
+def choice_note(part: pd.DataFrame, what: str = "ρ0") -> str:
+    """A sentence on the images on which something was chosen; empty if there was no choice.
+
+    Args:
+        part: rows with `chosen_on`, see `selection.select`.
+        what: what was chosen.
+    """
+    splits = set(part["chosen_on"]) - {""} if len(part) else set()
     if not splits:
         return ""
     if splits == {"validation"}:
-        return " Each ρ0 was chosen on validation images."
+        return f" Each {what} was chosen on validation images."
     if splits == {"test"}:
-        return " Each ρ0 was chosen on the test images, which is optimistic."
+        return f" Each {what} was chosen on the test images, which is optimistic."
     on_test = part[part["chosen_on"] == "test"]
     names = dict.fromkeys(on_test["model"] + " " + on_test["method"])
     return (
-        " Each ρ0 was chosen on validation images, but that of the following on the test images, "
-        f"which is optimistic: {', '.join(names)}."
+        f" Each {what} was chosen on validation images, but that of the following on the test "
+        f"images, which is optimistic: {', '.join(names)}."
     )
 
 

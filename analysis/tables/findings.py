@@ -12,7 +12,7 @@ from analysis.protocol import PARTS, differing_parts
 from analysis.rounding import decades, p_value, points, probability
 from analysis.statistics.aggregate import SETTING, WITHOUT
 from analysis.statistics.intervals import bootstrap_coverage
-from analysis.tables.accuracy import method_tables, sensitivity_tables
+from analysis.tables.accuracy import choice_note, method_tables, sensitivity_tables
 from analysis.tables.across_settings import across_tables
 from analysis.tables.deciding import deciding_tables
 from analysis.tables.knobs import knob_tables
@@ -65,6 +65,7 @@ def _sensitivity(findings: Findings) -> Table:
     chosen = findings.selected.set_index(keys)["rho0"].to_dict()
     regrets = findings.regrets.set_index([*keys, "rho0"])["regret"].to_dict()
 
+    with_rho0 = findings.selected[findings.selected["rho0"].notna()]
     label = rho0_of(findings.configurations)
 
     def choice(row: Mapping[Hashable, Any]) -> str:
@@ -78,11 +79,10 @@ def _sensitivity(findings: Findings) -> Table:
         "sensitivity",
         SENSITIVITY,
         f"Sensitivity of the test {metric.label} to ρ0{metric.in_unit}. The range is the highest "
-        "minus the lowest mean over ρ0, with its 95 % upper limit (Tukey); the "
+        f"minus the lowest mean over ρ0, with its 95 % upper limit{_limit_by(findings)}; the "
         f"{metric.drop} is relative to the {metric.highest} mean. The equal-span range is taken "
-        "over as many decades as the setting's narrowest grid has. p values (analysis of "
-        "variance) are corrected for the number of rows. "
-        f"The ρ0 chosen by {findings.select} {metric.label} has its regret in parentheses.",
+        f"over as many decades as the setting's narrowest grid has.{_tests(findings)} The chosen "
+        f"ρ0 has its regret in parentheses.{choice_note(with_rho0)}",
         findings.sensitivity,
         {
             **FAMILY,
@@ -106,6 +106,23 @@ def _sensitivity(findings: Findings) -> Table:
             "chosen": choice,
         },
     )
+
+
+def _limit_by(findings: Findings) -> str:
+    """By which method the upper limit of the range is computed."""
+    if findings.decisions.empty:
+        return " (Tukey)"
+    return " of all looks together, as in the table of questions"
+
+
+def _tests(findings: Findings) -> str:
+    """A sentence on p values; of a sweep that ran until decided, rows without a look have some."""
+    corrected = " p values (analysis of variance) are corrected for the number of rows."
+    if findings.decisions.empty:
+        return corrected
+    if findings.sensitivity["p_corrected"].isna().all():
+        return " There are no p values, which hold for a single look only."
+    return f" Rows without a look have Tukey's limit and p values.{corrected}"
 
 
 def _keys(findings: Findings) -> list[str]:

@@ -9,6 +9,7 @@ from analysis.knob_effects.interactions import INTERACTIONS
 from analysis.knobs.knob import RHO0, Knob
 from analysis.rounding import decades, p_value, probability, rho0_label
 from analysis.statistics.aggregate import SETTING
+from analysis.tables.accuracy import choice_note
 from analysis.tables.table import FAMILY, Columns, Format, Table, build, failures, of
 
 KNOBS = "Which knobs can be left untuned?"
@@ -67,14 +68,15 @@ def _effects(findings: Findings) -> Table:
         "knobs",
         KNOBS,
         f"Sensitivity of the test {metric.label} to each knob{metric.in_unit}. The other knobs of "
-        f"the method have the values that were chosen by {findings.select} {metric.label}, and "
-        "values outside the range of a knob are left out. The range is the highest minus the "
-        "lowest mean over the values, with its 95 % upper limit (Tukey). The equal-span range is "
-        "taken over as much of the scale as the narrowest grid of this knob in the setting has. "
+        "the method have their chosen values, and values outside the range of a knob are left "
+        "out. The range is the highest minus the lowest mean over the values, with its 95 % upper "
+        "limit (Tukey). The equal-span range is taken over as much of the scale as the narrowest "
+        "grid of this knob in the setting has. "
         "The slope is that per decade or, on a linear scale, per unit. p values (analysis of "
         "variance) are corrected for the number of rows. The chosen value has its regret in "
         "parentheses. The mean regret is that of a value drawn at random from the span. The "
-        "retuned range is that over the knob if the others are chosen anew for each of its values.",
+        "retuned range is that over the knob if the others are chosen anew for each of its values."
+        + choice_note(findings.knobs, "value"),
         findings.knobs,
         {
             **FAMILY,
