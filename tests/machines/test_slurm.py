@@ -117,12 +117,13 @@ def test_what_slurm_refuses_is_told_in_a_line_and_a_job_without_time_ends_at_onc
     assert last == ""
     assert not (slurm.shared / "wrong.sbatch").exists()
 
-    slurm.login.run("sweeps slurm jobs.py --output short.sbatch", folder="/shared")
+    slurm.login.run("sweeps slurm jobs.py --array 2 --output short.sbatch", folder="/shared")
     job = slurm.login.run(
         "sbatch --parsable --time=3 short.sbatch", folder="/shared"
     ).stdout.strip()
-    slurm.wait_for(job, "FAILED")
-    assert "the time limit of this job leaves no time to train" in slurm.said(job)
+    for task in (f"{job}_1", f"{job}_2"):  # one of which has the number of the array
+        slurm.wait_for(task, "FAILED")
+        assert "the time limit of this job leaves no time to train" in slurm.said(task)
 
 
 def restart(
@@ -173,9 +174,12 @@ def test_trials_survive_all_ends_of_a_job(slurm: Slurm, sweep: SweepSpec, tmp_pa
         run_trial(cell.recipe, calm.trial(cell.fingerprint), data_dir=tmp_path)
 
     watched = Watched(slurm, sweep)
-    job = submit(slurm, "--nodes 2 --cpus-per-node 1 --time 20 --stop-before 60")
+    options = "--nodes 2 --cpus-per-node 1 --time 20 --stop-before 60 --sbatch export=NONE"
+    job = submit(slurm, options)
 
     watched.wait_for_more(job)
+    other = slurm.nodes[1].path("/tmp")
+    slurm.wait(job, "node2 joins", lambda: any(other.glob(f"sweep-{job}/session_2*")))
     status = slurm.login.run("sweeps status jobs.py", folder="/shared", check=False).stdout
     assert "of sweeper on node1, process" in status
     assert f", SLURM job {job}\n" in status
@@ -211,14 +215,22 @@ def test_trials_survive_all_ends_of_a_job(slurm: Slurm, sweep: SweepSpec, tmp_pa
     tasks = [f"{array}_{number}" for number in (1, 2)]
     for task in tasks:
         slurm.wait_for(task, "RUNNING")
-    if not LONG:  # SLURM preempts them while they start
+    # One of them has the number of the array; SLURM tells it that its time limit is near.
+    (named,) = (task for task in tasks if slurm.field(task, "JobId") == array)
+    folders = [node.path("/tmp") / f"sweep-{array}" for node in slurm.nodes]
+    slurm.wait(named, "it starts Ray", lambda: any(folder.exists() for folder in folders))
+    slurm.login.run(f"scancel --signal=USR1 --batch {named}")
+    slurm.wait(named, "it is requeued", lambda: slurm.field(named, "Restarts") == "1")
+    restarts = [slurm.field(task, "Restarts") for task in tasks]
+    assert sorted(restarts) == ["0", "1"], "the whole array is requeued"
+    if not LONG:  # SLURM preempts the other one while it starts
         preempt(slurm)
         for task in tasks:
             slurm.wait(
                 task, "it is requeued", lambda task=task: slurm.field(task, "Restarts") == "1"
             )
-        for task in tasks:
-            slurm.start_again(task)
+    for task in tasks:
+        slurm.start_again(task)
     slurm.wait(array, "both have ended", lambda: not slurm.waiting())
     for task in tasks:
         assert slurm.state(task) == "COMPLETED", slurm.said(task)

@@ -1,0 +1,162 @@
+"""The batch script, run as a job by bash, with programs that stand in for SLURM, Ray and the sweep.
+
+`tests/machines/test_slurm.py` runs it on a real SLURM cluster.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sweeps.slurm.batch_script import render
+from sweeps.slurm.job import SlurmJob
+
+NUMBER = str(os.getpid())
+"""Number of the job; no other one has its folder /tmp/sweep-NUMBER."""
+STAND_INS = {
+    # SLURM. A job of an array of two has the number of the array; its own name is NUMBER_2.
+    "squeue": """
+        [[ $* != *--jobs=${SLURM_ARRAY_JOB_ID:-none} ]] || echo RUNNING
+        echo RUNNING
+    """,
+    "scontrol": """
+        if [[ $2 == node ]]; then
+            echo "NodeName=$3 NodeAddr=127.0.0.1"
+        elif [[ $1 == requeue ]]; then
+            echo "$2" > requeued
+            kill -KILL $PPID
+        else
+            end="EndTime=$(date -d "+$LEFT" +%FT%T)"
+            [[ $3 != "${SLURM_ARRAY_JOB_ID:-none}" ]] || echo "JobId=1 $end"
+            echo "JobId=2 $end"
+        fi
+    """,
+    # A step of a job that was submitted with --export=NONE has what its own --export says.
+    "srun": """
+        passed=(env)
+        [[ " $* " == *" --export=ALL "* ]] || passed=(env -i "PATH=$PATH")
+        "${passed[@]}" "job_folder=$job_folder-other" SLURMD_NODENAME=other bash -c "${@: -1}"
+        touch step_has_ended
+    """,
+    "ray": """
+        for word in "$@"; do
+            [[ $word != --temp-dir=* ]] || folder=${word#*=}
+        done
+        if [[ $* == *--head* ]]; then
+            echo 127.0.0.1:9 > "$folder/ray_current_cluster"
+            echo $$ > head
+            exec -a "ray $*" sleep 300
+        fi
+        echo "$*" > other
+    """,
+}
+
+
+class Job:
+    """A job whose script this process runs in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Put the programs into a folder.
+
+        Args:
+            folder: the folder of the job.
+        """
+        self.folder = folder
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        for name, text in STAND_INS.items():
+            self.add(name, text)
+
+    def add(self, name: str, text: str) -> None:
+        """Add a program that bash runs."""
+        program = self.programs / name
+        program.write_text(f"#!/bin/bash\n{text}")
+        program.chmod(0o755)
+
+    def run(self, job: SlurmJob, driver: str, *, left: str = "1 hour", **variables: str) -> str:
+        """Run the script until it ends, and return what it has said.
+
+        Args:
+            job: what it asks of SLURM.
+            driver: commands of bash that stand in for `sweeps run`.
+            left: how much time there is before the time limit.
+            variables: further variables of the environment.
+        """
+        self.add("sweeps", driver)
+        script = self.folder / "tiny.sbatch"
+        script.write_text(
+            render(
+                "tiny",
+                ["run", "tiny.py"],
+                job,
+                setup=[f"export PATH={self.programs}:$PATH"],
+                folder=self.folder,
+                written_by="sweeps slurm tiny.py",
+            )
+        )
+        own = {"SLURM_JOB_ID": NUMBER, "SLURM_JOB_NODELIST": "node", "SLURMD_NODENAME": "node"}
+        sizes = {"SLURM_CPUS_ON_NODE": "1", "SLURM_JOB_NUM_NODES": str(job.nodes)}
+        outer = {name: text for name, text in os.environ.items() if not name.startswith("SLURM")}
+        done = subprocess.run(
+            ["bash", str(script)],
+            cwd=self.folder,
+            env={**outer, **own, **sizes, "LEFT": left, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return done.stdout
+
+    def has(self, name: str) -> str:
+        """Return what a program has written to a file; empty if there is none."""
+        path = self.folder / name
+        return path.read_text().strip() if path.exists() else ""
+
+
+TOLD_TWICE = """
+    save() {
+        kill -TERM $PPID  # as SLURM does at the time limit
+        sleep 0.5
+        kill -TERM $PPID
+        sleep 0.5
+        kill -0 $(< head) && echo yes > ray_has_outlived_it
+        exit 130
+    }
+    trap save USR1
+    kill -USR1 $PPID
+    while true; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path)
+
+
+def test_ray_outlives_a_driver_that_saves_its_trials_while_more_signals_come(job: Job) -> None:
+    said = job.run(SlurmJob(), TOLD_TWICE)
+    assert job.has("ray_has_outlived_it") == "yes", said
+    assert said.count("told to stop") == 1, said
+    assert "sweeps has ended with exit code 130" in said
+    assert job.has("requeued") == NUMBER, said
+
+
+def test_a_job_of_an_array_asks_for_itself_alone(job: Job) -> None:
+    task = {"SLURM_ARRAY_JOB_ID": NUMBER, "SLURM_ARRAY_TASK_ID": "2"}
+    said = job.run(SlurmJob(array=2), TOLD_TWICE, **task)
+    assert job.has("requeued") == f"{NUMBER}_2", said
+    said = job.run(SlurmJob(array=2), "exit 0", left="2 minutes", **task)
+    assert "the time limit of this job leaves no time to train" in said
+
+
+def test_the_other_nodes_train_in_a_job_without_the_environment_of_its_user(job: Job) -> None:
+    said = job.run(
+        SlurmJob(nodes=2),
+        "until [[ -e other || -e step_has_ended ]]; do sleep 0.1; done",
+        SLURM_EXPORT_ENV="NONE",
+    )
+    assert "--address=127.0.0.1:9" in job.has("other"), said
+    assert "sweeps has ended with exit code 0" in said
