@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from quantlab import ConfigurationError
 from sweeps.slurm.job import SlurmJob
 from sweeps.slurm.time_limit import START_SECONDS, least_seconds
+
+_VARIABLE = re.compile(r"\$([A-Za-z_]\w*|\{[A-Za-z_]\w*(:?-[\w./-]*)?\})", re.ASCII)
+"""A variable of the shell, such as ``$TMPDIR``, ``${TMPDIR}`` or ``${TMPDIR:-/tmp}``."""
 
 
 def log_file(name: str, job: SlurmJob) -> str:
@@ -41,6 +44,7 @@ def render(
     setup: Sequence[str] = (),
     folder: Path,
     written_by: str,
+    with_commands: Collection[str] = (),
 ) -> str:
     """Return the text of a batch script.
 
@@ -52,6 +56,7 @@ def render(
             the environment of this process.
         folder: the folder in which the job runs.
         written_by: the command line that writes the script, for its first lines.
+        with_commands: see `for_shell`.
 
     Raises:
         ConfigurationError: the setup is no valid shell code, or the folder has a name that SLURM
@@ -71,7 +76,7 @@ def render(
     )
     text = environment.get_template("sweep.sbatch.j2").render(
         name=name,
-        command=" ".join(map(_quoted, ("sweeps", *command))),
+        command=for_shell(("sweeps", *command), with_commands=with_commands),
         job=job,
         directives=_directives(name, job, folder),
         setup="\n".join(setup) or f"export PATH={path}:$PATH",
@@ -111,9 +116,27 @@ def _whole(value: str) -> str:
     return f'"{value}"' if is_cut else value
 
 
-def _quoted(word: str) -> str:
-    """Quote a word for the shell; one like ``$SLURM_TMPDIR/data`` keeps its variable."""
-    return f'"{word}"' if re.fullmatch(r"\$\w+[\w./-]*", word) else shlex.quote(word)
+def for_shell(words: Sequence[str], *, with_commands: Collection[str] = ()) -> str:
+    """Write a command line for the shell, which expands a variable at the begin of a value.
+
+    Args:
+        words: the command line; values such as ``$SLURM_TMPDIR/data`` may also be a part of the
+            word of their option, after ``=``.
+        with_commands: options whose values are commands of a shell, which expands all variables in
+            them itself.
+    """
+    found, is_command = [], False
+    for word in words:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if is_command or option in with_commands:
+            found.append(shlex.quote(word))
+        elif variable := _VARIABLE.match(value):
+            rest = re.sub(r'["`$\\]', r"\\\g<0>", value[variable.end() :])
+            found.append(f'{option}{equals}"{variable[0]}{rest}"')
+        else:
+            found.append(shlex.quote(word))
+        is_command = option in with_commands and not equals
+    return " ".join(found)
 
 
 def _file_name(name: str) -> str:

@@ -77,9 +77,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the script, submit it if asked to, and return the exit code."""
     from sweeps.cli.command_line import command_line
-    from sweeps.cli.parsing.control import without_notices
+    from sweeps.cli.parsing.control import NOTICES, without_notices
     from sweeps.slurm import submission
-    from sweeps.slurm.batch_script import log_file, render, script_file
+    from sweeps.slurm.batch_script import for_shell, log_file, render, script_file
     from sweeps.slurm.job import STOP_BEFORE_SECONDS, SlurmJob
 
     job = SlurmJob(
@@ -108,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
         written_by=shlex.join(
             word for word in shlex.split(options.recorded_command) if word != "--submit"
         ),
+        with_commands=NOTICES,
     )
     has_notices = without_notices(command) != command  # which may hold a secret address
     is_new = submission.write(script, text, is_private=has_notices)
@@ -116,9 +117,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"to submit it, run: sbatch {script}")
         return 0
     number = submission.submit(script, is_new=is_new)
+    status = " ".join(filter(None, (command_line("status", options.sweep), for_shell(where))))
     log = log_file(name, job).replace("%A", number).replace("%j", number).replace("%a", "*")
     print(f"submitted as job {number}; it writes to {Path.cwd() / log}")
-    print(f"to see how far it is, run: {command_line('status', options.sweep, *where)}")
+    print(f"to see how far it is, run: {status}")
     print(f"to stop it with its state saved, run: scancel --signal=TERM --batch {number}")
     return 0
 

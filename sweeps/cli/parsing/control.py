@@ -7,7 +7,8 @@ from quantlab.errors import ConfigurationError
 from sweeps.cli.options import some_text
 from sweeps.control.budget import Budget
 
-_NOTICES = ("--on-end", "--on-failure")
+NOTICES = ("--on-end", "--on-failure")
+"""Options whose values are commands of the user, for a shell."""
 
 
 def budget_option(command: argparse.ArgumentParser) -> None:
@@ -38,14 +39,14 @@ def first_option(command: argparse.ArgumentParser) -> None:
 def notice_options(command: argparse.ArgumentParser) -> None:
     """Add the options for the user's commands at the end and at a failure."""
     command.add_argument(
-        _NOTICES[0],
+        NOTICES[0],
         type=some_text,
         metavar="COMMAND",
         help="shell command to run when the sweep has ended or was stopped; variables such as "
         "QUANTLAB_SWEEP and QUANTLAB_STATE tell how",
     )
     command.add_argument(
-        _NOTICES[1],
+        NOTICES[1],
         type=some_text,
         metavar="COMMAND",
         help="shell command to run when the first trial has failed; QUANTLAB_TRIAL and "
@@ -65,7 +66,7 @@ def without_notices(arguments: Sequence[str]) -> list[str]:
     words = iter(arguments)
     for word in words:
         option, equals, _ = word.partition("=")
-        if option not in _NOTICES:
+        if option not in NOTICES:
             found.append(word)
         elif not equals:
             next(words, None)  # the command

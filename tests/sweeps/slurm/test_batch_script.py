@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.slurm.batch_script import render
+from sweeps.slurm.batch_script import for_shell, render
 from sweeps.slurm.job import SlurmJob
 
 NUMBER = str(os.getpid())
@@ -160,3 +160,37 @@ def test_the_other_nodes_train_in_a_job_without_the_environment_of_its_user(job:
     )
     assert "--address=127.0.0.1:9" in job.has("other"), said
     assert "sweeps has ended with exit code 0" in said
+
+
+@pytest.mark.parametrize(
+    ("word", "passed"),
+    [
+        ("$DISK/data", "/my disk/data"),
+        ("--scratch=$DISK/data", "--scratch=/my disk/data"),
+        ("${DISK}/runs", "/my disk/runs"),
+        ("${NOWHERE:-/tmp}/runs", "/tmp/runs"),
+        ("--storage=${DISK}", "--storage=/my disk"),
+        ("$DISK/my data", "/my disk/my data"),
+        ("$DISK/a,b:c", "/my disk/a,b:c"),
+        ('$DISK/"$DISK`id`\\', '/my disk/"$DISK`id`\\'),
+        ("rho=$DISK", "rho=$DISK"),
+        ("$(id)", "$(id)"),
+        ("${DISK$(id)}", "${DISK$(id)}"),
+        ("method=FP|MD$", "method=FP|MD$"),
+        ("--on-end=$DISK/tell $QUANTLAB_STATE", "--on-end=$DISK/tell $QUANTLAB_STATE"),
+    ],
+)
+def test_a_value_that_begins_with_a_variable_is_expanded(word: str, passed: str) -> None:
+    for words, found in (
+        ([word], passed),
+        (["--quiet", word, "--on-end", "$DISK"], f"--quiet\n{passed}\n--on-end\n$DISK"),
+    ):
+        line = for_shell(words, with_commands=("--on-end",))
+        said = subprocess.run(
+            ["bash", "-uc", f"printf '%s\\n' {line}"],
+            env={"DISK": "/my disk", "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout == f"{found}\n"

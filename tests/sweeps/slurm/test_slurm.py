@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -182,6 +183,11 @@ def test_a_script_that_was_written_before_is_submitted(
     done = quick_command(folder, "slurm", "tiny.py", "--submit")
     assert done.returncode == 0, done.stderr
     assert "submitted as job 77" in done.stdout
+    options = ("--output", "other.sbatch", "--", "--storage", "${DISK}/runs", "--on-end", "$TELL")
+    said = quick_command(folder, "slurm", "tiny.py", "--submit", *options).stdout
+    assert re.search(r'run: .*sweeps status tiny.py --storage "\$\{DISK\}/runs"\n', said), said
+    script = (folder / "other.sbatch").read_text()
+    assert """ --storage "${DISK}/runs" --on-end '$TELL' --address""" in script
 
 
 def test_a_value_with_spaces_is_one_value_for_slurm(folder: Path, quick_command: Command) -> None:
