@@ -35,7 +35,11 @@ _SHORT = {
     **{"A": "account", "n": "ntasks", "k": "no-kill", "D": "chdir", "J": "job-name"},
     **{"o": "output", "e": "error"},
 }
-_FOR_GPUS = ("gres", "gpus", "gpus-per-task", "gpus-per-socket", "tres-per-task")
+_FOR_GPUS = ("gpus", "gpus-per-task", "gpus-per-socket")
+_FOR_RESOURCES = ("gres", "tres-per-task")
+"""Options for GPUs and other resources, such as ``gres=gpu:a100:2,tmpfs:100G``."""
+_GPU = re.compile(r"\b(gpu|mps|shard)\b")
+"""A GPU, or a share of one, among the resources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +105,28 @@ class SlurmJob:
                 f"--cpus-per-node {self.cpus_per_node}: must be at least {cpus:g}, which the "
                 "options of the sweep give to each process of a trial"
             )
-        has_gpus = self.gpus_per_node > 0 or any(name in _FOR_GPUS for name in self.further)
+        asked = self._asked_for_gpus()
         needs_gpus = resources.gpus_per_trial != 0
-        if needs_gpus and not has_gpus:
+        if needs_gpus and not asked:
             wanted = "auto" if resources.gpus_per_trial is None else f"{resources.gpus:g}"
             raise ConfigurationError(
                 f"--gpus-per-trial {wanted}: the job has no GPU; give --gpus-per-node, too"
             )
-        if has_gpus and not needs_gpus:
+        if asked and not needs_gpus:
             raise ConfigurationError(
-                "--gpus-per-node: no trial would use a GPU; add `-- --gpus-per-trial 1`, or auto "
+                f"{asked}: no trial would use a GPU; add `-- --gpus-per-trial 1`, or auto "
                 "or a fraction instead of 1"
             )
+
+    def _asked_for_gpus(self) -> str:
+        """Return the option that asks SLURM for GPUs; empty without one."""
+        if self.gpus_per_node:
+            return "--gpus-per-node"
+        for text in self.sbatch:
+            name, _, value = text.partition("=")
+            if name in _FOR_GPUS or (name in _FOR_RESOURCES and _GPU.search(value)):
+                return f"--sbatch {text}"
+        return ""
 
     def describe(self) -> str:
         """Return what the job asks for in a line."""
