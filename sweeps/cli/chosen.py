@@ -65,7 +65,7 @@ def load_chosen_or_study(
 
     Raises:
         ConfigurationError: see `load_chosen`; or trials of a study are to be chosen, or a sweep is
-            to have a storage of studies.
+            to have a storage of studies; or a file that was found by a name defines another one.
     """
     from sweeps.loading import named_sweeps
     from sweeps.spec import SweepSpec
@@ -78,6 +78,7 @@ def load_chosen_or_study(
 
         refuse_name_of_file(options)
         spec = load_either(options.sweep)
+        _require_remembered(spec.name, options)
     if isinstance(spec, SweepSpec):
         refuse_study_storage(options)
         return _chosen(spec, options, with_parents=False)
@@ -88,14 +89,28 @@ def load_chosen_or_study(
 def find_remembered_file(options: argparse.Namespace) -> None:
     """Replace the name of a sweep or study of a user's file, which the storage knows, by the file.
 
-    A file that is not there is left to `refuse_name_of_file`.
+    A file that is not there is left to `refuse_name_of_file`, and one that defines something else
+    now to `load_chosen_or_study`.
 
     Args:
         options: the parsed command line, of which `sweep` may change.
     """
     known = _remembered(options)
     if known is not None and os.path.isfile(known.source):
+        options.remembered = known.name
         options.sweep = os.path.relpath(known.source)
+
+
+def _require_remembered(name: str, options: argparse.Namespace) -> None:
+    """Require that a file defines the sweep or study by whose name it was found."""
+    remembered = getattr(options, "remembered", name)
+    if remembered != name:
+        from quantlab.errors import ConfigurationError
+
+        raise ConfigurationError(
+            f"{remembered}: its file {options.sweep} defines {name!r} now; give the file for that "
+            f"one, or see `sweeps list` for what the storage has of {remembered}"
+        )
 
 
 def refuse_name_of_file(options: argparse.Namespace) -> None:

@@ -44,6 +44,12 @@ def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]
         except ConfigurationError as error:
             notes.append(f"sweep {known.name} in {folder} is left out: {error}")
             continue
+        if sweep.name != known.name:
+            notes.append(
+                f"sweep {known.name} in {folder} is left out, because its file {known.source} "
+                f"defines {sweep.name} now"
+            )
+            continue
         found.append(SweepSource(_with_chosen(sweep, known), storage, str(folder), tag))
     if not found:
         raise ConfigurationError(

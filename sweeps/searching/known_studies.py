@@ -51,6 +51,8 @@ def studies_of(storage: Storage, *, from_files: bool = False) -> list[KnownSweep
         if source and (from_files or not record.source):
             with suppress(ConfigurationError):  # the file may have been changed or removed
                 spec = load_study(source)
+                if spec.name != name:  # what its file defines now
+                    continue
                 cells = cells_of(spec, load(spec, storage, None), storage)
                 found[name] = replace(record, trials=known_trials(cells))
     return [known for _, known in sorted(found.items())]

@@ -63,21 +63,28 @@ def addressee_of(options: argparse.Namespace, storage: Storage) -> Addressee:
 
 def _recorded(name_or_path: str, storage: Storage) -> KnownSweep:
     known = recorded(storage)
-    is_file = name_or_path.endswith(".py")
-    path = os.path.abspath(name_or_path)
-    for one in known:
-        if one.source == path if is_file else one.name == name_or_path:
-            return one
-    if is_file:
+    name, of_file = name_or_path, list[KnownSweep]()
+    if name_or_path.endswith(".py"):
+        path = os.path.abspath(name_or_path)
+        of_file = [one for one in known if one.source == path]
+        if len(of_file) == 1:
+            return of_file[0]
         from sweeps.loading import load_either
 
+        # The file was moved, or it has defined sweeps of several names, one after the other.
         name = load_either(name_or_path).name
-        if found := [one for one in known if one.name == name]:  # the file was moved
-            return found[0]
-        name_or_path = name
-    alike = suggestion(name_or_path, [one.name for one in known])
+    for one in known:
+        if one.name == name:
+            return one
+    if of_file:
+        names = " and ".join(one.name for one in of_file)
+        raise ConfigurationError(
+            f"{name_or_path}: defines {name}, which no command has trained in --storage "
+            f"{storage.root}, but {names} were defined there; give one of these names"
+        )
+    alike = suggestion(name, [one.name for one in known])
     raise ConfigurationError(
-        f"{name_or_path}: no command has trained a sweep or study of this name in --storage "
+        f"{name}: no command has trained a sweep or study of this name in --storage "
         f"{storage.root}{alike}; give the storage of the command that trains it"
     )
 
