@@ -112,7 +112,7 @@ def train(
         agreement=agreement,
     )
     stop = SweepStopper(queue, listener, agreement)
-    metrics = MetricsCallback(name, queue, storage, progress, running)
+    metrics = MetricsCallback(name, storage, progress, running)
     trainable = tune.with_parameters(Worker, work=work)
     failures_of_ray = 0
     while not queue.is_over:
@@ -120,6 +120,7 @@ def train(
         if stop.stop_all():
             break
         callback = TrialCallback(queue, stop, storage, delivery, progress, needs)
+        callback.on_ended = metrics.add_spent
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(

@@ -5,16 +5,18 @@ command are on the node on which it runs, and end with it.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.util.metrics import Counter, Gauge
 
-from sweeps.running.queue import TrialQueue
+from quantlab import ConfigurationError
+from sweeps.spec import Cell
 from sweeps.spending.attempts import attempts_of
 from sweeps.storage.folder import Storage
-from sweeps.storage.records import Running
+from sweeps.storage.records import Attempt, Running
 from sweeps.watching.progress import Progress
 from sweeps.worker.pack_report import PackReport
 
@@ -28,19 +30,15 @@ class MetricsCallback(tune.Callback):
     Counters count from the start of the command. What was spent on a trial is added when it ends.
     """
 
-    def __init__(
-        self, name: str, queue: TrialQueue, storage: Storage, progress: Progress, running: Running
-    ) -> None:
+    def __init__(self, name: str, storage: Storage, progress: Progress, running: Running) -> None:
         """Create the metrics; `TrialCallback` must be called before this one.
 
         Args:
             name: name of the sweep or the study.
-            queue: the trials.
             storage: the storage of the trials.
             progress: counts the trials in each state.
             running: this command.
         """
-        self._queue = queue
         self._storage = storage
         self._progress = progress
         self._running = running
@@ -91,7 +89,6 @@ class MetricsCallback(tune.Callback):
         self._count(report.epochs)
         for fingerprint in report.ended:
             self._finished.pop(fingerprint, None)
-            self._spend(fingerprint)
         self._publish()
 
     def on_trial_error(
@@ -106,10 +103,13 @@ class MetricsCallback(tune.Callback):
             if new > 0:  # a retry repeats some that were counted
                 self._epochs.inc(new)
 
-    def _spend(self, fingerprint: str) -> None:
-        """Add what this command has spent on a trial that has ended."""
-        block = {"block": self._queue.cell(fingerprint).block}
-        for attempt in attempts_of(self._storage.trial(fingerprint)):
+    def add_spent(self, cell: Cell) -> None:
+        """Add what this command has spent on a trial that has ended; called once for each."""
+        block = {"block": cell.block}
+        attempts: list[Attempt] = []
+        with suppress(OSError, ConfigurationError):  # a trial does not fail because of its metrics
+            attempts = attempts_of(self._storage.trial(cell.fingerprint))
+        for attempt in attempts:
             if attempt.command_id != self._running.command_id:
                 continue
             for kind, seconds in (

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,8 @@ class TrialCallback(tune.Callback):
         self._started = time.time()
         self._lost: set[str] = set()
         queue.on_ended_elsewhere = self._ended
+        self.on_ended: Callable[[Cell], object] = lambda cell: None
+        """Called with each trial that has ended, in whichever way."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing.
@@ -356,6 +358,7 @@ class TrialCallback(tune.Callback):
         for ended, its_state in [(cell, state), *failed]:
             self._delivery.announce(ended)
             self._progress.ended(ended, its_state, waiting=self._queue.num_waiting)
+            self.on_ended(ended)
             if its_state is TrialState.FAILED:
                 self._queue.on_failed(ended)
 

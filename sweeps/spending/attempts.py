@@ -56,7 +56,10 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
     running = folder.running.read() if result is None else None
     if running is None or running.attempt is None or _is_among(running.attempt, kept):
         return kept
-    if folder.state() is not TrialState.RUNNING:
+    state = folder.state()
+    # A process saves the state of a trial for a moment after a study has pruned it.
+    is_pruned_now = state is TrialState.STOPPED and folder.is_locked()
+    if state is not TrialState.RUNNING and not is_pruned_now:
         return [*kept, _died(folder, running)]
     now, last = time.time(), _last_sign(folder, running)
     is_silent = now - last > _DELAY_SECONDS + 2 * sign_seconds(running.sharing)

@@ -114,8 +114,7 @@ class TrialFolder:
             return TrialState.STOPPED
         if not self.recipe.exists():
             return TrialState.WAITING
-        is_trained = sharing.is_held(self.path / ".lock")
-        return TrialState.RUNNING if is_trained else TrialState.INTERRUPTED
+        return TrialState.RUNNING if self.is_locked() else TrialState.INTERRUPTED
 
     @contextmanager
     def locked(self, name: str = ".lock") -> Iterator[None]:
@@ -126,6 +125,10 @@ class TrialFolder:
         """
         with sharing.locked(self.path / name, fcntl.LOCK_EX):
             yield
+
+    def is_locked(self) -> bool:
+        """Whether a process holds the lock for training."""
+        return sharing.is_held(self.path / ".lock")
 
     def locked_at_once(self) -> AbstractContextManager[object] | None:
         """Hold the lock for training; None if another process holds it."""
