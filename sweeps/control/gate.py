@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from quantlab.errors import ConfigurationError
-from sweeps.control.requests import CANCEL, PAUSE, Request, Requests
+from sweeps.control.requests import CANCEL, PAUSE, Concerned, Request, Requests
 
 LOOK_SECONDS = 2.0
 """Minimum time between two looks at the requests."""
@@ -30,7 +30,7 @@ class Gate:
         self._requests = requests
         self.past = frozenset(one.id for one in requests.standing() if one.kind == CANCEL)
         """Identities of the cancellations that were there before."""
-        self._trials: dict[str, frozenset[str] | None] = {}
+        self._trials: dict[str, Concerned] = {}
         self._next_look = -math.inf
         self.standing: tuple[Request, ...] = ()
         """The requests of the last look that concern this command."""
@@ -53,7 +53,7 @@ class Gate:
             if found != self.standing:
                 known = self._trials
                 self._trials = {
-                    one.id: known[one.id] if one.id in known else self._requests.trials_of(one)
+                    one.id: known[one.id] if one.id in known else self._requests.concerned_by(one)
                     for one in found
                 }
                 self.standing = found
@@ -86,10 +86,8 @@ class Gate:
 
     def _of(self, kind: str, fingerprint: str) -> Request | None:
         for request in self.standing:
-            if request.kind == kind:
-                trials = self._trials[request.id]
-                if trials is None or fingerprint in trials:
-                    return request
+            if request.kind == kind and fingerprint in self._trials[request.id]:
+                return request
         return None
 
     def _of_all(self, kind: str) -> Request | None:

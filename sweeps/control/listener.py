@@ -88,7 +88,7 @@ class Listener:
 
 def _made(request: Request) -> str:
     """Return what was made of which trials, such as ``all trials are paused by ann on node1``."""
-    verb = "is" if request.trials == 1 else "are"
+    verb = "is" if request.trials == 1 and not request.resumed else "are"
     return f"{request.what} {verb} {_DONE[request.kind]} by {request.by}"
 
 

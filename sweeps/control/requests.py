@@ -47,10 +47,17 @@ class Request:
     """Number of the trials that it concerns; 0 for all, also those that are added later."""
     conditions: str = ""
     """The options that chose these trials, such as ``--only method=PC``; empty for all."""
+    resumed: int = 0
+    """Number of trials that were resumed after a pause of all, which still concerns all others,
+    also those that are added later; `trials` is then the number of those that were known. Earlier
+    releases take it for a pause of these."""
 
     @property
     def what(self) -> str:
         """What it concerns, such as ``12 trials (--only method=PC)``."""
+        if self.resumed:
+            verb = "was" if self.resumed == 1 else "were"
+            return f"all trials but {self.resumed} that {verb} resumed"
         if not self.trials:
             return "all trials"
         number = number_of(self.trials, "trial")
@@ -81,6 +88,22 @@ class _Trials:
 
     VERSION: ClassVar[int] = 1
     fingerprints: tuple[str, ...]
+    resumed: tuple[str, ...] = ()
+    """The trials that were resumed after a pause of all; empty if they do not matter."""
+
+
+@dataclass(frozen=True)
+class Concerned:
+    """The trials that a request concerns."""
+
+    named: frozenset[str] | None = None
+    """Their fingerprints; None for all trials."""
+    resumed: frozenset[str] = frozenset()
+    """Fingerprints of trials that are not among them."""
+
+    def __contains__(self, fingerprint: str) -> bool:
+        is_named = self.named is None or fingerprint in self.named
+        return is_named and fingerprint not in self.resumed
 
 
 class Requests:
@@ -117,25 +140,32 @@ class Requests:
     def paused_now(self, has_finished: Callable[[str], bool]) -> tuple[Request, ...]:
         """Return the pauses that hold trials back, each with the number of those that it holds.
 
+        A pause of all is among them, also after some trials were resumed.
+
         Args:
             has_finished: whether the trial of a fingerprint has finished, so that nothing holds it.
         """
         found = []
         for request in self.paused():
-            if (trials := self.trials_of(request)) is not None:
-                held = sum(not has_finished(name) for name in trials)
-                if not held:
+            if request.trials:
+                record = self._trials(request.id).read()
+                names = () if record is None else record.fingerprints
+                request = replace(request, trials=sum(not has_finished(name) for name in names))
+                if not request.trials and not request.resumed:
                     continue
-                request = replace(request, trials=held)
             found.append(request)
         return tuple(found)
 
-    def trials_of(self, request: Request) -> frozenset[str] | None:
-        """Return the fingerprints of the trials that a request concerns; None for all."""
+    def concerned_by(self, request: Request) -> Concerned:
+        """Return the trials that a request concerns."""
         if not request.trials:
-            return None
+            return Concerned()
         found = self._trials(request.id).read()
-        return frozenset() if found is None else frozenset(found.fingerprints)
+        if found is None:
+            return Concerned(frozenset())
+        if request.resumed:
+            return Concerned(resumed=frozenset(found.resumed))
+        return Concerned(frozenset(found.fingerprints))
 
     def add(self, kind: str, trials: Collection[str] | None, conditions: str = "") -> Request:
         """Make a request.
@@ -174,9 +204,11 @@ class Requests:
     def resume(self, trials: Collection[str], of: Collection[str]) -> int:
         """End the pauses of some trials, and keep those of the other trials.
 
+        A pause of all is kept for trials that are added later, too, unless all others are resumed.
+
         Args:
             trials: fingerprints of the trials to resume.
-            of: fingerprints of all trials of the sweep, to which a pause of all is narrowed.
+            of: fingerprints of all trials of the sweep that are known.
 
         Returns:
             How many of the trials were paused.
@@ -188,23 +220,33 @@ class Requests:
         with self._locked():
             left = []
             for request in self.standing():
-                own = self.trials_of(request)
-                own = frozenset(of) if own is None else own
-                if request.kind != PAUSE or own.isdisjoint(trials):
+                concerned = self.concerned_by(request)
+                now = frozenset(name for name in trials if name in concerned)
+                if request.kind != PAUSE or not now:
                     left.append(request)
                     continue
-                resumed |= own.intersection(trials)
-                if rest := own.difference(trials):
+                resumed |= now
+                names = frozenset(of) if concerned.named is None else concerned.named
+                without = concerned.resumed | now
+                if rest := names - without:
+                    is_of_all = concerned.named is None
                     # A new name, because commands read the trials of a request only once.
-                    other = replace(request, id=token_hex(8), trials=len(rest))
-                    left.append(self._chosen(other, rest))
+                    other = replace(
+                        request,
+                        id=token_hex(8),
+                        trials=len(rest),
+                        resumed=len(without) if is_of_all else 0,
+                    )
+                    left.append(self._chosen(other, rest, without if is_of_all else ()))
             self._write(left)
         return len(resumed)
 
-    def _chosen(self, request: Request, trials: Collection[str] | None) -> Request:
+    def _chosen(
+        self, request: Request, trials: Collection[str] | None, resumed: Collection[str] = ()
+    ) -> Request:
         """Write the trials that a request concerns, before the request stands."""
         if trials is not None:
-            record = _Trials(fingerprints=tuple(sorted(trials)))
+            record = _Trials(fingerprints=tuple(sorted(trials)), resumed=tuple(sorted(resumed)))
             self._trials(request.id).write(record)
         return request
 
@@ -234,7 +276,8 @@ def pauses_data(requests: Requests, has_finished: Callable[[str], bool]) -> list
     """Describe the pauses that hold trials back as JSON data; see `Requests.paused_now`."""
     return [
         {
-            "trials": request.trials or None,
+            "trials": request.trials if request.resumed else request.trials or None,
+            "resumed": request.resumed,
             "conditions": request.conditions or None,
             "user": request.user or None,
             "host": request.host,

@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from contextlib import redirect_stderr
 from dataclasses import replace
+from io import StringIO
 
 from sweeps.cli.asking.addressee import Addressee, addressee_of, subject
 from sweeps.cli.command_line import changed_options, command_line
@@ -76,7 +78,7 @@ def resume(options: argparse.Namespace) -> int:
         requests.remove(paused)
         resumed = subject(to) if paused else ""
     else:
-        number = requests.resume(to.trials, of=to.known.all_trials)
+        number = requests.resume(to.trials, of=_known_trials(to, options))
         verb = "is" if number == 1 else "are"
         resumed = f"{number_of(number, 'trial')} of {to.known.name} {verb}" if number else ""
     if not resumed:
@@ -87,6 +89,21 @@ def resume(options: argparse.Namespace) -> int:
         verb = "search" if to.known.kind == STUDY else "run"
         print(f"No command trains it now; to go on, run `sweeps {verb}`.")
     return 0
+
+
+def _known_trials(to: Addressee, options: argparse.Namespace) -> set[str]:
+    """Return the fingerprints of all trials of a sweep, also of those that nobody has recorded.
+
+    A command that trains a part of a sweep records that part.
+    """
+    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.spec import SweepSpec
+
+    all_trials = argparse.Namespace(**{**vars(options), "only": (), "seeds": None})
+    with redirect_stderr(StringIO()):  # `addressee_of` has said it already
+        spec = load_chosen_or_study(all_trials, outlined=True)
+    assert isinstance(spec, SweepSpec), "of a study, no trials can be chosen"
+    return {*to.known.all_trials, *(cell.fingerprint for cell in spec.cells)}
 
 
 def _unfinished(to: Addressee, storage: Storage) -> Addressee:

@@ -10,10 +10,12 @@ from pathlib import Path
 from threading import Event
 
 from sweeps.control.answers import wait_for_answers
+from sweeps.control.gate import Gate
 from sweeps.control.listener import listening
 from sweeps.control.requests import CANCEL, PAUSE, Requests
-from sweeps.inventory.known_sweeps import recorded
+from sweeps.inventory.known_sweeps import recorded, remember_sweep
 from sweeps.loading import load_sweep
+from sweeps.selection.selected import selected
 from sweeps.spending.attempts import attempts_of
 from sweeps.storage import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Origin
@@ -142,6 +144,28 @@ def test_some_trials_are_paused_and_resumed_by_their_conditions(
     assert pause["trials"] == 1
     quick_command(tiny_copy, "resume", "tiny.py")
     assert "PAUSED" not in status()
+
+
+def test_trials_that_nobody_has_recorded_stay_paused(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    """As after `sweeps run --only`, which records those that it trains."""
+    file = tiny_copy / "tiny.py"
+    sweep, storage = load_sweep(str(file)), Storage(tiny_copy / "other")
+    storage.require_writable()
+    part, _ = selected(sweep, only=["block=MD"])
+    remember_sweep(part, str(file), storage)
+    requests = Requests(storage, "tiny")
+    requests.add(PAUSE, None)
+
+    def resume(*options: str) -> str:
+        return quick_command(tiny_copy, "resume", "tiny.py", "--storage", "other", *options).stdout
+
+    assert resume("--only", "block=MD").startswith("4 trials of tiny are resumed.\n")
+    own = Gate(requests)
+    assert {cell.block for cell in sweep.cells if own.holds_any([cell.fingerprint])} == {"FP"}
+    assert resume("--only", "block=FP").startswith("2 trials of tiny are resumed.\n")
+    assert not requests.standing()
 
 
 def test_a_cancelled_trial_that_waits_in_ray_is_not_trained_after_the_others_have_stopped(

@@ -1,5 +1,6 @@
 """Requests in a storage, and what commands and workers know of them."""
 
+import json
 import os
 import pickle
 import stat
@@ -15,7 +16,7 @@ from sweeps.control.answers import wait_for_answers
 from sweeps.control.commands import LiveCommand, live_commands
 from sweeps.control.gate import Gate
 from sweeps.control.listener import CANCELLED, Ending, listening
-from sweeps.control.requests import CANCEL, PAUSE, Requests
+from sweeps.control.requests import CANCEL, PAUSE, Requests, pauses_data
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.spec import Block, SweepSpec
 from sweeps.storage import Storage
@@ -89,11 +90,53 @@ def test_some_trials_of_a_pause_can_be_resumed(requests: Requests) -> None:
     own.look()
     assert {name for name in "abcd" if own.holds_any([name])} == {"c", "d"}
     (narrowed,) = requests.paused()
-    assert narrowed.what == "2 trials"
+    assert (narrowed.what, narrowed.trials) == ("all trials but 2 that were resumed", 2)
     assert requests.resume(["a"], of=["a", "b", "c", "d"]) == 0
     assert requests.resume(["c", "d"], of=["a", "b", "c", "d"]) == 2
     assert requests.standing() == ()
     assert [path.name for path in requests.folder.glob("*.json")] == ["requests.json"]
+
+
+def test_a_pause_of_all_holds_trials_that_are_added_after_some_were_resumed(
+    requests: Requests,
+) -> None:
+    """Such as those that nobody had recorded, and further seeds."""
+    whole = requests.add(PAUSE, None)
+    own = Gate(requests)
+    assert requests.resume(["a"], of=["a", "b"]) == 1
+    assert requests.resume(["a"], of=["a", "b"]) == 0
+    own.look()
+    assert [name for name in "abc" if own.holds_any([name])] == ["b", "c"]
+    sent = pickle.loads(pickle.dumps(own))  # as to a worker
+    assert [name for name in "abc" if sent.holds_any([name])] == ["b", "c"]
+    assert requests.resume(["c"], of=["a", "b"]) == 1
+    own.look()
+    assert [name for name in "abcd" if own.holds_any([name])] == ["b", "d"]
+    (left,) = requests.paused_now(lambda name: name == "b")
+    assert (left.what, left.trials) == ("all trials but 2 that were resumed", 0)
+    assert pauses_data(requests, lambda name: False)[0]["trials"] == 1
+    assert left.by == whole.by
+    assert requests.resume(["b"], of=["a", "b"]) == 1
+    assert requests.standing() == ()
+
+
+def test_earlier_releases_take_what_is_left_of_a_pause_for_one_of_the_known_trials(
+    requests: Requests,
+) -> None:
+    requests.add(PAUSE, None)
+    requests.resume(["a"], of=["a", "b", "c"])
+    (left,) = requests.standing()
+    assert left.trials == 2
+    assert json.loads((requests.folder / f"{left.id}.json").read_text())["fingerprints"] == [
+        "b",
+        "c",
+    ]
+    requests.remove([left])
+    requests.add(PAUSE, ["a", "b"])  # whose records have nothing that is new
+    assert requests.resume(["a"], of=["a", "b", "c"]) == 1
+    (left,) = requests.standing()
+    assert "resumed" not in (requests.folder / f"{left.id}.json").read_text()
+    assert not Gate(requests).holds_any(["c"])
 
 
 def test_a_pause_counts_no_trials_that_have_finished(requests: Requests) -> None:
