@@ -313,10 +313,10 @@ def test_a_sweep_survives_what_happens_to_machines(
     laptop.path("/home/sweeper/project/examples/on_premise.yaml").write_text(configured(machines))
     bring_up(machines)
     wait_until("Ray starts on all machines", lambda: all(map(has_raylet, cluster)))
-    wait_until("all machines join", lambda: active(machines) == 3)
 
     with dashboard(machines, tmp_path / "dashboard"):
         job = submit(machines, tmp_path / "first.log")
+        wait_until("all machines join", lambda: active(machines) == 3)  # while the job starts
         wait_until("all machines train", lambda: all(map(trains, cluster)))
         slow = slow_trials(sweep, storage)
         wait_until("trials have checkpoints", lambda: all(t.checkpoint.exists() for t in slow))
