@@ -70,8 +70,7 @@ def connect(resources: Resources, trials: int) -> int:
     """
     address = cluster_address(resources)
     if address is None:
-        limit = resources.concurrency
-        cpus = usable_cpus() if limit is None else max(1, math.ceil(limit * resources.cpus))
+        cpus = resources.cpus_of_ray(usable_cpus())
         try:
             early = early_workers.started(_first_workers(resources, cpus, trials))
             # None would also connect to any cluster that happens to run on this machine.
@@ -133,6 +132,7 @@ def _first_workers(resources: Resources, cpus: int, trials: int) -> int:
     if resources.gpus_per_trial != 0:
         return 0
     packs = math.ceil(trials / resources.pack) if resources.pack else 1
+    packs = min(packs, resources.concurrency or packs)
     return min(int(cpus / resources.cpus), packs) * resources.execution.replicas
 
 

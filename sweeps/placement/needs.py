@@ -28,6 +28,11 @@ REFRESH_SECONDS = 10.0
 """Time after which Ray is asked again which machines there are."""
 
 
+def named_cpus(cells: Iterable[Cell]) -> list[float]:
+    """Return the numbers of CPUs that the blocks of trials name."""
+    return [cell.resources["CPU"] for cell in cells if "CPU" in cell.resources]
+
+
 class Needs:
     """What the trials and packs of a run reserve in Ray."""
 

@@ -1,7 +1,8 @@
 """Resources: where trials run, the CPUs and GPUs of each, and how many run at once."""
 
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ class Resources:
     scratch: Path | None = None
     """Folder on the local disk of each machine, into which data is copied; None to read the data
     from its own folder."""
+    most_cpus: float = 0.0
+    """The largest number of CPUs that a block names for its trials; 0 if none does."""
 
     def __post_init__(self) -> None:
         for option, value in (
@@ -110,15 +113,31 @@ class Resources:
         replicas = self.execution.replicas
         return [{"CPU": self.cpus / replicas, "GPU": self.gpus / replicas}] * replicas
 
-    def for_trials(self, most: int) -> "Resources":
+    def for_trials(self, most: int, named_cpus: Iterable[float] = ()) -> "Resources":
         """Limit the concurrency to the number of trials, because Ray starts workers for it.
 
         Args:
             most: number of trials.
+            named_cpus: numbers of CPUs that the blocks of trials name.
         """
         if self.concurrency is None:
             return self
-        return replace(self, concurrency=max(1, min(self.concurrency, most)))
+        concurrency = max(1, min(self.concurrency, most))
+        return replace(self, concurrency=concurrency, most_cpus=max(named_cpus, default=0.0))
+
+    def cpus_of_ray(self, usable: int) -> int:
+        """Return with how many CPUs Ray is started on this machine.
+
+        A limit of the concurrency may be larger than the machine. It has room for trials whose
+        blocks name more CPUs, as far as the machine has them.
+
+        Args:
+            usable: CPUs that this process may use.
+        """
+        if self.concurrency is None:
+            return usable
+        named = min(usable, self.concurrency * self.most_cpus)
+        return max(1, math.ceil(max(self.concurrency * self.cpus, named)))
 
     def slots(self, nodes: Sequence[dict[str, float]]) -> int:
         """Return how many trials or packs run at once; at least 1, as machines may be added later.

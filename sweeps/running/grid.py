@@ -1,6 +1,7 @@
 """Train the unfinished trials of a sweep."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,10 @@ from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.inventory.known_sweeps import remember_sweep
 from sweeps.placement.gpu_probe import shared_gpus
-from sweeps.placement.needs import Needs
+from sweeps.placement.needs import Needs, named_cpus
 from sweeps.placement.pack_probe import alive_nodes, fastest_packing
 from sweeps.placement.packing import Packing, kind_of
-from sweeps.placement.resources import Resources
+from sweeps.placement.resources import Resources, places_of_nodes
 from sweeps.placement.trial_memory import TrialMemory
 from sweeps.planning.before_training import check_before_training
 from sweeps.running import users_modules
@@ -68,7 +69,7 @@ def run_cells(
             `preflight`, `Storage.locked`, `Tracker` and `train`.
         KeyboardInterrupt: the user stopped the sweep; every trial keeps its last checkpoint.
     """
-    resources = resources.for_trials(len(cells))
+    resources = resources.for_trials(len(cells), named_cpus(cells))
     priorities = priorities_of(sweep, cells, steering.first)
     storage.require_writable()
     listens = listening(storage, sweep.name, origin) if listener is None else nullcontext(listener)
@@ -122,7 +123,7 @@ def run_cells(
                 resources = settled
                 to_run = {cell.fingerprint for cell in cells}
                 others = [cell for cell in sweep.cells if cell.fingerprint not in to_run]
-                needs.settle(resources, others, storage, limit=_limit(resources))
+                needs.settle(resources, others, storage, limit=_limit(resources, cells))
                 for line in needs.limits_of_memory(cells):
                     progress.log(line)
                 queue = CellQueue(
@@ -152,7 +153,7 @@ def run_cells(
                 )
 
 
-def _limit(resources: Resources) -> int | None:
+def _limit(resources: Resources, cells: Sequence[Cell] = ()) -> int | None:
     """Return how many trials Tune may start at once; None if this machine has room for no more.
 
     Tune keeps a worker for another trial only if one is pending. Within a limit, none is pending
@@ -161,7 +162,12 @@ def _limit(resources: Resources) -> int | None:
     limit = resources.concurrency
     if limit is None or cluster_address(resources) is not None:  # which may add machines later
         return limit
-    return limit if replace(resources, concurrency=None).slots(alive_nodes()) > limit else None
+    needs = Needs(resources, TrialMemory())
+    kinds = {kind_of(cell): cell for cell in cells}
+    bundles = [needs.bundles([cell])[0] for cell in kinds.values()] or resources.bundles
+    cpus, gpus = (min(bundle[kind] for bundle in bundles) for kind in ("CPU", "GPU"))
+    places = places_of_nodes(alive_nodes(), cpus=cpus, gpus=gpus)
+    return limit if sum(places) // resources.execution.replicas > limit else None
 
 
 def _settled(

@@ -14,7 +14,7 @@ from sweeps.control.steering import UNSTEERED, Steering
 from sweeps.coordinates import main_metric
 from sweeps.evaluation.variants import Variant
 from sweeps.inventory.known_sweeps import STUDY, remember_study, require_free_name
-from sweeps.placement.needs import Needs
+from sweeps.placement.needs import Needs, named_cpus
 from sweeps.placement.pack_probe import alive_nodes
 from sweeps.placement.packing import Packing
 from sweeps.placement.resources import Resources
@@ -74,10 +74,10 @@ def run_study(
             "--gpus-per-trial auto: a search needs a number, such as --gpus-per-trial 0.25"
         )
     pack = resources.pack
-    resources = resources.for_trials(spec.configurations)
     examples = [
         cell_of(spec, 0, Variant({}, recipe), spec.seeds[0]) for recipe in spec.require_valid()
     ]
+    resources = resources.for_trials(spec.configurations, named_cpus(examples))
     storage.require_writable()
     require_free_name(spec.name, STUDY, storage)
     with (

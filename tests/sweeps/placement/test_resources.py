@@ -1,5 +1,6 @@
 """How many trials the CPUs and GPUs of machines have room for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from quantlab import ConfigurationError
 from quantlab.execution import Execution
+from sweeps.placement.needs import Needs, named_cpus
 from sweeps.placement.resources import (
     Resources,
     cpu_limits,
@@ -14,7 +16,9 @@ from sweeps.placement.resources import (
     places_of_nodes,
     usable_cpus,
 )
+from sweeps.placement.trial_memory import TrialMemory
 from sweeps.planning.costs.machine import this_machine
+from tests.sweeps.placement.test_packing import SWEEP
 
 
 def test_places_are_counted_by_what_a_trial_needs() -> None:
@@ -80,3 +84,29 @@ def test_parts_of_a_gpu_count_as_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     for names in ("0,1", "GPU-5a7b", ""):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
         assert mig_instances() is None
+
+
+def test_ray_has_the_cpus_that_blocks_name_for_as_many_trials_as_may_run_at_once() -> None:
+    """As far as the machine has them. Without a limit, it has all of them anyway."""
+
+    def cpus(*named: float, usable: int, trials: int = 9, **options: Any) -> int:
+        return Resources(**options).for_trials(trials, named).cpus_of_ray(usable)
+
+    assert cpus(4, usable=16, concurrency=2) == 8
+    assert cpus(4, 1, usable=16, concurrency=2) == 8
+    assert cpus(4, usable=16, concurrency=9, trials=3) == 12
+    assert cpus(0.5, usable=16, concurrency=2) == 2
+    assert cpus(4, usable=6, concurrency=2) == 6, "one of them runs at once"
+    assert cpus(4, usable=3, concurrency=2) == 3, "it is refused, as without a limit"
+    assert cpus(2, usable=3, concurrency=8) == 8, "as many as for trials of other blocks"
+    assert cpus(usable=16, concurrency=2) == 2
+    assert cpus(4, usable=16) == 16
+
+
+def test_a_trial_whose_block_names_its_cpus_finds_room_with_a_limit() -> None:
+    cell = replace(SWEEP.cells[0], resources={"CPU": 4.0})
+    resources = Resources(concurrency=2).for_trials(9, named_cpus([cell, *SWEEP.cells[1:]]))
+    ray = [{"CPU": float(resources.cpus_of_ray(16))}]
+    needs = Needs(resources, TrialMemory(), look=lambda: ray)
+    assert needs.require_room([cell], is_fixed=True) == []
+    assert needs.places([cell]) == 2

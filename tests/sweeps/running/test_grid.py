@@ -1,5 +1,6 @@
 """What a grid settles before its first trial."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from quantlab import ConfigurationError
 from sweeps.placement.resources import Resources
 from sweeps.running import grid
+from sweeps.spec import Cell
 from tests.sweeps.placement.test_packing import SWEEP
 
 
@@ -32,3 +34,21 @@ def test_workers_are_kept_for_further_trials_unless_ray_would_start_too_many(
     assert grid._limit(Resources()) is None
     assert grid._limit(Resources(concurrency=2, cpus_per_trial=0.5)) == 2
     assert grid._limit(Resources(concurrency=2, address="auto")) == 2  # machines may be added
+
+
+def named(*cpus: float) -> list[Cell]:
+    """Trials whose blocks name their CPUs, on CPUs."""
+    return [replace(cell, resources={"CPU": n}) for cell, n in zip(SWEEP.cells, cpus, strict=False)]
+
+
+def test_no_more_trials_run_at_once_than_are_allowed_if_blocks_name_fewer_cpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(grid, "alive_nodes", lambda: [{"CPU": 2.0}])
+    two = Resources(concurrency=2)
+    assert grid._limit(two, named(0.5)) == 2
+    assert grid._limit(two, [*named(2), *SWEEP.cells[1:]]) is None
+    monkeypatch.setattr(grid, "alive_nodes", lambda: [{"CPU": 8.0}])
+    assert grid._limit(two, named(4, 4)) is None  # this Ray was started for two of them
+    assert grid._limit(two, [*named(4), *SWEEP.cells[1:]]) == 2
