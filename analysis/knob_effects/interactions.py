@@ -24,7 +24,8 @@ _NO_RUN = (np.empty(0), np.empty(0))
 INTERACTIONS: Mapping[str, str] = {
     "depends": "The interaction is significant (p < 0.05), and its size exceeds the margin: the "
     "knobs must be tuned together.",
-    "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
+    "unfinished": "Some trials have not finished or are absent, and the finished ones do not "
+    "decide it yet.",
     "untested": "Some pair of values has fewer than two finished seeds, or no two seeds differ.",
     "none": "The upper limit of the size is within the margin: the knobs can be tuned one by one.",
     "mild": "The interaction is significant and within the margin, but its upper limit is not.",

@@ -93,8 +93,9 @@ def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
         configuration_id, and
             seeds: number of trials.
             n, diverged, failed, stopped, unfinished: numbers of trials by state; they sum to seeds.
-            absent: number of seeds without a trial here that the method has elsewhere in the same
-                setting. Trials that were added to those of a sweep do not count.
+            absent: number of seeds without a trial here that the method has at another rho0, or
+                another value of a further axis that is a knob of it, with the same set and other
+                axes. Trials that were added to those of a sweep do not count.
             validation_n: number of COMPLETE trials with a validation score.
             validation_mean, validation_std, test_mean, test_std: of the scores; the standard
                 deviation has ddof = 1 and is missing for a single trial.
@@ -112,7 +113,8 @@ def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
     for column, states in COUNTS.items():
         table[column] = trials["state"].isin(states).groupby(place).sum()
     own = trials["seed"].where(trials[ADDED] == "") if ADDED in trials else trials["seed"]
-    have = own.groupby([trials[key] for key in (*SETTING, "method")]).transform("nunique")
+    grid = without_tuned(trials, trials)
+    have = own.groupby([grid[key] for key in family_keys(grid)]).transform("nunique")
     table["absent"] = (have.groupby(place).first() - own.groupby(place).count()).clip(lower=0)
     complete = completed(trials)
     scores = {split: metric.scores(complete, split).groupby(place) for split in SPLITS}

@@ -157,13 +157,18 @@ def _range(part: Rows, where: str, metric: Metric, knob: str) -> str:
 
 
 def _ended(part: Rows) -> list[str]:
-    """How many trials diverged, collapsed, or have not finished."""
-    ends = {"diverged": "diverged", "collapsed": "collapsed", "missing": "have not finished"}
-    counts = {name: sum(row[name] for row in part if not np.isnan(row[name])) for name in ends}
+    """How many trials diverged, collapsed, have not finished, or are not there at all."""
+    names = ("diverged", "collapsed", "missing", "absent")
+    counts = {name: sum(row[name] for row in part if not np.isnan(row[name])) for name in names}
+    ends = {
+        ("diverged", "diverged"): counts["diverged"],
+        ("collapsed", "collapsed"): counts["collapsed"],
+        ("has not finished", "have not finished"): counts["missing"] - counts["absent"],
+        ("is absent", "are absent"): counts["absent"],
+    }
     return [
-        f"{count:.0f} trial{'s' if count > 1 else ''} "
-        + (ends[name] if count > 1 else ends[name].replace("have", "has"))
-        for name, count in counts.items()
+        f"{count:.0f} trial {one}" if count == 1 else f"{count:.0f} trials {several}"
+        for (one, several), count in ends.items()
         if count
     ]
 

@@ -56,6 +56,7 @@ def sensitivity(
             diverged: number of trials that diverged.
             collapsed: number of trials that collapsed; missing without `trials`.
             missing: number of trials that are failed, stopped, unfinished or absent.
+            absent: how many of these are absent, see `aggregate.configurations`.
             chance: score of guessing; missing if the table does not tell it.
             lowest_rho0, highest_rho0: ends of the finished grid.
             decades: log10(highest_rho0 / lowest_rho0).
@@ -119,6 +120,7 @@ _COLUMNS = (
     "diverged",
     "collapsed",
     "missing",
+    "absent",
     "chance",
     "lowest_rho0",
     "highest_rho0",
@@ -143,6 +145,7 @@ def _numbers_of(table: pd.DataFrame, metric: Metric) -> dict[str, NDArray[Any]]:
         **{name: table[name].to_numpy(float) for name in ("rho0", "test_mean", "test_std", "n")},
         "diverged": table["diverged"].to_numpy(),
         "missing": table[list(OPEN)].to_numpy().sum(axis=1),
+        "absent": table["absent"].to_numpy(),
         "chance": np.full(len(table), np.nan) if guessing is None else guessing.to_numpy(float),
     }
 
@@ -159,6 +162,7 @@ def _row(part: Mapping[str, NDArray[Any]], metric: Metric, scale: Scale) -> dict
         "grid": len(np.unique(part["rho0"])),
         "diverged": part["diverged"].sum(),
         "missing": part["missing"].sum(),
+        "absent": part["absent"].sum(),
         "chance": part["chance"][0],
     }
     finished = part["n"] > 0

@@ -19,7 +19,8 @@ NO_RHO0 = "no ρ0"
 VERDICTS: Mapping[str, str] = {
     "sensitive": "At some ρ0 a trial diverges or collapses, or the range over ρ0 exceeds the "
     "margin and is significant (p < 0.05).",
-    "unfinished": "Some trials have not finished, and the finished ones do not decide it yet.",
+    "unfinished": "Some trials have not finished or are absent, and the finished ones do not "
+    "decide it yet.",
     FAILS: "No ρ0 that was tried works: no mean {label} is clearly {above} chance, or all "
     "trials diverge.",
     "untested": "Some ρ0 has fewer than two finished seeds, or no two seeds differ, so that the "

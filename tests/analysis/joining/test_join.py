@@ -109,6 +109,17 @@ def test_different_configurations_with_the_same_columns_need_to_be_kept_apart() 
         join([Part("apart.csv", apart)], by="sweep")
 
 
+def test_sweeps_with_different_seeds_that_are_kept_apart_lack_nothing() -> None:
+    first = grid(lambda *_: 0.9, noise=0.001, methods=("PC",), sets=("binary",))
+    second = first.assign(sweep="second", seed=first["seed"] + 3)
+    for column in ("trial_id", "configuration_id"):
+        second[column] = "second " + second[column]
+    joined = join([Part("a", first), Part("b", second)], by="sweep").trials
+    findings = analyse(Measurements(joined))
+    assert (findings.configurations["absent"] == 0).all()
+    assert findings.verdicts["verdict"].tolist() == ["stable"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -46,6 +46,19 @@ def test_seeds_that_are_not_there_at_all_are_counted() -> None:
     assert table["absent"].sum() == 4
 
 
+def test_sets_and_axes_may_have_different_seeds() -> None:
+    frame = grid(lambda *_: 0.9, seeds=5)
+    fewer = (frame["set"] == "ternary") & (frame["seed"] > 2)
+    assert configurations(frame[~fewer])["absent"].sum() == 0
+    late = frame["seed"] > 2
+    frame["axis.sweep"] = np.where(late, "second", "first")
+    frame["configuration_id"] += frame["axis.sweep"]
+    assert configurations(frame)["absent"].sum() == 0
+    knob = configurations(frame.assign(**{"knob.sweep": "nominal"}))  # of which one is chosen
+    assert set(knob.loc[knob["axis.sweep"] == "first", "absent"]) == {2}
+    assert set(knob.loc[knob["axis.sweep"] == "second", "absent"]) == {3}
+
+
 def test_an_accuracy_of_an_unfinished_trial_is_not_counted() -> None:
     frame = trials(EXAMPLE[2:4])
     frame.loc[1, "state"] = "RUNNING"

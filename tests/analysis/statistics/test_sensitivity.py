@@ -207,6 +207,16 @@ def test_what_is_not_finished_is_not_called_stable() -> None:
     assert verdicts["reason"].iloc[0].endswith(", and 3 trials have not finished.")
 
 
+def test_what_is_not_there_is_told_apart_from_what_has_not_finished() -> None:
+    frame = grid(lambda *_: 0.9, methods=("PC",), sets=("binary",), noise=0.001)
+    lost = frame[(frame["rho0"] < 0.1) | (frame["seed"] < 1)].reset_index(drop=True)
+    lost.loc[0, "state"] = "RUNNING"
+    (row,) = analysed(lost).to_dict("records")
+    assert (row["verdict"], row["missing"], row["absent"]) == ("unfinished", 3, 2)
+    (verdict,) = method_verdicts(analysed(lost)).to_dict("records")
+    assert verdict["reason"].endswith(", 1 trial has not finished, and 2 trials are absent.")
+
+
 def test_collapsing_seeds_are_no_noise() -> None:
     """Their variance hides them from an analysis of variance."""
     accuracies = {0.01: (0.90, 0.901, 0.899), 0.1: (0.90, 0.1, 0.1), 1.0: (0.9, 0.901, 0.902)}
