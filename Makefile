@@ -61,6 +61,7 @@ bench-gpu: $(READY)
 bench-analysis: $(READY)
 	$(BIN)/python benchmarks/analysis_scale.py
 	$(BIN)/python benchmarks/interval_coverage.py
+	$(BIN)/python benchmarks/collapsed_trials.py
 	$(BIN)/python benchmarks/until_decided.py
 	$(BIN)/python benchmarks/interactions.py
 	$(BIN)/python benchmarks/tuning_intervals.py

@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis.statistics.aggregate import ROUNDING
 from analysis.statistics.intervals import t_interval
-from analysis.statistics.verdicts import COLLAPSE, FAILS
+from analysis.statistics.verdicts import FAILS, collapse_below
 
 DIFFERS, TIE, OPEN = "differs", "tie", "open"
 """Answers on two methods."""
@@ -46,7 +46,7 @@ def on_ranges(
     The answer is
 
         sensitive: if the whole interval exceeds the margin, or a trial has collapsed (see
-            `collapse_below`);
+            `verdicts.collapse_below`);
         fails: if no rho0 is better than guessing (see `verdicts.is_chance`);
         untested: if there is no interval, because all seeds have the same differences;
         stable: if no part of the interval exceeds the margin;
@@ -90,25 +90,6 @@ def on_ranges(
     )
     is_open = np.isin(answer, ("noise", "untested")) | ((answer == "mild") & (range_ > margin))
     return Answers(answer, range_, low, high, ~is_open)
-
-
-def collapse_below(best: Floats, margin: ArrayLike, error_rate: float) -> Floats:
-    """Score below which a trial has collapsed.
-
-    That is `verdicts.COLLAPSE` margins below all seeds of the best rho0, and below the prediction
-    limit of Student's t for a further seed of it: if the noise is many margins, a trial lies so low
-    by chance alone.
-
-    Args:
-        best: (questions, seeds), scores of the best rho0.
-        margin: see `on_ranges`.
-        error_rate: probability that a trial with the noise of the best rho0 is below the limit.
-    """
-    seeds = best.shape[1]
-    quantile = stats.t.ppf(1 - error_rate, seeds - 1) * np.sqrt(1 + 1 / seeds)
-    predicted = best.mean(axis=1) - quantile * best.std(axis=1, ddof=1)
-    found: Floats = np.minimum(best.min(axis=1) - COLLAPSE * np.asarray(margin, float), predicted)
-    return found
 
 
 def variance_of(scores: Floats) -> Floats:

@@ -15,7 +15,7 @@ from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import OPEN, SETTING, family_keys, places_by, rounding_of
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.regrets import probabilities_best, scores_by_rho0
-from analysis.statistics.verdicts import COLLAPSE, MARGIN, verdict_of
+from analysis.statistics.verdicts import MARGIN, collapsed, verdict_of
 
 _ROUNDING = 1e-9
 
@@ -36,8 +36,7 @@ def sensitivity(
     corrected for the number of rows (Benjamini and Hochberg). The upper limit of the range is that
     of Tukey's simultaneous 95 % confidence intervals of all differences (Tukey and Kramer's if some
     rho0 have fewer seeds). Both assume that the variance over seeds is the same at every rho0. That
-    does not hold if some seeds collapse, so these are counted: a trial has collapsed if it lies
-    `COLLAPSE` margins below all seeds of the best rho0.
+    does not hold if some seeds collapse, so these are counted, see `verdicts.collapsed`.
 
     Args:
         table: result of `aggregate.configurations`, or published means and standard deviations in
@@ -85,9 +84,9 @@ def sensitivity(
             continue
         row = _row(part, metric, scale)
         p_best = probabilities.get(key, {}).get(row["best_rho0"], np.nan)
-        depth = COLLAPSE * metric.margin(margin, row["best"])
-        collapsed = _collapsed(seeds.get(key, {}), row["best_rho0"], depth)
-        row |= {"collapsed": collapsed, "p_best": p_best}
+        scores = list(seeds.get(key, {}).values())
+        fallen = collapsed(scores, metric.margin(margin, row["best"])) if scores else np.nan
+        row |= {"collapsed": fallen, "p_best": p_best}
         rows.append({**dict(zip(keys, key, strict=True)), **row})
     found = pd.DataFrame(rows, columns=[*keys, *_COLUMNS])
     return _over_equal_spans(with_verdicts(found, metric, margin=margin), table, scale)
@@ -225,13 +224,6 @@ def range_within(places: Floats, heights: Floats, span: float) -> float:
     near = np.abs(places[:, None] - others) <= span * (1 + _ROUNDING)
     differences = np.abs(heights[:, None] - np.interp(others, places, heights))
     return float(differences[near].max())
-
-
-def _collapsed(scores: Mapping[float, Floats], best_rho0: float, depth: float) -> float:
-    if best_rho0 not in scores:
-        return float("nan")
-    floor = scores[best_rho0].min() - depth
-    return float(sum((own < floor).sum() for own in scores.values()))
 
 
 def slope_of(places: Floats, mean: Floats, n: Floats) -> float:
