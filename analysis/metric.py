@@ -142,7 +142,8 @@ class Metric:
         Distances from the best score, such as ranges and regrets, are never negative and stay.
 
         Args:
-            table: result of a function of `analysis.statistics`.
+            table: result of a function of `analysis.statistics`. Its columns `low` and `high`, if
+                there are any, are the ends of an interval of scores.
         """
         if self.higher_is_better:
             return table

@@ -51,10 +51,16 @@ def knob_findings(
     if not any((trials[column] != "").any() for column in knob_columns(trials)):
         return KnobFindings()
     settings = knob_settings(table, trials, select_on)
-    effects = metric.measured(knob_effects(settings, metric, margin=margin))
+    effects = _measured(knob_effects(settings, metric, margin=margin), metric)
     return KnobFindings(
         verdicts=knob_verdicts(effects, metric, margin=margin),
         effects=effects,
         regrets=metric.measured(knob_regrets(settings, metric)),
         interactions=metric.measured(interactions(settings, metric, margin=margin)),
     )
+
+
+def _measured(effects: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The effects with values in place of scores; `low` and `high` are the range of a knob."""
+    ends = [name for name in ("low", "high") if name in effects]
+    return metric.measured(effects).assign(**{name: effects[name] for name in ends})

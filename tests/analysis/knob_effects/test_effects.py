@@ -8,6 +8,7 @@ from analysis.findings import analyse
 from analysis.knob_effects.effects import knob_effects, knob_regrets
 from analysis.knob_effects.settings import knob_settings
 from analysis.knob_effects.verdicts import knob_verdicts
+from analysis.metric import Metric
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.sensitivity import sensitivity
@@ -169,6 +170,22 @@ def test_grids_of_different_widths_are_compared_over_equal_spans() -> None:
     assert found["range"].tolist() == pytest.approx([0.06, 0.02])
     assert found["equal_span"].tolist() == pytest.approx([1, 1])
     assert found["equal_span_range"].tolist() == pytest.approx([0.02, 0.02])
+
+
+def test_the_range_of_a_knob_is_the_same_for_losses() -> None:
+    frame = with_knobs(
+        lambda rate, theta: 0.5 + 0.1 * theta,
+        noise=0.01,
+        knobs=("log from 0.001 to 10", "linear from 0 to 2"),
+    )
+    losses = frame.rename(
+        columns={"test_accuracy": "test_loss", "validation_accuracy": "validation_loss"}
+    )
+    loss = Metric("loss", "loss", higher_is_better=False)
+    findings = analyse(Measurements(losses, metric=loss))
+    for table in (findings.knobs, findings.knob_verdicts):
+        assert table[["low", "high"]].to_numpy().tolist() == [[0.001, 10], [0, 2]]
+    assert findings.knobs["best"].between(0.45, 0.55).all()  # the loss, and not its negative
 
 
 def test_trials_that_have_not_finished_leave_it_open() -> None:
