@@ -87,7 +87,10 @@ TRIALS_MAY_HAVE: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "compression": ("number", "bytes of the network in float32, divided by file_bytes"),
     "classes": ("number", "number of classes; the accuracy of guessing is 1 / classes"),
-    "chance": ("number", "value of the metric for random guessing; missing if it is unknown"),
+    "chance": (
+        "number",
+        "value of the metric for random guessing; missing if it is unknown, or told by classes",
+    ),
     "training_images": ("number", "number of training images, without those held out"),
     "pack": ("number", "number of trials trained together as one network; 1 if trained alone"),
     "execution": ("text", "execution options, in the form that `--execution` takes"),

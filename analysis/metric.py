@@ -69,7 +69,7 @@ class Metric:
     """What follows the split above a column of values, such as ``"%"``; the unit or label if
     empty."""
     guess_by_classes: bool = False
-    """Whether random guessing has the value 1 / classes, unless the table has a column `chance`."""
+    """Whether random guessing has the value 1 / classes, unless the table says it in `chance`."""
 
     # Scores
 
@@ -112,13 +112,27 @@ class Metric:
         """Return the score of random guessing for each row; None if the table does not tell.
 
         Args:
-            table: of configurations, with its scores in a column `chance`, or with `classes`.
+            table: of configurations, with its scores in a column `chance`, or with `classes`, which
+                tell it where the other column is empty.
         """
-        if "chance" in table:
-            return table["chance"]
-        if self.guess_by_classes and "classes" in table:
-            return 1 / table["classes"]
-        return None
+        return self._guessing(table, self.sign)
+
+    def values_of_guessing(self, table: pd.DataFrame) -> pd.Series | None:
+        """Return the value of random guessing for each row; None if the table does not tell.
+
+        Args:
+            table: as for `scores_of_guessing`, with values in its column `chance`.
+        """
+        return self._guessing(table, 1)
+
+    def _guessing(self, table: pd.DataFrame, sign: int) -> pd.Series | None:
+        by_classes = sign / table["classes"] if self._knows_classes(table) else None
+        if "chance" not in table:
+            return by_classes
+        return table["chance"] if by_classes is None else table["chance"].fillna(by_classes)
+
+    def _knows_classes(self, table: pd.DataFrame) -> bool:
+        return self.guess_by_classes and "classes" in table
 
     def margin(self, share: float, best: float) -> float:
         """Return a margin as a difference of scores.

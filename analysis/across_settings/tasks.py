@@ -72,6 +72,7 @@ def scores_of(
         guess=np.nan if guesses is None else guesses,
         label=[variant(row, further) for row in selected[["method", *further]].to_dict("records")],
     )
+    rows["guess"] = rows["guess"].fillna(rows.groupby(keys)["guess"].transform("first"))
     reference = _full_precision(rows, keys)
     runs = _runs(rows, trials, metric)
     tasks: dict[Task, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.columns import ADDED, axis_columns
 from analysis.metric import Metric
-from analysis.statistics.aggregate import SETTING, family_keys
+from analysis.statistics.aggregate import SETTING, family_keys, first_known
 from analysis.statistics.selection import select
 
 RANGE, COMPARISON = "range", "comparison"
@@ -101,13 +101,11 @@ def _table(trials: pd.DataFrame, metric: Metric) -> tuple[pd.DataFrame, dict[Has
     """One row for each configuration with what `select` needs of its own seeds, and its trials."""
     keys = [*family_keys(trials), "rho0"]
     complete = trials["state"] == "COMPLETE"
-    guesses = metric.scores_of_guessing(trials)
-    if guesses is not None and "chance" in trials:
-        guesses = metric.sign * guesses
+    guesses = metric.values_of_guessing(trials)
     own = trials[ADDED] == ""
     measured = trials[[*keys, "configuration_id"]].assign(
         own_ended=trials["state"].isin(_ENDED) | ~own,
-        chance=np.nan if guesses is None else guesses,
+        chance=np.nan if guesses is None else metric.sign * guesses,
         n=complete & own,
         diverged=own & (trials["state"] == "DIVERGED"),
         unfinished=own & ~trials["state"].isin(_ENDED),
@@ -165,5 +163,5 @@ def _question(
         scores=scores.reshape(len(own), len(seeds)),
         has_ended=np.isin(states, _ENDED),
         has_diverged=states == "DIVERGED",
-        chance=float(rows["chance"].iloc[0]),
+        chance=first_known(rows["chance"]),
     )

@@ -144,6 +144,13 @@ def place_of_highest(values: ArrayLike) -> int:
     return int((known >= known.max() - rounding_of(values)).argmax())
 
 
+def first_known(values: ArrayLike) -> float:
+    """The first of the values that is not missing; NaN if all are."""
+    values = np.asarray(values, float)
+    known = values[~np.isnan(values)]
+    return float(known[0]) if known.size else float("nan")
+
+
 def rounding_of(scores: ArrayLike) -> float:
     """The largest difference of two of the scores that may be due to rounding."""
     sizes = np.abs(np.asarray(scores, float))

@@ -247,10 +247,8 @@ def _without_rho0(
 
 def _guesses(part: pd.DataFrame, metric: Metric) -> pd.Series:
     """Scores of guessing, from a table with values."""
-    guesses = metric.scores_of_guessing(part)
-    if guesses is None:
-        return pd.Series(np.nan, index=part.index)
-    return metric.sign * guesses if "chance" in part else guesses
+    guesses = metric.values_of_guessing(part)
+    return pd.Series(np.nan, index=part.index) if guesses is None else metric.sign * guesses
 
 
 def _levels(part: pd.DataFrame, metric: Metric) -> str:

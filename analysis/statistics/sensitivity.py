@@ -12,7 +12,14 @@ from scipy import stats
 from analysis.knobs.knob import Scale
 from analysis.knobs.scales import places_on, span_of
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import OPEN, SETTING, family_keys, places_by, rounding_of
+from analysis.statistics.aggregate import (
+    OPEN,
+    SETTING,
+    family_keys,
+    first_known,
+    places_by,
+    rounding_of,
+)
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.regrets import probabilities_best, scores_by_rho0
 from analysis.statistics.verdicts import MARGIN, collapsed, verdict_of
@@ -162,7 +169,7 @@ def _row(part: Mapping[str, NDArray[Any]], metric: Metric, scale: Scale) -> dict
         "diverged": part["diverged"].sum(),
         "missing": part["missing"].sum(),
         "absent": part["absent"].sum(),
-        "chance": part["chance"][0],
+        "chance": first_known(part["chance"]),
     }
     finished = part["n"] > 0
     rho0, mean, std, n = (part[name][finished] for name in ("rho0", "test_mean", "test_std", "n"))

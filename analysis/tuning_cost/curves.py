@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import family_keys, without_tuned
+from analysis.statistics.aggregate import family_keys, first_known, without_tuned
 from analysis.statistics.intervals import t_interval
 from analysis.statistics.selection import Split
 from analysis.tuning_cost.family import Expected, Family, expected_of, half_widths
@@ -75,7 +75,7 @@ def curves_of(
             np.where(n > 0, mean, -np.inf),
             chosen_scores,
             scores,
-            float(guesses[places[0]]),
+            first_known(guesses[places]),
         )
         where = {
             **dict(zip(keys, key, strict=True)),

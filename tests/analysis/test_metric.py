@@ -105,6 +105,19 @@ def unsigned_cell(cell: object) -> object:
     return unsigned(cell) if isinstance(cell, str) else cell
 
 
+def test_guessing_is_as_good_as_chance_says_or_else_as_one_of_the_classes() -> None:
+    table = pd.DataFrame({"chance": [0.3, np.nan], "classes": [10.0, 4.0]})
+    for guessing in (ACCURACY.scores_of_guessing, ACCURACY.values_of_guessing):
+        assert guessing(table).tolist() == [0.3, 0.25]
+        assert guessing(table[["classes"]]).tolist() == [0.1, 0.25]
+    error = replace(ACCURACY, higher_is_better=False)
+    scores = table.assign(chance=-table["chance"])
+    assert error.scores_of_guessing(scores).tolist() == [-0.3, -0.25]
+    assert error.values_of_guessing(table).tolist() == [0.3, 0.25]
+    assert COST.scores_of_guessing(scores).isna().tolist() == [False, True]
+    assert COST.scores_of_guessing(table[["classes"]]) is None
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_the_other_sign_and_direction_give_the_same_report(seed: int) -> None:
     gains, costs = (analyse(made(seed, sign)) for sign in (1, -1))

@@ -109,6 +109,17 @@ def test_different_configurations_with_the_same_columns_need_to_be_kept_apart() 
         join([Part("apart.csv", apart)], by="sweep")
 
 
+def test_chance_of_one_sweep_leaves_the_classes_of_another() -> None:
+    first = grid(lambda *_: 0.1, noise=0.002, methods=("PC",), sets=("binary",), seed=1)
+    second = first.assign(sweep="second", set="ternary", chance=0.02)
+    for column in ("trial_id", "configuration_id"):
+        second[column] = "second " + second[column]
+    parts = [Part("a", first.assign(classes=10.0)), Part("b", second.assign(classes=10.0))]
+    found = analyse(Measurements(join(parts).trials)).sensitivity
+    assert found["chance"].tolist() == [0.1, 0.02]
+    assert found["verdict"].tolist() == ["fails", "stable"]
+
+
 def test_sweeps_with_different_seeds_that_are_kept_apart_lack_nothing() -> None:
     first = grid(lambda *_: 0.9, noise=0.001, methods=("PC",), sets=("binary",))
     second = first.assign(sweep="second", seed=first["seed"] + 3)

@@ -260,6 +260,18 @@ def test_a_method_at_chance_everywhere_is_not_noise() -> None:
     assert many.loc["PC", "verdict"] == "stable"  # 12 % is far from chance there
 
 
+def test_the_number_of_classes_tells_what_an_empty_cell_of_chance_does_not() -> None:
+    frame = grid(lambda *_: 0.1, noise=0.002, methods=("PC",), seed=1).assign(classes=10.0)
+    for chance in (np.nan, [0.02 if name == "ternary" else np.nan for name in frame["set"]]):
+        found = analyse(Measurements(frame.assign(chance=chance))).sensitivity.set_index("set")
+        assert found.loc["binary", ["chance", "verdict"]].tolist() == [0.1, "fails"]
+        is_known = not np.isscalar(chance)
+        assert found.loc["ternary", "verdict"] == ("stable" if is_known else "fails")
+    late = frame["rho0"] > 1e-3  # as in a sweep that was joined
+    some = frame.drop(columns="classes").assign(chance=np.where(late, 0.1, np.nan))
+    assert analyse(Measurements(some)).verdicts["verdict"].tolist() == ["fails"]
+
+
 def test_a_method_that_diverges_at_every_rho0_does_not_work_at_any() -> None:
     rows = [("PC", "binary", rho0, seed, None) for rho0 in (0.1, 1.0) for seed in (0, 1)]
     assert analysed(trials(rows))["verdict"].tolist() == ["fails"]
