@@ -26,6 +26,8 @@ INTERACTIONS: Mapping[str, str] = {
     "knobs must be tuned together.",
     "unfinished": "Some trials have not finished or are absent, and the finished ones do not "
     "decide it yet.",
+    "diverged": "A trial diverges at some pair of values, which the size does not tell: tune the "
+    "knobs together, or leave such values out of their ranges.",
     "untested": "Some pair of values has fewer than two finished seeds, or no two seeds differ.",
     "none": "The upper limit of the size is within the margin: the knobs can be tuned one by one.",
     "mild": "The interaction is significant and within the margin, but its upper limit is not.",
@@ -65,8 +67,8 @@ def interactions(
     """Interactions of all pairs of knobs, while the other knobs keep their chosen values.
 
     The size is that of the largest double difference: how much the effect of changing one knob
-    changes with the other one. See `double_differences.interaction_of` for
-    the test and the limits.
+    changes with the other one. See `double_differences.interaction_of` for the test and the limits.
+    Both are of COMPLETE trials only.
 
     Args:
         settings: the configurations, with their knobs.
@@ -191,6 +193,8 @@ def _verdict(row: pd.Series, margin: float) -> str:
         return "depends"
     if row["missing"] > 0:
         return "unfinished"
+    if row["diverged"] > 0:  # the finished trials may be those of which the effects add up
+        return "diverged"
     if pd.isna(row["p"]):
         return "untested"
     if row["size_high"] <= margin:

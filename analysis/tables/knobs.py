@@ -123,6 +123,7 @@ def _interactions(findings: Findings) -> Table:
             "knobs": lambda row: f"{_name(row['first'])} × {_name(row['second'])}",
             "verdict": "verdict",
             "seeds": "seeds",
+            "failures": lambda row: failures({**row, "collapsed": 0}),
             "size": of("size", metric.text),
             "from": of("size_low", metric.text),
             "to": of("size_high", metric.text),

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.findings import analyse
 from analysis.knob_effects.double_differences import (
     critical_value,
     double_differences,
     interaction_of,
 )
 from analysis.knob_effects.interactions import interactions
+from analysis.schema import Measurements
+from analysis.tables.findings import all_tables
 from tests.analysis.knob_effects.tables import settings_of, with_knobs
 
 
@@ -86,6 +89,29 @@ def test_knobs_whose_effects_add_up_do_not_interact() -> None:
     assert row["size_low"] == 0
     (few,) = interactions(settings_of(frame[frame["seed"] == 0])).to_dict("records")
     assert (few["verdict"], few["cells"]) == ("untested", 0)
+
+
+def test_knobs_of_which_a_pair_diverges_cannot_be_tuned_one_by_one() -> None:
+    frame = with_knobs(lambda rate, theta: 0.9, noise=0.001)
+    pair = (frame["axis.rate"] == "1") & (frame["axis.theta"] == "1")
+    scores = ["test_accuracy", "validation_accuracy"]
+    for which in (pair & (frame["seed"] == 0), pair):  # one seed is enough, and all are
+        some = frame.copy()
+        some.loc[which, "state"], some.loc[which, scores] = "DIVERGED", np.nan
+        (row,) = interactions(settings_of(some)).to_dict("records")
+        assert (row["verdict"], row["diverged"]) == ("diverged", which.sum())
+    measurements = Measurements(some)
+    tables = all_tables(analyse(measurements), measurements.importance)
+    bodies = {table.name: table.body for table in tables}
+    assert bodies["interactions"]["failures"].tolist() == ["3 diverged"]
+    some.loc[some.index[0], "state"] = "RUNNING"
+    (row,) = interactions(settings_of(some)).to_dict("records")
+    assert row["verdict"] == "unfinished"
+    other = with_knobs(lambda rate, theta: 0.8 - 0.1 * theta * (rate == 1), noise=0.001)
+    last = pair & (frame["seed"] == 0)
+    other.loc[last, "state"], other.loc[last, scores] = "DIVERGED", np.nan
+    (row,) = interactions(settings_of(other)).to_dict("records")
+    assert row["verdict"] == "depends"
 
 
 @pytest.mark.parametrize("spread", [1.0, 5.0], ids=["equal", "unequal"])
