@@ -87,6 +87,8 @@ class Findings:
     """Pairs of methods over all tasks [`across_settings.AcrossSettings.improvements`]."""
     tasks: pd.DataFrame
     """The tasks, and whether methods were compared over them [`tasks.Scores.tasks`]."""
+    left_out: tuple[str, ...]
+    """Methods that are not compared over tasks [`tasks.Scores.left_out`]."""
     beside: pd.DataFrame
     """Our accuracies beside a paper's [`published.side_by_side`]; empty without a paper."""
     ranks: pd.DataFrame
@@ -189,6 +191,7 @@ def analyse(
         performance_profiles=over_tasks.profiles,
         task_improvements=over_tasks.improvements,
         tasks=pd.DataFrame() if over_tasks.across.empty else metric.measured(scores.tasks),
+        left_out=scores.left_out,
         beside=beside,
         ranks=pd.DataFrame() if beside.empty else rank_agreement(beside),
         training=training(trials),

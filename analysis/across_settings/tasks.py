@@ -37,6 +37,9 @@ class Scores:
         variants: number of methods, with their values of further axes, that have a result.
         compared: whether it is one of the tasks in the scores.
     """
+    left_out: tuple[str, ...]
+    """Names of the others, with their values of further axes, which lack some of the tasks; also of
+    those without any result."""
     scale: str
     """`FULL_PRECISION`: 0 is guessing, and 1 is the network in full precision. `BOUNDS`: 0 is the
     worst possible value, and 1 the best. `NONE`: the scores of different tasks are not comparable,
@@ -70,7 +73,7 @@ def scores_of(
     guesses = metric.scores_of_guessing(selected)
     rows = selected.assign(
         guess=np.nan if guesses is None else guesses,
-        label=[variant(row, further) for row in selected[["method", *further]].to_dict("records")],
+        label=_labels(selected, further),
     )
     rows["guess"] = rows["guess"].fillna(rows.groupby(keys)["guess"].transform("first"))
     reference = _full_precision(rows, keys)
@@ -113,7 +116,20 @@ def scores_of(
     quantized = rows[rows["set"] != ""]
     own_names = dict(zip(quantized["label"], quantized["method"], strict=True))
     own_names = {name: own_names[name] for name in names}
-    return Scores(scaled, own_names, described, scale)
+    left_out = tuple(name for name in _quantized(trials) if name not in scaled)
+    return Scores(scaled, own_names, described, left_out, scale)
+
+
+def _labels(rows: pd.DataFrame, further: Sequence[str]) -> list[str]:
+    """The name of each row's method with its values of further axes."""
+    return [variant(row, further) for row in rows[["method", *further]].to_dict("records")]
+
+
+def _quantized(trials: pd.DataFrame) -> dict[str, None]:
+    """The names of all methods that quantize, with their values of axes that are not tuned."""
+    table = without_tuned(trials[trials["set"] != ""], trials)
+    further = [axis for axis in axis_columns(table) if axis not in task_keys(table)]
+    return dict.fromkeys(_labels(table.drop_duplicates(["method", *further]), further))
 
 
 def _full_precision(rows: pd.DataFrame, keys: Sequence[str]) -> dict[Task, float]:

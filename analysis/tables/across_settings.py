@@ -136,7 +136,6 @@ def _equal(p: str) -> str:
 
 
 def _left_out(findings: Findings) -> str:
-    """The methods that lack some of the tasks."""
-    selected = findings.selected[findings.selected["set"] != ""]
-    missing = set(selected["method"]) - set(findings.across_settings["method"])
-    return f" Not compared, as they lack tasks: {', '.join(sorted(missing))}." if missing else ""
+    """A sentence that names the methods that lack some of the tasks; empty without any."""
+    names = findings.left_out
+    return f" Not compared, as they lack tasks: {', '.join(names)}." if names else ""

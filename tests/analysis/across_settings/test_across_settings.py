@@ -188,6 +188,25 @@ def test_the_table_says_what_is_significant_and_what_its_numbers_are() -> None:
     assert "Not compared, as they lack tasks: BC." in next(across_tables(lacking)).caption
 
 
+def test_variants_and_methods_without_a_result_that_are_left_out_are_named() -> None:
+    frame = made(sets=SETS[:3], noise=0.0)
+    frame = frame[frame["method"] != "PQ"].assign(**{"axis.theta": ""})
+    is_pc, no_result = frame["method"] == "PC", ["state", "test_accuracy", "validation_accuracy"]
+    zero, one = (frame[is_pc].assign(**{"axis.theta": theta}) for theta in ("0", "1"))
+    one = one[one["set"] != "quaternary"]
+    waits = frame[~is_pc].assign(method="XX")
+    waits[no_result] = ["WAITING", None, None]
+    for part, ending in ((one, " theta=1"), (waits, " XX")):
+        part[["trial_id", "configuration_id"]] += ending
+    whole = pd.concat([frame[~is_pc], zero, one, waits], ignore_index=True)
+    whole[no_result[1:]] = whole[no_result[1:]].astype(float)
+    findings = analyse(Measurements(whole))
+    assert findings.across_settings["variant"].tolist() == ["BC", "PC theta=0"]
+    assert "they lack tasks: PC theta=1, XX." in next(across_tables(findings)).caption
+    knob = whole.assign(**{"knob.theta": "linear"})
+    assert analyse(Measurements(knob)).left_out == ("XX",)
+
+
 def test_further_axes_are_chosen_if_they_are_knobs_and_named_otherwise() -> None:
     frame = made(noise=0.0)
     worse = frame.assign(
