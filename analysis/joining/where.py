@@ -64,12 +64,17 @@ def fulfilled(trials: pd.DataFrame, condition: str) -> pd.Series:
 
     Raises:
         ConditionError: the condition has another form, a column is not there or holds something
-            else, or no trial has a value that is named.
+            else, no trial has a value that is named, or a number cannot be computed.
     """
     reading = _Reading(trials, condition)
-    found = pd.eval(
-        reading.expression, engine="python", parser="pandas", resolvers=[reading.values]
-    )
+    try:
+        found = pd.eval(
+            reading.expression, engine="python", parser="pandas", resolvers=[reading.values]
+        )
+    except ArithmeticError as error:  # of constants; columns have infinite and missing numbers
+        raise ConditionError(f"cannot be computed: {error}") from error
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ConditionError("has too many parts for one condition") from error
     return pd.Series(found, index=trials.index).astype(bool)
 
 

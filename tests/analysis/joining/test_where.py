@@ -81,6 +81,11 @@ def test_axes_and_settings_are_numbers_or_text_as_they_are_compared(
         ("(seed := 1) == 1", r"\(seed := 1\) is not allowed"),
         ("[s for s in seed] == 1", "is not allowed"),
         ("seed == True", "column 'seed' has numbers"),
+        ("seed < 1/0", "cannot be computed: division by zero"),
+        ("seed < 10 % 0", "cannot be computed: "),
+        ("seed + 99999999999999999999999 > 1", "cannot be computed: "),
+        (f"seed < {'9' * 400} / 3", "cannot be computed: "),
+        (f"seed < 1{' + 1' * 300}", "has too many parts"),
         ("not " * 5000 + "seed == 1", "is no condition"),
     ],
 )
