@@ -12,7 +12,7 @@ from analysis.figures.emphasis import note_of
 from analysis.figures.heat_map import heat_map, note_on_numbers, numbered
 from analysis.figures.histograms import histogram_figure
 from analysis.figures.maps import maps_figure
-from analysis.figures.pareto import BITS, axis_of_bits, pareto_figure
+from analysis.figures.pareto import BITS, axis_of_bits, has_size, pareto_figure
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
 from analysis.figures.style import drawable_labels, freeze_layout, setting_name, settings_of
@@ -131,7 +131,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 f"Test {metric.label} against {BITS[by]}, each method at its chosen ρ0.{full} "
                 "Bars are one standard deviation, and the line is the Pareto front. Points of one "
                 "size are shifted sideways so that they do not overlap. Much larger networks in "
-                "full precision are dashed lines.",
+                f"full precision are dashed lines.{_without_size(page, by)}",
                 pareto_figure(page, trials["method"], metric, by=by),
             )
     yield from _tuning(measurements, findings)
@@ -214,6 +214,13 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
         )
     for name, curves in measurements.maps.groupby("figure", sort=False):
         yield Drawn(str(name), MAPS, _MAPS.get(str(name), ""), maps_figure(curves))
+
+
+def _without_size(page: pd.DataFrame, by: str) -> str:
+    """A sentence on the networks that have no place on the axis of sizes; empty if all have one."""
+    left_out = page[~has_size(page, by)]
+    names = dict.fromkeys((left_out["method"] + " " + left_out["set"]).str.strip())
+    return f" Left out, as no size above 0 is known: {', '.join(names)}." if names else ""
 
 
 def _tuning(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:

@@ -60,12 +60,23 @@ def axis_of_bits(selected: pd.DataFrame) -> str | None:
         selected: result of `selection.select`.
 
     Returns:
-        None if the table has neither.
+        None if the table has neither of them, or no size above 0.
     """
     for column in ("file_bytes", "network_bits"):
-        if column in selected and selected[column].notna().all():
+        if column in selected and has_size(selected, column).all():
             return column
-    return "bits" if "bits" in selected else None
+    return "bits" if "bits" in selected and has_size(selected, "bits").any() else None
+
+
+def has_size(selected: pd.DataFrame, by: str) -> pd.Series:
+    """Whether each row has a place on the axis, which is logarithmic: a known size above 0.
+
+    Args:
+        selected: result of `selection.select`.
+        by: a key of `BITS`.
+    """
+    is_placed: pd.Series = selected[by] > 0
+    return is_placed
 
 
 def pareto_figure(
@@ -77,9 +88,9 @@ def pareto_figure(
 ) -> Figure:
     """Plot the test value of each method against its size, with the Pareto front as a line.
 
-    Bars are one standard deviation over seeds. Points of the same size are shifted sideways.
-    Networks in full precision that are much larger than all others are dashed lines, with their
-    size in the legend.
+    Bars are one standard deviation over seeds. Points of the same size are shifted sideways. Rows
+    without a size (see `has_size`) are left out. Networks in full precision that are much larger
+    than all others are dashed lines, with their size in the legend.
 
     Args:
         selected: result of `selection.select`, with values, and with the column `by`.
@@ -87,11 +98,12 @@ def pareto_figure(
         metric: what the trials are compared by.
         by: a key of `BITS`.
     """
+    methods = list(dict.fromkeys([*methods, *selected["method"]]))
+    selected = selected[has_size(selected, by)]
     settings = settings_of(selected)
     columns = min(len(settings), 2)
     figure, grid = panels(-(-len(settings) // columns), columns, sharey=True)
     figure.set_size_inches(3.4 * columns, 2.2 * len(grid) + 0.5)
-    methods = list(dict.fromkeys([*methods, *selected["method"]]))
     styles, further = method_styles(methods), axis_columns(selected)
     places = places_of_variants(selected, styles)
     row = grid.flat

@@ -376,6 +376,22 @@ def test_bits_of_the_whole_network_go_before_where_all_are_known() -> None:
     assert axis_of_bits(older.drop(columns="bits")) is None
 
 
+def test_networks_without_a_size_above_zero_are_left_out_of_the_front() -> None:
+    """A set with a single level has zero bits, which a logarithmic axis cannot show."""
+    frame = trials(EXAMPLE)
+    for sizes, shown in (({"FP": 32.0, "PC": 1.0, "BC": 0.0}, ["FP", "PC"]), ({"BC": 0.0}, [])):
+        measured = Measurements(frame.assign(bits=frame["method"].map(sizes)))
+        with for_print():
+            drawn = {one.name: one for one in all_figures(measured, analyse(measured))}
+        if not shown:
+            assert "pareto" not in drawn
+            continue
+        (axes,) = drawn["pareto"].figure.axes
+        assert sorted(axes.get_legend_handles_labels()[1], key=len)[0] == "PC"
+        assert not {"BC", "PQ"} & set(axes.get_legend_handles_labels()[1])
+        assert "no size above 0 is known: BC binary, PQ binary." in drawn["pareto"].caption
+
+
 def test_points_of_equal_bits_lie_inside_the_panel(selected: pd.DataFrame) -> None:
     (axes,) = pareto_figure(selected.assign(bits=1.0)).axes
     left, right = np.log(axes.get_xlim())
