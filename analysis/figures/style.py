@@ -124,7 +124,8 @@ def drawable_labels(names: Iterable[str]) -> dict[str, str]:
     """The label of each name in a figure; see `labels.labels_of`.
 
     Letters that the font does not have are shown as their code points, and ``$`` is escaped so that
-    matplotlib does not typeset mathematics.
+    matplotlib does not typeset mathematics. A space stands before ``_`` at the start, as matplotlib
+    would leave such a label out of a legend.
 
     Args:
         names: in the order in which equal labels are numbered.
@@ -135,9 +136,10 @@ def drawable_labels(names: Iterable[str]) -> dict[str, str]:
     known = get_font(findfont(FontProperties())).get_charmap()
 
     def write(name: str) -> str:
-        return "".join(
+        text = "".join(
             letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in plain(name)
         )
+        return f" {text}" if text.startswith("_") else text
 
     return {name: own.replace("$", r"\$") for name, own in labels_of(names, LONGEST, write).items()}
 

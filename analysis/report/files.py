@@ -14,7 +14,7 @@ from analysis.report.latex import (
     latex_table,
 )
 from analysis.report.latex_columns import LatexOptions, with_columns
-from analysis.tables.table import Table
+from analysis.tables.table import Table, markdown_text
 
 FORMATS: Mapping[str, str] = {
     "html": "report.html",
@@ -75,7 +75,7 @@ class ReportFiles:
         """
         if "markdown" not in self.formats:
             return
-        lines, section = [f"# {title}\n\n{intro}\n"], ""
+        lines, section = [f"# {markdown_text(title)}\n\n{intro}\n"], ""
         for table in tables:
             if table.section != section:
                 section = table.section

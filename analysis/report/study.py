@@ -16,7 +16,7 @@ from analysis.report.files import FORMATS, ReportFiles
 from analysis.report.latex_columns import LatexOptions
 from analysis.report.page import render_page
 from analysis.study_schema import OBJECTIVE_PREFIX, PARAMETER_PREFIX, StudyMeasurements
-from analysis.tables.table import Table
+from analysis.tables.table import Table, markdown_text
 
 FOUND, SEARCH, SPACE, ALL = (
     "Results",
@@ -91,9 +91,9 @@ def write_study_report(
                 failures=by_reason(failed),
             )
             files.write_page(page)
-    what = f"The winner is {study.winner}:\n\n```\n{study.formula}\n```\n"
+    what = f"The winner is {markdown_text(study.winner)}:\n\n```\n{study.formula}\n```\n"
     code = f"```python\n{study.snippet}\n```\n"
-    standing = "".join(f"- {line}\n" for line in study.standing)
+    standing = "".join(f"- {markdown_text(line)}\n" for line in study.standing)
     files.write_markdown(title, f"{standing}\n{what}\n{code}", tables)
     files.write_table("configurations", study.configurations, is_named=True)
     if not study.variants.empty:

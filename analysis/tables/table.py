@@ -37,7 +37,7 @@ class Table:
         ]
         cells = pd.DataFrame(dict(enumerate(columns)), index=self.body.index)
         cells.columns = [_markdown(str(column)) for column in self.body.columns]
-        title, rest = first_sentence(self.caption)
+        title, rest = map(markdown_text, first_sentence(self.caption))
         caption = f"**{title}** {rest}".rstrip()
         return f"{caption}\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"
 
@@ -75,20 +75,28 @@ def _markdown_cells(cells: list[str]) -> list[str]:
     return list(map(_markdown, cells)) if _MAY_CHANGE.search("\n".join(cells)) else cells
 
 
-_MAY_CHANGE = re.compile(r"[\\|*`$~<\]]|__")
+_MARKUP = re.compile(
+    r"[\\|*`$~]|<(?=[\w/!?])|\](?=\()|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])", re.ASCII
+)
+"""What Markdown may read as markup: of underscores, all but those within a word."""
+_MAY_CHANGE = re.compile(r"[\\|*`$~<\]&_]")
 """What every cell has that `_markdown` changes."""
+
+
+def markdown_text(text: str) -> str:
+    """A text on one line with all Markdown escaped."""
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def _markdown(cell: str) -> str:
     """A cell with all Markdown escaped, except for the mark of a number at its start."""
     mark, number, rest = marked(cell)
-    rest = re.sub(r"([\\|*`$~]|<(?=[\w/!?])|\](?=\())", r"\\\1", rest)
     before, after = {
         Mark.BOLD: ("**", "**"),
         Mark.UNDERLINED: ("<ins>", "</ins>"),
         Mark.NONE: ("", ""),
     }[mark]
-    return f"{before}{number}{after}{rest}"
+    return f"{before}{number}{after}{markdown_text(rest)}"
 
 
 def axis_labels(columns: Iterable[str], others: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.figures.gallery import all_figures
 from analysis.figures.style import drawable_labels
+from analysis.findings import analyse
 from analysis.labels import LONGEST, labels_of, names_of, renamed
 from analysis.report import write_report
 from analysis.report.latex import latex_table
@@ -47,6 +49,29 @@ def test_long_names_are_shortened_and_stay_apart() -> None:
     assert renamed(frame, labels_of(["PC"])) is frame
     assert list(names_of(frame)) == ["PC", names[0]]
     assert drawable_labels(["$x$", "値", "λ"]) == {"$x$": r"\$x\$", "値": "[U+5024]", "λ": "λ"}
+
+
+def test_a_name_that_begins_with_an_underscore_has_an_entry_in_legends() -> None:
+    """Matplotlib leaves out labels that begin with one."""
+    frame = trials(
+        (method, "binary", rho0, 0, 0.9) for method in ("_x", "__y", "PC") for rho0 in (0.1, 0.2)
+    )
+    measured = Measurements(frame)
+    (figure, *_) = all_figures(measured, analyse(measured))
+    (legend,) = figure.figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {" _x", " __y", "PC"}
+    assert len(set(drawable_labels(["_x", " _x"]).values())) == 2
+
+
+def test_captions_and_cells_have_no_markup_but_their_own() -> None:
+    name = "<img src=x onerror=alert(1)> *a* _b_ &lt; [c](d) P_Q `e`"
+    escaped = r"\<img src=x onerror=alert(1)> \*a\* \_b\_ \&lt; [c\](d) P_Q \`e\`"
+    table = Table("name", "Section", f"Of {name}. And {name}", pd.DataFrame({name: [name, "_f_"]}))
+    caption, _, head, _, cell, last, *_ = table.markdown().split("\n")
+    assert caption == f"**Of {escaped}.** And {escaped}"
+    assert escaped in head
+    assert escaped in cell
+    assert r"\_f\_" in last
 
 
 def test_only_numbers_are_marked() -> None:

@@ -66,6 +66,15 @@ def test_every_format_is_written_and_older_files_go(tmp_path: Path) -> None:
     assert "```python\nQUANTIZATION = 1\n```" in text
 
 
+def test_the_name_of_the_winner_stays_as_it_is(tmp_path: Path) -> None:
+    study = replace(made_study(), winner="configuration 0 (PC <b> *best*)")
+    write_study_report(study, tmp_path, title="A", facts={}, formats=["html", "markdown"])
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>Configuration 0 (PC &lt;b&gt; *best*)</h2>" in page
+    text = (tmp_path / "report.md").read_text()
+    assert r"The winner is configuration 0 (PC \<b> \*best\*):" in text
+
+
 def test_a_table_without_an_objective_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"column 'objective.size' is missing"):
         replace(made_study(), objectives=[Metric("size", "size", higher_is_better=False)])
