@@ -131,8 +131,9 @@ def configurations(trials: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
 def highest(rows: pd.DataFrame, column: str = "test_mean") -> pd.Series:
     """The row with the highest value of a column, or the first of several with equal values.
 
-    Values that differ by less than `ROUNDING` are equal, as means of the same values in another
-    order may differ by rounding. A missing value is lower than any other.
+    A value that differs from the highest by less than its share `ROUNDING` is equal to it, as means
+    of the same values in another order may differ by rounding. A missing value is lower than any
+    other.
     """
     return rows.iloc[place_of_highest(rows[column])]
 
@@ -141,7 +142,8 @@ def place_of_highest(values: ArrayLike) -> int:
     """The place of the value that `highest` takes."""
     values = np.asarray(values, float)
     known = np.where(np.isnan(values), -np.inf, values)
-    return int((known >= known.max() - rounding_of(values)).argmax())
+    highest_value = known.max()  # its size counts: another loss may have exploded
+    return int((known >= highest_value - rounding_of(highest_value)).argmax())
 
 
 def first_known(values: ArrayLike) -> float:

@@ -15,9 +15,9 @@ from analysis.statistics.aggregate import (
     completed,
     place_of_highest,
     places_by,
-    rounding_of,
 )
 from analysis.statistics.intervals import t_interval
+from analysis.statistics.ties import rounding_between
 
 Floats = NDArray[np.float64]
 
@@ -95,12 +95,13 @@ def with_leaders(
     names, ends, paired = [], [], []
     for _, places in places_by(finished, keys):
         own = test_means[places]
-        best = of_rows[places[place_of_highest(own)]]
+        first = place_of_highest(own)
+        best = of_rows[places[first]]
         others = [name for name in of_rows[places] if name != best]
         scores = runs.of([best, *others])
         paired.append(_paired(np.broadcast_to(scores[:1], scores[1:].shape), scores[1:]))
         names.append((best, others))
-        ends.append(rounding_of(own))
+        ends.append(rounding_between(np.delete(own, first), own[first]))
     seeds, means, stds = (
         np.concatenate([one[place] for one in paired]) if paired else np.zeros(0)
         for place in range(3)
@@ -110,7 +111,7 @@ def with_leaders(
     wins: set[Hashable] = set()
     for (best, others), equal in zip(names, ends, strict=True):
         low, lows = lows[: len(others)], lows[len(others) :]
-        leads |= {name for name, end in zip(others, low, strict=True) if end <= equal}
+        leads |= {name for name, end in zip(others, low <= equal, strict=True) if end}
         leads |= {best} if not np.isnan(low).all() else set()
         wins |= {best} if len(others) and (low > equal).all() else set()
     known = rows["configuration_id"]

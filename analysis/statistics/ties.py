@@ -3,8 +3,22 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.statistics.aggregate import ROUNDING
+
 _DIGITS = 9
 """Digits after the first one. Means of the same values in another order agree in more."""
+
+
+def rounding_between(scores: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
+    """The largest difference of each score from another one that may be due to rounding.
+
+    Args:
+        scores: of any shape.
+        others: of the same shape, or one for all.
+    """
+    sizes = np.maximum(np.abs(np.asarray(scores, float)), np.abs(np.asarray(others, float)))
+    roundings: NDArray[np.float64] = ROUNDING * sizes
+    return roundings
 
 
 def with_ties(scores: ArrayLike) -> NDArray[np.float64]:

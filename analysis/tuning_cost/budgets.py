@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.aggregate import place_of_highest, rounding_of
+from analysis.statistics.aggregate import place_of_highest
+from analysis.statistics.ties import rounding_between
 from analysis.tuning_cost.curves import Curve
 from analysis.tuning_cost.family import Expected, half_widths
 
@@ -81,10 +82,10 @@ def leaders(expected: Sequence[Expected]) -> tuple[list[bool], list[bool]]:
     degrees = np.array([own.degrees[0] for own in expected])
     errors = np.sqrt(((deviations[best] - deviations) ** 2).sum(axis=1))
     low = means[best] - means - half_widths(errors, np.minimum(degrees, degrees[best]))
-    equal = rounding_of(means)
+    equal = rounding_between(means, means[best])
     others = np.arange(len(expected)) != best
     leads = others & (low <= equal)
     leads[best] = bool((~np.isnan(low[others])).any())
     wins = np.zeros(len(expected), dtype=bool)
-    wins[best] = others.any() and bool((low[others] > equal).all())
+    wins[best] = others.any() and bool((low > equal)[others].all())
     return leads.tolist(), wins.tolist()

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.statistics.aggregate import ROUNDING
+from analysis.statistics.ties import rounding_between
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -51,8 +51,8 @@ def ordered(failures: Floats, scores: Floats) -> tuple[Integers, Integers]:
     ascending = np.take_along_axis(scores, order, axis=0)
     known = np.isfinite(ascending)
     finite = np.where(known, ascending, 0.0)
-    sizes = np.maximum(np.abs(finite[1:]), np.abs(finite[:-1]))
-    higher = (np.diff(finite, axis=0) > ROUNDING * sizes) | (known[1:] != known[:-1])
+    equal = rounding_between(finite[1:], finite[:-1])
+    higher = (np.diff(finite, axis=0) > equal) | (known[1:] != known[:-1])
     ties = np.zeros(order.shape, dtype=np.intp)
     np.cumsum(fewer | higher, axis=0, out=ties[1:])
     return order, ties
