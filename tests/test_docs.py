@@ -142,6 +142,13 @@ def test_the_readme_leads_to_every_page() -> None:
     assert listed < set(links(ROOT / "README.md"))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_an_event_leads_to_does_not_hang_on_the_row_above(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for table in re.findall(r"^\| event \|.*\n(?:\|.*\n)+", text, re.MULTILINE):
+        assert not re.findall(r"^.*\| The same(?! as ).*$", table, re.MULTILINE)
+
+
 def test_few_blocks_and_commands_are_not_run() -> None:
     """Whoever marks another one as long changes the number here, too."""
     found: dict[str, int] = {}
