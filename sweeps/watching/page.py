@@ -32,6 +32,8 @@ _SHOWN_STATES = (
     TrialState.STOPPED,
 )
 _RECENT_SECONDS = 3600.0
+_LEAST_TITLE = 8
+"""Letters of the name that stand beside the time; a terminal with fewer has no time."""
 _DOT = " · "
 
 
@@ -73,13 +75,16 @@ def page(
     if height is not None:
         # An empty line stands before each part, and the last line of the terminal is free.
         parts = _shortened(parts, height - len(head) - len(parts) - 1)
-    return head + [line for part in parts for line in ("", *part)]
+    lines = head + [line for part in parts for line in ("", *part)]
+    return [_cut(line, width) for line in lines]  # a narrow one has no room for a table
 
 
 def _title(name: str, storage: str, moment: float, width: int) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
     where = f"{name} in {storage}" if storage else name
     room = width - len(when) - 2
+    if room < _LEAST_TITLE:
+        return where
     return f"{_cut(where, room):<{room}}  {when}"
 
 

@@ -132,6 +132,21 @@ def test_a_page(tmp_path: Path) -> None:
     assert "2 RUNNING in `sweeps run shown.py` of ada on box, process 7" in text
 
 
+def test_a_narrow_terminal_has_what_it_has_room_for(tmp_path: Path) -> None:
+    storage, cells = Storage(tmp_path / "runs"), SWEEP.cells
+    finish(storage, cells[0], 0.9)
+    begin(storage, cells[1], 4)
+    fail(storage, cells[2], "the map is broken")
+    with trained(storage, cells[1]):
+        views = StorageReader(storage).look(cells)
+        for width in range(1, 31):
+            for height in (None, 1, 12):
+                lines = page("shown", views, width=width, height=height, notes=["a note"], now=NOW)
+                assert max(map(len, lines)) <= width
+                assert lines[0].startswith("shown"[: width - 1]), width
+                assert ("1970" in lines[0]) == (width > 28)
+
+
 def test_a_low_terminal_has_a_part_of_every_list(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     cells = replace(SWEEP, seeds=tuple(range(20))).cells
