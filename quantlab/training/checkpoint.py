@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any, BinaryIO
 
 from quantlab.errors import (
@@ -29,7 +30,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Yields:
         A binary file to write the new content to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Processes in containers may have the same number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.partial")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -1,5 +1,6 @@
 """Take finished trials from an archive into a storage, before the others are trained."""
 
+import fcntl
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from sweeps.archive.place import ArchiveError
 from sweeps.archive.trial_file import digest_of
 from sweeps.printing.number_of import number_of
 from sweeps.spec import Cell
+from sweeps.storage import sharing
 from sweeps.storage.folder import Storage
 from sweeps.storage.record_files import read_text, write_atomically
 from sweeps.storage.sealed_json import DamagedError, decode, encode
@@ -62,9 +64,11 @@ def take_finished(
                 raise
             _warn(f"{error}; nothing is taken from it now")
             return 0
-        known = dict.fromkeys((*_known(storage).urls, archive.url))
-        record = KnownArchives(urls=tuple(known), time=time.time())
-        write_atomically(storage.root / "archives.json", encode(record, _OWNER, indent=1) + "\n")
+        with sharing.locked(storage.root / ".archives.lock", fcntl.LOCK_EX):
+            known = dict.fromkeys((*_known(storage).urls, archive.url))
+            record = KnownArchives(urls=tuple(known), time=time.time())
+            text = encode(record, _OWNER, indent=1)
+            write_atomically(storage.root / "archives.json", text + "\n")
     if taken and not quiet:
         print(f"{number_of(taken, 'trial')} taken from {archive.url}", flush=True)
     return taken

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO, ClassVar
 
 from quantlab import ConfigurationError
@@ -169,7 +170,7 @@ def unpack(stream: BinaryIO, folder: TrialFolder, digest: str) -> Result:
             tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK_BYTES) as tar,
         ):
             for packed, content in _checked(tar, folder.fingerprint):
-                path = folder.path / f".{packed.name}.{os.getpid()}.partial"
+                path = folder.path / f".{packed.name}.{token_hex(4)}.partial"
                 fresh[packed.name] = path
                 with path.open("wb") as file:
                     for block in content:

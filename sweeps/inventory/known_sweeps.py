@@ -6,11 +6,13 @@ are known without the user's file::
     <storage>/sweeps/<name>.json
 """
 
+import fcntl
 import glob
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeGuard
@@ -21,6 +23,7 @@ from sweeps.outlines.kept import load_outlined
 from sweeps.selection.added import added_to
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import Cell, SweepSpec
+from sweeps.storage import sharing
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.record_files import RecordFile
 
@@ -110,7 +113,8 @@ def known_trials(cells: Iterable[Cell]) -> tuple[KnownTrial, ...]:
 def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
     """Record the trials of a sweep in the storage.
 
-    If options have chosen the trials, those that were recorded earlier stay.
+    If options have chosen the trials, those that were recorded earlier stay, also those of a
+    command that records others at the same moment.
 
     Args:
         sweep: the sweep.
@@ -120,31 +124,42 @@ def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
     Raises:
         ConfigurationError: see `require_free_name`.
     """
-    require_free_name(sweep.name, SWEEP, storage)
-    before = _record_of(sweep.name, storage) or KnownSweep(name=sweep.name, kind=SWEEP)
     added = added_to(sweep) or {}
-    own = [cell for cell in sweep.cells if cell.fingerprint not in added]
-    trials, chosen = known_trials(own), before.chosen
+    own = known_trials(cell for cell in sweep.cells if cell.fingerprint not in added)
     further = known_trials(cell for cell in sweep.cells if cell.fingerprint in added)
-    if isinstance(sweep, PartOfSweep) and sweep.report != sweep.name:
-        trials, further = before.trials, (*trials, *further)
-    chosen = tuple({trial.fingerprint: trial for trial in (*chosen, *further)}.values())
-    _record(replace(before, kind=SWEEP, trials=trials, chosen=chosen), source, storage)
+    with _locked(storage):
+        require_free_name(sweep.name, SWEEP, storage)
+        before = _record_of(sweep.name, storage) or KnownSweep(name=sweep.name, kind=SWEEP)
+        trials = own
+        if isinstance(sweep, PartOfSweep) and sweep.report != sweep.name:
+            trials, further = before.trials, (*own, *further)
+        chosen = {trial.fingerprint: trial for trial in (*before.chosen, *further)}
+        known = replace(before, kind=SWEEP, trials=trials, chosen=tuple(chosen.values()))
+        _record(known, source, storage)
 
 
 def remember_study(name: str, source: str, cells: Sequence[Cell], storage: Storage) -> None:
     """Record the trials of a study in the storage; see `remember_sweep`."""
-    require_free_name(name, STUDY, storage)
-    _record(KnownSweep(name=name, kind=STUDY, trials=known_trials(cells)), source, storage)
+    known = KnownSweep(name=name, kind=STUDY, trials=known_trials(cells))
+    with _locked(storage):
+        require_free_name(name, STUDY, storage)
+        _record(known, source, storage)
+
+
+@contextmanager
+def _locked(storage: Storage) -> Iterator[None]:
+    """Keep other processes from changing the records; the folder is made if it is missing."""
+    folder = storage.root / "sweeps"
+    folder.mkdir(exist_ok=True)
+    with sharing.locked(folder / ".lock", fcntl.LOCK_EX):
+        yield
 
 
 def _record(known: KnownSweep, source: str, storage: Storage) -> None:
     # A relative path stays right if the file and the storage are moved or copied together.
     path = os.path.relpath(source, storage.root) if source.endswith(".py") else ""
-    file = _file(storage, known.name)
-    file.path.parent.mkdir(exist_ok=True)
     _keep_renamed(known.name, storage)
-    file.write(replace(known, source=path, time=time.time()))
+    _file(storage, known.name).write(replace(known, source=path, time=time.time()))
 
 
 def require_free_name(name: str, kind: str, storage: Storage) -> None:
@@ -171,13 +186,14 @@ def require_free_name(name: str, kind: str, storage: Storage) -> None:
 
 def forget(name: str, kind: str, storage: Storage) -> None:
     """Remove the record of a sweep or study, unless it is that of one of the other kind."""
-    _keep_renamed(name, storage)
-    known = _record_of(name, storage)
-    if known is None or known.kind == kind:
-        _file(storage, name).remove()
-    for old, new in RENAMED_SWEEPS.items():
-        if (kind, new) == (SWEEP, name) and _is_renamed(_file(storage, old).read()):
-            _file(storage, old).remove()
+    with _locked(storage):
+        _keep_renamed(name, storage)
+        known = _record_of(name, storage)
+        if known is None or known.kind == kind:
+            _file(storage, name).remove()
+        for old, new in RENAMED_SWEEPS.items():
+            if (kind, new) == (SWEEP, name) and _is_renamed(_file(storage, old).read()):
+                _file(storage, old).remove()
 
 
 def recorded(storage: Storage) -> list[KnownSweep]:

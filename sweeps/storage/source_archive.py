@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 from quantlab import ConfigurationError
 from quantlab.training.checkpoint import replacing
@@ -94,8 +95,7 @@ def give(archive: Path, path: Path) -> None:
     """
     if not archive.exists() or (path.exists() and archive.samefile(path)):
         return
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    fresh.unlink(missing_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.partial")
     try:
         os.link(archive, fresh)
     except OSError:  # a file system without hard links, or too many of them

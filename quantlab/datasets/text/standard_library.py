@@ -6,6 +6,7 @@ import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from sysconfig import get_path
 
 from torch import Tensor
@@ -91,7 +92,7 @@ class StandardLibrary(ByteDataset):
                 "its own sha256"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}")
         with unfinished.open("wb") as file:
             for source in _sources():
                 file.write(source.read_bytes())

@@ -23,6 +23,7 @@ from quantlab.training.checkpoint import (
     load_last_good,
     previous_checkpoint,
     remove_checkpoints,
+    replacing,
     save_atomically,
     save_checkpoint,
 )
@@ -204,6 +205,22 @@ def test_the_previous_good_checkpoint_is_used(tmp_path: Path) -> None:
     (tmp_path / f".{file.stem}.next{file.suffix}.partial").write_bytes(b"half")
     remove_checkpoints(file)
     assert {path.suffix for path in tmp_path.iterdir()} == {".damaged"}
+
+
+def test_processes_with_the_same_number_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Such as those of two containers; what a killed one leaves is found."""
+    file = tmp_path / "checkpoint.pt"
+    with replacing(file) as first:
+        first.write(b"one")
+        with replacing(file) as second:
+            second.write(b"two")
+        assert file.read_bytes() == b"two"
+        (unfinished,) = tmp_path.glob(".*.partial")
+        left = unfinished.with_name(f".{file.name}.7.0123abcd.partial")
+        left.write_bytes(b"half")
+    assert file.read_bytes() == b"one"
+    remove_checkpoints(file)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_crash_between_the_two_files_loses_nothing(tmp_path: Path) -> None:
