@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sweeps.storage.folder import TrialFolder
-from sweeps.storage.records import Result, values_of
+from sweeps.storage.records import Computed, Epoch, Result, values_of
 from sweeps.storage.sealed_json import plain
 
 _TIMES = ("seconds", "time")
@@ -27,8 +27,10 @@ _CIRCUMSTANCES = {
 _MEASURED = ("memory_gib", "gpu_memory_gib")
 _NOT_RESULTS = (
     *(*_TIMES, *_CIRCUMSTANCES, *_MEASURED),
-    *("packages", "command", "folder", "sources"),
+    *(item.name for item in fields(Computed)),
 )
+_MAY_BE_EMPTY = ("error", "last_finite_loss", "selected_epoch")
+"""Fields that may be empty in every release. Others are empty where an older one lacks them."""
 _OF_WEIGHTS = "weights_sha256"
 """Digest of the file; the tensors in it are compared instead."""
 
@@ -71,8 +73,7 @@ def compare(original: TrialFolder, again: TrialFolder) -> Comparison:
     assert after is not None, again.path
     networks = _tensors(original), _tensors(again)
     histories = [
-        [_without(plain(epoch), _TIMES) for epoch in folder.read_history()]
-        for folder in (original, again)
+        [_results_of(epoch) for epoch in folder.read_history()] for folder in (original, again)
     ]
     return Comparison(
         weights=_different_weights(*networks),
@@ -120,9 +121,8 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def _different_history(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
     for old, new in zip(before, after, strict=False):
-        if old != new:
-            name = next(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            values = _was(name, old.get(name), new.get(name))
+        for name in _different(old, new):
+            values = _was(name, old[name], new.get(name))
             return f"differs from epoch {old['epoch']} on: {values}"
     if len(before) != len(after):
         return f"has {len(after)} epochs instead of {len(before)}"
@@ -130,10 +130,26 @@ def _different_history(before: list[dict[str, Any]], after: list[dict[str, Any]]
 
 
 def _different_result(before: Result, after: Result) -> str:
+    old, new = _results_of(before), _results_of(after)
+    return "; ".join(_was(name, old[name], new.get(name)) for name in _different(old, new))
+
+
+def _results_of(record: Epoch | Result) -> dict[str, Any]:
+    """Return the values of a record that only the recipe should determine."""
     left_out = (*_NOT_RESULTS, _OF_WEIGHTS)
-    old, new = (_without(values_of(result), left_out) for result in (before, after))
-    names = [name for name in old | new if old.get(name) != new.get(name)]
-    return "; ".join(_was(name, old.get(name), new.get(name)) for name in names)
+    return {name: value for name, value in values_of(record).items() if name not in left_out}
+
+
+def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the names of values that differ, of those that the original has.
+
+    A release that did not record a value tells nothing of it.
+    """
+    return [
+        name
+        for name, value in old.items()
+        if value != new.get(name) and (value not in (None, "") or name in _MAY_BE_EMPTY)
+    ]
 
 
 def _different_circumstances(before: Result, after: Result) -> dict[str, tuple[str, str]]:
@@ -157,7 +173,3 @@ def _was(name: str, before: object, after: object) -> str:
 def _shown(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _without(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}

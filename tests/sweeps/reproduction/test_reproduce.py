@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from quantlab.execution import parse_execution
 from sweeps.loading import load_sweep
+from sweeps.reproduction.comparison import compare
 from sweeps.running.users_modules import sources
 from sweeps.storage import Storage, TrialFolder, source_archive
 from sweeps.storage.records import Running
@@ -139,6 +141,50 @@ def test_what_differs_is_said_with_its_possible_causes(
         f"processor was {result.processor}, is Z80, 8 bits",
         f"torch was {versions['torch']}, is 0.1",
     ]
+
+
+def test_a_trial_of_a_job_or_of_an_older_release_differs_in_nothing_that_it_has(
+    tiny: Ran, tmp_path: Path
+) -> None:
+    """The original was trained in a job of SLURM, and without measures that came later."""
+    name = next(iter(sorted((tiny.folder / "runs" / "trials").iterdir()))).name
+    again = Storage(tiny.folder / "runs").trial(name)
+    older = Storage(tmp_path).trial(name)
+    shutil.copytree(again.path, older.path)
+    result, epochs = again.result.read(), again.read_history()
+    assert result is not None
+    lacking = {
+        "bits": None,
+        "file_bytes": None,
+        "dimensions": "",
+        "processor": "",
+        "data_content": "",
+        "test": {"accuracy": result.test["accuracy"]},
+    }
+    older.result.write(replace(result, job="SLURM job 77", time=0.0, **lacking))
+    older.history.unlink()
+    for epoch in epochs:
+        older.append_history(
+            replace(
+                epoch,
+                weight_histogram=None,
+                sharpness_after=math.nan,
+                latent_distance=math.nan,
+                flip_rate=math.nan,
+                data_content="",
+            )
+        )
+    found = compare(older, again)
+    assert (found.weights, found.history, found.result) == ("", "", "")
+    other = {"accuracy": 0.125, "loss": 3.0}
+    older.result.write(replace(result, test=other, last_finite_loss=None, **{"bits": None}))
+    again_with_loss = Storage(tmp_path / "again").trial(name)
+    shutil.copytree(again.path, again_with_loss.path)
+    again_with_loss.result.write(replace(result, last_finite_loss=2.0))
+    assert compare(older, again_with_loss).result == (
+        f"last_finite_loss was None, is 2.0; test_accuracy was 0.125, "
+        f"is {result.test['accuracy']}; test_loss was 3.0, is {result.test.get('loss')}"
+    )
 
 
 def test_what_cannot_be_reproduced_is_one_line(
