@@ -7,7 +7,7 @@ from analysis.knobs.knob import RHO0
 from analysis.knobs.knob import Knob as Knob
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import plain
-from sweeps.labels import LONGEST_LABEL, require_axis_name, require_label
+from sweeps.labels import LONGEST_LABEL, label_of_number, require_axis_name, require_label
 from sweeps.plain_values import in_order
 
 
@@ -114,8 +114,7 @@ def _label(value: object) -> str | None:
     if value is None or isinstance(value, bool):
         return str(value)
     if isinstance(value, int | float):
-        short = f"{value:g}" if abs(value) < 1e300 else ""
-        return short if short and float(short) == value else repr(value)
+        return label_of_number(value)
     if isinstance(value, tuple | list):
         labels = [_label(item) for item in value]
         inside = ", ".join(label for label in labels if label is not None)

@@ -55,6 +55,12 @@ def _quoted(value: object) -> str:
     return f"'{value}'" if isinstance(value, int | float) else "'PC'"
 
 
+def label_of_number(number: float) -> str:
+    """Return the shortest exact label of a number, such as ``0.01``: no two numbers share one."""
+    short = f"{number:g}" if abs(number) < 1e300 else ""
+    return short if short and float(short) == number else repr(number)
+
+
 def require_name(value: object, what: str) -> str:
     """Check the name of a sweep or a study, which is used for files, folders and experiments.
 

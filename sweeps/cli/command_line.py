@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 
+from sweeps.labels import label_of_number
 from sweeps.printing.secrets import hide
 
 
@@ -45,6 +46,6 @@ def changed_options(options: argparse.Namespace, *names: str) -> list[str]:
         for value in (given if isinstance(given, list) else [given])
         for text in (
             f"--{name.replace('_', '-')}",
-            f"{value:g}" if isinstance(value, float) else hide(str(value)),
+            label_of_number(value) if isinstance(value, float) else hide(str(value)),
         )
     ]

@@ -24,6 +24,7 @@ from analysis.metric import ACCURACY, Metric
 from quantlab import flatten
 from quantlab.optim.histogram import WeightHistogram
 from sweeps.coordinates import bits, classes, level_set, network_bits, regime, rho0
+from sweeps.labels import label_of_number
 from sweeps.selection.added import added_to
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage, TrialState
@@ -128,7 +129,7 @@ def axes_of_table(trials: pd.DataFrame) -> list[dict[str, str]]:
     axes: list[dict[str, str]] = [{} for _ in range(len(trials))]
     for column, name in names.items():
         for one, value in zip(axes, trials[column], strict=True):
-            label = f"{value:g}" if isinstance(value, float) else str(value)
+            label = label_of_number(value) if isinstance(value, float) else str(value)
             if label not in ("", "nan"):
                 one[name] = label
     return axes

@@ -1,6 +1,7 @@
 """The axes by which the trials of a sweep are chosen: name -> label."""
 
 from sweeps.cell import Cell, fact
+from sweeps.labels import label_of_number
 
 
 @fact
@@ -17,7 +18,7 @@ def axes_of(cell: Cell) -> dict[str, str]:
         "method": cell.method,
         "block": cell.block,
         "set": level_set(cell),
-        "rho0": "" if sharpness is None else f"{sharpness:g}",
+        "rho0": "" if sharpness is None else label_of_number(sharpness),
         **cell.coordinates,
         "seed": str(cell.seed),
     }
