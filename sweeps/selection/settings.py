@@ -28,6 +28,8 @@ class Setting:
     """The setting in one form, whatever spaces and notation were given."""
 
 
+_ABSENT = object()
+"""What a value has in the place of a field that it does not have."""
 _NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 
 
@@ -205,6 +207,13 @@ def _with_setting(recipe: Recipe, setting: Setting, cell: Cell, block: Block) ->
                 f"{where}: the axis {axis.name!r} of block {block.label!r} sets {axis.path}; "
                 f"choose its values with --only, such as {axis.name}={cell.coordinates[axis.name]}"
             )
+        field = setting.path.removeprefix(f"{axis.path}.")
+        if field != setting.path and _differ(axis.labelled.values(), field.split(".")):
+            raise ConfigurationError(
+                f"{where}: the values of the axis {axis.name!r} of block {block.label!r} set "
+                f"{axis.path} with different {field}; choose them with --only, such as "
+                f"{axis.name}={cell.coordinates[axis.name]}"
+            )
     try:
         changed = override(recipe, setting.path, setting.value)
         fingerprint(changed)
@@ -215,6 +224,28 @@ def _with_setting(recipe: Recipe, setting: Setting, cell: Cell, block: Block) ->
             "with --only"
         ) from error
     return changed
+
+
+def _differ(values: Iterable[object], names: Sequence[str]) -> bool:
+    """Whether a field differs among those of some values that have it.
+
+    Args:
+        values: the values of an axis.
+        names: the path of the field within them.
+    """
+    found = []
+    for value in values:
+        for name in names:
+            if isinstance(value, Mapping):
+                value = value.get(name, _ABSENT)
+            elif isinstance(value, tuple):
+                is_place = name.isdecimal() and int(name) < len(value)
+                value = value[int(name)] if is_place else _ABSENT
+            else:
+                value = getattr(value, name, _ABSENT)
+        if value is not _ABSENT:
+            found.append(value)
+    return any(value != found[0] for value in found)
 
 
 def _in_configuration(parent: Cell | None, of_block: Recipe | None) -> str | None:

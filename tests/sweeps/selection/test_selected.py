@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +14,7 @@ from quantlab.initial_weights import TrialWeights
 from quantlab.models.convnet import ConvNet
 from sweeps.loading import load_sweep
 from sweeps.planning.plan import plan_of
+from sweeps.reporting.frames import axes_of_table
 from sweeps.selection.names import name_with
 from sweeps.selection.part_of_sweep import report_name
 from sweeps.selection.selected import selected
@@ -207,12 +209,47 @@ def test_settings_that_trials_do_not_take_are_refused_in_one_line(setting: str, 
 
 
 def test_a_setting_must_not_make_two_trials_the_same() -> None:
-    models = Axis("width", "model", {"4": ConvNet(width=4), "8": ConvNet(width=8)})
-    sweep = SweepSpec(name="sizes", base=FULL, blocks=(Block("FP", axes=(models,)),), seeds=(0,))
-    with pytest.raises(ConfigurationError, match="'FP width=4 seed=0' and 'FP width=8 seed=0' wou"):
-        selected(sweep, settings=["model.width=6"])
-    part, _ = selected(sweep, settings=["model.width=6"], only=["width=8"])
-    assert [cell.recipe.model for cell in part.cells] == [ConvNet(width=6)]
+    blocks = (Block("4", overrides={"epochs": 4}), Block("8", overrides={"epochs": 8}))
+    sweep = SweepSpec(name="sizes", base=FULL, blocks=blocks, seeds=(0,))
+    with pytest.raises(ConfigurationError, match="'4 seed=0' and '8 seed=0' would be the same tri"):
+        selected(sweep, settings=["epochs=6"])
+    part, _ = selected(sweep, settings=["epochs=6"], only=["block=8"])
+    assert [cell.recipe.epochs for cell in part.cells] == [6]
+
+
+def test_a_setting_within_the_values_of_an_axis_is_one_that_they_have_in_common() -> None:
+    """Otherwise a trial would have another value than its name says."""
+    widths = Axis("width", "model", {"4": ConvNet(width=4), "8": ConvNet(width=8)})
+    decay = {"weight_decay": 0.1}
+    options = {"slow": {"momentum": 0.5, **decay}, "fast": {"momentum": 0.9, **decay}}
+    blocks = (Block("FP", axes=(widths, Axis("options", "optimizer.options", options))),)
+    sweep = SweepSpec(name="sizes", base=FULL, blocks=blocks, seeds=(0,))
+    for setting, says in {
+        "model.width=6": "the axis 'width' of block 'FP' set model with different width; choose ",
+        "optimizer.options.momentum=0": "the axis 'options' of block 'FP' set optimizer.options ",
+    }.items():
+        for only in ([], ["width=8,options=fast"]):
+            with pytest.raises(ConfigurationError, match=f"--set {setting}: the values of {says}"):
+                selected(sweep, settings=[setting], only=only)
+    in_common = ["optimizer.options.weight_decay=0.2", "optimizer.options.nesterov=True"]
+    part, _ = selected(sweep, settings=in_common)
+    found = [cell.recipe.optimizer.options for cell in part.cells]
+    assert [(one["weight_decay"], one["nesterov"]) for one in found] == [(0.2, True)] * 4
+
+
+def test_every_number_of_a_column_can_be_chosen() -> None:
+    """Also numbers that six digits do not tell apart, as those of an axis with labels."""
+    numbers = (0.1234567, 0.1234568)
+    axis = Axis("x", "quantization.sharpness.rho0", dict(zip("ab", numbers, strict=True)))
+    blocks = (Block("PC", base=quantized(), axes=(axis,)),)
+    sweep = SweepSpec(name="close", base=FULL, blocks=blocks, seeds=(0,))
+    for name, number in zip("ab", numbers, strict=True):
+        part, _ = selected(sweep, only=[f"rho0={number}"])
+        assert [cell.coordinates["x"] for cell in part.cells] == [name]
+    part, _ = selected(sweep, only=["rho0>0.1234567"])
+    assert [cell.coordinates["x"] for cell in part.cells] == ["b"]
+    table = pd.DataFrame({"method": "PC", "rho0": numbers, "seed": 0})
+    assert [one["rho0"] for one in axes_of_table(table)] == ["0.1234567", "0.1234568"]
 
 
 def test_values_are_those_of_python_or_text() -> None:
