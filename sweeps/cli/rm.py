@@ -1,6 +1,7 @@
 """The command `sweeps rm`: which trials are removed, and what goes with them."""
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -227,7 +228,7 @@ def _is_same(known: KnownSweep, given: str) -> bool:
         return not known.source
     if not known.source:
         return known.name not in (*named_sweeps(), *named_studies())
-    return known.source == str(Path(given).absolute()) or not Path(known.source).exists()
+    return known.source == os.path.abspath(given) or not os.path.exists(known.source)
 
 
 def _recorded(name: str, known: Sequence[KnownSweep]) -> list[KnownSweep]:

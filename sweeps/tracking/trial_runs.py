@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -41,7 +42,11 @@ class TrialRuns:
         self._server = server
         self._storage = storage
         self._folders = Folders(server, storage)
-        self._client = MlflowClient(tracking_uri=server.uri)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """The client, which creates a database that does not exist."""
+        return MlflowClient(tracking_uri=self._server.uri)
 
     def find(self, fingerprints: Collection[str]) -> dict[str, list[TrialRun]]:
         """Return the runs of trials by their fingerprints: own ones, and those that they share.
