@@ -55,13 +55,22 @@ def _has_added(options: argparse.Namespace) -> bool:
 
 
 def load_chosen_or_study(
-    options: argparse.Namespace, *, outlined: bool = False
+    options: argparse.Namespace,
+    *,
+    outlined: bool = False,
+    with_parents: bool = False,
+    of_both: str = "",
 ) -> "SweepSpec | StudySpec":
     """Load a sweep as `load_chosen` does, or a study, of which no trials can be chosen.
+
+    If a file defines both, the sweep is meant if its name is given, or if options choose its
+    trials. Otherwise it is the study, and a line on standard error says so.
 
     Args:
         options: the parsed command line, with the options of `selection_options`.
         outlined: whether an outline of a sweep is enough; see `sweeps.outlines`.
+        with_parents: see `load_chosen`.
+        of_both: ``sweep`` or ``study`` if this one of both is meant anyway.
 
     Raises:
         ConfigurationError: see `load_chosen`; or trials of a study are to be chosen, or a sweep is
@@ -74,64 +83,84 @@ def load_chosen_or_study(
     if options.sweep in named_sweeps():  # which has an outline
         spec = _load(options, outlined)
     else:
-        from sweeps.loading import load_either
-
-        refuse_name_of_file(options)
-        spec = load_either(options.sweep)
-        _require_remembered(spec.name, options)
+        spec = _defined_in_file(options, of_both)
     if isinstance(spec, SweepSpec):
         refuse_study_storage(options)
-        return _chosen(spec, options, with_parents=False)
+        return _chosen(spec, options, with_parents)
     refuse_selection(options, "a study")
+    return spec
+
+
+def _defined_in_file(options: argparse.Namespace, of_both: str) -> "SweepSpec | StudySpec":
+    """Load the sweep or study of a file, which the options name, or the name of one of two."""
+    from quantlab.errors import ConfigurationError
+    from sweeps.loading import load_either
+    from sweeps.loading.files import name_of_other
+
+    name = getattr(options, "name_in_file", "")
+    if (known := _remembered(options)) is not None:
+        file, name = os.path.relpath(known.source or "."), options.sweep
+        if not (os.path.isfile(file) and name_of_other(load_either(file))):
+            refuse_name_of_file(options)
+        options.sweep = file
+    spec = load_either(options.sweep, of_both=name or of_both or "study")
+    if name not in ("", spec.name):
+        raise ConfigurationError(
+            f"{name}: its file {options.sweep} defines {spec.name!r} now; give the file, with the "
+            f"options of {name} if --set has made it, or see `sweeps list` for what the storage has"
+        )
+    other = "" if name or of_both else name_of_other(spec)
+    if other and changed_options(options, *SELECTION):
+        return load_either(options.sweep, of_both="sweep")
+    if other:
+        print(
+            f"sweeps: {options.sweep} defines the sweep {other} and the study {spec.name}, which "
+            f"is meant here; for the sweep, give its name if it has been run, or --only",
+            file=sys.stderr,
+            flush=True,
+        )
     return spec
 
 
 def find_remembered_file(options: argparse.Namespace) -> None:
     """Replace the name of a sweep or study of a user's file, which the storage knows, by the file.
 
-    A file that is not there is left to `refuse_name_of_file`, and one that defines something else
-    now to `load_chosen_or_study`.
+    A file that is not there is left to `refuse_name_of_file`, and one that does not define it any
+    more to `load_chosen_or_study`, to which `name_in_file` tells the name.
 
     Args:
         options: the parsed command line, of which `sweep` may change.
     """
     known = _remembered(options)
     if known is not None and os.path.isfile(known.source):
-        options.remembered = known.name
-        options.sweep = os.path.relpath(known.source)
-
-
-def _require_remembered(name: str, options: argparse.Namespace) -> None:
-    """Require that a file defines the sweep or study by whose name it was found."""
-    remembered = getattr(options, "remembered", name)
-    if remembered != name:
-        from quantlab.errors import ConfigurationError
-
-        raise ConfigurationError(
-            f"{remembered}: its file {options.sweep} defines {name!r} now; give the file for that "
-            f"one, or see `sweeps list` for what the storage has of {remembered}"
-        )
+        options.name_in_file, options.sweep = options.sweep, os.path.relpath(known.source)
 
 
 def refuse_name_of_file(options: argparse.Namespace) -> None:
-    """Refuse the name of a sweep or study of a user's file, which the storage knows.
+    """Refuse the name of a sweep or study that the storage knows, and that no name loads.
 
     Args:
         options: the parsed command line.
 
     Raises:
-        ConfigurationError: `options.sweep` is such a name; the message names the file.
+        ConfigurationError: `options.sweep` is such a name; the message names the file, or says
+            that there is none.
     """
     if (known := _remembered(options)) is not None:
         from quantlab.errors import ConfigurationError
 
+        if not known.source:
+            raise ConfigurationError(
+                f"{known.kind} {options.sweep!r} has settings that --set has changed, or is of "
+                "another release: give the sweep and the options that it was run with"
+            )
         raise ConfigurationError(
             f"{known.kind} {options.sweep!r} is in a file: give {os.path.relpath(known.source)}"
         )
 
 
 def _remembered(options: argparse.Namespace) -> "KnownSweep | None":
-    """Return what the storage knows of a sweep or study of a user's file that is named."""
+    """Return what the storage knows of a sweep or study that is named and not of the release."""
     from sweeps.loading import named_studies, named_sweeps
 
     name: str = options.sweep
@@ -141,7 +170,7 @@ def _remembered(options: argparse.Namespace) -> "KnownSweep | None":
     from sweeps.storage.folder import Storage
 
     found = (known for known in recorded(Storage(options.storage)) if known.name == name)
-    return next((known for known in found if known.source), None)
+    return next(found, None)
 
 
 def refuse_selection(

@@ -52,7 +52,8 @@ class KnownSweep:
     """``sweep`` or ``study``."""
     source: str = ""
     """Path of the user's file, in the record relative to the storage; empty for a sweep or study of
-    the release."""
+    the release, and for a sweep with settings that options have changed. Earlier releases recorded
+    the file for these, too."""
     time: float = 0.0
     """Time of the last command that trained it, in seconds since 1970; 0 if it is unknown."""
     trials: tuple[KnownTrial, ...] = ()
@@ -118,7 +119,8 @@ def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
 
     Args:
         sweep: the sweep.
-        source: its name, or the path of its file, as the user gave it.
+        source: its name, or the path of its file, as the user gave it; empty if options have
+            changed its trials, so that neither loads them.
         storage: the storage, whose folder exists.
 
     Raises:

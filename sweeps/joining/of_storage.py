@@ -44,10 +44,12 @@ def sweeps_in(folder: Path, tag: str = "") -> tuple[list[SweepSource], list[str]
         except ConfigurationError as error:
             notes.append(f"sweep {known.name} in {folder} is left out: {error}")
             continue
-        if sweep.name != known.name:
+        # The file was edited, or an earlier release has run it with --set.
+        if known.source and sweep.name != known.name:
             notes.append(
                 f"sweep {known.name} in {folder} is left out, because its file {known.source} "
-                f"defines {sweep.name} now"
+                f"defines {sweep.name} now; if --set has made it, write its report as CSV, and "
+                "give that table"
             )
             continue
         found.append(SweepSource(_with_chosen(sweep, known), storage, str(folder), tag))

@@ -1,5 +1,6 @@
 """Load a sweep or a study, by its name or from a Python file."""
 
+import ast
 import dataclasses
 import importlib
 import re
@@ -61,11 +62,13 @@ def load_study(name_or_path: str) -> "StudySpec":
     return _load("study", name_or_path, named_studies(), "sweeps.studies", "STUDY", StudySpec)
 
 
-def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
-    """Load a sweep or a study; the study if a file defines both.
+def load_either(name_or_path: str, of_both: str = "study") -> "SweepSpec | StudySpec":
+    """Load a sweep or a study.
 
     Args:
         name_or_path: see `load_sweep` and `load_study`.
+        of_both: which of them is meant if a file defines both: ``study``, ``sweep``, or the name of
+            either; the study if neither has this name.
 
     Raises:
         ConfigurationError: see `load_sweep` and `load_study`.
@@ -78,7 +81,9 @@ def load_either(name_or_path: str) -> "SweepSpec | StudySpec":
             raise _unknown("sweep", name_or_path, "sweeps and studies", both)
         return load_sweep(name_or_path)
     module = _load_file(Path(name_or_path), "sweep")
-    if "STUDY" in vars(module):
+    sweep = vars(module).get("SWEEP")
+    is_sweep = isinstance(sweep, SweepSpec) and of_both in ("sweep", sweep.name)
+    if "STUDY" in vars(module) and not is_sweep:
         from sweeps.study import StudySpec
 
         return _defined(module, "study", name_or_path, "STUDY", StudySpec)
@@ -192,6 +197,27 @@ def _load_file(path: Path, what: str) -> ModuleType:
         del sys.modules[module.__name__]
         raise ConfigurationError(f"{_place(error, path)}: {_reason(error)}") from error
     return module
+
+
+def name_of_other(spec: "SweepSpec | StudySpec") -> str:
+    """Return the name of the other one if the last file defines a sweep and a study.
+
+    A file may also import the sweep that its study is about, which does not count.
+
+    Args:
+        spec: the one that was loaded from it.
+    """
+    module = last_file()
+    found = {} if module is None else {name: vars(module).get(name) for name in ("SWEEP", "STUDY")}
+    if not any(one is spec for one in found.values()):
+        return ""
+    assigned = {
+        node.id
+        for node in ast.walk(ast.parse(vars(module)[SOURCE]))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    others = (one for name, one in found.items() if one is not spec and name in assigned)
+    return next((str(getattr(one, "name", "")) for one in others), "")
 
 
 def last_file() -> ModuleType | None:

@@ -54,7 +54,8 @@ def run_cells(
         tracking_uri: the MLflow server; None for that of the environment or of the storage.
         data_dir: folder of the datasets.
         resources: the resources of each trial.
-        source: name of the sweep, or the path of its file, as the user gave it.
+        source: name of the sweep, or the path of its file, as the user gave it; empty if neither
+            loads these trials.
         quiet: whether to print no progress.
         origin: the command, which is recorded with each trial.
         archive: where finished trials are written; None for no archive.

@@ -96,6 +96,11 @@ class _Run:
         self._warnings: list[str] = []
         """What was said about data that has changed."""
 
+    @property
+    def _source(self) -> str:
+        """What loads the sweep; empty if only the options do, as its settings are changed."""
+        return "" if self._options.set else str(self._options.sweep)
+
     def train(self, order: Sequence[str] = ()) -> "Ending | None":
         """Train what has not finished, as far as the budget allows.
 
@@ -152,7 +157,7 @@ class _Run:
                 sweep,
                 cells,
                 storage,
-                source=options.sweep,
+                source=self._source,
                 steering=steering,
                 listener=self._listener,
                 **self._training,
@@ -169,7 +174,7 @@ class _Run:
         from sweeps.tracking.tracker import Tracker
 
         sweep, storage, archive = self._sweep, self._storage, self._training["archive"]
-        remember_sweep(sweep, self._options.sweep, storage)
+        remember_sweep(sweep, self._source, storage)
         name, metric = sweep.experiment or sweep.name, main_metric(sweep.cells)
         bring_up_to_date(Tracker(name, storage, self._options.tracking_uri, metric), sweep.cells)
         if archive is not None:

@@ -35,7 +35,7 @@ from sweeps.worker.trial import run_trial
 from tests.conftest import Command, Ran
 from tests.sweeps import made_studies
 from tests.sweeps.cli.test_command import assert_one_line
-from tests.sweeps.sweep_files import TINY, WITH_CHILD, changed
+from tests.sweeps.sweep_files import STUDY, TINY, WITH_CHILD, changed
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,41 @@ def test_status_and_watch_find_the_file_of_a_sweep(
     (tiny_copy / "tiny.py").unlink()
     done = quick_command(tiny_copy, "status", "tiny")
     assert done.stderr == "sweeps: error: sweep 'tiny' is in a file: give tiny.py\n"
+
+
+def test_the_file_of_a_sweep_is_not_taken_for_what_it_does_not_define(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    """With two epochs, the trials of the changed sweep are those that have finished."""
+    done = quick_command(tiny_copy, "run", "tiny.py", "--set", "epochs=2")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in data_of(quick_command, tiny_copy, "list")["sweeps"]}
+    assert rows["tiny-epochs-2"]["file"] is None
+    for command in ("status", "watch", "run", "report"):
+        done = quick_command(tiny_copy, command, "tiny-epochs-2")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "sweep 'tiny-epochs-2' has settings that --set has changed, or is" in done.stderr
+    storage, file = Storage(tiny_copy / "runs"), str(tiny_copy / "tiny.py")
+    changed, _ = selected(load_sweep(file), settings=["epochs=2"])
+    remember_sweep(changed, file, storage)  # as earlier releases did
+    for command in ("status", "watch"):
+        done = quick_command(tiny_copy, command, "tiny-epochs-2")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "tiny-epochs-2: its file tiny.py defines 'tiny' now; give the file," in done.stderr
+
+
+def test_both_that_a_file_defines_can_be_looked_at(tiny_copy: Path, quick_command: Command) -> None:
+    """The study, unless options or a name say that it is the sweep."""
+    (tiny_copy / "tiny.py").write_text(STUDY)
+    for arguments in (("tiny",), ("tiny.py", "--only", "seed>=0")):
+        done = quick_command(tiny_copy, "status", *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("tiny: 6 COMPLETE\n")
+    for command in ("show", "verify"):
+        done = quick_command(tiny_copy, command, "tiny")
+        assert (done.returncode, done.stderr) == (0, "")
+    done = quick_command(tiny_copy, "show", "tiny.py")
+    assert "tiny.py defines the sweep tiny and the study tiny-study, which is mea" in done.stderr
 
 
 def test_show_and_log(tiny: Ran, quick_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +322,17 @@ def test_trials_that_options_have_chosen_stay_known(tiny_copy: Path) -> None:
     }
     assert len(known.all_trials) == 6 + 3
     assert sorted(known.states(storage).values(), key=str)[-3:] == [TrialState.WAITING] * 3
+
+
+def test_rm_without_yes_makes_no_database_and_knows_a_file_by_every_path(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    (tiny_copy / "below").mkdir()
+    (tiny_copy / "runs" / "mlflow.db").unlink()
+    where = ("--storage", "../runs")
+    planned = data_of(quick_command, tiny_copy / "below", "rm", "../tiny.py", *where)
+    assert (len(planned["trials"]), planned["kept"], planned["mlflow_runs"]) == (6, [], [])
+    assert not (tiny_copy / "runs" / "mlflow.db").exists()
 
 
 def test_a_sweep_of_the_same_name_in_another_file_is_another(

@@ -106,6 +106,7 @@ def test_a_command_is_cancelled_between_two_rounds(
         first=[],
         data=tmp_path,
         sweep="made",
+        set=[],
     )
     training = {"archive": None, "origin": Origin(command="sweeps run made")}
     run = _Run(options, training, SWEEP, storage)
