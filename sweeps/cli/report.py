@@ -27,6 +27,7 @@ from sweeps.cli.parsing.deciding import margin_of
 from sweeps.cli.summary import print_warnings
 from sweeps.coordinates import main_metric
 from sweeps.deciding.record import recorded
+from sweeps.labels import label_of_number
 from sweeps.planning.data_changes import data_warnings
 from sweeps.reporting import sweep_report
 from sweeps.reporting.computed import description_of, options_of, origin_of, results_of
@@ -81,7 +82,7 @@ def report(options: argparse.Namespace) -> int:
     options.sweep = options.sources[0]
     if len(options.sources) > 1 or options.by or not is_plain(options.sweep):
         made_by = _call("report", options, *SELECTION, "storage", *_OPTIONS)
-        data = report_joined(options, chosen, partial(_named, chosen), made_by)
+        data = report_joined(options, partial(_named, chosen), made_by)
     else:
         data = _of_one(options, chosen)
     if options.json:
@@ -250,7 +251,7 @@ def _decided(spec: SweepSpec | StudySpec, options: argparse.Namespace) -> list[s
     known = recorded(spec.name, Storage(options.storage))
     if known is None or not isinstance(spec, PartOfSweep) or spec.added is None:
         return []
-    margin, most = f"{known.margin:g}", str(known.most_seeds)
+    margin, most = label_of_number(known.margin), str(known.most_seeds)
     return ["--until-decided", "--margin", margin, "--most-seeds", most]
 
 

@@ -88,7 +88,8 @@ def record(
 def grown(sweep: SweepSpec, storage: Storage) -> SweepSpec:
     """Return a sweep with the trials that were added to it since it was loaded.
 
-    A part of a sweep stays as it is.
+    One that was run until decided says so, even if nothing had to be added. A part of a sweep stays
+    as it is.
 
     Args:
         sweep: the sweep, of which the blocks have recipes.
@@ -99,7 +100,10 @@ def grown(sweep: SweepSpec, storage: Storage) -> SweepSpec:
         OSError: see `recorded`.
     """
     known = recorded(sweep.name, storage) if report_name(sweep) == sweep.name else None
-    if known is None or {one.fingerprint for one in known.added} <= set(added_to(sweep) or {}):
+    if known is None:
+        return sweep
+    before = added_to(sweep)
+    if before is not None and {one.fingerprint for one in known.added} <= set(before):
         return sweep
     return with_added(sweep, known.added)
 

@@ -2,14 +2,18 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from quantlab import ConfigurationError
 from sweeps.cli.joining.sources import named_sources
+from sweeps.cli.parsing.deciding import margin_of
 from sweeps.cli.summary import print_warnings
+from sweeps.deciding.record import recorded
 from sweeps.joining.measurements import JoinedTrials, joined_trials
 from sweeps.joining.naming import joined_name
 from sweeps.joining.source import SweepSource
+from sweeps.labels import label_of_number
 from sweeps.planning.data_changes import data_warnings
 from sweeps.printing.number_of import number_of
 from sweeps.reporting import sweep_report
@@ -27,7 +31,6 @@ _MOST_NAMED = 3
 
 def report_joined(
     options: argparse.Namespace,
-    chosen: sweep_report.ReportOptions,
     named: Callable[[str], sweep_report.ReportOptions],
     made_by: str,
 ) -> dict[str, Any]:
@@ -35,8 +38,7 @@ def report_joined(
 
     Args:
         options: the parsed command line.
-        chosen: options of the report.
-        named: returns them with the name of the report.
+        named: returns the options of the report with its name.
         made_by: the command line, for the head of the report.
 
     Raises:
@@ -61,15 +63,19 @@ def report_joined(
         only=options.only,
         exclusions=exclusions,
     )
-    notes = [*given.notes, *joined.notes, *exclusions.notes]
-    name = part_name(joined_name(given.short_names), options.only, where=options.where)
+    margin, of_margins = _margin(options, sweeps)
+    notes = [*given.notes, *joined.notes, *of_margins, *exclusions.notes]
+    whole = joined_name(
+        given.short_names, given.places, is_ambiguous=given.is_ambiguous, by=options.by or ""
+    )
+    name = part_name(whole, options.only, where=options.where)
     out = options.out or Storage(options.storage).root / "reports" / name
     written = sweep_report.report(
         joined.measurements,
         out,
         _title(joined.names, options.only),
         _facts(joined, notes) | {"made by": made_by},
-        named(name),
+        replace(named(name), margin=margin / 100),
         details=joined.details,
         links=joined.links(out),
         failed=joined.failed(out),
@@ -90,6 +96,24 @@ def report_joined(
         **report_data(written),
         "mlflow": None,
     }
+
+
+def _margin(options: argparse.Namespace, sweeps: Sequence[SweepSource]) -> tuple[float, list[str]]:
+    """Return the margin in points, and a note if the sweeps were run for different ones.
+
+    It is the given one, or that of the sweeps that were run until decided, or else the usual one.
+    """
+    usual, found = margin_of(options), {}
+    if options.margin is None:
+        records = {source.name: recorded(source.sweep.name, source.storage) for source in sweeps}
+        found = {name: known.margin for name, known in records.items() if known is not None}
+    if len(set(found.values())) < 2:
+        return next(iter(found.values()), usual), []
+    each = ", ".join(f"{name}: {label_of_number(margin)}" for name, margin in found.items())
+    return usual, [
+        f"the sweeps were run until decided with different margins ({each}), and the report has "
+        f"{label_of_number(usual)}; give --margin for another one"
+    ]
 
 
 def _title(names: Sequence[str], only: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """The sources that the arguments of `sweeps report` name."""
 
 import argparse
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,11 @@ class NamedSources:
     sources: list[Source] = field(default_factory=list)
     short_names: list[str] = field(default_factory=list)
     """A name of each argument, of which the name of the report is made."""
+    places: list[str] = field(default_factory=list)
+    """The absolute path of each argument that is one, or the name of the sweep."""
+    is_ambiguous: bool = False
+    """Whether other arguments may have the same short names: a table or folder elsewhere, or one
+    argument that is no plain sweep, whose report would be in the folder of that on a sweep."""
     notes: list[str] = field(default_factory=list)
     """A sentence on each sweep that is left out."""
 
@@ -83,7 +89,7 @@ def named_sources(options: argparse.Namespace) -> NamedSources:
             found.notes += notes
             short = Path(name).resolve().name
         else:
-            spec = load_chosen_or_study(own)
+            spec = load_chosen_or_study(own, of_both="sweep")  # studies are not joined
             if isinstance(spec, StudySpec):
                 raise ConfigurationError(
                     f"{argument}: is a study, which is not joined with others; report on it alone"
@@ -91,4 +97,9 @@ def named_sources(options: argparse.Namespace) -> NamedSources:
             found.sources.append(SweepSource(spec, Storage(options.storage), tag=tag))
             short = report_name(spec)
         found.short_names.append(tag or short)
+        is_path = is_table(name) or _is_folder(name)
+        is_file = is_path or name.endswith(".py")
+        found.places.append(os.path.abspath(name) if is_file else name)
+        found.is_ambiguous |= is_path and os.path.dirname(os.path.abspath(name)) != os.getcwd()
+        found.is_ambiguous |= len(options.sources) == 1 and (is_path or bool(tag))
     return found

@@ -1,12 +1,17 @@
 """Reports on several sweeps, folders of results and tables, from the command line to the files."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from sweeps.deciding.record import record
+from sweeps.storage import Storage
 from tests.conftest import Command
+from tests.sweeps.sweep_files import TINY
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +56,39 @@ def test_a_sweep_is_joined_with_another_storage_and_a_table(
     assert "leaves out 2 of 6 trials: 2 of MD" in page
     assert f"../../../theirs/trials/{kept['trial_id'].iloc[0]}/" in page
     assert "sweeps report zeros.csv old=theirs tiny.py --where" in page
+
+
+def test_joined_reports_have_folders_of_their_own_and_the_margin_of_their_sweeps(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    """Of a sweep with an axis, of two folders of the same name, and under the name of a sweep."""
+    storage, theirs = Storage(tiny_copy / "runs"), tiny_copy / "theirs" / "runs"
+    record("tiny", storage, margin=2.5, most_seeds=8)
+    shutil.copytree(storage.root, theirs)
+    (tiny_copy / "theirs" / "tiny.py").write_text(TINY)
+
+    def reported(*arguments: str) -> tuple[str, set[str], list[str]]:
+        done = quick_command(tiny_copy, "report", *arguments, "--format", "html", "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        page = (Path(found["directory"]) / "report.html").read_text()
+        margins = set(re.findall(r"margin(?: is| of) ([\d.]+) points", page))
+        return Path(found["directory"]).name, margins, found["notes"]
+
+    names = [name for name, margins, _ in map(reported, ("runs", "theirs/runs", "tiny=runs"))]
+    assert len({"runs", "tiny", *names}) == 5
+    name, margins, notes = reported("tiny.py", "--by", "sweep")
+    assert (name, margins, notes) == ("tiny-by-sweep", {"2.5"}, [])
+    record("tiny", Storage(theirs), margin=2.0, most_seeds=8)
+    _, margins, notes = reported("runs", "theirs/runs")
+    assert margins == {"3"}
+    assert notes[-1] == (
+        "the sweeps were run until decided with different margins (tiny in runs: 2.5, tiny in "
+        "theirs/runs: 2), and the report has 3; give --margin for another one"
+    )
+    _, margins, notes = reported("runs", "theirs/runs", "--margin", "2")
+    assert margins == {"2"}
+    assert not any("margin" in note for note in notes)
 
 
 def test_what_a_folder_has_and_cannot_be_loaded_is_told(
