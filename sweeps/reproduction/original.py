@@ -38,15 +38,20 @@ def cells_of_command(
         The trials by their fingerprints. Copies of files exist within the `with` block only.
 
     Raises:
-        ConfigurationError: the trial is of an older version, or neither the file nor the copy has
-            such a trial.
+        ConfigurationError: nothing tells the sweep of the trial, or neither the file nor the copy
+            has such a trial.
     """
-    if not (result.command or given):
-        raise ConfigurationError(
-            f"trial {folder.fingerprint}: an older version trained it and did not record its "
-            "command; give its sweep, such as `sweeps reproduce TRIAL FILE.py`"
-        )
-    words = shlex.split(result.command)[1:] or ["status", given]
+    words = shlex.split(result.command)[1:]
+    if words[:1] not in (["run"], ["search"]):  # such as `sweeps reproduce` of another trial
+        if not given:
+            why = "an older version trained it and did not record its command"
+            if words:
+                why = f"`{result.command}` trained it, which does not tell its sweep"
+            raise ConfigurationError(
+                f"trial {folder.fingerprint}: {why}; give its sweep, such as "
+                "`sweeps reproduce TRIAL FILE.py`"
+            )
+        words = ["status", given]
     options, there = parse(words), Path(result.folder)
     try:
         with chdir(there) if there.is_dir() and not given else nullcontext():

@@ -16,6 +16,7 @@ from sweeps.cli.options import (
     study_storage,
     sweep_argument,
 )
+from sweeps.cli.parsing.completion import completed_by, fingerprints
 
 if TYPE_CHECKING:
     from sweeps.cell import Cell
@@ -27,12 +28,13 @@ HELP = "Train a finished trial again, beside the original, and compare them bit 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    command.add_argument(
+    argument = command.add_argument(
         "trial",
         type=some_text,
         metavar="TRIAL",
         help="fingerprint of the trial; the first digits are enough if no other trial has them",
     )
+    completed_by(argument, fingerprints)
     sweep_argument(command, kinds=("sweep", "study"), default="")
     storage_folder(command)
     study_storage(command)
@@ -123,21 +125,25 @@ def _cells(
         options: that of this command.
         storage: the storage of the trials.
     """
-    from sweeps.cli.chosen import load_chosen_or_study, refuse_study_storage
-    from sweeps.loading import load_study
-    from sweeps.study import StudySpec
+    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.spec import SweepSpec
 
+    where = options.study_storage or getattr(named, "study_storage", None)
     named.sweep = options.sweep or named.sweep
     named.storage = storage.root  # which knows the trials that were added to a sweep
-    is_search = named.run.__module__.endswith(".search")  # a file may also define a sweep
-    spec = load_study(named.sweep) if is_search else load_chosen_or_study(named)
-    if not isinstance(spec, StudySpec):
-        named.study_storage = options.study_storage
-        refuse_study_storage(named)
+    named.study_storage = options.study_storage
+    for name, absent in (("only", []), ("seeds", None), ("set", [])):
+        vars(named).setdefault(name, absent)  # `sweeps search` does not have them
+    kinds = {"run": "sweep", "search": "study"}
+    spec = load_chosen_or_study(
+        named,
+        with_parents=True,  # which the command has trained, too
+        of_both=kinds.get(named.run.__module__.rpartition(".")[2], ""),
+    )
+    if isinstance(spec, SweepSpec):
         return spec.cells
     from sweeps.searching.results import cells_of, load
 
-    where = options.study_storage or getattr(named, "study_storage", None)
     return cells_of(spec, load(spec, storage, where), storage)
 
 

@@ -137,6 +137,7 @@ def test_bash_completes_commands_options_names_files_and_trials(tmp_path: Path) 
         "sweeps run mi": "mine.py mirror_descent_binary",
         "sweeps show --tri": "--trial",
         "sweeps log 0a": "0a1b2c3d4e5f6071",
+        "sweeps reproduce 0a": "0a1b2c3d4e5f6071",
         "sweeps export digits --format s": "safetensors",
     }
     path = os.pathsep.join([str(Path(SWEEPS).parent), os.environ["PATH"]])

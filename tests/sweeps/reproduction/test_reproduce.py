@@ -18,7 +18,7 @@ from sweeps.storage import Storage, TrialFolder, source_archive
 from sweeps.storage.records import Running
 from sweeps.worker.trial import run_trial, train_trials
 from tests.conftest import Command, Ran
-from tests.sweeps.sweep_files import TINY, changed
+from tests.sweeps.sweep_files import STUDY, TINY, WITH_CHILD, changed
 
 pytestmark = pytest.mark.slow
 
@@ -185,6 +185,36 @@ def test_a_trial_of_a_job_or_of_an_older_release_differs_in_nothing_that_it_has(
         f"last_finite_loss was None, is 2.0; test_accuracy was 0.125, "
         f"is {result.test['accuracy']}; test_loss was 3.0, is {result.test.get('loss')}"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "given"),
+    [
+        (STUDY, "sweeps run tiny.py", ()),  # which defines a study, too
+        (WITH_CHILD, "sweeps run tiny.py --only block=child", ()),  # which needs its network
+        (TINY, "sweeps reproduce 0123", ("tiny.py",)),
+        (TINY, "sweeps search gone.py", ("tiny.py",)),
+    ],
+)
+def test_the_sweep_of_a_trial_is_found(
+    tiny_copy: Path, quick_command: Command, text: str, command: str, given: tuple[str, ...]
+) -> None:
+    """By the command that trained it, or by what is given. It is not trained again here."""
+    (tiny_copy / "tiny.py").write_text(text)
+    cells = load_sweep(str(tiny_copy / "tiny.py")).cells
+    name = next(cell.fingerprint for cell in cells if cell.name == "MD rho0=0.5 seed=0")
+    original = Storage(tiny_copy / "runs").trial(name)
+    result = original.result.read()
+    assert result is not None
+    original.result.write(replace(result, command=command, folder=str(tiny_copy)))
+    shutil.copytree(original.path, Storage(tiny_copy / "again").trial(name).path)
+    done = quick_command(tiny_copy, "reproduce", name, *given, "--out", "again")
+    assert done.returncode == 0, done.stderr
+    assert "MD rho0=0.5 seed=0" in done.stderr
+    original.sources.unlink()
+    original.result.write(replace(result, command="sweeps reproduce 0123"))
+    done = quick_command(tiny_copy, "reproduce", name, "--out", "again")
+    assert "`sweeps reproduce 0123` trained it, which does not tell its sweep; g" in done.stderr
 
 
 def test_what_cannot_be_reproduced_is_one_line(
