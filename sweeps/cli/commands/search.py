@@ -15,7 +15,7 @@ from sweeps.cli.options import (
     training_arguments,
     training_options,
 )
-from sweeps.cli.parsing.control import budget_option, notice_options
+from sweeps.cli.parsing.control import budget_option, notice_options, require_time_budget
 from sweeps.printing.number_of import number_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, print the best configuration, and return the exit code."""
-    from quantlab.errors import ConfigurationError
     from sweeps.cli.chosen import refuse_name_of_file
     from sweeps.control.notices import Notices
     from sweeps.loading import load_study
@@ -59,11 +58,7 @@ def run(options: argparse.Namespace) -> int:
     storage = Storage(options.storage)
     if options.promote is not None:
         require_free(options.promote)
-    if options.budget is not None and options.budget.trials is not None:
-        raise ConfigurationError(
-            f"--budget {options.budget.trials}trials: a search ends after its "
-            f"{spec.configurations} configurations; give a time, such as 200h"
-        )
+    require_time_budget(options.budget, spec.configurations)
     with Notices(
         spec.name,
         on_end=options.on_end,

@@ -137,7 +137,10 @@ def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", l
     from sweeps.cli.command import command_parser, require_folders
     from sweeps.cli.command_line import changed_options
     from sweeps.cli.options import training_arguments
-    from sweeps.loading import load_either, named_studies
+    from sweeps.cli.parsing.control import require_time_budget
+    from sweeps.cli.parsing.deciding import require_until_decided
+    from sweeps.control.priorities import priorities_of
+    from sweeps.loading import load_either, load_study, named_studies
     from sweeps.printing.secrets import hide
     from sweeps.spec import SweepSpec
 
@@ -162,9 +165,18 @@ def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", l
     resources: Resources = training_arguments(parsed)["resources"]
     if is_study:
         refuse_name_of_file(parsed)
-        spec = load_either(options.sweep) if found is None else found
+        study = load_study(options.sweep)
+        if parsed.promote is not None:
+            from sweeps.searching.promotion import require_free
+
+            require_free(parsed.promote)
+        require_time_budget(parsed.budget, study.configurations)
+        name = study.name
         where = changed_options(parsed, "storage", "study_storage")
     else:
-        spec = load_chosen(parsed, with_parents=True)
+        require_until_decided(parsed)
+        sweep = load_chosen(parsed, with_parents=True)
+        priorities_of(sweep, sweep.cells, parsed.first)  # refuses conditions that no trial fulfils
+        name = sweep.name
         where = changed_options(parsed, "seeds", "only", "set", "storage")
-    return command, spec.name, resources, where
+    return command, name, resources, where

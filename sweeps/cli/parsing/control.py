@@ -23,6 +23,23 @@ def budget_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def require_time_budget(budget: Budget | None, configurations: int) -> None:
+    """Refuse a budget of trials for a search.
+
+    Args:
+        budget: the budget; None for none.
+        configurations: number of configurations after which the search ends.
+
+    Raises:
+        ConfigurationError: it is a number of trials.
+    """
+    if budget is not None and budget.trials is not None:
+        raise ConfigurationError(
+            f"--budget {budget.trials}trials: a search ends after its {configurations} "
+            "configurations; give a time, such as 200h"
+        )
+
+
 def first_option(command: argparse.ArgumentParser) -> None:
     """Add the option for the trials that are trained first."""
     command.add_argument(

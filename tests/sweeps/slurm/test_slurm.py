@@ -63,6 +63,9 @@ def directives(script: str) -> dict[str, str]:
             "http://me:***@host: the script would hold a pas",
         ),
         ("-- --only rho=7", "--only rho=7: no trial of sweep tiny has 'rho'"),
+        ("-- --first rho=7", "--first rho=7: no trial of sweep tiny has 'rho'"),
+        ("-- --margin 2", "--margin 2: applies with --until-decided only"),
+        ("-- --until-decided --seeds 3", "--seeds 3: must not be given with --until-decided"),
         ("-- --pakc 9", "unrecognized arguments: --pakc 9 (did you mean '--pack'?)"),
         ("--budget 3h", "--budget 3h; options of `sweeps run` or `sweeps search` go after `--`"),
         ("--tim 4:00:00", "unrecognized arguments: --tim 4:00:00 (did you mean '--time'?)"),
@@ -161,6 +164,13 @@ def test_a_study_is_searched(folder: Path, quick_command: Command) -> None:
         'exec sweeps search digits_bits --quiet --address "$address"\n'
         in (folder / "my job").read_text()
     )
+    for rest, says in (
+        ("--budget 50trials", "--budget 50trials: a search ends after its 60 configurations; give"),
+        ("--promote no/best.py", "--promote no/best.py: the folder "),
+    ):
+        done = quick_command(folder, "slurm", "digits_bits", "--", *rest.split())
+        assert done.returncode == 2
+        assert says in done.stderr
     done = quick_command(folder, "slurm", "digits_bits", "--", "--seeds", "3")
     assert "unrecognized arguments: --seeds 3; see sweeps search --help" in done.stderr
 
