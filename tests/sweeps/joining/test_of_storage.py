@@ -39,8 +39,8 @@ def test_a_sweep_that_its_file_does_not_define_is_told(tmp_path: Path) -> None:
     ((source,), (note,)) = sweeps_in(storage.root)
     assert {cell.recipe.batch_size for cell in source.sweep.cells} == {50}
     assert note == (
-        f"sweep tiny-batch_size-20 in {storage.root} is left out, because {file} defines tiny; "
-        "write its report as CSV, and give that table"
+        f"sweep tiny-batch_size-20 in {storage.root} is left out, because its file {file} defines "
+        "tiny now; if --set has made it, write its report as CSV, and give that table"
     )
 
 
