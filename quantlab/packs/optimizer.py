@@ -127,8 +127,9 @@ class StackedOptimizer:
         Returns:
             One tensor (K, size) per tensor that the optimizers update, for `step`.
         """
+        # Of a sum, because torch imports sympy if it is given gradients of several outputs.
         gradients: Sequence[Tensor] = torch.autograd.grad(
-            losses, self._seen, torch.ones_like(losses), materialize_grads=True
+            losses.sum(), self._seen, materialize_grads=True
         )
         return gradients
 
