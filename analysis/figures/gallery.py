@@ -229,6 +229,8 @@ def _tuning(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
     They have a page of their own; the table has the numbers of more settings.
     """
     costs, metric = findings.tuning_cost, findings.metric
+    if costs.empty:  # some seed of each configuration still runs or waits
+        return
     is_one_page = len(settings_of(costs)) <= SETTINGS_A_PAGE
     if is_one_page and costs["configurations"].max() > MOST_IN_TABLE:
         yield Drawn(

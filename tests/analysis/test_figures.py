@@ -63,6 +63,17 @@ def test_accuracy_over_rho0_is_the_tables() -> None:
     assert len({line.get_color() for line in lines.values()}) == 4
 
 
+def test_configurations_of_which_none_has_all_seeds_have_figures_of_what_there_is() -> None:
+    rows = [(*row[:3], seed, row[4]) for row in EXAMPLE[2:6:2] for seed in (7, 8)]
+    frame = trials(rows)
+    waits = frame["seed"] == 8
+    frame.loc[waits, ["state", "validation_accuracy", "test_accuracy"]] = ["WAITING", None, None]
+    measurements = Measurements(frame)
+    names = [drawn.name for drawn in all_figures(measurements, analyse(measurements))]
+    assert names
+    assert "tuning_cost" not in names
+
+
 def test_rho0_of_zero_is_in_the_figure() -> None:
     rows = [("PC", "binary", 0.0, 0, 0.8), ("PC", "binary", 0.1, 0, 0.9)]
     (axes,) = sensitivity_figure(configurations(trials(rows))).axes
