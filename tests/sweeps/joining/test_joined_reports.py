@@ -68,10 +68,10 @@ def test_joined_reports_have_folders_of_their_own_and_the_margin_of_their_sweeps
     (tiny_copy / "theirs" / "tiny.py").write_text(TINY)
 
     def reported(*arguments: str) -> tuple[str, set[str], list[str]]:
-        done = quick_command(tiny_copy, "report", *arguments, "--format", "html", "--json")
+        done = quick_command(tiny_copy, "report", *arguments, "--format", "markdown", "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        page = (Path(found["directory"]) / "report.html").read_text()
+        page = (Path(found["directory"]) / "report.md").read_text()
         margins = set(re.findall(r"margin(?: is| of) ([\d.]+) points", page))
         return Path(found["directory"]).name, margins, found["notes"]
 
