@@ -28,6 +28,10 @@ PENDING_TRIALS = 200
 """How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
 
 
+_MOST_EARLY = 8
+"""Largest number of processes that start early; others start with their trials, for which there may
+be too little memory."""
+
 _EXIT_HANDLERS = (
     ("ray._private.worker", "shutdown"),
     ("ray.tune.registry", "_unregister_all"),
@@ -125,15 +129,18 @@ def connect(resources: Resources, trials: int) -> int:
 
 
 def _first_workers(resources: Resources, cpus: int, trials: int) -> int:
-    """Return how many processes the first trials or packs need; 0 if they use GPUs.
+    """Return how many processes of the first trials or packs start early.
 
-    A process learns which GPU it has with its trial, which may be too late for imported libraries.
+    It is 0 if trials use GPUs: a process learns which one it has with its trial, which may be too
+    late for imported libraries. And it is never more than trials need, or than `_MOST_EARLY`,
+    because a process without a trial would keep its memory.
     """
     if resources.gpus_per_trial != 0:
         return 0
     packs = math.ceil(trials / resources.pack) if resources.pack else 1
     packs = min(packs, resources.concurrency or packs)
-    return min(int(cpus / resources.cpus), packs) * resources.execution.replicas
+    of_each = max(resources.cpus, resources.most_cpus)
+    return min(min(int(cpus / of_each), packs) * resources.execution.replicas, _MOST_EARLY)
 
 
 def disconnect() -> None:

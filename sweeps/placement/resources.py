@@ -120,9 +120,7 @@ class Resources:
             most: number of trials.
             named_cpus: numbers of CPUs that the blocks of trials name.
         """
-        if self.concurrency is None:
-            return self
-        concurrency = max(1, min(self.concurrency, most))
+        concurrency = self.concurrency and max(1, min(self.concurrency, most))
         return replace(self, concurrency=concurrency, most_cpus=max(named_cpus, default=0.0))
 
     def cpus_of_ray(self, usable: int) -> int:

@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from quantlab.execution import Execution
 from sweeps.connecting import early_workers
+from sweeps.connecting.ray_cluster import _first_workers
+from sweeps.placement.resources import Resources
 
 PROGRAM = """
 import json
@@ -63,6 +67,29 @@ def test_the_first_trials_get_the_processes_that_have_started_early() -> None:
     assert len(seen["early"]) == 2
     assert sorted(pid for pid, _ in seen["used"]) == sorted(seen["early"])
     assert all(modules == ["torch", "ray.tune"] for _, modules in seen["used"])
+
+
+@pytest.mark.parametrize(
+    ("trials", "options", "named", "expected"),
+    [
+        (100, {"concurrency": 2}, (), 2),
+        (100, {}, (), 8),  # not a process for each of 64 CPUs
+        (3, {}, (), 3),
+        (18, {"pack": 9}, (), 2),
+        (18, {"pack": None}, (), 1),  # the number is yet to be measured
+        (100, {"cpus_per_trial": 16}, (), 4),
+        (100, {}, (32.0,), 2),  # as blocks name them
+        (100, {"concurrency": 3, "cpus_per_trial": 0.5}, (), 3),
+        (100, {"gpus_per_trial": 1.0}, (), 0),
+        (100, {"gpus_per_trial": None}, (), 0),
+        (1, {"execution": Execution(replicas=2)}, (), 2),
+    ],
+)
+def test_no_more_processes_start_than_trials_need(
+    trials: int, options: dict[str, Any], named: tuple[float, ...], expected: int
+) -> None:
+    resources = Resources(**options).for_trials(trials, named)
+    assert _first_workers(resources, resources.cpus_of_ray(64), trials) == expected
 
 
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
