@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -186,9 +186,20 @@ def uncompiled(algorithm: type[Optimizer]) -> type[Optimizer]:
         with torch.set_grad_enabled(self.defaults.get("differentiable", False)):
             return plain(self, *arguments, **options)
 
+    def reduced(self: Optimizer, protocol: Any) -> tuple[Any, ...]:
+        _, _, *state = cast(tuple[Any, ...], object.__reduce_ex__(self, max(2, protocol)))
+        return (_empty, (algorithm,), *state)
+
     methods = {name: inspect.unwrap(getattr(algorithm, name)) for name in _EXEMPT}
+    methods["__reduce_ex__"] = reduced  # the class cannot be found by its name
     names = {name: getattr(algorithm, name) for name in ("__module__", "__qualname__", "__doc__")}
     return type(algorithm.__name__, (algorithm,), {**names, **methods, "step": step})
+
+
+def _empty(algorithm: Any) -> Optimizer:
+    """Return an optimizer without state, as it is read from a pickle."""
+    kind = uncompiled(algorithm)
+    return kind.__new__(kind)
 
 
 def group_of_parameters(model: nn.Module, groups: Sequence[Sequence[str]]) -> dict[str, int]:

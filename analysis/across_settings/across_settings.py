@@ -88,7 +88,8 @@ def across_settings(scores: Scores) -> AcrossSettings:
             for name, own in variants.items()
         ]
     )
-    ranked = ranks(np.array([own.mean(axis=0) for own in variants.values()]))
+    means = np.array([own.mean(axis=0) for own in variants.values()])
+    ranked = ranks(means, is_scaled=comparable)
     rows = rows.assign(rank=ranked.mean, critical=ranked.critical, friedman=ranked.p)
     best_first = [list(variants)[place] for place in np.argsort(ranked.mean, kind="stable")]
     profiles = _profiles(scores, drawn) if comparable else pd.DataFrame()

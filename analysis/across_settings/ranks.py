@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.statistics.aggregate import ROUNDING
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.ties import with_ties
 
@@ -30,7 +31,7 @@ class Ranks:
     there are too few tasks for any difference to be."""
 
 
-def ranks(scores: Floats) -> Ranks:
+def ranks(scores: Floats, *, is_scaled: bool = False) -> Ranks:
     """Rank methods on each task, test whether they differ, and which pairs do.
 
     The tests are those that Demsar recommends (Statistical Comparisons of Classifiers over Multiple
@@ -39,8 +40,12 @@ def ranks(scores: Floats) -> Ranks:
     Args:
         scores: (methods, tasks), for at least two methods; equal ones share their ranks. Tasks may
             have scores of very different size.
+        is_scaled: whether 0 is guessing and 1 the best that is expected. What is at 0 but for
+            rounding is then at 0.
     """
     methods, tasks = scores.shape
+    if is_scaled:
+        scores = np.where(np.abs(scores) <= ROUNDING, 0.0, scores)
     scores = with_ties(scores)
     mean: Floats = stats.rankdata(-scores, axis=0).mean(axis=1)
     critical = critical_difference(methods, tasks)

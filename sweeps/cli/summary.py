@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,10 @@ def _commands(
 
 
 def _identity(command: Running | None) -> dict[str, object]:
-    """Return what identifies a command, which is not the attempt in progress."""
-    values = {} if command is None else vars(command)
-    return {name: value for name, value in values.items() if name != "attempt"}
+    """Return what identifies a command, which is nothing of the attempt in progress."""
+    if command is None:
+        return {}
+    return {one.name: getattr(command, one.name) for one in fields(command) if one.compare}
 
 
 def _exit_code(states: Mapping[str, TrialState]) -> int:

@@ -13,27 +13,50 @@ MODULES = ("torch", "ray.tune")
 
 
 @contextmanager
-def started(number: int) -> Iterator[None]:
+def started(is_wanted: bool) -> Iterator[None]:
     """Let `ray.init` start worker processes, which wait for trials with those modules.
 
-    A version of Ray without these settings starts none, and nothing else differs.
+    Ray starts one for each of its CPUs, but not more than the machine has. A version of Ray without
+    these settings starts none, and nothing else differs. What the user has set stays.
 
     Args:
-        number: how many; 0 for none.
+        is_wanted: whether it shall start any.
     """
     settings = {
         "RAY_preload_python_modules": ",".join(MODULES),
         "RAY_prestart_worker_first_driver": "1",
-        "RAY_num_prestart_python_workers": str(number),
     }
+    is_set = any(os.environ.get(name, "0") != "0" for name in settings)
+    if not is_wanted or is_set:
+        yield
+        return
     before = {name: os.environ.get(name) for name in settings}
-    if number:
-        os.environ.update(settings)
+    os.environ.update(settings)
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
-                os.environ.pop(name, None)
+                del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def used_by_tune() -> Iterator[None]:
+    """Let Tune use these processes for its trials.
+
+    It gives some variables of the driver's environment to processes of trials, such as keys of AWS,
+    and one of its own for another library. The processes have the former already, as they are on
+    the same machine. With either, Ray would start others in their place.
+    """
+    from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
+
+    own, names = dict(DEFAULT_ENV_VARS), set(ENV_VARS_TO_PROPAGATE)
+    DEFAULT_ENV_VARS.clear()
+    ENV_VARS_TO_PROPAGATE.clear()
+    try:
+        yield
+    finally:
+        DEFAULT_ENV_VARS.update(own)
+        ENV_VARS_TO_PROPAGATE.update(names)

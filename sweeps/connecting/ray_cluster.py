@@ -29,8 +29,8 @@ PENDING_TRIALS = 200
 
 
 _MOST_EARLY = 8
-"""Largest number of processes that start early; others start with their trials, for which there may
-be too little memory."""
+"""Largest number of processes that start early. For as many trials as a larger machine has CPUs,
+there may be too little memory."""
 
 _EXIT_HANDLERS = (
     ("ray._private.worker", "shutdown"),
@@ -76,7 +76,7 @@ def connect(resources: Resources, trials: int) -> int:
     if address is None:
         cpus = resources.cpus_of_ray(usable_cpus())
         try:
-            early = early_workers.started(_first_workers(resources, cpus, trials))
+            early = early_workers.started(_start_early(resources, cpus, trials))
             # None would also connect to any cluster that happens to run on this machine.
             with unused_processes.not_started(), early:
                 _init("local", num_cpus=cpus, num_gpus=mig_instances(), include_dashboard=False)
@@ -128,19 +128,20 @@ def connect(resources: Resources, trials: int) -> int:
     return PENDING_TRIALS if address else max(2, int(available["CPU"]))
 
 
-def _first_workers(resources: Resources, cpus: int, trials: int) -> int:
-    """Return how many processes of the first trials or packs start early.
+def _start_early(resources: Resources, cpus: int, trials: int) -> bool:
+    """Return whether the processes of the first trials or packs start early, see `early_workers`.
 
-    It is 0 if trials use GPUs: a process learns which one it has with its trial, which may be too
-    late for imported libraries. And it is never more than trials need, or than `_MOST_EARLY`,
-    because a process without a trial would keep its memory.
+    Ray starts one for each of its CPUs that the machine has. They do not if trials need fewer,
+    because a process without a trial would keep its memory, or if they use GPUs: a process learns
+    which one it has with its trial, which may be too late for imported libraries.
     """
     if resources.gpus_per_trial != 0:
-        return 0
+        return False
     packs = math.ceil(trials / resources.pack) if resources.pack else 1
     packs = min(packs, resources.concurrency or packs)
     of_each = max(resources.cpus, resources.most_cpus)
-    return min(min(int(cpus / of_each), packs) * resources.execution.replicas, _MOST_EARLY)
+    needed = min(int(cpus / of_each), packs) * resources.execution.replicas
+    return min(cpus, os.cpu_count() or 1) <= min(needed, _MOST_EARLY)
 
 
 def disconnect() -> None:

@@ -4,17 +4,18 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 from ray import tune
 from ray.exceptions import OutOfMemoryError
-from ray.tune.execution.class_cache import DEFAULT_ENV_VARS
 
 from quantlab import ConfigurationError
 from quantlab.errors import LostProcessError
+from sweeps.connecting import early_workers
+from sweeps.connecting.ray_cluster import cluster_address
 from sweeps.connecting.ray_processes import RayLost
 from sweeps.control.listener import Ending, Listener, cancelled_trials
 from sweeps.nodes.agreement import Agreement
@@ -39,9 +40,6 @@ from sweeps.watching.progress import Progress
 from sweeps.worker.actor import Worker
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.work import Work
-
-# A variable for PyTorch Lightning, with which Tune's workers could not be those of `early_workers`.
-DEFAULT_ENV_VARS.clear()
 
 _PAUSE_SECONDS = 0.5
 """Time between two looks whether trials were resumed, which read a file less often."""
@@ -114,6 +112,7 @@ def train(
     stop = SweepStopper(queue, listener, agreement)
     metrics = MetricsCallback(name, storage, progress, running)
     trainable = tune.with_parameters(Worker, work=work)
+    is_own = cluster_address(resources) is None
     failures_of_ray = 0
     while not queue.is_over:
         _wait_while_paused(queue, stop, progress)
@@ -143,7 +142,11 @@ def train(
             ),
         )
         try:
-            with _tune_silenced(), stop.on_signals():
+            with (
+                _tune_silenced(),
+                stop.on_signals(),
+                early_workers.used_by_tune() if is_own else nullcontext(),
+            ):
                 tuner.fit()
         except ConfigurationError:
             raise

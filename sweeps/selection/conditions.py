@@ -20,6 +20,7 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_WITH_EQUAL = (">=", "<=")
 _NAME = re.compile(r"\s*([\w.-]+)\s*")
 _OPERATOR = re.compile(r"(>=|<=|!=|=|>|<)\s*")
 _QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""")
@@ -44,7 +45,8 @@ class Value:
         """Return those of the known labels that the value means.
 
         This is the label with exactly this text if there is one. Otherwise, these are the labels
-        that are the same number, or else those that match the pattern.
+        that are the same number, or else those that are it in six digits, as tables print them, or
+        else those that match the pattern.
         """
         known = set(known)
         if self.is_quoted or self.text in known:
@@ -52,7 +54,14 @@ class Value:
         number = number_of(self.text)
         if number is not None and (equal := {one for one in known if number_of(one) == number}):
             return equal
+        if printed := {one for one in known if self.is_printed_for(one)}:
+            return printed
         return {label for label in known if fnmatchcase(label, self.text)}
+
+    def is_printed_for(self, label: str) -> bool:
+        """Return whether tables print a label so, which is a number of more than six digits."""
+        number = number_of(label)
+        return number is not None and f"{number:g}" == self.text
 
     def __str__(self) -> str:
         if not self.is_quoted:
@@ -79,13 +88,16 @@ class Condition:
         """
         known = set(known)
         if compare := _COMPARISONS.get(self.operator):
-            limit = number_of(self.values[0].text)
+            (value,) = self.values
+            limit = number_of(value.text)
             assert limit is not None
             numbers = {label: number_of(label) for label in known}
+            equal = value.labels(known)
             return {
                 label
                 for label, number in numbers.items()
-                if number is not None and compare(number, limit)
+                if number is not None
+                and (self.operator in _WITH_EQUAL if label in equal else compare(number, limit))
             }
         meant = set().union(*(value.labels(known) for value in self.values))
         return meant if self.operator == "=" else known - meant

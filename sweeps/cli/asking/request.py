@@ -78,7 +78,9 @@ def resume(options: argparse.Namespace) -> int:
         requests.remove(paused)
         resumed = subject(to) if paused else ""
     else:
-        number = requests.resume(to.trials, of=_known_trials(to, options))
+        known = (storage.trial(name) for name in _known_trials(to, options))
+        unfinished = {trial.fingerprint for trial in known if not trial.state().is_finished}
+        number = requests.resume(to.trials, of=unfinished.union(to.trials))
         verb = "is" if number == 1 else "are"
         resumed = f"{number_of(number, 'trial')} of {to.known.name} {verb}" if number else ""
     if not resumed:

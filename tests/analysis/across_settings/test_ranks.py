@@ -32,6 +32,12 @@ def test_the_size_of_the_scores_of_another_task_or_method_does_not_matter() -> N
     assert found.p == pytest.approx(stats.friedmanchisquare(*errors).pvalue)
 
 
+def test_methods_that_guess_share_their_rank() -> None:
+    """Their scores are 0 but for rounding, which may be of any size."""
+    scores = np.array([[-8.7e-18, 0.5], [0.0, 0.5], [3e-17, 0.5], [0.4, 0.5]])
+    assert ranks(scores, is_scaled=True).mean.tolist() == [2.75, 2.75, 2.75, 1.75]
+
+
 def test_too_few_tasks_or_methods_are_not_tested() -> None:
     two_tasks = ranks(np.array([[0.9, 0.8], [0.8, 0.7], [0.7, 0.6]]))
     assert two_tasks.mean.tolist() == [1, 2, 3]

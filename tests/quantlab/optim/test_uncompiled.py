@@ -1,5 +1,7 @@
 """Optimizers that do not import torch's compiler compute the same."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +93,14 @@ def test_a_step_can_be_differentiated() -> None:
     optimizer.step()
     (slope,) = torch.autograd.grad(moved.sum(), rate)
     assert slope == -1
+
+
+@pytest.mark.parametrize("algorithm", [torch.optim.SGD, torch.optim.AdamW, torch.optim.LBFGS])
+def test_an_optimizer_can_be_pickled_and_copied(algorithm: type[Optimizer]) -> None:
+    optimizer, _ = trained(uncompiled(algorithm), {})
+    for again in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
+        assert type(again) is type(optimizer)
+        assert repr(again.state_dict()) == repr(optimizer.state_dict())
 
 
 def test_optimizers_of_users_stay_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""The processes of the first trials start early, and only as many as there are trials for."""
+"""The processes of the first trials start early, if there are trials for all of them."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from quantlab.execution import Execution
 from sweeps.connecting import early_workers
-from sweeps.connecting.ray_cluster import _first_workers
+from sweeps.connecting.ray_cluster import _start_early
 from sweeps.placement.resources import Resources
 
 PROGRAM = """
@@ -42,7 +42,7 @@ while len(early := workers()) < 2 and time.monotonic() < deadline:
 
 from ray.tune.execution.class_cache import _ActorClassCache
 
-import sweeps.running.driver
+from sweeps.connecting import early_workers
 
 
 class Trainable:
@@ -50,7 +50,8 @@ class Trainable:
         return os.getpid(), [name for name in ("torch", "ray.tune") if name in sys.modules]
 
 
-actor = _ActorClassCache().get(Trainable).options(num_cpus=0.5)
+with early_workers.used_by_tune():
+    actor = _ActorClassCache().get(Trainable).options(num_cpus=0.5)
 actors = [actor.remote(), actor.remote()]
 used = ray.get([one.process.remote() for one in actors])
 print(json.dumps({"early": early, "used": used}))
@@ -60,7 +61,12 @@ disconnect()
 
 def test_the_first_trials_get_the_processes_that_have_started_early() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "AWS_ACCESS_KEY_ID": "key"},  # which Tune would give to its own
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
@@ -70,33 +76,48 @@ def test_the_first_trials_get_the_processes_that_have_started_early() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trials", "options", "named", "expected"),
+    ("machine", "trials", "options", "named", "expected"),
     [
-        (100, {"concurrency": 2}, (), 2),
-        (100, {}, (), 8),  # not a process for each of 64 CPUs
-        (3, {}, (), 3),
-        (18, {"pack": 9}, (), 2),
-        (18, {"pack": None}, (), 1),  # the number is yet to be measured
-        (100, {"cpus_per_trial": 16}, (), 4),
-        (100, {}, (32.0,), 2),  # as blocks name them
-        (100, {"concurrency": 3, "cpus_per_trial": 0.5}, (), 3),
-        (100, {"gpus_per_trial": 1.0}, (), 0),
-        (100, {"gpus_per_trial": None}, (), 0),
-        (1, {"execution": Execution(replicas=2)}, (), 2),
+        (2, 100, {}, (), True),
+        (8, 8, {}, (), True),
+        (8, 7, {}, (), False),  # a process would have no trial
+        (64, 100, {}, (), False),
+        (64, 100, {"concurrency": 2}, (), True),  # with which Ray has two CPUs
+        (64, 100, {"concurrency": 2, "cpus_per_trial": 4}, (), False),
+        (2, 100, {"concurrency": 4}, (), True),  # a process for each CPU of the machine
+        (2, 18, {"pack": 9}, (), True),
+        (2, 9, {"pack": 9}, (), False),
+        (2, 18, {"pack": None}, (), False),  # the number is yet to be measured
+        (4, 100, {}, (2.0,), False),  # blocks name two CPUs
+        (2, 100, {"concurrency": 3, "cpus_per_trial": 0.5}, (), True),
+        (2, 100, {"gpus_per_trial": 1.0}, (), False),
+        (2, 100, {"gpus_per_trial": None}, (), False),
+        (2, 1, {"execution": Execution(replicas=2)}, (), True),
     ],
 )
-def test_no_more_processes_start_than_trials_need(
-    trials: int, options: dict[str, Any], named: tuple[float, ...], expected: int
+def test_processes_start_early_if_trials_need_all_that_ray_would_start(
+    machine: int,
+    trials: int,
+    options: dict[str, Any],
+    named: tuple[float, ...],
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: machine)
     resources = Resources(**options).for_trials(trials, named)
-    assert _first_workers(resources, resources.cpus_of_ray(64), trials) == expected
+    assert _start_early(resources, resources.cpus_of_ray(machine), trials) is expected
 
 
 def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_preload_python_modules", raising=False)
     monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")
     before = dict(os.environ)
-    with early_workers.started(2):
+    with early_workers.started(True):
         assert dict(os.environ) != before
     assert dict(os.environ) == before
-    with early_workers.started(0):
+    with early_workers.started(False):
+        assert dict(os.environ) == before
+    monkeypatch.setenv("RAY_preload_python_modules", "numpy")  # somebody's own
+    before = dict(os.environ)
+    with early_workers.started(True):
         assert dict(os.environ) == before

@@ -168,6 +168,19 @@ def test_trials_that_nobody_has_recorded_stay_paused(
     assert not requests.standing()
 
 
+def test_a_pause_of_all_is_over_when_all_unfinished_trials_are_resumed(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    sweep, storage = load_sweep(str(tiny_copy / "tiny.py")), Storage(tiny_copy / "runs")
+    for cell in sweep.cells:
+        if cell.block == "MD":
+            storage.trial(cell.fingerprint).result.remove()
+    quick_command(tiny_copy, "pause", "tiny.py")
+    done = quick_command(tiny_copy, "resume", "tiny.py", "--only", "block=MD")
+    assert done.stdout.startswith("4 trials of tiny are resumed.\n")
+    assert not Requests(storage, "tiny").standing()
+
+
 def test_a_cancelled_trial_that_waits_in_ray_is_not_trained_after_the_others_have_stopped(
     tiny_copy: Path, quick_command: Command
 ) -> None:

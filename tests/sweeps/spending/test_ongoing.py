@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeps.cli.summary import _identity
 from sweeps.control.budget import Budget
 from sweeps.control.meter import Meter
 from sweeps.spec import Block, SweepSpec
@@ -186,3 +187,10 @@ def test_signs_of_life_do_not_wait_for_the_training(
     (ended,) = attempts_of(folder)
     assert (ended.state, ended.died) == (TrialState.INTERRUPTED, False)
     assert not folder.running.exists()
+
+
+def test_a_command_is_described_without_what_changes_while_it_trains() -> None:
+    """`sweeps status --json` lists a command once, for all trials that it trains."""
+    trains = replace(RUNNING, attempt=Attempt(began=1.0), last_sign=2.0, sharing=3, saved=1.5)
+    assert _identity(trains) == _identity(RUNNING)
+    assert set(_identity(trains)) >= {"command", "host", "process", "command_id"}
