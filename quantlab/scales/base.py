@@ -139,6 +139,10 @@ class Scale(ABC):
             weights: (..., k) proximal weights of the forward pass.
             levels: the set.
             learned: (..., m) learned numbers.
+
+        Raises:
+            NotImplementedError: a rule that learns has not overridden it; `require_scale_contract`
+                refuses such a rule before it is trained.
         """
         raise NotImplementedError(
             f"{type(self).__name__} learns numbers but has no gradient; override Scale.gradient"
