@@ -103,9 +103,6 @@ class Findings:
     """The questions of a sweep that is run until they are decided [`deciding.frames`]."""
     added: pd.DataFrame
     """The trials that were added to it [`deciding.frames`]."""
-    select: Split
-    """The split on which rho0 was to be chosen; `chosen_on` in `selected` is the one that was
-    used."""
     paper: str | None
     """A key of `published.PAPERS`, or None for no comparison."""
     margin: float
@@ -201,7 +198,6 @@ def analyse(
         claims=evaluate_claims(CLAIMS.get(paper or "", ()), selected, table),
         decisions=decisions_frame(decided, trials, metric),
         added=added_frame(trials) if is_decided else pd.DataFrame(),
-        select=select_on,
         paper=paper,
         margin=margin,
         metric=metric,

@@ -1,15 +1,18 @@
 """Worker processes of a Ray of one command, which import libraries before they get a trial.
 
-They do so while the driver imports its own. Otherwise the processes of the first trials would start
-only then, and import torch for seconds while the driver has nothing to do.
+They do so while the driver imports its own. Otherwise they would start with the first trials, and
+import torch for seconds while the driver has nothing to do.
 """
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 MODULES = ("torch", "ray.tune")
 """What takes long. They are none of ours, whose place the processes learn with the first trial."""
+
+_VARIABLES_OF_TUNE = ("DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE")
 
 
 @contextmanager
@@ -48,15 +51,15 @@ def used_by_tune() -> Iterator[None]:
 
     It gives some variables of the driver's environment to processes of trials, such as keys of AWS,
     and one of its own for another library. The processes have the former already, as they are on
-    the same machine. With either, Ray would start others in their place.
+    the same machine. With either, Ray would start others in their place, as it does if a version of
+    Tune keeps these variables elsewhere.
     """
-    from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
-
-    own, names = dict(DEFAULT_ENV_VARS), set(ENV_VARS_TO_PROPAGATE)
-    DEFAULT_ENV_VARS.clear()
-    ENV_VARS_TO_PROPAGATE.clear()
+    module = importlib.import_module("ray.tune.execution.class_cache")
+    kept = {name: getattr(module, name) for name in _VARIABLES_OF_TUNE if hasattr(module, name)}
+    for name, variables in kept.items():
+        setattr(module, name, type(variables)())
     try:
         yield
     finally:
-        DEFAULT_ENV_VARS.update(own)
-        ENV_VARS_TO_PROPAGATE.update(names)
+        for name, variables in kept.items():
+            setattr(module, name, variables)
