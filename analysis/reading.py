@@ -37,7 +37,7 @@ _MARKS = {
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _SAVE = "save it as CSV in UTF-8, with commas between columns and points in numbers"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
-_SEED = re.compile(r"-?\d{1,18}")
+_SEED = re.compile(r"-?\d{1,19}")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 
 
@@ -177,7 +177,7 @@ def _with_numbers(cells: pd.DataFrame, separator: str, numbers: Iterable[str]) -
 
 def _seeds(cells: Iterable[str]) -> list[int] | list[float]:
     """Exact integers if all cells are integers that fit into 64 bits, and floats otherwise."""
-    if all(_SEED.fullmatch(cell) for cell in cells):
+    if all(_SEED.fullmatch(cell) and -(2**63) <= int(cell) < 2**63 for cell in cells):
         return [int(cell) for cell in cells]
     return [_number("seed", cell, commas=False) for cell in cells]
 

@@ -104,6 +104,7 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
     for problem in problems(frame):
         raise SchemaError(f"trials: {problem}")
     _require_finite(frame)
+    _require_exact_seeds(frame)
     _require_possible(frame, metric)
     complete, test = frame["state"] == "COMPLETE", metric.column("test")
     if frame.loc[complete, test].isna().any():
@@ -140,6 +141,17 @@ def _require_finite(frame: pd.DataFrame) -> None:
             raise SchemaError(
                 f"trials: column {column!r} has the value {wrong.iloc[0]:g}; it must be {allowed}"
             )
+
+
+def _require_exact_seeds(frame: pd.DataFrame) -> None:
+    """Refuse seeds that have lost digits, with which two of them may have become one."""
+    seeds = frame["seed"]
+    if pd.api.types.is_integer_dtype(seeds) or not (wrong := seeds[seeds.abs() > 2**53]).size:
+        return
+    raise SchemaError(
+        f"trials: column 'seed' has the value {wrong.iloc[0]:g}, whose last digits are lost; all "
+        "seeds must be integers below 2^63, or numbers of at most 2^53"
+    )
 
 
 def _require_metric(frame: pd.DataFrame, metric: Metric) -> None:

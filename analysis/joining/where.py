@@ -2,7 +2,8 @@
 
 The text is an expression of `pandas.eval`. Of Python's syntax, it may have comparisons, arithmetic,
 ``and``, ``or``, ``not``, and the names of columns and constants between them. There are no calls,
-no attributes and no variables, so that a condition does nothing but choose rows.
+no attributes and no variables, so that a condition does nothing but choose rows. Numbers are
+compared and computed exactly, however many digits they have.
 """
 
 import ast
@@ -14,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.columns import AXIS_PREFIX, RECIPE_PREFIX
+from analysis.joining.exact import computed, exact_numbers
 from analysis.text import brief
 from analysis.training_axes import setting_text
 
@@ -66,12 +68,12 @@ def fulfilled(trials: pd.DataFrame, condition: str) -> pd.Series:
         ConditionError: the condition has another form, a column is not there or holds something
             else, no trial has a value that is named, or a number cannot be computed.
     """
-    reading = _Reading(trials, condition)
     try:
+        reading = _Reading(trials, condition)
         found = pd.eval(
             reading.expression, engine="python", parser="pandas", resolvers=[reading.values]
         )
-    except ArithmeticError as error:  # of constants; columns have infinite and missing numbers
+    except ArithmeticError as error:
         raise ConditionError(f"cannot be computed: {error}") from error
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ConditionError("has too many parts for one condition") from error
@@ -160,7 +162,7 @@ class _Reading:
                 if (column := self._column(sides[place])) is not None:
                     self._require_values(column, sides[other])
         else:
-            texts = [self._number(side) for side in sides]
+            texts = [self._known(self._number(side)) for side in sides]
         return f"({texts[0]} {_COMPARISONS[type(operator)]} {texts[1]})"
 
     def _is_text(self, node: ast.expr) -> bool:
@@ -192,29 +194,27 @@ class _Reading:
             )
         return str(node.value)
 
-    def _number(self, node: ast.expr) -> str:
-        """A part of the condition that is a number for each trial, as an expression."""
+    def _number(self, node: ast.expr) -> Any:
+        """A part of the condition that is a number for each trial: a column, or a constant."""
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
-            return self._known([self._constant_number(one) for one in node.elts])
+            return [self._constant_number(one) for one in node.elts]
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
             left, right = self._number(node.left), self._number(node.right)
-            return f"({left} {_ARITHMETIC[type(node.op)]} {right})"
+            return computed(left, _ARITHMETIC[type(node.op)], right)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            return f"(-{self._number(node.operand)})"
+            return computed(-1, "*", self._number(node.operand))
         column = self._column(node)
         if column is None:
-            return self._known(self._constant_number(node))
+            return self._constant_number(node)
         values = self._trials[column]
-        if not _is_number(values):
-            numbers = pd.to_numeric(values.map(setting_text), errors="coerce")
-            if numbers.isna().all():
-                raise ConditionError(
-                    f"column {column!r} has text, such as {_examples(values)}; compare it with "
-                    "text in quotes"
-                )
-            values = numbers
+        numbers = exact_numbers(values)
+        if not _is_number(values) and numbers.isna().all():
+            raise ConditionError(
+                f"column {column!r} has text, such as {_examples(values)}; compare it with "
+                "text in quotes"
+            )
         self._has_column = True
-        return self._known(values)
+        return numbers
 
     def _constant_number(self, node: ast.expr) -> float:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

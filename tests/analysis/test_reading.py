@@ -51,6 +51,9 @@ def test_seeds_are_exact_to_the_last_digit(tmp_path: Path) -> None:
     frame = trials([("PC", "binary", 0.1, 2**58 + seed, 0.9) for seed in range(3)])
     again = read(tmp_path, frame.to_csv(index=False))
     assert again["seed"].tolist() == [2**58, 2**58 + 1, 2**58 + 2]
+    largest = [2**63 - 1 - place for place in range(3)]
+    again = read(tmp_path, frame.assign(seed=largest).to_csv(index=False))
+    assert again["seed"].tolist() == largest
     again = read(tmp_path, frame.assign(seed=["1e3", "2.0", "3"]).to_csv(index=False))
     assert again["seed"].tolist() == [1000, 2, 3]
 

@@ -33,6 +33,11 @@ MIXED: dict[str, Any] = {
         (lambda f: f.assign(rho0=-0.1), "'rho0' .*-0.1; it must be finite and >= 0"),
         (lambda f: f.assign(rho0=float("inf")), "'rho0' .*inf; it must be finite and >= 0"),
         (lambda f: f.assign(seed=float("nan")), "'t0' has no seed"),
+        (lambda f: f.assign(seed=1e19), "'seed' .*1e.19, whose last digits are lost; all seeds"),
+        (
+            lambda f: f.assign(seed=pd.Series(range(2**63, 2**63 + 10), dtype="uint64")),
+            "'seed' .*whose last digits are lost",
+        ),
         (lambda f: f.assign(seed=0), "seed 0 of configuration_id 'FP--None' .*once"),
         (lambda f: f.assign(regime=["a", "b"] * 5), "'FP--None' differ in .*an id of its own"),
         (
