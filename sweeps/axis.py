@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.knobs.knob import RHO0
+from analysis.knobs.knob import RHO0, number_of
 from analysis.knobs.knob import Knob as Knob
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import plain
@@ -91,6 +91,13 @@ def _checked(knob: object, name: str, values: Mapping[str, object]) -> Knob:
         if problem := knob.problem_with(label):
             raise ConfigurationError(
                 f"{where}: scale = {knob.scale!r}: the value {label!r} of the axis {problem}"
+            )
+    labels: dict[float, str] = {}
+    for label in values if knob.scale != "nominal" else ():
+        if (other := labels.setdefault(number_of(label), label)) != label:
+            raise ConfigurationError(
+                f"{where}: the labels {other!r} and {label!r} are one number, by which reports know"
+                " a value of a knob; give two numbers, or scale='nominal'"
             )
     return replace(knob, name=name)
 

@@ -1,5 +1,6 @@
 """The knobs that a table of trials names, and the values that its trials have of them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -70,6 +71,36 @@ def values_of(trials: pd.DataFrame, knob: Knob) -> NDArray[np.float64]:
         return values.to_numpy(float)
     numbers = {label: number_of(label) for label in set(values)}
     return values.map(numbers).to_numpy(float)
+
+
+def with_one_label(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give each value of a knob one label, such as ``0.1`` where ``0.10`` and ``1e-1`` are, too.
+
+    Of the labels of a number, all trials of which it is a value get the shortest, or the first of
+    those in the alphabet: the order of joined tables has no effect.
+
+    Args:
+        frame: a table of trials, with text in the columns of axes and knobs.
+    """
+    changed = {}
+    for column in knob_columns(frame):
+        name = column.removeprefix(KNOB_PREFIX)
+        values = column_of(Knob(name=name))
+        if name == RHO0.name or values not in frame:
+            continue
+        knobs = {text: knob_of(name, text) for text in set(frame[column])}
+        numeric = {text for text, knob in knobs.items() if knob and knob.scale != "nominal"}
+        has = frame[column].isin(numeric)
+        shortest: dict[float, str] = {}
+        for label in sorted(set(frame.loc[has, values]), key=lambda label: (len(label), label)):
+            if not math.isnan(number := number_of(label)):
+                shortest.setdefault(number, label)
+        labels = [
+            shortest.get(number_of(label), label) if is_value else label
+            for label, is_value in zip(frame[values], has, strict=True)
+        ]
+        changed[values] = labels
+    return frame.assign(**changed)
 
 
 def problems(frame: pd.DataFrame) -> Iterator[str]:

@@ -91,4 +91,7 @@ def test_the_values_of_an_axis_have_the_scale_of_its_knob() -> None:
         Axis("rate", RATES, (-1, 1), knob=Knob())
     with pytest.raises(ConfigurationError, match="must be 'log' for rho0; rename the axis"):
         Axis("rho0", OF_RHO0, (0.1, 1), knob=Knob("linear"))
+    with pytest.raises(ConfigurationError, match=r"'0\.1' and '1e-1' are one number"):
+        Axis("rate", RATES, {"0.1": 0.1, "1e-1": 0.2}, knob=Knob())
+    assert len(Axis("rate", RATES, {"0.1": 0.1, "1e-1": 0.2}, knob=Knob("nominal")).labelled) == 2
     assert Axis("rate", RATES, (0, 0.1), knob=Knob("log")).knob == Knob("log", name="rate")

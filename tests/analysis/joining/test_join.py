@@ -13,6 +13,7 @@ from analysis.findings import analyse
 from analysis.joining.trials import Part, join
 from analysis.schema import Measurements, SchemaError
 from tests.analysis.frames import EXAMPLE, grid, trials
+from tests.analysis.knob_effects.tables import settings_of, with_knobs
 
 WHOLE = grid(lambda method, levels, place, seed: 0.9 - 0.01 * place, noise=0.01, rho0=(0.1, 1.0))
 
@@ -107,6 +108,32 @@ def test_different_configurations_with_the_same_columns_need_to_be_kept_apart() 
     assert list(apart["axis.sweep"]) == ["first"] * 2 + ["other"] * 2
     with pytest.raises(SchemaError, match="there already is an axis 'sweep'"):
         join([Part("apart.csv", apart)], by="sweep")
+
+
+def test_a_value_of_a_knob_is_one_value_however_it_is_written() -> None:
+    """Two sweeps with a rate each, of which one also has a theta; the order has no effect."""
+    whole = with_knobs(lambda rate, theta: 0.9, noise=0.001, thetas=(0.0, 1.0))
+    first = whole[whole["axis.theta"] == "0"]
+    second = whole[whole["axis.theta"] == "1"].replace(
+        {"axis.rate": {"0.01": "1e-2", "0.1": "0.10", "1": "1.0"}}
+    )
+    overlap = first[:3].assign(**{"axis.rate": "0.010", "recipe.epochs": 3})
+    first = first.assign(**{"recipe.epochs": 3})
+    for parts in ([first, second, overlap], [overlap, second, first]):
+        joined = join([Part(f"{place}.csv", part) for place, part in enumerate(parts)])
+        assert set(joined.trials["axis.rate"]) == {"0.01", "0.1", "1"}
+        assert joined.renamed == ()
+        found = settings_of(joined.trials)
+        assert sorted(found.table["label of rate"]) == ["0.01"] * 2 + ["0.1"] * 2 + ["1"] * 2
+
+
+def test_labels_of_axes_that_are_no_knobs_stay_as_they_are_written() -> None:
+    whole = with_knobs(lambda rate, theta: 0.9, thetas=(0.0,), knobs=("nominal", "linear"))
+    other = whole.assign(method="PQ", **{"axis.rate": whole["axis.rate"] + "e0", "knob.rate": ""})
+    for column in ("trial_id", "configuration_id"):
+        other[column] = "other " + other[column]
+    joined = join([Part("a", whole), Part("b", other)]).trials
+    assert set(joined["axis.rate"]) == {"0.01", "0.1", "1", "0.01e0", "0.1e0", "1e0"}
 
 
 def test_chance_of_one_sweep_leaves_the_classes_of_another() -> None:
