@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.knob_effects.settings import KnobSettings
 from analysis.knobs.knob import Knob
 from analysis.knobs.scales import places_on, span_of
 from analysis.metric import ACCURACY, Metric
+from analysis.statistics.aggregate import first_known, places_by
 from analysis.statistics.regrets import regrets
 from analysis.statistics.selection import select
 from analysis.statistics.sensitivity import sensitivity, with_verdicts
@@ -56,10 +58,11 @@ def knob_effects(
             chosen_on: the split of the choice, see `selection.select`; empty without a choice.
             chosen_regret: distance of the mean at the chosen value from the best mean.
             mean_regret: expected distance from the best mean, if the value is drawn at random from
-                the span (uniformly on the scale of the knob; of the values on a nominal one). In
-                between, the score is interpolated linearly.
+                the values that were tried, and on a scale from the span between them (uniformly; in
+                between, the score is interpolated linearly). Diverged trials count, see
+                `_with_diverged`.
             retuned_range: the range over this knob if the other knobs are chosen anew for each of
-                its values; missing without other knobs.
+                its values; missing without other knobs. Diverged trials count, too.
     """
     parts = [_of_knob(settings, knob, metric, margin) for knob in settings.knobs]
     parts = [part for part in parts if len(part)]
@@ -111,7 +114,7 @@ def _of_knob(settings: KnobSettings, knob: Knob, metric: Metric, margin: float) 
     outside = beyond.groupby(keys)[value].nunique().to_dict()
     regret = regrets(table, trials, metric).set_index([*keys, "rho0"])["regret"]
     of_chosen = chosen.set_index(keys)[[value, "chosen_on"]]
-    retuned = _retuned_ranges(settings, knob)
+    retuned = _retuned_ranges(settings, knob, metric)
     rows: list[dict[Hashable, Any]] = []
     for key in found[keys].itertuples(index=False, name=None):
         own = settings.of_method[str(key[keys.index("method")]), knob.name]
@@ -127,7 +130,7 @@ def _of_knob(settings: KnobSettings, knob: Knob, metric: Metric, margin: float) 
                 "chosen": at,
                 "chosen_on": split if isinstance(split, str) else "",
                 "chosen_regret": regret.get((*key, at), np.nan),
-                "mean_regret": _mean_regret(part, knob),
+                "mean_regret": _mean_regret(part, knob, metric),
                 "retuned_range": retuned.get(key, np.nan),
             }
         )
@@ -156,18 +159,43 @@ def _covered(found: pd.DataFrame, knob: Knob) -> pd.Series:
     return found["span"] / whole
 
 
-def _mean_regret(part: pd.DataFrame, knob: Knob) -> float:
-    """The mean distance from the best score over the span of the finished values.
+def _with_diverged(part: pd.DataFrame, metric: Metric) -> NDArray[np.float64]:
+    """The mean test score of each configuration of a family over all trials that have a result.
+
+    A trial that diverged has the score of guessing, as for `tuning_cost` and `across_settings`, but
+    none above the worst mean of a finished configuration: it must not make a value look better.
+
+    Args:
+        part: configurations of a method, set and setting.
+        metric: what the trials are compared by.
+
+    Returns:
+        (configurations,), NaN without a result, and where trials diverged if the score of guessing
+        is unknown.
+    """
+    n, diverged, mean = (part[name].to_numpy(float) for name in ("n", "diverged", "test_mean"))
+    guess = metric.scores_of_guessing(part)
+    lowest = np.nan if guess is None else first_known(guess)
+    if (n > 0).any():
+        lowest = min(lowest, mean[n > 0].min())
+    total = np.where(n > 0, n * mean, 0) + np.where(diverged > 0, diverged * lowest, 0)
+    return total / np.where(n + diverged > 0, n + diverged, np.nan)
+
+
+def _mean_regret(part: pd.DataFrame, knob: Knob, metric: Metric) -> float:
+    """The mean distance from the best score over the span of the values that have a result.
 
     Args:
         part: configurations that differ in the knob, whose values are in the column rho0.
         knob: the knob.
+        metric: what the trials are compared by.
     """
-    part = part[part["n"] > 0]
-    scores = part["test_mean"].to_numpy(float)
-    if not len(scores):
+    if not (part["n"] > 0).any():
         return float("nan")
-    distances = scores.max() - scores
+    best = part["test_mean"].max()
+    has_result = (part["n"] + part["diverged"] > 0).to_numpy()
+    distances = best - _with_diverged(part, metric)[has_result]
+    part = part[has_result]
     if knob.scale == "nominal":
         return float(distances.mean())
     places = places_on(part["rho0"].to_numpy(float), knob.scale)
@@ -179,7 +207,7 @@ def _mean_regret(part: pd.DataFrame, knob: Knob) -> float:
     return float(np.trapezoid(distances, places) / (places[-1] - places[0]))
 
 
-def _retuned_ranges(settings: KnobSettings, knob: Knob) -> dict[Hashable, float]:
+def _retuned_ranges(settings: KnobSettings, knob: Knob, metric: Metric) -> dict[Hashable, float]:
     """Family -> range of the mean test score over a knob, the others chosen anew for each value."""
     others = [settings.value(other) for other in settings.knobs if other != knob]
     value, keys = settings.value(knob), settings.families
@@ -188,7 +216,15 @@ def _retuned_ranges(settings: KnobSettings, knob: Knob) -> dict[Hashable, float]
         table = table[settings.is_within(table, one)]
     if table.empty or not others:
         return {}
-    varies = table.groupby(keys, sort=False)[others].nunique().gt(1).any(axis=1)
-    means = select(table, settings.select_on, [*keys, value]).groupby(keys)["test_mean"]
-    ranges = (means.max() - means.min()).where(means.count() > 1)
-    return {key: ranges[key] for key in varies.index[varies] if key in ranges}
+    ranges: dict[Hashable, float] = {}
+    for key, places in places_by(table, keys):
+        part = table.iloc[places]
+        if not part[others].nunique().gt(1).any():
+            continue
+        part = part.assign(score=_with_diverged(part, metric))
+        chosen = select(part, settings.select_on, [value])
+        failed = part[(part["diverged"] > 0) & ~part[value].isin(chosen[value])]
+        scores = pd.concat([chosen, failed.drop_duplicates(value)])["score"].to_numpy(float)
+        if len(chosen) and len(scores) > 1:
+            ranges[key] = float(np.ptp(scores))
+    return ranges

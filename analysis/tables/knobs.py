@@ -75,8 +75,8 @@ def _effects(findings: Findings) -> Table:
         "The slope is that per decade or, on a linear scale, per unit. p values (analysis of "
         "variance) are corrected for the number of rows. The chosen value has its regret in "
         "parentheses. The mean regret is that of a value drawn at random from the span. The "
-        "retuned range is that over the knob if the others are chosen anew for each of its values."
-        + choice_note(findings.knobs, "value"),
+        "retuned range is that over the knob if the others are chosen anew for each of its values. "
+        "In both, trials that diverged count as guessing." + choice_note(findings.knobs, "value"),
         findings.knobs,
         {
             **FAMILY,

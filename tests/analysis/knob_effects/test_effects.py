@@ -144,6 +144,65 @@ def test_the_retuned_range_is_that_of_the_best_of_the_other_knob() -> None:
     assert regrets["regret"].tolist() == pytest.approx([max(slice_) - value for value in slice_])
 
 
+def diverged(frame: pd.DataFrame, at: pd.Series) -> pd.DataFrame:
+    """The trials, of which some have diverged."""
+    frame = frame.copy()
+    columns = ["test_accuracy", "validation_accuracy"]
+    frame.loc[at, "state"], frame.loc[at, columns] = "DIVERGED", np.nan
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("seeds", "classes", "cost"),
+    [
+        ((0, 1, 2), 10, 0.8),  # it has 10 % by guessing
+        ((1,), 10, 0.8 / 3),
+        ((0, 1, 2), 1, 0.02),  # guessing is no better than the worst value that has finished
+        ((0, 1, 2), None, np.nan),
+        ((), None, 0),
+    ],
+)
+@pytest.mark.parametrize("scale", ["log", "nominal"])
+def test_a_value_at_which_trials_diverge_costs_what_guessing_does(
+    seeds: tuple[int, ...], classes: int | None, cost: float, scale: str
+) -> None:
+    means = {0.01: 0.9, 0.1: 0.88, 1.0: 0.9}
+    frame = with_knobs(lambda rate, theta: means[rate], thetas=(0.0,), knobs=(scale, ""))
+    frame = frame if classes is None else frame.assign(classes=classes)
+    frame = diverged(frame, (frame["axis.rate"] == "1") & frame["seed"].isin(seeds))
+    (row,) = analyse(Measurements(frame)).knobs.to_dict("records")
+    expected = (0.02 + cost) / 3 if scale == "nominal" else (0.01 + (0.02 + cost) / 2) / 2
+    assert row["mean_regret"] == pytest.approx(expected, nan_ok=True)
+    assert (row["diverged"], row["range"]) == (len(seeds), pytest.approx(0.02))
+
+
+def test_a_value_at_which_all_trials_diverge_has_a_regret_for_losses_too() -> None:
+    frame = with_knobs(
+        lambda rate, theta: 2 + rate, rates=(0.1, 0.2, 1), thetas=(0.0,), knobs=("linear", "")
+    )
+    losses = frame.rename(
+        columns={"test_accuracy": "test_loss", "validation_accuracy": "validation_loss"}
+    ).assign(chance=8.0)
+    at = losses["axis.rate"] == "1"
+    losses.loc[at, "state"], losses.loc[at, ["test_loss", "validation_loss"]] = "DIVERGED", np.nan
+    loss = Metric("loss", "loss", higher_is_better=False)
+    (row,) = analyse(Measurements(losses, metric=loss)).knobs.to_dict("records")
+    assert row["mean_regret"] == pytest.approx((0.1 * 0.05 + 0.8 * (0.1 + 5.9) / 2) / 0.9)
+
+
+def test_the_retuned_range_has_the_values_at_which_no_other_knob_helps() -> None:
+    """At rate 1, all trials diverge; at 0.1, those with theta = 0 do."""
+    frame = with_knobs(lambda rate, theta: 0.9 - 0.5 * rate * (1 - theta), thetas=(0.0, 1.0))
+    helped = diverged(frame, (frame["axis.rate"] == "0.1") & (frame["axis.theta"] == "0"))
+    found = analyse(Measurements(helped.assign(classes=10))).knobs.set_index("knob")
+    assert found.loc["rate", "retuned_range"] == pytest.approx(0)
+    failed = diverged(helped, frame["axis.rate"] == "1")
+    found = analyse(Measurements(failed.assign(classes=10))).knobs.set_index("knob")
+    assert found.loc["rate", "retuned_range"] == pytest.approx(0.8)
+    found = analyse(Measurements(failed)).knobs.set_index("knob")
+    assert np.isnan(found.loc["rate", "retuned_range"])
+
+
 def test_only_methods_that_have_a_knob_are_judged() -> None:
     one = with_knobs(lambda rate, theta: 0.9, noise=0.002)
     other = with_knobs(lambda rate, theta: 0.8, noise=0.002, knobs=("", ""), method="PQ")
