@@ -9,18 +9,27 @@ sweep's is replaced (see `sweeps.tracking.tracker`).
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric, Run, RunTag
 
 from quantlab import EpochRecord, flatten
 from sweeps.coordinates import level_set, rho0
 from sweeps.spec import Cell
 from sweeps.storage.folder import TrialFolder
-from sweeps.storage.records import Epoch, Failure, Result, Stopped, TrialState, values_of
+from sweeps.storage.records import (
+    Epoch,
+    Failure,
+    History,
+    Result,
+    Stopped,
+    TrialState,
+    values_of,
+)
 from sweeps.storage.sealed_json import plain
+from sweeps.tracking.access.batch import Batch
 from sweeps.tracking.views import CONFIGURATION
 
 RUNNING, FINISHED = "RUNNING", "FINISHED"
@@ -57,8 +66,6 @@ FINAL_TAGS = (
 )
 """Tags of a trial that has ended, besides ``package.NAME`` for the versions of packages."""
 
-METRICS_A_BATCH = 1000
-"""MLflow's limit. A batch is stored as a whole or not at all, and so is each epoch."""
 LONGEST_KEY = 250
 LONGEST_NAME = 250
 """Longest name of a run, in characters, that every database accepts."""
@@ -175,20 +182,26 @@ def epoch_metrics(epoch: Epoch) -> dict[str, float]:
     return {name: values[name] for name in names if values[name] is not None}
 
 
-def epoch_batches(epochs: Sequence[Epoch]) -> Iterator[list[Metric]]:
-    """Yield the metrics of the epochs in batches of whole epochs."""
-    batch: list[Metric] = []
-    for epoch in epochs:
-        points = [
+def epoch_part(epoch: Epoch) -> Batch:
+    """Return what is logged of an epoch."""
+    return Batch(
+        metrics=tuple(
             Metric(key, value, int(1000 * epoch.time), epoch.epoch)
             for key, value in epoch_metrics(epoch).items()
-        ]
-        if len(batch) + len(points) > METRICS_A_BATCH:
-            yield batch
-            batch = []
-        batch += points
-    if batch:
-        yield batch
+        )
+    )
+
+
+def final_part(recorded: RecordedState, history: History, when: int) -> Batch:
+    """Return what is logged of a trial that has ended, with its last epoch and a time in ms."""
+    seconds = history.seconds if history.is_whole else None
+    return Batch(
+        metrics=tuple(
+            Metric(key, value, when, len(history))
+            for key, value in final_metrics(recorded, seconds).items()
+        ),
+        tags=tuple(RunTag(key, value) for key, value in final_tags(recorded).items()),
+    )
 
 
 def final_metrics(recorded: RecordedState, seconds: float | None) -> dict[str, float]:

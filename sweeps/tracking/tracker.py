@@ -13,12 +13,13 @@ one. If that run has a result, it is shared, and the trial gets no second one. O
 adds a run of its own, for example while both train the trial.
 """
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunInfo, RunTag, ViewType
+from mlflow.entities import LifecycleStage, Param, Run, RunInfo, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from quantlab.tasks import Metric as TaskMetric
@@ -27,6 +28,7 @@ from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.records import Delivered, History, Result
 from sweeps.tracking import earlier_releases
+from sweeps.tracking.access.batch import Batch, joined
 from sweeps.tracking.artifacts import log_files
 from sweeps.tracking.comparison import (
     Folders,
@@ -38,9 +40,8 @@ from sweeps.tracking.experiment import ACCURACY, Connected, connect, write_views
 from sweeps.tracking.run import (
     STATUS,
     RecordedState,
-    epoch_batches,
-    final_metrics,
-    final_tags,
+    epoch_part,
+    final_part,
     params,
     recorded_state,
     run_name,
@@ -66,6 +67,8 @@ class _Progress:
     """The last epoch that was delivered."""
     status: str
     artifacts: str
+    missing: tuple[Batch, ...] = ()
+    """Params and tags of the trial that the run does not have yet."""
 
 
 class Tracker:
@@ -245,12 +248,19 @@ class Tracker:
             if "error" in self._client.get_run(run_id).data.tags:
                 self._client.delete_tag(run_id, "error")
         fresh = [epoch for epoch in history if epoch.epoch > progress.epoch]
-        for metrics in epoch_batches(fresh):
-            self._client.log_batch(run_id, metrics=metrics, synchronous=True)
+        has_ended = recorded.state in STATUS
+        when = recorded.end_time or int(1000 * time.time())
+        parts = [*progress.missing, *map(epoch_part, fresh)]
+        if has_ended:
+            parts.append(final_part(recorded, history, when))
+        for batch in joined(parts):
+            self._client.log_batch(
+                run_id, batch.metrics, batch.params, batch.tags, synchronous=True
+            )
         end = fresh[-1].epoch if fresh else progress.epoch
-        progress = replace(progress, epoch=end, status=recorded.status)
-        if recorded.state in STATUS:
-            self._close(progress, folder, recorded, history)
+        progress = replace(progress, epoch=end, status=recorded.status, missing=())
+        if has_ended:
+            self._close(progress, folder, recorded.status, when)
             self._end(cell, folder, recorded, progress)
         else:
             self._record_delivery(folder, recorded, progress)
@@ -261,7 +271,8 @@ class Tracker:
     ) -> _Progress | None:
         """Find, replace, restore or create the trial's run; None if nothing is to be delivered."""
         kept_tags: dict[str, str] = {}
-        run = self._find(cell, folder, recorded)
+        runs = list(self._runs([self._experiment_id], _filter(cell), ViewType.ALL))
+        run = self._chosen([run for run in runs if _is_active(run)], cell, folder, recorded)
         if run is not None:
             if self._folders.is_up_to_date(run, cell, folder, recorded):
                 self._end(cell, folder, recorded, run.info)
@@ -270,14 +281,14 @@ class Tracker:
                 return None
             points = self._client.get_metric_history(run.info.run_id, "train_loss")
             if has_labels(run, cell) and not is_of_another_training(points, history):
-                self._describe(run, cell)
                 # Epochs that were repeated from a checkpoint have other times: to log them again
                 # would add second points to the curves.
-                return _progress(run, max((point.step for point in points), default=0))
+                epoch = max((point.step for point in points), default=0)
+                return _progress(run, epoch, self._missing(run, cell))
             kept_tags = user_tags(run, cell)
             self._client.delete_run(run.info.run_id)
             self.num_replaced += 1
-        for deleted in self._runs([self._experiment_id], _filter(cell), ViewType.DELETED_ONLY):
+        for deleted in itertools.filterfalse(_is_active, runs):
             is_own = self._folders.is_own(deleted, folder)
             if is_own and self._folders.is_up_to_date(deleted, cell, folder, recorded):
                 self._client.restore_run(deleted.info.run_id)
@@ -290,15 +301,15 @@ class Tracker:
             run_name=run_name(cell),
             tags={**kept_tags, **tags(cell, self._folders.storage_identity)},
         )
-        self._describe(run, cell)
-        return _progress(run, 0)
+        return _progress(run, 0, self._missing(run, cell))
 
-    def _find(self, cell: Cell, folder: TrialFolder, recorded: RecordedState) -> Run | None:
-        """Find the run of a trial, see `Folders.chosen`.
+    def _chosen(
+        self, found: list[Run], cell: Cell, folder: TrialFolder, recorded: RecordedState
+    ) -> Run | None:
+        """Return the run of a trial among those of the experiment, see `Folders.chosen`.
 
         A trial that two sweeps share has a run in the experiment of one of them only.
         """
-        found = list(self._runs([self._experiment_id], _filter(cell)))
         record = self._folders.delivered(folder)
         known = {"", *(run.info.run_id for run in found)}
         if record is not None and record.run_id not in known:
@@ -309,46 +320,34 @@ class Tracker:
                     raise
             else:
                 is_same = run.data.tags.get("fingerprint") == cell.fingerprint
-                if is_same and run.info.lifecycle_stage == LifecycleStage.ACTIVE:
-                    found.append(run)
+                if is_same and _is_active(run):
+                    found = [*found, run]
         return self._folders.chosen(found, cell, folder, recorded)
 
-    def _describe(self, run: Run, cell: Cell) -> None:
-        """Log the params, tags and numbers of the trial that the run does not have yet."""
-        if run.data.tags.get("sweep", cell.sweep) != cell.sweep:
-            return  # see `has_labels`
-        self._client.log_batch(
-            run.info.run_id,
-            params=[
-                Param(key, value)
+    def _missing(self, run: Run, cell: Cell) -> tuple[Batch, ...]:
+        """Return the params and tags of the trial that the run does not have yet."""
+        data = run.data
+        if data.tags.get("sweep", cell.sweep) != cell.sweep:
+            return ()  # see `has_labels`
+        own = tags(cell, self._folders.storage_identity)
+        return (
+            *(
+                Batch(params=(Param(key, value),))
                 for key, value in params(cell).items()
-                if key not in run.data.params
-            ],
-            tags=[
-                RunTag(key, value)
-                for key, value in tags(cell, self._folders.storage_identity).items()
-            ],
-            synchronous=True,
+                if key not in data.params
+            ),
+            *(
+                Batch(tags=(RunTag(key, value),))
+                for key, value in own.items()
+                if data.tags.get(key) != value
+            ),
         )
 
-    def _close(
-        self, run: _Progress, folder: TrialFolder, recorded: RecordedState, history: History
-    ) -> None:
-        """Log the final metrics and artifacts, then the status, which marks the run complete."""
-        when = int(1000 * time.time()) if recorded.end_time is None else recorded.end_time
-        seconds = history.seconds if history.is_whole else None
-        self._client.log_batch(
-            run.run_id,
-            metrics=[
-                Metric(key, value, when, len(history))
-                for key, value in final_metrics(recorded, seconds).items()
-            ],
-            tags=[RunTag(key, value) for key, value in final_tags(recorded).items()],
-            synchronous=True,
-        )
+    def _close(self, run: _Progress, folder: TrialFolder, status: str, when: int) -> None:
+        """Log the artifacts, then the status, which marks the run complete."""
         files = (folder.recipe, folder.weights, folder.failure.path)
         log_files([file for file in files if file.exists()], run.artifacts, self.server.uri)
-        self._client.set_terminated(run.run_id, status=recorded.status, end_time=when)
+        self._client.set_terminated(run.run_id, status=status, end_time=when)
 
     def _end(
         self, cell: Cell, folder: TrialFolder, recorded: RecordedState, run: RunInfo | _Progress
@@ -387,6 +386,13 @@ def _filter(cell: Cell) -> str:
     return f"tags.fingerprint = '{cell.fingerprint}'"
 
 
-def _progress(run: Run, epoch: int) -> _Progress:
+def _is_active(run: Run) -> bool:
+    """Return whether a run was not deleted."""
+    return bool(run.info.lifecycle_stage == LifecycleStage.ACTIVE)
+
+
+def _progress(run: Run, epoch: int, missing: tuple[Batch, ...]) -> _Progress:
     info = run.info
-    return _Progress(info.run_id, info.experiment_id, epoch, info.status, info.artifact_uri)
+    return _Progress(
+        info.run_id, info.experiment_id, epoch, info.status, info.artifact_uri, missing
+    )

@@ -1,1 +1,1 @@
-"""Access to a tracking server: the credentials that are sent, and why it cannot be used."""
+"""Access to a tracking server: credentials, requests within its limits, and why it fails."""

@@ -146,6 +146,17 @@ def test_runs_are_compared_in_one_request(place: Place, asked: list[str]) -> Non
     assert tracker.num_replaced == 0
 
 
+def test_a_trial_that_has_ended_takes_few_requests(
+    place: Place, asked: list[str], empty_database: Callable[[Path], str]
+) -> None:
+    empty_database(place.storage.root / "mlflow.db")
+    place.folder().delivery.path.unlink()
+    place.deliver((FIRST,))
+    compared, *delivered = asked
+    assert compared == "search_runs"
+    assert delivered == ["search_runs", "create_run", "log_batch"]
+
+
 def test_a_copied_storage_without_its_database_fills_a_new_one(
     original: Place, place: Place, empty_database: Callable[[Path], str]
 ) -> None:
