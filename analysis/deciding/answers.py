@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.statistics.aggregate import ROUNDING
 from analysis.statistics.intervals import t_interval
+from analysis.statistics.ties import rounding_between, same_differences
 from analysis.statistics.verdicts import FAILS, collapse_below
 
 DIFFERS, TIE, OPEN = "differs", "tie", "open"
@@ -69,10 +69,10 @@ def on_ranges(
     best = mean.argmax(axis=1)
     range_ = mean.max(axis=1) - mean.min(axis=1)
     variance = variance_of(scores)
-    rounding = ROUNDING * np.abs(scores).max(axis=(1, 2))
-    is_exact = np.sqrt(variance) <= rounding
+    is_same = range_ <= rounding_between(mean.max(axis=1), mean.min(axis=1))
+    exact = np.where(is_same, 0, np.nan)
     below, above = quantiles(choices, seeds, error_rate)
-    unit = np.where(is_exact, np.where(range_ <= rounding, 0, np.nan), np.sqrt(variance / seeds))
+    unit = np.where(same_differences(scores), exact, np.sqrt(variance / seeds))
     low, high = np.maximum(range_ - below * unit, 0.0), range_ + above * unit
     floor = collapse_below(scores[places, best], margin, error_rate / 2 / ((choices - 1) * seeds))
     has_collapsed = (scores < floor[:, None, None]).any(axis=(1, 2))
@@ -127,13 +127,13 @@ def on_differences(scores: Floats, margin: ArrayLike, error_rate: float) -> Answ
     """
     differences = scores[:, 0] - scores[:, 1]
     mean, std = differences.mean(axis=1), differences.std(axis=1, ddof=1)
-    rounding = ROUNDING * np.abs(scores).max(axis=(1, 2))
+    is_equal = (np.abs(differences) <= rounding_between(scores[:, 0], scores[:, 1])).all(axis=1)
     low, high = t_interval(mean, std, np.full(len(mean), scores.shape[2]), 1 - error_rate)
-    is_unknown = (std <= rounding) & (np.abs(mean) > rounding)
+    is_unknown = same_differences(scores) & ~is_equal
     low, high = np.where(is_unknown, np.nan, low), np.where(is_unknown, np.nan, high)
     tie = TIE_SHARE * np.asarray(margin, float)
-    is_tie = (std <= rounding) & ~is_unknown | (low >= -tie) & (high <= tie)
-    differs = (low > rounding) | (high < -rounding)
+    is_tie = is_equal | (low >= -tie) & (high <= tie)
+    differs = ~is_equal & ((low > 0) | (high < 0))
     answer = np.select([differs, is_tie], [DIFFERS, TIE], OPEN)
     return Answers(answer, mean, low, high, answer != OPEN)
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from analysis.deciding.answers import TIE_SHARE, Floats, quantiles, variance_of
 from analysis.deciding.looks import FEWEST_SEEDS, looks
-from analysis.statistics.aggregate import rounding_of
+from analysis.statistics.ties import same_differences
 
 
 def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None:
@@ -27,7 +27,7 @@ def of_range(scores: Floats, margin: float, first: int, most: int) -> int | None
     means = scores.mean(axis=1)
     range_ = float(means.max() - means.min())
     deviation = math.sqrt(variance_of(scores[None])[0])
-    for look in looks(first, most) if deviation > rounding_of(scores) else ():
+    for look in () if same_differences(scores) else looks(first, most):
         if look.seeds > seeds:
             below, above = quantiles(choices, look.seeds, look.error_rate)
             unit = deviation / math.sqrt(look.seeds)
@@ -47,13 +47,13 @@ def of_difference(scores: Floats, margin: float, first: int, most: int) -> int |
         most: see `of_range`.
     """
     seeds = scores.shape[1]
-    differences = scores[0] - scores[1]
-    differences = differences[~np.isnan(differences)]
+    both = scores[:, ~np.isnan(scores).any(axis=0)]
+    differences = both[0] - both[1]
     known = len(differences)
     if known < FEWEST_SEEDS:
         return None
     mean, deviation = abs(float(differences.mean())), float(differences.std(ddof=1))
-    for look in looks(first, most) if deviation > rounding_of(scores) else ():
+    for look in () if same_differences(both) else looks(first, most):
         if look.seeds > seeds:
             n = known * look.seeds // seeds
             half = float(stats.t.ppf(1 - look.error_rate / 2, n - 1)) * deviation / math.sqrt(n)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics.aggregate import rounding_of
+from analysis.statistics.aggregate import ROUNDING
 from analysis.statistics.intervals import CONFIDENCE
+from analysis.statistics.ties import same_differences
 
 Floats = NDArray[np.float64]
 
@@ -76,9 +77,9 @@ def interaction_of(scores: Floats) -> Interaction:
     degrees = float((cells - 1) * (scores.shape[2] - 1) if is_whole else (n - 1).sum())
     variances = inner / (n - 1) * (cells / (cells - 1) if is_whole else 1.0)
     effects = _without_mean(_without_mean(means).T).T
-    least = rounding_of(means) ** 2
-    if inner.sum() <= least:  # such as networks that all stay at chance
-        is_none = float((effects**2).sum()) <= least
+    sizes = np.abs(double_differences(means))
+    if _is_exact(scores.reshape(cells, -1)):  # such as networks that all stay at chance
+        is_none = (sizes <= ROUNDING * _of_corners(np.abs(means))).all()
         return Interaction(p=1.0, size=0.0, size_low=0.0, size_high=0.0) if is_none else _UNTESTED
     p = _p_of(effects, variances / n, n)
     pooled = float(inner.sum()) / degrees
@@ -87,7 +88,6 @@ def interaction_of(scores: Floats) -> Interaction:
             _of_corners(pooled / n.reshape(shape)), _of_corners((variances / n).reshape(shape))
         )
     )
-    sizes = np.abs(double_differences(means))
     half = critical_value(*shape, degrees) * errors
     largest = int(sizes.argmax())
     rows, columns = (list(combinations(range(length), 2)) for length in shape)
@@ -102,6 +102,18 @@ def interaction_of(scores: Floats) -> Interaction:
         change=float(means[k, j] - means[i, j]),
         other_change=float(means[k, m] - means[i, m]),
     )
+
+
+def _is_exact(scores: Floats) -> bool:
+    """Whether seeds have no noise but for rounding.
+
+    Args:
+        scores: (cells, seeds), NaN where a seed has no score.
+    """
+    if not np.isnan(scores).any():  # a seed may be good everywhere
+        return bool(same_differences(scores))
+    known = (own[~np.isnan(own)] for own in scores)
+    return all(bool(same_differences([own, np.zeros_like(own)])) for own in known)
 
 
 def double_differences(means: Floats) -> Floats:

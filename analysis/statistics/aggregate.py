@@ -33,7 +33,7 @@ WITHOUT = ("diverged", "failed", "stopped", "unfinished", "absent")
 OPEN = tuple(column for column in WITHOUT if column != "diverged")
 """Columns that count seeds whose result is still unknown."""
 ROUNDING = 1e-9
-"""Share of the largest score below which differences of scores may be due to rounding."""
+"""Share of the larger of two scores below which their difference may be due to rounding."""
 _SEED = 20210
 """Seed of the bootstrap, so that the same table gives the same intervals."""
 
@@ -142,8 +142,9 @@ def place_of_highest(values: ArrayLike) -> int:
     """The place of the value that `highest` takes."""
     values = np.asarray(values, float)
     known = np.where(np.isnan(values), -np.inf, values)
-    highest_value = known.max()  # its size counts: another loss may have exploded
-    return int((known >= highest_value - rounding_of(highest_value)).argmax())
+    highest_value = float(known.max())  # its size counts: another loss may have exploded
+    rounding = ROUNDING * abs(highest_value) if np.isfinite(highest_value) else 0.0
+    return int((known >= highest_value - rounding).argmax())
 
 
 def first_known(values: ArrayLike) -> float:
@@ -151,13 +152,6 @@ def first_known(values: ArrayLike) -> float:
     values = np.asarray(values, float)
     known = values[~np.isnan(values)]
     return float(known[0]) if known.size else float("nan")
-
-
-def rounding_of(scores: ArrayLike) -> float:
-    """The largest difference of two of the scores that may be due to rounding."""
-    sizes = np.abs(np.asarray(scores, float))
-    finite = sizes[np.isfinite(sizes)]
-    return ROUNDING * float(finite.max()) if finite.size else 0.0
 
 
 def places_by(

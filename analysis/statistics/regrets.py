@@ -89,7 +89,8 @@ def probability_best(values: list[Floats], rng: np.random.Generator) -> list[flo
         [own[rng.integers(len(own), size=(NUM_RESAMPLES, len(own)))].mean(axis=1) for own in values]
     )
     # Means of the same values in another order may differ by rounding.
-    is_best = means >= means.max(axis=0) - _ROUNDING * np.abs(means).max(axis=0)
+    best = means.max(axis=0)  # its size counts: another loss may have exploded
+    is_best = means >= best - _ROUNDING * np.abs(best)
     return [float(share) for share in (is_best / is_best.sum(axis=0)).mean(axis=1)]
 
 

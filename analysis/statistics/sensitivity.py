@@ -14,14 +14,15 @@ from analysis.knobs.scales import places_on, span_of
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import (
     OPEN,
+    ROUNDING,
     SETTING,
     family_keys,
     first_known,
     places_by,
-    rounding_of,
 )
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.regrets import probabilities_best, scores_by_rho0
+from analysis.statistics.ties import rounding_between
 from analysis.statistics.verdicts import MARGIN, collapsed, verdict_of
 
 _ROUNDING = 1e-9
@@ -259,14 +260,13 @@ def _test_range(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:
     choices = len(mean)
     if choices < 2 or (n < 2).any():
         return float("nan"), float("nan")
-    inner = float(((n - 1) * std**2).sum())
-    between = float((n * (mean - np.average(mean, weights=n)) ** 2).sum())
-    least = rounding_of(mean) ** 2
-    if inner <= least:  # such as networks that all stay at chance
-        return (1.0, 0.0) if between <= least else (float("nan"), float("nan"))
-    variance = inner / degrees
-    p = float(stats.f.sf(between / (choices - 1) / variance, choices - 1, degrees))
     best, worst = int(mean.argmax()), int(mean.argmin())
+    if (std <= ROUNDING * np.abs(mean)).all():  # such as networks that all stay at chance
+        is_same = mean[best] - mean[worst] <= rounding_between(mean[best], mean[worst])
+        return (1.0, 0.0) if is_same else (float("nan"), float("nan"))
+    between = float((n * (mean - np.average(mean, weights=n)) ** 2).sum())
+    variance = float(((n - 1) * std**2).sum()) / degrees
+    p = float(stats.f.sf(between / (choices - 1) / variance, choices - 1, degrees))
     width = np.sqrt(variance / 2 * (1 / n[best] + 1 / n[worst]))
     return p, _studentized(choices, degrees) * float(width)
 

@@ -21,6 +21,30 @@ def rounding_between(scores: ArrayLike, others: ArrayLike) -> NDArray[np.float64
     return roundings
 
 
+def same_differences(scores: ArrayLike) -> NDArray[np.bool_]:
+    """Whether the rows differ by the same amounts in all columns, but for rounding.
+
+    It is the size of four scores that tells what rounding is in their double difference, so that
+    noise is seen beside a row or a column whose scores exploded.
+
+    Args:
+        scores: (..., rows, columns), without missing values.
+
+    Returns:
+        (...,)
+    """
+    scores = np.asarray(scores, float)
+    sizes = np.abs(scores)
+    smallest = sizes.max(axis=-1).argmin(axis=-1)[..., None, None]
+    row = np.take_along_axis(scores, smallest, axis=-2)
+    larger = np.maximum(sizes, np.abs(row))
+    column = larger.argmin(axis=-1)[..., None]
+    differences = scores - row
+    changes = differences - np.take_along_axis(differences, column, axis=-1)
+    same: NDArray[np.bool_] = (np.abs(changes) <= ROUNDING * larger).all(axis=(-2, -1))
+    return same
+
+
 def with_ties(scores: ArrayLike) -> NDArray[np.float64]:
     """The scores with so few digits that those which differ by rounding only become equal.
 

@@ -189,6 +189,27 @@ def test_a_forecast_expects_as_many_seeds_to_diverge_as_before() -> None:
     assert of_difference(scores, 0.03, 3, 200) is None
 
 
+def test_two_methods_are_no_tie_because_both_exploded_for_one_seed() -> None:
+    scores = np.array([[0.1, 0.12, 0.11, 0.1, 1e10], [0.5, 0.55, 0.58, 0.6, 1e10]])
+    found = on_differences(scores[None], 0.03, 0.05)
+    assert found.answer[0] == DIFFERS
+    assert found.estimate[0] == pytest.approx(-0.36)
+    equal = np.array([[0.3, 0.1 + 0.2, 1e10], [0.3, 0.3, 1e10]])
+    assert on_differences(equal[None], 0.0, 0.05).answer[0] == TIE
+
+
+def test_noise_has_a_forecast_and_an_interval_beside_a_rho0_that_exploded() -> None:
+    """All scores are negative losses; their margin is that of another metric."""
+    rng = np.random.default_rng(4)
+    scores = np.vstack([-0.5 + 0.05 * rng.standard_normal((2, 3)), [[-1e10] * 3]])
+    found = on_ranges(scores[None], 1e11, 0.05)
+    assert found.answer[0] != "untested"
+    assert np.isfinite([found.low[0], found.high[0]]).all()
+    assert of_range(scores, 1e10, 3, 20) is not None
+    pair = np.column_stack([scores[:2], [-1e12, -1e12]])
+    assert of_difference(pair, 0.3, 3, 500) is not None
+
+
 def test_without_a_spread_there_is_no_forecast_whatever_the_rounding() -> None:
     base = np.array([0.9, 0.3, 0.07])
     scores = np.stack([base + 0.01, base])

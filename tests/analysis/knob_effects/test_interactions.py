@@ -71,6 +71,24 @@ def test_what_cannot_be_tested_has_no_numbers() -> None:
     assert np.isnan(interaction_of(same).p)
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_interaction_is_seen_beside_scores_that_exploded(is_whole: bool) -> None:
+    """The effects of the first two rows do not add up; in the third, all scores are equal."""
+    means = np.array([[0.1, 0.2], [0.3, 0.9], [1e10, 1e10]])[..., None] + np.zeros(4)
+    noise = 0.01 * np.random.default_rng(0).standard_normal((2, 2, 4))
+    noisy = means.copy()
+    noisy[:2] += noise
+    for scores in (means, noisy):
+        if not is_whole:
+            scores[0, 0, 3] = np.nan
+    assert np.isnan(interaction_of(means).p)  # without noise, nothing is tested
+    found = interaction_of(noisy)
+    assert found.p < 0.05
+    assert found.size > 0
+    same = means[[0, 0, 2]]
+    assert interaction_of(same).p == 1
+
+
 def test_the_largest_difference_is_named() -> None:
     frame = with_knobs(lambda rate, theta: 0.8 - 0.1 * theta * (rate == 1), noise=0.001)
     (row,) = interactions(settings_of(frame)).to_dict("records")

@@ -10,6 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analysis.findings import analyse
+from analysis.metric import Metric
 from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.method_verdicts import method_verdicts
@@ -242,6 +243,20 @@ def test_seeds_that_do_not_differ_prove_nothing() -> None:
         # The last has a seed less, which is therefore missing.
         expected = "untested" if len(frame) == 6 else "unfinished"
         assert analysed(frame)["verdict"].tolist() == [expected]
+
+
+def test_noise_is_noise_beside_a_loss_that_exploded() -> None:
+    """At one of three rho0, all seeds have the same large loss; the others have noise as usual."""
+    losses = {0.1: (0.2, 0.21, 0.22), 1.0: (0.3, 0.31, 0.33), 10.0: (1e10,) * 3}
+    frame = trials(
+        ("PC", "binary", rho0, seed, loss)
+        for rho0, own in losses.items()
+        for seed, loss in enumerate(own)
+    ).rename(columns=lambda name: name.replace("accuracy", "loss"))
+    loss = Metric("loss", "loss", higher_is_better=False)
+    (row,) = sensitivity(configurations(frame, loss), frame, loss).to_dict("records")
+    assert row["p"] < 1e-6
+    assert row["p_best"] == 1
 
 
 def test_a_method_at_chance_everywhere_is_not_noise() -> None:
