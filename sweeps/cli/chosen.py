@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.cli.command_line import changed_options
+from sweeps.cli.naming.name_in_file import addressed, require_named
+from sweeps.cli.naming.remembered import refuse_name_of_file, remembered
 from sweeps.cli.options import SELECTION
 
 if TYPE_CHECKING:
-    from sweeps.inventory.known_sweeps import KnownSweep
+    from sweeps.loading.either import UsersFile
     from sweeps.selection.added import AddedTrial
     from sweeps.spec import SweepSpec
     from sweeps.study import StudySpec
@@ -31,19 +33,21 @@ def load_chosen(
     Raises:
         ConfigurationError: there is no such sweep or no such trial, or an option is invalid.
     """
-    return _chosen(_load(options, outlined), options, with_parents)
+    return chosen_of(_load(options, outlined), options, with_parents=with_parents)
 
 
 def _load(options: argparse.Namespace, outlined: bool) -> "SweepSpec":
+    refuse_name_of_file(options)
     if outlined and options.seeds is None and not options.set and not _has_added(options):
         from sweeps.outlines.kept import load_outlined
 
-        refuse_name_of_file(options)
-        return load_outlined(options.sweep)
-    from sweeps.loading import load_sweep
+        sweep = load_outlined(options.sweep)
+    else:
+        from sweeps.loading import load_sweep
 
-    refuse_name_of_file(options)
-    return load_sweep(options.sweep)
+        sweep = load_sweep(options.sweep)
+    require_named(options, sweep)
+    return sweep
 
 
 def _has_added(options: argparse.Namespace) -> bool:
@@ -63,18 +67,40 @@ def load_chosen_or_study(
 ) -> "SweepSpec | StudySpec":
     """Load a sweep as `load_chosen` does, or a study, of which no trials can be chosen.
 
-    If a file defines both, the sweep is meant if its name is given, or if options choose its
-    trials. Otherwise it is the study, and a line on standard error says so.
+    Args:
+        options: the parsed command line, with the options of `selection_options`.
+        outlined: see `load_either_named`.
+        with_parents: see `load_chosen`.
+        of_both: see `load_either_named`.
+
+    Raises:
+        ConfigurationError: see `load_chosen` and `load_either_named`.
+    """
+    from sweeps.spec import SweepSpec
+
+    spec = load_either_named(options, outlined=outlined, of_both=of_both)
+    if isinstance(spec, SweepSpec):
+        return chosen_of(spec, options, with_parents=with_parents)
+    return spec
+
+
+def load_either_named(
+    options: argparse.Namespace, *, outlined: bool = False, of_both: str = ""
+) -> "SweepSpec | StudySpec":
+    """Load a sweep, of which no trials are chosen yet (see `chosen_of`), or a study.
+
+    If a file defines both, the sweep is meant if its name is given, as ``FILE.py:NAME`` or alone
+    if it has been run, or if options choose its trials. Otherwise it is the study, and a line on
+    standard error says so.
 
     Args:
         options: the parsed command line, with the options of `selection_options`.
         outlined: whether an outline of a sweep is enough; see `sweeps.outlines`.
-        with_parents: see `load_chosen`.
         of_both: ``sweep`` or ``study`` if this one of both is meant anyway.
 
     Raises:
-        ConfigurationError: see `load_chosen`; or trials of a study are to be chosen, or a sweep is
-            to have a storage of studies; or a file that was found by a name defines another one.
+        ConfigurationError: it cannot be loaded; or trials of a study are to be chosen, or a sweep
+            is to have a storage of studies; or a file that was found by a name defines another one.
     """
     from sweeps.loading import named_sweeps
     from sweeps.spec import SweepSpec
@@ -86,91 +112,70 @@ def load_chosen_or_study(
         spec = _defined_in_file(options, of_both)
     if isinstance(spec, SweepSpec):
         refuse_study_storage(options)
-        return _chosen(spec, options, with_parents)
-    refuse_selection(options, "a study")
+    else:
+        refuse_selection(options, "a study")
     return spec
 
 
 def _defined_in_file(options: argparse.Namespace, of_both: str) -> "SweepSpec | StudySpec":
     """Load the sweep or study of a file, which the options name, or the name of one of two."""
-    from quantlab.errors import ConfigurationError
     from sweeps.loading import load_either
-    from sweeps.loading.files import name_of_other
+    from sweeps.loading.either import load_users_file
 
-    name = getattr(options, "name_in_file", "")
-    if (known := _remembered(options)) is not None:
-        file, name = os.path.relpath(known.source or "."), options.sweep
-        if not (os.path.isfile(file) and name_of_other(load_either(file))):
+    if (known := remembered(options)) is not None:
+        name, file = options.sweep, os.path.relpath(known.source or ".")
+        found = load_users_file(file) if os.path.isfile(file) else None
+        if found is None or not found.name_of_other(found.either()):
             refuse_name_of_file(options)
-        options.sweep = file
-    spec = load_either(options.sweep, of_both=name or of_both or "study")
+        options.sweep, options.name_in_file, options.is_remembered = file, name, True
+    elif options.sweep.endswith(".py"):
+        found = load_users_file(options.sweep)
+    else:
+        return load_either(options.sweep)
+    assert found is not None, "otherwise, its name was refused"
+    return meant_of(found, options, of_both, chooses=bool(changed_options(options, *SELECTION)))
+
+
+def meant_of(
+    file: "UsersFile", options: argparse.Namespace, of_both: str = "", *, chooses: bool
+) -> "SweepSpec | StudySpec":
+    """Return which one is meant of a file that may define a sweep and a study.
+
+    A line on standard error says that it is the study, if nothing tells it.
+
+    Args:
+        file: the file.
+        options: the parsed command line, which has its path and the name in it.
+        of_both: see `load_chosen_or_study`.
+        chooses: whether options choose trials of the sweep.
+
+    Raises:
+        ConfigurationError: the file defines nothing of the name, or it is invalid.
+    """
+    from quantlab.errors import ConfigurationError
+
+    name = options.name_in_file
+    spec = file.either(name or of_both or "study")
+    other = file.name_of_other(spec)
     if name not in ("", spec.name):
+        both = " and ".join(filter(None, (spec.name, other)))
         raise ConfigurationError(
             f"{name}: its file {options.sweep} defines {spec.name!r} now; give the file, with the "
             f"options of {name} if --set has made it, or see `sweeps list` for what the storage has"
+            if getattr(options, "is_remembered", False)
+            else f"{addressed(options)}: the file defines {both}, and nothing of this name"
         )
-    other = "" if name or of_both else name_of_other(spec)
-    if other and changed_options(options, *SELECTION):
-        return load_either(options.sweep, of_both="sweep")
-    if other:
-        print(
-            f"sweeps: {options.sweep} defines the sweep {other} and the study {spec.name}, which "
-            f"is meant here; for the sweep, give its name if it has been run, or --only",
-            file=sys.stderr,
-            flush=True,
-        )
+    if not other or name or of_both:
+        return spec
+    if chooses:
+        return file.either("sweep")
+    print(
+        f"sweeps: {options.sweep} defines the sweep {other} and the study {spec.name}, which "
+        f"is meant here; for the sweep, give {options.sweep}:{other}",
+        file=sys.stderr,
+        flush=True,
+    )
     return spec
-
-
-def find_remembered_file(options: argparse.Namespace) -> None:
-    """Replace the name of a sweep or study of a user's file, which the storage knows, by the file.
-
-    A file that is not there is left to `refuse_name_of_file`, and one that does not define it any
-    more to `load_chosen_or_study`, to which `name_in_file` tells the name.
-
-    Args:
-        options: the parsed command line, of which `sweep` may change.
-    """
-    known = _remembered(options)
-    if known is not None and os.path.isfile(known.source):
-        options.name_in_file, options.sweep = options.sweep, os.path.relpath(known.source)
-
-
-def refuse_name_of_file(options: argparse.Namespace) -> None:
-    """Refuse the name of a sweep or study that the storage knows, and that no name loads.
-
-    Args:
-        options: the parsed command line.
-
-    Raises:
-        ConfigurationError: `options.sweep` is such a name; the message names the file, or says
-            that there is none.
-    """
-    if (known := _remembered(options)) is not None:
-        from quantlab.errors import ConfigurationError
-
-        if not known.source:
-            raise ConfigurationError(
-                f"{known.kind} {options.sweep!r} has settings that --set has changed, or is of "
-                "another release: give the sweep and the options that it was run with"
-            )
-        raise ConfigurationError(
-            f"{known.kind} {options.sweep!r} is in a file: give {os.path.relpath(known.source)}"
-        )
-
-
-def _remembered(options: argparse.Namespace) -> "KnownSweep | None":
-    """Return what the storage knows of a sweep or study that is named and not of the release."""
-    from sweeps.loading import named_studies, named_sweeps
-
-    name: str = options.sweep
-    if name.endswith(".py") or name in (*named_sweeps(), *named_studies()):
-        return None
-    from sweeps.inventory.known_sweeps import recorded
-    from sweeps.storage.folder import Storage
-
-    found = (known for known in recorded(Storage(options.storage)) if known.name == name)
-    return next(found, None)
 
 
 def refuse_selection(
@@ -211,7 +216,10 @@ def refuse_study_storage(options: argparse.Namespace) -> None:
         )
 
 
-def _chosen(sweep: "SweepSpec", options: argparse.Namespace, with_parents: bool) -> "SweepSpec":
+def chosen_of(
+    sweep: "SweepSpec", options: argparse.Namespace, *, with_parents: bool = False
+) -> "SweepSpec":
+    """Return those trials of a sweep that the options choose; see `load_chosen`."""
     from sweeps.deciding.record import recorded
     from sweeps.selection.selected import selected
     from sweeps.storage.folder import Storage

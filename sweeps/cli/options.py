@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantlab.execution import parse_execution
+from sweeps.cli.naming.name_in_file import SplitName
 from sweeps.cli.parsing.completion import completed_by, names_or_files
 from sweeps.loading import named_studies, named_sweeps
 from sweeps.placement.resources import Resources
@@ -118,6 +119,8 @@ def sweep_argument(
 ) -> None:
     """Add the argument ``sweep``: a name of the release, or the path of a file.
 
+    If that is ``FILE.py:NAME``, ``sweep`` is the file, and ``name_in_file`` the name.
+
     Args:
         command: the parser of the command.
         kinds: what the command accepts: ``sweep``, ``study`` and ``table``.
@@ -132,6 +135,7 @@ def sweep_argument(
         "sources" if several else "sweep",
         metavar="NAME|FILE.py" + ("|TABLE.csv" if tables else "") + ("|DIR" if several else ""),
         help=f"one of {', '.join(names)}; or the path of a Python file"
+        + (", with :NAME for one of a sweep and a study in it" if "study" in kinds else "")
         + (", or of a table of trials (.csv, .tsv, .parquet)" if tables else "")
         + (
             ", or of a folder of results; several are joined, and each may be TAG=NAME"
@@ -141,7 +145,9 @@ def sweep_argument(
         + (" (default: %(default)s)" if default else ""),
         nargs="+" if several else "?" if default is not None else None,
         default=default,
+        action="store" if several else SplitName,
     )
+    command.set_defaults(name_in_file="")
     endings = ("py", "csv", "tsv", "parquet") if tables else ("py",)
     completed_by(argument, names_or_files(names, endings))
 

@@ -22,6 +22,7 @@ from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.joining.joined_report import report_joined
 from sweeps.cli.joining.sources import is_plain
 from sweeps.cli.json_output import print_json
+from sweeps.cli.naming.name_in_file import addressed, split
 from sweeps.cli.options import SELECTION
 from sweeps.cli.parsing.deciding import margin_of
 from sweeps.cli.summary import print_warnings
@@ -79,7 +80,7 @@ def report(options: argparse.Namespace) -> int:
         margin=margin_of(options) / 100,
         latex=LatexOptions(columns=_columns(options.columns)),
     )
-    options.sweep = options.sources[0]
+    options.sweep, options.name_in_file = split(options.sources[0])
     if len(options.sources) > 1 or options.by or not is_plain(options.sweep):
         made_by = _call("report", options, *SELECTION, "storage", *_OPTIONS)
         data = report_joined(options, partial(_named, chosen), made_by)
@@ -257,7 +258,7 @@ def _decided(spec: SweepSpec | StudySpec, options: argparse.Namespace) -> list[s
 
 def _call(command: str, options: argparse.Namespace, *names: str, more: Sequence[str] = ()) -> str:
     """Format a call of a command on the same sweep, with those options that are not defaults."""
-    named = options.sources if command == "report" else [options.sweep]
+    named = options.sources if command == "report" else [addressed(options)]
     return shlex.join(["sweeps", command, *named, *changed_options(options, *names), *more])
 
 

@@ -16,6 +16,7 @@ from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.cli.inventory import print_removal
 from sweeps.cli.json_output import print_json
+from sweeps.cli.naming.name_in_file import split
 from sweeps.cli.options import SELECTION
 from sweeps.inventory.known_sweeps import (
     STUDY,
@@ -257,7 +258,8 @@ def _cells(
 
 
 def _kept(name: str, storage: Storage, options: argparse.Namespace) -> KnownSweep:
-    spec = load_either(name)
+    file, of_both = split(name)
+    spec = load_either(file, of_both=of_both or "study")
     trials = known_trials(_cells(spec, storage, options))
     return KnownSweep(name=spec.name, kind=_kind(spec), trials=trials)
 

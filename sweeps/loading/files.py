@@ -1,6 +1,5 @@
 """Load a sweep or a study, by its name or from a Python file."""
 
-import ast
 import dataclasses
 import importlib
 import re
@@ -42,7 +41,7 @@ def load_sweep(name_or_path: str) -> SweepSpec:
         ConfigurationError: there is no such sweep, the file raises an error, or the sweep is
             invalid.
     """
-    return _expanded(
+    return expanded(
         _load("sweep", name_or_path, named_sweeps(), "sweeps.grids", "SWEEP", SweepSpec)
     )
 
@@ -62,35 +61,12 @@ def load_study(name_or_path: str) -> "StudySpec":
     return _load("study", name_or_path, named_studies(), "sweeps.studies", "STUDY", StudySpec)
 
 
-def load_either(name_or_path: str, of_both: str = "study") -> "SweepSpec | StudySpec":
-    """Load a sweep or a study.
-
-    Args:
-        name_or_path: see `load_sweep` and `load_study`.
-        of_both: which of them is meant if a file defines both: ``study``, ``sweep``, or the name of
-            either; the study if neither has this name.
+def expanded(sweep: SweepSpec) -> SweepSpec:
+    """Return a sweep after its cells were expanded.
 
     Raises:
-        ConfigurationError: see `load_sweep` and `load_study`.
+        ConfigurationError: the sweep is invalid.
     """
-    if name_or_path in named_studies():
-        return load_study(name_or_path)
-    if not name_or_path.endswith(".py"):
-        if name_or_path not in named_sweeps():
-            both = [*named_sweeps(), *named_studies()]
-            raise _unknown("sweep", name_or_path, "sweeps and studies", both)
-        return load_sweep(name_or_path)
-    module = _load_file(Path(name_or_path), "sweep")
-    sweep = vars(module).get("SWEEP")
-    is_sweep = isinstance(sweep, SweepSpec) and of_both in ("sweep", sweep.name)
-    if "STUDY" in vars(module) and not is_sweep:
-        from sweeps.study import StudySpec
-
-        return _defined(module, "study", name_or_path, "STUDY", StudySpec)
-    return _expanded(_defined(module, "sweep", name_or_path, "SWEEP", SweepSpec))
-
-
-def _expanded(sweep: SweepSpec) -> SweepSpec:
     try:
         _ = sweep.cells
     except SystemExit as error:
@@ -102,7 +78,7 @@ def _load(
     what: str, name_or_path: str, names: list[str], package: str, variable: str, kind: type[T]
 ) -> T:
     if name_or_path.endswith(".py"):
-        module = _load_file(Path(name_or_path), what)
+        module = load_file(Path(name_or_path), what)
     elif name_or_path in names:
         _files.clear()
         module = importlib.import_module(f"{package}.{name_or_path}")
@@ -118,11 +94,12 @@ def _load(
                 f"{name_or_path!r} is a sweep; use `sweeps run`, or give a study"
             )
         plural = {"sweep": "sweeps", "study": "studies"}[what]
-        raise _unknown(what, name_or_path, plural, names)
-    return _defined(module, what, name_or_path, variable, kind)
+        raise unknown(what, name_or_path, plural, names)
+    return defined(module, what, name_or_path, variable, kind)
 
 
-def _unknown(what: str, name: str, plural: str, names: list[str]) -> ConfigurationError:
+def unknown(what: str, name: str, plural: str, names: list[str]) -> ConfigurationError:
+    """Return the error for a name that is none of `names`."""
     return ConfigurationError(
         f"{what} {name!r} is unknown{suggestion(name, names)}; give one of the {plural} "
         f"{', '.join(names)}, or the path of a file that ends in .py"
@@ -159,7 +136,19 @@ def _require_two_names(module: ModuleType) -> None:
         )
 
 
-def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, kind: type[T]) -> T:
+def defined(module: ModuleType, what: str, name_or_path: str, variable: str, kind: type[T]) -> T:
+    """Return what a module defines under a name.
+
+    Args:
+        module: the module.
+        what: ``sweep`` or ``study``, for the message.
+        name_or_path: how the user gave the module, for the message.
+        variable: the name.
+        kind: class of what it must be.
+
+    Raises:
+        ConfigurationError: the module does not define it.
+    """
     found = getattr(module, variable, None)
     if not isinstance(found, kind):
         raise ConfigurationError(
@@ -168,7 +157,16 @@ def _defined(module: ModuleType, what: str, name_or_path: str, variable: str, ki
     return found
 
 
-def _load_file(path: Path, what: str) -> ModuleType:
+def load_file(path: Path, what: str) -> ModuleType:
+    """Load a file as a module, which is the last one from then on.
+
+    Args:
+        path: the file.
+        what: ``sweep`` or ``study``, for the message.
+
+    Raises:
+        ConfigurationError: the file does not exist, or raises an error.
+    """
     if not path.is_file():
         raise ConfigurationError(f"{what} {str(path)!r}: the file does not exist")
     module = ModuleType(FILE_MODULE_PREFIX + re.sub(r"\W", "_", path.stem))
@@ -197,27 +195,6 @@ def _load_file(path: Path, what: str) -> ModuleType:
         del sys.modules[module.__name__]
         raise ConfigurationError(f"{_place(error, path)}: {_reason(error)}") from error
     return module
-
-
-def name_of_other(spec: "SweepSpec | StudySpec") -> str:
-    """Return the name of the other one if the last file defines a sweep and a study.
-
-    A file may also import the sweep that its study is about, which does not count.
-
-    Args:
-        spec: the one that was loaded from it.
-    """
-    module = last_file()
-    found = {} if module is None else {name: vars(module).get(name) for name in ("SWEEP", "STUDY")}
-    if not any(one is spec for one in found.values()):
-        return ""
-    assigned = {
-        node.id
-        for node in ast.walk(ast.parse(vars(module)[SOURCE]))
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    others = (one for name, one in found.items() if one is not spec and name in assigned)
-    return next((str(getattr(one, "name", "")) for one in others), "")
 
 
 def last_file() -> ModuleType | None:

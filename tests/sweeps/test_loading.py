@@ -12,7 +12,7 @@ from ray import cloudpickle
 
 from quantlab import ConfigurationError
 from sweeps.loading import load_either, load_study, load_sweep
-from sweeps.loading.files import name_of_other
+from sweeps.loading.either import load_users_file
 from sweeps.running import users_modules
 from sweeps.worker.sent_modules import send_modules_by_name
 from tests.sweeps.sweep_files import STUDY, TINY, changed
@@ -191,10 +191,10 @@ def test_a_sweep_that_a_study_imports_is_not_one_of_its_file(tmp_path: Path) -> 
     (tmp_path / "both.py").write_text(STUDY)
     imported = STUDY.replace(TINY, "from both import SWEEP\n")
     (tmp_path / "study.py").write_text(imported)
-    study = load_either(str(tmp_path / "both.py"))
-    assert (study.name, name_of_other(study)) == ("tiny-study", "tiny")
-    sweep = load_either(str(tmp_path / "both.py"), of_both="tiny")
-    assert (sweep.name, name_of_other(sweep)) == ("tiny", "tiny-study")
-    alone = load_either(str(tmp_path / "study.py"))
-    assert (alone.name, name_of_other(alone)) == ("tiny-study", "")
+    both = load_users_file(str(tmp_path / "both.py"))
+    study, sweep = both.either(), both.either("tiny")
+    assert (study.name, both.name_of_other(study)) == ("tiny-study", "tiny")
+    assert (sweep.name, both.name_of_other(sweep)) == ("tiny", "tiny-study")
+    alone = load_users_file(str(tmp_path / "study.py"))
+    assert (alone.either().name, alone.name_of_other(alone.either())) == ("tiny-study", "")
     assert load_either(str(tmp_path / "study.py"), of_both="sweep").name == "tiny"

@@ -11,6 +11,7 @@ from sweeps.cli.command_line import changed_options
 from sweeps.cli.options import SELECTION
 from sweeps.inventory.known_sweeps import STUDY, KnownSweep, recorded
 from sweeps.selection.part_of_sweep import PartOfSweep
+from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
 
 
@@ -24,6 +25,8 @@ class Addressee:
     """Fingerprints of the trials that options have chosen; None for all."""
     conditions: str
     """These options, such as ``--only method=PC``; empty for all trials."""
+    sweep: "SweepSpec | None" = None
+    """The sweep before options have chosen trials; None if it was not loaded."""
 
     @property
     def is_empty(self) -> bool:
@@ -50,29 +53,34 @@ def addressee_of(options: argparse.Namespace, storage: Storage) -> Addressee:
         ConfigurationError: no command has trained it in this storage, or an option is invalid.
     """
     if not changed_options(options, *SELECTION):
-        return Addressee(_recorded(options.sweep, storage), None, "")
-    from sweeps.cli.chosen import load_chosen_or_study
+        return Addressee(_recorded(options.sweep, storage, options.name_in_file), None, "")
+    from sweeps.cli.chosen import chosen_of, load_either_named
 
-    spec = load_chosen_or_study(options, outlined=True)
+    loaded = load_either_named(options, outlined=True)
+    assert isinstance(loaded, SweepSpec), "of a study, no trials can be chosen"
+    spec = chosen_of(loaded, options)
     known = _recorded(spec.name, storage)
     if not isinstance(spec, PartOfSweep) or spec.report == spec.name:
         return Addressee(known, None, "")  # the whole of a sweep that --set has changed
     trials = [cell.fingerprint for cell in spec.cells]
-    return Addressee(known, trials, shlex.join(changed_options(options, "only", "seeds")))
+    conditions = shlex.join(changed_options(options, "only", "seeds"))
+    return Addressee(known, trials, conditions, loaded)
 
 
-def _recorded(name_or_path: str, storage: Storage) -> KnownSweep:
+def _recorded(name_or_path: str, storage: Storage, name_in_file: str = "") -> KnownSweep:
     known = recorded(storage)
     name, of_file = name_or_path, list[KnownSweep]()
     if name_or_path.endswith(".py"):
         path = os.path.abspath(name_or_path)
         of_file = [one for one in known if one.source == path]
+        if name_in_file:
+            of_file = [one for one in of_file if one.name == name_in_file]
         if len(of_file) == 1:
             return of_file[0]
         from sweeps.loading import load_either
 
         # The file was moved, or it has defined sweeps of several names, one after the other.
-        name = load_either(name_or_path).name
+        name = load_either(name_or_path, of_both=name_in_file or "study").name
     for one in known:
         if one.name == name:
             return one

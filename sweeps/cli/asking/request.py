@@ -9,6 +9,7 @@ from io import StringIO
 from sweeps.cli.asking.addressee import Addressee, addressee_of, subject
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
+from sweeps.cli.naming.name_in_file import addressed
 from sweeps.cli.options import SELECTION
 from sweeps.control.answers import Answers, wait_for_answers
 from sweeps.control.commands import LiveCommand, live_commands
@@ -63,7 +64,7 @@ def pause(options: argparse.Namespace) -> int:
         )
         return 0
     given = changed_options(options, *SELECTION, "storage")
-    resume_line = command_line("resume", options.sweep, *given)
+    resume_line = command_line("resume", addressed(options), *given)
     print(f"{subject(to)} paused. To go on, run: {resume_line}")
     return EXIT_INCOMPLETE if answers.silent else 0
 
@@ -98,14 +99,13 @@ def _known_trials(to: Addressee, options: argparse.Namespace) -> set[str]:
 
     A command that trains a part of a sweep records that part.
     """
-    from sweeps.cli.chosen import load_chosen_or_study
-    from sweeps.spec import SweepSpec
+    from sweeps.cli.chosen import chosen_of
 
+    assert to.sweep is not None, "options have chosen trials of it"
     all_trials = argparse.Namespace(**{**vars(options), "only": (), "seeds": None})
     with redirect_stderr(StringIO()):  # `addressee_of` has said it already
-        spec = load_chosen_or_study(all_trials, outlined=True)
-    assert isinstance(spec, SweepSpec), "of a study, no trials can be chosen"
-    return {*to.known.all_trials, *(cell.fingerprint for cell in spec.cells)}
+        whole = chosen_of(to.sweep, all_trials)
+    return {*to.known.all_trials, *(cell.fingerprint for cell in whole.cells)}
 
 
 def _unfinished(to: Addressee, storage: Storage) -> Addressee:

@@ -129,7 +129,8 @@ def _cells(
     from sweeps.spec import SweepSpec
 
     where = options.study_storage or getattr(named, "study_storage", None)
-    named.sweep = options.sweep or named.sweep
+    if options.sweep:
+        named.sweep, named.name_in_file = options.sweep, options.name_in_file
     named.storage = storage.root  # which knows the trials that were added to a sweep
     named.study_storage = options.study_storage
     for name, absent in (("only", []), ("seeds", None), ("set", [])):

@@ -46,7 +46,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, print the best configuration, and return the exit code."""
-    from sweeps.cli.chosen import refuse_name_of_file
+    from sweeps.cli.naming.name_in_file import require_named
+    from sweeps.cli.naming.remembered import refuse_name_of_file
     from sweeps.control.notices import Notices
     from sweeps.loading import load_study
     from sweeps.searching.promotion import require_free
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     training = training_arguments(options)
     refuse_name_of_file(options)
     spec = load_study(options.sweep)
+    require_named(options, spec)
     storage = Storage(options.storage)
     if options.promote is not None:
         require_free(options.promote)

@@ -10,6 +10,7 @@ from sweeps.cli.parsing.parser import Parser
 
 if TYPE_CHECKING:
     from sweeps.placement.resources import Resources
+    from sweeps.study import StudySpec
 
 NAME = "slurm"
 HELP = "Write a batch script that runs a sweep or a search as a job of SLURM, or submit it."
@@ -76,10 +77,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the script, submit it if asked to, and return the exit code."""
-    from sweeps.cli.command_line import command_line
     from sweeps.cli.parsing.control import NOTICES, without_notices
     from sweeps.slurm import submission
-    from sweeps.slurm.batch_script import for_shell, log_file, render, script_file
+    from sweeps.slurm.batch_script import log_file, render, script_file
     from sweeps.slurm.job import STOP_BEFORE_SECONDS, SlurmJob
 
     job = SlurmJob(
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.submit:
         submission.require_sbatch()
-    command, name, resources, where = _to_run(options)
+    command, name, resources, status = _to_run(options)
     job.require_room_for(resources)
     script: Path = options.output or script_file(name)
     text = render(
@@ -117,7 +117,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"to submit it, run: sbatch {script}")
         return 0
     number = submission.submit(script, is_new=is_new)
-    status = " ".join(filter(None, (command_line("status", options.sweep), for_shell(where))))
     log = log_file(name, job).replace("%A", number).replace("%j", number).replace("%a", "*")
     print(f"submitted as job {number}; it writes to {Path.cwd() / log}")
     print(f"to see how far it is, run: {status}")
@@ -125,23 +124,27 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", list[str]]:
+def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", str]:
     """Parse the options of `sweeps run` or `sweeps search`, and load what they name.
 
     Returns:
         The command of the job, the name of the sweep or study, the resources of each trial, and the
-        options with which `sweeps status` finds them.
+        call of `sweeps status` that shows them.
     """
     from quantlab import ConfigurationError
-    from sweeps.cli.chosen import load_chosen, refuse_name_of_file
+    from sweeps.cli.chosen import chosen_of, load_chosen, meant_of
     from sweeps.cli.command import command_parser, require_folders
-    from sweeps.cli.command_line import changed_options
-    from sweeps.cli.options import training_arguments
+    from sweeps.cli.command_line import changed_options, command_line
+    from sweeps.cli.naming.name_in_file import addressed
+    from sweeps.cli.naming.remembered import refuse_name_of_file
+    from sweeps.cli.options import SELECTION, training_arguments
     from sweeps.cli.parsing.control import require_time_budget
     from sweeps.cli.parsing.deciding import require_until_decided
     from sweeps.control.priorities import priorities_of
-    from sweeps.loading import load_either, load_study, named_studies
+    from sweeps.loading import load_study, named_studies
+    from sweeps.loading.either import load_users_file
     from sweeps.printing.secrets import hide
+    from sweeps.slurm.batch_script import for_shell
     from sweeps.spec import SweepSpec
 
     rest: list[str] = options.options_of_run
@@ -151,10 +154,16 @@ def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", l
                 f"{hide(word)}: the script would hold a password or token; put it into the "
                 "environment, or into a file that only you can read"
             )
-    is_file = options.sweep.endswith(".py")
-    found = load_either(options.sweep) if is_file else None
-    is_study = options.sweep in named_studies() or (is_file and not isinstance(found, SweepSpec))
-    command = ["search" if is_study else "run", options.sweep, *rest]
+    given = addressed(options)
+    spec: SweepSpec | StudySpec | None = None
+    if options.sweep.endswith(".py"):
+        file = load_users_file(options.sweep)
+        chooses = any(word.partition("=")[0].removeprefix("--") in SELECTION for word in rest)
+        spec = meant_of(file, options, chooses=chooses)
+        # The job, and the command that is printed, mean the same, whatever stands for the other.
+        given = f"{options.sweep}:{spec.name}" if file.name_of_other(spec) else given
+    is_study = not isinstance(spec, SweepSpec) if spec else options.sweep in named_studies()
+    command = ["search" if is_study else "run", given, *rest]
     parsed = command_parser().parse_args(command)
     parsed.recorded_command = ""
     require_folders(parsed)
@@ -165,7 +174,8 @@ def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", l
     resources: Resources = training_arguments(parsed)["resources"]
     if is_study:
         refuse_name_of_file(parsed)
-        study = load_study(options.sweep)
+        study = load_study(options.sweep) if spec is None else spec
+        assert not isinstance(study, SweepSpec)
         if parsed.promote is not None:
             from sweeps.searching.promotion import require_free
 
@@ -175,8 +185,12 @@ def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", l
         where = changed_options(parsed, "storage", "study_storage")
     else:
         require_until_decided(parsed)
-        sweep = load_chosen(parsed, with_parents=True)
+        if isinstance(spec, SweepSpec):
+            sweep = chosen_of(spec, parsed, with_parents=True)
+        else:
+            sweep = load_chosen(parsed, with_parents=True)
         priorities_of(sweep, sweep.cells, parsed.first)  # refuses conditions that no trial fulfils
         name = sweep.name
         where = changed_options(parsed, "seeds", "only", "set", "storage")
-    return command, name, resources, where
+    status = " ".join(filter(None, (command_line("status", given), for_shell(where))))
+    return command, name, resources, status

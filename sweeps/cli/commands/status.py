@@ -30,8 +30,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the progress, and return the exit code: 0 if everything has finished."""
     from sweeps.archive.summary import archive_data, archive_line
-    from sweeps.cli.chosen import find_remembered_file, load_chosen_or_study
+    from sweeps.cli.chosen import load_chosen_or_study
     from sweeps.cli.json_output import print_json
+    from sweeps.cli.naming.remembered import find_remembered_file
     from sweeps.cli.summary import (
         print_pauses,
         print_spent,

@@ -31,12 +31,14 @@ def run(options: argparse.Namespace) -> int:
     from rich.text import Text
 
     from sweeps.cli.json_output import print_json
+    from sweeps.cli.naming.name_in_file import require_named
     from sweeps.loading import load_sweep
     from sweeps.reporting.taxonomy import properties_table, published_table
     from sweeps.reporting.terminal import print_table
 
     with streams.each_line_once():
         sweep = load_sweep(options.sweep)
+        require_named(options, sweep)
         found = properties_table(sweep.name, sweep.cells)
     published, lines = published_table()
     if options.json:

@@ -7,8 +7,9 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
-from sweeps.cli.chosen import refuse_name_of_file
 from sweeps.cli.command_line import changed_options, command_line
+from sweeps.cli.naming.name_in_file import require_named
+from sweeps.cli.naming.remembered import refuse_name_of_file
 from sweeps.cli.options import port, storage_folder, sweep_argument, tracking_uri
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def _experiments(server: "TrackingServer", options: argparse.Namespace) -> dict[
         return found
     if name not in found:
         refuse_name_of_file(options)
-        spec = load_either(name)
+        spec = load_either(name, of_both=options.name_in_file or "study")
+        require_named(options, spec)
         name = spec.experiment or spec.name
     if name not in found:
         others = ""

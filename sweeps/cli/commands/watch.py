@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
     import shutil
     import sys
 
-    from sweeps.cli.chosen import find_remembered_file, load_chosen_or_study
+    from sweeps.cli.chosen import load_chosen_or_study
+    from sweeps.cli.naming.remembered import find_remembered_file
     from sweeps.cli.summary import print_whether_missing
     from sweeps.connecting import signals
     from sweeps.storage.folder import Storage

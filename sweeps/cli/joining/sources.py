@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.reading import is_table
 from quantlab import ConfigurationError
 from sweeps.cli.chosen import load_chosen_or_study, refuse_selection
+from sweeps.cli.naming.name_in_file import split
 from sweeps.joining.of_storage import sweeps_in
 from sweeps.joining.source import Source, SweepSource, TableSource
 from sweeps.loading import named_studies, named_sweeps
@@ -77,7 +78,9 @@ def named_sources(options: argparse.Namespace) -> NamedSources:
     found = NamedSources()
     for argument in options.sources:
         tag, name = _tagged(argument)
-        own = argparse.Namespace(**{**vars(options), "sweep": name, "only": []})
+        name, in_file = split(name)
+        named = {"sweep": name, "name_in_file": in_file, "only": []}
+        own = argparse.Namespace(**{**vars(options), **named})
         if is_table(name):
             refuse_selection(own, "a table of trials", ("seeds", "set"))
             found.sources.append(TableSource(Path(name), tag))
