@@ -13,6 +13,7 @@ from torch import nn
 
 from quantlab.datasets.loading.files import require_relative
 from quantlab.errors import ConfigurationError, brief, first_line
+from quantlab.files.partial import replacing
 from quantlab.models.external.timm_model import imported_timm
 from quantlab.models.state_dicts import fit_weights, load_weights
 from quantlab.models.weights import quantized_weights
@@ -292,9 +293,8 @@ class TimmWeights(InitialWeights):
                 f"timm.create_model({self.name!r}, pretrained=True) to this file with torch.save"
             ) from error
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        torch.save(model.state_dict(), part)
-        part.replace(file)
+        with replacing(file) as whole:
+            torch.save(model.state_dict(), whole)
 
     def load(self, model: nn.Module, data_dir: Path, weights_of: Callable[[str], Path]) -> None:
         self.check(data_dir, weights_of)

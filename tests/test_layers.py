@@ -19,7 +19,7 @@ FLOORS = {
     "quantlab": (
         "identity",
         "errors",
-        "plain_values remembering random_numbers",
+        "plain_values remembering random_numbers files",
         "quantization_sets schedules update_rules execution tasks",
         "scales",
         "quantizers datasets models",

@@ -8,8 +8,8 @@ from torch import nn
 from quantlab.errors import ConfigurationError
 from quantlab.export.layout import Layout, QuantizedEntry, first_names
 from quantlab.export.network_file import NetworkFile
+from quantlab.files.partial import replacing
 from quantlab.optim.standalone.chosen_weights import unwrapped
-from quantlab.training.checkpoint import replacing
 from quantlab.update_rules import Point
 
 if TYPE_CHECKING:  # it imports torch's compiler, which takes a second in each process

@@ -12,11 +12,11 @@ from quantlab.errors import ConfigurationError, brief
 from quantlab.export.layout import Layout, first_names
 from quantlab.export.model_spec import built, model_spec_of
 from quantlab.export.network_file import NetworkFile
+from quantlab.files.partial import replacing
 from quantlab.models import ModelSpec
 from quantlab.models.state_dicts import fit_weights
 from quantlab.recipe import Recipe
 from quantlab.tasks.dimensions import Dimensions
-from quantlab.training.checkpoint import replacing
 
 
 def save(

@@ -79,6 +79,7 @@ RELEASE = {
     "quantlab.identity.normal_form": "names_of normal_form plain references",
     "quantlab.identity.source_identity": "Reach UntraceableError",
     "quantlab.identity.value_text": "ValueText fields_of inner_of is_code",
+    "quantlab.files.partial": "partial_of replacing",
     "quantlab.initial_weights": (
         "InitialWeights RandomLevels TimmWeights TorchvisionWeights TrialWeights WeightsFile "
         "no_other_trials"
@@ -246,7 +247,7 @@ RELEASE = {
     ),
     "quantlab.training.checkpoint": (
         "load_checkpoint load_last_good own_copy previous_checkpoint remove_checkpoints "
-        "replacing require_intact_archive save_atomically save_checkpoint set_aside"
+        "require_intact_archive save_atomically save_checkpoint set_aside"
     ),
     "quantlab.training.epoch": "EpochInProgress images_of steps_of",
     "quantlab.training.evaluation": "accuracy evaluate",

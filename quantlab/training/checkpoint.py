@@ -1,46 +1,21 @@
 """Checkpoint files. They are written atomically, and a checkpoint of another recipe is refused."""
 
 import io
-import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from secrets import token_hex
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from quantlab.errors import (
     ConfigurationError,
     MemoryExhaustedError,
     naming_exhausted_memory,
 )
+from quantlab.files.partial import replacing
 
 VERSION = 2
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file atomically: a reader finds the old content or the new one.
-
-    Args:
-        path: file that is replaced at the end of the block, unless the block fails.
-
-    Yields:
-        A binary file to write the new content to.
-    """
-    # Processes in containers may have the same number.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.partial")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save_atomically(path: Path, content: object) -> None:

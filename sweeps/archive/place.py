@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from secrets import token_hex
+from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, FSSpecHandl
 
 from quantlab import ConfigurationError
 from quantlab.errors import CutShortError, in_full
+from quantlab.files.partial import partial_of
 from sweeps.printing.secrets import hide
 
 OBJECT_STORAGES = ("s3", "gcs", "abfs")
@@ -103,7 +104,7 @@ class Place:
         Raises:
             ArchiveError: see `ArchiveError`.
         """
-        partial = f"{path}.{token_hex(4)}.partial"
+        partial = str(partial_of(PurePosixPath(path)))
         has_folders = self.files.type_name not in OBJECT_STORAGES
         with self._told():
             if has_folders:

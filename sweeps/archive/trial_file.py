@@ -21,10 +21,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import BinaryIO, ClassVar
 
 from quantlab import ConfigurationError
+from quantlab.files.partial import partial_of
 from quantlab.training.checkpoint import remove_checkpoints, set_aside
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.records import Result
@@ -170,7 +170,7 @@ def unpack(stream: BinaryIO, folder: TrialFolder, digest: str) -> Result:
             tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK_BYTES) as tar,
         ):
             for packed, content in _checked(tar, folder.fingerprint):
-                path = folder.path / f".{packed.name}.{token_hex(4)}.partial"
+                path = partial_of(folder.path / packed.name)
                 fresh[packed.name] = path
                 with path.open("wb") as file:
                     for block in content:

@@ -9,8 +9,8 @@ import torch
 from quantlab import ConfigurationError
 from quantlab.export.network import finished_network, network_file
 from quantlab.export.onnx_file import onnx_bytes
+from quantlab.files.partial import replacing
 from quantlab.tasks.dimensions import Dimensions
-from quantlab.training.checkpoint import replacing
 from sweeps.cli.chosen import load_chosen_or_study
 from sweeps.cli.json_output import print_json
 from sweeps.coordinates import classes

@@ -35,6 +35,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from quantlab import ConfigurationError
+from quantlab.files.partial import partial_of
 from quantlab.training.checkpoint import require_intact_archive, set_aside
 from sweeps.file_system.probe import not_writable, require_usable
 from sweeps.storage import sharing
@@ -316,7 +317,7 @@ class Storage:
             if file.is_dir():
                 set_aside(file)
             file.unlink(missing_ok=True)  # damaged
-            fresh = self.root / f".mark.{secrets.token_hex(8)}"
+            fresh = partial_of(file)
             write_atomically(fresh, secrets.token_hex(_MARK_DIGITS // 2))
             try:
                 os.link(fresh, file)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from quantlab import ConfigurationError
-from quantlab.training.checkpoint import replacing, set_aside
+from quantlab.files.partial import replacing
+from quantlab.training.checkpoint import set_aside
 from sweeps.storage.damage import warn_of_damage
 from sweeps.storage.sealed_json import DamagedError, NewerError, decode, encode
 

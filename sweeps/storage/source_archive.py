@@ -17,10 +17,9 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
 
 from quantlab import ConfigurationError
-from quantlab.training.checkpoint import replacing
+from quantlab.files.partial import partial_of, replacing
 from sweeps.printing.secrets import hide
 
 MOST_BYTES = 1_000_000
@@ -95,7 +94,7 @@ def give(archive: Path, path: Path) -> None:
     """
     if not archive.exists() or (path.exists() and archive.samefile(path)):
         return
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.partial")
+    fresh = partial_of(path)
     try:
         os.link(archive, fresh)
     except OSError:  # a file system without hard links, or too many of them

@@ -6,13 +6,13 @@ import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from sysconfig import get_path
 
 from torch import Tensor
 
 from quantlab.datasets.text.windows import ByteDataset, mapped
 from quantlab.errors import ConfigurationError, brief
+from quantlab.files.partial import replacing
 
 _LEFT_OUT = frozenset(
     {
@@ -92,11 +92,9 @@ class StandardLibrary(ByteDataset):
                 "its own sha256"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}")
-        with unfinished.open("wb") as file:
+        with replacing(path) as file:
             for source in _sources():
                 file.write(source.read_bytes())
-        unfinished.replace(path)
 
     def _require_hash(self, path: Path) -> None:
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quantlab import OptimizerSpec, Quantization, Recipe, TrainingRun
 from quantlab.datasets.imagenet import ImageNet
+from quantlab.files.partial import replacing
 from quantlab.models.torchvision_model import TorchvisionModel
 from quantlab.quantization_sets import QUATERNARY
 from quantlab.quantizers.mixture import Averaged, RandomChoice
@@ -23,7 +24,6 @@ from quantlab.training.checkpoint import (
     load_last_good,
     previous_checkpoint,
     remove_checkpoints,
-    replacing,
     save_atomically,
     save_checkpoint,
 )

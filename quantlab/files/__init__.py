@@ -1,0 +1,1 @@
+"""Files that processes share: how they are written."""
