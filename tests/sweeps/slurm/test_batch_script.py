@@ -118,9 +118,9 @@ class Job:
 
 TOLD_TWICE = """
     save() {
-        kill -TERM $PPID  # as SLURM does at the time limit
+        kill -USR1 $PPID
         sleep 0.5
-        kill -TERM $PPID
+        kill -USR1 $PPID
         sleep 0.5
         kill -0 $(< head) && echo yes > ray_has_outlived_it
         exit 130
@@ -142,6 +142,22 @@ def test_ray_outlives_a_driver_that_saves_its_trials_while_more_signals_come(job
     assert said.count("told to stop") == 1, said
     assert "sweeps has ended with exit code 130" in said
     assert job.has("requeued") == NUMBER, said
+
+
+@pytest.mark.parametrize("place", ["driver", "finish"])
+def test_a_job_that_its_user_ends_after_the_time_limit_came_near_is_not_requeued(
+    job: Job, place: str
+) -> None:
+    """With ``scancel --signal=TERM``, while trials save their state, or after that."""
+    ends = "kill -TERM $PPID; sleep 0.5"
+    if place == "finish":  # the last program before the script asks whether the job still runs
+        job.add("rm", f'if [[ -e saved && $* == *token* ]]; then {ends}; fi; exec /bin/rm "$@"')
+        ends = "touch saved"
+    driver = f"trap '{ends}; exit 130' USR1; kill -USR1 $PPID; while true; do sleep 0.1; done"
+    said = job.run(SlurmJob(), driver)
+    assert "told to stop (the time limit is near)" in said
+    assert "told to end (SIGTERM), and not to go back into the queue" in said
+    assert not job.has("requeued"), said
 
 
 def test_a_job_of_an_array_asks_for_itself_alone(job: Job) -> None:
