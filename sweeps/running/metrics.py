@@ -44,6 +44,9 @@ class MetricsCallback(tune.Callback):
         self._running = running
         self._finished: dict[str, int] = {}
         """Fingerprint -> number of finished epochs of a trial that runs."""
+        self._added: dict[str, dict[str, float]] = {}
+        """Fingerprint -> what was added of a trial, which may be trained again after it has ended:
+        another configuration of a study may need it."""
         self._retries = 0
         self._states = Gauge(
             "sweeps_trials", "Number of trials in a state", tag_keys=(*_TAGS, "state")
@@ -104,21 +107,23 @@ class MetricsCallback(tune.Callback):
                 self._epochs.inc(new)
 
     def add_spent(self, cell: Cell) -> None:
-        """Add what this command has spent on a trial that has ended; called once for each."""
-        block = {"block": cell.block}
+        """Add what this command has spent on a trial that has ended, since it ended before."""
+        block, total = {"block": cell.block}, dict.fromkeys(self._spent, 0.0)
         attempts: list[Attempt] = []
         with suppress(OSError, ConfigurationError):  # a trial does not fail because of its metrics
             attempts = attempts_of(self._storage.trial(cell.fingerprint))
         for attempt in attempts:
             if attempt.command_id != self._running.command_id:
                 continue
-            for kind, seconds in (
-                ("slot", attempt.slot_seconds),
-                ("gpu", attempt.slot_seconds * attempt.gpus),
-                ("lost", attempt.lost_seconds),
-            ):
-                if seconds > 0:
-                    self._spent[kind].inc(seconds, block)
+            total["slot"] += attempt.slot_seconds
+            total["gpu"] += attempt.slot_seconds * attempt.gpus
+            total["lost"] += attempt.lost_seconds
+        before = self._added.get(cell.fingerprint, {})
+        for kind, seconds in total.items():
+            if (new := seconds - before.get(kind, 0.0)) > 0:
+                self._spent[kind].inc(new, block)
+        self._added[cell.fingerprint] = total
+        self._publish()
 
     def _publish(self) -> None:
         for state, count in self._progress.states().items():

@@ -42,6 +42,8 @@ class TrialQueue(ABC):
         """Called with a trial that is about to be trained; it may write its result instead."""
         self.on_failed: Callable[[Cell], object] = lambda cell: None
         """Called with each trial that has failed."""
+        self.on_dropped: Callable[[Cell], object] = lambda cell: None
+        """Called with each trial that is STOPPED, as nothing needs it, while it is not pending."""
         self.gate: Gate | None = None
         """The requests to pause or cancel trials; None if nobody can make any."""
         self._paused: dict[str, Cell] = {}

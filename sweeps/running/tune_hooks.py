@@ -214,6 +214,7 @@ class TrialCallback(tune.Callback):
         self._started = time.time()
         self._lost: set[str] = set()
         queue.on_ended_elsewhere = self._ended
+        queue.on_dropped = lambda cell: self._tell_end(cell, TrialState.STOPPED)
         self.on_ended: Callable[[Cell], object] = lambda cell: None
         """Called with each trial that has ended, in whichever way."""
 
@@ -356,11 +357,14 @@ class TrialCallback(tune.Callback):
         children = self._queue.ended(cell, state)
         failed = [(child, TrialState.FAILED) for child in children]
         for ended, its_state in [(cell, state), *failed]:
-            self._delivery.announce(ended)
-            self._progress.ended(ended, its_state, waiting=self._queue.num_waiting)
-            self.on_ended(ended)
+            self._tell_end(ended, its_state)
             if its_state is TrialState.FAILED:
                 self._queue.on_failed(ended)
+
+    def _tell_end(self, cell: Cell, state: TrialState) -> None:
+        self._delivery.announce(cell)
+        self._progress.ended(cell, state, waiting=self._queue.num_waiting)
+        self.on_ended(cell)
 
 
 def _forget(controller: TuneController, trial: Trial) -> None:

@@ -142,6 +142,7 @@ def run_study(
                 counts=lambda: queue.counts,
             )
             queue.on_finished = progress.log
+            queue.on_dropped = delivery.announce
             queue.on_failed = lambda cell: steering.tell_failure(cell, storage)
             with progress:
                 is_fixed = cluster_address(resources) is None
@@ -162,8 +163,7 @@ def run_study(
                         agreement,
                     )
                 finally:
-                    for cell in queue.stop_unneeded():
-                        delivery.announce(cell)
+                    queue.stop_unneeded()
 
 
 def _record(queue: StudyQueue, source: str, storage: Storage) -> None:

@@ -69,8 +69,8 @@ class StudyQueue(TrialQueue):
         self._candidates: dict[str, list[Candidate]] = {}
         """Fingerprint of a ready or pending trial -> the configurations that need it."""
         self._ready: list[Cell] = []
-        self._dropped: list[Cell] = []
-        """Trials that were ready when the last configuration ended that needed them."""
+        self._dropped: set[str] = set()
+        """Fingerprints of the trials with which `on_dropped` was called."""
         self._is_spent = False
         self._cells: dict[str, Cell] = {}
         self._failures_in_a_row = 0
@@ -141,20 +141,21 @@ class StudyQueue(TrialQueue):
         self._candidates.clear()
         self._ready.clear()
 
-    def stop_unneeded(self) -> list[Cell]:
-        """Mark begun trials as STOPPED that no configuration needs any more, and return them.
+    def stop_unneeded(self) -> None:
+        """Mark begun trials as STOPPED that no configuration needs any more.
 
         They were handed out before their configurations ended, and nobody will train them to their
         end: this search stops, or an earlier one was killed.
         """
-        found = {
-            fingerprint: self._cells[fingerprint]
-            for fingerprint, needing in self._candidates.items()
-            if fingerprint in self._cells and _is_unneeded(needing)
-        }
-        found |= {cell.fingerprint: cell for cell in self._dropped}
-        self._dropped.clear()
-        return [cell for cell in found.values() if self._stop(cell)]
+        for fingerprint, needing in self._candidates.items():
+            if fingerprint in self._cells and _is_unneeded(needing):
+                self._drop_unneeded(self._cells[fingerprint])
+
+    def _drop_unneeded(self, cell: Cell) -> None:
+        """Mark a trial as STOPPED if it has begun, and tell it once."""
+        if cell.fingerprint not in self._dropped and self._stop(cell):
+            self._dropped.add(cell.fingerprint)
+            self.on_dropped(cell)
 
     def stop_left_over(self) -> None:
         """Mark trials as STOPPED that earlier searches have left to nobody; see `stop_unneeded`."""
@@ -264,6 +265,7 @@ class StudyQueue(TrialQueue):
             if state.is_finished:  # before an interruption, or for another configuration
                 finished.append((cell, state))
             else:
+                self._dropped.discard(cell.fingerprint)  # another configuration needs it now
                 self._others.forgive(cell)
                 self._ready.append(cell)
         for cell, state in finished:
@@ -309,8 +311,8 @@ class StudyQueue(TrialQueue):
             if needing and all(candidate.is_over for candidate in needing):
                 self._ready.remove(cell)
                 del self._candidates[cell.fingerprint]
-                if _is_unneeded(needing) and self._stop(cell):
-                    self._dropped.append(cell)
+                if _is_unneeded(needing):
+                    self._drop_unneeded(cell)
 
     def _add_candidate(self) -> bool:
         """Claim another configuration; return whether there was one."""

@@ -8,12 +8,16 @@ from typing import Any, ClassVar
 import pytest
 from ray.exceptions import ActorDiedError
 
+from sweeps.placement.packing import Packing
 from sweeps.running import metrics
 from sweeps.running.metrics import MetricsCallback
-from sweeps.storage import TrialFolder
+from sweeps.running.tune_hooks import SweepStopper, TrialCallback
+from sweeps.searching.study_queue import StudyQueue
+from sweeps.storage import Storage, TrialFolder
 from sweeps.storage.records import Attempt, Running, Stopped, TrialState
 from sweeps.worker.pack_report import PackReport
 from tests.sweeps.running.test_tune_hooks import Driver
+from tests.sweeps.searching.test_untuned import HEAVY, begin, finish, untuned
 from tests.sweeps.trial_files import ended
 
 RUNNING = Running(command="sweeps run mine.py", host="box", process=7, command_id="own")
@@ -126,6 +130,34 @@ def test_a_pruned_trial_is_added_although_its_process_has_not_stopped(
         driver.stop.pruned.add(trial.trial_id)
         driver.callback.on_trial_complete(0, [], trial)
     assert spent == {("sweeps_slot_seconds", "b"): 100, ("sweeps_gpu_seconds", "b"): 50}
+
+
+def test_a_trial_that_a_search_drops_is_added(
+    tmp_path: Path, spent: Counter[tuple[str, str]]
+) -> None:
+    """The configuration that needed it has ended while it waited to go on."""
+    storage = Storage(tmp_path)
+    queue = StudyQueue(untuned(**HEAVY), storage, packing=Packing(2))
+    ends: list[TrialState] = []
+    nobody: Any = SimpleNamespace(
+        announce=lambda cell: None, ended=lambda cell, state, **info: ends.append(state)
+    )
+    callback = TrialCallback(queue, SweepStopper(queue), storage, nobody, nobody, nobody)
+    exported = MetricsCallback("s", storage, SimpleNamespace(states=dict, retried=0), RUNNING)  # type: ignore[arg-type]
+    callback.on_ended = exported.add_spent
+    first, second = queue.next()
+    lives_100_seconds(begin(storage, second))
+    queue.halt(second)
+    assert not spent
+    queue.ended(first, finish(storage, first))
+    assert ends == [TrialState.STOPPED]
+    assert spent == {
+        ("sweeps_slot_seconds", second.block): 100,
+        ("sweeps_gpu_seconds", second.block): 50,
+        ("sweeps_lost_seconds", second.block): 40,
+    }
+    callback.on_ended(second)  # another configuration has needed it, and spent nothing more
+    assert spent["sweeps_slot_seconds", second.block] == 100
 
 
 def test_what_another_command_spent_is_not_added(

@@ -4,6 +4,7 @@ import itertools
 import random
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -375,6 +376,8 @@ def test_trials_that_no_configuration_needs_any_more_are_stopped(tmp_path: Path)
     """Whether the search that began them ends, is killed, or drops them before they go on."""
     made, storage = untuned(**HEAVY), Storage(tmp_path)
     queue = StudyQueue(made, storage, packing=Packing(3))
+    dropped: list[Cell] = []
+    queue.on_dropped = dropped.append
     first, second, third = queue.next()
     folder = begin(storage, second)
     queue.ended(first, finish(storage, first))
@@ -385,19 +388,43 @@ def test_trials_that_no_configuration_needs_any_more_are_stopped(tmp_path: Path)
     later.stop_left_over()
     assert folder.state() is TrialState.STOPPED
     folder.clear()  # it was killed at another moment
-    assert queue.stop_unneeded() == [second]
+    queue.stop_unneeded()
+    queue.stop_unneeded()
+    assert dropped == [second]
     assert folder.state() is TrialState.STOPPED
     assert storage.trial(third.fingerprint).state() is TrialState.WAITING
-    folder.clear()
-    queue.halt(second)  # as after `sweeps pause`
-    assert folder.state() is TrialState.STOPPED
-    assert queue.stop_unneeded() == [second]
     failed, sibling, _ = queue.next()
     folder = begin(storage, sibling)
     queue.ended(failed, TrialState.FAILED)
     queue.close()
     later.stop_left_over()
     assert folder.state() is TrialState.INTERRUPTED  # the next search repeats its configuration
+    assert dropped == [second]
+
+
+@pytest.mark.parametrize("halted", ["before", "after"])
+def test_a_trial_that_is_dropped_before_it_goes_on_is_told_at_once(
+    halted: str, tmp_path: Path
+) -> None:
+    """It is put back, as after `sweeps pause`, before or after its configuration ends."""
+    storage = Storage(tmp_path)
+    queue = StudyQueue(untuned(**HEAVY), storage, packing=Packing(3))
+    dropped: list[Cell] = []
+    queue.on_dropped = dropped.append
+    first, second, _ = queue.next()
+    folder = begin(storage, second)
+    ends: list[Callable[[], object]] = [
+        lambda: queue.halt(second),
+        lambda: queue.ended(first, finish(storage, first)),
+    ]
+    first_end, last_end = ends if halted == "before" else ends[::-1]
+    first_end()
+    assert not dropped
+    last_end()
+    assert dropped == [second]
+    assert folder.state() is TrialState.STOPPED
+    queue.close()
+    assert dropped == [second]
 
 
 HEAVY_FILE = """
