@@ -24,8 +24,8 @@ from sweeps.placement.sharing_choice import (
     most_processes,
 )
 from sweeps.spec import Cell
+from sweeps.worker.data.staging import stage
 from sweeps.worker.failure_reason import reason_of
-from sweeps.worker.staging import stage
 
 PATIENCE_SECONDS = 60
 """How long the measurement waits for a free GPU on a cluster that others use too."""

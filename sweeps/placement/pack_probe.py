@@ -13,7 +13,7 @@ from quantlab.probing.pack_sizes import SIZES, PackTimes, measure_packs
 from sweeps.placement.packing import Packing, choose_packing
 from sweeps.placement.resources import Resources, places_of_nodes
 from sweeps.spec import Cell
-from sweeps.worker.staging import stage
+from sweeps.worker.data.staging import stage
 
 
 def fastest_packing(

@@ -32,7 +32,7 @@ from sweeps.planning.teachers import require_networks_of_teachers
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialState
 from sweeps.storage.sharing import require_writable
-from sweeps.worker import staging
+from sweeps.worker.data import staging
 
 T = TypeVar("T")
 

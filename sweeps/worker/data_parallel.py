@@ -30,9 +30,9 @@ from quantlab.distributed.data_parallel import Replicas
 from quantlab.training.following import follow
 from sweeps.storage.folder import TrialFolder
 from sweeps.storage.records import NO_ORIGIN
+from sweeps.worker.data.staging import stage
 from sweeps.worker.failure_reason import reason_of
 from sweeps.worker.output import output_kept
-from sweeps.worker.staging import stage
 from sweeps.worker.trial import TRANSIENT
 from sweeps.worker.trial_writer import record_failure
 from sweeps.worker.work import Work

@@ -22,9 +22,9 @@ from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.records import NO_ORIGIN, Origin, Running
 from sweeps.storage.source_archive import give, path_of
+from sweeps.worker.data.staging import stage
 from sweeps.worker.output import output_not_kept
 from sweeps.worker.peak_memory import PeakMemory
-from sweeps.worker.staging import stage
 from sweeps.worker.trial_writer import TrialWriter, record_failure
 
 TRANSIENT = (OSError, torch.AcceleratorError)

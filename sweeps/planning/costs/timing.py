@@ -19,7 +19,7 @@ from sweeps.planning.costs.trial_time import TrialTime
 from sweeps.planning.costs.workload import workload_of
 from sweeps.spec import Cell
 from sweeps.storage.provenance import device_name
-from sweeps.worker.staging import stage
+from sweeps.worker.data.staging import stage
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Data is brought to a machine once, whatever form it lies in."""
 
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from quantlab import ConfigurationError, Distillation, Recipe, fingerprint
 from quantlab.datasets.digits import Digits
 from quantlab.datasets.image_folder import ImageFolder
 from quantlab.initial_weights import TrialWeights, WeightsFile
-from sweeps.worker import staging
-from sweeps.worker.staging import stage
+from sweeps.worker.data import fetching, staging
+from sweeps.worker.data.staging import stage
 from tests.forked import PROCESSES
 from tests.quantlab.image_trees import write_images
 from tests.quantlab.recipes import small_recipe
@@ -42,9 +43,10 @@ def test_it_is_read_where_it_lies_unless_there_is_a_scratch_folder(
 ) -> None:
     assert stage(RECIPE, data) == data
     scratch = tmp_path / "scratch"
-    assert stage(RECIPE, data, scratch) == scratch
-    RECIPE.dataset.check(scratch)
-    assert (scratch / "pretrained" / "net.th").read_bytes() == b"weights"
+    copy = stage(RECIPE, data, scratch)
+    assert copy.is_relative_to(scratch)
+    RECIPE.dataset.check(copy)
+    assert (copy / "pretrained" / "net.th").read_bytes() == b"weights"
 
 
 def test_the_weights_of_a_teacher_are_staged_too(data: Path, tmp_path: Path) -> None:
@@ -54,8 +56,8 @@ def test_the_weights_of_a_teacher_are_staged_too(data: Path, tmp_path: Path) -> 
         replace(RECIPE, distillation=Distillation(teacher=TrialWeights("0" * 16))),
     ):
         scratch = tmp_path / fingerprint(recipe)
-        assert stage(recipe, data, scratch) == scratch
-        assert (scratch / "pretrained" / "net.th").read_bytes() == b"weights"
+        copy = stage(recipe, data, scratch)
+        assert (copy / "pretrained" / "net.th").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("form", ["zip", "gztar"])
@@ -68,9 +70,7 @@ def test_archives_are_unpacked(form: str, inside: str, data: Path, tmp_path: Pat
     shutil.rmtree(pictures)
     packed.rename(data / packed.name.replace("packed", "pictures"))
     staging.check(RECIPE.dataset, data)
-    scratch = tmp_path / "scratch"
-    stage(RECIPE, data, scratch)
-    RECIPE.dataset.check(scratch)
+    RECIPE.dataset.check(stage(RECIPE, data, tmp_path / "scratch"))
     assert not pictures.exists()
     assert stage(RECIPE, data) == data  # without a scratch folder, beside the archive
     assert pictures.is_dir()
@@ -82,6 +82,32 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(data: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"pictures\.tar\.gz: cannot be unpacked"):
         stage(RECIPE, data)
     assert not (data / "pictures").exists()
+
+
+def test_an_archive_of_something_else_leaves_nothing(data: Path) -> None:
+    """Otherwise, what it holds would stay when the archive has been replaced."""
+    right = data / "right"
+    (data / "pictures").rename(right)
+    shutil.make_archive(str(data / "pictures"), "zip", data / "pretrained", ".")
+    with pytest.raises(ConfigurationError, match="'pictures'"):
+        stage(RECIPE, data)
+    assert not (data / "pictures").exists()
+    shutil.make_archive(str(data / "pictures"), "zip", right, ".")
+    stage(RECIPE, data)
+    RECIPE.dataset.check(data)
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a folder of the Finder"])
+def test_the_archive_of_a_file_is_unpacked_to_a_file(
+    beside: str, data: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(data / "net.th.zip", "w") as packed:
+        packed.writestr("net.th", "packed weights")
+        if beside != "nothing":
+            packed.writestr("__MACOSX/._net.th", "")
+    recipe = replace(RECIPE, initial_weights=WeightsFile("net.th"))
+    for scratch in (tmp_path / "scratch", None):
+        assert (stage(recipe, data, scratch) / "net.th").read_text() == "packed weights"
 
 
 def test_half_an_archive_is_named(data: Path) -> None:
@@ -116,13 +142,13 @@ def test_processes_of_a_machine_wait_for_the_one_that_brings_it(data: Path, tmp_
     scratch = tmp_path / "scratch"
     with PROCESSES.Pool(4) as pool:
         found = pool.starmap(stage_in_a_process, [(RECIPE, data, scratch)] * 8)
-    assert found == [scratch] * 8
-    assert not list(scratch.glob(".*unfinished"))
-    RECIPE.dataset.check(scratch)
+    assert len(set(found)) == 1
+    assert not list(scratch.rglob("*unfinished"))
+    RECIPE.dataset.check(found[0])
 
 
 def test_a_read_only_data_folder_will_do(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root, the system's own answer cannot be had."""
-    monkeypatch.setattr(staging.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(fetching.os, "access", lambda path, mode: False)
     assert stage(RECIPE, data) == data
     assert not (data / ".staging.lock").exists()
