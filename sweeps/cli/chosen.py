@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.cli.command_line import changed_options
 from sweeps.cli.naming.name_in_file import addressed, require_named
-from sweeps.cli.naming.remembered import refuse_name_of_file, remembered
+from sweeps.cli.naming.remembered import defines_another, refuse_name_of_file, remembered
 from sweeps.cli.options import SELECTION
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def meant_of(
     if name not in ("", spec.name):
         both = " and ".join(filter(None, (spec.name, other)))
         raise ConfigurationError(
-            f"{name}: its file {options.sweep} defines {spec.name!r} now; give the file, with the "
-            f"options of {name} if --set has made it, or see `sweeps list` for what the storage has"
+            defines_another(name, options.sweep, spec.name)
             if getattr(options, "is_remembered", False)
             else f"{addressed(options)}: the file defines {both}, and nothing of this name"
         )

@@ -18,6 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the lists, and return the exit code."""
     from sweeps.cli.inventory import print_known
     from sweeps.cli.json_output import print_json
+    from sweeps.inventory.files_of_sweeps import other_name_in_file
     from sweeps.inventory.known_sweeps import counted, studies_by_name, sweeps_of
     from sweeps.storage.folder import Storage
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
             {
                 "name": known.name,
                 "kind": known.kind,
-                "file": known.source or None,
+                "file": None if other_name_in_file(known) else known.source or None,
                 "last_run": known.time or None,
                 "state": known.summary(states),
                 "trials": len(states),

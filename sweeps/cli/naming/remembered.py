@@ -41,9 +41,26 @@ def refuse_name_of_file(options: argparse.Namespace) -> None:
                 f"{known.kind} {options.sweep!r} has settings that --set has changed, or is of "
                 "another release: give the sweep and the options that it was run with"
             )
-        raise ConfigurationError(
-            f"{known.kind} {options.sweep!r} is in a file: give {os.path.relpath(known.source)}"
-        )
+        from sweeps.inventory.files_of_sweeps import other_name_in_file
+
+        file = os.path.relpath(known.source)
+        if other := other_name_in_file(known):
+            raise ConfigurationError(defines_another(options.sweep, file, other))
+        raise ConfigurationError(f"{known.kind} {options.sweep!r} is in a file: give {file}")
+
+
+def defines_another(name: str, file: str, other: str) -> str:
+    """Return the message on a name whose file does not define it any more.
+
+    Args:
+        name: the name.
+        file: the file.
+        other: name of what it defines.
+    """
+    return (
+        f"{name}: its file {file} defines {other!r} now; give the file, with the options of {name} "
+        "if --set has made it, or see `sweeps list` for what the storage has"
+    )
 
 
 def remembered(options: argparse.Namespace) -> "KnownSweep | None":

@@ -101,7 +101,10 @@ def test_the_file_of_a_sweep_is_not_taken_for_what_it_does_not_define(
     storage, file = Storage(tiny_copy / "runs"), str(tiny_copy / "tiny.py")
     changed, _ = selected(load_sweep(file), settings=["epochs=2"])
     remember_sweep(changed, file, storage)  # as earlier releases did
-    for command in ("status", "watch"):
+    rows = {row["name"]: row for row in data_of(quick_command, tiny_copy, "list")["sweeps"]}
+    assert (rows["tiny-epochs-2"]["file"], rows["tiny"]["file"]) == (None, file)
+    assert "tiny-epochs-2 is in" not in quick_command(tiny_copy, "list").stdout
+    for command in ("status", "watch", "run", "show"):
         done = quick_command(tiny_copy, command, "tiny-epochs-2")
         assert (done.returncode, done.stdout) == (2, "")
         assert "tiny-epochs-2: its file tiny.py defines 'tiny' now; give the file," in done.stderr
