@@ -15,11 +15,13 @@ class WholeSeeds(BasePruner):
     been trained with it in all settings and with all values of the knobs.
     """
 
-    def __init__(self, pruner: BasePruner) -> None:
+    def __init__(self, pruner: BasePruner, rungs: tuple[int, int] | None = None) -> None:
         """Wrap a pruner.
 
         Args:
             pruner: one of Optuna's pruners, whose steps are then numbers of seeds.
+            rungs: the arguments `first` and `reduction` of `seed_halving`. Optuna stores values by
+                the number of the rung, so that a study must keep them. None for other pruners.
 
         Raises:
             ConfigurationError: it is no pruner.
@@ -30,6 +32,7 @@ class WholeSeeds(BasePruner):
                 "SuccessiveHalvingPruner(min_resource=1)"
             )
         self.pruner = pruner
+        self.rungs = rungs
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Return whether the wrapped pruner prunes a configuration.
@@ -61,4 +64,5 @@ def seed_halving(reduction: int = 2, first: int = 1) -> WholeSeeds:
             raise ConfigurationError(
                 f"seed_halving: {name} = {brief(count)}: must be a whole number >= {least}"
             )
-    return WholeSeeds(SuccessiveHalvingPruner(min_resource=first, reduction_factor=reduction))
+    halving = SuccessiveHalvingPruner(min_resource=first, reduction_factor=reduction)
+    return WholeSeeds(halving, (first, reduction))

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import optuna
-from optuna.distributions import check_distribution_compatibility
-from optuna.trial import FixedTrial, FrozenTrial
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError
-from quantlab.canonical import canonical_key
 from quantlab.errors import described, first_line
-from sweeps.searching.results import failed_points, num_finished, recipe_of
+from sweeps.searching.comparability import require_comparable
+from sweeps.searching.results import failed_points, num_finished
 from sweeps.searching.study_identity import elsewhere, identity_file, identity_of
 from sweeps.storage.folder import Storage
 from sweeps.storage.optuna_database import DatabaseLostError, open_storage, url_of, without_password
@@ -77,7 +76,7 @@ class SharedStudy:
                 load_if_exists=True,
             )
             self._require_own(storage, study_storage)
-            self._require_unchanged()
+            require_comparable(spec, self.study)
             for point in spec.known.values():
                 self.study.enqueue_trial(dict(point), skip_if_exists=True)
             for point in failed_points(self.study):
@@ -203,52 +202,3 @@ class SharedStudy:
             self.study.set_user_attr("folder", own)
         elif known != own:
             raise ConfigurationError(elsewhere(name, storage, study_storage))
-
-    def _require_unchanged(self) -> None:
-        """Require that earlier and later configurations can be compared."""
-        spec = self._spec
-        now = {
-            "objectives": [
-                [objective.name, objective.direction, objective.cautious]
-                + ([] if objective.quantile is None else [objective.quantile])
-                for objective in spec.objectives
-            ],
-            "seeds": list(spec.seeds),
-            "settings": {
-                label: {path: canonical_key(value) for path, value in overrides.items()}
-                for label, overrides in spec.settings.items()
-            },
-            "neighbourhoods": [
-                [knob.name, list(knob.paths), list(knob.factors), list(knob.steps)]
-                for knob in spec.neighbourhoods
-            ],
-            "constraints": [[limit.name, limit.limit] for limit in spec.constraints],
-        }
-        before = self.study.user_attrs.get("judged_by")
-        if before is None:
-            self.study.set_user_attr("judged_by", now)
-        for name, value in now.items():
-            earlier = value if before is None else before.get(name, type(value)())
-            if earlier != value:
-                raise ConfigurationError(
-                    f"study {spec.name}: {name} changed from {earlier} to {value} since the "
-                    "study was started; give the study another name"
-                )
-        for frozen in self.study.get_trials(deepcopy=False):
-            if "recipe" in frozen.user_attrs:
-                recipe_of(spec, frozen)
-                self._require_same_parameters(frozen)
-
-    def _require_same_parameters(self, before: FrozenTrial) -> None:
-        """Require parameters of the same kind, and with the same choices, as Optuna demands."""
-        now = FixedTrial(before.params)
-        self._spec.recipe(now)
-        for name, distribution in now.distributions.items():
-            try:
-                check_distribution_compatibility(before.distributions[name], distribution)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"study {self._spec.name}: parameter {name!r} changed from "
-                    f"{before.distributions[name]} in configuration {before.number} to "
-                    f"{distribution}; give the study another name"
-                ) from error
