@@ -38,6 +38,7 @@ __all__ = [
     "Constraint",
     "Neighbourhood",
     "Objective",
+    "PartError",
     "Space",
     "SpaceError",
     "StudySpec",
@@ -61,6 +62,10 @@ Space = Callable[[BaseTrial], Recipe]
 
 class SpaceError(ConfigurationError):
     """The function of a space raised an error or returned no usable recipe."""
+
+
+class PartError(ConfigurationError):
+    """The sampler or the pruner of a study failed."""
 
 
 def tree_of_parzen_estimators(seed: int) -> BaseSampler:
@@ -239,12 +244,13 @@ class StudySpec:
             SpaceError: the space raised another error, returned something that is no recipe, or a
                 recipe without validation images, which a search needs.
             DatabaseError: Optuna's storage cannot be used any more.
+            PartError: the sampler failed.
             optuna.TrialPruned: the space excludes this point.
         """
         where = f"study {self.name}"
         try:
             recipe = self.space(trial)
-        except (optuna.TrialPruned, DatabaseError):
+        except (optuna.TrialPruned, DatabaseError, PartError):
             raise
         except ConfigurationError as error:
             raise ConfigurationError(f"{where}, {brief(trial.params)}: {error}") from error

@@ -12,12 +12,12 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError
-from quantlab.errors import described, first_line
 from sweeps.searching.comparability import require_comparable
+from sweeps.searching.named_sampler import NamedSampler, errors_from
 from sweeps.searching.results import failed_points, num_finished
 from sweeps.searching.study_identity import elsewhere, identity_file, identity_of
 from sweeps.storage.folder import Storage
-from sweeps.storage.optuna_database import DatabaseLostError, open_storage, url_of, without_password
+from sweeps.storage.optuna_database import open_storage, url_of, without_password
 from sweeps.storage.record_files import write_atomically
 from sweeps.storage.sharing import lock, locked
 from sweeps.study import StudySpec
@@ -67,7 +67,7 @@ class SharedStudy:
             ) from error
         self.num_finished = 0
         """Configurations that any driver has completed or pruned; failed ones do not count."""
-        with self._exclusively(), self.errors_from("sampler"):
+        with self._exclusively(), errors_from("sampler", self._spec.name):
             self.study = optuna.create_study(
                 storage=open_storage(url_of(storage, study_storage)),
                 study_name=spec.name,
@@ -84,32 +84,8 @@ class SharedStudy:
             # Two drivers whose samplers had the same seed would propose the same configurations.
             drivers = self.study.user_attrs.get("drivers", 0)
             self.study.set_user_attr("drivers", drivers + 1)
-            self.study.sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
-
-    @contextmanager
-    def errors_from(self, part: str) -> Iterator[None]:
-        """Turn any error of the code inside into a message that names a part of the study.
-
-        Args:
-            part: ``"sampler"`` or ``"pruner"``.
-
-        Raises:
-            ConfigurationError: an error was raised; the message is one line.
-        """
-        try:
-            yield
-        except ConfigurationError:
-            raise
-        except optuna.exceptions.StorageInternalError as error:
-            raise DatabaseLostError(
-                f"study {self._spec.name}: Optuna's storage failed ({first_line(error)}); all "
-                "results are kept, so run the same command again to continue"
-            ) from error
-        except (Exception, SystemExit) as error:  # the user's code may raise anything
-            raise ConfigurationError(
-                f"study {self._spec.name}: the {part} failed: {described(error)}; all results are "
-                "kept, so correct it and run the same command again to continue"
-            ) from error
+            sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
+            self.study.sampler = NamedSampler(sampler, spec.name)
 
     def claim(self, mine: Collection[int]) -> Claim | None:
         """Claim a configuration: one that a dead driver has left, or else a new one.
@@ -123,7 +99,7 @@ class SharedStudy:
         Raises:
             ConfigurationError: Optuna's storage or the study's sampler failed.
         """
-        with self._exclusively(), self.errors_from("sampler"):
+        with self._exclusively(), errors_from("sampler", self._spec.name):
             trials = self.study.get_trials(deepcopy=False)
             self.num_finished = num_finished(self.study)
             for frozen in trials:
@@ -157,9 +133,13 @@ class SharedStudy:
             ConfigurationError: Optuna's storage or the study's sampler failed. If the sampler
                 failed, the outcome is stored nevertheless.
         """
-        with closing(claim.lock), self.errors_from("sampler"):
-            for name, excess in excesses.items():
-                claim.trial.set_constraint(name, excess)
+        with closing(claim.lock), errors_from("sampler", self._spec.name):
+            # GPSampler needs the same limits, in the same order, of all configurations. One that no
+            # trial has shown to be exceeded counts as kept.
+            stored = claim.trial.constraints  # by a driver that died before it stored the outcome
+            for limit in self._spec.constraints:
+                if limit.name not in stored:
+                    claim.trial.set_constraint(limit.name, excesses.get(limit.name, 0.0))
             frozen = self.study.tell(claim.trial, **outcome)
         self.num_finished += frozen.state is not OptunaState.FAIL
         return frozen

@@ -17,13 +17,14 @@ from quantlab import ConfigurationError, configuration_id
 from sweeps.placement.packing import ALONE, Packing
 from sweeps.running.queue import TrialQueue
 from sweeps.searching.candidate import Candidate
+from sweeps.searching.named_sampler import errors_from
 from sweeps.searching.results import cells_of, describe, left_over, values_text
 from sweeps.searching.shared_study import SharedStudy
 from sweeps.spec import Cell
 from sweeps.storage.folder import Storage, TrialFolder, TrialState
 from sweeps.storage.optuna_database import DatabaseError
 from sweeps.storage.records import Stopped
-from sweeps.study import SpaceError, StudySpec
+from sweeps.study import PartError, SpaceError, StudySpec
 from sweeps.watching.progress import Counts
 
 _FAILURES_IN_A_ROW = 3
@@ -273,12 +274,12 @@ class StudyQueue(TrialQueue):
 
     def _report(self, candidate: Candidate, value: float, step: int) -> None:
         if step > candidate.reported:
-            with self._shared.errors_from("pruner"):
+            with errors_from("pruner", self.spec.name):
                 candidate.trial.report(value, step)
             candidate.reported = step
 
     def _should_prune(self, candidate: Candidate) -> bool:
-        with self._shared.errors_from("pruner"):
+        with errors_from("pruner", self.spec.name):
             return bool(candidate.trial.should_prune())
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
@@ -324,7 +325,7 @@ class StudyQueue(TrialQueue):
         try:
             recipe = self.spec.recipe(claim.trial)
             candidate = Candidate(self.spec, claim, recipe)
-        except DatabaseError:
+        except (DatabaseError, PartError):
             claim.release()
             raise
         except SpaceError as error:

@@ -45,6 +45,11 @@ class FailingSampler(RandomSampler):
         if self.method == "before" and trial.number == 1:
             raise RuntimeError("no space")
 
+    def sample_independent(self, study: Any, trial: FrozenTrial, *parameter: Any) -> Any:
+        if self.method == "suggest" and trial.number == 1:
+            raise RuntimeError("no value")
+        return super().sample_independent(study, trial, *parameter)
+
     def after_trial(self, study: Any, trial: FrozenTrial, state: OptunaState, values: Any) -> None:
         if self.method == "after" and trial.number == 1:
             raise RuntimeError("no more")
@@ -80,16 +85,17 @@ def test_a_pruner_that_fails_stops_the_search(tmp_path: Path) -> None:
     require_all_of(StudyQueue(spec(pruner=NopPruner(), configurations=3), storage), storage, 3)
 
 
-@pytest.mark.parametrize(("method", "says"), [("before", "no space"), ("after", "no more")])
+@pytest.mark.parametrize(
+    ("method", "says"), [("before", "no space"), ("after", "no more"), ("suggest", "no value")]
+)
 def test_a_sampler_that_fails_stops_the_search(tmp_path: Path, method: str, says: str) -> None:
     storage = Storage(tmp_path)
     failing = spec(
         sampler=lambda seed: FailingSampler(seed, method), configurations=3, pruner=NopPruner()
     )
     queue = StudyQueue(failing, storage)
-    require_fault(
-        queue, storage, rf"sampler failed: RuntimeError: {says} \(.*faults.py, line \d+, in"
-    )
+    message = rf"sampler FailingSampler failed: RuntimeError: {says} \(.*faults.py, line \d+, in"
+    require_fault(queue, storage, message)
     require_all_of(StudyQueue(spec(configurations=3, pruner=NopPruner()), storage), storage, 3)
 
 

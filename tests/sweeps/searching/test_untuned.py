@@ -265,6 +265,24 @@ def test_with_several_objectives_the_front_keeps_the_limits(tmp_path: Path) -> N
     assert winner(made, queue.study).params["rho0"] < 0.0505
 
 
+def test_a_configuration_that_diverged_has_limits_too(tmp_path: Path) -> None:
+    """GPSampler requires the same limits of all configurations, in one order."""
+    limits = (Constraint(BITS, 2), Constraint(FILE_BYTES, 200))
+    made = spec(constraints=limits, seeds=(0,), configurations=3, pruner=NopPruner())
+    queue = StudyQueue(made, Storage(tmp_path))
+    complete = ended(validation_accuracy=0.5, file_bytes=300, bits=1.0)
+    for ends in (complete, ended(TrialState.DIVERGED)):
+        (cell,) = queue.next()
+        folder = Storage(tmp_path).trial(cell.fingerprint)
+        folder.make()
+        folder.result.write(ends)
+        queue.ended(cell, ends.state)
+    first, second = queue.study.trials
+    assert list(first.constraints.items()) == [("bits a weight", -1.0), ("bytes of the file", 100)]
+    assert list(second.constraints.items()) == [("bits a weight", 0.0), ("bytes of the file", 0.0)]
+    assert states_of(made, queue.study, Storage(tmp_path)) == ["INFEASIBLE", "COMPLETE"]
+
+
 def test_a_study_without_these_parts_goes_on_and_a_changed_one_is_refused(tmp_path: Path) -> None:
     made, storage = spec(configurations=2), Storage(tmp_path)
     queue = StudyQueue(made, storage)
