@@ -9,6 +9,7 @@ result of a trial stays: another one is not written beside it.
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from quantlab import ConfigurationError
@@ -134,6 +135,18 @@ class Archive:
         """
         return self._whole_result_of(found) is not None
 
+    def num_intact(self, objects: Iterable[Object]) -> int:
+        """Read all objects of a trial, and return how many are intact.
+
+        A warning is printed for each other one, and if two that are intact contradict each other.
+
+        Raises:
+            ArchiveError: the archive does not answer.
+        """
+        whole = self._earliest_first(objects, self._whole_result_of)
+        self._contradict(whole)
+        return len(whole)
+
     def is_damaged(self, found: Object) -> bool:
         """Whether an object is known to be damaged. One of a later version is not."""
         return found.path in self._damaged
@@ -179,17 +192,30 @@ class Archive:
         """
         if len(objects) == 1:
             return objects
-        found = [(one, result) for one in objects if (result := self.result_of(one)) is not None]
-        found.sort(key=lambda one: one[1].time)
-        for other, result in found[1:]:
-            if not is_same_result(found[0][1], result):
-                warn_of_damage(
-                    self._name(other),
-                    f"has another result of the trial than {self._name(found[0][0])}",
-                    "neither is used; remove the wrong one",
-                )
+        found = self._earliest_first(objects, self.result_of)
+        if _different(found):  # a damaged object contradicts nothing
+            found = self._earliest_first([one for one, _ in found], self._whole_result_of)
+            if self._contradict(found):
                 return []
         return [one for one, _ in found]
+
+    def _earliest_first(
+        self, objects: Iterable[Object], read: Callable[[Object], Result | None]
+    ) -> list[tuple[Object, Result]]:
+        """Return the objects that can be used with their results, the earliest training first."""
+        found = [(one, result) for one in objects if (result := read(one)) is not None]
+        return sorted(found, key=lambda one: one[1].time)
+
+    def _contradict(self, found: list[tuple[Object, Result]]) -> bool:
+        """Return whether intact objects have different results, after a warning that names them."""
+        if (other := _different(found)) is None:
+            return False
+        warn_of_damage(
+            self._name(other),
+            f"has another result of the trial than {self._name(found[0][0])}",
+            "neither is used; remove the wrong one",
+        )
+        return True
 
     def _listed(self, folder: str) -> dict[str, list[Object]]:
         found: dict[str, list[Object]] = defaultdict(list)
@@ -214,6 +240,13 @@ class Archive:
 def is_same_result(one: Result, other: Result) -> bool:
     """Return whether two trainings of a trial have computed the same."""
     return _computed(one) == _computed(other)
+
+
+def _different(found: list[tuple[Object, Result]]) -> Object | None:
+    """Return an object whose result is not that of the first one; None without one."""
+    return next(
+        (other for other, result in found[1:] if not is_same_result(found[0][1], result)), None
+    )
 
 
 def _computed(result: Result) -> tuple[object, ...]:

@@ -23,6 +23,9 @@ from sweeps.printing.secrets import hide
 
 OBJECT_STORAGES = ("s3", "gcs", "abfs")
 """Types of pyarrow's file systems that have objects, but neither folders nor a way to rename."""
+_LOCAL = "local"
+"""Type of the file system of ``file://``."""
+_NO_FOLDER = "there is no such folder; create it, mount its file system, or correct the URL"
 _BLOCK_BYTES = 1 << 20
 """Bytes of a request for a part of an object."""
 _USERS_ARE_SECRETS = ("s3", "gs", "gcs", "http", "https")
@@ -55,7 +58,9 @@ class Place:
         return [info for info in found if info.type == FileType.File]
 
     def require_bucket(self) -> None:
-        """Require that the bucket or container exists, which is never created here.
+        """Require that the bucket, container or local folder exists, which is never created here.
+
+        Otherwise, a file system that is not mounted would count as an empty archive.
 
         Raises:
             ConfigurationError: it does not exist.
@@ -63,13 +68,22 @@ class Place:
         """
         if self.files.type_name in OBJECT_STORAGES:
             bucket = self.folder.split("/")[0]
-            with self._told():
-                (found,) = self.files.get_file_info([bucket])
-            if found.type == FileType.NotFound:
+            if not self._exists(bucket):
                 raise ConfigurationError(
                     f"--archive {self.url}: there is no bucket {bucket!r}; create it, or correct "
                     "the URL"
                 )
+        elif self._is_unmounted():
+            raise ConfigurationError(f"--archive {self.url}: {_NO_FOLDER}")
+
+    def _is_unmounted(self) -> bool:
+        """Whether this is a local folder that does not exist."""
+        return self.files.type_name == _LOCAL and not self._exists(self.folder)
+
+    def _exists(self, path: str) -> bool:
+        with self._told():
+            (found,) = self.files.get_file_info([path])
+        return bool(found.type != FileType.NotFound)
 
     @contextmanager
     def reading(self, path: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[BinaryIO]:
@@ -106,6 +120,8 @@ class Place:
         """
         partial = str(partial_of(PurePosixPath(path)))
         has_folders = self.files.type_name not in OBJECT_STORAGES
+        if self._is_unmounted():
+            raise ArchiveError(f"--archive {self.url}: {_NO_FOLDER}")
         with self._told():
             if has_folders:
                 self.files.create_dir(path.rpartition("/")[0], recursive=True)

@@ -26,14 +26,16 @@ from typing import BinaryIO, ClassVar
 from quantlab import ConfigurationError
 from quantlab.files.partial import partial_of
 from quantlab.training.checkpoint import remove_checkpoints, set_aside
+from sweeps.spending.attempts import keep_all_of, keep_earlier
 from sweeps.storage.folder import TrialFolder, TrialState
 from sweeps.storage.records import Result
 from sweeps.storage.sealed_json import DamagedError, decode, encode
 
 _CONTENTS, _RESULT, _WEIGHTS = "contents.json", "result.json", "weights.pt"
+_ATTEMPTS = "attempts.jsonl"
 _NEEDED = (_RESULT, "recipe.json", "history.jsonl")
 """Files that each finished trial has."""
-_FILES = (*_NEEDED, "attempts.jsonl", "sources.zip", _WEIGHTS)
+_FILES = (*_NEEDED, _ATTEMPTS, "sources.zip", _WEIGHTS)
 _DIGITS = 16
 _BLOCK_BYTES = 1 << 20
 _MOST_BYTES_OF_RECORD = 64 << 20
@@ -151,7 +153,8 @@ def read_result(stream: BinaryIO, fingerprint: str, digest: str, *, fully: bool 
 def unpack(stream: BinaryIO, folder: TrialFolder, digest: str) -> Result:
     """Write the files of a trial to its folder, the result last; the caller holds its lock.
 
-    Nothing changes in the folder unless the whole file is intact.
+    Nothing changes in the folder unless the whole file is intact. Attempts to train the trial that
+    the folder has are kept, as they were paid for.
 
     Args:
         stream: the file.
@@ -180,6 +183,12 @@ def unpack(stream: BinaryIO, folder: TrialFolder, digest: str) -> Result:
                 if packed.name == _RESULT:
                     result = _result(path.read_bytes(), folder.fingerprint, digest)
         result = _require_whole(result, fresh)
+        keep_earlier(folder)
+        if _ATTEMPTS in fresh:
+            if (folder.path / _ATTEMPTS).is_dir():
+                set_aside(folder.path / _ATTEMPTS)
+            keep_all_of(folder, fresh[_ATTEMPTS])
+            fresh.pop(_ATTEMPTS).unlink()
         for name in reversed(_FILES):
             if name in fresh:
                 if (folder.path / name).is_dir():

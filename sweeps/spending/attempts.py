@@ -1,6 +1,6 @@
 """Read the attempts to train a trial from its folder, and record those whose process has died.
 
-The attempt that finishes a trial is in ``result.json``, so that most trials need no further file.
+The attempt that finishes a trial is in ``result.json``, so that most trials have no further file.
 An attempt that ends otherwise is a line of ``attempts.jsonl``. An attempt in progress is in
 ``running.json``, which its process writes again every few seconds as a sign of life. If the process
 dies, the file stays, and the next attempt turns it into a line. Time is that of a wall clock, from
@@ -49,10 +49,10 @@ def attempts_of(folder: TrialFolder, result: Result | None = None) -> list[Attem
     """
     if result is None:
         result = folder.result.read()
-    if result is not None and result.attempt is not None:
-        earlier = kept_attempts(folder) if result.attempt.number > 1 else []
-        return [*earlier, result.attempt]
     kept = kept_attempts(folder)
+    if result is not None and result.attempt is not None:  # which an archive may have, too
+        earlier = [attempt for attempt in kept if not _is_among(attempt, [result.attempt])]
+        return [*earlier, result.attempt]
     running = folder.running.read() if result is None else None
     if running is None or running.attempt is None or _is_among(running.attempt, kept):
         return kept
@@ -162,12 +162,29 @@ def keep(folder: TrialFolder, attempt: Attempt) -> None:
 
 def kept_attempts(folder: TrialFolder) -> list[Attempt]:
     """Return the lines of ``attempts.jsonl``; damaged ones are left out, as nothing needs them."""
+    return _read(_file(folder), folder.fingerprint)
+
+
+def keep_all_of(folder: TrialFolder, further: Path) -> None:
+    """Append the attempts to train the trial that were made in another storage.
+
+    Args:
+        folder: the folder of the trial.
+        further: the ``attempts.jsonl`` of the other storage.
+    """
+    kept = kept_attempts(folder)
+    for attempt in _read(further, folder.fingerprint):
+        if not _is_among(attempt, kept):
+            keep(folder, attempt)
+
+
+def _read(file: Path, fingerprint: str) -> list[Attempt]:
     try:
-        lines = (read_text(_file(folder)) or "").splitlines()
+        lines = (read_text(file) or "").splitlines()
     except DamagedError:
         return []
     found = []
     for line in lines:
         with suppress(DamagedError, NewerError):
-            found.append(decode(Attempt, line, folder.fingerprint))
+            found.append(decode(Attempt, line, fingerprint))
     return found

@@ -37,8 +37,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--check",
         action="store_true",
-        help="read the trials in the archive instead, compare them with their digests, and write "
-        "damaged ones again that the storage has",
+        help="read the trials in the archive instead, compare them with their digests and with "
+        "each other, and write damaged ones again that the storage has",
     )
     selection_options(command)
     storage_folder(command)
@@ -83,9 +83,9 @@ def run(options: argparse.Namespace) -> int:
         what, done = "taken", take_finished(archive, cells, storage, quiet=True)
     elif options.check:
         objects = archive.objects()
-        found = [one for cell in cells for one in objects.get(cell.fingerprint, ())]
-        what, done = "intact", sum(archive.is_intact(one) for one in found)
-        names = {one.fingerprint for one in found if archive.is_damaged(one)}
+        found = [objects.get(cell.fingerprint, []) for cell in cells]
+        what, done = "intact", sum(map(archive.num_intact, found))
+        names = {one.fingerprint for each in found for one in each if archive.is_damaged(one)}
         again = _write(archive, [cell for cell in cells if cell.fingerprint in names], storage)
     else:
         what, done = (

@@ -18,14 +18,16 @@ from fsspec.implementations.memory import MemoryFileSystem
 from quantlab import ConfigurationError
 from sweeps.archive.archive import Archive, is_same_result
 from sweeps.archive.place import ArchiveError, place_of
-from sweeps.archive.taking import Taking, take_finished
+from sweeps.archive.taking import Taking, take_finished, take_one
 from sweeps.archive.trial_file import TrialFile, unpack
 from sweeps.archive.upload import Upload, uploading
 from sweeps.loading import load_sweep
 from sweeps.placement.packing import ALONE
 from sweeps.running.cell_queue import CellQueue
 from sweeps.spec import SweepSpec
+from sweeps.spending.attempts import attempts_of, keep
 from sweeps.storage import Storage, TrialFolder, TrialState, damage
+from sweeps.storage.records import Attempt, Running
 from sweeps.storage.sealed_json import DamagedError
 from sweeps.tracking.delivery import Delivery
 from tests.conftest import Command, Ran
@@ -46,11 +48,17 @@ def trained(tiny: Ran) -> Storage:
     return Storage(tiny.folder / "runs")
 
 
+def new_folder(path: Path) -> str:
+    """Make a folder for an archive, and return its URL."""
+    path.mkdir()
+    return path.as_uri()
+
+
 @pytest.fixture
 def local(tmp_path: Path, sweep: SweepSpec, trained: Storage) -> Archive:
     """An archive in a folder, with all trials."""
     damage.forget_warnings()
-    archive = Archive((tmp_path / "archive").as_uri())
+    archive = Archive(new_folder(tmp_path / "archive"))
     assert all(archive.put(trained.trial(cell.fingerprint)) for cell in sweep.cells)
     return archive
 
@@ -189,7 +197,7 @@ def test_a_trial_without_its_recipe_keeps_no_other_one_out(
     first, *_ = load_sweep(str(tiny_copy / "tiny.py")).cells
     folder = Storage(tiny_copy / "runs").trial(first.fingerprint)
     folder.recipe.unlink()
-    url = (tmp_path / "archive").as_uri()
+    url = new_folder(tmp_path / "archive")
     done = quick_command(tiny_copy, "archive", "tiny.py", "--archive", url)
     assert done.returncode == 1
     assert done.stdout.startswith("tiny: 5 trials written\n")
@@ -353,7 +361,7 @@ def test_results_that_contradict_each_other_are_named_and_not_trusted(
 ) -> None:
     """Two storages may write a trial at the same moment, and each sees no object of the other."""
     agrees, contradicts, *_ = (cell.fingerprint for cell in sweep.cells)
-    second = Archive((tmp_path / "second").as_uri())
+    second = Archive(new_folder(tmp_path / "second"))
     second.put(copy_with_another_result(trained, agrees, tmp_path / "other"))
     second.put(
         copy_with_another_result(trained, contradicts, tmp_path / "other", test={"accuracy": 0.125})
@@ -364,6 +372,73 @@ def test_results_that_contradict_each_other_are_named_and_not_trusted(
     assert contents(new.trial(agrees)) == contents(trained.trial(agrees))  # the earlier one
     assert new.trial(contradicts).state() is TrialState.WAITING
     assert "neither is used; remove the wrong one" in capsys.readouterr().err
+
+
+def test_a_damaged_object_contradicts_no_whole_one(
+    local: Archive, trained: Storage, sweep: SweepSpec, tmp_path: Path
+) -> None:
+    """A storage that cannot take it trains the trial again, with other bits on other hardware."""
+    name = sweep.cells[0].fingerprint
+    change(object_of(local, name))
+    other = {"test": {"accuracy": 0.125}}
+    again = copy_with_another_result(trained, name, tmp_path / "again", **other)
+    assert local.put(again)
+    new = Storage(tmp_path / "new")
+    assert take_finished(Archive(local.url), sweep.cells, new) == len(sweep.cells)
+    assert contents(new.trial(name)) == contents(again)
+
+
+def test_a_check_names_results_that_contradict_each_other(
+    local: Archive, trained: Storage, sweep: SweepSpec, quick_command: Command, tmp_path: Path
+) -> None:
+    name = sweep.cells[0].fingerprint
+    second = Archive(new_folder(tmp_path / "second"))
+    other = {"test": {"accuracy": 0.125}}
+    second.put(copy_with_another_result(trained, name, tmp_path / "other", **other))
+    shutil.copytree(tmp_path / "second", tmp_path / "archive", dirs_exist_ok=True)
+    check = ("archive", "tiny.py", "--archive", local.url, "--check")
+    done = quick_command(trained.root.parent, *check)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "tiny: 7 trials intact")
+    assert "neither is used; remove the wrong one" in done.stderr
+
+
+def test_attempts_to_train_a_trial_are_kept_when_it_is_taken(
+    trained: Storage, sweep: SweepSpec, tmp_path: Path
+) -> None:
+    """Otherwise, a budget would forget what they have cost."""
+    name = sweep.cells[0].fingerprint
+    source, new = Storage(tmp_path / "source").trial(name), Storage(tmp_path / "new")
+    shutil.copytree(trained.trial(name).path, source.path)
+    elsewhere = Attempt(began=1e9, seconds=60, machine="a", state=TrialState.FAILED)
+    died = Attempt(began=2e9, seconds=7200, machine="b")
+    here = Attempt(began=1.5e9, seconds=600, machine="b", state=TrialState.INTERRUPTED)
+    for has_others in (False, True):
+        archive = Archive(new_folder(tmp_path / f"archive {has_others}"))
+        if has_others:
+            keep(source, elsewhere)
+        archive.put(source)
+        new.require_writable()
+        folder = new.trial(name)
+        folder.make()
+        keep(folder, here)
+        folder.running.write(Running(attempt=died, last_sign=2e9 + 7200))
+        assert take_one(archive, archive.objects_of(name), new)
+        *earlier, last = attempts_of(folder)
+        assert [attempt.seconds for attempt in earlier] == [600, 7200] + [60] * has_others
+        assert [last] == attempts_of(trained.trial(name))
+        assert not folder.running.exists()
+        shutil.rmtree(folder.path)
+
+
+def test_a_folder_that_is_not_mounted_is_no_empty_archive(
+    local: Archive, trained: Storage, sweep: SweepSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "archive").rename(tmp_path / "unmounted")
+    with pytest.raises(ConfigurationError, match="there is no such folder; create it, mount"):
+        local.objects()
+    with pytest.raises(ArchiveError, match="there is no such folder; create it, mount"):
+        local.put(trained.trial(sweep.cells[0].fingerprint))
+    assert not (tmp_path / "archive").exists()
 
 
 def test_networks_of_other_sweeps_are_taken_for_trials_that_start_from_them(
@@ -405,7 +480,7 @@ def test_what_is_damaged_here_is_not_archived(
     cell = sweep.cells[0]
     weights = tiny_copy / "runs" / "trials" / cell.fingerprint / WEIGHTS
     weights.write_bytes(b"?" + weights.read_bytes()[1:])
-    url = (tmp_path / "archive").as_uri()
+    url = new_folder(tmp_path / "archive")
     done = quick_command(tiny_copy, "archive", "tiny.py", "--archive", url, "--json")
     assert done.returncode == 1
     assert f"sweeps: error: {cell.name}: {weights}: is damaged" in done.stderr
@@ -499,7 +574,7 @@ def test_a_bucket_is_not_created_and_what_is_in_one_stays(s3: S3Server) -> None:
 def test_a_stopped_sweep_does_not_wait_for_its_whole_archive(
     trained: Storage, sweep: SweepSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive = Archive((tmp_path / "archive").as_uri())
+    archive = Archive(new_folder(tmp_path / "archive"))
     many = sweep.cells * 50
     with pytest.raises(KeyboardInterrupt), uploading(archive, many, trained):
         raise KeyboardInterrupt
