@@ -15,6 +15,7 @@ from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError, configuration_id
 from sweeps.placement.packing import ALONE, Packing
+from sweeps.running.late_results import LateResults
 from sweeps.running.queue import TrialQueue
 from sweeps.searching.candidate import Candidate
 from sweeps.searching.named_sampler import errors_from
@@ -72,11 +73,17 @@ class StudyQueue(TrialQueue):
         self._ready: list[Cell] = []
         self._dropped: set[str] = set()
         """Fingerprints of the trials with which `on_dropped` was called."""
+        self._late = LateResults(storage)
         self._is_spent = False
         self._cells: dict[str, Cell] = {}
         self._failures_in_a_row = 0
         self.on_finished: Callable[[str], None] = lambda line: None
         """Called with one line of text about each configuration that has ended."""
+
+    def next(self) -> list[Cell]:
+        for cell, state in self._late.seen():
+            self._end(cell, state)
+        return super().next()
 
     def _next(self) -> list[Cell]:
         cells: list[Cell] = []
@@ -213,6 +220,14 @@ class StudyQueue(TrialQueue):
             self._report(candidate, candidate.first_objective_with(value), step)
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
+        if self._late.is_late(cell, state):  # only its worker sees the result yet
+            self._pending[cell.fingerprint] = cell
+            self._late.add(cell, state)
+        else:
+            self._end(cell, state)
+        return []
+
+    def _end(self, cell: Cell, state: TrialState) -> None:
         self._pending.pop(cell.fingerprint, None)
         for candidate in self._candidates.pop(cell.fingerprint, []):
             with self._keeping_fault():
@@ -220,7 +235,6 @@ class StudyQueue(TrialQueue):
                     self._evaluate(candidate, cell, state)
             if self.fault is not None:  # the next driver evaluates it, from its folder
                 candidate.claim.release()
-        return []
 
     def _evaluate(self, candidate: Candidate, cell: Cell, state: TrialState) -> None:
         folder = self._storage.trial(cell.fingerprint)
@@ -230,8 +244,7 @@ class StudyQueue(TrialQueue):
                 self._mark(folder)
                 self._tell(candidate, state=OptunaState.PRUNED)
                 return
-            failure = folder.failure.read()
-            self._fail(candidate, "no reason was recorded" if failure is None else failure.error)
+            self._fail(candidate, _reason(folder, state))
             return
         before = candidate.num_seeds
         try:
@@ -270,7 +283,7 @@ class StudyQueue(TrialQueue):
                 self._others.forgive(cell)
                 self._ready.append(cell)
         for cell, state in finished:
-            self.ended(cell, state)
+            self._end(cell, state)
 
     def _report(self, candidate: Candidate, value: float, step: int) -> None:
         if step > candidate.reported:
@@ -342,6 +355,14 @@ class StudyQueue(TrialQueue):
         claim.trial.set_user_attr("recipe", configuration_id(recipe))
         self._continue(candidate)
         return True
+
+
+def _reason(folder: TrialFolder, state: TrialState) -> str:
+    """Return why a trial has no result."""
+    if state.is_finished:
+        return f"{folder.result.path} cannot be read here, although its worker has written it"
+    failure = folder.failure.read()
+    return "no reason was recorded" if failure is None else failure.error
 
 
 def _is_unneeded(needing: Sequence[Candidate]) -> bool:

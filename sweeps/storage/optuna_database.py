@@ -1,6 +1,9 @@
 """Connect to the storage of Optuna, and report its errors in one line."""
 
+import time
+
 import optuna
+import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
@@ -14,6 +17,10 @@ from sweeps.storage.sqlite_uri import sqlite_uri
 
 LOCK_SECONDS = 120.0
 """How long a driver waits for another driver that has locked the SQLite file."""
+
+_TRIES = 30
+"""How often a new storage is opened while other commands create it, too."""
+_PAUSE_SECONDS = 0.1
 
 
 class DatabaseError(ConfigurationError):
@@ -45,13 +52,19 @@ def open_storage(url: str) -> RDBStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     lock = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite") else {}
-    try:
-        # The database server may be restarted in the meantime.
-        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **lock})
-    except Exception as error:  # each database raises its own types
-        raise DatabaseError(
-            f"--study-storage {without_password(url)}: cannot be used ({hide(first_line(error))})"
-        ) from error
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            # The database server may be restarted in the meantime.
+            storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **lock})
+            break
+        except Exception as error:  # each database raises its own types
+            if tries_left and _is_created_meanwhile(error):
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            message = hide(first_line(error))
+            raise DatabaseError(
+                f"--study-storage {without_password(url)}: cannot be used ({message})"
+            ) from error
 
     def raise_lost(context: ExceptionContext) -> None:
         """Raise another error than Optuna, which reports every error as "invalid data"."""
@@ -65,3 +78,12 @@ def open_storage(url: str) -> RDBStorage:
 
     event.listen(storage.engine, "handle_error", raise_lost)
     return storage
+
+
+def _is_created_meanwhile(error: Exception) -> bool:
+    """Whether another command creates the tables of Optuna at the same moment.
+
+    Optuna looks which tables are missing, and then creates them.
+    """
+    is_database = isinstance(error, sqlalchemy.exc.DatabaseError)
+    return isinstance(error, IntegrityError) or (is_database and "already exists" in str(error))

@@ -13,12 +13,14 @@ import pytest
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import BaseModel
 from optuna.trial import BaseTrial, FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from quantlab import ConfigurationError, Recipe, override
+from sweeps.running import late_results
 from sweeps.searching import shared_study
 from sweeps.searching.results import load, num_finished
 from sweeps.searching.study_queue import StudyQueue
@@ -167,6 +169,36 @@ def test_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
         StudyQueue(spec(), Storage(tmp_path))
 
 
+@pytest.mark.parametrize("seconds", [300.0, -1.0])
+def test_a_result_that_only_its_worker_sees_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(late_results, "SEEN_WITHIN_SECONDS", seconds)
+    storage = Storage(tmp_path)
+    settings = spec(configurations=2, seeds=(0,), pruner=NopPruner())
+    queue = StudyQueue(settings, storage)
+    lines: list[str] = []
+    queue.on_finished = lines.append
+    (cell,) = queue.next()
+    state = finish(storage, cell)
+    result = storage.trial(cell.fingerprint).result.path
+    result.rename(tmp_path / "unseen")
+    queue.ended(cell, state)
+    if seconds < 0:
+        queue.next()
+        assert "result.json cannot be read here, although its worker has written it" in lines[0]
+        return
+    (other,) = queue.next()
+    assert other != cell
+    queue.ended(other, finish(storage, other))
+    assert queue.next() == []
+    assert not queue.is_over
+    (tmp_path / "unseen").rename(result)
+    assert queue.next() == []
+    assert queue.is_over
+    assert counts(queue.study) == {OptunaState.COMPLETE: 2}
+
+
 def wordy(trial: BaseTrial) -> Recipe:
     """Fill a page of the database with each configuration."""
     trial.suggest_categorical("note", ("x" * 5000, "y"))
@@ -261,3 +293,22 @@ def test_a_database_of_another_kind_is_named(
                 read()
             assert len(str(raised.value).splitlines()) == 1
         file.write_bytes(b"no database at all" * 500)
+
+
+def test_a_database_may_be_created_by_two_commands_at_once(tmp_path: Path) -> None:
+    """Optuna looks which tables are missing; before it creates them, another command does."""
+    begun: list[str] = []
+
+    def create(*_: object, **__: object) -> None:
+        if not begun:
+            begun.append("other")
+            StudyQueue(spec(name="other"), Storage(tmp_path))
+
+    event.listen(BaseModel.metadata, "before_create", create)
+    try:
+        queue = StudyQueue(spec(configurations=1), Storage(tmp_path))
+    finally:
+        event.remove(BaseModel.metadata, "before_create", create)
+    assert begun
+    run(queue, Storage(tmp_path))
+    assert load(spec(name="other"), Storage(tmp_path), None).study_name == "other"
