@@ -59,16 +59,20 @@ def with_added(
             recipe, are left out.
         is_changed: whether the recipes are about to be changed, so that any of them may be meant.
     """
-    by_name = {trial.name: trial for trial in added}
-    seeds: dict[str, list[int]] = {}
-    for trial in by_name.values():
-        seeds.setdefault(trial.configuration, []).append(trial.seed)
+    reasons_of: dict[str, dict[str, str]] = {}  # with other recipes before a file was changed
+    seeds: dict[str, dict[int, None]] = {}
+    for trial in added:
+        reasons_of.setdefault(trial.name, {})[trial.fingerprint] = trial.reason
+        seeds.setdefault(trial.configuration, {})[trial.seed] = None
     cells = [
         cell
         for cell in with_seeds_of(sweep, seeds)
-        if is_changed or cell.fingerprint == by_name[cell.name].fingerprint
+        if is_changed or cell.fingerprint in reasons_of[cell.name]
     ]
-    reasons = {cell.fingerprint: by_name[cell.name].reason for cell in cells}
+    reasons = {}
+    for cell in cells:
+        known = reasons_of[cell.name]
+        reasons[cell.fingerprint] = known.get(cell.fingerprint, [*known.values()][-1])
     return extended(sweep, cells, reasons)
 
 

@@ -35,7 +35,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from quantlab.files.partial import partial_of
 from quantlab.training.checkpoint import require_intact_archive, set_aside
 from sweeps.file_system.probe import not_writable, require_usable
 from sweeps.storage import sharing
@@ -309,24 +308,13 @@ class Storage:
         moved, so that runs of the tracking server can still be assigned to it.
         """
         file = self.root / ".mark"
-        try:
-            found = read_text(file) or ""
-        except DamagedError:
-            found = ""
-        if len(found) != _MARK_DIGITS:
-            if file.is_dir():
-                set_aside(file)
-            file.unlink(missing_ok=True)  # damaged
-            fresh = partial_of(file)
-            write_atomically(fresh, secrets.token_hex(_MARK_DIGITS // 2))
-            try:
-                os.link(fresh, file)
-            except FileExistsError:  # another driver has made one meanwhile
-                pass
-            except OSError:  # a file system without hard links
-                fresh.replace(file)
-            fresh.unlink(missing_ok=True)
-            found = read_text(file) or ""
+        if not (found := _mark_in(file)):
+            with sharing.locked(self.root / ".mark.lock", fcntl.LOCK_EX):
+                if not (found := _mark_in(file)):  # and no other command has made one meanwhile
+                    if file.is_dir():
+                        set_aside(file)
+                    found = secrets.token_hex(_MARK_DIGITS // 2)
+                    write_atomically(file, found)
         return found
 
     def require_mark(self, mark: str) -> None:
@@ -389,6 +377,15 @@ class Storage:
     def artifacts(self) -> Path:
         """The folder of the artifacts of the embedded tracking store, without symbolic links."""
         return self.root.resolve() / "mlartifacts"
+
+
+def _mark_in(file: Path) -> str:
+    """Return the mark in a file; empty if there is none, or if it is damaged."""
+    try:
+        found = read_text(file) or ""
+    except DamagedError:
+        return ""
+    return found if len(found) == _MARK_DIGITS else ""
 
 
 def _sha256(path: Path) -> str:

@@ -63,6 +63,9 @@ class Epoch(EpochRecord):
     def __post_init__(self) -> None:
         if self.epoch < 1:
             raise ValueError(f"epoch = {self.epoch}")
+
+    def require_plausible(self) -> None:
+        """Check values of a text without a digest; see `sealed_json.MayBeImplausible`."""
         _require_possible("validation", self.validation)
 
 
@@ -243,6 +246,9 @@ class Result(Computed):
             raise ValueError(f"epochs = {self.epochs}")
         if self.state is TrialState.COMPLETE and not self.test:
             raise ValueError("metrics on the test images, such as test_accuracy, are missing")
+
+    def require_plausible(self) -> None:
+        """Check values of a text without a digest; see `sealed_json.MayBeImplausible`."""
         _require_possible("validation", self.validation)
         _require_possible("test", self.test)
 
@@ -363,7 +369,11 @@ _METRICS = {
 
 
 def _require_possible(split: str, values: Mapping[str, float]) -> None:
-    """Check values of metrics that are at a point or of the finished network."""
+    """Check values of metrics that are at a point or of the finished network.
+
+    In an old text, they are metrics of the release. Others may have metrics of the user with equal
+    names and other values, such as an accuracy in percent.
+    """
     for name, value in values.items():
         metric = _METRICS.get(name)
         if metric is None or value != value:

@@ -5,7 +5,7 @@ so that a changed bit is detected, and so is the file of another trial::
 
     {"digest": "0123456789abcdef", "epochs": 3, ...}
 
-Texts of older versions have no digest. Only their form is checked.
+Texts of older versions have no digest. Only their form is checked, and that values are plausible.
 """
 
 import dataclasses
@@ -30,6 +30,18 @@ _BODY = len(_HEAD) + _DIGITS + 2
 
 class DamagedError(ValueError):
     """A text differs from what was written. The message describes the damage in a few words."""
+
+
+@typing.runtime_checkable
+class MayBeImplausible(typing.Protocol):
+    """A record whose values tell damage where there is no digest."""
+
+    def require_plausible(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: a value cannot have been written.
+        """
 
 
 class NewerError(ConfigurationError):
@@ -99,7 +111,13 @@ def decode(kind: type[T], text: str, owner: str) -> T:
             for name, value in content.items()
             if name in known or _mapping_of(kind, name) is not None  # type: ignore[arg-type]
         }
-    return _typed(kind, content)
+    record = _typed(kind, content)
+    if not sealed and isinstance(record, MayBeImplausible):
+        try:
+            record.require_plausible()
+        except ValueError as error:
+            raise DamagedError(str(error)) from error
+    return record
 
 
 def plain(value: Any) -> Any:

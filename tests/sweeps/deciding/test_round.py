@@ -203,6 +203,24 @@ def test_networks_that_added_trials_need_are_added_too(tmp_path: Path) -> None:
     }
 
 
+def test_added_trials_outlive_a_change_of_the_file_that_was_undone(tmp_path: Path) -> None:
+    """The record has trials of the same names with either recipe."""
+    storage = Storage(tmp_path)
+    blocks = tuple(
+        replace(block, base=replace(block.base or SWEEP.base, epochs=7)) for block in SWEEP.blocks
+    )
+    edited = replace(SWEEP, blocks=blocks)
+    rounds = []
+    for sweep in (SWEEP, edited):
+        finish(sweep.cells, storage, contrary)
+        rounds.append(next_round(storage, sweep))
+    for sweep, found in zip((SWEEP, edited), rounds, strict=True):
+        assert found.added
+        assert added_to(grown(sweep, storage)) == {
+            trial.fingerprint: trial.reason for trial in found.added
+        }
+
+
 def fine_tuned(*blocks: Block) -> SweepSpec:
     """Trials that start from those of their seed in full precision, and these if they are given."""
     base = quantized(batch_size=16)

@@ -9,6 +9,7 @@ import pytest
 
 from quantlab import ConfigurationError
 from sweeps.storage import Storage, TrialState
+from sweeps.storage import folder as storage_folder
 from sweeps.storage.record_files import read_text
 from sweeps.storage.records import Failure, Result, Stopped, values_of
 from sweeps.storage.sealed_json import plain
@@ -120,6 +121,45 @@ def test_records_from_before_there_were_seals_are_read(tmp_path: Path) -> None:
     folder.history.write_text(json.dumps(old) + "\n")
     assert folder.result.read() == ended(time=1.5, epochs=1, steps=4)
     assert list(map(plain, folder.read_history())) == [plain(epoch(1))]
+
+
+def test_a_metric_of_the_user_may_have_any_value_and_the_name_of_another(tmp_path: Path) -> None:
+    """Only a text without a digest is checked by what the metrics of the release can be."""
+    trial = Storage(tmp_path).trial("abc")
+    trial.make()
+    result = ended(test_accuracy=93.5, validation_accuracy=-2.0)
+    own = epoch(1, validation_accuracy_latent=93.5)
+    trial.result.write(result)
+    trial.append_history(own)
+    assert trial.result.read() == result
+    assert list(trial.read_history()) == [own]
+    old = {"state": "COMPLETE", "time": 1.5, "epochs": 1, "test_accuracy": 93.5}
+    trial.result.path.write_text(json.dumps(old) + "\n")
+    trial.history.write_text(json.dumps(values_of(own)) + "\n")
+    assert trial.result.read() is None
+    assert not trial.read_history()
+
+
+def test_commands_that_mark_a_new_storage_at_once_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one looks, and another one marks the storage before it goes on."""
+    for content in (None, "damaged"):
+        storage = Storage(tmp_path / str(content))
+        storage.root.mkdir()
+        if content is not None:
+            (storage.root / ".mark").write_text(content)
+        found: list[str] = []
+
+        def look(path: Path, found: list[str] = found, storage: Storage = storage) -> str | None:
+            before = read_text(path)
+            monkeypatch.undo()
+            found.append(storage.mark())
+            return before
+
+        monkeypatch.setattr(storage_folder, "read_text", look)
+        assert storage.mark() == found[0] == storage.mark()
+        storage.require_mark(found[0])
 
 
 @pytest.mark.parametrize(
