@@ -128,9 +128,7 @@ class InsideLevels(BackwardMap):
         """Return the gradient where the latent is between the outermost levels, else 0."""
         if not quantizer.is_bounded:
             return gradient
-        unit = quantizer.unit(latent)
-        inside = (unit >= quantizer.levels[0]) & (unit <= quantizer.levels[-1])
-        return gradient * inside
+        return gradient * quantizer.is_inside(latent)
 
 
 @dataclass(frozen=True)

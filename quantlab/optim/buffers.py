@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
-from quantlab.optim.placed import KeptLevels, WeightMap
+from quantlab.optim.placed import KeptLevels, Placed, WeightMap
 from quantlab.quantization_sets import nearest_level
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import are_equal
@@ -125,7 +125,9 @@ class QuantizedWeights:
             assert self.learned is not None
             if self.learned.grad is None:
                 self.learned.grad = torch.zeros_like(self.learned)
+            assert isinstance(here, Placed)
             weights = self.proximal[start : start + len(flat)]
+            weights = here.moving(flat, weights, self.sharpness(step))
             self.learned_part(self.learned.grad, start, len(flat)).copy_(
                 self.map.learned_gradient(of_weights, back, flat, weights, learned)
             )

@@ -55,13 +55,38 @@ class Placed(Quantizer):
         """Return latents in the coordinates of the set."""
         return self.placement.enter(self.rows(latent)).flatten(-2).to(latent.dtype)
 
+    def is_inside(self, latent: Tensor) -> Tensor:
+        """Return whether each latent is between the outermost levels of its row, or at one."""
+        if self.placement.is_inverse:
+            return super().is_inside(self.unit(latent))
+        rows, levels = self.rows(latent), self.placement.levels(self.levels)
+        inside = (rows >= levels[..., :1]) & (rows <= levels[..., -1:])
+        return inside.flatten(-2)
+
     def pullback(self, gradient: Tensor, latent: Tensor, sharpness: Sharpness) -> Tensor:
         """Apply the chain rule. Levels that come from the latents count as constants."""
+        if (share := self._latent_share(sharpness)) is not None:
+            return (gradient * share).to(latent.dtype)
         rows, sharpness = self.rows(latent), _of_rows(sharpness)
         unit = self.placement.enter(rows)
         outer = self.placement.leave_slope(self.of.prox(unit, sharpness))
         inner = self.of.pullback(self.rows(gradient) * outer, unit, sharpness)
         return (inner * self.placement.enter_slope(rows)).flatten(-2).to(latent.dtype)
+
+    def moving(self, latent: Tensor, weights: Tensor, sharpness: Sharpness) -> Tensor:
+        """Return the part of proximal weights that moves with the levels: usually all of it.
+
+        Args:
+            latent: (..., n) latents.
+            weights: (..., n) their proximal weights.
+            sharpness: see `prox`.
+        """
+        share = self._latent_share(sharpness)
+        return weights if share is None else (self.hard(latent) * (1 - share)).to(latent.dtype)
+
+    def _latent_share(self, sharpness: Sharpness) -> Sharpness | None:
+        """Return the share of the latents if the map is not leave(P(enter(w*); rho))."""
+        return None if self.placement.is_inverse else self.of.latent_share(sharpness)
 
     def rows(self, flat: Tensor) -> Tensor:
         """Return a flat tensor (..., n) as rows (..., n / k, k), in float32 or float64."""
@@ -181,7 +206,7 @@ class WeightMap:
             gradient: (..., n) gradient of the weights.
             carried: (..., n) gradient of the latents.
             latent: (..., n) latents.
-            weights: (..., n) proximal weights.
+            weights: (..., n) proximal weights, or their part that moves with the levels.
             learned: (..., R m) learned numbers.
         """
         assert self.scale is not None

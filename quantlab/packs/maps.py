@@ -9,7 +9,7 @@ from torch import Tensor
 
 from quantlab.backward_maps import BackwardMap, StraightThrough
 from quantlab.optim.buffers import QuantizedWeights
-from quantlab.optim.placed import KeptLevels, WeightMap
+from quantlab.optim.placed import KeptLevels, Placed, WeightMap
 from quantlab.packs.member import StackMember, runs
 from quantlab.quantizers import Quantizer
 from quantlab.remembering import remembering
@@ -123,12 +123,13 @@ class StackedBackward:
         """
         rows, of_weights = self.rows, gradients[self._places]
         sharpness = rows.sharpness_at(step, numbers)
-        back = self._backward.apply(of_weights, rows.latent, sharpness, rows.quantizer())
+        here = rows.quantizer()
+        back = self._backward.apply(of_weights, rows.latent, sharpness, here)
         if rows.learned is not None and self._learned_gradient is not None:
+            assert isinstance(here, Placed)
+            weights = here.moving(rows.latent, rows.proximal, sharpness)
             self._learned_gradient.copy_(
-                rows.map.learned_gradient(
-                    of_weights, back, rows.latent, rows.proximal, rows.learned
-                )
+                rows.map.learned_gradient(of_weights, back, rows.latent, weights, rows.learned)
             )
         return back
 

@@ -140,7 +140,8 @@ class Quantizer(ABC):
     def within(self, placement: Placement, weights: Tensor, sharpness: Sharpness) -> Tensor:
         """Apply the map in rows whose levels a scale has placed.
 
-        The default is ``leave(prox(enter(weights)))``.
+        The default is ``leave(prox(enter(weights)))``. Another way must have the same images,
+        except where `latent_share` says otherwise.
 
         Args:
             placement: placement of the levels.
@@ -149,9 +150,21 @@ class Quantizer(ABC):
         """
         return placement.leave(self.prox(placement.enter(weights), sharpness))
 
+    def latent_share(self, sharpness: Sharpness) -> Sharpness | None:
+        """Return a if `within` is a w* + (1 - a) q with the nearest level q, for every placement.
+
+        If a placement's `leave` is not the inverse of its `enter`, this is another map than
+        ``leave(prox(enter(weights)))``, and has other derivatives. None stands for the latter map.
+        """
+        return None
+
     def unit(self, latent: Tensor) -> Tensor:
         """Return latents in the coordinates of the set, which are their own without a scale."""
         return latent
+
+    def is_inside(self, latent: Tensor) -> Tensor:
+        """Return whether each latent is between the outermost levels of its row, or at one."""
+        return (latent >= self.levels[0]) & (latent <= self.levels[-1])
 
     def hard(self, latent: Tensor) -> Tensor:
         """Apply the limit of `prox` for infinite sharpness, the projection P_Q. Ties go up.

@@ -29,6 +29,10 @@ class BinaryRelax(Quantizer):
         """Interpolate between weights and the nearest levels of their rows."""
         return _towards(weights, placement.nearest(weights, self.levels), sharpness)
 
+    def latent_share(self, sharpness: Sharpness) -> Sharpness:
+        """Return 1 / (1 + mu)."""
+        return 1 / (1 + sharpness)
+
 
 def _towards(latent: Tensor, nearest: Tensor, sharpness: Sharpness) -> Tensor:
     if isinstance(sharpness, Tensor):

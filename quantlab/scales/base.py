@@ -136,7 +136,9 @@ class Scale(ABC):
             gradient: (..., k) gradient of the loss with respect to the weights.
             carried: (..., k) gradient of the latents, which the backward map made of it.
             latent: (..., k) latents.
-            weights: (..., k) proximal weights of the forward pass.
+            weights: (..., k) proximal weights of the forward pass. If they have a share of the
+                latents that does not move with the levels, they are without it (see
+                `Quantizer.latent_share`).
             levels: the set.
             learned: (..., m) learned numbers.
 

@@ -46,6 +46,11 @@ class Placement(ABC):
         """
         return False
 
+    @property
+    def is_inverse(self) -> bool:
+        """Whether `leave` is the inverse of `enter`, so that the identity stays the identity."""
+        return False
+
     def levels(self, levels: tuple[float, ...]) -> Tensor:
         """Return the levels of each row, (..., number of levels), increasing.
 
@@ -81,6 +86,11 @@ class Proportional(Placement):
 
     @property
     def keeps_middles(self) -> bool:
+        """Whether both numbers are the same."""
+        return self.divisor is self.factor
+
+    @property
+    def is_inverse(self) -> bool:
         """Whether both numbers are the same."""
         return self.divisor is self.factor
 
@@ -150,6 +160,11 @@ class Table(Placement):
 
     @property
     def keeps_middles(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def is_inverse(self) -> bool:
         """Always true."""
         return True
 

@@ -25,6 +25,11 @@ class Thresholded(Placement):
     set: tuple[float, ...]
     """The set, strictly increasing."""
 
+    @property
+    def is_inverse(self) -> bool:
+        """Always true."""
+        return True
+
     def enter(self, weights: Tensor) -> Tensor:
         """Return weights in the coordinates of the set."""
         return self._table().enter(weights)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantlab import ConfigurationError, OptimizerSpec, Quantization, Quantizer, Recipe
-from quantlab.backward_maps import ClippedIdentity
+from quantlab.backward_maps import ClippedIdentity, Jacobian
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.convnet import ConvNet
 from quantlab.optim.bits import bits_by_weight
@@ -19,11 +19,13 @@ from quantlab.optim.latent_optimizer import LatentOptimizer
 from quantlab.packs import PackedRun
 from quantlab.packs.compatibility import pack_key
 from quantlab.quantization_sets import BINARY, TERNARY
+from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.recipe import ParameterGroup, WeightGroup
 from quantlab.scales import Scale
 from quantlab.scales.placement import SMALLEST, Proportional
+from quantlab.scales.trained_ternary import TrainedTernary
 from quantlab.schedules import Constant, Linear
 from quantlab.training.run import TrainingRun
 from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, Point, UpdateRule
@@ -321,6 +323,19 @@ def test_a_pack_with_scales_trains_each_member_as_alone(kind: type[Scale]) -> No
             recipe(replace(scale, every=3), 6, backward=ClippedIdentity()),
             recipe(replace(scale, every=7), 7, backward=ClippedIdentity(), rule=PROX_QUANT),
         ]
+    for found, own in zip(packed(members), members, strict=True):
+        assert_alike(found, alone(own), 1e-12)
+
+
+def test_a_pack_with_learned_levels_has_the_derivatives_of_each_sharpness() -> None:
+    """The share of the latents in a weight of BinaryRelax does not move with TTQ's levels."""
+    options = {"quantizer": BinaryRelax(TERNARY), "sharpness": Linear(0.5)}
+    members = [
+        recipe(TrainedTernary(), **options),
+        recipe(TrainedTernary(), 1, **{**options, "sharpness": Linear(0.1)}),
+        recipe(TrainedTernary(), 2, **options, backward=Jacobian()),
+        recipe(TrainedTernary(), 3, **{**options, "sharpness": 0.3}, backward=Jacobian()),
+    ]
     for found, own in zip(packed(members), members, strict=True):
         assert_alike(found, alone(own), 1e-12)
 

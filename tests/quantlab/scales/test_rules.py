@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from quantlab import ConfigurationError
+from quantlab.backward_maps import InsideLevels
 from quantlab.models.convnet import ConvNet
 from quantlab.models.he_scales import HeScales
-from quantlab.optim.placed import WeightMap
+from quantlab.optim.placed import Placed, WeightMap
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
@@ -115,11 +116,27 @@ def test_leaving_is_the_inverse_of_entering(case: Case) -> None:
     latent = torch.cat([rows(3), 5 * rows(3)], dim=-1)
     placement = case.place(rows(3))
     unit = placement.enter(latent)
+    assert placement.is_inverse is case.is_inverse
     if case.is_inverse:
         torch.testing.assert_close(placement.leave(unit), latent, rtol=1e-12, atol=1e-12)
     order = latent.argsort(dim=-1)
     assert (unit.gather(-1, order).diff() > 0).all()
     assert (placement.leave(unit).gather(-1, order).diff() > 0).all()
+
+
+@each_rule
+def test_inside_levels_has_the_gradients_of_clipping_to_the_levels_of_the_row(case: Case) -> None:
+    """Also if the weights that are projected onto the outermost levels end elsewhere."""
+    latent = torch.cat([1.1 * rows(3), 5 * rows(3)], dim=-1).requires_grad_()  # at no level
+    gradient = latent.detach().cos()
+    placement = case.place(rows(3))
+    levels = placement.levels(case.levels)
+    clipped = torch.clamp(latent, levels[:, :1], levels[:, -1:])
+    (expected,) = torch.autograd.grad(clipped, latent, gradient)
+    placed = Placed(Nearest(case.levels), placement, latent.shape[-1])
+    flat = latent.detach().flatten()
+    found = InsideLevels().apply(gradient.flatten(), flat, 0.0, placed)
+    assert torch.equal(found.view_as(latent), expected)
 
 
 @each_rule
