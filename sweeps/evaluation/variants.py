@@ -29,7 +29,11 @@ def variants(
     settings: Mapping[str, Mapping[str, Any]],
     neighbourhoods: Sequence[Neighbourhood],
 ) -> tuple[Variant, ...]:
-    """Return the variants of a configuration, without those that repeat another one's recipe.
+    """Return the variants of a configuration.
+
+    Values of knobs that repeat a recipe of their setting are left out, and so are settings that
+    give the configuration the same recipe as an earlier one. Two settings may share neighbours,
+    each of which is a variant in both.
 
     Args:
         recipe: the recipe of the configuration.
@@ -39,9 +43,14 @@ def variants(
     Raises:
         ConfigurationError: a setting or a value of a knob is not possible for this recipe.
     """
-    found: dict[str, Variant] = {}
+    found: list[Variant] = []
+    bases: set[str] = set()
     for label, overrides in (settings or {"": {}}).items():
         base = in_setting(recipe, label, overrides)
+        if (own := configuration_id(base)) in bases:
+            continue
+        bases.add(own)
+        here: dict[str, Variant] = {}
         axes = [neighbourhood.axis(base) for neighbourhood in neighbourhoods]
         for values in product(*(axis.labelled.items() for axis in axes)):
             changed, coordinates = base, {SETTING: label} if label else {}
@@ -49,8 +58,9 @@ def variants(
                 where = f"neighbourhood {axis.name!r}, value {name}"
                 changed = overridden(changed, axis.path, value, where)
                 coordinates[axis.name] = name
-            found.setdefault(configuration_id(changed), Variant(coordinates, changed))
-    return tuple(found.values())
+            here.setdefault(configuration_id(changed), Variant(coordinates, changed))
+        found += here.values()
+    return tuple(found)
 
 
 def in_setting(recipe: Recipe, label: str, overrides: Mapping[str, Any]) -> Recipe:

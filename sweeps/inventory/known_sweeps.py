@@ -140,12 +140,28 @@ def remember_sweep(sweep: SweepSpec, source: str, storage: Storage) -> None:
         _record(known, source, storage)
 
 
-def remember_study(name: str, source: str, cells: Sequence[Cell], storage: Storage) -> None:
-    """Record the trials of a study in the storage; see `remember_sweep`."""
-    known = KnownSweep(name=name, kind=STUDY, trials=known_trials(cells))
+def remember_study(
+    name: str, source: str, cells: Sequence[Cell], storage: Storage, *, are_all: bool = True
+) -> None:
+    """Record the trials of a study in the storage; see `remember_sweep`.
+
+    Args:
+        name: name of the study.
+        source: its name, or the path of its file, as the user gave it.
+        cells: its trials.
+        storage: the storage, whose folder exists.
+        are_all: whether these are all trials that have started. Of those that were recorded
+            earlier, the ones without a folder are forgotten then: a search has stopped before it
+            trained them.
+    """
+    own = {trial.fingerprint: trial for trial in known_trials(cells)}
     with _locked(storage):
         require_free_name(name, STUDY, storage)
-        _record(known, source, storage)
+        before = _record_of(name, storage) or KnownSweep(name=name, kind=STUDY)
+        there = names_of_trials(storage) if are_all else set(before.all_trials)
+        earlier = {name: trial for name, trial in before.all_trials.items() if name in there}
+        trials = tuple((earlier | own).values())
+        _record(KnownSweep(name=name, kind=STUDY, trials=trials), source, storage)
 
 
 @contextmanager

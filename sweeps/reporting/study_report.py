@@ -113,7 +113,8 @@ def _row(
     spec: StudySpec, trial: FrozenTrial, begun: list[Cell], storage: Storage
 ) -> dict[str, Any]:
     folders = [storage.trial(cell.fingerprint) for cell in begun]
-    histories = [folder.read_history() for folder in folders]
+    own = {folder.fingerprint: folder for folder in folders}  # two settings may share a trial
+    histories = [folder.read_history() for folder in own.values()]
     values = trial.values if trial.state is OptunaState.COMPLETE else [None] * len(spec.objectives)
     named = zip(spec.objectives, values, strict=True)
     return {

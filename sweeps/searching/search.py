@@ -1,6 +1,7 @@
 """Run a search: evaluate configurations until the budget of the study is spent."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sweeps.planning.before_training import check_before_training
 from sweeps.running import users_modules
 from sweeps.searching.results import cell_of
 from sweeps.searching.study_queue import StudyQueue
+from sweeps.spec import Cell
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import NO_ORIGIN, Origin
 from sweeps.study import StudySpec
@@ -110,7 +112,7 @@ def run_study(
         if listener.ending is not None:
             return listener.ending
         queue.stop_left_over()
-        _record(queue, source, storage)
+        keep_recorded(queue, source, storage)
         stack.callback(_record, queue, source, storage)
         experiment = spec.experiment or spec.name
         metric = main_metric(examples)
@@ -164,6 +166,21 @@ def run_study(
                     )
                 finally:
                     queue.stop_unneeded()
+
+
+def keep_recorded(queue: StudyQueue, source: str, storage: Storage) -> None:
+    """Record the trials of a study in the storage, and each further one before it is trained.
+
+    If the search is killed, `sweeps rm --orphans` would otherwise remove them: the storage of
+    Optuna may be a server, which that command does not know.
+    """
+    _record(queue, source, storage)
+
+    def record_also(cells: Sequence[Cell]) -> None:
+        with suppress(ConfigurationError, OSError):
+            remember_study(queue.spec.name, source, cells, storage, are_all=False)
+
+    queue.on_seed = record_also
 
 
 def _record(queue: StudyQueue, source: str, storage: Storage) -> None:

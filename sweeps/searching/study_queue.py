@@ -79,6 +79,8 @@ class StudyQueue(TrialQueue):
         self._failures_in_a_row = 0
         self.on_finished: Callable[[str], None] = lambda line: None
         """Called with one line of text about each configuration that has ended."""
+        self.on_seed: Callable[[Sequence[Cell]], object] = lambda cells: None
+        """Called with the trials of each seed of a configuration before they are trained."""
 
     def next(self) -> list[Cell]:
         for cell, state in self._late.seen():
@@ -269,11 +271,14 @@ class StudyQueue(TrialQueue):
         if self.spec.prunes and done and self._should_prune(candidate):
             self._tell(candidate, state=OptunaState.PRUNED)
             return
+        self.on_seed(candidate.seeds[done])
         finished: list[tuple[Cell, TrialState]] = []
         for cell in candidate.seeds[done]:
             needing = self._candidates.setdefault(cell.fingerprint, [])
-            needing.append(candidate)
-            if len(needing) > 1:
+            is_needed = bool(needing)
+            if candidate not in needing:  # two settings may share a trial
+                needing.append(candidate)
+            if is_needed:
                 continue
             state = self._storage.trial(cell.fingerprint).state()
             if state.is_finished:  # before an interruption, or for another configuration

@@ -17,6 +17,7 @@ from sweeps.inventory.known_sweeps import (
     KnownSweep,
     forget,
     known_trials,
+    names_of_trials,
     ray_folders,
     recorded,
     remember_study,
@@ -25,6 +26,7 @@ from sweeps.inventory.known_sweeps import (
 )
 from sweeps.inventory.removal import removal_of
 from sweeps.loading import load_sweep
+from sweeps.searching.search import keep_recorded
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.selection.selected import selected
 from sweeps.storage import Storage, TrialState
@@ -465,6 +467,30 @@ def test_rm_of_a_study_needs_its_optuna_storage_and_can_be_repeated(
     assert done.returncode == 0, done.stderr
     assert not paths(storage.root)
     assert not optuna.get_all_study_names(url)
+
+
+def test_trials_of_a_killed_search_are_no_orphans(tmp_path: Path, quick_command: Command) -> None:
+    """Also if Optuna's storage is a server, which `sweeps rm --orphans` does not know."""
+    (tmp_path / "made.py").write_text(MADE_STUDY)
+    storage, url = Storage(tmp_path / "runs"), f"sqlite:///{tmp_path / 'other.db'}"
+    storage.require_writable()
+    made = made_studies.spec(configurations=3)
+    for _ in range(2):  # each is killed after two trials
+        queue = StudyQueue(made, storage, url)
+        keep_recorded(queue, str(tmp_path / "made.py"), storage)
+        for _ in range(2):
+            (cell,) = queue.next()
+            queue.ended(cell, made_studies.finish(storage, cell))
+        queue.close()
+    trained = paths(storage.root / "trials")
+    assert quick_command(tmp_path, "rm", "--orphans", "--yes").returncode == 0
+    assert paths(storage.root / "trials") == trained
+    # Another search records all that have begun, and forgets what nobody has trained.
+    (known,) = recorded(storage)
+    assert len(known.trials) == 5
+    keep_recorded(StudyQueue(made, storage, url), str(tmp_path / "made.py"), storage)
+    (known,) = recorded(storage)
+    assert {trial.fingerprint for trial in known.trials} == names_of_trials(storage)
 
 
 def test_a_sweep_and_a_study_need_two_names(tmp_path: Path, quick_command: Command) -> None:

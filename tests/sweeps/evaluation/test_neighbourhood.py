@@ -78,6 +78,16 @@ def test_variants_are_all_combinations_in_all_settings() -> None:
     assert [variant.recipe for variant in variants(off, {}, (knob,))] == [off]
 
 
+def test_settings_share_neighbours_and_equal_settings_are_one() -> None:
+    epochs = Neighbourhood(name="epochs", paths=("epochs",), factors=(0.5, 1, 2))
+    settings = {"short": {}, "long": {"epochs": 8}, "as short": {"epochs": 4}}
+    found = variants(quantized(epochs=4), settings, (epochs,))
+    assert [(variant.coordinates["setting"], variant.recipe.epochs) for variant in found] == [
+        *(("short", count) for count in (2, 4, 8)),
+        *(("long", count) for count in (4, 8, 16)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -132,6 +132,22 @@ def test_a_configuration_is_as_good_as_its_worst_trials(tmp_path: Path) -> None:
     assert trained(Storage(tmp_path)) == [1] * (2 * 2 * 3 * 3)
 
 
+def test_a_trial_of_two_settings_is_trained_once_and_counts_in_both(tmp_path: Path) -> None:
+    width = Neighbourhood(name="width", paths=("model.width",), factors=(1, 2))
+    settings = {"narrow": {"model.width": 4}, "wide": {"model.width": 8}}
+    made = untuned(settings=settings, neighbourhoods=(width,), configurations=2, seeds=(0,))
+    storage = Storage(tmp_path)
+    queue = searched(made, storage, pack=3)
+    assert trained(storage) == [1] * 2 * 3  # widths 4, 8 and 16
+    for trial in queue.study.trials:
+        ((narrow, both, _, wide),) = seeds_of(made, trial.number, recipe_of(made, trial))
+        worst_in_each = [min(map(score, pair)) for pair in ((narrow, both), (both, wide))]
+        assert trial.value == pytest.approx(sum(worst_in_each) / 2)
+    table = measurements_of_study(made, queue.study, storage)
+    assert list(table.configurations["seeds"]) == [1, 1]
+    assert len(table.variants) == 4
+
+
 def test_quantiles_are_on_the_bad_side() -> None:
     values = [0.3, 0.1, 0.4, 0.2]
     for quantile, high, low in ((0.0, 0.1, 0.4), (0.25, 0.2, 0.3), (0.6, 0.3, 0.2)):
