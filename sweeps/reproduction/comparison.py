@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sweeps.storage.folder import TrialFolder
-from sweeps.storage.records import Computed, Epoch, Result, values_of
+from sweeps.storage.records import Computed, Epoch, Result, TrialState, values_of
 from sweeps.storage.sealed_json import plain
 
 _TIMES = ("seconds", "time")
@@ -76,7 +76,7 @@ def compare(original: TrialFolder, again: TrialFolder) -> Comparison:
         [_results_of(epoch) for epoch in folder.read_history()] for folder in (original, again)
     ]
     return Comparison(
-        weights=_different_weights(*networks),
+        weights=_missing_weights(original, before, after) or _different_weights(*networks),
         history=_different_history(*histories),
         result=_different_result(before, after),
         tensors=len(networks[0]),
@@ -91,6 +91,16 @@ def _tensors(folder: TrialFolder) -> Mapping[str, Tensor]:
         return {}
     tensors: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return tensors
+
+
+def _missing_weights(original: TrialFolder, before: Result, after: Result) -> str:
+    """Say that the network of the original was removed; empty if it was not."""
+    if before.state is not TrialState.COMPLETE or original.weights.exists():
+        return ""
+    digest = before.weights_sha256
+    if digest and digest == after.weights_sha256:
+        return "the original's network is missing; that of the new training has its SHA-256"
+    return "the original's network is missing, so that they cannot be compared"
 
 
 def _different_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> str:

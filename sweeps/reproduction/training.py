@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,9 @@ def train_again(
     """
     beside.require_writable()
     for parent in {parent for cell in attempt.members for parent in cell.parents}:
-        _lend(original.trial(parent), beside.trial(parent))
+        _require_network(original.trial(parent))
+    for cell in attempt.members:
+        require_apart(original.trial(cell.fingerprint), beside.trial(cell.fingerprint))
     trials = [(cell.recipe, beside.trial(cell.fingerprint)) for cell in attempt.members]
     epochs = max(_epochs(recipe) for recipe, _ in trials)
     printed = time.monotonic()
@@ -110,6 +112,7 @@ def train_again(
         execution=attempt.execution,
         running=running,
         leave=leave,
+        weights_of=lambda other: original.trial(other).intact_weights(),
     )
     with closing(training):
         for events in training:
@@ -123,12 +126,27 @@ def _epochs(recipe: Recipe) -> int:
     return recipe.epochs + recipe.batchnorm_epochs
 
 
-def _lend(parent: TrialFolder, link: TrialFolder) -> None:
-    """Let a trial find the network of another one in its own storage."""
+def require_apart(original: TrialFolder, again: TrialFolder) -> None:
+    """Require that a trial and its reproduction are two; a link to the trial is removed.
+
+    Earlier releases made such links, so that other trials found its network.
+
+    Raises:
+        ConfigurationError: they are the same folder.
+    """
+    if again.path.resolve() != original.path.resolve():
+        return
+    if not again.path.is_symlink():
+        raise ConfigurationError(
+            f"--out {again.path.parents[1]}: is the storage of trial {original.fingerprint}; give "
+            "another folder"
+        )
+    again.path.unlink()
+
+
+def _require_network(parent: TrialFolder) -> None:
     if not parent.intact_weights().exists():
         raise ConfigurationError(
             f"trial {parent.fingerprint}: its network {parent.weights} is missing, but another "
             "trial starts from it or learns from it; train it again"
         )
-    with suppress(FileExistsError):
-        link.path.symlink_to(parent.path.absolute())

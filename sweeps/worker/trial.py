@@ -87,6 +87,7 @@ def train_trials(
     running: Running | None = None,
     reserved: Reserved = UNKNOWN,
     leave: Callable[[TrialFolder], object] = lambda folder: None,
+    weights_of: Callable[[str], Path] | None = None,
 ) -> Generator[Sequence[PackEvent], None, None]:
     """Train trials as one pack, each from its last checkpoint if there is one.
 
@@ -110,6 +111,8 @@ def train_trials(
         running: the command that trains the trials, which others can read meanwhile; None for none.
         reserved: what is reserved for the pack, which is recorded.
         leave: called with each trial that is left to another process.
+        weights_of: returns the file with the network of another trial by its fingerprint; None for
+            that in the storage of the trials.
 
     Yields:
         The events of an epoch, whose members are positions in `trials`, when they have been written
@@ -161,6 +164,7 @@ def train_trials(
                             replicas,
                             running or NO_ORIGIN,
                             attempts,
+                            weights_of or _networks_beside(trials[places[0]][1]),
                         )
                     ) as training,
                 ):
@@ -192,6 +196,10 @@ def _require_same_code(recipe: Recipe, folder: TrialFolder) -> None:
         )
 
 
+def _networks_beside(folder: TrialFolder) -> Callable[[str], Path]:
+    return lambda other: folder.sibling(other).intact_weights()
+
+
 def _train(
     trials: Mapping[int, tuple[Recipe, TrialFolder]],
     data_dir: Path,
@@ -201,17 +209,17 @@ def _train(
     replicas: Replicas,
     origin: Origin,
     attempts: OngoingAttempts,
+    weights_of: Callable[[str], Path],
 ) -> Generator[Sequence[PackEvent], None, None]:
     torch.set_num_threads(execution.threads)
     places = list(trials)
-    folder = trials[places[0]][1]
     peak = PeakMemory(device)
     pack = PackedRun(
         [recipe for recipe, _ in trials.values()],
         data_dir=data_dir,
         device=device,
         execution=execution,
-        weights_of=lambda fingerprint: folder.sibling(fingerprint).intact_weights(),
+        weights_of=weights_of,
         replicas=replicas,
     )
     contents: dict[int, str] = {}  # images that members share are hashed once

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from sweeps.reproduction.comparison import compare
     from sweeps.reproduction.description import as_json, lines_of
     from sweeps.reproduction.original import cells_of_command
-    from sweeps.reproduction.training import attempt_of, train_again
+    from sweeps.reproduction.training import attempt_of, require_apart, train_again
     from sweeps.storage.folder import Storage
     from sweeps.storage.provenance import running_here
     from sweeps.storage.records import Origin
@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
         )
     beside = Storage(options.out or storage.root / "reproduced" / original.fingerprint)
     again = beside.trial(original.fingerprint)
+    require_apart(original, again)
     with cells_of_command(
         original,
         result,

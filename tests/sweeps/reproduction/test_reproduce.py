@@ -187,6 +187,51 @@ def test_a_trial_of_a_job_or_of_an_older_release_differs_in_nothing_that_it_has(
     )
 
 
+def test_a_trial_and_the_one_it_starts_from_are_reproduced_in_one_folder(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    """Each of them is trained, and the child starts from the original network."""
+    (tiny_copy / "tiny.py").write_text(WITH_CHILD)
+    cells = load_sweep(str(tiny_copy / "tiny.py")).cells
+    cell = next(cell for cell in cells if cell.parents)
+    (name,) = cell.parents
+    storage = Storage(tiny_copy / "runs")
+    parent, child = storage.trial(name), storage.trial(cell.fingerprint)
+    for _ in train_trials([(cell.recipe, child)], data_dir=tiny_copy / "data"):
+        pass
+    out = Storage(tiny_copy / "out")
+    reproduced = out.trial(name)
+    out.require_writable()
+    reproduced.path.symlink_to(parent.path)  # as earlier releases made them
+    options = ("tiny.py", "--out", "out", "--data", "data")
+    done = quick_command(tiny_copy, "reproduce", name, *options)
+    assert done.returncode == 0, done.stderr
+    assert "it was trained again before" not in done.stderr
+    assert not reproduced.path.is_symlink()
+    torch.save({}, reproduced.weights)
+    done = quick_command(tiny_copy, "reproduce", cell.fingerprint, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = quick_command(tiny_copy, "reproduce", name, "tiny.py", "--out", "runs")
+    assert done.returncode == 2
+    assert f"runs: is the storage of trial {name}; give another folder" in done.stderr
+
+
+def test_a_network_that_was_removed_is_said_to_be_missing(tiny: Ran, tmp_path: Path) -> None:
+    name = next(iter(sorted((tiny.folder / "runs" / "trials").iterdir()))).name
+    again, original = Storage(tiny.folder / "runs").trial(name), Storage(tmp_path).trial(name)
+    shutil.copytree(again.path, original.path)
+    original.weights.unlink()
+    found = compare(original, again)
+    assert found.weights.startswith("the original's network is missing; that of the new training")
+    assert not found.is_identical
+    result = original.result.read()
+    assert result is not None
+    original.result.write(replace(result, weights_sha256=""))
+    assert compare(original, again).weights == (
+        "the original's network is missing, so that they cannot be compared"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "command", "given"),
     [
