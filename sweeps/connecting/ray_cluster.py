@@ -22,7 +22,7 @@ from sweeps.connecting import early_workers, signals, unused_processes
 from sweeps.connecting.ray_processes import RayProcesses, raylet_of
 from sweeps.nodes.users import require_own_cluster
 from sweeps.placement.pack_probe import alive_nodes
-from sweeps.placement.resources import Resources, mig_instances, usable_cpus
+from sweeps.placement.resources import Resources, mig_instances, times_in, usable_cpus
 
 PENDING_TRIALS = 200
 """How many trials may be pending on a cluster, whose autoscaler adds machines for them."""
@@ -140,7 +140,7 @@ def _start_early(resources: Resources, cpus: int, trials: int) -> bool:
     packs = math.ceil(trials / resources.pack) if resources.pack else 1
     packs = min(packs, resources.concurrency or packs)
     of_each = max(resources.cpus, resources.most_cpus)
-    needed = min(int(cpus / of_each), packs) * resources.execution.replicas
+    needed = min(times_in(cpus, of_each), packs) * resources.execution.replicas
     return min(cpus, os.cpu_count() or 1) <= min(needed, _MOST_EARLY)
 
 

@@ -171,6 +171,8 @@ class Needs:
     def limits_of_memory(self, cells: Iterable[Cell]) -> list[str]:
         """Return a line for each kind of trials of which fewer run at once because of memory."""
         lines = {}
+        replicas = self.resources.execution.replicas
+        each = f"for each of {replicas} processes of" if replicas > 1 else "for"
         first: dict[str, Cell] = {}
         for cell in cells:
             first.setdefault(cell.configuration_id, cell)
@@ -179,11 +181,11 @@ class Needs:
             memory = bundle.pop("memory", 0)
             if not memory or self.memory.is_given(cell) or memory in lines:
                 continue
-            without = sum(places_on(node, bundle) for node in self.nodes)
+            without = sum(places_on(node, bundle) for node in self.nodes) // replicas
             places = self.places([cell])
-            if places < without // self.resources.execution.replicas:
+            if places < without:
                 lines[memory] = (
-                    f"{cell.name}: {amount('memory', memory)} are reserved for such a trial, as "
+                    f"{cell.name}: {amount('memory', memory)} are reserved {each} such a trial, as "
                     f"finished ones needed, so that {places} and not {without} fit on the "
                     "machines (--memory-per-trial 0 reserves none)"
                 )

@@ -10,6 +10,9 @@ from pathlib import Path
 from quantlab import ConfigurationError
 from quantlab.execution import DEFAULT_EXECUTION, Execution
 
+_ROUNDING = 1e-9
+"""What a quotient or product of amounts is rounded by at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
@@ -135,7 +138,7 @@ class Resources:
         if self.concurrency is None:
             return usable
         named = min(usable, self.concurrency * self.most_cpus)
-        return max(1, math.ceil(max(self.concurrency * self.cpus, named)))
+        return max(1, math.ceil(max(self.concurrency * self.cpus, named) - _ROUNDING))
 
     def slots(self, nodes: Sequence[dict[str, float]]) -> int:
         """Return how many trials or packs run at once; at least 1, as machines may be added later.
@@ -208,11 +211,27 @@ def places_of_nodes(nodes: Sequence[dict[str, float]], *, cpus: float, gpus: flo
 
 
 def places_on(node: Mapping[str, float], bundle: Mapping[str, float]) -> int:
-    """Return how many processes fit on a machine.
+    """Return how many processes fit on a machine. A part of a GPU is one of a single GPU.
 
     Args:
         node: the resources of the machine by their name in Ray.
         bundle: what a process reserves.
     """
-    room = [int(node.get(kind, 0) / needed) for kind, needed in bundle.items() if needed]
+    room = []
+    for kind, needed in bundle.items():
+        have = node.get(kind, 0)
+        if kind == "GPU" and 0 < needed < 1:
+            room.append(int(have) * times_in(1.0, needed) + times_in(have % 1, needed))
+        elif needed:
+            room.append(times_in(have, needed))
     return min(room, default=1)
+
+
+def times_in(have: float, needed: float) -> int:
+    """Return how many times an amount is in another one, as 0.07 is 100 times in 7.
+
+    Args:
+        have: the other amount.
+        needed: the amount, > 0.
+    """
+    return int(have / needed + _ROUNDING)  # 7 / 0.07 is less than 100

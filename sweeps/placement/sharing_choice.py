@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from quantlab import Recipe
 from quantlab.probing.gpu_sharing import MOST_MEMORY, NUMBERS, SharedPaces
 from sweeps.placement.packing import Packing, by_pack_key
+from sweeps.placement.resources import times_in
 from sweeps.placement.trial_memory import memory_of
 from sweeps.spec import Cell
 
@@ -31,10 +32,10 @@ def most_processes(
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1]
     gpus = sum(node["GPU"] for node in with_gpus)
-    most = max((node.get("CPU", 0) // (node["GPU"] * cpus) for node in with_gpus), default=1)
+    most = max((times_in(node.get("CPU", 0), node["GPU"] * cpus) for node in with_gpus), default=1)
     if concurrency is not None and gpus:
         most = min(most, math.ceil(concurrency / gpus))
-    return max(1, int(most))
+    return max(1, most)
 
 
 def gpu_kinds(nodes: Sequence[dict[str, float]]) -> dict[str, list[dict[str, float]]]:
@@ -88,8 +89,8 @@ def choose_sharing(
     """Choose the number of processes on each GPU.
 
     The pack key with the most trials is measured with up to `most` processes. Of others, with
-    another network, dataset or batch size, only the memory is measured, of the `MOST_OTHERS` with
-    the most trials; the number is halved until all of them fit.
+    another network, teacher, dataset or batch size, only the memory is measured, of the
+    `MOST_OTHERS` with the most trials; the number is halved until all of them fit.
 
     Args:
         cells: the trials to train.
@@ -121,7 +122,8 @@ def choose_sharing(
         alone = measure(other, 1, len(other))
         while number > 1 and number * alone.memory.get(1, 1.0) > MOST_MEMORY:
             number //= 2
-            name = f"{other[0].model.name} on {other[0].dataset.name}"
+            taught = " with a teacher" * (other[0].distillation is not None)
+            name = f"{other[0].model.name} on {other[0].dataset.name}{taught}"
             reason = f"{paces}; limited by the memory of {name}, {alone}"
     return number, _line(number, reason)
 

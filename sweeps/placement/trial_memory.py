@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from quantlab.execution import Execution
 from sweeps.block import MEMORY_GIB
 from sweeps.cell import Cell, fact
+from sweeps.placement.resources import times_in
 from sweeps.storage.folder import Storage
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ def memory_of(recipe: "Recipe") -> str:
     """Return what the memory of a trial depends on, as text."""
     from quantlab.canonical import canonical  # torch, which plans of kept outlines do not need
 
+    taught = recipe.distillation
     parts = {
         "model": recipe.model,
+        "teacher": None if taught is None else taught.model or recipe.model,
         "dataset": recipe.dataset,
         "batch_size": recipe.batch_size,
+        "accumulation": recipe.accumulation,
         "is_quantized": recipe.quantization is not None,
         "has_moving_average": recipe.moving_average is not None,
         "optimizer": recipe.optimizer.algorithm,
@@ -154,11 +158,11 @@ class TrialMemory:
         if most <= 1:
             return 0
         peak = max(self._peak(self._latest, pack) for pack in packs)
-        fit = int(gib / (MARGIN * peak)) if peak else most
+        fit = times_in(gib, MARGIN * peak) if peak else most
         fewer = max(1, fit if fit < most else most // 2)
         share = math.floor(100 * gib / fewer) / 100
         small = math.floor(100 * smallest) / 100 if smallest < math.inf else math.inf
-        if share > small >= MARGIN * peak and (with_small := int(gib / small)) < most:
+        if share > small >= MARGIN * peak and (with_small := times_in(gib, small)) < most:
             share, fewer = small, with_small
         for pack in packs:
             key = _memory_key(pack[0])

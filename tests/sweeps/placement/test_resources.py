@@ -16,6 +16,7 @@ from sweeps.placement.resources import (
     places_of_nodes,
     usable_cpus,
 )
+from sweeps.placement.sharing_choice import most_processes
 from sweeps.placement.trial_memory import TrialMemory
 from sweeps.planning.costs.machine import this_machine
 from tests.sweeps.placement.test_packing import SWEEP
@@ -26,6 +27,25 @@ def test_places_are_counted_by_what_a_trial_needs() -> None:
     assert places_of_nodes(nodes, cpus=1, gpus=0) == [64, 3, 0]
     assert places_of_nodes(nodes, cpus=2, gpus=0.5) == [4, 0, 0]
     assert places_of_nodes([], cpus=1, gpus=0) == []
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "expected"),
+    [(4.0, 0.4, 8), (2.0, 1 / 3, 6), (2.0, 0.07, 28), (1.5, 0.5, 3), (1.0, 0.29, 3), (4.0, 1.0, 4)],
+)
+def test_a_part_of_a_gpu_is_of_one_gpu(gpus: float, share: float, expected: int) -> None:
+    """As Ray places it, which leaves a rest of each GPU."""
+    nodes = [{"CPU": 99.0, "GPU": gpus}]
+    assert places_of_nodes(nodes, cpus=1, gpus=share) == [expected]
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(0.07, 100), (0.1, 70), (0.7, 10), (7.1, 0)])
+def test_errors_of_rounding_cost_no_place(cpus: float, expected: int) -> None:
+    nodes = [{"CPU": 7.0, "GPU": 1.0}]
+    assert places_of_nodes(nodes, cpus=cpus, gpus=0) == [expected]
+    assert most_processes(nodes, cpus=cpus, concurrency=None) == max(1, expected)
+    limited = Resources(concurrency=100, cpus_per_trial=0.07)
+    assert limited.cpus_of_ray(64) == 7
 
 
 def test_slots_are_of_the_cpus_that_a_job_may_use(tmp_path: Path) -> None:

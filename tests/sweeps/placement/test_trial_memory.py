@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from quantlab import Distillation
 from quantlab.execution import DEFAULT_EXECUTION, Execution
+from quantlab.initial_weights import TrialWeights
+from quantlab.models.mlp import MLP
 from sweeps.placement import needs as needs_module
 from sweeps.placement.needs import Needs
 from sweeps.placement.resources import Resources
-from sweeps.placement.trial_memory import GIB, MARGIN, TrialMemory
+from sweeps.placement.trial_memory import GIB, MARGIN, TrialMemory, memory_of
 from sweeps.spec import Block, Cell, SweepSpec
 from sweeps.storage import Storage, TrialState
 from tests.quantlab.recipes import quantized, small_recipe
@@ -39,9 +42,10 @@ def finish(storage: Storage, cell: Cell, gib: float | None, pack: int = 1, **oth
     folder.result.write(replace(result, memory_gib=gib, pack=pack, **values))  # type: ignore[arg-type]
 
 
-def measured(storage: Storage, **options: str) -> TrialMemory:
-    given = {"device": "cpu", "execution": DEFAULT_EXECUTION, **options}
-    return TrialMemory.measured(SWEEP.cells, storage, **given)  # type: ignore[arg-type]
+def measured(
+    storage: Storage, *, device: str = "cpu", execution: Execution = DEFAULT_EXECUTION
+) -> TrialMemory:
+    return TrialMemory.measured(SWEEP.cells, storage, device=device, execution=execution)
 
 
 def test_finished_trials_say_what_others_like_them_need(tmp_path: Path) -> None:
@@ -59,6 +63,20 @@ def test_finished_trials_say_what_others_like_them_need(tmp_path: Path) -> None:
     assert measured(storage, device="cuda").of(of("PC")[:1]) == 10.9
     assert TrialMemory(1.5).of(of("PC")[:1]) == 1.5
     assert TrialMemory(0).of(of("PC")[:1]) == 0
+
+
+def test_a_teacher_needs_memory_too() -> None:
+    """Its network, and not what it was trained with."""
+    plain = small_recipe()
+    teacher = TrialWeights("0123456789abcdef")
+    taught = replace(plain, distillation=Distillation(teacher=teacher))
+    by_larger = replace(
+        plain, distillation=Distillation(teacher=teacher, model=MLP(hidden=(800, 800)))
+    )
+    by_other = replace(taught, distillation=Distillation(teacher=TrialWeights("f" * 16)))
+    assert len({memory_of(recipe) for recipe in (plain, taught, by_larger)}) == 3
+    assert memory_of(taught) == memory_of(by_other)
+    assert memory_of(plain) != memory_of(replace(plain, accumulation=2))
 
 
 def test_packs_need_no_more_than_multiples_of_smaller_ones(tmp_path: Path) -> None:
@@ -89,6 +107,22 @@ def test_what_was_measured_on_a_larger_machine_is_at_most_all_that_there_is(
     given = Needs(Resources(memory_per_trial=0), TrialMemory(0), look=lambda: [small])
     given.settle(given.resources, SWEEP.cells, storage)
     assert "memory" not in given.bundles(of("PC")[1:2])[0]
+
+
+def test_what_fits_because_of_memory_is_said_in_trials(tmp_path: Path) -> None:
+    """Each of these has two processes."""
+    storage = Storage(tmp_path)
+    resources = Resources(memory_per_trial=None, gpus_per_trial=2, cpus_per_trial=2)
+    first = of("PC")[0]
+    finish(storage, first, 30.0, device="cuda:0 (Y)", execution=str(resources.execution))
+    memory = measured(storage, device="cuda", execution=resources.execution)
+    machine = {"CPU": 64.0, "GPU": 8.0, "memory": 140.0 * GIB}
+    (line,) = Needs(resources, memory, look=lambda: [machine]).limits_of_memory([first])
+    assert line == (
+        "PC seed=0: 33.0 GiB of memory are reserved for each of 2 processes of such a trial, as "
+        "finished ones needed, so that 2 and not 4 fit on the machines (--memory-per-trial 0 "
+        "reserves none)"
+    )
 
 
 def test_memory_that_only_other_machines_have_is_not_reserved(tmp_path: Path) -> None:
