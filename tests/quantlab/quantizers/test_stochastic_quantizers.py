@@ -19,6 +19,7 @@ from quantlab import ConfigurationError, Point, Quantizer, UpdateRule
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.optim.latent_optimizer import LatentOptimizer
+from quantlab.optim.placed import Placed
 from quantlab.quantization_sets import BINARY, QUATERNARY, TERNARY
 from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.contract import require_contract
@@ -27,6 +28,15 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
+from quantlab.scales import (
+    AbsoluteMean,
+    FanIn,
+    Largest,
+    LearnedStep,
+    LeastSquares,
+    Scale,
+    TernaryWeight,
+)
 from quantlab.update_rules import PROX_CONNECT, PROX_QUANT
 
 UNEVEN = (-2.0, -0.5, -0.4, 3.0)
@@ -39,6 +49,18 @@ NARROW_GRID = tuple(DELTA * k for k in range(-7, 9))
 """From -3.5 to 4: five standard deviations of what moves on it, and faster."""
 SHARES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 """Places in a gap; a level drawn with these probabilities is not missed in 40,000 draws."""
+
+
+RULES = [
+    AbsoluteMean(),
+    FanIn(),
+    Largest(),
+    LearnedStep(),
+    LeastSquares(),
+    TernaryWeight(),
+    TernaryWeight(two_sided=True),
+]
+"""All scales whose `leave` is the inverse of `enter`."""
 
 
 def optimizer_of(
@@ -87,6 +109,24 @@ def test_t15_stochastic_rounding_is_unbiased_with_the_variance_of_a_coin(
     up = torch.where(high > low, (mean - low) / (high - low), 0.0)
     variance_of_square = variance * ((high - low) * (1 - 2 * up)) ** 2
     assert_mean((images - mean).square(), variance, variance_of_square)
+
+
+@pytest.mark.parametrize("scale", RULES, ids=repr)
+def test_stochastic_rounding_with_a_scale_is_unbiased_between_the_levels_of_the_row(
+    scale: Scale,
+) -> None:
+    """Also if the nearest level changes elsewhere than in the middle, as TWN's does."""
+    torch.manual_seed(0)
+    rows = torch.randn(2, 15, dtype=torch.float64) * torch.tensor([[1.0], [0.2]])
+    learned = scale.initial(rows, TERNARY) if scale.num_learned(TERNARY) else None
+    placed = Placed(StochasticRounding(TERNARY), scale.place(rows, TERNARY, learned), 15)
+    levels = placed.placement.levels(TERNARY)
+    images = placed.weights(rows.flatten().expand(40_000, -1), 0.0).view(-1, 2, 15)
+    for row, own, found in zip(rows, levels, images.unbind(dim=1), strict=True):
+        assert set(found.flatten().tolist()) == set(own.tolist())
+        low, high = neighbours(row, tuple(own.tolist()))
+        mean = row.clamp(own[0], own[-1])
+        assert_mean(found, mean, (mean - low) * (high - mean))
 
 
 def test_t15_entries_and_calls_draw_independently_and_follow_the_seed() -> None:
