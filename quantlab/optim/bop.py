@@ -1,6 +1,6 @@
 """Bop: binary weights without latents, which flip when an average of their gradients says so."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,8 +10,11 @@ from torch.optim.optimizer import ParamsT
 from quantlab.backward_maps import StraightThrough
 from quantlab.errors import ConfigurationError, brief
 from quantlab.quantization_sets import BINARY
+from quantlab.quantizers import Quantizer
 from quantlab.quantizers.nearest import Nearest
 from quantlab.recipe import Quantization
+from quantlab.scales import Scale
+from quantlab.scales.fan_in import FanIn
 from quantlab.update_rules import PROX_CONNECT
 
 
@@ -108,8 +111,16 @@ class Bop(torch.optim.Adam):
             weight.copy_(torch.where(has_flipped, -sign, sign))
 
     @classmethod
-    def require_fits(cls, quantization: Quantization | None) -> None:
+    def require_fits(
+        cls,
+        quantization: Quantization | None,
+        further: Iterable[tuple[Quantizer, Scale | None]] = (),
+    ) -> None:
         """Check that the weights of a recipe can be trained without latents.
+
+        Args:
+            quantization: the recipe's quantization.
+            further: quantizers and scales of weights that have others.
 
         Raises:
             ConfigurationError: if they cannot.
@@ -121,11 +132,16 @@ class Bop(torch.optim.Adam):
                 "binary weights; use Adam in full precision"
             )
         wanted = Nearest(BINARY)
-        for quantizer, _ in quantization.maps:
+        for quantizer, scale in (*quantization.maps, *further):
             if quantizer != wanted:
                 raise ConfigurationError(
                     f"{where}: the quantizer must be {wanted!r}, because weights without latents "
                     f"are levels, but is {brief(quantizer)}"
+                )
+            if scale is not None and not isinstance(scale, FanIn):
+                raise ConfigurationError(
+                    f"{where}: the scale must be None or FanIn(), because weights without latents "
+                    f"do not say where levels stand, but is {brief(scale)}"
                 )
         for name, allowed in (
             ("rule", PROX_CONNECT),

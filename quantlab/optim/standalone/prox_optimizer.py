@@ -112,8 +112,6 @@ class ProxOptimizer(LatentOptimizer):
         weights, others = divided(groups, chosen)
         require_all_there(weights, chosen.values())
         self._require_maps(chosen.values(), next(iter(weights.values()))[0].device)
-        if issubclass(algorithm, Bop):
-            algorithm.require_fits(quantization)
         names = {of.name: of for of in chosen.values()}
         super().__init__(
             weights,
@@ -368,6 +366,10 @@ class ProxOptimizer(LatentOptimizer):
 
     def _require_maps(self, chosen: Iterable[ChosenWeight], device: torch.device) -> None:
         """Check the maps of weights at the first step, and after an epoch of the schedules."""
+        chosen = list(chosen)
+        if issubclass(self._algorithm, Bop):
+            maps = [(of.quantizer, of.scale) for of in chosen]
+            self._algorithm.require_fits(self.quantization, maps)
         steps = (0, self._steps_per_epoch)
         require_maps(
             self.quantization.backward,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from quantlab import ConfigurationError, OptimizerSpec, Recipe, TrainingRun
+from quantlab import ConfigurationError, OptimizerSpec, ProxOptimizer, Recipe, TrainingRun
 from quantlab.backward_maps import ClippedIdentity
 from quantlab.models.convnet import ConvNet
 from quantlab.optim.bop import Bop
@@ -23,6 +23,7 @@ from quantlab.quantization_sets import BINARY, TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.recipe import WeightGroup
+from quantlab.scales import AbsoluteMean, FanIn, Largest, LearnedStep
 from quantlab.schedules import Constant, StepDecay
 from quantlab.update_rules import POST_TRAINING
 from tests.quantlab.packs.test_packs import (
@@ -214,6 +215,15 @@ def test_the_published_setting() -> None:
             {"groups": (WeightGroup(layers=("Linear",), quantizer=Nearest(TERNARY)),)},
             "weights without latents are levels",
         ),
+        (
+            {"scale": AbsoluteMean(per="channel")},
+            r"the scale must be None or FanIn\(\), .* but is AbsoluteMean\(per='channel'",
+        ),
+        ({"scale": LearnedStep()}, r"the scale must be None or FanIn\(\), .* but is LearnedStep"),
+        (
+            {"groups": (WeightGroup(layers=("*",), quantizer=Nearest(BINARY), scale=Largest()),)},
+            "the scale must be None",
+        ),
         ({"rule": POST_TRAINING}, r"Quantization\.rule = .* must be UpdateRule"),
         ({"pull": 0.5}, r"Quantization\.pull = Constant\(value=0\.5\) must be None"),
         ({"backward": ClippedIdentity()}, r"Quantization\.backward = .* must be StraightThrough"),
@@ -229,3 +239,37 @@ def test_what_does_not_fit_is_refused_before_training(
         TrainingRun(recipe)
     with pytest.raises(ConfigurationError, match=r"threshold = -1: must be a finite number >= 0"):
         optimizer(Constant(0.01), threshold=-1)
+
+
+def test_groups_of_torch_are_refused_for_the_same_reasons() -> None:
+    layer = nn.Linear(4, 3)
+    first = {"params": [layer.weight], "quantized": True}
+    second = {"params": [nn.Linear(3, 2).weight], "quantized": True}
+    own = ({"scale": AbsoluteMean()}, {"quantizer": PiecewiseLinear(BINARY)})
+    for entries, says in zip(own, ("scale must be None", "quantizer must be"), strict=True):
+        with pytest.raises(ConfigurationError, match=rf"^OptimizerSpec\.algorithm = Bop: .*{says}"):
+            flipping([{**first, **entries}])
+        flips = flipping([first])
+        with pytest.raises(ConfigurationError, match=rf"^OptimizerSpec\.algorithm = Bop: .*{says}"):
+            flips.add_param_group({**second, **entries})
+
+
+def flipping(groups: list[dict[str, Any]]) -> ProxOptimizer:
+    return ProxOptimizer(groups, Bop, quantization(Constant(0.1)), steps_per_epoch=2, lr=0.01)
+
+
+def test_levels_of_the_fan_in_stay_where_they_are() -> None:
+    """All other levels would be those of weights that are -1 or 1."""
+    found = small_recipe(
+        optimizer=optimizer(Constant(0.01)),
+        quantization=replace(quantization(Constant(0.1)), scale=FanIn()),
+        epochs=2,
+    )
+    run = TrainingRun(found)
+    before = run.optimizer.levels()
+    for _ in run:
+        pass
+    after = run.optimizer.levels()
+    assert before.keys() == after.keys() != set()
+    for name, levels in before.items():
+        assert torch.equal(levels, after[name])
