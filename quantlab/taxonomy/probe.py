@@ -49,7 +49,9 @@ class Probe:
         assert recipe.quantization is not None
         own = replace(recipe.quantization, exclude=(), include=(), groups=())
         if own.scale is not None:
-            own = replace(own, scale=replace(own.scale, per="tensor", every=1))
+            # A tensor is a row in any case; some rules allow only one kind of rows.
+            per = own.scale.per if isinstance(own.scale.per, str) else start.shape[1]
+            own = replace(own, scale=replace(own.scale, per=per, every=1))
         self.quantization = own
         self._is_plain = plain
         used = replace(

@@ -1,22 +1,25 @@
 """Properties of methods of which each is known by hand."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from quantlab import ConfigurationError, Quantization
+from quantlab import ConfigurationError, Quantization, Quantizer
 from quantlab.backward_maps import ClippedIdentity, InsideLevels, Jacobian, LevelMagnitude
 from quantlab.mirror_maps.shifted_tanh import ShiftedTanh
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.papers import bop
 from quantlab.quantization_sets import BINARY, TERNARY
+from quantlab.quantizers.binary_relax import BinaryRelax
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.sign_swish import SignSwish
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
 from quantlab.quantizers.unbounded.grid import NearestOnGrid
+from quantlab.scales import Scale
 from quantlab.scales.absolute_mean import AbsoluteMean
+from quantlab.scales.fan_in import FanIn
 from quantlab.scales.learned_step import LearnedStep
 from quantlab.scales.least_squares import LeastSquares
 from quantlab.scales.ternary_weight import TernaryWeight
@@ -28,6 +31,17 @@ from quantlab.update_rules import POST_TRAINING, PROX_CONNECT, PROX_QUANT, REVER
 from tests.quantlab.recipes import ADAM, small_recipe
 
 PC = Quantization(rule=PROX_CONNECT, quantizer=PiecewiseLinear(), sharpness=Linear(0.01))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfBlocks(AbsoluteMean):
+    """A rule of a user's that allows blocks only."""
+
+    per: str | int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert isinstance(self.per, int)
 
 
 def found(quantization: Quantization, **changes: object) -> Properties:
@@ -141,6 +155,26 @@ def test_levels_and_shifts(
     assert (properties.levels, properties.is_elementwise) == (levels, is_elementwise)
     assert (properties.rho, properties.varrho) == (rho, varrho)
     assert properties.is_piecewise_linear is (rho is not None)
+
+
+@pytest.mark.parametrize(
+    "quantizer", [Nearest(), PiecewiseLinear(), BinaryRelax(), StochasticRounding()], ids=repr
+)
+def test_a_constant_scale_changes_no_property(quantizer: Quantizer) -> None:
+    expected = found(PC, quantizer=quantizer)
+    assert found(PC, quantizer=quantizer, scale=FanIn()) == expected
+
+
+@pytest.mark.parametrize("kind", [AbsoluteMean, LearnedStep, OfBlocks])
+def test_what_a_row_is_changes_no_property(kind: type[Scale]) -> None:
+    """A rule may allow only one kind of rows."""
+    first, *others = (
+        found(PC, scale=kind(per=per))
+        for per in ("tensor", "channel", 4)
+        if kind is not OfBlocks or per == 4
+    )
+    assert first.levels is not LevelsFrom.RECIPE
+    assert all(other == first for other in others)
 
 
 @pytest.mark.parametrize(
