@@ -22,6 +22,7 @@ from quantlab.datasets.loading.checks import (
     require_in_range,
     require_number_of,
 )
+from quantlab.datasets.loading.digits import normalized, require_digits
 from quantlab.datasets.loading.normalization import Normalization
 from quantlab.datasets.loading.sending import sent
 from quantlab.errors import ConfigurationError
@@ -45,7 +46,7 @@ class ArrayExamples:
     positions: Tensor
     """(num_examples,) rows of the examples, on the device of the inputs."""
     normalization: tuple[Tensor, ...] | None = None
-    """Mean and standard deviation, which broadcast with an input, on the device of the targets."""
+    """Mean and standard deviation, see `normalized`, on the device of the targets."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -169,7 +170,7 @@ class Arrays(GatheredDataset):
 
     def read(self, data_dir: Path) -> tuple[ArrayExamples, ArrayExamples, int]:
         """Read the arrays, or map them into memory."""
-        train = self._examples(data_dir, self.inputs, self.targets)
+        train = self._examples(data_dir, self.inputs, self.targets, trained=True)
         outputs = self.classes or train.labels[0].numel()
         if self.targets is None:
             assert self.symbols is not None
@@ -199,13 +200,16 @@ class Arrays(GatheredDataset):
         targets = images.labels[indices]
         rows = images.positions[indices.flatten().to(images.positions.device)]
         inputs = images.inputs[rows]
-        inputs = inputs.float() if self.symbols is None else inputs.long()
+        numbers = images.normalization
+        if self.symbols is not None:
+            inputs = inputs.long()
+        elif numbers is None or numbers[0].dtype is torch.float32:
+            inputs = inputs.float()
         if images.is_large:
             self._require_fitting(f"{images.source}: row", inputs, rows.tolist())
             inputs = sent(inputs, targets.device)
-        if images.normalization is not None:
-            mean, std = images.normalization
-            inputs = (inputs - mean) / std
+        if numbers is not None:
+            inputs = normalized(inputs, *numbers)
         inputs = inputs.unflatten(0, indices.shape)
         if self.targets is None:
             return inputs[..., :-1], inputs[..., 1:]
@@ -218,18 +222,17 @@ class Arrays(GatheredDataset):
         """
         if self.symbols is not None:
             return examples.long()
-        inputs = (examples if examples.dim() > 1 else examples[:, None]).float()
+        inputs = examples if examples.dim() > 1 else examples[:, None]
         if self.normalization is None:
-            return inputs
+            return inputs.float()
         if self.normalization.mean is None:
             train = self.load(data_dir).train
             assert isinstance(train, ArrayExamples)
             assert train.normalization is not None
-            mean, std = (number.to(inputs.device) for number in train.normalization)
+            numbers = train.normalization
         else:
-            numbers = self.normalization.numbers_for(tuple(inputs.shape[1:]))
-            mean, std = (number.to(inputs.device) for number in numbers)
-        return (inputs - mean) / std
+            numbers = self.normalization.numbers_for(tuple(inputs.shape[1:]), inputs.dtype)
+        return normalized(inputs, *(number.to(inputs.device) for number in numbers))
 
     def draws_ahead(self, images: ImageSet) -> bool:
         """Whether the inputs are on the device."""
@@ -243,15 +246,18 @@ class Arrays(GatheredDataset):
 
     def _split(self, train: ImageSet, test: ImageSet, num_classes: int) -> Splits:
         splits = super()._split(train, test, num_classes)
-        if self.normalization is None:
-            return splits
         examples = splits.train
         assert isinstance(examples, ArrayExamples)
-        if self.normalization.mean is None:
-            rows, at_once = examples.positions, rows_at_once(examples.inputs)
-            numbers = self.normalization.computed_from(examples.inputs, rows, at_once)
-        else:
-            numbers = self.normalization.numbers_for(tuple(examples.inputs.shape[1:]))
+        inputs, rows, at_once = examples.inputs, examples.positions, rows_at_once(examples.inputs)
+        numbers: tuple[Tensor, ...] | None = None
+        if self.normalization is not None and self.normalization.mean is None:
+            numbers = self.normalization.computed_from(inputs, rows, at_once)
+        elif self.normalization is not None:
+            numbers = self.normalization.numbers_for(tuple(inputs.shape[1:]), inputs.dtype)
+        if self.symbols is None and not examples.is_large:
+            require_digits(self.inputs, inputs, rows, at_once, numbers)
+        if numbers is None:
+            return splits
         numbers = tuple(number.to(examples.labels.device) for number in numbers)
         train, validation, test = (
             replace(part, normalization=numbers)
@@ -260,8 +266,10 @@ class Arrays(GatheredDataset):
         )
         return replace(splits, train=train, validation=validation, test=test)
 
-    def _examples(self, data_dir: Path, inputs: str, targets: str | None) -> ArrayExamples:
-        """Read and check an array of inputs and one of targets."""
+    def _examples(
+        self, data_dir: Path, inputs: str, targets: str | None, *, trained: bool = False
+    ) -> ArrayExamples:
+        """Read and check an array of inputs and one of targets, with which a network is trained."""
         rows = read_array(data_dir, inputs)
         if self.symbols is not None:
             require_number_of(self, "symbols", rows, "inputs")
@@ -290,8 +298,11 @@ class Arrays(GatheredDataset):
                     f"{inputs} has {len(rows)}; each input must have its target"
                 )
             if labels.is_floating_point():
-                labels = as_targets(labels)
+                exact, labels = labels, as_targets(labels)
                 require_finite(f"{targets}: row", labels, range(len(labels)))
+                if trained:
+                    exact = exact.view(*exact.shape, *labels.shape[exact.dim() :])
+                    require_digits(targets, exact, torch.arange(len(exact)), rows_at_once(exact))
             elif self.classes is not None:
                 require_in_range(f"{targets}: row", labels, self.classes, range(len(labels)))
         return ArrayExamples(inputs, rows, labels, torch.arange(len(rows)))

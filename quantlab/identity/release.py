@@ -35,6 +35,9 @@ RELEASE = {
     "quantlab.datasets.loading.checks": (
         "as_targets naming_errors require_batch require_finite require_in_range require_number_of"
     ),
+    "quantlab.datasets.loading.digits": (
+        "are_kept moments normalized require_digits rounding varies"
+    ),
     "quantlab.datasets.loading.files": "files_under require_relative",
     "quantlab.datasets.loading.global_generators": "kept_generators seed_generators",
     "quantlab.datasets.loading.loader": "loaded_batches positions_of_batches",
@@ -256,7 +259,7 @@ RELEASE = {
     "quantlab.training.networks.averaged": "AveragedNetwork",
     "quantlab.training.networks.selection": "BestNetwork",
     "quantlab.training.records": "EpochRecord Outcome Stage measured",
-    "quantlab.training.rehearsal": "rehearse rehearse_schedules require_effective",
+    "quantlab.training.rehearsal": "known_steps rehearse rehearse_schedules require_effective",
     "quantlab.training.run": "TrainingRun",
     "quantlab.training.state": "TrainingState",
     "quantlab.update_rules": "Point UpdateRule",

@@ -72,6 +72,11 @@ def read_array(data_dir: Path, name: str) -> Tensor:
             f"{path}: {name} has the shape {array.shape}; must have one row per example"
         )
     kind = array.dtype.str[1:]
+    if kind == "u8" and (largest := int(array.max(initial=0))) >= 2**63:
+        raise ConfigurationError(
+            f"{path}: {name} has the number {largest}; must be less than 2^63, so subtract a "
+            "constant, or store the numbers as floating-point numbers"
+        )
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         kind = "f8"
     return torch.from_numpy(array.astype(_AS_TORCH_HAS.get(kind, kind), copy=False))

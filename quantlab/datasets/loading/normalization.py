@@ -1,15 +1,14 @@
 """Normalization: the mean and the standard deviation of inputs, given or computed."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from quantlab.datasets.loading.digits import are_kept, moments, rounding, varies
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import floats, plain, require_bool
 
@@ -19,7 +18,8 @@ class Normalization:
     """Inputs minus their mean, divided by their standard deviation.
 
     Without numbers they are computed in float64 from the training examples, without those that are
-    held out.
+    held out. The difference is computed in float64 where the inputs have digits that float32 would
+    lose, and that matter.
     """
 
     mean: tuple[float, ...] | None = None
@@ -41,14 +41,17 @@ class Normalization:
         if self.mean is not None:
             require_mean_and_std(self)
 
-    def numbers_for(self, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    def numbers_for(
+        self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, ...]:
         """Return the given mean and standard deviation for inputs of a shape.
 
         Args:
             shape: shape of an input: (channels, ...).
+            dtype: type of the inputs.
 
         Returns:
-            Two float32 tensors that broadcast with an input.
+            The arguments of `normalized`.
 
         Raises:
             ConfigurationError: if there is neither one number nor one per channel.
@@ -60,8 +63,11 @@ class Normalization:
                 f"Normalization.mean = {brief(self.mean)}: must have 1 number or {shape[0]}, one "
                 "per channel of the inputs, and so must std"
             )
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return _spread(mean, len(shape)), _spread(std, len(shape))
+        mean = torch.tensor(self.mean, dtype=torch.float64)
+        std = torch.tensor(self.std, dtype=torch.float64)
+        if rounding(mean.numpy(), std.numpy(), dtype) <= _LITTLE:
+            mean = mean.float()
+        return _spread(mean, len(shape)), _spread(std.float(), len(shape))
 
     def computed_from(self, inputs: Tensor, rows: Tensor, at_once: int) -> tuple[Tensor, ...]:
         """Compute the mean and the standard deviation of inputs.
@@ -72,39 +78,45 @@ class Normalization:
             at_once: number of rows that are converted to float64 together.
 
         Returns:
-            Two float32 tensors that broadcast with an input.
+            The arguments of `normalized`.
 
         Raises:
             ConfigurationError: if a channel is constant, or has numbers that are not finite.
         """
-        kept = (1,) if self.per_channel else ()
-        axes = tuple(axis for axis in range(inputs.dim()) if axis not in kept)
-        count = len(rows) * inputs[0].numel() // (inputs.shape[1] if kept else 1)
-        parts = rows.sort().values.split(at_once)  # in the order of the file
-
-        def total(of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> Any:
-            # NumPy adds up in the same order with any number of threads.
-            return sum(of(inputs[part].cpu().double().numpy()).sum(axis=axes) for part in parts)
-
-        mean = total(lambda values: values) / count
-        spread = mean.reshape(-1, *[1] * (inputs.dim() - 2)) if kept else mean
-        std = np.sqrt(total(lambda values: np.square(values - spread)) / count)
+        kept = self.per_channel
+        mean, std = moments(inputs, rows, at_once, per_channel=kept)
         if not np.isfinite(std).all():
             raise ConfigurationError(
                 "Normalization: the training inputs have numbers that are infinite or NaN, so they "
                 "have no mean; remove them, or give mean and std"
             )
         for channel, (center, width) in enumerate(zip(mean.flat, std.flat, strict=True)):
-            if width == 0:
-                what = f"channel {channel} of the" if kept else "the"
+            what = f"channel {channel} of the" if kept else "the"
+            # What is constant may have a deviation, which is the rounding error of its mean.
+            own = inputs[:, channel] if kept else inputs
+            noise = width <= _CONSTANT * abs(center)
+            if width == 0 or (noise and not varies(own, rows, at_once)):
                 raise ConfigurationError(
                     f"Normalization: {what} training inputs is {center:g} everywhere, so it has no "
                     "standard deviation; remove it, or give mean and std"
                 )
-        return tuple(
-            _spread(torch.from_numpy(np.atleast_1d(each)).float(), inputs.dim() - 1)
-            for each in (mean, std)
-        )
+            if abs(center) * 2.0**-53 > _LITTLE * width or np.float32(width) == 0:
+                raise ConfigurationError(
+                    f"Normalization: {what} training inputs has the mean {center:g} and a standard "
+                    f"deviation of only {width:g}; subtract a constant, or multiply by one"
+                )
+        mean, std = np.atleast_1d(mean), np.atleast_1d(std)
+        centers = torch.from_numpy(mean)
+        if rounding(mean, std, inputs.dtype) <= _LITTLE or are_kept(inputs, rows, at_once):
+            centers = centers.float()
+        dims = inputs.dim() - 1
+        return _spread(centers, dims), _spread(torch.from_numpy(std).float(), dims)
+
+
+_LITTLE = 2.0**-10
+"""Rounding error of an input as float32, in standard deviations, that does not matter."""
+_CONSTANT = 2.0**-30
+"""Standard deviation of constant numbers, which is a rounding error, in units of their mean."""
 
 
 def require_mean_and_std(owner: Any) -> None:
@@ -116,7 +128,8 @@ def require_mean_and_std(owner: Any) -> None:
         owner: a frozen dataclass with these fields.
 
     Raises:
-        ConfigurationError: if they are not as many finite numbers, or if one of `std` is not > 0.
+        ConfigurationError: if they are not as many finite numbers, or if one of `std` is not > 0
+            in float32.
     """
     name = type(owner).__name__
     for field in ("mean", "std"):
@@ -132,11 +145,19 @@ def require_mean_and_std(owner: Any) -> None:
         object.__setattr__(owner, field, numbers)
     if any(value <= 0 for value in owner.std):
         raise ConfigurationError(f"{name}.std = {owner.std}: must be numbers > 0")
+    if min(map(_as_float32, owner.std)) == 0 or max(map(_as_float32, owner.std)) == math.inf:
+        raise ConfigurationError(
+            f"{name}.std = {owner.std}: must be numbers that are > 0 and finite as float32"
+        )
     if len(owner.mean) != len(owner.std):
         raise ConfigurationError(
             f"{name}.std = {owner.std}: must have as many numbers as {name}.mean, which has "
             f"{len(owner.mean)}"
         )
+
+
+def _as_float32(number: float) -> float:
+    return torch.tensor(number, dtype=torch.float64).float().item()
 
 
 def _spread(numbers: Tensor, dims: int) -> Tensor:

@@ -153,6 +153,118 @@ def test_computed_normalization_is_that_of_the_training_examples(
     assert torch.equal(inputs, whole(dataset, splits.train)[0])
 
 
+SECONDS = 1.7e9 + RNG.normal(0, 50, (100, 1))
+LARGE_NUMBERS = {
+    "seconds": SECONDS,
+    "milliseconds": (SECONDS * 1000).astype(np.int64),
+    "whole seconds": SECONDS.astype(np.int32),
+    "seconds and numbers": np.concatenate([SECONDS, VECTORS], axis=1),
+}
+
+
+def vectors_at(folder: Path, values: Any, **fields: Any) -> Arrays:
+    """A dataset of these inputs."""
+    np.savez(folder / "v.npz", x=values, y=np.arange(len(values)) % 2)
+    sizes: dict[str, Any] = {"test_images": 20, "validation_images": 20}
+    return Arrays(inputs="v.npz:x", targets="v.npz:y", classes=2, **sizes | fields)
+
+
+@pytest.mark.parametrize("large", [2**30, 10])
+@pytest.mark.parametrize("values", LARGE_NUMBERS.values(), ids=LARGE_NUMBERS)
+def test_large_numbers_are_normalized_before_they_lose_digits(
+    tmp_path: Path, values: Any, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array_files, "LARGE", large)
+    dataset = vectors_at(tmp_path, values, normalization=Normalization())
+    splits = dataset.load(tmp_path)
+    own = values[splits.train.positions.numpy()].astype(np.float64)  # type: ignore[attr-defined]
+    expected = (own - own.mean(0)) / own.std(0)
+    inputs, _ = whole(dataset, splits.train)
+    assert inputs.dtype is torch.float32
+    np.testing.assert_allclose(inputs.numpy(), expected, atol=1e-5)
+    rows = torch.from_numpy(values)[splits.train.positions]  # type: ignore[attr-defined]
+    assert torch.equal(dataset.preprocess(rows, tmp_path), inputs)
+    given = replace(dataset, normalization=Normalization(tuple(own.mean(0)), tuple(own.std(0))))
+    torch.testing.assert_close(given.preprocess(rows, Path("/none")), inputs)
+    found, _ = whole(given, given.load(tmp_path).train)
+    assert torch.equal(found, given.preprocess(rows, Path("/none")))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        VECTORS,
+        VECTORS + 1000,
+        np.round(VECTORS) + 2**22,
+        (np.round(VECTORS) + 2**22).astype(np.int64),
+        np.round(VECTORS) * 2.0**30 + 2.0**52,
+        (SECONDS * np.ones(4)).astype(np.float32),
+    ],
+)
+def test_numbers_that_float32_has_are_normalized_in_float32(tmp_path: Path, values: Any) -> None:
+    dataset = vectors_at(tmp_path, values, normalization=Normalization())
+    splits = dataset.load(tmp_path)
+    own = values[splits.train.positions.numpy()].astype(np.float64)  # type: ignore[attr-defined]
+    own = torch.from_numpy(own)
+    mean, std = own.numpy().mean(0), own.numpy().std(0)
+    expected = (own.float() - torch.from_numpy(mean).float()) / torch.from_numpy(std).float()
+    numbers = splits.train.normalization  # type: ignore[attr-defined]
+    assert {number.dtype for number in numbers} == {torch.float32}
+    np.testing.assert_allclose(whole(dataset, splits.train)[0], expected, rtol=1e-5)
+
+
+def test_numbers_that_float32_merges_are_refused(tmp_path: Path) -> None:
+    wrong = r"v.npz:x: the numbers in channel 0 differ by little for their size"
+    both = np.concatenate([SECONDS, VECTORS], axis=1)
+    pooled = Normalization(per_channel=False)
+    for values, numbers in (
+        (SECONDS, None),
+        (LARGE_NUMBERS["milliseconds"], None),
+        (SECONDS, Normalization((0,), (1,))),
+        (both, pooled),
+    ):
+        dataset = vectors_at(tmp_path, values, normalization=numbers)
+        with pytest.raises(ConfigurationError, match=wrong):
+            dataset.load(tmp_path)
+        (tmp_path / "v.npz").unlink()
+    rare = np.zeros((100, 2), np.float32)
+    rare[0] = 1
+    for values in (rare, rare + 1000, rare.astype(np.int64) + 2**20, both.astype(np.float32)):
+        vectors_at(tmp_path, values).load(tmp_path)
+    np.savez(tmp_path / "n.npz", x=VECTORS, y=SECONDS[:, 0])
+    targets = Arrays(inputs="n.npz:x", targets="n.npz:y", test_images=20, validation_images=20)
+    with pytest.raises(ConfigurationError, match="numbers in channel 0 differ by little"):
+        targets.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 12.7, -3.3e8, 7])
+def test_a_constant_has_no_standard_deviation(tmp_path: Path, value: float) -> None:
+    values = np.full((101, 2), float(value))
+    values[:, 0] = np.arange(101)
+    dataset = vectors_at(tmp_path, values, normalization=Normalization())
+    with pytest.raises(ConfigurationError, match=r"channel 1 of the training inputs is .* everyw"):
+        dataset.load(tmp_path)
+    values[:, 1] += np.arange(101) * np.spacing(values[:, 1])
+    dataset = vectors_at(tmp_path, values, normalization=Normalization(), split_seed=1)
+    with pytest.raises(ConfigurationError, match=r"channel 1 of the training inputs has the mean"):
+        dataset.load(tmp_path)
+
+
+def test_whole_numbers_that_torch_does_not_have_are_refused(tmp_path: Path) -> None:
+    values = np.array([[2**63 - 1]] * 50, np.uint64)
+    vectors_at(tmp_path, values).load(tmp_path)
+    values[7] += np.uint64(1)
+    dataset = vectors_at(tmp_path, values, split_seed=1)
+    with pytest.raises(ConfigurationError, match=r"has the number 9223372036854775808; must be l"):
+        dataset.load(tmp_path)
+
+
+def test_a_given_deviation_is_not_0_as_float32() -> None:
+    for std in (1e-300, 1e39):
+        with pytest.raises(ConfigurationError, match=r"Normalization.std = .*> 0 and finite as fl"):
+            Normalization((0,), (std,))
+
+
 def test_the_next_symbol_is_the_target(data: Path) -> None:
     dataset = KINDS["next symbols"]
     splits = dataset.load(data)
