@@ -128,6 +128,8 @@ def _one_for_each(given: object, count: int, method: str) -> Tensor:
 def each_value(metric: Metric, outputs: Tensor, targets: Tensor, *, number: bool = False) -> Tensor:
     """Return the value of every example, (batch,).
 
+    Outputs get at least the precision of float32, which autocast may have lowered.
+
     Args:
         metric: the metric.
         outputs: see `Metric.each`.
@@ -138,6 +140,8 @@ def each_value(metric: Metric, outputs: Tensor, targets: Tensor, *, number: bool
     Raises:
         ConfigurationError: if the values are not such.
     """
+    if isinstance(outputs, Tensor) and outputs.is_floating_point():
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
     given: object = metric.each(outputs, targets)
     count = len(targets)
     if not isinstance(given, Tensor) or given.shape != (count,) or given.is_complex():

@@ -1,8 +1,8 @@
 """Rehearsal: one gradient step of a recipe on random images, to find errors before training."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from quantlab.recipe import Recipe, pull_at
 from quantlab.schedules import Schedule, value_at
 from quantlab.settings.step_functions import AtStep, require_end
 from quantlab.tasks.checked import mean_loss, require_task
+from quantlab.training.epoch import steps_of
 
 LARGEST_STEP = 30_000_000
 """Largest number of parameters for which a whole step is rehearsed. Of a larger network, only the
@@ -28,8 +29,9 @@ forward pass is."""
 
 _SHAPES = re.compile(r"\b(shapes?|sizes?|channels|dimensions?)\b")
 _DEVICES = re.compile(r"(?i)cuda|nvidia|gpu|driver|kernel|device|memory")
-_STEPS_PER_EPOCH = 100
-"""Number of steps per epoch that schedules are evaluated with, if a recipe does not say it."""
+_STEPS_PER_EPOCH = (1, 100)
+"""Numbers of steps per epoch that schedules are evaluated with, if a recipe does not say it. With
+the first, schedules that count steps are asked for few."""
 
 
 def require_effective(recipe: Recipe) -> None:
@@ -55,10 +57,19 @@ def require_effective(recipe: Recipe) -> None:
         )
 
 
+def known_steps(recipe: Recipe) -> int | None:
+    """Return the number of gradient steps per epoch if a recipe says it, and None otherwise."""
+    num_images = recipe.dataset.train_images
+    if recipe.steps_per_epoch is not None or num_images is None:
+        return recipe.steps_per_epoch
+    return steps_of(recipe, num_images)
+
+
 def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
     """Evaluate all schedules of a recipe at some steps from the first to the last.
 
-    Those of a quantization are evaluated in the first stage only, which they have an effect in.
+    Those of a quantization are evaluated in the first stage only, which they have an effect in. If
+    the number of steps is not known, schedules are evaluated at steps that all trials have.
 
     Args:
         recipe: any recipe.
@@ -68,9 +79,29 @@ def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
 
     Raises:
         ConfigurationError: see `quantlab.schedules.value_at`. It is also raised if the pull exceeds
-            1 at the first or the last step of an epoch.
+            1 at the first or the last step of an epoch. If the number of steps is not known, it is
+            raised if that happens with any number that was tried.
     """
-    per_epoch = recipe.steps_per_epoch or _STEPS_PER_EPOCH
+    values, _ = _rehearsed_schedules(recipe, _STEPS_PER_EPOCH)
+    return values
+
+
+def _rehearsed_schedules(
+    recipe: Recipe, guesses: Sequence[int]
+) -> tuple[dict[str, list[float]], int]:
+    """Evaluate schedules with the known number of steps per epoch, or the first that works.
+
+    Returns:
+        See `rehearse_schedules`, and the number.
+    """
+    *others, last = [known] if (known := known_steps(recipe)) else guesses
+    for guess in others:
+        with suppress(ConfigurationError):
+            return _values_with(recipe, guess), guess
+    return _values_with(recipe, last), last
+
+
+def _values_with(recipe: Recipe, per_epoch: int) -> dict[str, list[float]]:
     both = recipe.epochs + recipe.batchnorm_epochs
     found = _values({"optimizer.learning_rate": recipe.optimizer.learning_rate}, both, per_epoch)
     if (quantization := recipe.quantization) is None:
@@ -219,9 +250,8 @@ def _step(
         loss.backward()
         return loss.item()
 
-    optimizer: LatentOptimizer = optimizer_of(
-        recipe, model, recipe.steps_per_epoch or _STEPS_PER_EPOCH
-    )
+    _, steps = _rehearsed_schedules(recipe, _STEPS_PER_EPOCH[::-1])
+    optimizer: LatentOptimizer = optimizer_of(recipe, model, steps)
     optimizer.step(closure)
     if recipe.batchnorm_epochs:
         optimizer.harden()

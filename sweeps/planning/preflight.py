@@ -26,7 +26,12 @@ from quantlab.quantizers.contract import require_contract
 from quantlab.scales import Scale
 from quantlab.scales.contract import require_scale_contract
 from quantlab.training.accumulation import require_one_process
-from quantlab.training.rehearsal import rehearse, rehearse_schedules, require_effective
+from quantlab.training.rehearsal import (
+    known_steps,
+    rehearse,
+    rehearse_schedules,
+    require_effective,
+)
 from sweeps.planning.network_notes import notes_on, require_last_batches_fit
 from sweeps.planning.teachers import require_networks_of_teachers
 from sweeps.spec import Cell
@@ -295,7 +300,7 @@ def _distinct(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
 
 
 def _key_of_schedules(recipe: Recipe) -> str:
-    epochs = recipe.epochs, recipe.batchnorm_epochs, recipe.steps_per_epoch
+    epochs = recipe.epochs, recipe.batchnorm_epochs, known_steps(recipe)
     algorithm = recipe.optimizer.algorithm.__qualname__
     return canonical_key((algorithm, recipe.optimizer.learning_rate, recipe.quantization, epochs))
 

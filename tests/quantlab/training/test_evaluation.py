@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from quantlab import TrainingRun
 from quantlab.datasets.base import ImageSet
+from quantlab.tasks import Task
+from quantlab.tasks.checked import each_value
 from quantlab.tasks.classification import Classification, TopAccuracy
+from quantlab.tasks.language_modelling import LanguageModelling
+from quantlab.tasks.regression import Regression
 from quantlab.training.evaluation import evaluate
 from tests.quantlab.recipes import SMALL_DIGITS, small_recipe
 
@@ -83,3 +87,23 @@ def test_of_outputs_that_are_not_finite_accuracies_are_numbers_and_losses_are_no
     found = evaluate(model, images, SMALL_DIGITS, Classification().metrics)
     assert found["accuracy"] == (images.labels == 0).double().mean()
     assert found["accuracy"] < found["accuracy_top5"] < 1
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("task", "targets"),
+    [
+        (Classification(), torch.arange(6)),
+        (LanguageModelling(), torch.arange(30).view(6, 5) % 7),
+        (Regression(), torch.linspace(0, 1, 42).view(6, 7)),
+    ],
+)
+def test_metrics_of_short_floats_are_those_of_the_same_numbers_in_float32(
+    task: Task, targets: Tensor, kind: torch.dtype
+) -> None:
+    size = targets.shape if targets.is_floating_point() else (*targets.shape, 7)
+    outputs = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(kind)
+    for metric in task.metrics:
+        found = each_value(metric, outputs, targets)
+        assert torch.equal(found, each_value(metric, outputs.float(), targets))
+        assert found.dtype not in (torch.bfloat16, torch.float16)

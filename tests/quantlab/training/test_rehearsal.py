@@ -30,7 +30,7 @@ from quantlab.papers.newer_methods import NORMAL_MAP
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
-from quantlab.schedules import Constant, Cosine, Schedule
+from quantlab.schedules import Constant, Cosine, Linear, Schedule, Staircase
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from quantlab.update_rules import POST_TRAINING
 from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
@@ -177,9 +177,9 @@ def test_schedules_that_give_no_number_are_refused(value: object, path: str) -> 
     from quantlab.recipe import Averaging
 
     recipe = override(quantized(), "quantization.averaging", Averaging())
-    recipe = override(recipe, path, Own(lambda step: 0.1 if step < 200 else value))
+    recipe = override(recipe, path, Own(lambda step: 0.1 if step < 14 else value))
     with pytest.raises(
-        ConfigurationError, match=rf"{path} = Own.* returned .* at step 200; must return"
+        ConfigurationError, match=rf"{path} = Own.* returned .* at step 14; must return"
     ):
         rehearse_schedules(recipe)
 
@@ -303,7 +303,7 @@ def test_the_sharpness_after_the_last_step_is_tried() -> None:
         (override(quantized(POST_TRAINING), sharpness, short), sharpness),
         (grouped(short), "quantization.groups.0.sharpness"),
     ):
-        says = rf"^{field} = .*IndexError.* at step 300; the weights after the last step are mapped"
+        says = rf"^{field} = .*IndexError.* at step 21; the weights after the last step are mapped"
         with pytest.raises(ConfigurationError, match=says):
             rehearse_schedules(recipe)
         with pytest.raises(ConfigurationError, match=r"IndexError.* at step 21; the weights after"):
@@ -332,13 +332,48 @@ def test_a_pull_that_exceeds_1_in_between_is_found_before_training() -> None:
             rehearse_schedules(recipe)
             TrainingRun(recipe)
             continue
-        with pytest.raises(ConfigurationError, match=r"pull = .*returned 1\.001 at step 299; must"):
+        with pytest.raises(ConfigurationError, match=r"pull = .*returned 1\.001 at step 20; must"):
             rehearse_schedules(recipe)
         with pytest.raises(ConfigurationError, match=r"returned 1\.001 at step 20; must return"):
             TrainingRun(recipe)
     recipe = override(quantized(), "quantization.pull", Own(lambda step: 1.5 if step == 9 else 0.5))
     with pytest.raises(ConfigurationError, match=r"returned 1\.5 at step 9; must return"):
         TrainingRun(recipe)
+
+
+GROWTH = Staircase(1.0, 1.1, 1)
+"""More than the range of floats after 7,448 steps."""
+
+
+@pytest.mark.parametrize(
+    ("path", "quantizer", "schedule"),
+    [
+        ("sharpness", PiecewiseLinear(TERNARY), GROWTH),
+        ("pull", Nearest(TERNARY), Linear(1 / 7000, period=1)),
+        ("step_scale", PiecewiseLinear(TERNARY), GROWTH),
+    ],
+)
+@pytest.mark.parametrize("says", ["steps_per_epoch", "train_images", "nothing"])
+def test_schedules_are_asked_for_steps_that_training_has(
+    says: str, path: str, quantizer: Quantizer, schedule: Schedule
+) -> None:
+    recipe = quantized(epochs=100, batchnorm_epochs=0)
+    for field, value in (("quantizer", quantizer), ("sharpness", 0.1), (path, schedule)):
+        recipe = override(recipe, f"quantization.{field}", value)
+    images = None if says == "nothing" else 96 if says == "train_images" else 10_000
+    dataset = replace(SMALL_DIGITS, train_images=images)
+    recipe = replace(recipe, dataset=dataset, batch_size=32)
+    if says == "steps_per_epoch":
+        recipe = replace(recipe, steps_per_epoch=3)
+    rehearse_schedules(recipe)
+    rehearse(recipe, DIGITS)
+    if says == "train_images":
+        TrainingRun(recipe)
+        many = replace(recipe, batch_size=1)
+        with pytest.raises(ConfigurationError, match=rf"quantization.{path}"):
+            rehearse_schedules(many)
+    with pytest.raises(ConfigurationError, match=rf"quantization.{path} = .*IndexError"):
+        rehearse_schedules(override(recipe, f"quantization.{path}", Table((0.1, 0.2))))
 
 
 def test_settings_without_an_effect_are_refused_before_training_only() -> None:
