@@ -184,7 +184,7 @@ RELEASE = {
     "quantlab.quantizers.base": "Quantizer at_least_float32 finite_sharpness",
     "quantlab.quantizers.binary_relax": "BinaryRelax",
     "quantlab.quantizers.contract": "require_contract require_image trial_latents",
-    "quantlab.quantizers.growth": "Geometric Growth Power Saturating takes_a_clock",
+    "quantlab.quantizers.growth": "Geometric Growth Power Saturating saturated takes_a_clock",
     "quantlab.quantizers.knots": "Half Knots",
     "quantlab.quantizers.mixture": "Averaged RandomChoice",
     "quantlab.quantizers.nearest": "Nearest",

@@ -183,13 +183,14 @@ class WeightMap:
         return Placed(self.quantizer, placement, self.row_length)
 
     def initial(self, latent: Tensor) -> Tensor:
-        """Return the learned numbers that training starts with, flat.
+        """Return the learned numbers that training starts with, flat, in float32 or float64.
 
         Args:
-            latent: (n,) latents.
+            latent: (n,) latents. Shorter floats have too few digits for steps of learned numbers,
+                and float16 has no number as small as the smallest scale.
         """
         assert self.scale is not None
-        rows = _rows(latent, self.row_length)
+        rows = _wide(_rows(latent, self.row_length))
         return self.scale.initial(rows, self.quantizer.levels).flatten(-2)
 
     def learned_gradient(
@@ -211,10 +212,10 @@ class WeightMap:
         """
         assert self.scale is not None
         return self.scale.gradient(
-            _rows(gradient, self.row_length),
-            _rows(carried, self.row_length),
-            _rows(latent, self.row_length),
-            _rows(weights, self.row_length),
+            _wide(_rows(gradient, self.row_length)),
+            _wide(_rows(carried, self.row_length)),
+            _wide(_rows(latent, self.row_length)),
+            _wide(_rows(weights, self.row_length)),
             self.quantizer.levels,
             _rows(learned, self.num_learned),
         ).flatten(-2)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
+from quantlab.quantizers.growth import saturated
 from quantlab.scales.placement import Placement
 
 
@@ -36,7 +37,7 @@ class BinaryRelax(Quantizer):
 
 def _towards(latent: Tensor, nearest: Tensor, sharpness: Sharpness) -> Tensor:
     if isinstance(sharpness, Tensor):
-        return torch.lerp(latent, nearest, (1 - 1 / (1 + sharpness)).to(latent.dtype))
+        return torch.lerp(latent, nearest, torch.as_tensor(saturated(sharpness)).to(latent.dtype))
     if math.isinf(sharpness):
         return nearest
     return torch.lerp(latent, nearest, sharpness / (1 + sharpness))

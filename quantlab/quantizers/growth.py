@@ -87,7 +87,7 @@ class Saturating(Power):
 
     def at(self, sharpness: Sharpness) -> Sharpness:
         """Return the saturated power."""
-        return 1 - 1 / (1 + super().at(sharpness))
+        return saturated(super().at(sharpness))
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,21 @@ class Geometric(Growth):
             return self.start * torch.pow(self.factor, sharpness - 1)
         exponent = (sharpness - 1) * math.log(self.factor)
         return self.start * math.exp(exponent) if exponent < 700 else math.inf
+
+
+def saturated(strength: Sharpness) -> Sharpness:
+    """Return x / (1 + x) for x >= 0, which is 1 for infinite x.
+
+    Args:
+        strength: x. The result is as exact for small x as for large ones.
+    """
+    if isinstance(strength, Tensor):
+        return torch.where(strength.isinf(), 1.0, strength / (1 + strength))
+    # The other form, whose last digit may differ, cancels for small numbers.
+    return strength / (1 + strength) if strength < _SMALL else 1 - 1 / (1 + strength)
+
+
+_SMALL = 2.0**-20
 
 
 def takes_a_clock(quantizer: object) -> bool:

@@ -59,7 +59,7 @@ def load_own_tensors(
     saved: Mapping[int, Mapping[str, Any]],
     name_of: Callable[[Tensor], str],
 ) -> None:
-    """Copy saved entries `OWN` to the optimizer's memory.
+    """Copy saved entries `OWN` to the optimizer's memory, after all of them were checked.
 
     Args:
         optimizer: optimizer with one parameter for each tensor that moves.
@@ -68,10 +68,14 @@ def load_own_tensors(
 
     Raises:
         ConfigurationError: if other parameters were quantized, or with other numbers of latents.
+            Nothing was copied then.
     """
-    for moved in of_parameters(optimizer):
+    entries_of = [
+        (moved, saved.get(id(moved.sources[0]), {})) for moved in of_parameters(optimizer)
+    ]
+    averaged = {moved.group for moved, entries in entries_of if "average" in entries}
+    for moved, entries in entries_of:
         (parameter,) = moved.sources
-        entries = saved.get(id(parameter), {})
         name = name_of(parameter)
         if moved.group is None:
             if "latent" in entries:
@@ -80,17 +84,26 @@ def load_own_tensors(
                     "optimizer; build it with the quantization with which the state was saved"
                 )
             continue
-        if "average" in entries and moved.group.average is None:
-            moved.group.average = torch.zeros_like(moved.group.proximal)
-        for key, own in own_tensors(moved).items():
+        shapes = {key: own.shape for key, own in own_tensors(moved).items() if key != "average"}
+        if moved.group in averaged:
+            shapes["average"] = parameter.shape
+        for key, shape in shapes.items():
             values = entries.get(key)
-            if values is None or values.shape != own.shape:
+            if values is None or values.shape != shape:
                 found = "none" if values is None else f"one of {tuple(values.shape)}"
                 raise ConfigurationError(
-                    f"state_dict: must have a tensor {key!r} of {tuple(own.shape)} for {name}, but "
+                    f"state_dict: must have a tensor {key!r} of {tuple(shape)} for {name}, but "
                     f"has {found}; load the state of a ProxOptimizer with the same quantization"
                 )
-            own.copy_(values)
+    for moved, entries in entries_of:
+        if (group := moved.group) is None:
+            continue
+        if group not in averaged:  # the average had not begun
+            group.average = None
+        elif group.average is None:
+            group.average = torch.zeros_like(group.proximal)
+        for key, own in own_tensors(moved).items():
+            own.copy_(entries[key])
 
 
 def base_states(

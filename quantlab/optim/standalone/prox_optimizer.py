@@ -295,10 +295,11 @@ class ProxOptimizer(LatentOptimizer):
             raise ConfigurationError(
                 "state_dict: has no number of steps; must be the state of a ProxOptimizer"
             )
+        all_options = list(map(options_of, groups))
+        of_base = base_states(self, saved)
         load_own_tensors(self, saved, self.name_of)
         self.num_steps, self.averaged_weight = (groups[0][key] for key in _COUNTERS)
-        for group, packed in zip(self.param_groups, groups, strict=True):
-            options = options_of(packed)
+        for group, options in zip(self.param_groups, all_options, strict=True):
             group.update({key: options[key] for key in options if key not in _COUNTERS})
         self._base_groups.give(self.param_groups, self.base.param_groups)
         start, packed_groups = 0, []
@@ -306,9 +307,7 @@ class ProxOptimizer(LatentOptimizer):
             end = start + len(group["params"])
             packed_groups.append({**group, "params": list(range(start, end))})
             start = end
-        self.base.load_state_dict(
-            {"state": base_states(self, saved), "param_groups": packed_groups}
-        )
+        self.base.load_state_dict({"state": of_base, "param_groups": packed_groups})
         self._watched.remember()
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)

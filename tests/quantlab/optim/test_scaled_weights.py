@@ -9,9 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD
 
-from quantlab import ConfigurationError, OptimizerSpec, Quantization, Quantizer, Recipe
-from quantlab.backward_maps import ClippedIdentity, Jacobian
+from quantlab import (
+    ConfigurationError,
+    OptimizerSpec,
+    ProxOptimizer,
+    Quantization,
+    Quantizer,
+    Recipe,
+)
+from quantlab.backward_maps import ClippedIdentity, InsideLevels, Jacobian
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.models.convnet import ConvNet
 from quantlab.optim.bits import bits_by_weight
@@ -24,6 +32,7 @@ from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.recipe import ParameterGroup, WeightGroup
 from quantlab.scales import Scale
+from quantlab.scales.learned_step import LearnedStep
 from quantlab.scales.placement import SMALLEST, Proportional
 from quantlab.scales.trained_ternary import TrainedTernary
 from quantlab.schedules import Constant, Linear
@@ -438,3 +447,35 @@ def test_steps_between_placements_are_counted(every: Any) -> None:
 def test_blocks_that_do_not_divide_a_tensor_are_refused_by_its_name() -> None:
     with pytest.raises(ConfigurationError, match=r"Mean.per = 7: must divide the .* of .*weight"):
         TrainingRun(recipe(Mean(per=7)))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [LearnedStep(per="channel"), TrainedTernary(per="channel")])
+def test_learned_numbers_of_short_floats_are_float32(scale: Scale, kind: torch.dtype) -> None:
+    """The smallest scale, which a row of zeros has, is 0 in float16."""
+    layer = nn.Linear(4, 3, bias=False)
+    with torch.no_grad():
+        layer.weight[1] = 0
+    layer.to(kind)
+    wide = nn.Linear(4, 3, bias=False)
+    wide.load_state_dict(layer.state_dict())
+    found = []
+    for network in (layer, wide):
+        quantization = Quantization(
+            rule=PROX_CONNECT, quantizer=Nearest(TERNARY), scale=scale, backward=InsideLevels()
+        )
+        optimizer = ProxOptimizer(
+            network.parameters(), SGD, quantization, model=network, steps_per_epoch=2, lr=0.01
+        )
+        for step in range(3):
+            inputs = torch.linspace(-1, 1 + step, 20).view(5, 4).to(network.weight.dtype)
+            optimizer.zero_grad()
+            network(inputs).square().mean().backward()
+            optimizer.step()
+        found.append((optimizer.groups[0].learned, network.weight))
+    (learned, weights), (exact, expected) = found
+    assert learned is not None
+    assert learned.dtype is torch.float32
+    assert learned.min() >= SMALLEST
+    torch.testing.assert_close(learned, exact, rtol=0.05, atol=1e-6)
+    torch.testing.assert_close(weights.float(), expected, rtol=0.05, atol=0.01)

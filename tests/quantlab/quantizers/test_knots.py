@@ -115,6 +115,21 @@ def test_mirrored_halves_make_an_odd_map() -> None:
     assert knots.all_halves == (*knots.halves, *knots.halves[::-1])
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_small_strengths_of_a_column_move_weights_as_numbers_do(kind: torch.dtype) -> None:
+    strengths = [0.0, *(10.0**power for power in range(-30, 31, 2)), math.inf]
+    column = torch.tensor(strengths, dtype=kind)[:, None]
+    latent = torch.zeros(len(strengths), 3, dtype=kind)  # which is moved towards 1, by the share
+    relaxed = BinaryRelax(BINARY)
+    alone = [relaxed.prox(latent[0], strength) for strength in strengths]
+    torch.testing.assert_close(relaxed.prox(latent, column), torch.stack(alone))
+    law = Saturating(1.0)
+    exact = torch.tensor([[law.at(strength)] for strength in strengths[:-1]], dtype=kind)
+    torch.testing.assert_close(torch.as_tensor(law.at(column))[:-1], exact, rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(alone, [row.expand(3) for row in [*exact, torch.ones(1).to(kind)]])
+    assert torch.as_tensor(law.at(column))[-1] == law.at(math.inf) == 1
+
+
 def test_laws_by_hand() -> None:
     assert Power(0.1, 2).at(3.0) == pytest.approx(0.9)
     assert Saturating(0.5).at(2.0) == pytest.approx(0.5)

@@ -86,6 +86,40 @@ def test_a_resumed_run_is_bit_for_bit_that_of_an_uninterrupted_one(kind: str) ->
             assert are_equal(model, resumed)
 
 
+def test_an_optimizer_returns_to_a_state_from_before_its_average_began() -> None:
+    model = Net()
+    ours = prox(model, KINDS["averaged"])
+    train(model, ours, batches(1))
+    state, weights = copy.deepcopy(ours.state_dict()), copy.deepcopy(model.state_dict())
+    assert all(group.average is None for group in ours.groups)
+    train(model, ours, batches(8, seed=1))
+    assert all(group.average is not None for group in ours.groups)
+    expected = copy.deepcopy(model)
+    model.load_state_dict(weights)
+    ours.load_state_dict(state)
+    assert all(group.average is None for group in ours.groups)
+    train(model, ours, batches(8, seed=1))
+    assert are_equal(model, expected)
+
+
+@pytest.mark.parametrize("wrong", ["latent", "proximal", "average"])
+def test_a_state_that_is_refused_changes_nothing(wrong: str) -> None:
+    model = Net()
+    ours = prox(model, KINDS["averaged"])
+    train(model, ours, batches(8))
+    state = copy.deepcopy(ours.state_dict())
+    entries = [of for of in state["state"].values() if wrong in of]
+    entries[-1][wrong] = torch.zeros(1)
+    train(model, ours, batches(2, seed=1))
+    before = copy.deepcopy((model, ours.state_dict()["state"]))
+    with pytest.raises(ConfigurationError, match=f"must have a tensor '{wrong}' of"):
+        ours.load_state_dict(state)
+    assert are_equal(model, before[0])
+    for key, of in before[1].items():
+        found = ours.state_dict()["state"][key]
+        assert all(torch.equal(found[own], value) for own, value in of.items())
+
+
 @every_kind
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))], ids=["deep", "pickle"]
