@@ -63,10 +63,13 @@ def floats(values: Iterable[Any]) -> tuple[float, ...]:
     """Convert numbers of any type to Python floats; see `plain`.
 
     Raises:
-        TypeError: if `values` is not a sequence, or holds something other than numbers.
-        ValueError: if `values` holds text that is not a number.
+        TypeError: if `values` is not a sequence, or holds something other than numbers, such as
+            text.
     """
-    return tuple(float(plain(value)) for value in values)
+    numbers = tuple(map(plain, values))
+    if any(isinstance(number, str | bytes) for number in (values, *numbers)):
+        raise TypeError("text is no number")
+    return tuple(map(float, numbers))
 
 
 def make_plain(owner: Any) -> None:
@@ -164,6 +167,8 @@ def require_bool(owner: Any, field: str) -> None:
 def require_items(owner: Any, field: str, kind: type, allowed: str) -> None:
     """Check that all items of a field are of one type, and store them as a tuple.
 
+    Booleans are not whole numbers here.
+
     It is called from ``__post_init__``.
 
     Args:
@@ -177,7 +182,10 @@ def require_items(owner: Any, field: str, kind: type, allowed: str) -> None:
     """
     value = getattr(owner, field)
     is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
-    if not is_sequence or not all(isinstance(item, kind) for item in value):
+    excluded: tuple[type, ...] = (bool,) if kind is int else ()
+    if not is_sequence or not all(
+        isinstance(item, kind) and not isinstance(item, excluded) for item in value
+    ):
         raise ConfigurationError(
             f"{type(owner).__name__}.{field} = {brief(value)}: must be {allowed}"
         )

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from quantlab.errors import ConfigurationError
+from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import floats
 
 BINARY = (-1.0, 1.0)
@@ -24,13 +24,13 @@ def quantization_set(levels: Iterable[float]) -> tuple[float, ...]:
 
     Raises:
         ConfigurationError: if there are fewer than two levels, or if the levels are not finite and
-            strictly increasing.
+            strictly increasing, also as float32.
     """
     try:
         values = floats(levels)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"levels = {levels!r}: must be a sequence of numbers, such as (-1, 0, 1)"
+            f"levels = {brief(levels)}: must be a sequence of numbers, such as (-1, 0, 1)"
         ) from error
     if len(values) < 2:
         raise ConfigurationError(f"levels = {values}: must have at least two levels")
@@ -42,6 +42,17 @@ def quantization_set(levels: Iterable[float]) -> tuple[float, ...]:
             raise ConfigurationError(
                 f"levels = {values}: must be strictly increasing, but {reason}"
             )
+    short = torch.tensor(values, dtype=torch.float64).float()
+    if not short.isfinite().all() or not (short.diff() > 0).all():
+        raise ConfigurationError(
+            f"levels = {values}: must be finite and strictly increasing as float32, too, but are "
+            f"{tuple(short.tolist())}"
+        )
+    if values[-1] - values[0] > (widest := torch.finfo(torch.float32).max / 4):
+        raise ConfigurationError(
+            f"levels = {values}: must be at most {widest:.2g} apart, so that float32 has the "
+            "weights around them, too"
+        )
     return values
 
 

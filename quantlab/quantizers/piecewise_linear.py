@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from quantlab.plain_values import require_number
+from quantlab.plain_values import require_bool, require_number
 from quantlab.quantization_sets import nearest_level, set_name
 from quantlab.quantizers.base import Quantizer, Sharpness, at_least_float32
 from quantlab.scales.placement import Placement, steeper
@@ -126,6 +126,7 @@ class PiecewiseLinear(Quantizer):
         super().__post_init__()
         for field in ("rho_scale", "varrho_scale"):
             require_number(self, field)
+        require_bool(self, "relative")
 
     @property
     def formula(self) -> str:

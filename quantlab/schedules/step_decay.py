@@ -46,7 +46,7 @@ class StepDecay(Schedule):
 def _milestones(values: Iterable[int] | int) -> tuple[int, ...]:
     is_sequence = isinstance(values, Iterable)
     milestones = plain(tuple(values)) if isinstance(values, Iterable) else (values,)
-    whole = is_sequence and all(isinstance(epoch, int) and epoch >= 0 for epoch in milestones)
+    whole = is_sequence and all(type(epoch) is int and epoch >= 0 for epoch in milestones)
     if not whole or any(low >= high for low, high in pairwise(milestones)):
         raise ConfigurationError(
             f"StepDecay.milestones = {brief(milestones)}: must be whole numbers >= 0 in increasing "

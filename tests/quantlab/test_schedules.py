@@ -276,6 +276,8 @@ def test_powers_and_products() -> None:
         (lambda: Constant(-1), r"Constant\.value = -1"),
         (lambda: StepDecay(0.1, (5, 5)), r"milestones = \(5, 5\): must be .* increasing"),
         (lambda: StepDecay(0.1, (-1,)), r"milestones"),
+        (lambda: StepDecay(0.1, (True,)), r"milestones = \(True,\): must be whole numbers"),
+        (lambda: Sequential((1, 2), (True,)), r"milestones = \(True,\): must be .* whole numbers"),
         (
             lambda: Linear(0.1, period=0),
             r"Linear\.period = 0: must be a whole number >= 1",

@@ -259,6 +259,12 @@ def test_ties_go_up(cls: type[Quantizer]) -> None:
         ((), "at least two"),
         ((-1, math.inf), "finite"),
         (("a", "b"), "numbers"),
+        ("01", "levels = '01': must be a sequence of numbers"),
+        (("-1", "1"), "must be a sequence of numbers"),
+        ((0, 1, 1 + 1e-9), "strictly increasing as float32, too, but are"),
+        ((-1e-50, 1e-50), "strictly increasing as float32, too, but are"),
+        ((-1e39, 1e39), "must be finite and strictly increasing as float32"),
+        ((-2e38, 2e38), "must be at most 8.5e[+]37 apart"),
     ],
 )
 def test_refuses_bad_sets(cls: type[Quantizer], levels: tuple[float, ...], reason: str) -> None:

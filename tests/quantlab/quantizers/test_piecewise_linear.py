@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -232,3 +233,9 @@ def test_keeps_tiny_float32_weights_exact() -> None:
 def test_refuses_negative_scales(field: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{field} = -1.*>= 0"):
         PiecewiseLinear(**{field: -1})
+
+
+@pytest.mark.parametrize("value", ["False", 0.5, None])
+def test_relative_is_true_or_false(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"PiecewiseLinear\.relative = .*True or False"):
+        PiecewiseLinear(relative=value)

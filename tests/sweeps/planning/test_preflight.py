@@ -106,8 +106,8 @@ class Late(PiecewiseLinear):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda r: override(r, "optimizer.learning_rate", Falling()), "returned -0.1 at step 100"),
-        (lambda r: override(r, "quantization.sharpness", Falling()), "returned -0.1 at step 100"),
+        (lambda r: override(r, "optimizer.learning_rate", Falling()), "returned -0.1 at step 7"),
+        (lambda r: override(r, "quantization.sharpness", Falling()), "returned -0.1 at step 7"),
         (lambda r: override(r, "quantization.quantizer", Late()), "Late.prox at sharpness 0.6"),
         (lambda r: override(r, "quantization.exclude", ("fc",)), "'fc' matches no layer"),
     ],
@@ -140,7 +140,7 @@ ADADELTA = OptimizerSpec(algorithm=torch.optim.Adadelta, learning_rate=Constant(
         ({"optimizer": ADADELTA}, {"step_scale": 2.0}, "step_scale .*but is Adadelta"),
         ({}, {"quantizer": ShiftedTanh(), "sharpness": Linear(0)}, "sharpness: is 0 at all steps"),
         ({"epochs": 3, "batchnorm_epochs": 0}, {"pull": Linear(0.2501)}, "returned 1.0004"),
-        ({"epochs": 1}, {"pull": Linear(0.501)}, "returned 1.002 at step 100"),
+        ({"epochs": 1}, {"pull": Linear(0.501)}, "returned 1.002 at step 7"),
         ({"epochs": 1, "steps_per_epoch": 7}, {"pull": Linear(0.53)}, "returned 1.06 at step 7"),
     ],
     ids=["fails", "no derivative", "optimizer", "sharpness", "pull", "one epoch", "of 7 steps"],
