@@ -110,8 +110,8 @@ RELEASE = {
     "quantlab.models.transformers.vit": "ViT",
     "quantlab.models.vgg": "VGG16 VGG9 VGGBC",
     "quantlab.models.weights": (
-        "called_layers full_precision_weights group_of_weights quantized_weights type_of_layer "
-        "weight_layers"
+        "called_layers full_precision_weights group_of_weights layer_of quantized_weights "
+        "type_of_layer weight_layers"
     ),
     "quantlab.optim.bop": "Bop",
     "quantlab.optim.bits": "bits_by_weight bits_of mean_bits",

@@ -269,6 +269,16 @@ def _weight_of(name: str, layer: nn.Module, owner: str) -> nn.Parameter:
     return weight
 
 
+def layer_of(model: nn.Module, name: str) -> nn.Module:
+    """Return the layer that has a parameter.
+
+    Args:
+        model: any module.
+        name: name of the parameter.
+    """
+    return model.get_submodule(_layer_of(name))
+
+
 def _layer_of(name: str) -> str:
     """Return the name of a parameter's layer."""
     return name.rpartition(".")[0]

@@ -13,6 +13,7 @@ from quantlab.backward_maps.contract import (
     require_positive_sharpness,
 )
 from quantlab.errors import ConfigurationError
+from quantlab.models.weights import layer_of
 from quantlab.optim.bop import Bop
 from quantlab.optim.latent_optimizer import ELEMENTWISE, LatentOptimizer
 from quantlab.quantizers import Quantizer
@@ -42,7 +43,8 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
     Raises:
         ConfigurationError: if a name in the recipe matches no layer, if a quantizer or the
             backward map violates its contract (see `require_contract`, `require_backward_contract`
-            and `require_scale_contract`), if the optimizer does not fit (see
+            and `require_scale_contract`), if a scale does not fit a weight (see
+            `Scale.require_fits_weight`), if the optimizer does not fit (see
             `require_optimizer_fits`), if the sharpness after the last step is no number, if the
             pull exceeds 1 at the first step or after the last one, or if a stage has no parameters
             to train.
@@ -65,6 +67,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> Late
             weights[name] = parameter, group.quantizer
             own_sharpness[name] = annealing[id(group)]
         if (scale := (group or quantization).scale) is not None:
+            scale.require_fits_weight(parameter.shape, name, layer_of(model, name))
             scales[name] = scale
     members = {id(parameter) for parameter, _ in weights.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in members]

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import make_plain, require_count
@@ -12,6 +13,8 @@ from quantlab.scales.placement import Placement
 
 PER = ("tensor", "channel")
 """Parts of a tensor that have levels of their own, apart from blocks."""
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""Layers whose weights have input channels along their first axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,8 @@ class Scale(ABC):
     per: str | int = "tensor"
     """What has levels of its own: ``"tensor"`` for every tensor, ``"channel"`` for every index of a
     tensor's first axis (output channels of convolution and linear layers; a tensor of one axis is
-    one row), or a number of adjacent weights, which must divide every tensor's number of
-    weights."""
+    one row, and transposed convolutions are refused), or a number of adjacent weights, which must
+    divide every tensor's number of weights."""
     every: int = 1
     """Levels are placed anew in every n-th gradient step, and kept between. The hard weights have
     levels that are placed for the latents at that time, whatever this number. Learned numbers
@@ -72,6 +75,29 @@ class Scale(ABC):
                 "leave it in full precision with quantization.exclude"
             )
         return self.per
+
+    def require_fits_weight(self, shape: torch.Size, name: str, layer: nn.Module | None) -> None:
+        """Check that the rows of a weight are what `per` says, before it is trained.
+
+        Args:
+            shape: shape of the weight.
+            name: name of the parameter, for the message.
+            layer: its layer; None if nobody knows it.
+
+        Raises:
+            ConfigurationError: if they are not.
+        """
+        if self.per == "channel" and isinstance(layer, _TRANSPOSED):
+            self._refuse(
+                name, shape, f"whose first axis has the input channels of {type(layer).__name__}"
+            )
+
+    def _refuse(self, name: str, shape: torch.Size, reason: str) -> NoReturn:
+        raise ConfigurationError(
+            f"Quantization.scale = {self!r}: does not fit {name}, of shape {tuple(shape)}, "
+            f"{reason}; there, it must be None, or a scale with per='tensor' or a number of "
+            "adjacent weights, as a WeightGroup may have it"
+        )
 
     def require_fits(self, levels: tuple[float, ...]) -> None:  # noqa: B027 - most rules fit all
         """Check that the rule can place a set.

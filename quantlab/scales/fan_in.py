@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from quantlab.errors import ConfigurationError, brief
 from quantlab.scales.base import Scale
@@ -18,6 +19,10 @@ class FanIn(Scale):
     the "layerwise scaling" of the mirror-descent paper's Table 4, after McDonnell (2018). Unlike
     `HeScales`, which multiplies a layer's weights after the map, it changes the range of the
     latents: with the same networks, latents here are s times as large.
+
+    n is the number of weights at an index of the first axis, as convolution and linear layers have
+    their outputs there. Of an embedding that is quantized, it is the length of a vector. Tensors of
+    one axis and transposed convolutions are refused.
     """
 
     per: str | int = "channel"
@@ -30,6 +35,12 @@ class FanIn(Scale):
                 f"FanIn.per = {brief(self.per)}: must be 'channel', because the scale is "
                 "determined by the number of weights of an output channel"
             )
+
+    def require_fits_weight(self, shape: torch.Size, name: str, layer: nn.Module | None) -> None:
+        """Check that the first axis is that of the outputs, and that there are others."""
+        super().require_fits_weight(shape, name, layer)
+        if len(shape) < 2:
+            self._refuse(name, shape, "which has no inputs per output")
 
     def num_stored(self, levels: tuple[float, ...]) -> int:
         """Return 0, because the shape of the weights determines the scale."""

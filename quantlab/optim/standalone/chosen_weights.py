@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from quantlab.errors import ConfigurationError, brief
+from quantlab.models.weights import layer_of
 from quantlab.optim.standalone.torch_parameters import named, require_quantizable
 from quantlab.quantizers import Quantizer
 from quantlab.recipe import Quantization, WeightGroup
@@ -36,7 +37,7 @@ def chosen_in_model(model: nn.Module, quantization: Quantization) -> dict[int, C
         quantization: see `Quantization.group_of_weights`.
 
     Raises:
-        ConfigurationError: if a pattern does not fit, or if the network is sharded.
+        ConfigurationError: if a pattern or a scale does not fit, or if the network is sharded.
     """
     for module in model.modules():
         if type(module).__name__ in _SHARDED:
@@ -46,7 +47,9 @@ def chosen_in_model(model: nn.Module, quantization: Quantization) -> dict[int, C
             )
     bare = unwrapped(model)
     return {
-        id(bare.get_parameter(name)): _chosen(name, group or quantization)
+        id(weight := bare.get_parameter(name)): _chosen(
+            name, weight, group or quantization, layer_of(bare, name)
+        )
         for name, group in quantization.group_of_weights(bare).items()
     }
 
@@ -68,7 +71,8 @@ def chosen_by_groups(
         first: position of the first group in the optimizer, for names.
 
     Raises:
-        ConfigurationError: if an entry is not of its type, or fits no quantized group.
+        ConfigurationError: if an entry is not of its type or fits no quantized group, or if a scale
+            does not fit a weight.
     """
     chosen = {}
     for place, (group, entries) in enumerate(zip(groups, own, strict=True), start=first):
@@ -78,7 +82,7 @@ def chosen_by_groups(
             continue
         for name, parameter in named(group, place):
             if parameter.requires_grad:
-                chosen[id(parameter)] = _chosen(name, of)
+                chosen[id(parameter)] = _chosen(name, parameter, of)
     return chosen
 
 
@@ -203,7 +207,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _chosen(name: str, of: Quantization | WeightGroup) -> ChosenWeight:
+def _chosen(
+    name: str,
+    weight: nn.Parameter,
+    of: Quantization | WeightGroup,
+    layer: nn.Module | None = None,
+) -> ChosenWeight:
+    if of.scale is not None:
+        of.scale.require_fits_weight(weight.shape, name, layer)
     own = of.sharpness if isinstance(of, WeightGroup) else None
     return ChosenWeight(name=name, quantizer=of.quantizer, scale=of.scale, sharpness=own)
 
