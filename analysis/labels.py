@@ -49,7 +49,7 @@ def labels_of(
 
 def names_of(frame: pd.DataFrame) -> Iterable[str]:
     """Every name in a table of trials, maps or importance, with repetitions."""
-    return (name for column in _columns(frame) for name in dict.fromkeys(frame[column]))
+    return (name for column in _columns(frame) for name in frame[column].unique())
 
 
 def renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
@@ -62,12 +62,12 @@ def renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     columns = [
         column
         for column in _columns(frame)
-        if any(names.get(name, name) != name for name in set(frame[column]))
+        if any(names.get(name, name) != name for name in frame[column].unique())
     ]
     if not columns:
         return frame
     return frame.assign(
-        **{column: [names.get(name, name) for name in frame[column]] for column in columns}
+        **{column: [names.get(name, name) for name in frame[column].tolist()] for column in columns}
     )
 
 

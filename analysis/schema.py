@@ -95,7 +95,7 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
             f"trials: trial_id {brief(twice)!r} occurs more than once; remove the duplicate rows "
             "or give each trial an id of its own"
         )
-    unknown = set(frame["state"]) - set(STATES)
+    unknown = set(frame["state"].unique()) - set(STATES)
     if unknown:
         raise SchemaError(
             f"trials: state {brief(sorted(unknown)[0])!r} is unknown; it must be one of "

@@ -36,7 +36,7 @@ def simulated(
         validation, test = (networks + OF_IMAGES * rng.standard_normal(shape) for _ in range(2))
         failures, choose_by = np.zeros(CONFIGURATIONS), validation.mean(axis=1)
         family = Family(np.arange(seeds), failures, choose_by, validation, test, np.nan)
-        found = expected_of(family)
+        (found,) = expected_of([family])
         by_mean.append([found.mean, half_widths(found.errors, found.degrees)])
         new.append(expected_values(means[:, None], failures[:, None], choose_by[:, None])[:, 0])
         low, high = t_interval(

@@ -97,15 +97,12 @@ def across_settings(scores: Scores) -> AcrossSettings:
 
 
 def _aggregates(scores: Floats, drawn: Floats) -> dict[str, float]:
-    values: dict[str, float] = {}
     once = np.ones((1, *scores.shape))
-    for name, measure in MEASURES.items():
-        low, high = percentile_interval(measure(scores, drawn))
-        values |= {
-            name: float(measure(scores, once)[0]),
-            f"{name}_low": float(low),
-            f"{name}_high": float(high),
-        }
+    of_resamples = np.column_stack([measure(scores, drawn) for measure in MEASURES.values()])
+    values: dict[str, float] = {}
+    for name, low, high in zip(MEASURES, *percentile_interval(of_resamples), strict=True):
+        own = float(MEASURES[name](scores, once)[0])
+        values |= {name: own, f"{name}_low": float(low), f"{name}_high": float(high)}
     return values
 
 
@@ -124,13 +121,23 @@ def _profiles(scores: Scores, drawn: Mapping[str, Floats]) -> pd.DataFrame:
     lowest = min(float(own.min()) for own in scores.variants.values())
     highest = max(float(own.max()) for own in scores.variants.values())
     thresholds = np.linspace(min(lowest, 0.0), max(highest, 1.0), _THRESHOLDS)
-    parts = []
+    found = []
     for name, own in scores.variants.items():
-        low, high = percentile_interval(performance_profile(own, drawn[name], thresholds))
-        (share,) = performance_profile(own, np.ones((1, *own.shape)), thresholds)
-        columns = {"threshold": thresholds, "share": share, "share_low": low, "share_high": high}
-        parts.append(pd.DataFrame({"method": scores.methods[name], "variant": name, **columns}))
-    return pd.concat(parts, ignore_index=True)
+        # Thresholds between the same two scores have the same share.
+        below = np.searchsorted(np.sort(own, axis=None), thresholds, side="right")
+        _, first, same = np.unique(below, return_index=True, return_inverse=True)
+        of_first = thresholds[first]
+        (share,) = performance_profile(own, np.ones((1, *own.shape)), of_first)
+        low, high = percentile_interval(performance_profile(own, drawn[name], of_first))
+        found.append(np.array([share, low, high])[:, same])
+    names = list(scores.variants)
+    columns = {
+        "method": np.repeat([scores.methods[name] for name in names], _THRESHOLDS),
+        "variant": np.repeat(names, _THRESHOLDS),
+        "threshold": np.tile(thresholds, len(names)),
+    }
+    shares = zip(("share", "share_low", "share_high"), np.hstack(found), strict=True)
+    return pd.DataFrame({**columns, **dict(shares)})
 
 
 def _improvements(

@@ -92,9 +92,9 @@ def performance_profile(scores: Floats, counts: Floats, thresholds: Floats) -> F
     Returns:
         (resamples, thresholds).
     """
-    # As floats, whole numbers are exact, and their product is that of a fast library.
+    # As floats, as the counts are, whole numbers are exact, and a fast library multiplies them.
     above = (scores.reshape(-1, 1) > thresholds).astype(float)
-    shares: Floats = counts.reshape(len(counts), -1).astype(float) @ above / scores.size
+    shares: Floats = counts.reshape(len(counts), -1) @ above / scores.size
     return shares
 
 

@@ -210,7 +210,10 @@ def note_of(figure: Figure) -> str:
 def _variants(table: pd.DataFrame) -> NDArray[np.object_]:
     """The name of each row's variant, as `labels.variant` returns it."""
     further = axis_columns(table)
-    keys = ["method", *further]
-    numbers = table.groupby(keys, sort=False).ngroup().to_numpy()
-    found = [variant(row, further) for row in table[keys].drop_duplicates().to_dict("records")]
-    return np.array(found, object)[numbers]
+    columns = {name: table[name].tolist() for name in ("method", *further)}
+    if not further:
+        return np.array(columns["method"], object)
+    rows = zip(*columns.values(), strict=True)
+    return np.array(
+        [variant(dict(zip(columns, row, strict=True)), further) for row in rows], object
+    )

@@ -83,6 +83,7 @@ def all_figures(measurements: Measurements, findings: Findings) -> Iterator[Draw
 def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
     trials, selected, metric = measurements.trials, findings.selected, findings.metric
     history, histograms = measurements.history, measurements.histograms
+    methods = trials["method"].unique()
     if selected.empty:
         return
     pages = _pages(findings.configurations, selected)
@@ -95,7 +96,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             f"Test {metric.label} over ρ0. Lines are means over seeds, and bands one standard "
             "deviation. Methods without ρ0 are dashed. Where good methods are close to each other, "
             "the axis is stretched from a dotted line on. " + spans_tried(findings),
-            sensitivity_figure(table, trials["method"], metric, margin=findings.margin),
+            sensitivity_figure(table, methods, metric, margin=findings.margin),
         )
     maps = list(pull_settings(findings.configurations))
     for number, (key, setting) in enumerate(maps, start=1):
@@ -132,7 +133,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
                 "Bars are one standard deviation, and the line is the Pareto front. Points of one "
                 "size are shifted sideways so that they do not overlap. Much larger networks in "
                 f"full precision are dashed lines.{_without_size(page, by)}",
-                pareto_figure(page, trials["method"], metric, by=by),
+                pareto_figure(page, methods, metric, by=by),
             )
     yield from _tuning(measurements, findings)
     if not findings.performance_profiles.empty:
@@ -141,7 +142,7 @@ def _drawn(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             ACROSS,
             "Performance profiles: the share of the runs of all tasks whose score is above a "
             f"number. Bands are 95 % intervals. {scale_note(findings)}",
-            profile_figure(findings.performance_profiles, trials["method"]),
+            profile_figure(findings.performance_profiles, methods),
         )
     for suffix, _, page in pages:
         if history[metric.column_at("hard")].notna().any():
@@ -239,7 +240,7 @@ def _tuning(measurements: Measurements, findings: Findings) -> Iterator[Drawn]:
             f"Expected test {metric.label} of a method of which so many configurations are tried, "
             "drawn at random from its grid. Bands are 95 % intervals over seeds. A dashed line is "
             "a method with a single configuration.",
-            tuning_curves(costs, measurements.trials["method"], metric),
+            tuning_curves(costs, measurements.trials["method"].unique(), metric),
         )
 
 

@@ -1,7 +1,10 @@
 """Heat map of test accuracies or other values, methods against sets."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.columns import axis_columns
@@ -23,6 +26,8 @@ _CELL_WIDTH, _LETTER_WIDTH = 0.8, 0.055
 """Width in inches of a cell, and of a letter of a title."""
 _ROW, _LOW_ROW = 0.26, 0.14
 """Height in inches of a row, and if there are more rows than have numbers."""
+_GAP = 3.0
+"""Points between a panel and the names of its rows."""
 _BAR, _USUAL_HEIGHT = 20.0, 5.0
 """Height of the bar of colours divided by its width, and height in inches of a figure from which on
 the bar becomes no wider."""
@@ -87,16 +92,22 @@ def heat_map(
                     colour = text_colour(float(heights[y, x]), middle, metric)
                     axes.text(x, y, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(sets)), sets)
+        axes.yaxis.set_visible(False)
         if axes in grid[:, 0]:
-            axes.set_yticks(range(len(methods)), methods)
-        else:  # the names stand on the left; making many ticks takes most of the time of a figure
-            axes.yaxis.set_visible(False)
+            _name_rows(axes, methods)
         axes.set_title("\n".join(map(str, key)) if is_narrow else setting_name(key))
     if shown is not None:
         label = label_of("test", metric, LOW)
         aspect = max(_BAR, _BAR / _USUAL_HEIGHT * figure.get_figheight())
         figure.colorbar(shown, ax=list(grid.flat), label=label, aspect=aspect)
     return figure
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write the names of the rows on the left. As labels of ticks, they would take far longer."""
+    place, up, across = axes.get_yaxis_text1_transform(_GAP)
+    for y, name in enumerate(names):
+        axes.text(0, y, name, transform=place, va=up, ha=across)
 
 
 def _text(mean: float, name: str, emphasis: Emphasis, metric: Metric) -> str:

@@ -98,7 +98,7 @@ def pareto_figure(
         metric: what the trials are compared by.
         by: a key of `BITS`.
     """
-    methods = list(dict.fromkeys([*methods, *selected["method"]]))
+    methods = list(dict.fromkeys([*methods, *selected["method"].unique()]))
     selected = selected[has_size(selected, by)]
     settings = settings_of(selected)
     columns = min(len(settings), 2)

@@ -80,7 +80,7 @@ def sensitivity_figure(
     finished = table[table["n"] > 0]
     settings, sets = settings_of(finished), sets_of(finished)
     figure, grid = panels(len(settings), len(sets), sharey="row")
-    styles = method_styles([*methods, *table["method"]])
+    styles = method_styles([*methods, *table["method"].unique()])
     emphasis = emphasis_of(finished, metric)
     places = places_of_variants(emphasis.split(finished)[0], styles)
     for row, (key, part) in zip(grid, settings, strict=True):

@@ -151,7 +151,7 @@ def for_print() -> Any:
 
 def sets_of(table: pd.DataFrame) -> list[str]:
     """The quantization sets, in order of appearance."""
-    return [name for name in dict.fromkeys(table["set"]) if name] or [""]
+    return [name for name in table["set"].unique() if name] or [""]
 
 
 def settings_of(table: pd.DataFrame) -> list[tuple[tuple[Hashable, ...], pd.DataFrame]]:
@@ -254,12 +254,21 @@ def whole_epochs(axes: Axes) -> None:
 
 
 def freeze_layout(figure: Figure) -> None:
-    """Compute the constrained layout of a figure once, for all files that show it."""
+    """Compute the constrained layout of a figure once, for all files that show it.
+
+    What drawing it would compute again are the places of titles, and of labels without a text. Both
+    take long, as matplotlib looks at every tick for each.
+    """
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(*axis.label.get_position())
     figure.set_layout_engine("constrained")
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
     figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_title(axes.get_title(), y=axes.title.get_position()[1])
 
 
 _ROOM = 0.15

@@ -90,7 +90,7 @@ def _document(measurements: Measurements, selected: pd.DataFrame) -> dict[str, A
     trials, metric = measurements.trials, measurements.metric
     found = list(dimensions(measurements))
     (methods,) = (each.names for each in found if each.key == "method")
-    styles = method_styles(trials["method"])
+    styles = method_styles(trials["method"].unique())
     columns = [trials[key] for key in SETTING]
     # Columns of text are added, as joining each row would take long for thousands of trials.
     settings, names = pd.factorize(reduce(lambda one, other: one + " · " + other, columns))
@@ -108,10 +108,10 @@ def _document(measurements: Measurements, selected: pd.DataFrame) -> dict[str, A
         "settings": list(names),
         "configurations": [name.rsplit(" seed=", 1)[0] for name in first["name"]],
         "trials": {
-            "id": list(trials["trial_id"]),
+            "id": trials["trial_id"].tolist(),
             "configuration": configurations.tolist(),
             "setting": settings.tolist(),
-            "state": list(trials["state"]),
+            "state": trials["state"].tolist(),
             "isFinished": (trials["state"] == "COMPLETE").tolist(),
         },
         "plural": "trials",

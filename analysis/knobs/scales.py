@@ -25,17 +25,18 @@ def places_on(values: Floats, scale: Scale) -> Floats:
     return np.log10(values, out=np.full_like(values, np.nan), where=values > 0)
 
 
-def span_of(values: Floats, scale: Scale) -> float:
+def span_of(values: Floats, scale: Scale) -> Floats:
     """The distance of the lowest from the highest value, such as a number of decades.
 
     Args:
-        values: (n,), at least one.
+        values: (..., n), at least one.
         scale: of the knob.
 
     Returns:
-        NaN if one of the two has no place on the scale.
+        (...); NaN if one of the two has no place on the scale.
     """
-    low, high = values.min(), values.max()
+    low, high = values.min(axis=-1), values.max(axis=-1)
     if scale == "log":
-        return float(np.log10(high / low)) if low > 0 else float("nan")
-    return float(high - low) if scale == "linear" else float("nan")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(low > 0, np.log10(high / low), np.nan)
+    return high - low if scale == "linear" else np.full_like(low, np.nan)

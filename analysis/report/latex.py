@@ -120,7 +120,7 @@ def latex_table(table: Table, name: str = "") -> str:
     """
     formats, width, columns = [], 0.0, []
     for position, header in enumerate(table.body.columns):
-        cells = list(map(str, table.body.iloc[:, position]))
+        cells = list(map(str, table.body.iloc[:, position].tolist()))
         longest = max(map(len, cells), default=0)
         is_text = position == 0 or not all(_NUMBER.match(cell) for cell in cells if cell)
         formats.append("p{4.3cm}" if longest > _WIDE_CELL else "l" if is_text else "r")

@@ -62,7 +62,7 @@ def _folded(header: str) -> str:
 
 def _shortened(table: Table) -> Table:
     body, caption = table.body, table.caption
-    empty = [name for name in body.columns if not any(map(str, body[name]))]
+    empty = [name for name in body.columns if not any(map(str, body[name].tolist()))]
     body = body.drop(columns=empty)
     if "model" in body and len(body) > 1 and body["model"].nunique() == 1:
         caption += f" Network: {body['model'].iloc[0]}."

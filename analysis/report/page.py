@@ -97,7 +97,7 @@ def _with_plus(commits: str) -> str:
 def _cells(table: Table) -> dict[str, Any]:
     """The header, the number of rows, the kinds of the columns, and the rows as HTML."""
     body = table.body
-    columns = [list(map(str, body.iloc[:, place])) for place in range(body.shape[1])]
+    columns = [list(map(str, body.iloc[:, place].tolist())) for place in range(body.shape[1])]
     kinds = [_kind(column) for column in columns]
     return {
         "head": list(map(str, body.columns)),

@@ -47,7 +47,7 @@ def render_report(
     """
     trials = measurements.trials
     common, recipes = _recipes(trials, findings.configurations)
-    commits = sorted(set(trials["git_commit"]) - {""})
+    commits = sorted(set(trials["git_commit"].unique()) - {""})
     counts = trials["state"].value_counts()
     return render_page(
         "report.html.j2",

@@ -82,10 +82,10 @@ def trial_table(measurements: Measurements, links: Mapping[str, TrialLinks]) -> 
     first_number = list(texts.columns).index("state") + 1
     numbers = {"ρ0", "seed", *texts.columns[first_number:]}
     kinds = ["number" if name in numbers else "text" for name in texts]
-    cells = [escaped(texts[name]) for name in texts]
+    cells = [escaped(texts[name].tolist()) for name in texts]
     has_runs = any(of.run for of in links.values())
-    own = [links.get(trial, TrialLinks()) for trial in trials["trial_id"]]
-    names = escaped(trials["trial_id"])
+    own = [links.get(trial, TrialLinks()) for trial in trials["trial_id"].tolist()]
+    names = escaped(trials["trial_id"].tolist())
     cells.append(
         [_link(of.folder, name) if of.folder else name for of, name in zip(own, names, strict=True)]
     )

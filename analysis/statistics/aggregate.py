@@ -1,6 +1,7 @@
 """Configurations: mean, standard deviation and confidence intervals over the seeds of a recipe."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from analysis.metric import ACCURACY, Metric
 from analysis.schema import validate_trials
 from analysis.statistics.intervals import bootstrap_interval, t_interval
 from analysis.training_axes import TRAINING
+
+Integers = NDArray[np.intp]
 
 SETTING = ("dataset", "model", "regime")
 """Columns of a setting; results of different settings are never aggregated."""
@@ -147,6 +150,26 @@ def place_of_highest(values: ArrayLike) -> int:
     return int((known >= highest_value - rounding).argmax())
 
 
+def places_of_highest(values: ArrayLike, groups: NDArray[np.integer[Any]]) -> Integers:
+    """The place of the value that `highest` takes in each of some groups.
+
+    Args:
+        values: (rows,).
+        groups: (rows,), the group of each row: numbers from 0 without a gap.
+
+    Returns:
+        (groups,), places among all rows.
+    """
+    values = np.asarray(values, float)
+    known = np.where(np.isnan(values), -np.inf, values)
+    highest_values = np.full(groups.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(highest_values, groups, known)
+    rounding = ROUNDING * np.where(np.isfinite(highest_values), np.abs(highest_values), 0.0)
+    places = np.flatnonzero(known >= (highest_values - rounding)[groups])
+    first: Integers = places[np.unique(groups[places], return_index=True)[1]]
+    return first
+
+
 def first_known(values: ArrayLike) -> float:
     """The first of the values that is not missing; NaN if all are."""
     values = np.asarray(values, float)
@@ -156,7 +179,7 @@ def first_known(values: ArrayLike) -> float:
 
 def places_by(
     frame: pd.DataFrame, keys: Sequence[str]
-) -> Iterator[tuple[tuple[Hashable, ...], NDArray[np.intp]]]:
+) -> Iterator[tuple[tuple[Hashable, ...], Integers]]:
     """The places of the rows that have the same keys, in the order in which the keys occur.
 
     It is much faster than the groups of pandas if there are many and of few rows each.
@@ -173,8 +196,27 @@ def places_by(
     numbers = frame.groupby(list(keys), sort=False).ngroup().to_numpy()
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-    found = frame[list(keys)].iloc[order[starts]].itertuples(index=False, name=None)
+    first = frame.iloc[order[starts]]
+    found = zip(*(first[key].tolist() for key in keys), strict=True)
     yield from zip(found, np.split(order, starts[1:]), strict=True)
+
+
+def stacks_of(groups: NDArray[np.integer[Any]]) -> Iterator[tuple[Integers, Integers]]:
+    """The places of the rows of each group; groups of equally many rows come together.
+
+    Args:
+        groups: (rows,), the group of each row: numbers from 0.
+
+    Yields:
+        Groups (stacked,) in ascending order, and the places of their rows (stacked, rows of a
+        group) in the order of the table.
+    """
+    order = np.argsort(groups, kind="stable")
+    counts = np.bincount(groups)
+    first = np.cumsum(counts) - counts
+    for count in np.unique(counts[counts > 0]):
+        stacked = np.flatnonzero(counts == count)
+        yield stacked, order[first[stacked, None] + np.arange(count)]
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Comparison of methods over common seeds, and the methods that no other significantly beats."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ from analysis.columns import axis_columns
 from analysis.metric import ACCURACY, Metric
 from analysis.statistics.aggregate import (
     SETTING,
+    Integers,
     completed,
-    place_of_highest,
-    places_by,
+    places_of_highest,
+    stacks_of,
 )
 from analysis.statistics.intervals import t_interval
 from analysis.statistics.ties import rounding_between
@@ -47,29 +47,27 @@ def compare_methods(
     """
     keys = [*SETTING, "set", *axis_columns(selected)]
     runs = _Runs(selected, trials, metric)
-    found: dict[str, list[Any]] = {name: [] for name in [*keys, *_COMPARED]}
+    found: dict[str, list[Any]] = {name: [] for name in [*keys, "method", "other", "improvement"]}
+    first_names: list[Hashable] = []
+    second_names: list[Hashable] = []
     for key, part in selected[selected["set"] != ""].groupby(keys, sort=False):
         ordered = part.sort_values("test_mean", ascending=False, kind="stable")
         scores = runs.of(ordered["configuration_id"])
         first, second = np.triu_indices(len(ordered), 1)
-        seeds, means, stds = _paired(scores[first], scores[second])
-        names = ordered["method"].to_numpy(object)
+        names = ordered[["configuration_id", "method"]].to_numpy(object)
         for name, value in zip(keys, key, strict=True):
             found[name] += [value] * len(first)
-        found["method"] += list(names[first])
-        found["other"] += list(names[second])
-        found["seeds"] += seeds.tolist()
-        found["difference"] += means.tolist()
-        found["std"] += stds.tolist()
+        first_names += list(names[first, 0])
+        second_names += list(names[second, 0])
+        found["method"] += list(names[first, 1])
+        found["other"] += list(names[second, 1])
         found["improvement"] += improvements(scores[first], scores[second]).tolist()
-    table = pd.DataFrame(found)
-    low, high = t_interval(table["difference"], table["std"], table["seeds"])
+    seeds, differences, stds = runs.paired(first_names, second_names)
+    table = pd.DataFrame(found).assign(seeds=seeds, difference=differences)
+    low, high = t_interval(differences, stds, seeds)
     table = table.assign(low=low, high=high)
     columns = ["method", "other", "seeds", "difference", "low", "high", "improvement"]
     return table[[*keys, *columns]]
-
-
-_COMPARED = ("method", "other", "seeds", "difference", "std", "improvement")
 
 
 def with_leaders(
@@ -88,32 +86,24 @@ def with_leaders(
         keys: columns that define a group.
         metric: what the trials are compared by.
     """
-    runs = _Runs(rows, trials, metric)
     finished = rows[rows["n"] > 0]
-    of_rows = finished["configuration_id"].to_numpy(object)
-    test_means = finished["test_mean"].to_numpy(float)
-    names, ends, paired = [], [], []
-    for _, places in places_by(finished, keys):
-        own = test_means[places]
-        first = place_of_highest(own)
-        best = of_rows[places[first]]
-        others = [name for name in of_rows[places] if name != best]
-        scores = runs.of([best, *others])
-        paired.append(_paired(np.broadcast_to(scores[:1], scores[1:].shape), scores[1:]))
-        names.append((best, others))
-        ends.append(rounding_between(np.delete(own, first), own[first]))
-    seeds, means, stds = (
-        np.concatenate([one[place] for one in paired]) if paired else np.zeros(0)
-        for place in range(3)
-    )
-    lows, _ = t_interval(means, stds, seeds)
-    leads: set[Hashable] = set()
-    wins: set[Hashable] = set()
-    for (best, others), equal in zip(names, ends, strict=True):
-        low, lows = lows[: len(others)], lows[len(others) :]
-        leads |= {name for name, end in zip(others, low <= equal, strict=True) if end}
-        leads |= {best} if not np.isnan(low).all() else set()
-        wins |= {best} if len(others) and (low > equal).all() else set()
+    group = finished.groupby(list(keys), sort=False).ngroup().to_numpy()
+    names = finished["configuration_id"].to_numpy(object)
+    means = finished["test_mean"].to_numpy(float)
+    best = places_of_highest(means, group)
+    others = np.flatnonzero(best[group] != np.arange(len(group)))
+    of_other = group[others]
+    first = best[of_other]
+    runs = _Runs(rows, trials, metric)
+    seeds, differences, stds = runs.paired(names[first], names[others])
+    low, _ = t_interval(differences, stds, seeds)
+    equal = rounding_between(means[others], means[first])
+    number = len(best)
+    pairs = np.bincount(of_other, minlength=number)
+    is_known = np.bincount(of_other, ~np.isnan(low), minlength=number) > 0
+    beaten = np.bincount(of_other, low > equal, minlength=number)
+    leads = {*names[best[is_known]], *names[others[low <= equal]]}
+    wins = set(names[best[(pairs > 0) & (beaten == pairs)]])
     known = rows["configuration_id"]
     return rows.assign(leads=known.isin(leads), wins=known.isin(wins))
 
@@ -125,42 +115,65 @@ class _Runs:
         finished = completed(trials)
         self._names = pd.Index(rows["configuration_id"].unique())
         places = self._names.get_indexer(finished["configuration_id"])
-        order = np.argsort(places, kind="stable")
-        self._seeds = finished["seed"].to_numpy()[order]
+        seed_values, seeds = np.unique(finished["seed"].to_numpy(), return_inverse=True)
+        self._num_seeds = len(seed_values)
+        order = np.lexsort((seeds, places))
+        order = order[places[order] >= 0]
+        self._seeds = seeds[order]
         self._scores = metric.scores(finished, "test").to_numpy(float)[order]
-        ends = np.searchsorted(places[order], np.arange(len(self._names) + 1))
-        self._parts = [slice(*both) for both in pairwise(ends.tolist())]
+        self._keys = places[order] * self._num_seeds + self._seeds
+        self._ends = np.searchsorted(places[order], np.arange(len(self._names) + 1))
 
     def of(self, names: Iterable[Hashable]) -> Floats:
         """Scores of configurations (names, seeds); NaN for seeds that a configuration lacks."""
-        parts = [self._parts[place] for place in self._names.get_indexer(list(names))]
-        seeds, columns = np.unique(
-            np.concatenate([self._seeds[part] for part in parts]), return_inverse=True
-        )
-        scores = np.full((len(parts), len(seeds)), np.nan)
-        places = np.repeat(np.arange(len(parts)), [part.stop - part.start for part in parts])
-        scores[places, columns] = np.concatenate([self._scores[part] for part in parts])
+        places = self._names.get_indexer(list(names))
+        row, trials = self._trials_of(places)
+        seeds, columns = np.unique(self._seeds[trials], return_inverse=True)
+        scores = np.full((len(places), len(seeds)), np.nan)
+        scores[row, columns] = self._scores[trials]
         return scores
 
+    def paired(
+        self, names: Iterable[Hashable], others: Iterable[Hashable]
+    ) -> tuple[Integers, Floats, Floats]:
+        """Pairs of configurations: their differences over common seeds.
 
-def _paired(own: Floats, others: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """Number of common seeds, and mean and standard deviation (ddof = 1) of the differences.
+        Args:
+            names: (pairs,).
+            others: (pairs,), whose scores are subtracted.
 
-    Args:
-        own: (pairs, seeds), NaN for missing seeds.
-        others: the same of the others.
-    """
-    differences = own - others
-    is_common = ~np.isnan(differences)
-    counts = is_common.sum(axis=1)
-    means, stds = np.full((2, len(counts)), np.nan)
-    for count in np.unique(counts[counts > 0]):
-        rows = np.flatnonzero(counts == count)
-        values = differences[rows][is_common[rows]].reshape(len(rows), count)
-        means[rows] = values.mean(axis=1)
-        if count > 1:
-            stds[rows] = values.std(axis=1, ddof=1)
-    return counts, means, stds
+        Returns:
+            Numbers of common seeds, and means and standard deviations (ddof = 1) of the
+            differences, each (pairs,); NaN for too few seeds.
+        """
+        own = self._names.get_indexer(list(names))
+        pair, trials = self._trials_of(self._names.get_indexer(list(others)))
+        wanted = own[pair] * self._num_seeds + self._seeds[trials]
+        found = np.searchsorted(self._keys, wanted).clip(max=len(self._keys) - 1)
+        differences = self._scores[found] - self._scores[trials]
+        is_common = (self._keys[found] == wanted) & ~np.isnan(differences)
+        pair, differences = pair[is_common], differences[is_common]
+        counts = np.bincount(pair, minlength=len(own))
+        means, stds = np.full((2, len(counts)), np.nan)
+        for alike, places in stacks_of(pair):
+            means[alike] = differences[places].mean(axis=1)
+            if places.shape[1] > 1:
+                stds[alike] = differences[places].std(axis=1, ddof=1)
+        return counts, means, stds
+
+    def _trials_of(self, places: Integers) -> tuple[Integers, Integers]:
+        """The trials of configurations by ascending seed, one configuration after another.
+
+        Args:
+            places: those of the configurations; one may be there several times.
+
+        Returns:
+            The row in `places`, and the place of each trial.
+        """
+        lengths = self._ends[places + 1] - self._ends[places]
+        row = np.repeat(np.arange(len(places)), lengths)
+        before = np.cumsum(lengths) - lengths
+        return row, np.arange(len(row)) + (self._ends[places] - before)[row]
 
 
 def improvements(own: Floats, others: Floats) -> Floats:

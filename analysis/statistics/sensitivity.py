@@ -1,6 +1,6 @@
 """Sensitivity: how much the test score depends on rho0, compared with its noise over seeds."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -17,15 +17,15 @@ from analysis.statistics.aggregate import (
     ROUNDING,
     SETTING,
     family_keys,
-    first_known,
     places_by,
+    stacks_of,
 )
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.statistics.regrets import probabilities_best, scores_by_rho0
 from analysis.statistics.ties import rounding_between
 from analysis.statistics.verdicts import MARGIN, collapsed, verdict_of
 
-_ROUNDING = 1e-9
+_NEAR = 1e-9
 
 Floats = NDArray[np.float64]
 
@@ -83,20 +83,18 @@ def sensitivity(
     keys = family_keys(table)
     probabilities = {} if trials is None else probabilities_best(trials, keys, metric)
     seeds = {} if trials is None else scores_by_rho0(trials, keys, metric)
-    rows: list[dict[Hashable, Any]] = []
     annealed = table[table["rho0"].notna()]
-    columns = _numbers_of(annealed, metric)
-    for key, places in places_by(annealed, keys):
-        part = {name: values[places] for name, values in columns.items()}
-        if len(np.unique(part["rho0"])) < 2:
-            continue
-        row = _row(part, metric, scale)
-        p_best = probabilities.get(key, {}).get(row["best_rho0"], np.nan)
-        scores = list(seeds.get(key, {}).values())
-        fallen = collapsed(scores, metric.margin(margin, row["best"])) if scores else np.nan
-        row |= {"collapsed": fallen, "p_best": p_best}
-        rows.append({**dict(zip(keys, key, strict=True)), **row})
-    found = pd.DataFrame(rows, columns=[*keys, *_COLUMNS])
+    family = annealed.groupby(keys, sort=False).ngroup().to_numpy()
+    found = annealed[keys].drop_duplicates().reset_index(drop=True)
+    found = found.assign(**_numbers(_columns(annealed, metric), family, metric, scale))
+    found = found[found["grid"] > 1].reset_index(drop=True)
+    fallen, p_best = [], []
+    rows = found[[*keys, "best_rho0", "best"]].itertuples(index=False, name=None)
+    for *key, best_rho0, best in rows:
+        scores = list(seeds.get(tuple(key), {}).values())
+        fallen.append(collapsed(scores, metric.margin(margin, best)) if scores else np.nan)
+        p_best.append(probabilities.get(tuple(key), {}).get(best_rho0, np.nan))
+    found = found.assign(collapsed=fallen, p_best=p_best)[[*keys, *_COLUMNS]]
     return _over_equal_spans(with_verdicts(found, metric, margin=margin), table, scale)
 
 
@@ -145,8 +143,8 @@ _COLUMNS = (
 )
 
 
-def _numbers_of(table: pd.DataFrame, metric: Metric) -> dict[str, NDArray[Any]]:
-    """The columns of configurations that `_row` needs."""
+def _columns(table: pd.DataFrame, metric: Metric) -> dict[str, NDArray[Any]]:
+    """The columns of configurations that `_numbers` needs."""
     guessing = metric.scores_of_guessing(table)
     return {
         **{name: table[name].to_numpy(float) for name in ("rho0", "test_mean", "test_std", "n")},
@@ -157,44 +155,66 @@ def _numbers_of(table: pd.DataFrame, metric: Metric) -> dict[str, NDArray[Any]]:
     }
 
 
-def _row(part: Mapping[str, NDArray[Any]], metric: Metric, scale: Scale) -> dict[Hashable, float]:
-    """The numbers of one method, set and setting that need no trials.
+def _numbers(
+    columns: Mapping[str, NDArray[Any]],
+    family: NDArray[np.integer[Any]],
+    metric: Metric,
+    scale: Scale,
+) -> dict[str, NDArray[Any]]:
+    """The numbers of each method, set and setting that need no trials.
 
     Args:
-        part: its rows of `_numbers_of`.
+        columns: result of `_columns`.
+        family: (rows,), number of the method, set and setting of each row.
         metric: what the trials are compared by.
         scale: of rho0.
     """
-    counts: dict[Hashable, float] = {
-        "grid": len(np.unique(part["rho0"])),
-        "diverged": part["diverged"].sum(),
-        "missing": part["missing"].sum(),
-        "absent": part["absent"].sum(),
-        "chance": first_known(part["chance"]),
-    }
-    finished = part["n"] > 0
-    rho0, mean, std, n = (part[name][finished] for name in ("rho0", "test_mean", "test_std", "n"))
-    if not len(rho0):
-        return {**dict.fromkeys(_COLUMNS, np.nan), **counts, "choices": 0}
-    best, worst = int(mean.argmax()), int(mean.argmin())
-    places = places_on(rho0, scale)
-    on_scale = ~np.isnan(places)  # zero has no place on a logarithmic scale
+    number = family.max(initial=-1) + 1
+    known = np.flatnonzero(~np.isnan(columns["chance"]))
+    with_chance, first = np.unique(family[known], return_index=True)
+    found = {name: np.full(number, np.nan) for name in _COLUMNS}
+    found["chance"][with_chance] = columns["chance"][known[first]]
+    for name in ("diverged", "missing", "absent"):
+        found[name] = np.bincount(family, columns[name], minlength=number).astype(int)
+    different = np.unique(np.column_stack([family, columns["rho0"]]), axis=0)
+    found["grid"] = np.bincount(different[:, 0].astype(int), minlength=number)
+    finished = np.flatnonzero(columns["n"] > 0)
+    found["choices"] = np.bincount(family[finished], minlength=number)
+    for stacked, places in stacks_of(family[finished]):
+        part = {name: values[finished[places]] for name, values in columns.items()}
+        for name, values in _of_finished(part, metric, scale).items():
+            found[name][stacked] = values
+    return found
+
+
+def _of_finished(
+    part: Mapping[str, NDArray[Any]], metric: Metric, scale: Scale
+) -> dict[str, Floats]:
+    """The numbers of some methods, sets and settings with equally many finished rho0.
+
+    Args:
+        part: `_columns` of the finished rho0, each (families, choices).
+        metric: what the trials are compared by.
+        scale: of rho0.
+    """
+    rho0, mean, std, n = (part[name] for name in ("rho0", "test_mean", "test_std", "n"))
+    families = np.arange(len(mean))
+    best, worst = (families, mean.argmax(axis=1)), (families, mean.argmin(axis=1))
     range_ = mean[best] - mean[worst]
-    p, half_width = _test_range(mean, std, n)
+    p, half_width = _tests_of_ranges(mean, std, n)
+    size = np.where(mean[best] == 0, np.nan, np.abs(mean[best]))
     return {
-        **counts,
-        "choices": len(rho0),
-        "lowest_rho0": rho0.min(),
-        "highest_rho0": rho0.max(),
+        "lowest_rho0": rho0.min(axis=1),
+        "highest_rho0": rho0.max(axis=1),
         "decades": span_of(rho0, scale),
         "best_rho0": rho0[best],
         "best": mean[best],
         "worst_rho0": rho0[worst],
         "worst": mean[worst],
         "range": range_,
-        "relative_drop": range_ / abs(mean[best]) if mean[best] else np.nan,
-        "range_upper": min(range_ + half_width, metric.span),
-        "slope": slope_of(places[on_scale], mean[on_scale], n[on_scale]),
+        "relative_drop": range_ / size,
+        "range_upper": np.minimum(range_ + half_width, metric.span),
+        "slope": slopes_of(places_on(rho0, scale), mean, n),
         "p": p,
     }
 
@@ -229,46 +249,69 @@ def range_within(places: Floats, heights: Floats, span: float) -> float:
     order = np.argsort(places)
     places, heights = places[order], heights[order]
     others = np.concatenate([places, places - span, places + span]).clip(places[0], places[-1])
-    near = np.abs(places[:, None] - others) <= span * (1 + _ROUNDING)
+    near = np.abs(places[:, None] - others) <= span * (1 + _NEAR)
     differences = np.abs(heights[:, None] - np.interp(others, places, heights))
     return float(differences[near].max())
 
 
-def slope_of(places: Floats, mean: Floats, n: Floats) -> float:
-    """Least-squares slope of the score on the places of a knob, each seed with equal weight.
+def slopes_of(places: Floats, mean: Floats, n: Floats) -> Floats:
+    """Least-squares slopes of the score on the places of a knob, each seed with equal weight.
 
     Args:
-        places: (choices,), on the scale of the knob, such as log10 rho0.
-        mean: (choices,), mean score over the seeds of each choice.
-        n: (choices,), number of seeds of each choice.
+        places: (families, choices), on the scale of the knob, such as log10 rho0; NaN for a choice
+            that has no place and so no part in the slope.
+        mean: (families, choices), mean score over the seeds of each choice.
+        n: (families, choices), number of seeds of each choice.
 
     Returns:
-        The slope, such as that per decade; NaN for fewer than two different places.
+        (families,), such as slopes per decade; NaN for fewer than two different places.
     """
-    if len(np.unique(places)) < 2:
-        return float("nan")
-    return float(np.polyfit(places, mean, 1, w=np.sqrt(n))[0])
+    has_place = ~np.isnan(places)
+    weights = np.where(has_place, n, 0.0)
+    total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    places, mean = np.where(has_place, places, 0.0), np.where(has_place, mean, 0.0)
+    places = places - (weights * places).sum(axis=1, keepdims=True) / total
+    mean = mean - (weights * mean).sum(axis=1, keepdims=True) / total
+    lowest = np.where(has_place, places, np.inf).min(axis=1)
+    highest = np.where(has_place, places, -np.inf).max(axis=1)
+    slopes = np.full(len(places), np.nan)
+    products, squares = ((weights * places * other).sum(axis=1) for other in (mean, places))
+    np.divide(products, squares, out=slopes, where=highest > lowest)
+    return slopes
 
 
-def _test_range(mean: Floats, std: Floats, n: Floats) -> tuple[float, float]:
-    """P value of an analysis of variance, and half the width of Tukey's interval of the range.
+def _tests_of_ranges(mean: Floats, std: Floats, n: Floats) -> tuple[Floats, Floats]:
+    """P values of analyses of variance, and half the widths of Tukey's intervals of the ranges.
 
     Both are computed from means, standard deviations and counts, as published tables have no more.
     They are NaN if some rho0 has fewer than two seeds, or if means differ but no two seeds do.
+
+    Args:
+        mean: (families, choices).
+        std: (families, choices).
+        n: (families, choices).
     """
-    degrees = float((n - 1).sum())
-    choices = len(mean)
-    if choices < 2 or (n < 2).any():
-        return float("nan"), float("nan")
-    best, worst = int(mean.argmax()), int(mean.argmin())
-    if (std <= ROUNDING * np.abs(mean)).all():  # such as networks that all stay at chance
-        is_same = mean[best] - mean[worst] <= rounding_between(mean[best], mean[worst])
-        return (1.0, 0.0) if is_same else (float("nan"), float("nan"))
-    between = float((n * (mean - np.average(mean, weights=n)) ** 2).sum())
-    variance = float(((n - 1) * std**2).sum()) / degrees
-    p = float(stats.f.sf(between / (choices - 1) / variance, choices - 1, degrees))
-    width = np.sqrt(variance / 2 * (1 / n[best] + 1 / n[worst]))
-    return p, _studentized(choices, degrees) * float(width)
+    choices = mean.shape[1]
+    p, half_widths = np.full((2, len(mean)), np.nan)
+    known = np.flatnonzero((n >= 2).all(axis=1)) if choices > 1 else np.arange(0)
+    mean, std, n = mean[known], std[known], n[known]
+    best = np.arange(len(known)), mean.argmax(axis=1)
+    worst = np.arange(len(known)), mean.argmin(axis=1)
+    is_constant = (std <= ROUNDING * np.abs(mean)).all(axis=1)  # such as networks all at chance
+    is_same = mean[best] - mean[worst] <= rounding_between(mean[best], mean[worst])
+    equal = known[is_constant & is_same]
+    p[equal], half_widths[equal] = 1.0, 0.0
+    degrees = (n - 1).sum(axis=1)
+    average = (n * mean).sum(axis=1) / n.sum(axis=1)
+    between = (n * (mean - average[:, None]) ** 2).sum(axis=1)
+    variance = ((n - 1) * std**2).sum(axis=1) / degrees
+    widths = np.sqrt(variance / 2 * (1 / n[best] + 1 / n[worst]))
+    tested = np.flatnonzero(~is_constant)
+    quantiles = [_studentized(choices, own) for own in degrees[tested].tolist()]
+    half_widths[known[tested]] = np.array(quantiles) * widths[tested]
+    ratio = between[tested] / (choices - 1) / variance[tested]
+    p[known[tested]] = stats.f.sf(ratio, choices - 1, degrees[tested])
+    return p, half_widths
 
 
 @cache

@@ -32,7 +32,7 @@ class Table:
     def markdown(self) -> str:
         """The caption, with its first sentence in bold, and a pipe table."""
         columns = [
-            _markdown_cells(list(map(str, self.body.iloc[:, place])))
+            _markdown_cells(list(map(str, self.body.iloc[:, place].tolist())))
             for place in range(self.body.shape[1])
         ]
         cells = pd.DataFrame(dict(enumerate(columns)), index=self.body.index)

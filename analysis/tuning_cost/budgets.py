@@ -51,20 +51,17 @@ def best_of_budgets(curves: Sequence[Curve]) -> pd.DataFrame:
         compared[AREA] = [curve.expected.averaged(most) for curve in methods]
         for budget, expected in compared.items():
             leads, wins = leaders(expected)
-            for place, (curve, own) in enumerate(zip(methods, expected, strict=True)):
-                mean, half = own.mean[0], half_widths(own.errors, own.degrees)[0]
-                rows.append(
-                    {
-                        **curve.where,
-                        "budget": budget,
-                        "test_mean": mean,
-                        "low": mean - half,
-                        "high": mean + half,
-                        "leads": leads[place],
-                        "wins": wins[place],
-                    }
-                )
+            means = np.concatenate([own.mean for own in expected])
+            errors = np.concatenate([own.errors for own in expected])
+            half = half_widths(errors, np.concatenate([own.degrees for own in expected]))
+            numbers = zip(means, means - half, means + half, leads, wins, strict=True)
+            for curve, of_method in zip(methods, numbers, strict=True):
+                found = dict(zip(_FOUND, of_method, strict=True))
+                rows.append({**curve.where, "budget": budget, **found})
     return pd.DataFrame(rows)
+
+
+_FOUND = ("test_mean", "low", "high", "leads", "wins")
 
 
 def leaders(expected: Sequence[Expected]) -> tuple[list[bool], list[bool]]:

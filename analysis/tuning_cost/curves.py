@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import family_keys, first_known, without_tuned
+from analysis.statistics.aggregate import (
+    family_keys,
+    first_known,
+    places_by,
+    without_tuned,
+)
 from analysis.statistics.intervals import t_interval
 from analysis.statistics.selection import Split
 from analysis.tuning_cost.family import Expected, Family, expected_of, half_widths
@@ -50,7 +55,7 @@ def curves_of(
     table = without_tuned(table, trials)
     keys = family_keys(table)
     has_result = (table["n"] > 0) | (table["diverged"] == table["seeds"])
-    is_over = has_result & (table["unfinished"] == 0)
+    is_over = (has_result & (table["unfinished"] == 0)).to_numpy()
     guess = metric.scores_of_guessing(table)
     guesses = np.full(len(table), np.nan) if guess is None else guess.to_numpy(float)
     columns = {
@@ -58,10 +63,10 @@ def curves_of(
         for name in ("n", "validation_n", "diverged", "validation_mean", "test_mean")
     }
     runs = _Runs(table, trials, metric)
-    found = []
-    numbered = table.assign(place=np.arange(len(table)), is_over=is_over)
-    for key, rows in numbered.groupby(keys, sort=False)[["place", "is_over"]]:
-        places = rows["place"].to_numpy()[rows["is_over"].to_numpy()]
+    where: list[dict[str, Any]] = []
+    families: list[Family] = []
+    for key, rows in places_by(table, keys):
+        places = rows[is_over[rows]]
         if not len(places):
             continue
         n, validation_n, diverged, *means = (own[places] for own in columns.values())
@@ -69,22 +74,25 @@ def curves_of(
         split: Split = wanted if is_there else "test"
         mean = means[split == "test"]
         seeds, chosen_scores, scores = runs.of(places, split)
-        family = Family(
-            seeds,
-            np.where(n > 0, diverged, diverged.max() + 1),  # what has no result is chosen last
-            np.where(n > 0, mean, -np.inf),
-            chosen_scores,
-            scores,
-            first_known(guesses[places]),
+        families.append(
+            Family(
+                seeds,
+                np.where(n > 0, diverged, diverged.max() + 1),  # what has no result is chosen last
+                np.where(n > 0, mean, -np.inf),
+                chosen_scores,
+                scores,
+                first_known(guesses[places]),
+            )
         )
-        where = {
-            **dict(zip(keys, key, strict=True)),
-            "configurations": len(places),
-            "unfinished": len(rows) - len(places),
-            "chosen_on": split if len(places) > 1 else "",
-        }
-        found.append(Curve(where, expected_of(family)))
-    return found
+        where.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "configurations": len(places),
+                "unfinished": len(rows) - len(places),
+                "chosen_on": split if len(places) > 1 else "",
+            }
+        )
+    return list(map(Curve, where, expected_of(families)))
 
 
 class _Runs:

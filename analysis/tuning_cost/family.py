@@ -1,10 +1,11 @@
 """The configurations of one method on one task, and what tuning it with few tries yields."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.statistics.intervals import CONFIDENCE
@@ -87,8 +88,8 @@ class Expected:
         )
 
 
-def expected_of(family: Family) -> Expected:
-    """Expected test scores of a family for every number of tries, exactly.
+def expected_of(families: Sequence[Family]) -> list[Expected]:
+    """Expected test scores of each family for every number of tries, exactly.
 
     The standard error of the mean holds the probabilities of the choices fixed. Let P_k be the
     probability that configuration k is chosen, n_k its number of finished seeds, and d_ks the
@@ -97,38 +98,73 @@ def expected_of(family: Family) -> Expected:
     is the error of a mean over seeds: seeds that configurations have in common are correlated.
 
     Args:
-        family: with at least one configuration.
+        families: with at least one configuration each. Those with equal numbers of configurations
+            and seeds are computed together.
     """
-    finished = (~np.isnan(family.scores)).sum(axis=1)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, family in enumerate(families):
+        alike.setdefault(family.scores.shape, []).append(place)
+    found: dict[int, Expected] = {}
+    for places in alike.values():
+        expected = _expected_of_alike([families[place] for place in places])
+        found |= zip(places, expected, strict=True)
+    return [found[place] for place in range(len(families))]
+
+
+def _expected_of_alike(families: Sequence[Family]) -> list[Expected]:
+    """The result of `expected_of` for families of one shape."""
+    scores = np.stack([family.scores for family in families])
+    chosen_scores = np.stack([family.chosen_scores for family in families])
+    failures = np.stack([family.failures for family in families])
+    choose_by = np.stack([family.choose_by for family in families])
+    guess = np.array([family.guess for family in families])[:, None]
+    finished = (~np.isnan(scores)).sum(axis=2)
     n = np.where(finished > 0, finished, np.nan)
-    means = np.where(finished > 0, np.nansum(family.scores, axis=1) / n, family.guess)
+    means = np.where(finished > 0, np.nansum(scores, axis=2) / n, guess)
     with np.errstate(invalid="ignore"):  # the spread of a single seed is 0 / 0, which is unknown
-        spread = (family.scores - means[:, None]) / np.sqrt(n * (n - 1))[:, None]
-    spread = np.where(np.isnan(family.scores), 0.0, spread)
-    whole = ~np.isnan(family.chosen_scores).any(axis=0)
-    alone = family.chosen_scores[:, whole]
-    own = np.where(np.isneginf(alone), family.guess, family.scores[:, whole])
-    failures = np.column_stack([family.failures, np.isneginf(alone)])
-    choose_by = np.column_stack([family.choose_by, alone])
-    of_means = 1 + spread.shape[1]
-    columns = np.repeat(np.arange(choose_by.shape[1]), [of_means, *([1] * alone.shape[1])])
+        spread = (scores - means[..., None]) / np.sqrt(n * (n - 1))[..., None]
+    spread = np.where(np.isnan(scores), 0.0, spread)
+    diverged = np.isneginf(chosen_scores)
+    own = np.where(diverged, guess[..., None], scores)
+    of_means = 1 + spread.shape[2]
     expected = expected_values(
-        np.column_stack([means, spread, own]), failures[:, columns], choose_by[:, columns]
+        _columns(means[..., None], spread, own),
+        _columns(np.repeat(failures[..., None], of_means, axis=2), diverged),
+        _columns(np.repeat(choose_by[..., None], of_means, axis=2), chosen_scores),
     )
-    return Expected(
-        family.seeds,
-        expected[:, 0],
-        expected[:, 1:of_means],
-        _least_seeds(np.where(finished > 0, n, np.inf), family) - 1,
-        expected[:, of_means:],
-    )
+    least = _least_seeds(np.where(finished > 0, n, np.inf).T, failures.T, choose_by.T)
+    by_family = expected.reshape(len(expected), len(families), -1)
+    whole = [~np.isnan(own).any(axis=0) for own in chosen_scores]
+    return [
+        Expected(
+            family.seeds,
+            by_family[:, place, 0],
+            by_family[:, place, 1:of_means],
+            least[:, place] - 1,
+            by_family[:, place, of_means:][:, whole[place]],
+        )
+        for place, family in enumerate(families)
+    ]
 
 
-def _least_seeds(n: Floats, family: Family) -> Floats:
-    """The least number of seeds of the configurations that may be the best of 1, 2, ... tries."""
-    order, ties = ordered(family.failures[:, None], family.choose_by[:, None])
-    from_here = np.minimum.accumulate(n[order[::-1, 0]])[::-1]
-    least: Floats = from_here[np.searchsorted(ties[:, 0], ties[:, 0])]
+def _columns(*parts: Floats | NDArray[np.bool_]) -> Floats:
+    """Join arrays (families, configurations, any) to (configurations, columns of all families)."""
+    joined = np.concatenate(parts, axis=2, dtype=float).swapaxes(0, 1)
+    columns: Floats = joined.reshape(len(joined), -1)
+    return columns
+
+
+def _least_seeds(n: Floats, failures: Floats, choose_by: Floats) -> Floats:
+    """The least number of seeds of the configurations that may be the best of 1, 2, ... tries.
+
+    The arguments and the result are (configurations, families).
+    """
+    order, ties = ordered(failures, choose_by)
+    ascending = np.take_along_axis(n, order, axis=0)
+    from_here = np.minimum.accumulate(ascending[::-1], axis=0)[::-1]
+    is_first = np.diff(ties, axis=0, prepend=-1) > 0
+    first = np.maximum.accumulate(np.where(is_first, np.arange(len(n))[:, None], 0), axis=0)
+    least: Floats = np.take_along_axis(from_here, first, axis=0)
     return least
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.columns import HISTORY
+from analysis.figures.drawn import Drawn
 from analysis.figures.gallery import all_figures
 from analysis.figures.heat_map import heat_map
 from analysis.figures.histograms import histogram_figure
@@ -16,7 +17,13 @@ from analysis.figures.maps import maps_figure
 from analysis.figures.pareto import axis_of_bits, pareto_figure
 from analysis.figures.pull_map import pull_map, pull_settings
 from analysis.figures.sensitivity import sensitivity_figure
-from analysis.figures.style import for_print, freeze_layout, labels_that_fit, method_styles
+from analysis.figures.style import (
+    for_print,
+    freeze_layout,
+    labels_that_fit,
+    method_styles,
+    panels,
+)
 from analysis.figures.training.curves import (
     decay_figure,
     decay_rows,
@@ -155,8 +162,51 @@ def test_long_names_of_rows_do_not_overlap() -> None:
 
 def test_the_heat_map_shows_the_selected(selected: pd.DataFrame) -> None:
     axes = heat_map(selected).axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["BC", "PC", "PQ"]
-    assert [text.get_text() for text in axes.texts] == ["91.0", "94.0", "70.0*"]
+    cells = [text.get_text() for text in axes.texts if text.get_transform() == axes.transData]
+    assert cells == ["91.0", "94.0", "70.0*"]
+    names = [text for text in axes.texts if text.get_transform() != axes.transData]
+    assert [text.get_text() for text in names] == ["BC", "PC", "PQ"]
+    with for_print():
+        freeze_layout(axes.figure)
+    panel = axes.get_window_extent()
+    for name, cell in zip(names, axes.texts, strict=False):
+        extent, number = name.get_window_extent(), cell.get_window_extent()
+        assert 0 <= extent.x0 < extent.x1 < panel.x0
+        assert (extent.y0 + extent.y1) / 2 == pytest.approx((number.y0 + number.y1) / 2, abs=2)
+
+
+def test_a_frozen_figure_is_drawn_as_one_whose_layout_is_computed(selected: pd.DataFrame) -> None:
+    """Titles and labels stay where matplotlib puts them when it draws a figure of this layout."""
+
+    def only_arranged(figure: Figure) -> None:
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+    for draw in (
+        lambda: sensitivity_figure(configurations(trials(EXAMPLE))),
+        lambda: heat_map(selected),
+    ):
+        files = []
+        for freeze in (only_arranged, freeze_layout):
+            with for_print():
+                freeze(figure := draw())
+                drawn = Drawn("name", "Section", "Caption.", figure)
+                files.append((drawn.svg, drawn.png))
+        assert files[0] == files[1]
+
+
+def test_a_title_makes_room_for_the_exponent_of_an_axis() -> None:
+    figure, grid = panels(1, 1)
+    (axes,) = grid.flat
+    axes.plot([1e-7, 2e-7])
+    axes.set_title("a title that is about as wide as its panel")
+    freeze_layout(figure)
+    figure.draw_without_rendering()
+    exponent, title = axes.yaxis.offsetText, axes.title
+    assert exponent.get_text()
+    assert title.get_window_extent().y0 >= exponent.get_window_extent().y1 - 1
 
 
 def test_curves_have_their_stage_boundary(selected: pd.DataFrame) -> None:

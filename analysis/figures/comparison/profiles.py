@@ -31,8 +31,8 @@ def profile_figure(profiles: pd.DataFrame, methods: Iterable[str] = ()) -> Figur
     figure, grid = panels(1, 1)
     figure.set_size_inches(_WIDTH, _HEIGHT)
     (axes,) = grid.flat
-    styles = method_styles([*methods, *profiles["method"]])
-    labels = drawable_labels(profiles["variant"])
+    styles = method_styles([*methods, *profiles["method"].unique()])
+    labels = drawable_labels(profiles["variant"].unique())
     areas = profiles.groupby("variant", sort=False)["share"].mean()
     ranks = {str(name): -float(area) for name, area in areas.items()}
     emphasis = emphasis_by(ranks, "largest area under the profile")

@@ -45,7 +45,7 @@ def tuning_curves(
     """
     settings, sets = settings_of(costs), sets_of(costs)
     figure, grid = panels(len(settings), len(sets), sharey="row", sharex="row")
-    styles = method_styles([*methods, *costs["method"]])
+    styles = method_styles([*methods, *costs["method"].unique()])
     further = axis_columns(costs)
     emphasis = emphasis_of(costs, metric)
     places = places_of_variants(emphasis.split(costs)[0], styles)

@@ -1,10 +1,12 @@
 """Methods over the tasks of a table of trials."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from analysis.across_settings.across_settings import ALL_PAIRS, AcrossSettings, across_settings
+from analysis.across_settings.measures import performance_profile, resamples
 from analysis.across_settings.tasks import BOUNDS, FULL_PRECISION, NONE, Scores, scores_of
 from analysis.findings import analyse
 from analysis.metric import ACCURACY, Metric
@@ -224,3 +226,19 @@ def test_further_axes_are_chosen_if_they_are_knobs_and_named_otherwise() -> None
     assert together["variant"].tolist() == ["BC", "PQ", "PC"]
     best = apart.set_index("variant")["mean"]
     assert together.set_index("variant")["mean"]["PC"] == pytest.approx(best["PC lr=1"])
+
+
+def test_a_profile_is_the_measure_at_each_threshold() -> None:
+    scores = scored(with_full_precision(made(noise=0.05)))
+    profiles = across_settings(scores).profiles
+    rng = np.random.default_rng(20212)  # that of the report, whose draws are these
+    for name, own in scores.variants.items():
+        counts = resamples(rng.integers(len(own), size=(2000, *own.shape)))
+        rows = profiles[profiles["variant"] == name]
+        assert len(rows) == 101
+        for row in rows.to_dict("records"):
+            threshold = np.array([row["threshold"]])
+            assert row["share"] == (own > threshold).mean()
+            of_resamples = performance_profile(own, counts, threshold)
+            low, high = np.quantile(of_resamples, [0.025, 0.975])
+            assert (row["share_low"], row["share_high"]) == pytest.approx((low, high))

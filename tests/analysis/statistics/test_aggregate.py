@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from analysis.columns import STATES
-from analysis.statistics.aggregate import COUNTS, WITHOUT, configurations
+from analysis.statistics.aggregate import (
+    COUNTS,
+    WITHOUT,
+    configurations,
+    place_of_highest,
+    places_of_highest,
+    stacks_of,
+)
 from analysis.statistics.intervals import t_interval
 from tests.analysis.frames import EXAMPLE, grid, trials
 
@@ -80,3 +87,32 @@ def test_every_state_is_counted_once_and_the_counts_add_up() -> None:
     row = configurations(frame).iloc[0]
     assert row["stopped"] == 1
     assert row[list(COUNTS)].sum() == row["seeds"] == len(STATES)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_highest_of_all_groups_are_those_of_each(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = np.concatenate([np.arange(20), rng.integers(0, 20, 60)])
+    values = rng.integers(-2, 3, 80) * (1 + 1e-12 * rng.standard_normal(80))  # with ties
+    values[rng.random(80) < 0.3] = np.nan
+    values[:2] = [np.inf, -np.inf]
+    expected = []
+    for group in range(20):
+        places = np.flatnonzero(groups == group)
+        expected.append(places[place_of_highest(values[places])])
+    assert places_of_highest(values, groups).tolist() == expected
+    assert places_of_highest(values[:0], groups[:0]).tolist() == []
+
+
+def test_stacks_have_the_rows_of_each_group_in_their_order() -> None:
+    groups = np.random.default_rng(0).integers(0, 30, 80)  # some numbers have no row
+    found = {
+        int(group): places.tolist()
+        for stacked, rows in stacks_of(groups)
+        for group, places in zip(stacked, rows, strict=True)
+    }
+    assert found == {
+        int(group): np.flatnonzero(groups == group).tolist() for group in np.unique(groups)
+    }
+    sizes = [rows.shape[1] for _, rows in stacks_of(groups)]
+    assert sizes == sorted(set(sizes))

@@ -1,10 +1,11 @@
 """Methods against one another, against scipy and by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.statistics.aggregate import configurations
+from analysis.statistics.aggregate import configurations, family_keys, highest
 from analysis.statistics.comparison import (
     compare_methods,
     improvements,
@@ -90,3 +91,43 @@ def test_those_lead_whom_a_paired_interval_does_not_tell_from_the_best() -> None
     assert not found["wins"].any()  # one seed has no interval
     frame = trials(rows)  # the highest mean has one seed only
     assert not with_leaders(configurations(frame), frame, ["set"])["leads"].any()
+
+
+def leaders_one_by_one(table: pd.DataFrame, frame: pd.DataFrame) -> tuple[set[str], set[str]]:
+    """The configurations that lead and that win, by a test of each pair with the best one."""
+    scores = frame.set_index(["configuration_id", "seed"])["test_accuracy"].dropna()
+    leads, wins = set(), set()
+    for _, group in table[table["n"] > 0].groupby(family_keys(table)):
+        best = highest(group)["configuration_id"]
+        others = [name for name in group["configuration_id"] if name != best]
+        lows = []
+        for name in others:
+            differences = (scores[best] - scores[name]).dropna()
+            enough = len(differences) > 1
+            t = stats.t.ppf(0.975, len(differences) - 1) if enough else np.nan
+            error = differences.std() / len(differences) ** 0.5 if enough else np.nan
+            lows.append(differences.mean() - t * error)
+        leads |= {name for name, low in zip(others, lows, strict=True) if low <= 0}
+        leads |= {best} if not np.isnan(lows).all() else set()
+        wins |= {best} if others and all(low > 0 for low in lows) else set()
+    return leads, wins
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_leaders_of_all_groups_are_those_of_each(seed: int) -> None:
+    frame = grid(
+        lambda method, levels, place, run: 0.7 + 0.05 * place * (method < "M2"),
+        methods=[f"M{number}" for number in range(12)],
+        rho0=(1e-3, 1e-2, 1e-1, 1.0),
+        seeds=6,
+        noise=0.01,
+        seed=seed,
+    )
+    frame = frame[np.random.default_rng(seed).random(len(frame)) < 0.7].reset_index(drop=True)
+    table = configurations(frame)
+    found = with_leaders(table, frame, family_keys(table))
+    leads, wins = leaders_one_by_one(table, frame)
+    assert set(table["configuration_id"][found["leads"]]) == leads
+    assert set(table["configuration_id"][found["wins"]]) == wins
+    assert wins
+    assert leads > wins

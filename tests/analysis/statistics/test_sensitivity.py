@@ -15,7 +15,7 @@ from analysis.schema import Measurements
 from analysis.statistics.aggregate import configurations
 from analysis.statistics.method_verdicts import method_verdicts
 from analysis.statistics.regrets import probability_best, regrets
-from analysis.statistics.sensitivity import range_within, sensitivity
+from analysis.statistics.sensitivity import range_within, sensitivity, slopes_of
 from analysis.tables.verdicts import verdict_table
 from tests.analysis.frames import EXAMPLE, grid, trials
 
@@ -400,3 +400,47 @@ def test_methods_without_rho0_and_methods_that_fail_have_their_line() -> None:
     assert of.loc["BC", "sets"] == ""  # the other seeds may work
     without = table[table["rho0"].isna()]
     assert method_verdicts(found.head(0), table=without).empty  # there is nothing to tune at all
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_methods_have_the_numbers_that_each_has_alone(seed: int) -> None:
+    frame = grid(
+        lambda method, levels, place, run: 0.8 + 0.01 * place,
+        methods=[f"M{number}" for number in range(8)],
+        rho0=(0.0, 1e-3, 1e-2, 1e-1),
+        seeds=4,
+        noise=0.01,
+        seed=seed,
+    )
+    rng = np.random.default_rng(seed)
+    frame = frame[rng.random(len(frame)) < 0.8].reset_index(drop=True)
+    late = rng.random(len(frame)) < 0.1
+    frame.loc[late, "state"] = rng.choice(["DIVERGED", "WAITING"], late.sum())
+    frame.loc[late, ["validation_accuracy", "test_accuracy"]] = np.nan
+    frame.loc[frame["method"] == "M0", "test_accuracy"] *= 0  # of which no two seeds differ
+    found = analysed(frame)
+    parts = [analysed(part) for _, part in frame.groupby(["method", "set"], sort=False)]
+    together = ["p_corrected", "p_best", "verdict"]
+    expected = pd.concat(parts, ignore_index=True).drop(columns=together)
+    spans = [name for name in found if name.startswith("equal_span")]  # of all methods, too
+    pd.testing.assert_frame_equal(
+        found.drop(columns=[*together, *spans]),
+        expected.drop(columns=spans),
+        check_dtype=False,
+        rtol=1e-12,
+    )
+
+
+def test_slopes_are_those_of_a_fit_of_each() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.standard_normal((20, 5))
+    places[rng.random((20, 5)) < 0.3] = np.nan
+    places[0] = 1.0  # a single place has no slope
+    mean, n = rng.standard_normal((20, 5)), rng.integers(1, 5, (20, 5)).astype(float)
+    for row, slope in enumerate(slopes_of(places, mean, n)):
+        known = ~np.isnan(places[row])
+        if len(np.unique(places[row][known])) < 2:
+            assert np.isnan(slope)
+            continue
+        fit = np.polyfit(places[row][known], mean[row][known], 1, w=np.sqrt(n[row][known]))
+        assert slope == pytest.approx(fit[0], rel=1e-9)

@@ -16,6 +16,7 @@ from analysis.statistics.selection import select
 from analysis.tables.tuning_cost import tuning_table
 from analysis.tuning_cost.budgets import AREA, best_of_budgets
 from analysis.tuning_cost.curves import curves_of, tuning_cost
+from analysis.tuning_cost.family import Family, expected_of
 from tests.analysis.frames import grid, trials
 
 
@@ -231,3 +232,23 @@ def test_the_table_has_the_methods_side_by_side() -> None:
     assert table.body["PC"].iloc[0].startswith("**83.11** ±")
     assert "Configurations: 4 of PQ and PC." in table.caption
     assert "chosen by the mean validation accuracy" in table.caption
+
+
+def test_families_that_are_computed_together_are_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    families = []
+    for number in range(40):
+        shape = (1 + number % 3, 1 + number % 4)
+        scores = rng.random(shape).round(1)  # with ties
+        diverged, missing = rng.random((2, *shape)) < 0.2
+        scores[diverged | missing] = np.nan
+        chosen = np.where(diverged, -np.inf, scores)
+        failures = diverged.sum(axis=1).astype(float)
+        choose_by = np.where(np.isnan(scores).all(axis=1), -np.inf, np.nansum(scores, axis=1))
+        seeds = np.arange(number, number + shape[1])
+        families.append(Family(seeds, failures, choose_by, chosen, scores, 0.1 * (number % 2)))
+    for family, found in zip(families, expected_of(families), strict=True):
+        (alone,) = expected_of([family])
+        assert found.single.shape[1] == (~np.isnan(family.chosen_scores).any(axis=0)).sum()
+        for name in ("seeds", "mean", "deviations", "degrees", "single"):
+            assert getattr(found, name) == pytest.approx(getattr(alone, name), nan_ok=True)
