@@ -59,7 +59,17 @@ class Candidate:
     @property
     def step(self) -> int:
         """The pruner's step after the seeds that are whole: a number of epochs, or of seeds."""
-        return self.num_seeds * (1 if self.spec.prunes_by_seeds else self.epochs)
+        return self.num_seeds * self._steps_of_seed
+
+    @property
+    def _steps_of_seed(self) -> int:
+        return 1 if self.spec.prunes_by_seeds else self.epochs
+
+    @property
+    def was_pruned(self) -> bool:
+        """Whether a driver that died had decided to prune it, before the next seed was whole."""
+        step = self.claim.pruned_at
+        return step is not None and step < self.step + self._steps_of_seed
 
     def add(self, cell: Cell, state: TrialState, result: Result) -> None:
         """Add the result of a trial of this configuration.

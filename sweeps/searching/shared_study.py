@@ -2,7 +2,7 @@
 
 import fcntl
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -22,6 +22,9 @@ from sweeps.storage.record_files import write_atomically
 from sweeps.storage.sharing import lock, locked
 from sweeps.study import StudySpec
 
+_PRUNED_AT = "pruned_at"
+"""Attribute of a configuration that is pruned: the step after which that was decided."""
+
 _COUNTED = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.RUNNING)
 """States that count against the budget; a failed configuration counts until it is repeated."""
 
@@ -33,12 +36,36 @@ class Claim:
     trial: optuna.Trial
     reported: int
     """The last step that was reported to the pruner, by a driver that died; 0 if there is none."""
+    pruned_at: int | None
+    """The step after which a driver that died had decided to prune it; None if it had not."""
     lock: BinaryIO
     """The lock is held while this file is open; it is released when the process dies."""
 
     def release(self) -> None:
         """Give the configuration up, so that another driver can claim it."""
         self.lock.close()
+
+
+class _EachOnce(optuna.Study):
+    """A study as its pruner sees it: a failed configuration counts until it is repeated.
+
+    The repetition has the same values, and each of them would count twice.
+    """
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[OptunaState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the configurations; the arguments are Optuna's."""
+        found = super().get_trials(deepcopy, states)
+        return [
+            trial
+            for place, trial in enumerate(found)
+            if trial.state is not OptunaState.FAIL
+            or not any(
+                later.params == trial.params and later.intermediate_values
+                for later in found[place + 1 :]
+            )
+        ]
 
 
 class SharedStudy:
@@ -86,6 +113,7 @@ class SharedStudy:
             self.study.set_user_attr("drivers", drivers + 1)
             sampler = spec.sampler(hash((spec.seed, drivers)) % 2**32)
             self.study.sampler = NamedSampler(sampler, spec.name)
+            self._judged = _EachOnce(spec.name, self.study._storage, pruner=spec.pruner)
 
     def claim(self, mine: Collection[int]) -> Claim | None:
         """Claim a configuration: one that a dead driver has left, or else a new one.
@@ -111,7 +139,8 @@ class SharedStudy:
                 if self._is_running(frozen.number):
                     # Optuna has no public way to continue a stored trial.
                     trial = optuna.trial.Trial(self.study, frozen._trial_id)
-                    return Claim(trial, max(frozen.intermediate_values, default=0), own)
+                    reported = max(frozen.intermediate_values, default=0)
+                    return Claim(trial, reported, frozen.user_attrs.get(_PRUNED_AT), own)
                 own.close()  # its driver has finished it since
             counted = sum(frozen.state in _COUNTED for frozen in trials)
             if counted + len(failed_points(self.study)) >= self._spec.configurations:
@@ -119,7 +148,27 @@ class SharedStudy:
             trial = self.study.ask()
             own = self._lock(trial.number)
             assert own is not None, "no other driver can know a new configuration"
-            return Claim(trial, 0, own)
+            return Claim(trial, 0, None, own)
+
+    def should_prune(self, claim: Claim, step: int) -> bool:
+        """Ask the pruner about a configuration, and store a decision to prune it.
+
+        After a crash, a pruner may decide otherwise if it is asked again: successive halving stores
+        that the configuration was compared after this step, and compares only after later ones.
+
+        Args:
+            claim: the configuration.
+            step: the last step that was reported.
+
+        Raises:
+            ConfigurationError: Optuna's storage or the study's pruner failed.
+        """
+        with errors_from("pruner", self._spec.name):
+            frozen = self.study._storage.get_trial(claim.trial._trial_id)
+            is_pruned = self._spec.pruner.prune(self._judged, frozen)
+            if is_pruned:
+                claim.trial.set_user_attr(_PRUNED_AT, step)
+        return is_pruned
 
     def tell(self, claim: Claim, excesses: Mapping[str, float], **outcome: Any) -> FrozenTrial:
         """Store how a configuration ended, and release its claim.

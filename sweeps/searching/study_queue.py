@@ -268,7 +268,7 @@ class StudyQueue(TrialQueue):
         if done == len(candidate.seeds):
             self._tell(candidate, values=candidate.objectives())
             return
-        if self.spec.prunes and done and self._should_prune(candidate):
+        if candidate.was_pruned or (self.spec.prunes and done and self._should_prune(candidate)):
             self._tell(candidate, state=OptunaState.PRUNED)
             return
         self.on_seed(candidate.seeds[done])
@@ -297,8 +297,7 @@ class StudyQueue(TrialQueue):
             candidate.reported = step
 
     def _should_prune(self, candidate: Candidate) -> bool:
-        with errors_from("pruner", self.spec.name):
-            return bool(candidate.trial.should_prune())
+        return self._shared.should_prune(candidate.claim, candidate.reported)
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
         self._failures_in_a_row += 1
