@@ -77,7 +77,7 @@ def compare(original: TrialFolder, again: TrialFolder) -> Comparison:
     ]
     return Comparison(
         weights=_missing_weights(original, before, after) or _different_weights(*networks),
-        history=_different_history(*histories),
+        history=_different_history(histories[0], histories[1], before.epochs),
         result=_different_result(before, after),
         tensors=len(networks[0]),
         epochs=len(histories[0]),
@@ -129,11 +129,23 @@ def _bytes(tensor: Tensor) -> bytes:
     return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def _different_history(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
-    for old, new in zip(before, after, strict=False):
+def _different_history(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], num_epochs: int
+) -> str:
+    """Say how histories differ; `num_epochs` is the number that the original had."""
+    found = {epoch["epoch"]: epoch for epoch in after}
+    for old in before:
+        new = found.get(old["epoch"])
+        if new is None:
+            continue
         for name in _different(old, new):
             values = _was(name, old[name], new.get(name))
             return f"differs from epoch {old['epoch']} on: {values}"
+    if len(before) < num_epochs:
+        return (
+            f"{num_epochs - len(before)} of {num_epochs} epochs of the original are missing, so "
+            "that they cannot be compared"
+        )
     if len(before) != len(after):
         return f"has {len(after)} epochs instead of {len(before)}"
     return ""

@@ -216,7 +216,7 @@ def test_a_trial_and_the_one_it_starts_from_are_reproduced_in_one_folder(
     assert f"runs: is the storage of trial {name}; give another folder" in done.stderr
 
 
-def test_a_network_that_was_removed_is_said_to_be_missing(tiny: Ran, tmp_path: Path) -> None:
+def test_what_was_removed_of_the_original_is_said_to_be_missing(tiny: Ran, tmp_path: Path) -> None:
     name = next(iter(sorted((tiny.folder / "runs" / "trials").iterdir()))).name
     again, original = Storage(tiny.folder / "runs").trial(name), Storage(tmp_path).trial(name)
     shutil.copytree(again.path, original.path)
@@ -229,6 +229,11 @@ def test_a_network_that_was_removed_is_said_to_be_missing(tiny: Ran, tmp_path: P
     original.result.write(replace(result, weights_sha256=""))
     assert compare(original, again).weights == (
         "the original's network is missing, so that they cannot be compared"
+    )
+    first, *_ = original.history.read_text().splitlines(keepends=True)
+    original.history.write_text(original.history.read_text().removeprefix(first))
+    assert compare(original, again).history == (
+        f"1 of {result.epochs} epochs of the original are missing, so that they cannot be compared"
     )
 
 
