@@ -147,10 +147,12 @@ class ProxOptimizer(LatentOptimizer):
             weights = {self._names[id(p)]: p for group in self.groups for p in group.parameters}
             require_still_there(model, weights)
         self._model = None
-        if self._watched.require_own(self.num_steps, self.name_of):
-            self.refresh()
+        for group in self._watched.require_own(self.num_steps, self.name_of):
+            if self.uses_prox:
+                group.refresh(self.num_steps)
         self._base_groups.give(self.param_groups, self.base.param_groups)
         loss = self.advance(closure)
+        self._watched.remember_drawn()
         self._base_groups.take(self.param_groups, self.base.param_groups)
         return loss
 

@@ -32,8 +32,19 @@ class WatchedWeights:
             for group in self._groups
             for parameter in group.parameters
         ]
+        self._drawn = [
+            group.evaluation.clone() if group.quantizer.random else None for group in self._groups
+        ]
 
-    def require_own(self, step: int, name_of: Callable[[Tensor], str]) -> bool:
+    def remember_drawn(self) -> None:
+        """Remember the weights of random maps, which another draw would not give, after a step."""
+        for group, drawn in zip(self._groups, self._drawn, strict=True):
+            if drawn is not None:
+                drawn.copy_(group.evaluation)
+
+    def require_own(
+        self, step: int, name_of: Callable[[Tensor], str]
+    ) -> Sequence[QuantizedWeights]:
         """Check that the weights are still views of the buffers, with the optimizer's values.
 
         Args:
@@ -41,8 +52,8 @@ class WatchedWeights:
             name_of: name of a parameter, for messages.
 
         Returns:
-            Whether values were written to the weights that the buffers may have: the same values,
-            or latents, which the model has if the rule takes the gradient at them.
+            Groups to whose latents other values were written, which they may have if the rule
+            takes the gradient at them. Their proximal weights are those of the former latents.
 
         Raises:
             ConfigurationError: if they are not.
@@ -57,10 +68,15 @@ class WatchedWeights:
                 )
             if parameter._version != version:
                 changed.setdefault(id(group), (group, parameter))
+        drawn = {id(group): own for group, own in zip(self._groups, self._drawn, strict=True)}
+        moved = []
         for group, parameter in changed.values():
-            if group.evaluation is not group.latent and not torch.equal(
-                group.evaluation, group.weights(step)
-            ):
+            own = drawn[id(group)]
+            if own is not None and torch.equal(group.evaluation, own):
+                continue
+            if group.evaluation is group.latent:
+                moved.append(group)
+            elif own is not None or not torch.equal(group.evaluation, group.weights(step)):
                 raise ConfigurationError(
                     f"{name_of(parameter)}: was overwritten after the optimizer was built, which "
                     "does not change its latent weights; load or broadcast the model's weights "
@@ -68,4 +84,4 @@ class WatchedWeights:
                 )
         if changed:
             self.remember()
-        return bool(changed)
+        return moved

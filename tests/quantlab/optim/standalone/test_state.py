@@ -18,6 +18,7 @@ from quantlab import ConfigurationError, Point, ProxOptimizer, Quantization
 from quantlab.backward_maps import ClippedIdentity
 from quantlab.mirror_maps.softmax import Softmax
 from quantlab.quantization_sets import TERNARY
+from quantlab.quantizers.mixture import RandomChoice
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
 from quantlab.quantizers.stochastic_rounding import StochasticRounding
@@ -33,6 +34,13 @@ KINDS = {
     "ProxQuant": Quantization(rule=PROX_QUANT, quantizer=PiecewiseLinear(TERNARY)),
     "gradient at latents": Quantization(rule=REVERSE_PROX_CONNECT, quantizer=PiecewiseLinear()),
     "random map": Quantization(rule=PROX_CONNECT, quantizer=StochasticRounding()),
+    "random map from its images": Quantization(rule=PROX_QUANT, quantizer=StochasticRounding()),
+    "random map beside latents": Quantization(
+        rule=REVERSE_PROX_CONNECT, quantizer=StochasticRounding()
+    ),
+    "random choice in rows": Quantization(
+        rule=PROX_CONNECT, quantizer=RandomChoice(), scale=LeastSquares(every=3), pull=0.2
+    ),
     "lifted": Quantization(
         rule=PROX_CONNECT, quantizer=Softmax(TERNARY), sharpness=Linear(1.0), pull=0.1
     ),
@@ -84,6 +92,28 @@ def test_a_resumed_run_is_bit_for_bit_that_of_an_uninterrupted_one(kind: str) ->
     for point in points:
         with ours.weights_at(point), fresh.weights_at(point):
             assert are_equal(model, resumed)
+
+
+@every_kind
+def test_writing_the_weights_that_are_there_changes_nothing(kind: str) -> None:
+    """DistributedDataParallel and load_state_dict write them. No numbers are drawn again."""
+    found = []
+    for writes in (False, True):
+        torch.manual_seed(0)
+        model = Net()
+        ours = prox(model, KINDS[kind])
+        for inputs in batches(5):
+            for _ in range(2 * writes):
+                model.load_state_dict(copy.deepcopy(model.state_dict()))
+            train(model, ours, [inputs])
+        found.append((model, ours, torch.get_rng_state()))
+    (model, _, random), (other, ours, other_random) = found
+    assert torch.equal(random, other_random)
+    assert are_equal(model, other)
+    other.load_state_dict(Net(seed=1).state_dict())
+    if ours.rule.gradient_at is Point.PROXIMAL:
+        with pytest.raises(ConfigurationError, match=r"was overwritten"):
+            ours.step()
 
 
 def test_an_optimizer_returns_to_a_state_from_before_its_average_began() -> None:
