@@ -196,7 +196,7 @@ def places_by(
     numbers = frame.groupby(list(keys), sort=False).ngroup().to_numpy()
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-    first = frame.iloc[order[starts]]
+    first = frame[list(keys)].iloc[order[starts]]
     found = zip(*(first[key].tolist() for key in keys), strict=True)
     yield from zip(found, np.split(order, starts[1:]), strict=True)
 

@@ -1,10 +1,11 @@
 """Table: formatted text in rows and columns, with a caption."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from unicodedata import combining, east_asian_width
 
 import pandas as pd
 
@@ -35,11 +36,10 @@ class Table:
             _markdown_cells(list(map(str, self.body.iloc[:, place].tolist())))
             for place in range(self.body.shape[1])
         ]
-        cells = pd.DataFrame(dict(enumerate(columns)), index=self.body.index)
-        cells.columns = [_markdown(str(column)) for column in self.body.columns]
+        heads = [_markdown(str(column)) for column in self.body.columns]
         title, rest = map(markdown_text, first_sentence(self.caption))
         caption = f"**{title}** {rest}".rstrip()
-        return f"{caption}\n\n{cells.to_markdown(index=False, disable_numparse=True)}\n"
+        return f"{caption}\n\n{_pipe_table(heads, columns)}\n"
 
 
 def first_sentence(caption: str) -> tuple[str, str]:
@@ -73,6 +73,32 @@ _MARKED = re.compile(r"(\*\*|__)(-?\d[^*_]*)\1(.*)", re.DOTALL)
 def _markdown_cells(cells: list[str]) -> list[str]:
     """The cells of a column with all Markdown escaped. Most columns have none."""
     return list(map(_markdown, cells)) if _MAY_CHANGE.search("\n".join(cells)) else cells
+
+
+def _pipe_table(heads: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown whose columns are aligned in plain text, too."""
+    padded = []
+    for head, column in zip(heads, columns, strict=True):
+        cells = [cell.strip() for cell in (head, *column)]
+        widths = list(map(_width, cells))
+        width = max(widths[0] + _ROOM, *widths)
+        first, *others = (
+            f" {cell}{' ' * (width - own)} " for cell, own in zip(cells, widths, strict=True)
+        )
+        padded.append([first, f":{'-' * (width + 1)}", *others])
+    return "\n".join(f"|{'|'.join(row)}|" for row in zip(*padded, strict=True))
+
+
+_ROOM = 2
+"""Spaces that follow a header at least."""
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    wide = sum(east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(bool(combining(letter)) for letter in text)
 
 
 _MARKUP = re.compile(
