@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from scipy import stats
@@ -169,8 +170,13 @@ class Objective:
         """Return the worst of several values."""
         return max(values) if self.direction == "minimize" else min(values)
 
-    def require_value(self, recipe: Recipe) -> None:
+    def require_value(self, recipe: Recipe, data_dir: Path | None = None) -> None:
         """Require a value for a made-up result of the recipe, before anything is trained.
+
+        Args:
+            recipe: the recipe.
+            data_dir: folder of the datasets; None to read none. Then, metrics that a small number
+                of classes does not have are there, unless the number is known without reading.
 
         Raises:
             ConfigurationError: see `value`; or the task of the recipe does not have the `curve`.
@@ -183,19 +189,34 @@ class Objective:
                 f"{type(recipe.task).__name__} has {', '.join(curves)}; "
                 "use validation_objective(METRIC) with its main metric, or curve=None"
             )
+        data, known = recipe.dataset, recipe.dataset.dimensions
+        if known is not None or data_dir is None:
+            self._require_value(recipe, None if known is None else known.num_classes)
+            return
+        try:
+            self._require_value(recipe, 1)
+        except ConfigurationError:
+            is_there = all((data_dir / name).exists() for name in data.files)
+            outputs = data.find_dimensions(data_dir).num_classes if is_there else None
+            self._require_value(recipe, outputs)
+
+    def _require_value(self, recipe: Recipe, outputs: int | None) -> None:
+        """Require a value for a number of outputs; None if that is unknown."""
+        task = recipe.task
+        metrics = [one for one in task.metrics if outputs is None or one.applies(outputs)]
         made_up = Result(
             state=TrialState.COMPLETE,
             time=1.7e9,
             epochs=recipe.epochs + recipe.batchnorm_epochs,
             steps=1000,
-            validation={metric.name: 0.6137 for metric in recipe.task.metrics},
-            test={metric.name: 0.5871 for metric in recipe.task.metrics},
+            validation={metric.name: 0.6137 for metric in metrics},
+            test={metric.name: 0.5871 for metric in metrics},
             bits=1.585,
             network_bits=2.161,
             file_bytes=1234,
             code_bits=1.641,
             compression=14.81,
-            classes=10,
+            classes=10 if outputs is None else outputs,
             training_images=1000,
         )
         try:

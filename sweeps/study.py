@@ -1,9 +1,10 @@
 """StudySpec: a search as a value, with its space of recipes, objectives, seeds and budget."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -353,13 +354,17 @@ class StudySpec:
         recipes = [variant.recipe for point in points for variant in self.variants(point)]
         for found in points if self.confirmation_settings else ():
             self.variants(found, unseen=True)
+        self.require_values(recipes)
+        return recipes
+
+    def require_values(self, recipes: Iterable[Recipe], data_dir: Path | None = None) -> None:
+        """Require that objectives and limits have values; see `Objective.require_value`."""
         limited = [constraint.value for constraint in self.constraints]
         for recipe, objective in product(recipes, [*self.objectives, *limited]):
             try:
-                objective.require_value(recipe)
+                objective.require_value(recipe, data_dir)
             except ConfigurationError as error:
                 raise ConfigurationError(f"study {self.name}: {error}") from error
-        return recipes
 
     def _at_random(self) -> list[Recipe]:
         """Return the recipe of the first random point that can be trained, if any.

@@ -255,7 +255,7 @@ def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> lis
     """
     trials = study.get_trials(deepcopy=False)
     states = states_of(spec, study, storage)
-    lines = [f"{spec.name}: {_counted(states)}"]
+    lines = [f"{spec.name}: {_counted(states)}", *_left_out(spec, study)]
     if "COMPLETE" not in states:
         return lines
     best = winner(spec, study)
@@ -271,6 +271,18 @@ def summary_lines(spec: StudySpec, study: optuna.Study, storage: Storage) -> lis
         front = sorted(study.best_trials, key=lambda trial: trial.values)
         lines += [f"front: {describe(spec, trial)}, {values_text(spec, trial)}" for trial in front]
     return lines
+
+
+def _left_out(spec: StudySpec, study: optuna.Study) -> list[str]:
+    """Return a line for each known point that is not evaluated, as the budget is spent."""
+    waiting = study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+    labels = [known_label(spec, trial.system_attrs.get("fixed_params", {})) for trial in waiting]
+    return [
+        f"known: {label}, not evaluated, because the budget of {spec.configurations} "
+        f"configurations is spent; enlarge `configurations` and search again"
+        for label in labels
+        if label and is_over(spec, study)
+    ]
 
 
 def is_over(spec: StudySpec, study: optuna.Study) -> bool:

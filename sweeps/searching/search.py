@@ -103,6 +103,7 @@ def run_study(
             runs_here=not resources.gpus,
             replicas=resources.execution.replicas,
         )
+        spec.require_values((cell.recipe for cell in examples), data_dir)
         if archive is not None:
             take_finished(archive, queue.cells, storage)
             queue.take = Taking(archive, storage)

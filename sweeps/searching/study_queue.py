@@ -100,8 +100,10 @@ class StudyQueue(TrialQueue):
         self._is_spent = not self._ready
         if self._is_spent:
             return []
-        key = self._pack_key(self._ready[0])
-        most = self._packing.size(key, self.spec.configurations)
+        first = self._ready[0]
+        key = self._pack_key(first)
+        is_alone = key.endswith(first.fingerprint)  # and no other configuration can join it
+        most = 1 if is_alone else self._packing.size(key, self.spec.configurations)
         while len(self._ready) < most and self._add_candidate():
             pass
         alike = [cell for cell in self._ready if self._pack_key(cell) == key][:most]

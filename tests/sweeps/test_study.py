@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import BaseTrial, FixedTrial
 
 from quantlab import ConfigurationError, Recipe, override
+from quantlab.datasets.digits import Digits
+from quantlab.datasets.in_memory import Images
+from quantlab.tasks.dimensions import Dimensions
 from quantlab.tasks.language_modelling import LanguageModelling, SymbolAccuracy
 from sweeps.searching.promotion import require_free
 from sweeps.study import (
@@ -185,6 +188,42 @@ def test_objectives_are_tried_before_anything_is_trained(of: Any, message: str) 
     expected = rf"study made: objective 'mine': .*{message}.*made-up result"
     with pytest.raises(ConfigurationError, match=expected):
         spec(objectives=(VALIDATION_ACCURACY, objective)).require_valid()
+
+
+@dataclass(frozen=True)
+class ThreeDigits(Digits):
+    """The first three digits, of which no top-5 accuracy is measured."""
+
+    def read(self, data_dir: Path) -> tuple[Images, Images, int]:
+        train, test, _ = super().read(data_dir)
+        train, test = (one.take((one.labels < 3).nonzero()[:, 0]) for one in (train, test))
+        return train, test, 3
+
+
+@dataclass(frozen=True)
+class KnownThreeDigits(ThreeDigits):
+    """Whose number of classes is known without reading them."""
+
+    @property
+    def dimensions(self) -> Dimensions:
+        return Dimensions(3, (1, 8, 8))
+
+
+def test_an_objective_on_a_metric_that_few_classes_do_not_have(tmp_path: Path) -> None:
+    def top5(recipe: Recipe, result: Mapping[str, Any]) -> float:
+        return float(result["validation_accuracy_top5"])
+
+    objective = Objective("top 5", "maximize", of=top5, of_diverged=0.0)
+    sizes = {"train_images": 100, "validation_images": 50, "test_images": 50}
+    objective.require_value(quantized())
+    missing = "objective 'top 5': KeyError: 'validation_accuracy_top5' .*before anything was tr"
+    with pytest.raises(ConfigurationError, match=missing):
+        objective.require_value(quantized(dataset=KnownThreeDigits(**sizes)))
+    few = quantized(dataset=ThreeDigits(**sizes))
+    objective.require_value(few)
+    with pytest.raises(ConfigurationError, match=missing):
+        objective.require_value(few, tmp_path)
+    VALIDATION_ACCURACY.require_value(few, tmp_path / "which is not read")
 
 
 def test_objectives_of_any_metric_and_size() -> None:

@@ -19,7 +19,7 @@ from optuna.trial import TrialState as OptunaState
 from quantlab import ConfigurationError, Recipe, override
 from sweeps.placement.packing import Packing
 from sweeps.searching import shared_study
-from sweeps.searching.results import failed_points, num_finished
+from sweeps.searching.results import failed_points, num_finished, summary_lines
 from sweeps.searching.study_queue import StudyQueue
 from sweeps.storage import Storage, TrialState
 from sweeps.storage.records import Failure
@@ -55,6 +55,23 @@ def test_known_points_come_first(tmp_path: Path) -> None:
     assert [trial.params["rho0"] for trial in queue.study.trials[:2]] == [0.1, 0.5]
     StudyQueue(spec(known={"a": {"rho0": 0.1}}, configurations=4), storage)  # not once more
     assert len(queue.study.trials) == 4
+
+
+def test_a_known_point_beyond_the_budget_is_named(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    run(StudyQueue(spec(configurations=2, seeds=(0,)), storage), storage)
+    late = {"seeds": (0,), "known": {"PC": {"rho0": 0.1}}}
+    made = spec(configurations=2, **late)
+    queue = StudyQueue(made, storage)
+    run(queue, storage)
+    line = "known: PC, not evaluated, because the budget of 2 configurations is spent; enlarge"
+    assert [one for one in summary_lines(made, queue.study, storage) if one.startswith(line)]
+    larger = spec(configurations=3, **late)
+    queue = StudyQueue(larger, storage)
+    assert "not evaluated" not in "\n".join(summary_lines(larger, queue.study, storage))
+    run(queue, storage)
+    assert queue.study.trials[-1].params == {"rho0": 0.1}
+    assert "not evaluated" not in "\n".join(summary_lines(larger, queue.study, storage))
 
 
 def test_a_search_continues_after_drivers_died(tmp_path: Path) -> None:
@@ -336,6 +353,8 @@ def test_a_pack_that_dies_again_is_trained_one_by_one(tmp_path: Path) -> None:
         again = queue.next()
         assert {cell.fingerprint for cell in again} <= {cell.fingerprint for cell in pack}
     assert len(again) == 1
+    assert len(queue.next()) == 1
+    assert len(queue.study.trials) == 2  # none is sampled ahead for a trial that nothing joins
 
 
 def test_the_same_point_twice_is_trained_once(tmp_path: Path) -> None:
