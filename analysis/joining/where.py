@@ -138,13 +138,13 @@ class _Reading:
     def _comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
         if type(operator) not in _COMPARISONS:
             raise ConditionError(f"`is` compares no values; {_FORM}")
-        is_list = isinstance(right, ast.List | ast.Tuple | ast.Set)
-        if is_list != isinstance(operator, ast.In | ast.NotIn):
-            raise ConditionError(
-                f"{self._shown(right)} must be "
-                + ("one value" if is_list else "a list such as ['PC', 'PQ'] after `in`")
-                + f"; {_FORM}"
-            )
+        for side, may_be_list in ((left, False), (right, isinstance(operator, ast.In | ast.NotIn))):
+            if isinstance(side, ast.List | ast.Tuple | ast.Set) != may_be_list:
+                raise ConditionError(
+                    f"{self._shown(side)} must be "
+                    + ("a list such as ['PC', 'PQ'] after `in`" if may_be_list else "one value")
+                    + f"; {_FORM}"
+                )
         sides = [left, right]
         if self._is_text(left) or self._is_text(right):
             if not isinstance(operator, _EQUALITIES):
@@ -162,7 +162,7 @@ class _Reading:
                 if (column := self._column(sides[place])) is not None:
                     self._require_values(column, sides[other])
         else:
-            texts = [self._known(self._number(side)) for side in sides]
+            texts = [self._known(self._numbers(side)) for side in sides]
         return f"({texts[0]} {_COMPARISONS[type(operator)]} {texts[1]})"
 
     def _is_text(self, node: ast.expr) -> bool:
@@ -194,10 +194,14 @@ class _Reading:
             )
         return str(node.value)
 
-    def _number(self, node: ast.expr) -> Any:
-        """A part of the condition that is a number for each trial: a column, or a constant."""
+    def _numbers(self, node: ast.expr) -> Any:
+        """A side of a comparison: a list of constants, or see `_number`."""
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
             return [self._constant_number(one) for one in node.elts]
+        return self._number(node)
+
+    def _number(self, node: ast.expr) -> Any:
+        """A part of the condition that is a number for each trial: a column, or a constant."""
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
             left, right = self._number(node.left), self._number(node.right)
             return computed(left, _ARITHMETIC[type(node.op)], right)

@@ -11,7 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from quantlab import ConfigurationError
-from sweeps.cli.chosen import load_chosen_or_study, refuse_selection, refuse_study_storage
+from sweeps.cli.chosen import (
+    load_chosen_or_study,
+    meant_of,
+    refuse_selection,
+    refuse_study_storage,
+)
 from sweeps.cli.command_line import changed_options, command_line
 from sweeps.cli.exit_codes import EXIT_INCOMPLETE
 from sweeps.cli.inventory import print_removal
@@ -37,6 +42,7 @@ from sweeps.inventory.removal import (
     size_of,
 )
 from sweeps.loading import load_either, named_studies, named_sweeps
+from sweeps.loading.either import load_users_file
 from sweeps.searching.known_studies import delete_study, is_in_optuna, studies_of
 from sweeps.searching.results import cells_of, load
 from sweeps.selection.part_of_sweep import PartOfSweep
@@ -258,8 +264,12 @@ def _cells(
 
 
 def _kept(name: str, storage: Storage, options: argparse.Namespace) -> KnownSweep:
-    file, of_both = split(name)
-    spec = load_either(file, of_both=of_both or "study")
+    file, name_in_file = split(name)
+    if file.endswith(".py"):
+        named = argparse.Namespace(sweep=file, name_in_file=name_in_file)
+        spec = meant_of(load_users_file(file), named, "study", chooses=False)
+    else:
+        spec = load_either(file)
     trials = known_trials(_cells(spec, storage, options))
     return KnownSweep(name=spec.name, kind=_kind(spec), trials=trials)
 

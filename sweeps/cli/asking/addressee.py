@@ -53,13 +53,13 @@ def addressee_of(options: argparse.Namespace, storage: Storage) -> Addressee:
         ConfigurationError: no command has trained it in this storage, or an option is invalid.
     """
     if not changed_options(options, *SELECTION):
-        return Addressee(_recorded(options.sweep, storage, options.name_in_file), None, "")
+        return Addressee(_recorded(options.sweep, storage, options), None, "")
     from sweeps.cli.chosen import chosen_of, load_either_named
 
     loaded = load_either_named(options, outlined=True)
     assert isinstance(loaded, SweepSpec), "of a study, no trials can be chosen"
     spec = chosen_of(loaded, options)
-    known = _recorded(spec.name, storage)
+    known = _recorded(spec.name, storage, options)
     if not isinstance(spec, PartOfSweep) or spec.report == spec.name:
         return Addressee(known, None, "")  # the whole of a sweep that --set has changed
     trials = [cell.fingerprint for cell in spec.cells]
@@ -67,20 +67,22 @@ def addressee_of(options: argparse.Namespace, storage: Storage) -> Addressee:
     return Addressee(known, trials, conditions, loaded)
 
 
-def _recorded(name_or_path: str, storage: Storage, name_in_file: str = "") -> KnownSweep:
+def _recorded(name_or_path: str, storage: Storage, options: argparse.Namespace) -> KnownSweep:
+    """Return the record of a name or of a file, with the name in it that the options give."""
     known = recorded(storage)
     name, of_file = name_or_path, list[KnownSweep]()
     if name_or_path.endswith(".py"):
         path = os.path.abspath(name_or_path)
         of_file = [one for one in known if one.source == path]
-        if name_in_file:
-            of_file = [one for one in of_file if one.name == name_in_file]
+        if options.name_in_file:
+            of_file = [one for one in of_file if one.name == options.name_in_file]
         if len(of_file) == 1:
             return of_file[0]
-        from sweeps.loading import load_either
+        from sweeps.cli.chosen import meant_of
+        from sweeps.loading.either import load_users_file
 
         # The file was moved, or it has defined sweeps of several names, one after the other.
-        name = load_either(name_or_path, of_both=name_in_file or "study").name
+        name = meant_of(load_users_file(name_or_path), options, chooses=False).name
     for one in known:
         if one.name == name:
             return one

@@ -158,7 +158,8 @@ def _to_run(options: argparse.Namespace) -> tuple[list[str], str, "Resources", s
     spec: SweepSpec | StudySpec | None = None
     if options.sweep.endswith(".py"):
         file = load_users_file(options.sweep)
-        chooses = any(word.partition("=")[0].removeprefix("--") in SELECTION for word in rest)
+        choosing = {f"--{name}" for name in SELECTION}
+        chooses = any(word.partition("=")[0] in choosing for word in rest)
         spec = meant_of(file, options, chooses=chooses)
         # The job, and the command that is printed, mean the same, whatever stands for the other.
         given = f"{options.sweep}:{spec.name}" if file.name_of_other(spec) else given

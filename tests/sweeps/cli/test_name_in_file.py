@@ -99,6 +99,10 @@ def test_another_name_is_refused_in_a_line(
         ((f"{FILE}:tiny",), f"sweeps run {FILE}:tiny --address"),
         ((f"{FILE}:tiny-study",), f"sweeps search {FILE}:tiny-study --address"),
         ((FILE,), f"sweeps search {FILE}:tiny-study --address"),
+        (
+            (FILE, "--", "--storage", "seeds"),
+            f"sweeps search {FILE}:tiny-study --storage seeds --address",
+        ),
         ((FILE, "--", "--only", "seed=0"), f"sweeps run {FILE}:tiny --only seed=0 --address"),
         ((FILE, "--", "--set=epochs=3"), f"sweeps run {FILE}:tiny --set=epochs=3 --address"),
     ],
@@ -110,7 +114,8 @@ def test_a_job_of_slurm_runs_what_is_meant(
     assert done.returncode == 0, done.stderr
     assert f"exec {command} " in (folder / "job").read_text()
     assert loads(folder) == 1
-    assert ("is meant here" in done.stderr) == (arguments == (FILE,))
+    is_told = arguments[0] == FILE and "search" in command
+    assert ("is meant here" in done.stderr) == is_told
 
 
 def test_a_remembered_name_loads_the_file_once(
@@ -134,6 +139,29 @@ def test_a_request_to_chosen_trials_loads_the_file_once(
         assert "3 trials of tiny are resumed." in said
         assert loads(folder) == 1
     assert not requests.paused()
+
+
+@pytest.mark.parametrize("command", ["pause", "cancel", "resume"])
+@pytest.mark.parametrize("name", ["tin", "tiny-"])
+def test_a_request_to_another_name_is_refused(
+    storage: Storage, folder: Path, quick_command: Command, command: str, name: str
+) -> None:
+    """Also if the file has one thing alone, which is recorded."""
+    if name == "tin":
+        (folder / FILE).write_text(TINY)
+    done = quick_command(folder, command, f"{FILE}:{name}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{FILE}:{name}: the file defines tiny" in done.stderr
+    assert not Requests(storage, "tiny").paused()
+
+
+def test_a_name_of_what_is_kept_is_one_of_its_file(
+    storage: Storage, folder: Path, quick_command: Command
+) -> None:
+    done = quick_command(folder, "rm", "--orphans", "--keep", f"{FILE}:tin")
+    assert done.returncode == 2
+    assert f"{FILE}:tin: the file defines tiny-study and tiny, and nothing of this" in done.stderr
+    assert quick_command(folder, "rm", "--orphans", "--keep", f"{FILE}:tiny").returncode == 0
 
 
 def test_a_file_with_a_sweep_alone_is_loaded_once_for_a_job(
