@@ -5,6 +5,7 @@ from typing import Any
 import optuna
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FixedTrial, FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
 from quantlab import ConfigurationError
 from quantlab.canonical import canonical_key
@@ -14,6 +15,9 @@ from sweeps.study import StudySpec
 
 _ATTRIBUTE = "judged_by"
 """Attribute of the study in Optuna's storage: by what its configurations are judged."""
+
+_COMPARED = "what the pruner compares"
+"""Name of the unit of the pruner's steps in this record."""
 
 
 def require_comparable(spec: StudySpec, study: optuna.Study) -> None:
@@ -31,8 +35,12 @@ def require_comparable(spec: StudySpec, study: optuna.Study) -> None:
     for name, value in (now | later).items():
         if before is None:
             break
-        # A record of an earlier release says nothing of what that release did not record.
-        earlier = before.get(name, value if name in later else type(value)())
+        if name in before:
+            earlier = before[name]
+        elif name == _COMPARED:
+            earlier = _compared_before(spec, study)
+        else:  # an earlier release recorded nothing of what later ones record
+            earlier = value if name in later else type(value)()
         if earlier != value:
             raise ConfigurationError(
                 f"study {spec.name}: {name} changed from {earlier} to {value} since the "
@@ -74,7 +82,7 @@ def _judged_by_since(spec: StudySpec) -> dict[str, Any]:
         # As text, because JSON has no infinite numbers.
         "values of diverged trials": [repr(one.of_diverged) for one in spec.objectives],
         "directions of the limits": [limit.value.direction for limit in spec.constraints],
-        "what the pruner compares": _compared(spec),
+        _COMPARED: _compared(spec),
         "first and reduction of seed_halving": list(halving or ()),
     }
     return {name: value for name, value in found.items() if value}
@@ -87,6 +95,24 @@ def _compared(spec: StudySpec) -> str:
     if spec.prunes_by_seeds:
         return "whole seeds"
     return f"epochs of {spec.objectives[0].curve}" if spec.prunes_within_seeds else "epochs"
+
+
+def _compared_before(spec: StudySpec, study: optuna.Study) -> str:
+    """Return what the pruner has compared in a study of a release that did not record it.
+
+    The last step of a complete configuration is its number of seeds, or of the epochs of all. If
+    one has the steps of now, it is what is compared now.
+    """
+    others = set()
+    for frozen in study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,)):
+        trained = spec.variants(recipe_of(spec, frozen))[0].recipe
+        epochs = trained.epochs + trained.batchnorm_epochs
+        own, other = (1, epochs) if spec.prunes_by_seeds else (epochs, 1)
+        if frozen.last_step in (None, own * len(spec.seeds)):
+            return _compared(spec)
+        if frozen.last_step == other * len(spec.seeds):
+            others.add("epochs" if spec.prunes_by_seeds else "whole seeds")
+    return others.pop() if others else _compared(spec)
 
 
 def _require_same_parameters(spec: StudySpec, before: FrozenTrial) -> None:

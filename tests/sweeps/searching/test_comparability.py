@@ -74,19 +74,24 @@ def test_what_the_results_are_compared_by_is_kept(
         StudyQueue(changed, storage)
 
 
-def test_a_study_of_an_earlier_release_goes_on_and_is_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["epochs", "seeds"])
+def test_a_study_of_an_earlier_release_goes_on_and_is_recorded(tmp_path: Path, name: str) -> None:
     storage = Storage(tmp_path)
-    queue = StudyQueue(spec(configurations=2), storage)
+    queue = StudyQueue(spec(configurations=2, **BEGUN[name]), storage)
     run(queue, storage)
     kept = queue.study.user_attrs["judged_by"]
     earlier = {name: kept[name] for name in ("objectives", "seeds")}
     queue.study.set_user_attr("judged_by", earlier)
-    again = StudyQueue(spec(configurations=3), storage)
+    other = BEGUN["halving" if name == "epochs" else "epochs"]
+    with pytest.raises(ConfigurationError, match="what the pruner compares changed from"):
+        StudyQueue(spec(**other), storage)
+    assert queue.study.user_attrs["judged_by"] == earlier
+    again = StudyQueue(spec(configurations=3, **BEGUN[name]), storage)
     assert again.study.user_attrs["judged_by"] == {
         name: value for name, value in kept.items() if value
     }
-    with pytest.raises(ConfigurationError, match="what the pruner compares changed"):
-        StudyQueue(spec(pruner=seed_halving()), storage)
+    with pytest.raises(ConfigurationError, match="what the pruner compares changed from"):
+        StudyQueue(spec(**other), storage)
 
 
 def test_the_rungs_of_an_earlier_search_are_remembered(tmp_path: Path) -> None:
