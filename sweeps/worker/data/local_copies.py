@@ -6,7 +6,8 @@ They are in::
 
 A folder that trials may read is only added to. If data that it has was changed, the next number is
 made, with links to all that has not changed. A folder goes when a later one is there and the last
-process that reads it has ended.
+process that reads it has ended. Users of a machine may have one scratch folder: whoever may not add
+to the copies of another user reads them, and has own ones beside them for what they lack.
 """
 
 import fcntl
@@ -53,14 +54,12 @@ def local_copy(
     """
     path = data_dir.absolute()
     root = scratch / f"{path.name}-{sha256(os.fsencode(path)).hexdigest()[:8]}"
-    root.mkdir(parents=True, exist_ok=True)
     wanted = {name: state_of(data_dir / name) for name in sorted(names)}
-    with _together(root):
-        target = _latest(root)
-        is_there = target is not None and _has(target, wanted)
-        if target is not None and is_there:
-            _read_from_now_on(target)
-    if target is None or not is_there:
+    target = _whole(root, wanted)
+    if target is None and not os.access(root, os.W_OK):
+        root = root.with_name(f"{root.name}-{os.getuid()}")
+        target = _whole(root, wanted)
+    if target is None:
         with exclusive(root, only_wait=False):
             target = _latest(root)
             if target is None or _changed(target, wanted):
@@ -76,6 +75,19 @@ def local_copy(
         check(target)
     _remove_unread(root, target)
     return target
+
+
+def _whole(root: Path, wanted: Mapping[str, str]) -> Path | None:
+    """Return the latest folder, to be read from now on, if it has everything; None otherwise."""
+    root.mkdir(parents=True, exist_ok=True)
+    if not os.access(root, os.R_OK | os.X_OK):  # of another user, for nobody else
+        return None
+    with _together(root):
+        target = _latest(root)
+        if target is None or not _has(target, wanted):
+            return None
+        _read_from_now_on(target)
+        return target
 
 
 @contextmanager

@@ -97,6 +97,25 @@ def test_each_data_folder_has_its_own(data: Path, tmp_path: Path) -> None:
         assert contents(local_copy(folder, scratch, NAMES, nothing)) == contents(folder)
 
 
+def test_another_user_has_own_copies_of_what_those_of_the_first_lack(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, the system's own answer cannot be had."""
+    scratch, refused = tmp_path / "scratch", os.W_OK
+    first = local_copy(data, scratch, ("mine.npz",), nothing)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != first.parent or not mode & refused
+    )
+    assert local_copy(data, scratch, ("mine.npz",), nothing) == first
+    second = local_copy(data, scratch, NAMES, nothing)
+    assert second.parent != first.parent
+    assert contents(second) == contents(data)
+    assert contents(first) == {"mine.npz": "first numbers"}
+    assert local_copy(data, scratch, NAMES, nothing) == second
+    refused |= os.R_OK
+    assert local_copy(data, scratch, ("mine.npz",), nothing) == second
+
+
 def test_an_archive_that_was_replaced_is_unpacked_again(data: Path) -> None:
     for number in range(2):
         shutil.rmtree(data / "pictures", ignore_errors=True)
