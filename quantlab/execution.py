@@ -59,7 +59,8 @@ class Execution:
     """Number of processes that read the examples of datasets that are not in memory; 0 for none."""
     threads: int = 1
     """Number of CPU threads of a trial. Two trials with one thread each are faster than one trial
-    with two. Sums are taken in another order with another number."""
+    with two. Sums are taken in another order with another number. With 1, a trial that is trained
+    without `sweeps` has the number that the process has; records say which."""
     replicas: int = 1
     """Number of processes that train a trial together, each on a share of every batch and on its
     own GPU or CPUs; see `quantlab.distributed.data_parallel`. `workers` and `threads` are those of
@@ -75,7 +76,8 @@ class Execution:
         """Set the modes that torch, cuBLAS and glibc have for the whole process only.
 
         On CUDA these are deterministic algorithms and the environment variable
-        ``CUBLAS_WORKSPACE_CONFIG``, on the CPU the allocator's thresholds (see `keep_memory`).
+        ``CUBLAS_WORKSPACE_CONFIG``, on the CPU the allocator's thresholds (see `keep_memory`) and
+        the number of threads, unless `threads` is 1.
         Training and evaluation call this method when they begin; constructors do not.
 
         Args:
@@ -88,8 +90,11 @@ class Execution:
             torch.use_deterministic_algorithms(self.deterministic)
             # No code here reads memory before it writes to it, so filling it is not needed.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        elif device.type == "cpu" and self.keep_memory:
+            return
+        if device.type == "cpu" and self.keep_memory:
             keep_freed_memory()
+        if self.threads > 1:
+            torch.set_num_threads(self.threads)
 
     @contextmanager
     def prepared(self, device: "torch.device") -> Iterator[None]:
@@ -118,6 +123,18 @@ class Execution:
                 os.environ.pop(_WORKSPACE, None)
             torch.use_deterministic_algorithms(was_deterministic, warn_only=only_warned)
             settings.fill_uninitialized_memory = filled
+
+    def used(self, device: "torch.device") -> "Execution":
+        """Return the options with which the process computes on a device.
+
+        Args:
+            device: the device that the process computes on.
+        """
+        import torch
+
+        if device.type != "cpu" or self.threads > 1:
+            return self
+        return replace(self, threads=torch.get_num_threads())
 
     def rounds_like(self, other: "Execution") -> bool:
         """Whether a trial can switch between the two options without a difference in any bit."""

@@ -25,6 +25,8 @@ _EXEMPT = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 """Methods that torch exempts from compilation, for which it imports the compiler when they run."""
 _SHOWN = 12
 """Largest number of names in a message."""
+_SHAPES = ((1,), (1, 1))
+"""Shapes of the parameter that options are tried with. Muon takes matrices only."""
 _FACTOR = "learning_rate_factor"
 """Key of a group of torch's optimizers with `ParameterGroup.learning_rate_factor`."""
 
@@ -120,8 +122,17 @@ class OptimizerSpec:
             parameters: parameters that it updates, or groups of them in torch's form.
             execution: keyword arguments that choose an implementation, such as ``fused``. Those in
                 `options` take precedence.
+
+        Raises:
+            ConfigurationError: if the optimizer does not take parameters of these shapes.
         """
-        optimizer = self._built(parameters, {**execution, **self.options})
+        try:
+            optimizer = self._built(parameters, {**execution, **self.options})
+        except ValueError as error:  # the options have been tried
+            raise ConfigurationError(
+                f"OptimizerSpec.algorithm = {self.algorithm.__name__}: must be an optimizer of "
+                f"these parameters; it raised: {error}"
+            ) from error
         rate = value_at(self.learning_rate, 0, 1, "optimizer.learning_rate")
         set_learning_rate(optimizer.param_groups, rate)
         return optimizer
@@ -154,15 +165,18 @@ class OptimizerSpec:
 
     def _tried(self, where: str, options: Mapping[str, Any]) -> Optimizer:
         """Build the optimizer of one number, to check options."""
-        try:
-            return self._built([nn.Parameter(torch.zeros(1))], {**self.options, **options})
-        except ConfigurationError:
-            raise
-        except Exception as error:  # torch's and users' optimizers raise errors of many types
-            raise ConfigurationError(
-                f"{where} = {brief(dict(options))}: must be keyword arguments that "
-                f"{self.algorithm.__name__} accepts; it raised: {error}"
-            ) from error
+        failed: Exception | None = None
+        for shape in _SHAPES:
+            try:
+                return self._built([nn.Parameter(torch.zeros(shape))], {**self.options, **options})
+            except ConfigurationError:
+                raise
+            except Exception as error:  # torch's and users' optimizers raise errors of many types
+                failed = failed or error
+        raise ConfigurationError(
+            f"{where} = {brief(dict(options))}: must be keyword arguments that "
+            f"{self.algorithm.__name__} accepts; it raised: {failed}"
+        ) from failed
 
 
 @cache

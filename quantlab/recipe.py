@@ -9,7 +9,7 @@ from quantlab.initial_weights import InitialWeights
 from quantlab.models import ModelSpec
 from quantlab.optimizer_spec import OptimizerSpec, ParameterGroup
 from quantlab.plain_values import require_count, require_instance
-from quantlab.schedules import Cosine, Polynomial, Schedule, Sequential
+from quantlab.settings.learning_rate import require_positive_rate
 from quantlab.settings.moving_average import MovingAverage
 from quantlab.settings.overriding import override
 from quantlab.settings.quantization import Averaging, Quantization, WeightGroup, pull_at
@@ -125,7 +125,7 @@ class Recipe:
                 f"{type(self.dataset).__name__}.validation_images is 0; hold out validation images "
                 "to choose the epoch"
             )
-        _require_positive_rate(self.optimizer.learning_rate, self.epochs + self.batchnorm_epochs)
+        require_positive_rate(self.optimizer.learning_rate, self.epochs + self.batchnorm_epochs)
         averaging = self.quantization and self.quantization.averaging
         if averaging and averaging.start_epoch >= self.epochs:
             raise ConfigurationError(
@@ -161,25 +161,3 @@ _PARTS = {
     "quantization": Quantization,
     "task": Task,
 }
-
-
-def _require_positive_rate(rate: Schedule, epochs: int, before: int = 0) -> None:
-    """Check that a learning rate does not reach 0 before the last epoch.
-
-    Args:
-        rate: the schedule.
-        epochs: number of epochs over both stages.
-        before: number of epochs before the schedule begins.
-    """
-    if isinstance(rate, Sequential):
-        last = (0, *rate.milestones)[-1]
-        _require_positive_rate(rate.schedules[-1], epochs, before + last)
-    if not isinstance(rate, Cosine | Polynomial) or rate.epochs >= epochs - before:
-        return
-    if isinstance(rate, Polynomial) and rate.end > 0:
-        return
-    less = f", without the {before} epochs before it" if before else ""
-    raise ConfigurationError(
-        f"{type(rate).__name__}.epochs = {rate.epochs}: must be at least {epochs - before}, the "
-        f"epochs of the recipe over both stages{less}, because the learning rate is 0 afterwards"
-    )

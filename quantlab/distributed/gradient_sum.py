@@ -47,6 +47,8 @@ class GradientSum:
     def backward(self, loss: Tensor, weight: float) -> Tensor:
         """Compute the gradients of the whole batch, on all replicas.
 
+        A parameter that the network has used on one of them has a gradient on all.
+
         Args:
             loss: mean loss of this replica's share.
             weight: see `SharedBatch.weight`.
@@ -57,15 +59,24 @@ class GradientSum:
         if self._replicas.size == 1:
             loss.backward()
             return loss
+        trained = [weights for weights in self._model.parameters() if weights.requires_grad]
+        # Flat optimizers set all gradients beforehand. It is the same on all replicas.
+        may_lack_some = any(weights.grad is None for weights in trained)
         weighted = loss * weight
         weighted.backward()
         total = weighted.detach().clone()
         gradients = [
             torch.zeros_like(weights) if weights.grad is None else weights.grad
-            for weights in self._model.parameters()
-            if weights.requires_grad
+            for weights in trained
         ]
         self._add([total, *gradients], weight)
+        if may_lack_some:
+            has_one = torch.tensor([weights.grad is not None for weights in trained])
+            counts = has_one.to(total.device, torch.int32)
+            self._replicas.add(counts)
+            for weights, gradient, count in zip(trained, gradients, counts.tolist(), strict=True):
+                if count and weights.grad is None:
+                    weights.grad = gradient
         return total
 
     def average_statistics(self, weight: float) -> None:

@@ -225,6 +225,7 @@ RELEASE = {
     "quantlab.taxonomy.probe": "Move Probe",
     "quantlab.taxonomy.properties": "LevelsFrom Properties properties_of",
     "quantlab.taxonomy.shifts": "Shifts Trend shifts_of trend_of",
+    "quantlab.settings.learning_rate": "require_positive_parts require_positive_rate",
     "quantlab.settings.moving_average": "MovingAverage",
     "quantlab.settings.overriding": "override",
     "quantlab.settings.quantization": "Averaging Quantization WeightGroup pull_at",

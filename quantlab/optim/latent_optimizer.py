@@ -114,6 +114,8 @@ class LatentOptimizer(Optimizer):
         Raises:
             ValueError: if a parameter is given more than once, or if the gradient is taken at
                 latents that are not weights.
+            ConfigurationError: if `make_base` refuses groups of parameters, which learned numbers
+                and options of their own need.
         """
         others = list(others)
         require_once([*(parameter for parameter, _ in weights.values()), *others])
@@ -142,7 +144,21 @@ class LatentOptimizer(Optimizer):
         # Tensors that the base optimizer updates, each with the parameters that have its gradient.
         make_moved = flat_moved if flat else shaped_moved
         self.moved = list(make_moved(self.groups, others, self._places))
-        self.base = make_base(self.parameter_groups([moved.target for moved in self.moved]))
+        targets = self.parameter_groups([moved.target for moved in self.moved])
+        try:
+            self.base = make_base(targets)
+        except ValueError as error:
+            if "parameter groups" not in str(error):  # as torch says for LBFGS
+                raise
+            owners = (
+                "quantization.scale: learned numbers"
+                if any(group.learned is not None for group in self.groups)
+                else "optimizer.groups: parameters with options of their own"
+            )
+            raise ConfigurationError(
+                f"{owners} need an optimizer with groups of parameters; choose another algorithm "
+                f"(it raised: {error.__cause__ or error})"
+            ) from error
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups = self.base.param_groups
         self.state = self.base.state

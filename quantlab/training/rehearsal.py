@@ -19,6 +19,7 @@ from quantlab.optim.of_recipe import optimizer_of, plain_optimizer
 from quantlab.plain_values import plain
 from quantlab.recipe import Recipe, pull_at
 from quantlab.schedules import Schedule, value_at
+from quantlab.settings.learning_rate import require_positive_parts
 from quantlab.settings.step_functions import AtStep, require_end
 from quantlab.tasks.checked import mean_loss, require_task
 from quantlab.training.epoch import steps_of
@@ -40,8 +41,9 @@ def require_effective(recipe: Recipe) -> None:
     Recipes themselves allow such settings, because finished trials may have them.
 
     Raises:
-        ConfigurationError: if the options of the optimizer have a learning rate, or if ``flip`` of
-            the augmentation is neither true nor false.
+        ConfigurationError: if the options of the optimizer have a learning rate, if a part of the
+            learning rate is 0 in its last epochs, or if ``flip`` of the augmentation is neither
+            true nor false.
     """
     options = recipe.optimizer.options
     if "lr" in options:
@@ -49,6 +51,8 @@ def require_effective(recipe: Recipe) -> None:
             f"OptimizerSpec.options = {brief(options)}: must not have 'lr', which has no effect; "
             "remove it, and set OptimizerSpec.learning_rate to the learning rate"
         )
+    epochs = recipe.epochs + recipe.batchnorm_epochs
+    require_positive_parts(recipe.optimizer.learning_rate, epochs)
     augmentation = getattr(recipe.dataset, "augmentation", None)
     if isinstance(augmentation, CropFlip) and plain(augmentation.flip) not in (True, False):
         raise ConfigurationError(

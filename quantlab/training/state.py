@@ -65,7 +65,7 @@ class TrainingState:
         self.recipe = recipe
         self.device = device
         self.execution = execution
-        self.executions = [execution]
+        self.executions = [execution.used(device)]
         """Execution options of all training so far, through every resumption."""
         self.epoch = 0
         """Number of finished epochs, over both stages."""
@@ -117,8 +117,8 @@ class TrainingState:
         """
         state = deepcopy(dict(state))  # torch's optimizers would train on its tensors
         self.executions = [*map(parse_execution, state["executions"])]
-        if self.execution not in self.executions:
-            self.executions.append(self.execution)
+        if (used := self.execution.used(self.device)) not in self.executions:
+            self.executions.append(used)
         self.epoch = state["epoch"]
         self.step = state["step"]
         self.last_loss = state["last_loss"]

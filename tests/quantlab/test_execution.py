@@ -89,6 +89,26 @@ def test_weights_stay_in_float32_under_autocast() -> None:
         assert tensor.dtype == torch.float32
 
 
+def test_a_trial_has_the_threads_that_its_records_say() -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert TrainingRun(quantized()).executions == [Execution(threads=3)]
+        run = TrainingRun(quantized(epochs=1), execution=Execution(threads=2))
+        next(iter(run))
+        assert torch.get_num_threads() == 2
+        assert run.executions == [Execution(threads=2)]
+        again = TrainingRun(quantized(epochs=1))
+        again.load_state_dict(run.state_dict())
+        assert again.executions == [Execution(threads=2)]
+        torch.set_num_threads(1)
+        again = TrainingRun(quantized(epochs=1))
+        again.load_state_dict(run.state_dict())
+        assert again.executions == [Execution(threads=2), Execution()]
+    finally:
+        torch.set_num_threads(threads)
+
+
 OUT_OF_MEMORY = """
 import os, resource, sys
 from quantlab import MemoryExhaustedError, TrainingRun

@@ -1,6 +1,7 @@
 """A rehearsal finds networks, optimizers and schedules that would make trials fail."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,12 +26,25 @@ from quantlab.datasets.base import Dimensions
 from quantlab.datasets.digits import Digits
 from quantlab.models import ModelSpec
 from quantlab.models.mlp import MLP
+from quantlab.optimizer_spec import ParameterGroup
 from quantlab.packs import PackedRun
 from quantlab.papers.newer_methods import NORMAL_MAP
 from quantlab.quantization_sets import TERNARY
 from quantlab.quantizers.nearest import Nearest
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
-from quantlab.schedules import Constant, Cosine, Linear, Schedule, Staircase
+from quantlab.scales.learned_step import LearnedStep
+from quantlab.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    OneCycle,
+    Polynomial,
+    Product,
+    Ramp,
+    Schedule,
+    Sequential,
+    Staircase,
+)
 from quantlab.training.rehearsal import rehearse, rehearse_schedules
 from quantlab.update_rules import POST_TRAINING
 from tests.quantlab.recipes import SMALL_DIGITS, quantized, small_recipe
@@ -374,6 +388,76 @@ def test_schedules_are_asked_for_steps_that_training_has(
             rehearse_schedules(many)
     with pytest.raises(ConfigurationError, match=rf"quantization.{path} = .*IndexError"):
         rehearse_schedules(override(recipe, f"quantization.{path}", Table((0.1, 0.2))))
+
+
+SHORT_RATES = [
+    (Product((Cosine(0.1, 2), Constant(1.0))), "Cosine.epochs = 2: must be at least 5, the epochs"),
+    (OneCycle(0.1, 2, end=0), "OneCycle.epochs = 2: must be at least 5, the epochs of the recipe"),
+    (
+        Sequential((Cosine(0.1, 1), Constant(0.1)), (3,)),
+        "Cosine.epochs = 1: must be at least 3, the epochs of its part, because the learning rate",
+    ),
+    (
+        Sequential((0.1, Product((Polynomial(1.0, 1), OneCycle(0.1, 5)))), (3,)),
+        "Polynomial.epochs = 1: must be at least 2, the epochs of its part",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rate", "says"), SHORT_RATES)
+def test_a_learning_rate_that_is_0_in_its_last_epochs_is_refused_before_training_only(
+    rate: Schedule, says: str
+) -> None:
+    recipe = override(quantized(epochs=3, batchnorm_epochs=2), "optimizer.learning_rate", rate)
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
+        rehearse(recipe, DIGITS)
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        Product((Cosine(0.1, 5), Ramp(1.0, start=2, end=3))),
+        OneCycle(0.1, 5, end=0),
+        OneCycle(0.1, 2, rise=1.0, end=0),
+        OneCycle(0.1, 2),
+        Sequential((Cosine(0.1, 3), Constant(0.0)), (3,)),
+        Sequential((Cosine(0.1, 5), Constant(0.1)), (9,)),
+        Polynomial(0.1, 2, end=0.01),
+        Constant(0.0),
+    ],
+)
+def test_other_learning_rates_are_not_refused(rate: Schedule) -> None:
+    recipe = quantized(epochs=3, batchnorm_epochs=2)
+    rehearse(override(recipe, "optimizer.learning_rate", rate), DIGITS)
+
+
+def test_an_optimizer_that_does_not_fit_is_named() -> None:
+    learned = override(quantized(), "quantization.scale", LearnedStep())
+    groups = (ParameterGroup(parameters=("*.bias",), options={"tolerance_grad": 0.1}),)
+    muon = OptimizerSpec(algorithm=torch.optim.Muon, learning_rate=0.1)
+    lbfgs = OptimizerSpec(algorithm=torch.optim.LBFGS, learning_rate=0.1)
+    for recipe, says in (
+        (replace(quantized(), optimizer=muon), "OptimizerSpec.algorithm = Muon: must be an op"),
+        (replace(learned, optimizer=lbfgs), "quantization.scale: learned numbers need an opt"),
+        (
+            replace(quantized(), optimizer=replace(lbfgs, groups=groups)),
+            "optimizer.groups: parameters with options of their own need an optimizer with group",
+        ),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(says)):
+            rehearse(recipe, DIGITS)
+        with pytest.raises(ConfigurationError, match=re.escape(says)):
+            TrainingRun(recipe)
+
+    @dataclass(frozen=True)
+    class Matrix(ModelSpec):
+        def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes, bias=False))
+
+    matrix = quantized(model=Matrix(), optimizer=muon, epochs=1, batchnorm_epochs=0)
+    assert len(list(TrainingRun(matrix))) == 1
+    with pytest.raises(ConfigurationError, match=r"options = .'momentum': -1.:"):
+        replace(muon, options={"momentum": -1})
 
 
 def test_settings_without_an_effect_are_refused_before_training_only() -> None:
