@@ -81,8 +81,9 @@ class Placed(Quantizer):
             weights: (..., n) their proximal weights.
             sharpness: see `prox`.
         """
-        share = self._latent_share(sharpness)
-        return weights if share is None else (self.hard(latent) * (1 - share)).to(latent.dtype)
+        if self._latent_share(sharpness) is None:
+            return weights
+        return (self.hard(latent) * self.of.level_share(sharpness)).to(latent.dtype)
 
     def _latent_share(self, sharpness: Sharpness) -> Sharpness | None:
         """Return the share of the latents if the map is not leave(P(enter(w*); rho))."""

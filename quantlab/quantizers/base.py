@@ -158,6 +158,12 @@ class Quantizer(ABC):
         """
         return None
 
+    def level_share(self, sharpness: Sharpness) -> Sharpness:
+        """Return 1 - a for the a of `latent_share`, with as many digits where it is close to 0."""
+        share = self.latent_share(sharpness)
+        assert share is not None
+        return 1 - share
+
     def unit(self, latent: Tensor) -> Tensor:
         """Return latents in the coordinates of the set, which are their own without a scale."""
         return latent

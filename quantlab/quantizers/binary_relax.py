@@ -34,6 +34,10 @@ class BinaryRelax(Quantizer):
         """Return 1 / (1 + mu)."""
         return 1 / (1 + sharpness)
 
+    def level_share(self, sharpness: Sharpness) -> Sharpness:
+        """Return mu / (1 + mu)."""
+        return saturated(sharpness)
+
 
 def _towards(latent: Tensor, nearest: Tensor, sharpness: Sharpness) -> Tensor:
     if isinstance(sharpness, Tensor):

@@ -123,6 +123,8 @@ def test_small_strengths_of_a_column_move_weights_as_numbers_do(kind: torch.dtyp
     relaxed = BinaryRelax(BINARY)
     alone = [relaxed.prox(latent[0], strength) for strength in strengths]
     torch.testing.assert_close(relaxed.prox(latent, column), torch.stack(alone))
+    shares = torch.as_tensor(relaxed.level_share(column)).expand(-1, 3)
+    torch.testing.assert_close(shares, torch.stack(alone), rtol=1e-6, atol=0.0)
     law = Saturating(1.0)
     exact = torch.tensor([[law.at(strength)] for strength in strengths[:-1]], dtype=kind)
     torch.testing.assert_close(torch.as_tensor(law.at(column))[:-1], exact, rtol=1e-6, atol=0.0)
