@@ -250,11 +250,13 @@ class Arrays(GatheredDataset):
         assert isinstance(examples, ArrayExamples)
         inputs, rows, at_once = examples.inputs, examples.positions, rows_at_once(examples.inputs)
         numbers: tuple[Tensor, ...] | None = None
-        if self.normalization is not None and self.normalization.mean is None:
-            numbers = self.normalization.computed_from(inputs, rows, at_once)
-        elif self.normalization is not None:
-            numbers = self.normalization.numbers_for(tuple(inputs.shape[1:]), inputs.dtype)
-        if self.symbols is None and not examples.is_large:
+        own = self.normalization
+        if own is not None and own.mean is None:
+            numbers = own.computed_from(inputs, rows, at_once)
+        elif own is not None:
+            numbers = own.numbers_for(tuple(inputs.shape[1:]), inputs.dtype)
+        is_of_each = own is not None and own.mean is None and own.per_channel
+        if self.symbols is None and not examples.is_large and not is_of_each:
             require_digits(self.inputs, inputs, rows, at_once, numbers)
         if numbers is None:
             return splits

@@ -14,6 +14,8 @@ _WIDE = (torch.float64, torch.int64, torch.int32)
 """Types with numbers that float32 does not have."""
 _ROUNDING = 2.0**-24
 """Largest rounding error of a float32, in units of the number."""
+_SOME = 2**14
+"""Number of rows that are looked at first."""
 _MUCH = 2.0**-6
 """Rounding error, in standard deviations, with which numbers are refused."""
 
@@ -105,10 +107,13 @@ def require_digits(
     """
     if not values[0].numel() or (numbers is None and values.dtype not in _WIDE):
         return
-    center, width = moments(values, rows, at_once, per_channel=True)
     shift = 0.0 if numbers is None else numbers[0].flatten().cpu().double().numpy()
+    # Most arrays are far from it, which some of the rows tell.
+    some = rows[:: -(-len(rows) // _SOME)]
+    if not _differ_little(values, some, at_once, shift, _MUCH / 16).any():
+        return
     # A small deviation is not enough, because it may be that of a few numbers among equal ones.
-    for channel in np.flatnonzero(np.abs(center - shift) * _ROUNDING > _MUCH * width):
+    for channel in _differ_little(values, rows, at_once, shift, _MUCH).nonzero()[0]:
         own = values[:, channel, None][rows].cpu()
         if numbers is None:
             seen = own.float()
@@ -118,10 +123,18 @@ def require_digits(
             )
         if len(seen.unique()) <= len(own.unique()) / 2:
             raise ConfigurationError(
-                f"{what}: the numbers in channel {channel} differ by little for their size (their "
-                f"mean is {center[channel]:g}, and their standard deviation {width[channel]:g}), "
-                "so that most of them are equal as float32; subtract a constant from them"
+                f"{what}: the numbers in channel {channel} differ by little for their size: most of "
+                f"those from {float(own.min()):.17g} to {float(own.max()):.17g} are equal as "
+                "float32; subtract a constant from them"
             )
+
+
+def _differ_little(
+    values: Tensor, rows: Tensor, at_once: int, shift: Any, most: float
+) -> npt.NDArray[np.bool_]:
+    """Whether the rounding error of each channel is more than so many standard deviations."""
+    center, width = moments(values, rows, at_once, per_channel=True)
+    return np.asarray(np.abs(center - shift) * _ROUNDING > most * width)
 
 
 def _parts(values: Tensor, rows: Tensor, at_once: int) -> Iterator[Tensor]:
