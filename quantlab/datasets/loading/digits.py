@@ -123,8 +123,8 @@ def require_digits(
             )
         if len(seen.unique()) <= len(own.unique()) / 2:
             raise ConfigurationError(
-                f"{what}: the numbers in channel {channel} differ by little for their size: most of "
-                f"those from {float(own.min()):.17g} to {float(own.max()):.17g} are equal as "
+                f"{what}: the numbers in channel {channel} differ by little for their size: most "
+                f"of those from {float(own.min()):.17g} to {float(own.max()):.17g} are equal as "
                 "float32; subtract a constant from them"
             )
 
