@@ -39,10 +39,15 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+def weights_for(algorithm: type[Optimizer]) -> list[nn.Parameter]:
+    """A parameter that an optimizer of torch takes: Muon takes matrices only."""
+    return [nn.Parameter(torch.zeros((1, 1) if algorithm.__name__ == "Muon" else 1))]
+
+
 def defaults_of(algorithm: type[Optimizer], options: Mapping[str, Any]) -> dict[str, Any] | None:
     """The defaults of an optimizer of torch; None if it refuses its arguments."""
     with suppress(Exception):
-        return algorithm([nn.Parameter(torch.zeros(1))], lr=0.1, **options).defaults  # type: ignore[call-arg]
+        return algorithm(weights_for(algorithm), lr=0.1, **options).defaults  # type: ignore[call-arg]
     return None
 
 
@@ -55,7 +60,7 @@ def test_options_are_refused_exactly_if_torch_refuses_them(algorithm: type[Optim
                 OptimizerSpec(algorithm=algorithm, learning_rate=0.1, options=options)
         else:
             spec = OptimizerSpec(algorithm=algorithm, learning_rate=0.1, options=options)
-            built = spec.build([nn.Parameter(torch.zeros(1))])
+            built = spec.build(weights_for(algorithm))
             assert isinstance(built, algorithm)
             assert built.defaults == expected
 
