@@ -137,7 +137,9 @@ RELEASE = {
     "quantlab.optim.standalone.prox_optimizer": "ProxOptimizer",
     "quantlab.optim.standalone.torch_parameters": "named read require_quantizable",
     "quantlab.optim.standalone.watched_weights": "WatchedWeights",
-    "quantlab.optim.torch_groups": "is_scaled require_once scaled_rates torch_groups",
+    "quantlab.optim.torch_groups": (
+        "built_with_groups is_scaled require_once scaled_rates torch_groups"
+    ),
     "quantlab.optim.weight_measures": "WeightMeasures histogram_of latent_distance weight_measures",
     "quantlab.optimizer_spec": (
         "OptimizerSpec ParameterGroup factor_of group_of_parameters set_learning_rate uncompiled"

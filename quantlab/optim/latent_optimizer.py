@@ -15,7 +15,12 @@ from quantlab.optim.bop import Bop
 from quantlab.optim.buffers import QuantizedWeights, grouped
 from quantlab.optim.evaluation import Evaluation
 from quantlab.optim.moved import Moved, flat_moved, shaped_moved
-from quantlab.optim.torch_groups import require_once, scaled_rates, torch_groups
+from quantlab.optim.torch_groups import (
+    built_with_groups,
+    require_once,
+    scaled_rates,
+    torch_groups,
+)
 from quantlab.quantizers import Quantizer
 from quantlab.scales import Scale
 from quantlab.schedules import StepFunction
@@ -145,20 +150,8 @@ class LatentOptimizer(Optimizer):
         make_moved = flat_moved if flat else shaped_moved
         self.moved = list(make_moved(self.groups, others, self._places))
         targets = self.parameter_groups([moved.target for moved in self.moved])
-        try:
-            self.base = make_base(targets)
-        except ValueError as error:
-            if "parameter groups" not in str(error):  # as torch says for LBFGS
-                raise
-            owners = (
-                "quantization.scale: learned numbers"
-                if any(group.learned is not None for group in self.groups)
-                else "optimizer.groups: parameters with options of their own"
-            )
-            raise ConfigurationError(
-                f"{owners} need an optimizer with groups of parameters; choose another algorithm "
-                f"(it raised: {error.__cause__ or error})"
-            ) from error
+        learns = any(group.learned is not None for group in self.groups)
+        self.base = built_with_groups(make_base, targets, learns=learns)
         super().__init__(self.base.param_groups, self.base.defaults)
         self.param_groups = self.base.param_groups
         self.state = self.base.state

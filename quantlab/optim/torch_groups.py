@@ -1,10 +1,13 @@
 """The parameter groups of a base optimizer: latents with scaled steps, and options of their own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
+
+from quantlab.errors import ConfigurationError
 
 _SCALED = "is_scaled"
 SCALED = {_SCALED: True}
@@ -74,3 +77,32 @@ def require_once(parameters: Sequence[nn.Parameter]) -> None:
             "weights, others: a parameter is given more than once; give a parameter that layers "
             "share under one name, either in weights or in others"
         )
+
+
+def built_with_groups(
+    make_base: Callable[[list[Any]], Optimizer], targets: list[Any], *, learns: bool
+) -> Optimizer:
+    """Build an optimizer of torch, and say why it has groups if it refuses them.
+
+    Args:
+        make_base: builds the optimizer.
+        targets: what `torch_groups` returned.
+        learns: whether a group has learned numbers of a scale.
+
+    Raises:
+        ConfigurationError: if the optimizer refuses groups, as LBFGS does.
+    """
+    try:
+        return make_base(targets)
+    except ValueError as error:
+        if "parameter groups" not in str(error):  # as torch says
+            raise
+        owners = (
+            "quantization.scale: learned numbers"
+            if learns
+            else "optimizer.groups: parameters with options of their own"
+        )
+        raise ConfigurationError(
+            f"{owners} need an optimizer with groups of parameters; choose another algorithm (it "
+            f"raised: {error.__cause__ or error})"
+        ) from error
