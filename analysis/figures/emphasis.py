@@ -14,7 +14,7 @@ from analysis.columns import axis_columns
 from analysis.figures.style import sets_of
 from analysis.labels import variant
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.aggregate import SETTING, places_by
+from analysis.statistics.aggregate import SETTING, stacks_of
 from analysis.statistics.ties import with_ties
 
 MOST = 12
@@ -165,16 +165,17 @@ def draw_others(
         factor: of the vertical values.
     """
     across, up = (others[column].to_numpy(float) for column in columns)
-    solid, dashed = [], []
-    for _, places in places_by(others, ["method", *axis_columns(others)]):
+    solid: list[Floats] = []
+    dashed: list[Floats] = []
+    for _, places in stacks_of(pd.factorize(_variants(others))[0]):
         x, y = across[places], factor * up[places]
-        if np.isnan(x).all():
-            dashed.append(np.column_stack([ends, [y[0], y[0]]]))
-            continue
-        if len(x) == 1:
-            x, y = np.array([x[0] / _HALF_TICK, x[0] * _HALF_TICK]), np.repeat(y, 2)
-        order = np.argsort(x, kind="stable")
-        solid.append(np.column_stack([x[order], y[order]]))
+        is_dashed = np.isnan(x).all(axis=1)
+        dashed += [np.column_stack([ends, [height, height]]) for height in y[is_dashed, 0]]
+        x, y = x[~is_dashed], y[~is_dashed]
+        if x.shape[1] == 1:
+            x, y = np.hstack([x / _HALF_TICK, x * _HALF_TICK]), np.repeat(y, 2, axis=1)
+        order = np.argsort(x, axis=1, kind="stable")
+        solid += list(np.take_along_axis(np.stack([x, y], axis=2), order[..., None], axis=1))
     add_others(axes, solid, dashed, emphasis)
 
 
