@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from sweeps.inventory.known_sweeps import SWEEP, KnownSweep
 
+_MAKERS = ("SweepSpec", "StudySpec", "replace")
+
 
 def other_name_in_file(known: KnownSweep) -> str:
     """Return the name of what the file of a sweep or study defines instead of it.
@@ -47,9 +49,10 @@ def _names(tree: ast.Module, variable: str) -> Iterator[str | None]:
 
 
 def _name_in_call(value: ast.expr | None) -> str | None:
-    """Return the text of ``name=`` in a call; None if there is none."""
-    keywords = value.keywords if isinstance(value, ast.Call) else []
-    for keyword in keywords:
+    """Return the text of ``name=`` in a call that uses it as it is; None if there is none."""
+    if not isinstance(value, ast.Call) or ast.unparse(value.func).split(".")[-1] not in _MAKERS:
+        return None  # a function of the user may make another name of it
+    for keyword in value.keywords:
         if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
             return str(keyword.value.value)
     return None
