@@ -194,7 +194,7 @@ def refuse_selection(
         from quantlab.errors import ConfigurationError
 
         raise ConfigurationError(
-            f"{given[0]}: applies to sweeps, but {options.sweep} is {what}; omit the option"
+            f"{given[0]}: applies to sweeps, but {addressed(options)} is {what}; omit the option"
         )
 
 

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from sweeps.cli.command_line import changed_options, command_line
-from sweeps.cli.naming.name_in_file import require_named
 from sweeps.cli.naming.remembered import refuse_name_of_file
 from sweeps.cli.options import port, storage_folder, sweep_argument, tracking_uri
 
@@ -110,7 +109,9 @@ def _experiments(server: "TrackingServer", options: argparse.Namespace) -> dict[
         ConfigurationError: the server cannot be used, or has no runs of the sweep.
     """
     from quantlab import ConfigurationError
+    from sweeps.cli.chosen import meant_of
     from sweeps.loading import load_either
+    from sweeps.loading.either import load_users_file
     from sweeps.tracking.shown_experiments import shown_experiments
 
     found = shown_experiments(server)
@@ -119,8 +120,10 @@ def _experiments(server: "TrackingServer", options: argparse.Namespace) -> dict[
         return found
     if name not in found:
         refuse_name_of_file(options)
-        spec = load_either(name, of_both=options.name_in_file or "study")
-        require_named(options, spec)
+        if name.endswith(".py"):
+            spec = meant_of(load_users_file(name), options, chooses=False)
+        else:
+            spec = load_either(name)
         name = spec.experiment or spec.name
     if name not in found:
         others = ""

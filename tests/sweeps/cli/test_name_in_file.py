@@ -81,13 +81,14 @@ def test_a_command_says_that_the_study_is_meant_and_how_the_sweep_is_named(
             "tiny",
             f"takes the study of the file, which is 'tiny-study'; give {FILE}:tiny-",
         ),
+        ("show --seeds 0", "tiny-study", f"to sweeps, but {FILE}:tiny-study is a study; omit"),
         ("run", "tiny-study", f"takes the sweep of the file, which is 'tiny'; give {FILE}:tiny"),
     ],
 )
 def test_another_name_is_refused_in_a_line(
     folder: Path, quick_command: Command, command: str, name: str, says: str
 ) -> None:
-    done = quick_command(folder, command, f"{FILE}:{name}")
+    done = quick_command(folder, *command.split(), f"{FILE}:{name}")
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1

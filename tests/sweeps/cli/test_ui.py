@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from sweeps.storage.sqlite_uri import sqlite_uri
 from sweeps.tracking.experiment import PRIMARY_METRIC
 from tests.conftest import Command
+from tests.sweeps.sweep_files import STUDY
 
 pytestmark = pytest.mark.slow
 
@@ -38,3 +39,12 @@ def test_what_cannot_be_shown_is_one_line(
     done = quick_command(tmp_path, "ui", "digitz", "--port", port)
     assert done.returncode == 2
     assert "digitz" in done.stderr
+    (tmp_path / "both.py").write_text(STUDY)
+    for given, says in (
+        ("both.py:tin", "the file defines tiny-study and tiny, and nothing of this name"),
+        ("both.py:tiny", "has no runs of tiny, which"),
+        ("both.py", "for the sweep, give both.py:tiny\n"),
+    ):
+        done = quick_command(tmp_path, "ui", given, "--port", port)
+        assert done.returncode == 2
+        assert says in done.stderr
