@@ -127,14 +127,6 @@ class Archive:
             self._warn(found, error)
             return None
 
-    def is_intact(self, found: Object) -> bool:
-        """Read a whole object, and return whether it is intact; otherwise, a warning is printed.
-
-        Raises:
-            ArchiveError: the archive does not answer.
-        """
-        return self._whole_result_of(found) is not None
-
     def num_intact(self, objects: Iterable[Object]) -> int:
         """Read all objects of a trial, and return how many are intact.
 

@@ -24,6 +24,11 @@ class LateResults:
         self._storage = storage
         self._waiting: dict[str, tuple[Cell, TrialState, float]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no result is waited for."""
+        return not self._waiting
+
     def is_late(self, cell: Cell, state: TrialState) -> bool:
         """Whether a trial has ended in a state that has a result, which is not seen yet."""
         return state.is_finished and not self._storage.trial(cell.fingerprint).result.exists()

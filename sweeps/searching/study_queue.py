@@ -135,7 +135,7 @@ class StudyQueue(TrialQueue):
     def is_over(self) -> bool:
         """Whether no trial is left, and the budget is spent or left to other drivers."""
         left = (self._pending, self._ready, self._paused, self.elsewhere)
-        return self._is_spent and not any(left)
+        return self._is_spent and self._late.is_empty and not any(left)
 
     @property
     def _is_ready(self) -> bool:
@@ -225,7 +225,7 @@ class StudyQueue(TrialQueue):
 
     def ended(self, cell: Cell, state: TrialState) -> list[Cell]:
         if self._late.is_late(cell, state):  # only its worker sees the result yet
-            self._pending[cell.fingerprint] = cell
+            self._pending.pop(cell.fingerprint, None)  # it is not retried if its process dies now
             self._late.add(cell, state)
         else:
             self._end(cell, state)

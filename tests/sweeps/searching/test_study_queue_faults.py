@@ -184,6 +184,7 @@ def test_a_result_that_only_its_worker_sees_is_waited_for(
     result = storage.trial(cell.fingerprint).result.path
     result.rename(tmp_path / "unseen")
     queue.ended(cell, state)
+    assert not queue.is_pending(cell), "it would be retried or fail with another trial of its pack"
     if seconds < 0:
         queue.next()
         assert "result.json cannot be read here, although its worker has written it" in lines[0]
