@@ -182,11 +182,11 @@ class Driver:
         where = ["--storage", str(storage.root), "--retries", "100"]
         self._arguments = ("run", "chaos.py", *where, *options)
         self._folder = folder
-        self._log = storage.root.with_suffix(f".{log}")
+        self.log = storage.root.with_suffix(f".{log}")
         self.start()
 
     def start(self) -> None:
-        self.process = ForkedCommand(self._folder, *self._arguments, log=self._log)
+        self.process = ForkedCommand(self._folder, *self._arguments, log=self.log)
 
     def kill(self) -> None:
         self.process.kill()
@@ -195,7 +195,7 @@ class Driver:
     def finish(self) -> str:
         """Wait until the sweep ends with exit code 0, and return the log."""
         code = self.process.wait(DEADLINE_SECONDS)
-        log = self._log.read_text(encoding="utf-8")
+        log = self.log.read_text(encoding="utf-8")
         assert code == 0, log
         return log
 
@@ -268,12 +268,24 @@ class Monkey:
         return found
 
     def worker(self) -> None:
-        """Kill a process that trains a trial, not one that waits for another driver's trial."""
-        while True:
+        """Kill a process that trains a trial, not one that waits for another driver's trial.
+
+        Its driver has some time to say that the trial is retried, before it is killed itself.
+        """
+        before = self.retries()
+        is_killed = False
+        while not is_killed:
             self.wait(0.1)
             with suppress(psutil.NoSuchProcess, IndexError):  # it has just ended
                 self.chance.choice([each for each in self.trials() if holds_a_trial(each)]).kill()
-                return
+                is_killed = True
+        end = time.monotonic() + 30
+        while self.retries() == before and time.monotonic() < end:
+            self.wait(0.1)
+
+    def retries(self) -> int:
+        """Return how many retries the drivers have printed."""
+        return sum(driver.log.read_text("utf-8").count(" retried") for driver in self.drivers)
 
     def driver_(self) -> None:
         """Kill one `sweeps run`, start it again, and wait until it is connected.
