@@ -10,6 +10,7 @@ process that reads it has ended. Users of a machine may have one scratch folder:
 to the copies of another user reads them, and has own ones beside them for what they lack.
 """
 
+import atexit
 import fcntl
 import json
 import os
@@ -194,6 +195,12 @@ def _read_from_now_on(target: Path) -> None:
         held = _read_here.get(target)
         if held is None or not file.exists() or not _is_file(held, file):
             _read_here[target] = lock(file, fcntl.LOCK_SH)
+
+
+@atexit.register
+def _close_at_end() -> None:
+    for held in _read_here.values():
+        held.close()
 
 
 def _is_file(held: BinaryIO, file: Path) -> bool:
