@@ -63,7 +63,7 @@ def called_layers(model: nn.Module, exclude: Sequence[str], owner: str) -> list[
     """
     layers = weight_layers(model, exclude, owner=owner)
     for name in layers:
-        if isinstance(model.get_submodule(_layer_of(name)), nn.MultiheadAttention):
+        if isinstance(layer_of(model, name), nn.MultiheadAttention):
             raise ConfigurationError(
                 f"{owner}: {name} has no output of its own, because nn.MultiheadAttention uses its "
                 f"weight directly; name {name} in {owner}.exclude"
@@ -142,7 +142,7 @@ def group_of_weights(
         if id(parameter) in chosen and name not in weights
     }
     names = [*weights, *tied]
-    layers = {_layer_of(name): model.get_submodule(_layer_of(name)) for name in names}
+    layers = {_layer_name(name): layer_of(model, name) for name in names}
     member_of: dict[str, int] = {}
     for position, patterns in enumerate(groups):
         for pattern in patterns:
@@ -150,11 +150,11 @@ def group_of_weights(
             matches = [name for name in names if fnmatchcase(name, pattern)]
             if not matches or any(_is_match(name, layers[name], pattern) for name in layers):
                 found_layers = _matching(layers, pattern, where)
-                matches = [name for name in names if _layer_of(name) in found_layers]
+                matches = [name for name in names if _layer_name(name) in found_layers]
             for name in matches:
                 if member_of.setdefault(name, position) != position:
                     raise ConfigurationError(
-                        f"{where}: {pattern!r} matches {_layer_of(name)}, which is already in "
+                        f"{where}: {pattern!r} matches {_layer_name(name)}, which is already in "
                         f"groups[{member_of[name]}]; a layer must be in one group only"
                     )
     found: dict[int, tuple[str, int | None]] = {}
@@ -167,7 +167,7 @@ def group_of_weights(
             found[id(weight)] = first, place
             continue
         raise ConfigurationError(
-            f"quantization.groups: {_layer_of(first)} and {_layer_of(name)} share one weight, "
+            f"quantization.groups: {_layer_name(first)} and {_layer_name(name)} share one weight, "
             "but are not in the same group; put both into one group"
         )
     return dict(found.values())
@@ -212,8 +212,7 @@ def _weights_under_all_names(
         matches = [
             name
             for name in further
-            if fnmatchcase(name, pattern)
-            or type_of_layer(model.get_submodule(_layer_of(name))) == pattern
+            if fnmatchcase(name, pattern) or type_of_layer(layer_of(model, name)) == pattern
         ]
         if not matches:
             raise ConfigurationError(
@@ -226,7 +225,7 @@ def _weights_under_all_names(
     trained = {name: weight for name, weight in chosen.items() if weight.requires_grad}
     for name in [name for name in layers if name not in left]:
         weight = layers[name]._parameters.get("weight")
-        shared = [_layer_of(other) for other, same in trained.items() if same is weight]
+        shared = [_layer_name(other) for other, same in trained.items() if same is weight]
         if shared:
             raise ConfigurationError(
                 f"{owner}.exclude = {tuple(exclude)}: {name} shares its weight with "
@@ -276,10 +275,10 @@ def layer_of(model: nn.Module, name: str) -> nn.Module:
         model: any module.
         name: name of the parameter.
     """
-    return model.get_submodule(_layer_of(name))
+    return model.get_submodule(_layer_name(name))
 
 
-def _layer_of(name: str) -> str:
+def _layer_name(name: str) -> str:
     """Return the name of a parameter's layer."""
     return name.rpartition(".")[0]
 

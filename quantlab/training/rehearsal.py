@@ -84,7 +84,7 @@ def rehearse_schedules(recipe: Recipe) -> dict[str, list[float]]:
     Raises:
         ConfigurationError: see `quantlab.schedules.value_at`. It is also raised if the pull exceeds
             1 at the first or the last step of an epoch. If the number of steps is not known, it is
-            raised if that happens with any number that was tried.
+            raised only if that happens with every number that is tried.
     """
     values, _ = _rehearsed_schedules(recipe, _STEPS_PER_EPOCH)
     return values

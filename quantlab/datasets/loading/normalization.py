@@ -12,6 +12,11 @@ from quantlab.datasets.loading.digits import are_kept, moments, rounding, varies
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import floats, plain, require_bool
 
+_LITTLE = 2.0**-10
+"""Rounding error of an input as float32, in standard deviations, that does not matter."""
+_CONSTANT = 2.0**-30
+"""Standard deviation of constant numbers, which is a rounding error, in units of their mean."""
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -111,12 +116,6 @@ class Normalization:
             centers = centers.float()
         dims = inputs.dim() - 1
         return _spread(centers, dims), _spread(torch.from_numpy(std).float(), dims)
-
-
-_LITTLE = 2.0**-10
-"""Rounding error of an input as float32, in standard deviations, that does not matter."""
-_CONSTANT = 2.0**-30
-"""Standard deviation of constant numbers, which is a rounding error, in units of their mean."""
 
 
 def require_mean_and_std(owner: Any) -> None:
