@@ -1,5 +1,6 @@
 """Heat map of test accuracies or other values, methods against sets."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,9 @@ _CELL_WIDTH, _LETTER_WIDTH = 0.8, 0.055
 """Width in inches of a cell, and of a letter of a title."""
 _ROW, _LOW_ROW = 0.26, 0.14
 """Height in inches of a row, and if there are more rows than have numbers."""
+_ABREAST, _MOST_ABREAST, _TALL = 2, 4, 10.0
+"""Number of panels in a row of them, the same at most, and height of a figure in inches above which
+it has more than the former: a page of a paper is not higher."""
 _GAP = 3.0
 """Points between a panel and the names of its rows."""
 _BAR, _USUAL_HEIGHT = 20.0, 5.0
@@ -38,9 +42,9 @@ def heat_map(
 ) -> Figure:
     """Plot the mean test accuracy, or value of another metric, of each method on each set.
 
-    There is a panel for each dataset, model and regime. Better values are brighter. A star marks
-    cells in which some seeds have no value. Of more variants than `emphasis.MOST`, only the best
-    have numbers.
+    There is a panel for each dataset, model and regime; more of them stand side by side if the
+    figure were too tall otherwise. Better values are brighter. A star marks cells in which some
+    seeds have no value. Of more variants than `emphasis.MOST`, only the best have numbers.
 
     Args:
         selected: result of `selection.select`, with values.
@@ -51,13 +55,14 @@ def heat_map(
     settings, sets = settings_of(quantized), sets_of(quantized)
     further = axis_columns(quantized)
     names = [variant(row, further) for row in quantized.to_dict("records")]
-    columns = min(len(settings), 2) or 1
-    figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
-    longest = max((len(setting_name(key)) for key, _ in settings), default=0)
-    is_narrow = columns > 1 and _LETTER_WIDTH * longest > _CELL_WIDTH * len(sets)
     emphasis = emphasis or numbered(selected, metric)
     row_height = _LOW_ROW if emphasis.num_others else _ROW
+    longest = max((len(setting_name(key)) for key, _ in settings), default=0)
+    is_narrow = len(settings) > 1 and _LETTER_WIDTH * longest > _CELL_WIDTH * len(sets)
     height = row_height * max(len(set(names)), 1) + 0.4 + 0.3 * is_narrow
+    wanted = math.ceil(len(settings) / max(_TALL // height, 1))
+    columns = min(len(settings), max(_ABREAST, min(wanted, _MOST_ABREAST))) or 1
+    figure, grid = panels(-(-len(settings) // columns) or 1, columns, sharey=True)
     width = _CELL_WIDTH * len(sets) * columns + 1.4 + 0.07 * max(map(len, names), default=0)
     figure.set_size_inches(width, height * len(grid) + 0.3)
     row = grid.flat

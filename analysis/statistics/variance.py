@@ -123,10 +123,16 @@ def _split(score: Floats, factors: Mapping[str, Codes]) -> list[dict[str, float 
 
 def _codes(factors: Mapping[str, Codes], names: Sequence[str]) -> Codes:
     """The combinations of some factors, numbered from 0 in the order of their values."""
-    codes = factors[names[0]]
+    codes = _numbered(factors[names[0]])
     for name in names[1:]:
-        codes = codes * (factors[name].max() + 1) + factors[name]
-    return np.unique(codes, return_inverse=True)[1]
+        codes = _numbered(codes * (factors[name].max() + 1) + factors[name])
+    return codes
+
+
+def _numbered(codes: Codes) -> Codes:
+    """Codes in the same order, numbered from 0 without those that do not occur."""
+    occurs = np.bincount(codes) > 0
+    return (np.cumsum(occurs) - 1)[codes]
 
 
 def _fit(
@@ -149,9 +155,9 @@ def _fit(
     if further:
         for block in np.unique(blocks):
             rows = np.flatnonzero(blocks == block)
-            dummies = [np.unique(codes[rows], return_inverse=True)[1] for codes in further]
+            dummies = [_numbered(codes[rows]) for codes in further]
             columns = np.hstack([np.eye(codes.max() + 1)[codes] for codes in dummies])
-            groups = np.unique(saturated[rows], return_inverse=True)[1]
+            groups = _numbered(saturated[rows])
             solution, _, more, _ = np.linalg.lstsq(
                 (centred := _centred(columns, groups)), residual[rows], rcond=1e-10
             )

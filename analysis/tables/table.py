@@ -80,7 +80,7 @@ def _pipe_table(heads: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
     padded = []
     for head, column in zip(heads, columns, strict=True):
         cells = [cell.strip() for cell in (head, *column)]
-        widths = list(map(_width, cells))
+        widths = _widths(cells)
         width = max(widths[0] + _ROOM, *widths)
         first, *others = (
             f" {cell}{' ' * (width - own)} " for cell, own in zip(cells, widths, strict=True)
@@ -93,12 +93,17 @@ _ROOM = 2
 """Spaces that follow a header at least."""
 
 
-def _width(text: str) -> int:
-    """Columns of a terminal that a text takes."""
-    if text.isascii():
-        return len(text)
-    wide = sum(east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(bool(combining(letter)) for letter in text)
+def _widths(texts: Sequence[str]) -> list[int]:
+    """Columns of a terminal that each text takes."""
+    width = {
+        letter: 0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1
+        for letter in set("".join(texts))
+        if not letter.isascii()
+    }
+    unusual = {letter: own - 1 for letter, own in width.items() if own != 1}
+    if not unusual:
+        return list(map(len, texts))
+    return [len(text) + sum(unusual.get(letter, 0) for letter in text) for text in texts]
 
 
 _MARKUP = re.compile(

@@ -168,6 +168,29 @@ def test_of_twelve_methods_all_have_numbers_in_the_heat_map() -> None:
     assert note_on_numbers(numbered(chosen)) == ""
 
 
+@pytest.mark.parametrize(
+    ("methods", "settings", "side_by_side"),
+    [(MOST, 1, 1), (MOST, 4, 2), (25, 4, 2), (60, 3, 3), (60, 4, 4), (60, 6, 4)],
+)
+def test_settings_of_many_methods_stand_side_by_side(
+    methods: int, settings: int, side_by_side: int
+) -> None:
+    rows = [(f"M{number}", "binary", 0.1, 0, 0.9 - 0.001 * number) for number in range(methods)]
+    each = [trials(rows).assign(dataset=f"D{number}") for number in range(settings)]
+    frames = [
+        frame.assign(
+            **{name: frame[name] + str(number) for name in ("trial_id", "configuration_id")}
+        )
+        for number, frame in enumerate(each)
+    ]
+    figure = heat_map(select(configurations(pd.concat(frames, ignore_index=True))))
+    panels = [axes for axes in figure.axes if axes.images and axes.get_subplotspec() is not None]
+    grid = panels[0].get_subplotspec().get_gridspec()
+    assert len(panels) == settings
+    assert grid.ncols == side_by_side
+    assert figure.get_figheight() <= 10 * grid.nrows
+
+
 def test_of_many_methods_tables_over_rho0_are_shared() -> None:
     frame = many(MOST + 3)
     finer = frame[frame["rho0"] == 0.1].assign(rho0=0.02)
