@@ -20,7 +20,7 @@ from analysis.columns import (
     history_columns,
     trials_columns,
 )
-from analysis.knobs.columns import knob_columns, problems, with_one_label
+from analysis.knobs.columns import knob_columns, problems, with_knobs_of_methods, with_one_label
 from analysis.metric import ACCURACY, ACCURACY_TOP5, Metric
 from analysis.text import brief, plain
 from analysis.training_axes import as_text, setting_text, texts_of, with_training_axes
@@ -63,8 +63,9 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
 
     Returns:
         The table with text columns of str, number columns of float64 (whole seeds stay int64) and
-        an index from 0. Missing text is empty, and each value of a knob has one label. If trials of
-        one method were trained differently, the table has further axes (see `training_axes`).
+        an index from 0. Missing text is empty, an axis that is a knob of some trials of a method is
+        one of all, and each value of a knob has one label. If trials of one method were trained
+        differently, the table has further axes (see `training_axes`).
 
     Raises:
         SchemaError: a column is missing or of the wrong kind; a trial, or a seed of a
@@ -113,7 +114,7 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
             f"trials: the COMPLETE trial {brief(trial)!r} has no {test}; fill it in or "
             "change the trial's state"
         )
-    frame = with_training_axes(with_one_label(frame))
+    frame = with_training_axes(with_one_label(with_knobs_of_methods(frame)))
     _require_distinct(frame)
     return frame
 

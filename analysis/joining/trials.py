@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.columns import AXIS_PREFIX, RECIPE_PREFIX, axis_columns
-from analysis.knobs.columns import knob_columns, with_one_label
+from analysis.knobs.columns import knob_columns, with_knobs_of_methods, with_one_label
 from analysis.metric import ACCURACY, Metric
 from analysis.schema import SchemaError, validate_trials
 from analysis.text import brief
@@ -112,7 +112,7 @@ def join(parts: Sequence[Part], metric: Metric = ACCURACY, by: By | None = None)
     )
     axes = axis_columns(whole) + knob_columns(whole)
     whole[axes] = whole[axes].fillna("")
-    whole = with_one_label(whole)
+    whole = with_one_label(with_knobs_of_methods(whole))
     _require_same(whole, names)
     whole, renamed = _with_labels(whole, names, axes)
     if by is not None:

@@ -73,6 +73,34 @@ def values_of(trials: pd.DataFrame, knob: Knob) -> NDArray[np.float64]:
     return values.map(numbers).to_numpy(float)
 
 
+def with_knobs_of_methods(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give each trial the knobs of its method, which some of several joined tables may not name.
+
+    A trial with a value of an axis has the knob that the table names for its configuration, or else
+    for its method, if the value is one on the scale.
+
+    Args:
+        frame: a table of trials, with text in the columns of axes and knobs.
+    """
+    changed = {}
+    for column in knob_columns(frame):
+        name = column.removeprefix(KNOB_PREFIX)
+        values = column_of(Knob(name=name))
+        texts = frame[column]
+        if name == RHO0.name or values not in frame or (texts == "").all():
+            continue
+        for key in ("configuration_id", "method"):
+            named = texts[texts != ""].groupby(frame[key]).first()
+            texts = texts.where(texts != "", frame[key].map(named).fillna(""))
+        knobs = {text: knob_of(name, text) for text in set(texts)}
+        fits = [
+            (knob := knobs[text]) is not None and label != "" and not knob.problem_with(label)
+            for text, label in zip(texts, frame[values], strict=True)
+        ]
+        changed[column] = texts.where(np.array(fits), frame[column])
+    return frame.assign(**changed)
+
+
 def with_one_label(frame: pd.DataFrame) -> pd.DataFrame:
     """Give each value of a knob one label, such as ``0.1`` where ``0.10`` and ``1e-1`` are, too.
 

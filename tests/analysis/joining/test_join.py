@@ -127,6 +127,34 @@ def test_a_value_of_a_knob_is_one_value_however_it_is_written() -> None:
         assert sorted(found.table["label of rate"]) == ["0.01"] * 2 + ["0.1"] * 2 + ["1"] * 2
 
 
+def test_a_table_that_names_no_knobs_has_those_of_the_others() -> None:
+    whole = with_knobs(lambda rate, theta: 0.9 - rate / 10, noise=0.001, thetas=(0.0, 1.0))
+    first, second = whole[whole["axis.rate"] != "1"], whole[whole["axis.rate"] == "1"]
+    more = first[first["seed"] == 0].assign(seed=9)  # a seed of configurations that the first has
+    more["trial_id"] = "more " + more["trial_id"]
+    more["axis.rate"] = more["axis.rate"] + "e0"
+    other = more.assign(method="PQ", configuration_id="PQ" + more["configuration_id"])
+    other["trial_id"] = "other " + other["trial_id"]
+    silent = pd.concat([second, more, other]).drop(columns=["knob.rate", "knob.theta"])
+    joined = Measurements(join([Part("first", first), Part("second", silent)]).trials).trials
+    is_other = joined["method"] == "PQ"
+    assert set(joined.loc[~is_other, "knob.rate"]) == {"log"}
+    assert set(joined.loc[~is_other, "axis.rate"]) == {"0.01", "0.1", "1"}
+    assert set(joined.loc[is_other, "knob.rate"]) == {""}
+    assert set(joined.loc[is_other, "axis.rate"]) == {"0.01e0", "0.1e0"}
+    columns = ["knob", "choices", "lowest", "highest"]
+    found, wanted = (analyse(Measurements(frame)).knobs[columns] for frame in (joined, whole))
+    pd.testing.assert_frame_equal(found, wanted)
+
+
+def test_a_text_is_no_value_of_a_knob_of_another_table() -> None:
+    first = with_knobs(lambda rate, theta: 0.9, thetas=(0.0,))
+    other = first.assign(configuration_id="o", trial_id="o" + first["trial_id"])[:3]
+    other = other.assign(**{"axis.rate": "warm"}).drop(columns="knob.rate")
+    joined = Measurements(join([Part("first", first), Part("other", other)]).trials).trials
+    assert list(joined["knob.rate"]) == ["log"] * len(first) + [""] * 3
+
+
 def test_labels_of_axes_that_are_no_knobs_stay_as_they_are_written() -> None:
     whole = with_knobs(lambda rate, theta: 0.9, thetas=(0.0,), knobs=("nominal", "linear"))
     other = whole.assign(method="PQ", **{"axis.rate": whole["axis.rate"] + "e0", "knob.rate": ""})
