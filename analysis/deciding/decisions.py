@@ -12,7 +12,7 @@ from analysis.deciding.forecast import of_difference, of_range
 from analysis.deciding.looks import FEWEST_SEEDS, Look, looks
 from analysis.deciding.questions import RANGE, Question, questions
 from analysis.metric import ACCURACY, Metric
-from analysis.statistics.verdicts import MARGIN
+from analysis.statistics.verdicts import FAILS, MARGIN
 
 UNFINISHED = "unfinished"
 """The answer before the first look."""
@@ -120,8 +120,9 @@ _NOT_LOOKED_AT = _Found(UNFINISHED)
 
 def _look(question: Question, look: Look, metric: Metric, margin: float) -> _Found:
     scores = _scores(question, look.seeds)
-    if question.kind == RANGE and question.has_diverged[:, : look.seeds].any():
-        return _Found("sensitive", is_decided=True)
+    diverged = question.has_diverged[:, : look.seeds]
+    if question.kind == RANGE and diverged.any():
+        return _Found(FAILS if diverged.all() else "sensitive", is_decided=True)
     if scores.shape[1] < FEWEST_SEEDS:  # of a comparison, the others have diverged
         return _Found(OPEN)
     own = metric.margin(margin, scores.mean(axis=1).max())

@@ -82,6 +82,18 @@ def test_a_diverged_trial_makes_a_method_sensitive() -> None:
     assert (one.answer, one.is_decided, one.seeds) == ("sensitive", True, 3)
 
 
+def test_a_method_of_which_all_trials_diverge_fails_as_in_other_reports() -> None:
+    rows = [("PC", "binary", rho0, seed, None) for rho0, seed in product((0.1, 0.2), range(3))]
+    frame = trials([*rows, *(("PQ", "binary", 0.1, seed, 0.9) for seed in range(3))])
+    [one] = decisions(frame.assign(**{ADDED: ""}))
+    assert (one.answer, one.is_decided, one.seeds) == ("fails", True, 3)
+    decided, plain = (
+        analyse(Measurements(of)).verdicts[["verdict", "reason"]]
+        for of in (frame.assign(**{ADDED: ""}), frame)
+    )
+    pd.testing.assert_frame_equal(decided, plain)
+
+
 def test_seeds_that_diverged_are_not_expected_to_decide_a_comparison() -> None:
     """The forecast is of a later look, although fewer seeds than those of the last one count."""
     differences = {0: 0.04, 2: 0.02, 5: 0.04, 7: 0.02}
