@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
+from quantlab.datasets.loading.checks import out_of_range
 from quantlab.errors import ConfigurationError, brief
 from quantlab.plain_values import require_count
 from quantlab.random_numbers import RandomNumbers
@@ -310,7 +311,7 @@ class DatasetSpec(ABC):
             if images.labels.is_floating_point():
                 self._require_finite(split, images.labels)
                 continue
-            wrong = (images.labels < 0) | (images.labels >= num_classes)
+            wrong = out_of_range(images.labels, num_classes)
             if wrong.any():
                 raise ConfigurationError(
                     f"{self.name}: {int(wrong.sum())} of {len(images)} {split} labels are out of "

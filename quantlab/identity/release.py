@@ -33,7 +33,8 @@ RELEASE = {
         "file_of is_large read_array require_array_name rows_at_once"
     ),
     "quantlab.datasets.loading.checks": (
-        "as_targets naming_errors require_batch require_finite require_in_range require_number_of"
+        "as_targets naming_errors out_of_range require_batch require_finite require_in_range "
+        "require_number_of"
     ),
     "quantlab.datasets.loading.digits": (
         "are_kept moments normalized require_digits rounding varies"

@@ -84,12 +84,25 @@ def require_in_range(what: str, values: Tensor, count: int, rows: Sequence[int] 
     Raises:
         ConfigurationError: if one is not. The message names the first such row.
     """
-    wrong = (values < 0) | (values >= count)
+    wrong = out_of_range(values, count)
     if wrong.any():
         raise ConfigurationError(
             f"{what} {rows[_first(wrong)]} has {int(values[wrong][0])}, which is out of range; "
             f"must be from 0 to {count - 1}"
         )
+
+
+def out_of_range(values: Tensor, count: int) -> Tensor:
+    """Return which whole numbers are not from 0 to `count` - 1.
+
+    Args:
+        values: numbers of any type of whole numbers.
+        count: number of classes or symbols, which the type need not have.
+    """
+    most = count - 1
+    if values.dtype is not torch.bool:  # torch would convert a larger number to the type
+        most = min(most, torch.iinfo(values.dtype).max)
+    return (values < 0) | (values > most)
 
 
 def require_number_of(owner: object, field: str, values: Tensor, what: str) -> None:

@@ -491,6 +491,24 @@ def test_files_that_do_not_fit_are_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [(np.uint8, 256), (np.uint8, 50257), (np.int8, 128), (np.int16, 50257), (np.int16, 2**15)],
+)
+def test_a_type_need_not_have_the_number_of_symbols(
+    tmp_path: Path, kind: type[np.integer], count: int
+) -> None:
+    most = int(np.iinfo(kind).max)
+    np.save(tmp_path / "texts.npy", np.array([[0, most]] * 4, dtype=kind))
+    np.save(tmp_path / "c.npy", np.array([0, most, 1, 2], dtype=kind))
+    shared = {"inputs": "texts.npy", "symbols": count, "test_images": 1, "validation_images": 0}
+    for fields in ({}, {"targets": "c.npy", "classes": count}):
+        splits = Arrays(**shared, **fields).load(tmp_path)
+        assert splits.num_classes == count
+    with pytest.raises(ConfigurationError, match=f"c.npy: row 1 has {most}, which is out of range"):
+        Arrays(**shared, targets="c.npy", classes=most).load(tmp_path)
+
+
 def test_test_files_of_another_kind_are_refused(data: Path) -> None:
     dataset = replace(
         KINDS["classes"], test_inputs="texts.npy", test_targets="c.npy", test_images=None
