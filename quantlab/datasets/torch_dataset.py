@@ -220,9 +220,9 @@ class TorchDataset(DatasetSpec):
             for source, plain in ((train, unchanged), (test, test))
         )
 
-    def _num_outputs(self, train: TorchExamples) -> int:
+    def _num_outputs(self, train: TorchExamples, test: TorchExamples) -> int:
         """Return the number of classes, or of numbers in a target, from the first example."""
-        self._check_sizes(len(train), len(train))
+        self._check_sizes(len(train), len(test))
         inputs, targets = _Reader(self, train, None)([0])
         require_number_of(self, "symbols", inputs, "inputs")
         require_number_of(self, "classes", targets, "targets")
@@ -232,7 +232,7 @@ class TorchDataset(DatasetSpec):
 @remembering(4)
 def _load(spec: TorchDataset, data_dir: Path, device: torch.device) -> Splits:
     train, test = spec._examples(data_dir, device)
-    return spec._split(train, test, spec._num_outputs(train))
+    return spec._split(train, test, spec._num_outputs(train, test))
 
 
 class _Reader:

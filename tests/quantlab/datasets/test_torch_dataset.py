@@ -138,6 +138,22 @@ def test_training_and_test_examples_are_drawn_apart() -> None:
     assert torch.equal(train.signals, splits.train.unchanged.signals)  # type: ignore[attr-defined]
 
 
+def test_there_may_be_more_test_examples_than_training_examples() -> None:
+    fewer = replace(OfSignals(), test_images=30).load(HERE)
+    assert len(fewer.test) == 30
+    with pytest.raises(ConfigurationError, match="test_images = 31: must be at most 30"):
+        replace(OfSignals(), test_images=31).load(HERE)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Few(OfSignals):
+        cleaned: bool = False
+
+        def train_dataset(self, data_dir: Path) -> Dataset[Any]:
+            return Signals(25)
+
+    assert len(Few(test_images=28).load(HERE).test) == 28
+
+
 def test_a_part_of_a_batch_is_read_alone() -> None:
     dataset = OfSignals()
     train = dataset.load(HERE).train
