@@ -65,8 +65,8 @@ class MNIST1D(InMemoryDataset):
         return _signals(made["x"], made["y"]), _signals(made["x_test"], made["y_test"]), 10
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Return (signals - mean) / std."""
-        return (pixels - self.mean[0]) / self.std[0]
+        """Return (signals - mean) / std as float32."""
+        return (pixels.float() - self.mean[0]) / self.std[0]
 
 
 def _signals(signals: Any, labels: Any) -> Images:

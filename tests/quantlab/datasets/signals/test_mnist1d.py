@@ -48,6 +48,8 @@ def test_signals_are_normalized_and_split() -> None:
     assert torch.equal(inputs, (splits.test.pixels[:8] - 0.5) / 2)
     assert torch.equal(labels, splits.test.labels[:8])
     assert dataset.dimensions == dataset.dimensions_of(splits)
+    made = torch.from_numpy(mnist1d.data.make_dataset()["x_test"])[:8, None]
+    assert torch.equal(dataset.preprocess(made, NOWHERE), (made.float() - 0.5) / 2)
 
 
 def test_a_missing_package_and_an_augmentation_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
