@@ -81,7 +81,7 @@ def _own_entries(model: nn.Module, skip: Sequence[str], source: str) -> dict[str
 def _fit(
     model: nn.Module, state: Mapping[str, Tensor], source: str, own: Mapping[str, Tensor]
 ) -> None:
-    state = {**_without_prefix(model, state), **own}
+    state = {**_without_prefix(model, state, own), **own}
     try:
         model.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -147,7 +147,7 @@ def _state_dict(
     fitting = [
         name
         for name, state in found.items()
-        if not _misfit(model, {**_without_prefix(model, state), **own})
+        if not _misfit(model, {**_without_prefix(model, state, own), **own})
     ]
     if len(fitting) > 1:
         raise ConfigurationError(
@@ -171,20 +171,29 @@ def _listed(names: Any) -> str:
     return (", ".join(listed[:6]) or "nothing") + others
 
 
-def _without_prefix(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the state dict without a prefix that a wrapper has added to all names."""
+def _without_prefix(
+    model: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Return the state dict without a prefix that a wrapper has added to all names.
+
+    It may lack entries of `own`, which the network keeps.
+    """
     state = {str(name): value for name, value in state.items()}
     wanted = _names(model.state_dict())
-    if _names(state) == wanted:
+    needed = wanted - own.keys()
+    if needed <= _names(state) <= wanted:
         return state
     state = {name.replace(_COMPILED, ""): value for name, value in state.items()}
     # Of averaged models, torch keeps a count beside the weights.
     weights = {name: value for name, value in state.items() if name != "n_averaged"}
-    some = next(iter(sorted(wanted)), "")
+    some = next(iter(sorted(needed)), "")
     for name in weights:
         prefix = name.removesuffix(some)
         is_prefix = name.endswith(some) and prefix.endswith(".")
-        if is_prefix and {prefix + other for other in wanted} == _names(weights):
+        if not is_prefix:
+            continue
+        least, most = ({prefix + other for other in names} for names in (needed, wanted))
+        if least <= _names(weights) <= most:
             return {name.removeprefix(prefix): value for name, value in weights.items()}
     if all(name.startswith("module.") for name in weights):  # so that names can be compared
         return {name.removeprefix("module."): value for name, value in weights.items()}

@@ -127,11 +127,18 @@ def test_a_last_layer_of_other_classes_is_skipped(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         others = ConvNet(width=2).build(num_classes=7, num_channels=1).state_dict()
     headless = {name: value for name, value in others.items() if "linear" not in name}
-    for state in (others, prefixed("module.", others), headless, {"model": others, "args": {}}):
+    for state in (
+        others,
+        prefixed("module.", others),
+        headless,
+        prefixed("model.", headless),
+        {"state_dict": prefixed("model.", headless), "epoch": 3},
+        {"model": others, "args": {}},
+    ):
         torch.save(state, tmp_path / "net.pt")
         model = network()
         before = model.get_parameter("linear.weight").clone()
-        with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*linear"):
+        with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*(linear|missing)"):
             WeightsFile("net.pt").load(model, tmp_path, lambda _: tmp_path)
         WeightsFile("net.pt", skip=("linear.*",)).load(model, tmp_path, lambda _: tmp_path)
         assert torch.equal(model.get_parameter("conv3.weight"), others["conv3.weight"])
