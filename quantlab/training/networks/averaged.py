@@ -103,7 +103,7 @@ class AveragedNetwork:
             own.copy_(state["buffers"][name])
 
     def _current_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        for name, buffer in self._model.named_buffers(remove_duplicate=False):
+        for name, buffer in self._model.named_buffers():
             if buffer.is_floating_point():
                 yield name, buffer
 

@@ -198,6 +198,22 @@ def test_members_of_packs_have_their_own_averages() -> None:
         assert_alike(found, alone(recipe))
 
 
+@dataclass(frozen=True)
+class Repeated(ModelSpec):
+    """A network that has one layer of batch normalization under two names."""
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        shared = nn.BatchNorm1d(16)
+        layers = [nn.Linear(64, 16), shared, nn.ReLU(), nn.Linear(16, 16), shared]
+        return nn.Sequential(nn.Flatten(), *layers, nn.Linear(16, num_classes)).double()
+
+
+def test_a_layer_of_two_names_has_one_average() -> None:
+    recipes = [with_average(replace(method(seed), model=Repeated(), **SHORT)) for seed in (0, 1)]
+    for found, recipe in zip(packed(recipes), recipes, strict=True):
+        assert_alike(found, alone(recipe))
+
+
 def test_a_member_goes_on_alone_and_in_another_pack() -> None:
     recipes = [with_average(replace(method(seed), epochs=2)) for seed in range(3)]
     pack = PackedRun(recipes)
