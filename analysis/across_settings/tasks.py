@@ -95,7 +95,8 @@ def scores_of(
         own = np.where(np.isnan(runs[configuration]), guess, runs[configuration])
         if not np.isnan(own).any():
             found.setdefault(label, {})[task] = own
-    names, compared = _largest(found)
+    names, common = _largest(found)
+    compared = [task for task in tasks if task in common]
     described = pd.DataFrame(
         [
             {
@@ -163,7 +164,7 @@ _MOST_CANDIDATES = 1000
 """Sets of tasks that are tried. Their number could double with every method that lacks others."""
 
 
-def _largest(found: Mapping[str, Mapping[Task, Floats]]) -> tuple[list[str], list[Task]]:
+def _largest(found: Mapping[str, Mapping[Task, Floats]]) -> tuple[list[str], frozenset[Task]]:
     """Names and tasks of the largest table without a gap, which has two methods if any has.
 
     Its tasks are those that some methods have in common; of many methods with different gaps, the
@@ -174,12 +175,16 @@ def _largest(found: Mapping[str, Mapping[Task, Floats]]) -> tuple[list[str], lis
         for other in [frozenset(own), *candidates]:
             if len(candidates) < _MOST_CANDIDATES:
                 candidates[other & frozenset(own)] = None
-    best: tuple[tuple[bool, int, int], list[str], list[Task]] = ((False, 0, 0), [], [])
+    best: tuple[tuple[bool, int, int], list[str], frozenset[Task]] = (
+        (False, 0, 0),
+        [],
+        frozenset(),
+    )
     for chosen in filter(None, candidates):
         names = [name for name, own in found.items() if own.keys() >= chosen]
         rank = (len(names) > 1, len(names) * len(chosen), len(chosen))
         if rank > best[0]:
-            best = (rank, names, [task for task in found[names[0]] if task in chosen])
+            best = (rank, names, chosen)
     return best[1], best[2]
 
 

@@ -125,6 +125,24 @@ def test_methods_that_lack_different_tasks_are_compared_on_those_they_share() ->
     }
 
 
+def test_each_task_is_scaled_by_its_own_network_in_full_precision() -> None:
+    """The method that is left out has the second dataset only, and comes first in the table."""
+    easy = with_full_precision(made(sets=SETS[:1])).assign(dataset="Easy")
+    hard = easy.assign(dataset="Hard", test_accuracy=easy["test_accuracy"] / 2)
+    frame = pd.concat([hard[hard["method"] == "BC"], easy, hard[hard["method"] != "BC"]])
+    frame = frame[(frame["method"] != "BC") | (frame["dataset"] == "Hard")]
+    for column in ("trial_id", "configuration_id"):
+        frame[column] = frame["dataset"] + frame[column]
+    found = scored(frame.reset_index(drop=True))
+    assert list(found.variants) == ["PQ", "PC"]
+    assert found.tasks["dataset"].tolist() == ["Hard", "Easy"]
+    chosen = frame[(frame["rho0"] == 1e-3) & (frame["method"] == "PC")]
+    by_task = chosen.pivot(index="seed", columns="dataset", values="test_accuracy").to_numpy()
+    full = np.array([0.9, 0.45])
+    expected = (by_task - 0.1) / (full - 0.1)
+    assert found.variants["PC"] == pytest.approx(expected[:, ::-1])
+
+
 def test_a_run_that_diverged_counts_as_guessing() -> None:
     frame = made(noise=0.0)
     last = (frame["seed"] == 2) & (frame["method"] == "PC") & (frame["set"] == "binary")
