@@ -81,10 +81,13 @@ def validate_trials(frame: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFr
     present = {name: of for name, of in TRIALS_MAY_HAVE.items() if name in frame.columns}
     known = {**trials_columns(metric), **present}
     _require_metric(frame, metric)
+    numbers = [column for column, (kind, _) in known.items() if kind != "text"]
+    # A column without any number, such as rho0 of methods that have none, may have no type either.
+    missing = [column for column in numbers if column in frame and frame[column].isna().all()]
+    frame = frame.assign(**dict.fromkeys(missing, np.nan))
     _validate(frame, known, "trials")
-    texts = [column for column, (kind, _) in known.items() if kind == "text"]
+    texts = [column for column in known if column not in numbers]
     texts += axis_columns(frame) + knob_columns(frame)
-    numbers = [column for column in known if column not in texts]
     frame = frame.reset_index(drop=True)
     frame = frame.assign(
         **{column: texts_of(frame[column], as_text) for column in texts},

@@ -1,11 +1,13 @@
 """Tables from anywhere are checked, and the message names the column."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from analysis.reading import read_trials
 from analysis.schema import Measurements, SchemaError, validate_history, validate_trials
 from analysis.statistics.aggregate import configurations
 from tests.analysis.frames import EXAMPLE, trials
@@ -63,6 +65,17 @@ def test_other_types_and_rows_become_plain() -> None:
     assert list(frame.index) == list(range(10))
     assert frame["rho0"].dtype == frame["test_accuracy"].dtype == "float64"
     pd.testing.assert_frame_equal(configurations(odd), configurations(trials(EXAMPLE)))
+
+
+def test_columns_without_any_number_need_no_type(tmp_path: Path) -> None:
+    """Parquet files and tables of pandas have such columns as objects."""
+    frame = trials(EXAMPLE[:4]).assign(rho0=None, validation_accuracy=None, bits=None)
+    frame.to_parquet(tmp_path / "trials.parquet")
+    for given in (frame, read_trials(tmp_path / "trials.parquet")):
+        checked = validate_trials(given)
+        for column in ("rho0", "validation_accuracy", "bits"):
+            assert checked[column].dtype == float
+            assert checked[column].isna().all()
 
 
 def test_history_is_checked() -> None:
