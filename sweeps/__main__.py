@@ -32,9 +32,13 @@ def main() -> int:
     if not is_watched:
         atexit.register(leave)  # the handler that is registered first is called last
 
-    from sweeps.cli import command
+    try:
+        from sweeps.cli import command
 
-    codes.append(command.main())
+        codes.append(command.main())
+    except KeyboardInterrupt:  # before the command itself, or after it
+        print("\nsweeps: stopped", file=sys.stderr)
+        codes.append(130)  # EXIT_INTERRUPTED, whose module would have to be imported now
     return codes[0]
 
 

@@ -3,9 +3,9 @@
 import argparse
 import importlib
 import re
+import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 from quantlab.errors import ConfigurationError, CutShortError, in_full
 from sweeps.cli.command_line import command_line, recorded_command
@@ -65,7 +65,7 @@ def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     options.recorded_command = recorded_command(*without_notices(arguments))
     try:
         require_folders(options)
-        with signals.handled(signals.interrupt) if options.trains else nullcontext():
+        with signals.interrupting(signals.ENDING if options.trains else (signal.SIGINT,)):
             code = int(options.run(options))
         if (outlines := sys.modules.get("sweeps.outlines.kept")) is not None:
             outlines.keep_outlines()
@@ -80,8 +80,10 @@ def _exit_code(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             return EXIT_USAGE
         print(f"sweeps: error: {what}; run the same command again to continue", file=sys.stderr)
         return EXIT_CUT_SHORT
-    except KeyboardInterrupt:
-        print(f"\nsweeps: stopped; to continue, run: {command_line(*arguments)}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        why = "" if stop.__cause__ is None else f" ({in_full(stop.__cause__)})"
+        again = command_line(*arguments)
+        print(f"\nsweeps: stopped{why}; to continue, run: {again}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -25,14 +25,44 @@ FOR_DRIVER = tuple(number for number in ENDING if number is not signal.SIGINT)
 Ray blocks SIGINT in its processes."""
 
 
+_was_interrupted = threading.Event()
+"""Set once `interrupt` has been called since `interrupting` began."""
+
+
 @contextmanager
-def handled(callback: Callable[[], None]) -> Iterator[None]:
-    """Handle the signals in `ENDING` within a `with` block.
+def interrupting(numbers: Collection[signal.Signals]) -> Iterator[None]:
+    """Let signals raise KeyboardInterrupt within a `with` block, and errors that follow one, too.
+
+    Libraries may swallow a KeyboardInterrupt and fail later. One that comes while torch imports
+    NumPy, for example, leaves a NumPy that cannot be imported again.
+
+    Args:
+        numbers: the signals.
+
+    Raises:
+        KeyboardInterrupt: a signal has come; an error that followed it is the cause.
+    """
+    _was_interrupted.clear()
+    with handled(interrupt, numbers):
+        try:
+            yield
+        except Exception as error:
+            if _was_interrupted.is_set():
+                raise KeyboardInterrupt from error
+            raise
+
+
+@contextmanager
+def handled(
+    callback: Callable[[], None], numbers: Collection[signal.Signals] = ENDING
+) -> Iterator[None]:
+    """Handle signals within a `with` block.
 
     Args:
         callback: called for each signal, in the main thread.
+        numbers: the signals.
     """
-    before = handle(callback)
+    before = handle(callback, numbers)
     try:
         yield
     finally:
@@ -46,6 +76,7 @@ def interrupt() -> None:
     Raises:
         KeyboardInterrupt: always.
     """
+    _was_interrupted.set()
     raise KeyboardInterrupt
 
 
@@ -79,11 +110,14 @@ def ignored_as_before() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def handle(callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
-    """Handle the signals in `ENDING` from now on, except those that are ignored, as by `nohup`.
+def handle(
+    callback: Callable[[], None], numbers: Collection[signal.Signals] = ENDING
+) -> dict[signal.Signals, _Handler]:
+    """Handle signals from now on, except those that are ignored, as by `nohup`.
 
     Args:
         callback: called for each signal, in the main thread.
+        numbers: the signals.
 
     Returns:
         The handlers that were replaced.
@@ -94,7 +128,7 @@ def handle(callback: Callable[[], None]) -> dict[signal.Signals, _Handler]:
 
     before: dict[signal.Signals, _Handler] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in ENDING:
+        for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, handler)
     return before

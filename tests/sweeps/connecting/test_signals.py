@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -44,3 +45,24 @@ def test_processes_that_are_started_meanwhile_take_no_notice() -> None:
     child.send_signal(signal.SIGKILL)
     assert child.wait(30) == -signal.SIGKILL
     child.stdout.close()
+
+
+def fail_after_an_interrupt() -> None:
+    with signals.interrupting([signal.SIGINT]):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise ImportError("cannot load module more than once per process")
+
+
+def fail() -> None:
+    with signals.interrupting([signal.SIGINT]):
+        raise ImportError("no such module")
+
+
+def test_an_error_that_follows_a_swallowed_interrupt_is_one() -> None:
+    """Such as that of a module whose import was interrupted within another library."""
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fail_after_an_interrupt()
+    assert isinstance(caught.value.__cause__, ImportError)
+    with pytest.raises(ImportError):  # of the next command
+        fail()
