@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quantlab.datasets.base import DatasetSpec, ImageSet, Splits
-from quantlab.datasets.loading.files import files_under
+from quantlab.datasets.loading.files import files_under, versions_of
 
 MOST_BYTES = 2**30
 """Total size above which only the names and sizes of files are hashed."""
@@ -23,7 +23,9 @@ _BATCH = 256
 
 
 def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = None) -> str:
-    """Return a hash of what a dataset reads. That of files is cached until the process ends.
+    """Return a hash of what a dataset reads. That of files is cached in the process.
+
+    It is computed again if a file of the dataset has changed; of a folder, if it has other entries.
 
     The hash covers the names and contents of all files of the dataset in the data folder, except
     hidden files, and files in its folders that do not match its `file_pattern`. If they are large
@@ -40,7 +42,8 @@ def content_of(dataset: DatasetSpec, data_dir: Path, splits: Splits | None = Non
         Sixteen hexadecimal digits, or "" if there is nothing to hash.
     """
     if dataset.files:
-        return _of_files(dataset.files, data_dir.absolute(), dataset.file_pattern)
+        versions = versions_of(dataset.files, data_dir)
+        return _of_files(dataset.files, data_dir.absolute(), dataset.file_pattern, versions)
     return "" if splits is None else _of_splits(dataset, splits)
 
 
@@ -72,7 +75,7 @@ def what_is_not_hashed(dataset: DatasetSpec, data_dir: Path, splits: Splits | No
 
 
 @lru_cache(maxsize=16)
-def _of_files(names: tuple[str, ...], data_dir: Path, pattern: str) -> str:
+def _of_files(names: tuple[str, ...], data_dir: Path, pattern: str, versions: object) -> str:
     files = sorted(file for name in names for file in files_under(str(data_dir / name), pattern))
     if not files:
         return ""

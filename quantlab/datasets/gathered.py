@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quantlab.datasets.base import DatasetSpec, Dimensions, ImageSet, Splits
+from quantlab.datasets.loading.files import versions_of
 from quantlab.datasets.loading.sending import sent
 from quantlab.random_numbers import RandomNumbers
 from quantlab.remembering import remembering
@@ -73,8 +74,12 @@ class GatheredDataset(DatasetSpec):
         return self.dimensions or self.dimensions_of(_read(self, data_dir, torch.device("cpu")))
 
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """Return the splits on the device. The last four results are cached in the process."""
-        return _load(self, data_dir, torch.device(device))
+        """Return the splits on the device. The last four results are cached in the process.
+
+        They are read again if one of `files` has changed; in a folder, if it has other entries.
+        """
+        versions = versions_of(self.files, data_dir)
+        return _load(self, data_dir, torch.device(device), versions)
 
     def batches(
         self,
@@ -132,7 +137,7 @@ class GatheredDataset(DatasetSpec):
 
 
 @remembering(4)
-def _load(spec: GatheredDataset, data_dir: Path, device: torch.device) -> Splits:
+def _load(spec: GatheredDataset, data_dir: Path, device: torch.device, versions: object) -> Splits:
     return _read(spec, data_dir, device)
 
 

@@ -19,6 +19,7 @@ from quantlab.datasets.loading.checks import (
     require_in_range,
     require_number_of,
 )
+from quantlab.datasets.loading.files import versions_of
 from quantlab.datasets.loading.global_generators import kept_generators, seed_generators
 from quantlab.datasets.loading.loader import Batch, loaded_batches, positions_of_batches
 from quantlab.errors import ConfigurationError
@@ -129,8 +130,13 @@ class TorchDataset(DatasetSpec):
         next(self.batches(splits.test, batch_size=1))
 
     def load(self, data_dir: Path, device: torch.device | str = "cpu") -> Splits:
-        """Return the splits as positions. The last four results are cached in the process."""
-        return _load(self, data_dir, torch.device(device))
+        """Return the splits as positions. The last four results are cached in the process.
+
+        The datasets are built again if one of `files` has changed; in a folder, if it has other
+        entries.
+        """
+        versions = versions_of(self.files, data_dir)
+        return _load(self, data_dir, torch.device(device), versions)
 
     def batches(
         self,
@@ -230,7 +236,7 @@ class TorchDataset(DatasetSpec):
 
 
 @remembering(4)
-def _load(spec: TorchDataset, data_dir: Path, device: torch.device) -> Splits:
+def _load(spec: TorchDataset, data_dir: Path, device: torch.device, versions: object) -> Splits:
     train, test = spec._examples(data_dir, device)
     return spec._split(train, test, spec._num_outputs(train, test))
 

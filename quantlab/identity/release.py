@@ -39,7 +39,7 @@ RELEASE = {
     "quantlab.datasets.loading.digits": (
         "are_kept moments normalized require_digits rounding varies"
     ),
-    "quantlab.datasets.loading.files": "files_under require_relative",
+    "quantlab.datasets.loading.files": "files_under require_relative versions_of",
     "quantlab.datasets.loading.global_generators": "kept_generators seed_generators",
     "quantlab.datasets.loading.loader": "loaded_batches positions_of_batches",
     "quantlab.datasets.loading.normalization": "Normalization require_mean_and_std",

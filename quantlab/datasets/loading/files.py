@@ -1,9 +1,9 @@
 """Files in the data folder: checks of their names, and those within a folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from quantlab.errors import ConfigurationError, brief
 
@@ -26,6 +26,29 @@ def require_relative(owner: object, field: str) -> None:
     raise ConfigurationError(
         f"{type(owner).__name__}.{field} = {brief(value)}: must be a name within the data folder"
     )
+
+
+def versions_of(names: Sequence[str], data_dir: Path) -> tuple[tuple[int, ...] | None, ...]:
+    """Return what differs if a file was replaced or written to, or a folder has other entries.
+
+    It is quick, because files in folders are not looked at.
+
+    Args:
+        names: files and folders within the data folder.
+        data_dir: the data folder.
+
+    Returns:
+        Time, size and number of each file and folder; None for what does not exist.
+    """
+    found: list[tuple[int, ...] | None] = []
+    for name in names:
+        try:
+            status = os.stat(data_dir / name)
+        except OSError:  # which is reported when it is read
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(found)
 
 
 def files_under(path: str, pattern: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Arrays in files: what the network gets is what the file says, and wrong files are refused."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from quantlab import ConfigurationError, OptimizerSpec, Quantization, Recipe, Tr
 from quantlab.datasets import DatasetSpec, Splits
 from quantlab.datasets.arrays import Arrays, Normalization
 from quantlab.datasets.base import Dimensions
+from quantlab.datasets.content import content_of
 from quantlab.datasets.loading import array_files
 from quantlab.models import ModelSpec
 from quantlab.quantizers.piecewise_linear import PiecewiseLinear
@@ -507,6 +509,20 @@ def test_a_type_need_not_have_the_number_of_symbols(
         assert splits.num_classes == count
     with pytest.raises(ConfigurationError, match=f"c.npy: row 1 has {most}, which is out of range"):
         Arrays(**shared, targets="c.npy", classes=most).load(tmp_path)
+
+
+def test_a_file_that_was_replaced_is_read_again_in_the_same_process(data: Path) -> None:
+    dataset = replace(KINDS["numbers"], targets="y.npy", normalization=None)
+    file = data / "y.npy"
+    found = []
+    for number in (1, 2):
+        np.save(file, np.full(100, number, dtype=np.float32))
+        os.utime(file, ns=(number, number))
+        splits = dataset.load(data)
+        assert dataset.load(data) is splits
+        assert (splits.train.labels == number).all()
+        found.append(content_of(dataset, data))
+    assert found[0] != found[1]
 
 
 def test_test_files_of_another_kind_are_refused(data: Path) -> None:

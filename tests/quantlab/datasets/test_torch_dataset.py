@@ -1,5 +1,6 @@
 """Any map-style Dataset of torch: the same batches in any process, and faults in one line."""
 
+import os
 import random
 import re
 from collections.abc import Iterator
@@ -152,6 +153,25 @@ def test_there_may_be_more_test_examples_than_training_examples() -> None:
             return Signals(25)
 
     assert len(Few(test_images=28).load(HERE).test) == 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfFile(OfSignals):
+    """As many signals as a file says."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return ("count.txt",)
+
+    def test_dataset(self, data_dir: Path) -> Dataset[Any]:
+        return Signals(int((data_dir / "count.txt").read_text()))
+
+
+def test_datasets_of_a_file_that_has_changed_are_built_again(tmp_path: Path) -> None:
+    for count in (30, 40):
+        (tmp_path / "count.txt").write_text(str(count))
+        os.utime(tmp_path / "count.txt", ns=(count, count))
+        assert len(OfFile().load(tmp_path).test) == count
 
 
 def test_a_part_of_a_batch_is_read_alone() -> None:
