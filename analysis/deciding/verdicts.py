@@ -16,8 +16,8 @@ from analysis.statistics.verdicts import rules as rules_of_one_look
 _RULES = {
     "sensitive": "At some ρ0 a trial diverges or collapses, or the whole interval of the range "
     "over ρ0 exceeds the margin.",
-    "untested": "All seeds have the same differences between ρ0, so that the range has no "
-    "interval.",
+    "untested": "All seeds have the same differences between ρ0, or only one ρ0 was tried, so that "
+    "the range has no interval.",
     "noise": "The interval of the range holds 0 and the margin. More seeds are needed for an "
     "answer.",
     "mild": "The interval of the range holds the margin, but not 0.",

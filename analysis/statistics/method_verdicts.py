@@ -48,8 +48,8 @@ def method_verdicts(
     Args:
         found: result of `sensitivity.sensitivity` with values, as `metric.Metric.measured` returns.
         metric: what the trials are compared by.
-        table: result of `aggregate.configurations` with values. Its methods without rho0 have a
-            row, too, in the settings in which other methods have one.
+        table: result of `aggregate.configurations` with values. Its methods without rho0, or with
+            one only, have a row, too, in the settings in which other methods have several.
         margin: see `metric.Metric.margin`.
         knob: what the sentences call the knob whose sensitivity it is.
 
@@ -75,7 +75,7 @@ def method_verdicts(
         for key, places in places_by(found, [*SETTING, "method"])
     ]
     if table is not None and len(found):
-        rows += _without_rho0(table, found, metric, margin)
+        rows += _without_choice(table, found, metric, margin)
         order = list(table[[*SETTING, "method"]].itertuples(index=False, name=None))
         places = {key: place for place, key in reversed(list(enumerate(order)))}
         rows.sort(key=lambda row: places[tuple(row[key] for key in (*SETTING, "method"))])
@@ -210,38 +210,49 @@ def _name(row: Mapping[Any, Any]) -> str:
     return ", ".join(filter(None, [row["set"], *axes]))
 
 
-def _without_rho0(
+def _without_choice(
     table: pd.DataFrame, found: pd.DataFrame, metric: Metric, margin: float
 ) -> list[dict[Any, Any]]:
-    """The rows of the quantized methods that have no rho0."""
+    """The rows of the quantized methods that have no rho0, or one only."""
     settings = set(found[[*SETTING]].itertuples(index=False, name=None))
+    have_range = set(found[[*SETTING, "method"]].itertuples(index=False, name=None))
     rows = []
     quantized = table[table["set"] != ""]
-    has_rho0, n = quantized["rho0"].notna().to_numpy(), quantized["n"].to_numpy()
     for key, places in places_by(quantized, [*SETTING, "method"]):
-        if key[:-1] not in settings or has_rho0[places].any() or not n[places].any():
-            continue
         part = quantized.iloc[places]
         is_open = part[list(OPEN)].any(axis=1)
-        is_whole, part = not is_open.any(), part[part["n"] > 0]
+        is_whole = not is_open.any()
+        part = part[(part["n"] > 0) | ~is_open]  # trials that all diverged are a result
+        if key[:-1] not in settings or key in have_range or part.empty:
+            continue
         # Distances are those of scores, of which higher ones are better.
         scores, guesses = metric.sign * part["test_mean"], _guesses(part, metric)
         fails = [
-            not waits and is_chance(score, guess, metric.margin(margin, score))
+            not waits and (np.isnan(score) or is_chance(score, guess, metric.margin(margin, score)))
             for score, guess, waits in zip(scores, guesses, is_open[part.index], strict=True)
         ]
-        part = part.assign(verdict=np.where(fails, FAILS, NO_RHO0))
-        rows.append(
-            {
-                **dict.fromkeys(_COLUMNS, np.nan),
-                **dict(zip([*SETTING, "method"], key, strict=True)),
-                "verdict": FAILS if all(fails) and is_whole else NO_RHO0,
-                "sets": _by_set(part.to_dict("records")) if any(fails) else "",
-                "choices": "",
-                "at": "",
-                "reason": f"There is no ρ0 to tune; {_levels(part, metric)}.",
+        has_rho0 = bool(part["rho0"].notna().any())
+        usual = "untested" if has_rho0 else NO_RHO0
+        part = part.assign(verdict=np.where(fails, FAILS, usual))
+        finished = part[part["n"] > 0]
+        row = {
+            **dict.fromkeys(_COLUMNS, np.nan),
+            **dict(zip([*SETTING, "method"], key, strict=True)),
+            "verdict": FAILS if all(fails) and is_whole else usual,
+            "sets": _by_set(part.to_dict("records")) if any(fails) or has_rho0 else "",
+            "choices": "",
+            "at": "",
+            "reason": f"There is no ρ0 to tune; {_levels(part, metric)}.",
+        }
+        if has_rho0:
+            row |= {
+                "choices": f"{int(len(finished) > 0)} of 1",
+                "lowest_rho0": finished["rho0"].min(),
+                "highest_rho0": finished["rho0"].max(),
+                **dict.fromkeys(("decades", "least_decades", "equal_span_decades"), 0.0),
+                "reason": f"Only one ρ0 was tried; {_levels(part, metric)}.",
             }
-        )
+        rows.append(row)
     return rows
 
 
@@ -253,6 +264,10 @@ def _guesses(part: pd.DataFrame, metric: Metric) -> pd.Series:
 
 def _levels(part: pd.DataFrame, metric: Metric) -> str:
     """The test values of a method on its sets, in a clause."""
+    diverged, part = part[part["n"] == 0], part[part["n"] > 0]
+    if len(diverged):
+        on = f" on {_named(diverged.to_dict('records'))}; {_levels(part, metric)}"
+        return f"all trials diverged{on if len(part) else ''}"
     if len(part) <= _NAMED:
         texts = [
             f"{metric.shown(row['test_mean'], fewer=1)} ({_name(row)})"

@@ -29,8 +29,8 @@ VERDICTS: Mapping[str, str] = {
     "decide it yet.",
     FAILS: "No ρ0 that was tried works: no mean {label} is clearly {above} chance, or all "
     "trials diverge.",
-    "untested": "Some ρ0 has fewer than two finished seeds, or no two seeds differ, so that the "
-    "range cannot be tested.",
+    "untested": "Some ρ0 has fewer than two finished seeds, no two seeds differ, or only one ρ0 "
+    "was tried, so that the range cannot be tested.",
     "noise": "The range is not significant, and its upper limit exceeds the margin. More seeds are "
     "needed for an answer.",
     "mild": "The range is significant and within the margin, but its upper limit exceeds the "

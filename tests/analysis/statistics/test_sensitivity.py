@@ -402,6 +402,58 @@ def test_methods_without_rho0_and_methods_that_fail_have_their_line() -> None:
     assert method_verdicts(found.head(0), table=without).empty  # there is nothing to tune at all
 
 
+def test_methods_with_one_rho0_and_those_of_which_all_trials_diverged_have_their_line() -> None:
+    noise = (0.0, 0.001, 0.002)
+    frame = trials(
+        [
+            *(
+                ("PC", "binary", rho0, seed, 0.9 + noise[seed])
+                for rho0 in (0.1, 1)
+                for seed in (0, 1)
+            ),
+            *(("PQ", "binary", 0.1, seed, 0.9 + noise[seed]) for seed in range(3)),
+            *(("PQ", "ternary", 0.2, seed, 0.1 + noise[seed]) for seed in range(3)),
+            *(("rPC", "binary", 0.1, seed, None) for seed in range(3)),
+            *(("BC", "binary", None, seed, 0.8 + noise[seed]) for seed in range(3)),
+            *(("BC", "ternary", None, seed, None) for seed in range(3)),
+            *(("rBC", "ternary", None, seed, None) for seed in range(3)),
+        ],
+        classes=10.0,
+    )
+    findings = analyse(Measurements(frame))
+    found = findings.verdicts.set_index("method")
+    assert found[["verdict", "sets", "reason"]].to_dict("index") == {
+        "PC": found.loc["PC", ["verdict", "sets", "reason"]].to_dict(),
+        "PQ": {
+            "verdict": "untested",
+            "sets": "fails: ternary; untested: binary",
+            "reason": "Only one ρ0 was tried; test accuracy is 90.1 % (binary), 10.1 % (ternary).",
+        },
+        "rPC": {
+            "verdict": "fails",
+            "sets": "fails: binary",
+            "reason": "Only one ρ0 was tried; all trials diverged.",
+        },
+        "BC": {
+            "verdict": "no ρ0",
+            "sets": "fails: ternary; no ρ0: binary",
+            "reason": "There is no ρ0 to tune; all trials diverged on ternary; test accuracy is "
+            "80.1 % (binary).",
+        },
+        "rBC": {
+            "verdict": "fails",
+            "sets": "fails: ternary",
+            "reason": "There is no ρ0 to tune; all trials diverged.",
+        },
+    }
+    table = verdict_table(findings)
+    assert "PC over 1.0, PQ and rPC over 0.0" in table.caption
+    tried = table.body.set_index("method")["ρ0 tried"].to_dict()
+    assert tried["PQ"] == "1 of 1 from 0.1 to 0.2 (0.0 decades)"
+    assert tried["rPC"] == "0 of 1"
+    assert "range over equal spans" not in table.body
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_many_methods_have_the_numbers_that_each_has_alone(seed: int) -> None:
     frame = grid(
