@@ -190,10 +190,7 @@ def _without_prefix(
     for name in weights:
         prefix = name.removesuffix(some)
         is_prefix = name.endswith(some) and prefix.endswith(".")
-        if not is_prefix:
-            continue
-        least, most = ({prefix + other for other in names} for names in (needed, wanted))
-        if least <= _names(weights) <= most:
+        if is_prefix and all(other.startswith(prefix) for other in weights):
             return {name.removeprefix(prefix): value for name, value in weights.items()}
     if all(name.startswith("module.") for name in weights):  # so that names can be compared
         return {name.removeprefix("module."): value for name, value in weights.items()}

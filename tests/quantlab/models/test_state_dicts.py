@@ -138,7 +138,7 @@ def test_a_last_layer_of_other_classes_is_skipped(tmp_path: Path) -> None:
         torch.save(state, tmp_path / "net.pt")
         model = network()
         before = model.get_parameter("linear.weight").clone()
-        with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*(linear|missing)"):
+        with pytest.raises(ConfigurationError, match=r"does not fit _ConvNet: .*linear"):
             WeightsFile("net.pt").load(model, tmp_path, lambda _: tmp_path)
         WeightsFile("net.pt", skip=("linear.*",)).load(model, tmp_path, lambda _: tmp_path)
         assert torch.equal(model.get_parameter("conv3.weight"), others["conv3.weight"])
