@@ -25,6 +25,10 @@ from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
 from sweeps.storage.records import Result
 
+_PANELS = {"histograms": ("configuration_id",), "maps": ("figure", "row", "column")}
+"""Columns that name a panel of a figure. One source has it, also if several have the method, or
+seeds of the configuration."""
+
 
 @dataclass(frozen=True)
 class JoinedTrials:
@@ -43,14 +47,12 @@ class JoinedTrials:
     def details(self, findings: Findings) -> dict[str, pd.DataFrame]:
         """Return the histograms and maps of the selected configurations; see `details_of`."""
         found: dict[str, list[pd.DataFrame]] = {}
-        panels: set[tuple[str, str, str]] = set()
+        shown: dict[str, set[tuple[str, ...]]] = {name: set() for name in _PANELS}
         for sweep, storage in self.parts:
             for name, frame in details_of(sweep, storage, findings).items():
-                if name == "maps":  # of several sweeps with the same method, one has the panel
-                    own = list(zip(frame["figure"], frame["row"], frame["column"], strict=True))
-                    frame = frame[[panel not in panels for panel in own]]
-                    panels |= set(own)
-                found.setdefault(name, []).append(frame)
+                own = list(frame[list(_PANELS[name])].itertuples(index=False, name=None))
+                found.setdefault(name, []).append(frame[[one not in shown[name] for one in own]])
+                shown[name] |= set(own)
         return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
 
     def links(self, out: Path) -> dict[str, TrialLinks]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sweeps.deciding.record import record
+from sweeps.loading import load_sweep
 from sweeps.storage import Storage
 from tests.conftest import Command
 from tests.sweeps.sweep_files import TINY
@@ -56,6 +57,18 @@ def test_a_sweep_is_joined_with_another_storage_and_a_table(
     assert "leaves out 2 of 6 trials: 2 of MD" in page
     assert f"../../../theirs/trials/{kept['trial_id'].iloc[0]}/" in page
     assert "sweeps report zeros.csv old=theirs tiny.py --where" in page
+
+
+def test_a_configuration_with_seeds_in_two_storages_has_one_histogram(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    shutil.copytree(tiny_copy / "runs", tiny_copy / "theirs")
+    for cell in load_sweep(str(tiny_copy / "tiny.py")).cells:
+        other = "theirs" if cell.seed == 0 else "runs"
+        shutil.rmtree(tiny_copy / other / "trials" / cell.fingerprint)
+    done = quick_command(tiny_copy, "report", "tiny.py", "theirs", "--format", "figures")
+    assert done.returncode == 0, done.stderr
+    assert list((tiny_copy / "runs" / "reports").glob("*/figures/weights.svg"))
 
 
 def test_joined_reports_have_folders_of_their_own_and_the_margin_of_their_sweeps(
