@@ -28,7 +28,7 @@ _RANKS = {
 }
 """State -> its rank; of a trial that is in several tables, the row with the lowest counts."""
 _LABELS = ("dataset", "model", "regime", "method", "set", "rho0")
-"""Columns that name a configuration; those of further axes, and of their knobs, do, too."""
+"""Columns that name a configuration; those of further axes do, too."""
 _AND = " + "
 """Stands between the names of sweeps that have the same trial."""
 _MOST_SHOWN = 3
@@ -110,8 +110,9 @@ def join(parts: Sequence[Part], metric: Metric = ACCURACY, by: By | None = None)
         [_checked(part, metric).assign(**{_PART: place}) for place, part in enumerate(parts)],
         ignore_index=True,
     )
-    axes = axis_columns(whole) + knob_columns(whole)
-    whole[axes] = whole[axes].fillna("")
+    axes = axis_columns(whole)
+    further = axes + knob_columns(whole)
+    whole[further] = whole[further].fillna("")
     whole = with_one_label(with_knobs_of_methods(whole))
     _require_same(whole, names)
     whole, renamed = _with_labels(whole, names, axes)

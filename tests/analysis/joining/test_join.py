@@ -147,6 +147,20 @@ def test_a_table_that_names_no_knobs_has_those_of_the_others() -> None:
     pd.testing.assert_frame_equal(found, wanted)
 
 
+@pytest.mark.parametrize("recipe", [{}, {"recipe.epochs": 3}])
+def test_the_range_of_a_knob_may_differ_between_tables(recipe: dict[str, Any]) -> None:
+    """A knob is no part of a recipe, and has the widest range of all tables."""
+    first = with_knobs(lambda rate, theta: 0.9, noise=0.001, knobs=("log from 0.01 to 1", "linear"))
+    first = first.assign(**recipe)
+    more = first.assign(seed=first["seed"] + 9, **{"knob.rate": "log from 0.001 to 0.1"})
+    more["trial_id"] = "more " + more["trial_id"]
+    joined = join([Part("first", first), Part("more", more.drop(columns="knob.theta"))])
+    assert joined.renamed == ()
+    found = analyse(Measurements(joined.trials)).knobs.set_index("knob")
+    assert found.loc["rate", ["low", "high"]].tolist() == [0.001, 1.0]
+    assert found["choices"].to_dict() == {"rate": 3, "theta": 3}
+
+
 def test_a_text_is_no_value_of_a_knob_of_another_table() -> None:
     first = with_knobs(lambda rate, theta: 0.9, thetas=(0.0,))
     other = first.assign(configuration_id="o", trial_id="o" + first["trial_id"])[:3]
