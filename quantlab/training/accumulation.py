@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from quantlab.errors import ConfigurationError
 
@@ -22,8 +22,9 @@ def accumulate(
     The batch is cut at the positions k n / parts, rounded down, as into the shards of
     `Recipe.batchnorm_shards`. Batch normalization normalizes each part by its own statistics, and
     its running statistics get one update, with the mean over the parts, weighted by their images.
-    Up to rounding, this is a step with as many shards, and without batch normalization a step with
-    the whole batch. Layers that draw random numbers draw them for one part after another.
+    So do those of instance normalization. Up to rounding, this is a step with as many shards, and
+    without batch normalization a step with the whole batch. Layers that draw random numbers draw
+    them for one part after another.
 
     Args:
         model: the network in training mode.
@@ -69,14 +70,14 @@ def require_one_process(parts: int, replicas: int) -> None:
 
 
 class _RunningStatistics:
-    """The running statistics of batch normalization before a step, and their mean over parts."""
+    """The running statistics of normalization before a step, and their mean over parts."""
 
     @torch.no_grad()
     def __init__(self, model: nn.Module) -> None:
         self._buffers = [
             buffer
             for layer in model.modules()
-            if isinstance(layer, _BatchNorm)
+            if isinstance(layer, _NormBase)
             for buffer in layer.buffers(recurse=False)
         ]
         self._before = [buffer.clone() for buffer in self._buffers]

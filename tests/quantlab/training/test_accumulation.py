@@ -42,6 +42,17 @@ class Cumulative(TwoLayers):
         return self.between(num_classes, 64 * num_channels, norm).double()
 
 
+@dataclass(frozen=True)
+class Instances(ModelSpec):
+    """Instance normalization that is evaluated with running statistics."""
+
+    def build(self, *, num_classes: int, num_channels: int) -> nn.Module:
+        norm = nn.InstanceNorm2d(4, track_running_stats=True)
+        convolution = nn.Conv2d(num_channels, 4, 3, padding=1)
+        last = nn.Linear(256, num_classes)
+        return nn.Sequential(convolution, norm, nn.ReLU(), nn.Flatten(), last).double()
+
+
 def recipe(**changes: Any) -> Recipe:
     settings = {"dataset": DIGITS, "batch_size": 40, "epochs": 2, "batchnorm_epochs": 1}
     return quantized(PROX_CONNECT, **settings | changes)
@@ -60,9 +71,10 @@ def assert_equal_results(one: Recipe, other: Recipe) -> None:
 
 
 @pytest.mark.parametrize("parts", [2, 3, 40])
-def test_without_batch_normalization_it_is_the_whole_batch(parts: int) -> None:
+@pytest.mark.parametrize("model", [TwoLayers(), Instances()], ids=["none", "instances"])
+def test_without_batch_normalization_it_is_the_whole_batch(model: ModelSpec, parts: int) -> None:
     """Also if a batch has fewer images than there are parts."""
-    assert_equal_results(recipe(model=TwoLayers(), accumulation=parts), recipe(model=TwoLayers()))
+    assert_equal_results(recipe(model=model, accumulation=parts), recipe(model=model))
 
 
 @pytest.mark.parametrize("parts", [2, 3])
