@@ -2,11 +2,12 @@
 
 import dataclasses
 import importlib
+import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -178,7 +179,8 @@ def load_file(path: Path, what: str) -> ModuleType:
         with _modules_beside(path):
             content = path.read_bytes()  # the first lines may declare the encoding
             setattr(module, SOURCE, content)
-            exec(compile(content, str(path), "exec"), vars(module))
+            with chdir(os.curdir):  # a file may change the folder, to which --storage is relative
+                exec(compile(content, str(path), "exec"), vars(module))
             for kind in NAMED.keys() - named:
                 _require_unchanged(kind)
             for kind in list(vars(module).values()):

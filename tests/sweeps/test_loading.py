@@ -198,3 +198,17 @@ def test_a_sweep_that_a_study_imports_is_not_one_of_its_file(tmp_path: Path) -> 
     alone = load_users_file(str(tmp_path / "study.py"))
     assert (alone.either().name, alone.name_of_other(alone.either())) == ("tiny-study", "")
     assert load_either(str(tmp_path / "study.py"), of_both="sweep").name == "tiny"
+
+
+def test_a_file_may_change_the_folder_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options of the command, such as --storage, are relative to the folder of the user."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    Path("plain.py").write_text(TINY)
+    moves = f"import os\nos.chdir({str(tmp_path / 'data')!r})\nopen('there', 'w').close()\n"
+    Path("moves.py").write_text(moves + TINY)
+    assert fingerprints(Path("moves.py")) == fingerprints(Path("plain.py"))
+    assert Path.cwd() == tmp_path
+    assert Path("data", "there").exists()
