@@ -23,11 +23,19 @@ def trial_named(prefix: str, storage: Storage, what: str) -> TrialFolder:
         what: the option or argument, for messages.
 
     Raises:
-        ConfigurationError: no trial or several trials have such a fingerprint.
+        ConfigurationError: no trial or several trials have such a fingerprint, or the folder is in
+            another storage.
     """
     place, there = storage.root / "trials", names_of_trials(storage)
-    if "/" in prefix and Path(prefix).name in there:
-        return storage.trial(Path(prefix).name)
+    path = Path(prefix)
+    if "/" in prefix and path.name in there:
+        folder = storage.trial(path.name)
+        if path.exists() and not path.samefile(folder.path):  # such as one that was reproduced
+            raise ConfigurationError(
+                f"{what} {prefix}: is not in --storage {storage.root}; give the --storage that has "
+                f"it, and the fingerprint {path.name}"
+            )
+        return folder
     found = sorted(name for name in there if name.startswith(prefix))
     if len(found) == 1:
         return storage.trial(found[0])

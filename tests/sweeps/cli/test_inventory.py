@@ -170,6 +170,22 @@ def test_show_and_log(tiny: Ran, quick_command: Command, monkeypatch: pytest.Mon
         assert done.stderr.count("\n") == 1
 
 
+def test_the_folder_of_a_trial_in_another_storage_is_refused(
+    tiny_copy: Path, quick_command: Command
+) -> None:
+    """Such as that of a trial that was reproduced, which has the fingerprint of the original."""
+    shutil.copytree(tiny_copy / "runs", tiny_copy / "theirs")
+    fingerprint = next((tiny_copy / "runs" / "trials").iterdir()).name
+    theirs = f"theirs/trials/{fingerprint}"
+    for arguments in (("log", theirs), ("show", "--trial", theirs), ("reproduce", theirs)):
+        done = quick_command(tiny_copy, *arguments)
+        assert done.returncode == 2
+        assert f"{theirs}: is not in --storage {tiny_copy / 'runs'}; give the" in done.stderr
+    for storage, path in (("theirs", theirs), ("runs", f"runs/trials/{fingerprint}/")):
+        log = data_of(quick_command, tiny_copy, "log", path, "--storage", storage)
+        assert log["folder"] == str(tiny_copy / storage / "trials" / fingerprint)
+
+
 def test_rm_removes_a_sweep_with_its_runs(tiny_copy: Path, quick_command: Command) -> None:
     """Nothing changes without --yes, nor while another command uses the storage."""
     storage = Storage(tiny_copy / "runs")
