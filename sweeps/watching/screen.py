@@ -1,6 +1,7 @@
 """Screen: a page on the whole terminal that is drawn again and again until a key ends it."""
 
 import os
+import re
 import select
 import sys
 import termios
@@ -20,6 +21,9 @@ from quantlab.errors import ConfigurationError, in_full
 
 QUIT_KEYS = "qQ\x03\x1b"
 """q, Ctrl-C where the terminal sends it as a key, and Escape."""
+
+_SEQUENCE = re.compile(r"\x1b[\[O][0-?]*[ -/]*[@-~]")
+"""What a terminal sends for an arrow key or, on a screen of this kind, for the wheel of a mouse."""
 
 KEY_SECONDS = 0.2
 """How long a key waits at most."""
@@ -87,7 +91,8 @@ class Screen:
                     live.update(self._page(), refresh=True)
                     deadline = time.monotonic() + DRAW_SECONDS
                     while time.monotonic() < deadline and not self._is_new.is_set():
-                        if any(key in QUIT_KEYS for key in pressed(KEY_SECONDS)):
+                        keys = _SEQUENCE.sub("", pressed(KEY_SECONDS))
+                        if any(key in QUIT_KEYS for key in keys):
                             return
         except KeyboardInterrupt:
             return

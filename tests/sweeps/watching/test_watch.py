@@ -340,6 +340,29 @@ def test_a_screen_is_drawn_until_q_is_pressed(
     assert capsys.readouterr().err == "sweeps: warning: a file is damaged\n"
 
 
+def test_arrow_keys_and_the_wheel_of_a_mouse_do_not_end_a_screen(terminal: Terminal) -> None:
+    """A terminal sends Escape, which ends it, as the first letter of such keys."""
+    looks: list[int] = []
+
+    def scroll_and_press_escape() -> None:
+        terminal.wait_for("look 1")
+        os.write(terminal.outer, b"\x1b[A\x1bOB\x1b[1;5C")
+        terminal.wait_for("look 3")
+        os.write(terminal.outer, b"\x1b")
+
+    user = threading.Thread(target=scroll_and_press_escape)
+    user.start()
+    with open(terminal.inner, "w", closefd=False) as stream:
+        Screen(
+            lambda: looks.append(1),
+            lambda width, height: [f"look {len(looks)}"],
+            seconds=lambda: 0.3,
+            stream=stream,
+        ).run()
+    assert len(looks) >= 3
+    user.join()
+
+
 def test_an_error_of_the_user_ends_a_screen(terminal: Terminal) -> None:
     def look() -> None:
         raise ConfigurationError("a later version wrote the file")
