@@ -172,20 +172,19 @@ def _together(plan: dict[str, Any]) -> list[str]:
     time, count = plan["time"], plan["to_run"]
     if not count:
         return []
-    trials = "trial" if count == 1 else f"{count} trials"
+    trials = "trial takes" if count == 1 else f"{count} trials take"
     if not time["slots"]:
         return ["This machine has too few CPUs or GPUs for a trial; see `sweeps run --help`."]
     limits = [plain(line) for line in time["limits"]]
     if time["seconds"] is None:
         return limits or [
-            f"How long the {trials} take here is unknown; --time measures a few steps of each "
-            "network."
+            f"How long the {trials} here is unknown; --time measures a few steps of each network."
         ]
     each = {1: "", None: "packs "}.get(time["pack"], f"packs of up to {time['pack']} ")
     at_once = "one after the other" if time["slots"] == 1 else f"{time['slots']} {each}at once"
     if time["differs"] and time["slots"] > 1:
         at_once = f"at most {at_once}"
-    together = f"On this machine, the {trials} take about {duration(time['seconds'])}, {at_once}."
+    together = f"On this machine, the {trials} about {duration(time['seconds'])}, {at_once}."
     return [together, *limits]
 
 

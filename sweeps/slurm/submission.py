@@ -1,5 +1,6 @@
 """Give a batch script to SLURM."""
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,7 +44,8 @@ def write(script: Path, text: str, *, is_private: bool) -> bool:
             return False
         raise ConfigurationError(
             f"--output {script}: the file exists with another content; remove it or give "
-            f"another --output, or submit it as it is with `sbatch {script}`"
+            "another --output, or submit it as it is with "
+            f"`sbatch {shlex.quote(str(script))}`"
         )
     if not script.absolute().parent.is_dir():
         raise ConfigurationError(

@@ -140,5 +140,6 @@ def _print_outcome(
     if to.known.kind != STUDY:  # of whose trials only those that have ended are recorded
         states = to.known.states(storage)
         counts = counted(states[name] for name in to.concerned if name in states)
-        text = ", ".join(f"{count} {state}" for state, count in counts.items())
-        print(f"{to.known.name}: {text}")
+        if counts:  # not if all of them are yet to be recorded
+            text = ", ".join(f"{count} {state}" for state, count in counts.items())
+            print(f"{to.known.name}: {text}")

@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     is_new = submission.write(script, text, is_private=has_notices)
     print(f"{script}: {job.describe()}", flush=True)
     if not options.submit:
-        print(f"to submit it, run: sbatch {script}")
+        print(f"to submit it, run: sbatch {shlex.quote(str(script))}")
         return 0
     number = submission.submit(script, is_new=is_new)
     log = log_file(name, job).replace("%A", number).replace("%j", number).replace("%a", "*")

@@ -166,6 +166,9 @@ def test_trials_that_nobody_has_recorded_stay_paused(
     assert {cell.block for cell in sweep.cells if own.holds_any([cell.fingerprint])} == {"FP"}
     assert resume("--only", "block=FP").startswith("2 trials of tiny are resumed.\n")
     assert not requests.standing()
+    options = ("--storage", "other", "--only", "block=FP")
+    paused = quick_command(tiny_copy, "pause", "tiny.py", *options).stdout
+    assert paused.startswith("2 trials of tiny are paused.")
 
 
 def test_a_pause_of_all_is_over_when_all_unfinished_trials_are_resumed(

@@ -78,6 +78,7 @@ def test_the_trials_most_alike_are_those_that_count(tmp_path: Path) -> None:
     plan = plan_of(sweep(quantized()), storage)
     assert plan["time"]["seconds"] is None  # a CPU is not a GPU
     assert "--time measures" in describe(plan)
+    assert "How long the trial takes here is unknown" in describe({**plan, "to_run": 1})
     gpu = Machine(device="cuda", slots=1)
     assert plan_of(sweep(quantized()), storage, gpu)["time"]["seconds"] == pytest.approx(20)
     finish(storage, small_recipe(epochs=5), pack=9)

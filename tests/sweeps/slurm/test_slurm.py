@@ -157,6 +157,16 @@ def test_a_script_that_the_user_has_changed_is_kept(folder: Path, quick_command:
     assert script.read_text() == changed
 
 
+def test_a_name_with_a_space_is_one_word_of_the_printed_command(
+    folder: Path, quick_command: Command
+) -> None:
+    output = ("--output", "my script.sbatch")
+    done = quick_command(folder, "slurm", "tiny.py", *output)
+    assert done.stdout.endswith("to submit it, run: sbatch 'my script.sbatch'\n")
+    done = quick_command(folder, "slurm", "tiny.py", *output, "--nodes", "2")
+    assert "submit it as it is with `sbatch 'my script.sbatch'`" in done.stderr
+
+
 def test_a_study_is_searched(folder: Path, quick_command: Command) -> None:
     done = quick_command(folder, "slurm", "digits_bits", "--output", "my job", "--", "--quiet")
     assert done.returncode == 0, done.stderr
