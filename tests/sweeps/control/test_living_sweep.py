@@ -130,8 +130,7 @@ def test_some_trials_are_paused_and_resumed_by_their_conditions(
 
     done = quick_command(tiny_copy, "pause", "tiny.py", "--only", "block=MD,seed=0")
     assert done.returncode == 0
-    first, last = done.stdout.splitlines()
-    assert first == "tiny: "
+    (last,) = done.stdout.splitlines()  # nobody has recorded these trials
     assert last.startswith("2 trials of tiny are paused. To go on, run: ")
     assert last.endswith(" resume tiny.py --only block=MD,seed=0")
     assert re.search(r"^PAUSED: 2 trials \(--only block=MD,seed=0\), by ", status(), re.M)
