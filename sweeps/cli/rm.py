@@ -31,6 +31,7 @@ from sweeps.inventory.known_sweeps import (
     known_trials,
     ray_folders,
     sweeps_of,
+    without_links,
 )
 from sweeps.inventory.removal import (
     Kept,
@@ -235,7 +236,7 @@ def _is_same(known: KnownSweep, given: str) -> bool:
         return not known.source
     if not known.source:
         return known.name not in (*named_sweeps(), *named_studies())
-    return known.source == os.path.abspath(given) or not os.path.exists(known.source)
+    return known.source == without_links(given) or not os.path.exists(known.source)
 
 
 def _recorded(name: str, known: Sequence[KnownSweep]) -> list[KnownSweep]:

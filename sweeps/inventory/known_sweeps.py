@@ -174,10 +174,39 @@ def _locked(storage: Storage) -> Iterator[None]:
 
 
 def _record(known: KnownSweep, source: str, storage: Storage) -> None:
-    # A relative path stays right if the file and the storage are moved or copied together.
-    path = os.path.relpath(source, storage.root) if source.endswith(".py") else ""
+    path = _from_storage(source, storage) if source.endswith(".py") else ""
     _keep_renamed(known.name, storage)
     _file(storage, known.name).write(replace(known, source=path, time=time.time()))
+
+
+def _from_storage(file: str, storage: Storage) -> str:
+    """Return the path of a file relative to a storage, to which a link may lead.
+
+    A relative path stays right if the file and the storage are moved or copied together.
+    """
+    root = os.path.realpath(storage.root)
+    path = os.path.relpath(file, storage.root)
+    if os.path.realpath(os.path.join(root, path)) == os.path.realpath(file):
+        return path
+    return os.path.relpath(without_links(file), root)
+
+
+def without_links(file: str) -> str:
+    """Return the path of a file whose folders are no links: the same for every way to it."""
+    folder, name = os.path.split(file)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _file_of(known: KnownSweep, storage: Storage) -> str:
+    """Return the path of the file of a record; empty if it has none.
+
+    Earlier releases recorded it relative to the path by which a storage was given.
+    """
+    if not known.source:
+        return ""
+    roots = (os.path.realpath(storage.root), storage.root)
+    paths = [without_links(os.path.normpath(os.path.join(root, known.source))) for root in roots]
+    return next(filter(os.path.isfile, paths), paths[0])
 
 
 def require_free_name(name: str, kind: str, storage: Storage) -> None:
@@ -195,7 +224,7 @@ def require_free_name(name: str, kind: str, storage: Storage) -> None:
     """
     known = _record_of(name, storage)
     if known is not None and known.kind != kind:
-        file = f" of {os.path.normpath(storage.root / known.source)}" if known.source else ""
+        file = f" of {_file_of(known, storage)}" if known.source else ""
         raise ConfigurationError(
             f"{kind} {name!r}: {storage.root} has a {known.kind} of this name{file}; give the "
             f"{kind} another name or another --storage, or remove the {known.kind} with `sweeps rm`"
@@ -224,11 +253,7 @@ def recorded(storage: Storage) -> list[KnownSweep]:
     names = [path.stem for path in files]
     names += [RENAMED_SWEEPS[name] for name in names if name in RENAMED_SWEEPS]
     found = (_record_of(name, storage) for name in sorted(set(names)))
-    return [
-        replace(known, source=known.source and os.path.normpath(storage.root / known.source))
-        for known in found
-        if known is not None
-    ]
+    return [replace(one, source=_file_of(one, storage)) for one in found if one is not None]
 
 
 def _record_of(name: str, storage: Storage) -> KnownSweep | None:

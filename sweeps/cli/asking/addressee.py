@@ -1,7 +1,6 @@
 """Addressee: the sweep or study, and the trials of it, that a request concerns."""
 
 import argparse
-import os
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from quantlab.errors import ConfigurationError, suggestion
 from sweeps.cli.command_line import changed_options
 from sweeps.cli.options import SELECTION
-from sweeps.inventory.known_sweeps import STUDY, KnownSweep, recorded
+from sweeps.inventory.known_sweeps import STUDY, KnownSweep, recorded, without_links
 from sweeps.selection.part_of_sweep import PartOfSweep
 from sweeps.spec import SweepSpec
 from sweeps.storage.folder import Storage
@@ -72,7 +71,7 @@ def _recorded(name_or_path: str, storage: Storage, options: argparse.Namespace) 
     known = recorded(storage)
     name, of_file = name_or_path, list[KnownSweep]()
     if name_or_path.endswith(".py"):
-        path = os.path.abspath(name_or_path)
+        path = without_links(name_or_path)
         of_file = [one for one in known if one.source == path]
         if options.name_in_file:
             of_file = [one for one in of_file if one.name == options.name_in_file]

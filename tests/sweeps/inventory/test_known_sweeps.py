@@ -10,11 +10,12 @@ import pytest
 
 from sweeps.archive import taking
 from sweeps.inventory import known_sweeps
-from sweeps.inventory.known_sweeps import recorded, remember_sweep
+from sweeps.inventory.known_sweeps import KnownSweep, recorded, remember_sweep
 from sweeps.loading import load_sweep
 from sweeps.selection.selected import selected
 from sweeps.spec import SweepSpec
 from sweeps.storage import Storage
+from tests.sweeps.sweep_files import TINY
 
 
 def interrupted(
@@ -83,3 +84,30 @@ def test_archives_of_two_commands_that_compare_them_at_once_are_known(
     take("s3://a")
     other.join()
     assert set(taking._known(storage).urls) == {"s3://a", "s3://b"}
+
+
+@pytest.mark.parametrize("given", ["project/runs", "disk/deep/runs"])
+def test_the_file_of_a_sweep_is_known_by_every_path_of_the_storage(
+    given: str, tmp_path: Path
+) -> None:
+    """A link often leads from the folder of a project to the storage on a larger disk."""
+    (tmp_path / "disk" / "deep" / "runs").mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "runs").symlink_to(tmp_path / "disk" / "deep" / "runs")
+    file = tmp_path / "project" / "tiny.py"
+    file.write_text(TINY)
+    remember_sweep(load_sweep(str(file)), str(file), Storage(tmp_path / given))
+    for path in ("project/runs", "disk/deep/runs"):
+        (known,) = recorded(Storage(tmp_path / path))
+        assert known.source == str(file.resolve())
+
+
+def test_the_file_that_an_earlier_release_recorded_through_a_link_is_known(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "deep" / "runs").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "disk" / "deep" / "runs")
+    (tmp_path / "tiny.py").touch()
+    storage = Storage(tmp_path / "runs")
+    (storage.root / "sweeps").mkdir()
+    record = KnownSweep(name="tiny", kind="sweep", source="../tiny.py")
+    known_sweeps._file(storage, "tiny").write(record)
+    assert [known.source for known in recorded(storage)] == [str((tmp_path / "tiny.py").resolve())]
