@@ -73,6 +73,18 @@ def values_of(trials: pd.DataFrame, knob: Knob) -> NDArray[np.float64]:
     return values.map(numbers).to_numpy(float)
 
 
+def _with_axis(frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Names of the knobs whose values are on an axis, the knobs' columns, and those of the values.
+
+    The knob rho0 has no axis.
+    """
+    for column in knob_columns(frame):
+        name = column.removeprefix(KNOB_PREFIX)
+        values = column_of(Knob(name=name))
+        if name != RHO0.name and values in frame:
+            yield name, column, values
+
+
 def with_knobs_of_methods(frame: pd.DataFrame) -> pd.DataFrame:
     """Give each trial the knobs of its method, which some of several joined tables may not name.
 
@@ -83,14 +95,12 @@ def with_knobs_of_methods(frame: pd.DataFrame) -> pd.DataFrame:
         frame: a table of trials, with text in the columns of axes and knobs.
     """
     changed = {}
-    for column in knob_columns(frame):
-        name = column.removeprefix(KNOB_PREFIX)
-        values = column_of(Knob(name=name))
+    for name, column, values in _with_axis(frame):
         texts = frame[column]
-        if name == RHO0.name or values not in frame or (texts == "").all():
+        if (texts == "").all():
             continue
         for key in ("configuration_id", "method"):
-            named = texts[texts != ""].groupby(frame[key]).first()
+            named = texts[texts != ""].groupby(frame[key]).min()
             texts = texts.where(texts != "", frame[key].map(named).fillna(""))
         knobs = {text: knob_of(name, text) for text in set(texts)}
         fits = [
@@ -111,11 +121,7 @@ def with_one_label(frame: pd.DataFrame) -> pd.DataFrame:
         frame: a table of trials, with text in the columns of axes and knobs.
     """
     changed = {}
-    for column in knob_columns(frame):
-        name = column.removeprefix(KNOB_PREFIX)
-        values = column_of(Knob(name=name))
-        if name == RHO0.name or values not in frame:
-            continue
+    for name, column, values in _with_axis(frame):
         knobs = {text: knob_of(name, text) for text in set(frame[column])}
         numeric = {text for text, knob in knobs.items() if knob and knob.scale != "nominal"}
         has = frame[column].isin(numeric)
