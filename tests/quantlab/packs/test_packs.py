@@ -718,12 +718,17 @@ def test_accuracies_over_seeds_are_the_same() -> None:
 
 
 def test_metrics_are_summed_where_the_outputs_are() -> None:
-    """Labels of files are on the CPU. Without a GPU, a device whose numbers cannot be read."""
+    """Labels of files are on the CPU. Without a GPU, a device whose numbers cannot be read.
+
+    To read the sums of all batches fails, as they are on that device, and nothing before it does.
+    """
     recipe = method(0)
     images = recipe.dataset.load(Path("data")).validation
+    sizes: list[int] = []
 
     class Elsewhere:
         def __call__(self, weights: Any, inputs: Tensor, execution: Any) -> Tensor:
+            sizes.append(inputs.shape[1])
             return torch.zeros(*inputs.shape[:2], 10, device="meta")
 
         def train(self, mode: bool = True) -> None:
@@ -734,6 +739,8 @@ def test_metrics_are_summed_where_the_outputs_are() -> None:
             return outputs[:, 0]
 
     network: Any = Elsewhere()
-    # To read the sums fails, as they are on that device; sums on the CPU would be read.
+    size = len(images) // 3
     with pytest.raises(NotImplementedError, match="no data"):
-        stacked_metric(network, {}, images, recipe.dataset, FirstLogit(), count=2)
+        stacked_metric(network, {}, images, recipe.dataset, FirstLogit(), count=2, batch_size=size)
+    assert len(sizes) >= 3
+    assert sum(sizes) == len(images)
